@@ -1,0 +1,132 @@
+"""The tables' schema, derived from the records: one source for Parquet, SQL and the docs."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from survey.records import (
+    ROW_GROUPS,
+    Attempt,
+    BlackHole,
+    TokenId,
+    TokenRow,
+    UInt64,
+    Vector,
+    columns_of,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its SQL type, unit and meaning."""
+
+    name: str
+    sql_type: str
+    unit: str
+    meaning: str
+
+
+_SCALARS: dict[Any, str] = {
+    str: "VARCHAR",
+    int: "BIGINT",
+    float: "DOUBLE",
+    bool: "BOOLEAN",
+    datetime: "TIMESTAMP",  # naive UTC: DuckDB needs one more package for time zones
+    TokenId: "INTEGER",
+    UInt64: "UBIGINT",
+    Vector: "FLOAT[]",
+}
+
+
+@cache
+def row_columns() -> tuple[Column, ...]:
+    """Columns of a row file: one nested row for each repo × sha × matrix."""
+    return _columns(*ROW_GROUPS)
+
+
+@cache
+def token_columns() -> tuple[Column, ...]:
+    """Columns of a tokens file."""
+    return _columns(TokenRow)
+
+
+@cache
+def attempt_columns() -> tuple[Column, ...]:
+    """Columns of an attempts file."""
+    return _columns(Attempt)
+
+
+@cache
+def hole_columns() -> tuple[Column, ...]:
+    """Fields of the struct in `black_holes`."""
+    return _columns(BlackHole)
+
+
+def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
+    """The same columns as Arrow types."""
+    import pyarrow as pa
+
+    return pa.schema([(column.name, _arrow(column.sql_type)) for column in columns])
+
+
+def _columns(*records: type[Any]) -> tuple[Column, ...]:
+    hints = {name: hint for record in records for name, hint in typing.get_type_hints(record).items()}
+    return tuple(
+        Column(
+            field.name,
+            _sql_type(hints[field.name]),
+            field.metadata["unit"],
+            field.metadata["meaning"],
+        )
+        for field in columns_of(*records)
+    )
+
+
+def _sql_type(hint: Any) -> str:
+    if hint in _SCALARS:
+        return _SCALARS[hint]
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):  # only `X | None` occurs
+        (inner,) = [arg for arg in args if arg is not type(None)]
+        return _sql_type(inner)
+    if origin is typing.Literal:
+        return "VARCHAR"
+    if origin is tuple and args[0] is BlackHole:
+        fields = ", ".join(f"{column.name} {column.sql_type}" for column in hole_columns())
+        return f"STRUCT({fields})[]"
+    if origin is tuple:
+        return f"{_sql_type(args[0])}[]"
+    if origin is Mapping:
+        return f"MAP({_sql_type(args[0])}, {_sql_type(args[1])})"
+    raise TypeError(f"no column type for {hint}")
+
+
+def _arrow(sql_type: str) -> pa.DataType:
+    import pyarrow as pa
+
+    scalars = {
+        "VARCHAR": pa.string(),
+        "BIGINT": pa.int64(),
+        "DOUBLE": pa.float64(),
+        "BOOLEAN": pa.bool_(),
+        "TIMESTAMP": pa.timestamp("us"),
+        "INTEGER": pa.int32(),
+        "UBIGINT": pa.uint64(),
+        "FLOAT": pa.float32(),
+        "MAP(VARCHAR, BIGINT)": pa.map_(pa.string(), pa.int64()),
+    }
+    if sql_type in scalars:
+        return scalars[sql_type]
+    if sql_type.startswith("STRUCT("):
+        fields = [(column.name, _arrow(column.sql_type)) for column in hole_columns()]
+        return pa.list_(pa.struct(fields))
+    return pa.list_(_arrow(sql_type.removesuffix("[]")))

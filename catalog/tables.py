@@ -1,0 +1,59 @@
+"""Records to Arrow tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from catalog.schema import arrow_schema, attempt_columns, row_columns, token_columns
+from survey.records import Attempt, Identity, Measured, Measurement
+
+
+def row_table(measured: Measured) -> pa.Table:
+    """The nested row of one measured matrix."""
+    values: dict[str, Any] = {}
+    for group in (measured.identity, measured.measurement, measured.provenance):
+        values |= {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
+    values["black_holes"] = [dataclasses.asdict(hole) for hole in values["black_holes"]]
+    values["measures"] = list(values["measures"].items())
+    schema = arrow_schema(row_columns())
+    return pa.table(
+        {field.name: pa.array([_plain(values[field.name])], field.type) for field in schema},
+        schema=schema,
+    )
+
+
+def tokens_table(identity: Identity, measurement: Measurement) -> pa.Table:
+    """The per-token table of one measured matrix, [V] rows."""
+    tokens = measurement.tokens
+    rows = len(tokens.norm)
+    columns = {
+        "repo": _repeat(identity.repo, rows),
+        "sha": _repeat(identity.sha, rows),
+        "matrix": _repeat(identity.matrix, rows),
+        "token_id": pa.array(np.arange(rows, dtype=np.int32)),
+        "norm": pa.array(tokens.norm, from_pandas=True),  # NaN becomes NULL
+        "row_hash": pa.array(tokens.row_hash),
+        "black_hole": pa.array(tokens.black_hole, mask=tokens.black_hole == 0),
+    }
+    return pa.table(columns, schema=arrow_schema(token_columns()))
+
+
+def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
+    """What one run did, a row for each model and matrix."""
+    return pa.Table.from_pylist(
+        [dataclasses.asdict(attempt) for attempt in attempts],
+        schema=arrow_schema(attempt_columns()),
+    )
+
+
+def _repeat(text: str, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(text), rows)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value

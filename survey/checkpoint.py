@@ -1,0 +1,77 @@
+"""A checkpoint as the survey sees it: a few small files, and tensors read by byte range.
+
+Two doors open one: `survey.hub` and `survey.folder`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from survey.errors import BrokenFile, NotThere
+from survey.records import ByteRange, Traffic
+from survey.stream import Block
+
+CONFIG_CAP_BYTES = 8 << 20
+INDEX_CAP_BYTES = 64 << 20
+
+OnBytes = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the repository says about itself."""
+
+    base_model: str | None = None
+    library_name: str | None = None
+    tags: tuple[str, ...] = ()
+    last_modified: datetime | None = None
+
+
+class Checkpoint(Protocol):
+    """One commit of one model; `files` maps names to sizes in bytes."""
+
+    @property
+    def repo(self) -> str: ...
+    @property
+    def revision(self) -> str: ...
+    @property
+    def sha(self) -> str: ...
+    @property
+    def folder(self) -> Path | None: ...
+    @property
+    def files(self) -> Mapping[str, int]: ...
+    @property
+    def card(self) -> Card: ...
+    @property
+    def traffic(self) -> Traffic: ...
+
+    def read_file(self, file: str, cap_bytes: int) -> bytes:
+        """The whole of a small file; BrokenFile where it is larger than the cap."""
+
+    def read_range(self, file: str, wanted: ByteRange) -> bytes:
+        """Exactly these bytes of a file."""
+
+    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+        """The ranges in order; `on_bytes` is told of every byte as it comes."""
+
+
+def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> dict[str, Any]:
+    """A small JSON object of the checkpoint.
+
+    Raises NotThere (`reason`) where the file does not exist, BrokenFile where it is not an object.
+    """
+    where = f"{checkpoint.repo}/{file}"
+    if file not in checkpoint.files:
+        raise NotThere(reason, where, "no such file in the checkpoint")
+    try:
+        found = json.loads(checkpoint.read_file(file, cap_bytes))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BrokenFile(reason, where, f"not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BrokenFile(reason, where, f"holds a {type(found).__name__}, expected an object")
+    return found

@@ -1,0 +1,73 @@
+"""Every dtype code of the safetensors format, its width in bits, and those that we measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from survey.errors import BrokenFile
+
+
+@dataclass(frozen=True, slots=True)
+class FloatFormat:
+    """An IEEE-like format: sign, biased exponent, mantissa, from the highest bit down.
+
+    code: name in a safetensors header. torch_name: attribute of `torch`.
+    """
+
+    code: str
+    bits: int
+    exponent_bits: int
+    torch_name: str
+
+    @property
+    def item_bytes(self) -> int:
+        return self.bits // 8
+
+    @property
+    def exponent_values(self) -> int:
+        """How many values the biased exponent can take."""
+        return 1 << self.exponent_bits
+
+
+FLOATS: dict[str, FloatFormat] = {
+    form.code: form
+    for form in (
+        FloatFormat("F64", 64, 11, "float64"),
+        FloatFormat("F32", 32, 8, "float32"),
+        FloatFormat("F16", 16, 5, "float16"),
+        FloatFormat("BF16", 16, 8, "bfloat16"),
+    )
+}
+
+# Widths of all codes that safetensors 0.8 writes; a header may hold them beside the matrix.
+BITS: dict[str, int] = {
+    **{form.code: form.bits for form in FLOATS.values()},
+    "BOOL": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "U8": 8,
+    "I8": 8,
+    "F8_E5M2": 8,
+    "F8_E4M3": 8,
+    "F8_E5M2FNUZ": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E8M0": 8,
+    "I16": 16,
+    "U16": 16,
+    "I32": 32,
+    "U32": 32,
+    "I64": 64,
+    "U64": 64,
+    "C64": 64,
+}
+
+
+def float_format(code: str, where: str) -> FloatFormat:
+    """The format of a measurable dtype.
+
+    Raises BrokenFile (`unsupported-dtype`) for any other code.
+    """
+    if code not in FLOATS:
+        raise BrokenFile("unsupported-dtype", where, f"dtype is {code}, expected one of {', '.join(FLOATS)}")
+    return FLOATS[code]

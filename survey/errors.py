@@ -1,0 +1,90 @@
+"""Failures that we expect, and the reason under which each is recorded.
+
+SurveyError                 one model cannot be measured; `reason` is a column of `attempts`
+├── NotOffered              the repository does not give the file away: gated, unauthorised,
+│                           not-found, revision-not-found, disabled
+├── NotThere                no-config, no-safetensors, no-head, split-head, quantised-head
+├── BrokenFile              bad-header, index-mismatch, unsupported-dtype
+├── Unreachable             network, rate-limited, timeout
+├── NotRunnable             infeasible, node-lost, out-of-memory, not-on-cluster, interrupted
+└── CommitError             commit-failed
+UsageError                  the command cannot start: exit code 2
+└── CatalogInUse            another run holds the catalog: exit code 3
+"""
+
+from __future__ import annotations
+
+REASONS: dict[str, str] = {
+    "gated": "accept the model's terms on its page, then set HF_TOKEN",
+    "unauthorised": "the token is not valid: `hf auth login`, or set HF_TOKEN",
+    "not-found": "check the spelling; a private repository needs a token that may read it",
+    "revision-not-found": "check the branch, tag or commit after the @",
+    "disabled": "the Hub has withdrawn the repository",
+    "no-config": "the repository holds no config.json",
+    "no-safetensors": "the repository holds no safetensors file",
+    "no-head": "no tensor serves as unembedding; try --matrix input",
+    "split-head": "the unembedding is cut over several tensors",
+    "quantised-head": "the matrix is stored quantised; survey the original model",
+    "bad-header": "the file is damaged; fetch or export it again",
+    "bad-pickle": "the pickled checkpoint is damaged or unsafe",
+    "index-mismatch": "index and shards disagree; export the checkpoint again",
+    "unsupported-dtype": "only F64, F32, F16 and BF16 are measured",
+    "not-on-cluster": "a folder can be measured only on the driver's machine",
+    "rate-limited": "the Hub asks to slow down; run again later, or set HF_TOKEN",
+    "network": "the connection failed; run again",
+    "timeout": "raise --timeout, or run again",
+    "out-of-memory": "run on a machine with more memory",
+    "node-lost": "the worker died; run again",
+    "infeasible": "no machine has the memory that the plan predicts",
+    "commit-failed": "the catalog cannot be written; look at disk space and permissions",
+    "interrupted": "run again: what was finished is kept",
+    "internal": "a defect of this program; please report it with the message",
+}
+
+
+class SurveyError(Exception):
+    """One model cannot be measured.
+
+    reason: a key of REASONS. where: the file, URL or folder. problem: what was found and what
+    was expected.
+    """
+
+    def __init__(self, reason: str, where: str, problem: str) -> None:
+        super().__init__(reason, where, problem)  # args must rebuild it across processes
+        assert reason in REASONS, reason
+        self.reason, self.where, self.problem = reason, where, problem
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}"
+
+
+class NotOffered(SurveyError):
+    """The repository does not give the file away."""
+
+
+class NotThere(SurveyError):
+    """The checkpoint holds nothing that could be measured as asked."""
+
+
+class BrokenFile(SurveyError):
+    """A file contradicts itself, its index or its format."""
+
+
+class Unreachable(SurveyError):
+    """The server could not be reached, or not in time."""
+
+
+class NotRunnable(SurveyError):
+    """The machines at hand could not finish the task."""
+
+
+class CommitError(SurveyError):
+    """The catalog could not take a finished measurement."""
+
+
+class UsageError(Exception):
+    """The command cannot start as given; the message says what to do instead."""
+
+
+class CatalogInUse(UsageError):
+    """Another run holds the catalog's lock."""

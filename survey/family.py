@@ -1,0 +1,109 @@
+"""The family that people speak of: Qwen, Llama, Gemma, …
+
+`model_type` decides where it is unambiguous. An architecture that many families share (`llama`,
+`mistral`, `gpt2`, …) says nothing, so there the base model's name, the repository's name and the
+organisation are asked, in this order.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+FamilyBy = Literal["model_type", "base_model", "name", "org"]
+
+
+class Family(NamedTuple):
+    name: str | None
+    by: FamilyBy | None
+
+
+# A model type belongs to the family of its longest matching prefix.
+MODEL_TYPES: dict[str, str] = {
+    "afmoe": "Trinity", "apertus": "Apertus", "arcee": "Arcee", "aya": "Cohere",
+    "bamba": "Bamba", "bert": "BERT", "bitnet": "BitNet", "bloom": "BLOOM",
+    "chatglm": "GLM", "codegen": "CodeGen", "cohere": "Cohere", "cpm": "MiniCPM",
+    "dbrx": "DBRX", "deepseek": "DeepSeek", "electra": "ELECTRA", "ernie": "ERNIE",
+    "exaone": "EXAONE", "falcon": "Falcon", "gemma": "Gemma", "glm": "GLM",
+    "gpt_bigcode": "StarCoder", "gpt_neo": "GPT-Neo", "gpt_oss": "gpt-oss", "gptj": "GPT-J",
+    "granite": "Granite", "hunyuan": "Hunyuan", "internlm": "InternLM", "jamba": "Jamba",
+    "kimi": "Kimi", "lfm": "LFM", "mamba": "Mamba", "minicpm": "MiniCPM",
+    "minimax": "MiniMax", "ministral": "Mistral", "mistral3": "Mistral", "mllama": "Llama",
+    "modernbert": "ModernBERT", "mpt": "MPT", "nemotron": "Nemotron", "olmo": "OLMo",
+    "opt": "OPT", "paligemma": "Gemma", "persimmon": "Persimmon", "phi": "Phi",
+    "pixtral": "Mistral", "qwen": "Qwen", "qwq": "Qwen", "recurrent_gemma": "Gemma",
+    "roberta": "RoBERTa", "rwkv": "RWKV", "seed_oss": "Seed", "shieldgemma": "Gemma",
+    "smollm": "SmolLM", "smolvlm": "SmolLM", "stablelm": "StableLM", "starcoder": "StarCoder",
+    "t5": "T5", "mt5": "T5", "umt5": "T5", "vaultgemma": "Gemma", "xglm": "XGLM",
+    "xlm-roberta": "RoBERTa", "zamba": "Zamba", "llama4": "Llama", "baichuan": "Baichuan",
+}  # fmt: skip
+
+# Used by many families: the type says only how the model is wired.
+SHARED_TYPES = frozenset(
+    {"llama", "mistral", "mixtral", "gpt2", "gpt_neox", "llava", "llava_next", "gpt-neox"}
+)
+
+# Names as people write them. The first match wins, so what is built on Llama's wiring under a
+# name of its own stands before "llama".
+NAMES: tuple[tuple[str, str], ...] = (
+    (r"tiny[-_]?llama|open[-_]?llama", "Llama"),
+    (r"deepseek", "DeepSeek"),
+    (r"smol[-_]?(lm|vlm|llama)", "SmolLM"),
+    (r"\byi[-_]", "Yi"),
+    (r"qwen|qwq", "Qwen"),
+    (r"gemma", "Gemma"),
+    (r"mistral|mixtral|ministral|codestral|devstral|magistral|mathstral|zephyr|pixtral", "Mistral"),
+    (r"\bphi[-_]?\d", "Phi"),
+    (r"olmo|tulu", "OLMo"),
+    (r"granite", "Granite"),
+    (r"falcon", "Falcon"),
+    (r"internlm", "InternLM"),
+    (r"minicpm", "MiniCPM"),
+    (r"stablelm", "StableLM"),
+    (r"exaone", "EXAONE"),
+    (r"nemotron", "Nemotron"),
+    (r"pythia|gpt[-_]?neox|dolly", "Pythia"),
+    (r"gpt[-_]?2", "GPT-2"),
+    (r"baichuan", "Baichuan"),
+    (r"llama|vicuna|alpaca", "Llama"),
+)
+
+ORGS: dict[str, str] = {
+    "01-ai": "Yi",
+    "allenai": "OLMo",
+    "deepseek-ai": "DeepSeek",
+    "eleutherai": "Pythia",
+    "google": "Gemma",
+    "ibm-granite": "Granite",
+    "huggingfacetb": "SmolLM",
+    "meta-llama": "Llama",
+    "microsoft": "Phi",
+    "mistralai": "Mistral",
+    "openai-community": "GPT-2",
+    "qwen": "Qwen",
+}
+
+
+def family_of(model_type: str | None, base_model: str | None, repo: str) -> Family:
+    """The family of a model and what decided it; (None, None) where nothing does."""
+    kind = (model_type or "").lower()
+    if kind not in SHARED_TYPES:
+        prefixes = [prefix for prefix in MODEL_TYPES if kind.startswith(prefix)]
+        if prefixes:
+            return Family(MODEL_TYPES[max(prefixes, key=len)], "model_type")
+    if base_model and (name := _by_name(base_model)):
+        return Family(name, "base_model")
+    org, _, short = repo.rpartition("/")
+    if name := _by_name(short):
+        return Family(name, "name")
+    if name := ORGS.get(org.rpartition("/")[2].lower()):
+        return Family(name, "org")
+    return Family(None, None)
+
+
+def _by_name(repo: str) -> str | None:
+    short = repo.rpartition("/")[2]
+    for pattern, family in NAMES:
+        if re.search(pattern, short, re.IGNORECASE):
+            return family
+    return None

@@ -1,0 +1,95 @@
+"""Checkpoints in a folder of this machine, read through mmap."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import xxhash
+
+from survey.checkpoint import Card, OnBytes
+from survey.errors import BrokenFile, NotThere
+from survey.header import FORMAT_CAP_BYTES, LENGTH_BYTES
+from survey.records import ByteRange, Traffic
+from survey.stream import Block
+
+
+class FolderCheckpoint:
+    """A checkpoint folder. `sha` is a digest of what decides the measurement."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises NotThere where the folder cannot be listed."""
+        self.folder = folder.resolve()
+        self.repo = str(self.folder)
+        self.revision = "main"
+        self.card = Card()
+        self.traffic = Traffic()  # nothing comes over a network
+        try:
+            self.files: Mapping[str, int] = {
+                path.name: path.stat().st_size for path in sorted(self.folder.iterdir()) if path.is_file()
+            }
+        except OSError as error:
+            raise NotThere("not-found", self.repo, f"cannot list the folder: {error}") from error
+        self.sha = f"local-{self._digest()}"
+
+    def read_file(self, file: str, cap_bytes: int) -> bytes:
+        if self.files[file] > cap_bytes:
+            raise BrokenFile(
+                "bad-header",
+                self._where(file),
+                f"has {self.files[file]:,} bytes, expected at most {cap_bytes:,}",
+            )
+        return self.read_range(file, ByteRange(0, self.files[file]))
+
+    def read_range(self, file: str, wanted: ByteRange) -> bytes:
+        try:
+            with (self.folder / file).open("rb") as opened:
+                opened.seek(wanted.start)
+                found = opened.read(len(wanted))
+        except OSError as error:
+            raise BrokenFile("bad-header", self._where(file), f"cannot be read: {error}") from error
+        if len(found) != len(wanted):
+            raise self._cut(file, wanted, wanted.start + len(found))
+        return found
+
+    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+        with (self.folder / file).open("rb") as opened:
+            size = opened.seek(0, 2)
+            if ranges and size < ranges[-1].stop:
+                raise self._cut(file, ranges[-1], size)
+            with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                for wanted in ranges:
+                    # The copy lets the mapping close under a consumer that keeps a block, and a
+                    # memory-bound copy is a tenth of the measuring.
+                    yield bytearray(mapped[wanted.start : wanted.stop])
+                    on_bytes(len(wanted))
+
+    def _digest(self) -> str:
+        seen = xxhash.xxh3_128()
+        for file, size in self.files.items():
+            if file == "config.json" or file.endswith(".safetensors.index.json"):
+                seen.update(f"{file}\0{size}\0".encode())
+                seen.update((self.folder / file).read_bytes())
+            elif file.endswith(".safetensors"):
+                changed = (self.folder / file).stat().st_mtime_ns
+                seen.update(f"{file}\0{size}\0{changed}\0".encode())
+                seen.update(self._header_bytes(file, size))
+        return seen.hexdigest()
+
+    def _header_bytes(self, file: str, size: int) -> bytes:
+        # Unchecked on purpose: a broken header must still give a sha to refuse it under.
+        with (self.folder / file).open("rb") as opened:
+            length = opened.read(LENGTH_BYTES)
+            wanted = int.from_bytes(length, "little")
+            return length + opened.read(min(wanted, size, FORMAT_CAP_BYTES))
+
+    def _where(self, file: str) -> str:
+        return f"{self.repo}/{file}"
+
+    def _cut(self, file: str, wanted: ByteRange, size: int) -> BrokenFile:
+        return BrokenFile(
+            "bad-header",
+            self._where(file),
+            f"ends at byte {size:,}, expected at least {wanted.stop:,}: the file is cut short",
+        )

@@ -1,0 +1,374 @@
+"""The door to the Hugging Face Hub: metadata through huggingface_hub, tensors by byte range.
+
+huggingface_hub's own ranged readers check neither the status nor the length of what comes (a
+server that ignores `Range` makes them return other bytes), so ranges are read here, over the
+client's session, and checked: 206, the exact Content-Range, the exact length, the pinned commit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC
+from typing import NoReturn, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
+
+import httpx2
+from huggingface_hub import HfApi, ModelInfo, get_session
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but exported lazily
+    build_hf_headers,
+    hf_raise_for_status,
+    parse_ratelimit_headers,
+)
+
+from survey import version
+from survey.checkpoint import Card, OnBytes
+from survey.errors import BrokenFile, NotOffered, SurveyError, Unreachable
+from survey.records import ByteRange, Settings, Traffic
+from survey.stream import Block, in_order
+
+TIMEOUT = httpx2.Timeout(10.0, read=30.0, pool=None)
+SIGNING_TRIES = 3  # a URL that is refused as often right after it was signed stays refused
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+Result = TypeVar("Result")
+_responses: ContextVar[list[httpx2.Response] | None] = ContextVar("responses", default=None)
+_hook_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFile:
+    """A file as the storage serves it: a URL with its signature, or the Hub's own URL."""
+
+    url: str
+    headers: Mapping[str, str]
+    size: int
+
+
+class Counter:
+    """Traffic, added to from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.total = Traffic()
+
+    def add(self, *, bytes: int = 0, requests: int = 0, retries: int = 0) -> None:
+        with self._lock:
+            self.total += Traffic(bytes, requests, retries)
+
+
+class HubCheckpoint:
+    """One commit of a repository on the Hub; everything is read at that commit."""
+
+    folder = None
+
+    def __init__(self, repo: str, revision: str | None, settings: Settings) -> None:
+        """Ask the Hub for the commit and its files: one request.
+
+        Raises NotOffered or Unreachable.
+        """
+        self.repo = repo
+        self.revision = revision or "main"
+        self._settings = settings
+        self._counter = Counter()
+        self._signed: dict[str, SignedFile] = {}
+        self._lock = threading.Lock()
+        info = self._request(repo, lambda: self._info(revision))
+        if not info.sha:
+            raise Unreachable("network", repo, "the Hub named no commit for it")
+        self.sha = info.sha
+        self.card = _card(info)
+        self.files: Mapping[str, int] = {item.rfilename: item.size or 0 for item in info.siblings or []}
+
+    @property
+    def traffic(self) -> Traffic:
+        return self._counter.total
+
+    def read_file(self, file: str, cap_bytes: int) -> bytes:
+        return self._request(f"{self.repo}/{file}", lambda: self._read_small(file, cap_bytes))
+
+    def read_range(self, file: str, wanted: ByteRange) -> bytes:
+        return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None))
+
+    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+        return in_order(
+            ranges,
+            lambda wanted, stop: self._fetch(file, wanted, stop, on_bytes),
+            self._settings.connections,
+        )
+
+    # ------------------------------------------------------------------ small requests
+
+    def _info(self, revision: str | None) -> ModelInfo:
+        api = HfApi(endpoint=self._settings.endpoint, token=self._token, library_name="centroid-survey")
+        return api.model_info(self.repo, revision=revision, files_metadata=True, timeout=10)
+
+    def _read_small(self, file: str, cap_bytes: int) -> bytes:
+        where = f"{self.repo}/{file}"
+        with _session().stream(
+            "GET", self._url(file), headers=self._headers(), timeout=TIMEOUT, follow_redirects=True
+        ) as response:
+            hf_raise_for_status(response)
+            self._check_commit(response, where, required=False)
+            found = bytearray()
+            for piece in response.iter_bytes():
+                found += piece
+                if len(found) > cap_bytes:
+                    raise BrokenFile("bad-header", where, f"is larger than {cap_bytes:,} bytes, our cap")
+        return bytes(found)
+
+    def _sign(self, file: str) -> SignedFile:
+        """Where the storage serves the file now; follows the Hub's own redirects only."""
+        where, url = f"{self.repo}/{file}", self._url(file)
+        for _ in range(5):
+            response = _session().request(
+                "HEAD", url, headers=self._headers(), timeout=TIMEOUT, follow_redirects=False
+            )
+            hf_raise_for_status(response)
+            self._check_commit(response, where, required=True)
+            location = urljoin(url, response.headers.get("Location", ""))
+            if response.status_code not in _REDIRECTS:
+                return SignedFile(url, self._headers(), self._size(response, "Content-Length", where))
+            if "X-Linked-Size" in response.headers:
+                # The signature is in the URL: the token stays with the Hub.
+                return SignedFile(location, {}, self._size(response, "X-Linked-Size", where))
+            if urlsplit(location)[:2] != urlsplit(self._settings.endpoint)[:2]:
+                break
+            url = location
+        raise Unreachable("network", where, "the Hub redirects without naming the file's size")
+
+    def _size(self, response: httpx2.Response, header: str, where: str) -> int:
+        text = response.headers.get(header, "")
+        if not text.isdecimal():
+            raise Unreachable("network", where, f"{header} is {text!r}, expected a number")
+        return int(text)
+
+    def _check_commit(self, response: httpx2.Response, where: str, *, required: bool) -> None:
+        commit = response.headers.get("X-Repo-Commit")
+        if commit != self.sha and (required or commit is not None):
+            raise Unreachable("network", where, f"came from commit {commit}, expected {self.sha}")
+
+    def _request(self, where: str, call: Callable[[], Result]) -> Result:
+        """One small request, made again while the server is busy or out of reach."""
+        patience = self._settings.patience
+        for attempt in range(1, patience.tries + 1):
+            noted: list[httpx2.Response] = []
+            reset = _responses.set(noted)
+            try:
+                return call()
+            except (
+                HfHubHTTPError,
+                httpx2.HTTPError,
+                HFValidationError,
+                OfflineModeIsEnabled,
+            ) as error:
+                if attempt == patience.tries or not _worth_again(error):
+                    _translate(error, where)
+                self._counter.add(retries=1)
+                wait_s = patience.wait_s(attempt, _asked_wait_s(error))
+            finally:
+                _responses.reset(reset)
+                self._counter.add(bytes=sum(item.num_bytes_downloaded for item in noted), requests=len(noted))
+            time.sleep(wait_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    # ------------------------------------------------------------------------ byte ranges
+
+    def _signed_file(self, file: str, refused: SignedFile | None = None) -> SignedFile:
+        """The file's signed URL, shared by all connections; a refused one is signed anew once."""
+        with self._lock:
+            known = self._signed.get(file)
+            if known is None or known is refused:
+                known = self._request(f"{self.repo}/{file}", lambda: self._sign(file))
+                self._signed[file] = known
+            return known
+
+    def _fetch(self, file: str, wanted: ByteRange, stop: threading.Event, on_bytes: OnBytes) -> bytearray:
+        """Exactly the wanted bytes, resumed where a connection broke."""
+        where = f"{self.repo}/{file}"
+        block, got = bytearray(len(wanted)), 0
+        patience, failures, refusals = self._settings.patience, 0, 0
+        signed = self._signed_file(file)
+        if signed.size < wanted.stop:
+            raise BrokenFile(
+                "bad-header",
+                where,
+                f"has {signed.size:,} bytes, expected at least {wanted.stop:,}: it is cut short",
+            )
+        while got < len(block) and not stop.is_set():
+            before = got
+            problem: Exception
+            try:
+                for piece in self._pieces(signed, wanted, got):
+                    if got + len(piece) > len(block):
+                        raise Unreachable("network", where, "more bytes came than were asked for")
+                    block[got : got + len(piece)] = piece
+                    got += len(piece)
+                    self._counter.add(bytes=len(piece))
+                    on_bytes(len(piece))
+                    if stop.is_set():
+                        break
+                else:
+                    if got < len(block):
+                        raise Unreachable("network", where, f"{got:,} bytes came, expected {len(block):,}")
+                continue
+            except httpx2.HTTPStatusError as error:
+                status = error.response.status_code
+                if status in (401, 403):
+                    refusals += 1
+                    if refusals < SIGNING_TRIES:
+                        signed = self._signed_file(file, refused=signed)
+                        self._counter.add(retries=1)
+                        continue
+                if refusals >= SIGNING_TRIES or not _worth_again(error):
+                    _translate(error, where)
+                problem = error
+            except (httpx2.HTTPError, Unreachable) as error:
+                problem = error
+            failures = 1 if got > before else failures + 1
+            if failures >= patience.tries:
+                _translate(problem, where)
+            self._counter.add(retries=1)
+            stop.wait(patience.wait_s(failures, _asked_wait_s(problem)))
+        return block
+
+    def _pieces(self, signed: SignedFile, wanted: ByteRange, skip: int) -> Iterator[bytes]:
+        asked = ByteRange(wanted.start + skip, wanted.stop)
+        headers = {**signed.headers, "Range": asked.http_header(), "Accept-Encoding": "identity"}
+        self._counter.add(requests=1)
+        # A new session on each attempt: the library closes it under us after a connect error.
+        with _session().stream(
+            "GET", signed.url, headers=headers, timeout=TIMEOUT, follow_redirects=False
+        ) as response:
+            if response.status_code >= 400:
+                response.raise_for_status()
+            expected = f"bytes {asked.start}-{asked.stop - 1}/{signed.size}"
+            found = response.headers.get("Content-Range")
+            if response.status_code != 206 or found != expected:
+                raise Unreachable(
+                    "network",
+                    signed.url.partition("?")[0],  # the query is the signature
+                    f"answered {response.status_code} with Content-Range {found!r}, "
+                    f"expected 206 with {expected!r}",
+                )
+            yield from response.iter_raw()
+
+    # ----------------------------------------------------------------------------- pieces
+
+    @property
+    def _token(self) -> str | bool | None:
+        return self._settings.token
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            **build_hf_headers(token=self._token, library_name="centroid-survey", library_version=version()),
+            "Accept-Encoding": "identity",
+        }
+
+    def _url(self, file: str) -> str:
+        return f"{self._settings.endpoint}/{self.repo}/resolve/{self.sha}/{quote(file)}"
+
+
+def refs(repo: str, settings: Settings) -> list[str]:
+    """All branches and tags of a repository, sorted.
+
+    Raises NotOffered or Unreachable.
+    """
+    try:
+        found = HfApi(endpoint=settings.endpoint, token=settings.token).list_repo_refs(repo)
+    except (HfHubHTTPError, httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled) as error:
+        _translate(error, repo)
+    return sorted({ref.name for ref in (*found.branches, *found.tags)})
+
+
+def _session() -> httpx2.Client:
+    session = get_session()
+    with _hook_lock:
+        hooks = session.event_hooks
+        if _note not in hooks.get("response", []):
+            session.event_hooks = {**hooks, "response": [*hooks.get("response", []), _note]}
+    return session
+
+
+def _note(response: httpx2.Response) -> None:
+    """Remember a response for the request under way in this thread, so that its bytes count."""
+    noted = _responses.get()
+    if noted is not None:
+        noted.append(response)
+
+
+def _card(info: ModelInfo) -> Card:
+    data = info.card_data.to_dict() if info.card_data else {}
+    base = data.get("base_model")
+    first = base[0] if isinstance(base, list) and base else base
+    changed = info.last_modified
+    return Card(
+        base_model=first if isinstance(first, str) else None,
+        library_name=info.library_name,
+        tags=tuple(tag for tag in info.tags or () if isinstance(tag, str)),
+        last_modified=changed.astimezone(UTC).replace(tzinfo=None) if changed else None,
+    )
+
+
+def _status(error: Exception) -> int | None:
+    response = getattr(error, "response", None)
+    return response.status_code if isinstance(response, httpx2.Response) else None
+
+
+def _worth_again(error: Exception) -> bool:
+    if isinstance(error, httpx2.TransportError):
+        return True
+    status = _status(error)
+    return status in (408, 429) or (status is not None and status >= 500)
+
+
+def _asked_wait_s(error: Exception) -> float | None:
+    """How long a 429 or 503 asks to wait, if it says."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, httpx2.Response) or response.status_code not in (429, 503):
+        return None
+    stated = response.headers.get("Retry-After", "")
+    if stated.isdecimal():
+        return float(stated)
+    limit = parse_ratelimit_headers(response.headers)
+    return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
+
+
+def _translate(error: Exception, where: str) -> NoReturn:
+    """Raise what the door's callers understand."""
+    if isinstance(error, SurveyError):
+        raise error
+    status = _status(error)
+    offers: list[tuple[type[Exception], str, str]] = [
+        # GatedRepoError is a RepositoryNotFoundError, so it is asked first.
+        (GatedRepoError, "gated", "its owner asks people to accept terms first"),
+        (DisabledRepoError, "disabled", "the Hub has disabled it"),
+        (RevisionNotFoundError, "revision-not-found", "no such branch, tag or commit"),
+        (RemoteEntryNotFoundError, "not-found", "no such file at this commit"),
+        (RepositoryNotFoundError, "not-found", "no such model, or a private one"),
+        (HFValidationError, "not-found", f"not a model id: {error}"),
+    ]
+    for kind, reason, problem in offers:
+        if isinstance(error, kind):
+            raise NotOffered(reason, where, problem) from error
+    if status in (401, 403):
+        raise NotOffered("unauthorised", where, f"the Hub answered {status}") from error
+    if status == 429:
+        raise Unreachable("rate-limited", where, "the Hub asks to slow down (429)") from error
+    if isinstance(error, OfflineModeIsEnabled):
+        raise Unreachable("network", where, "HF_HUB_OFFLINE is set") from error
+    kind_name = f"the server answered {status}" if status else f"{type(error).__name__}: {error}"
+    raise Unreachable("network", where, kind_name) from error

@@ -1,0 +1,145 @@
+"""One matrix, open for reading, and its measurement: what notebooks use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from survey.checkpoint import Checkpoint
+from survey.dtypes import FLOATS, float_format
+from survey.errors import BrokenFile, NotOffered
+from survey.locate import locate
+from survey.measures import measure_folded
+from survey.one_pass import Clock, choose_device, fold
+from survey.records import MatrixName, Measurement, ModelRef, Settings, Target
+from survey.stream import Block, row_blocks
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+OnProgress = Callable[[int], None]
+
+
+class Matrix:
+    """A [V, D] matrix of a checkpoint, read as row-aligned blocks, in order.
+
+    `clock.waited_s` and `traffic` tell what reading it has cost so far.
+    """
+
+    def __init__(self, target: Target, checkpoint: Checkpoint) -> None:
+        self.target = target
+        self.clock = Clock()
+        self._checkpoint = checkpoint
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(V, D)."""
+        rows, dims = self.target.spec.shape
+        return rows, dims
+
+    @property
+    def dtype(self) -> str:
+        return self.target.spec.dtype
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self._checkpoint
+
+    def blocks(self, on_progress: OnProgress = lambda count: None) -> Iterator[Block]:
+        """The stored bytes in order; `on_progress` is told of every byte as it comes."""
+        spec = self.target.spec
+        size = self._checkpoint.files.get(spec.file)
+        if size is not None and size != self.target.file_bytes:
+            raise BrokenFile(
+                "bad-header",
+                f"{self._checkpoint.repo}/{spec.file}",
+                f"has {size:,} bytes, expected {self.target.file_bytes:,}: it changed",
+            )
+        blocks = self._checkpoint.stream(spec.file, row_blocks(spec), on_progress)
+        return self.clock.over(blocks)
+
+    def __enter__(self) -> Matrix:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held between blocks; connections belong to huggingface_hub's session."""
+
+
+def open_checkpoint(model: ModelRef, settings: Settings) -> Checkpoint:
+    """A Hub repository at a commit (one request), or a folder of this machine."""
+    if model.folder is not None:
+        from survey.folder import FolderCheckpoint
+
+        return FolderCheckpoint(model.folder)
+    from survey.hub import HubCheckpoint  # here: huggingface_hub takes a while to load
+
+    return HubCheckpoint(model.repo, model.revision, settings)
+
+
+def open_matrix(
+    model: str | Path,
+    matrix: MatrixName = "output",
+    *,
+    revision: str | None = None,
+    endpoint: str | None = None,
+    token: str | None = None,
+    connections: int = 8,
+) -> Matrix:
+    """Find a model's unembedding (or its embedding, `input`) and open it for streaming.
+
+    model: a Hub id such as `Qwen/Qwen3-4B`, or a checkpoint folder (a Path, or a string that
+    names an existing folder). Raises SurveyError with a `reason` where it cannot be read.
+    """
+    settings = Settings(
+        endpoint=endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint,
+        token=token,
+        connections=connections,
+    )
+    folder = Path(model) if isinstance(model, Path) or Path(model).is_dir() else None
+    if folder is not None and not folder.is_dir():
+        raise NotOffered("not-found", str(model), "no such folder")
+    checkpoint = open_checkpoint(ModelRef(str(model), revision, folder), settings)
+    (target,) = locate(checkpoint, matrix, connections)
+    return Matrix(target, checkpoint)
+
+
+def measure(
+    matrix: torch.Tensor | NDArray[np.generic] | Matrix,
+    *,
+    device: str = "auto",
+    tokens: bool = True,
+    on_progress: OnProgress = lambda count: None,
+) -> Measurement:
+    """Every measured column of a matrix [V, D] in F64, F32, F16 or BF16.
+
+    matrix: a torch tensor on any device, a numpy array, or an open `Matrix`. Its bytes are what
+    identity is decided by. Raises TypeError or ValueError for another dtype or shape.
+    """
+    if isinstance(matrix, Matrix):
+        form = float_format(matrix.dtype, matrix.target.identity.repo)
+        blocks: Iterable[Block] = matrix.blocks(on_progress)
+        shape = matrix.shape
+    else:
+        code, shape, stored = _stored(matrix)
+        form, blocks = FLOATS[code], [stored]
+    with fold(blocks, form, shape, choose_device(device)) as folded:
+        return measure_folded(folded, tokens=tokens)
+
+
+def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int, int], Block]:
+    """dtype code, shape and stored bytes of a tensor."""
+    import torch
+
+    tensor = matrix.detach() if isinstance(matrix, torch.Tensor) else torch.from_numpy(matrix)
+    codes = {getattr(torch, form.torch_name): form.code for form in FLOATS.values()}
+    if tensor.dtype not in codes:
+        raise TypeError(f"dtype is {tensor.dtype}, expected one of {', '.join(map(str, codes))}")
+    if tensor.ndim != 2 or 0 in tensor.shape:
+        raise ValueError(f"shape is {tuple(tensor.shape)}, expected [V, D] with V, D ≥ 1")
+    contiguous = tensor.cpu().contiguous()
+    stored = contiguous.view(torch.uint8).numpy().data.cast("B")
+    return codes[tensor.dtype], (tensor.shape[0], tensor.shape[1]), stored

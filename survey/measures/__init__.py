@@ -1,0 +1,66 @@
+"""The measures: pure functions from what one pass folded to groups of columns.
+
+Shapes: V = vocabulary rows (tokens, padding included), D = hidden size, K = black holes.
+All sums accumulate in float64. Undefined is None, never NaN. Rows with NaN or infinity are left
+out of every sum, norm and centroid; identity by bytes and the exponent counts still see them.
+
+A measure joins by one line in MEASURES. When its formula changes, its version changes with it:
+rows of the old version are then measured again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from survey.folded import Folded
+from survey.measures.centroid import centroid
+from survey.measures.dead_and_live import dead_and_live
+from survey.measures.exponents import exponents
+from survey.measures.identical_rows import identical_rows
+from survey.measures.row_classes import row_classes
+from survey.measures.row_norms import row_norms
+from survey.measures.shape import shape
+from survey.records import Measurement, Tokens
+
+
+class Measure(NamedTuple):
+    """`of` gives one group of columns; `version` counts its formula's changes."""
+
+    version: int
+    of: Callable[[Folded], Any]  # Any: each measure returns its own record
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(1, shape),
+    Measure(1, centroid),
+    Measure(1, row_norms),
+    Measure(1, identical_rows),
+    Measure(1, dead_and_live),
+    Measure(1, exponents),
+    Measure(1, row_classes),
+)
+TOKENS = ("tokens", 1)  # the per-token table, unless it was declined
+
+
+def versions(tokens: bool) -> dict[str, int]:
+    """Name and version of every measure; `tokens` where the per-token table is wanted."""
+    found = {measure.of.__name__: measure.version for measure in MEASURES}
+    return found | dict([TOKENS]) if tokens else found
+
+
+def measure_folded(folded: Folded, *, tokens: bool = True) -> Measurement:
+    """Every column of one matrix."""
+    groups = [vars(measure.of(folded)) for measure in MEASURES]
+    columns = {name: value for group in groups for name, value in group.items()}
+    return Measurement(**columns, measures=versions(tokens), tokens=_tokens(folded, columns["black_holes"]))
+
+
+def _tokens(folded: Folded, black_holes: tuple[Any, ...]) -> Tokens:
+    rank = np.zeros(folded.vocab_rows, dtype=np.int32)
+    for hole in black_holes:
+        rank[list(hole.token_ids)] = hole.rank
+    norm = np.where(folded.finite, folded.norms, np.nan)
+    return Tokens(norm=norm, row_hash=folded.identity.row_hashes(), black_hole=rank)

@@ -1,0 +1,11 @@
+"""The matrix itself: its dtype and its shape."""
+
+from __future__ import annotations
+
+from survey.folded import Folded
+from survey.records import Shape
+
+
+def shape(folded: Folded) -> Shape:
+    """dtype, V and D."""
+    return Shape(dtype=folded.form.code, vocab_rows=folded.vocab_rows, hidden_dim=folded.hidden_dim)

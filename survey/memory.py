@@ -1,0 +1,23 @@
+"""How much memory one measurement needs, before it is launched."""
+
+from __future__ import annotations
+
+from survey.records import TensorSpec
+from survey.row_identity import SPOOL_BYTES
+from survey.slabs import slab_rows
+from survey.stream import BLOCK_BYTES, window_blocks
+
+# Resident size of an interpreter with torch, the Hub client and Arrow loaded.
+PROCESS_BYTES = 450 << 20
+# xxh3-128 as a bytes object, its slot in a dictionary, its row number, and the per-token columns.
+ROW_BYTES = 160
+
+
+def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
+    """Upper estimate of the peak resident bytes of a process that measures this matrix."""
+    rows, dims = spec.shape
+    block = max(BLOCK_BYTES, spec.row_bytes)
+    slabs = 3 * slab_rows(dims) * dims * 8  # widened values, squares, and a carried remainder
+    # Black holes hold at most half the rows; past SPOOL_BYTES their vectors go to a file.
+    holes = min(SPOOL_BYTES, len(spec.bytes) // 2)
+    return PROCESS_BYTES + window_blocks(connections) * block + slabs + holes + rows * ROW_BYTES

@@ -1,0 +1,57 @@
+"""A tensor's bytes as row-aligned blocks, in order, fetched several at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from survey.records import ByteRange, TensorSpec
+
+# Big enough that a request's round trip does not show, small enough that a window of them stays
+# far below the memory of one shard: 8 connections hold 36 MiB.
+BLOCK_BYTES = 4 << 20
+
+Block = bytearray | memoryview
+Fetch = Callable[[ByteRange, threading.Event], Block]
+
+
+def row_blocks(spec: TensorSpec, block_bytes: int = BLOCK_BYTES) -> list[ByteRange]:
+    """Cut the tensor's bytes into consecutive ranges of whole rows, about `block_bytes` each."""
+    step = max(1, block_bytes // spec.row_bytes) * spec.row_bytes
+    return [
+        ByteRange(start, min(start + step, spec.bytes.stop))
+        for start in range(spec.bytes.start, spec.bytes.stop, step)
+    ]
+
+
+def window_blocks(connections: int) -> int:
+    """How many blocks may be held at once: one a connection, and one being measured."""
+    return connections + 1
+
+
+def in_order(ranges: Sequence[ByteRange], fetch: Fetch, connections: int) -> Iterator[Block]:
+    """Yield `fetch(range, stop)` for each range in order, `connections` at a time.
+
+    At most `window_blocks(connections)` blocks exist at once. When the consumer stops early or a
+    fetch raises, the event `stop` is set and the other fetches are told to end.
+    """
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(connections, thread_name_prefix="fetch")
+    waiting: deque[Future[Block]] = deque()
+    todo = iter(ranges)
+    try:
+        for item in todo:
+            waiting.append(pool.submit(fetch, item, stop))
+            if len(waiting) == connections:
+                break
+        while waiting:
+            block = waiting.popleft().result()
+            following = next(todo, None)
+            if following is not None:
+                waiting.append(pool.submit(fetch, following, stop))
+            yield block
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)

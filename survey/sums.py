@@ -1,0 +1,129 @@
+"""Column sums, row norms and exponent counts, in an order of summation that is written down.
+
+torch's own reductions change their order with the vector width, the number of threads and the
+device, and with it the last bits. Only elementwise operations are used here, so the same bits come
+out everywhere:
+
+- column sums: row r of a chunk of 1,024 is added to lane r mod 32; at the end of the chunk the
+  lanes are folded in halves, and the chunk's sum is added to the total;
+- squared row norms: element d is added to lane d mod 256, then the lanes are folded in halves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from survey.dtypes import FloatFormat
+from survey.slabs import CHUNK_ROWS, LANE_ROWS
+from survey.stream import Block
+
+if TYPE_CHECKING:
+    import torch
+
+LANE_DIMS = 256
+WORDS = 1 << 15  # the upper 16 bits of an element, its sign left out
+
+
+class Sums:
+    """Folds slabs of rows, in order; [V, D] is never held."""
+
+    def __init__(self, form: FloatFormat, dims: int, rows_per_slab: int, device: str) -> None:
+        import torch  # here, so that planning and querying never load it
+
+        self._torch = torch
+        self._form, self._dims = form, dims
+        self._device = torch.device(device)
+        # Apple's GPUs have no float64: there the sums run on the CPU and only counting on the GPU.
+        self._exact = torch.device("cpu") if self._device.type == "mps" else self._device
+        padded = -(-dims // LANE_DIMS) * LANE_DIMS
+        self._values = self._zeros(rows_per_slab, padded)  # columns past D stay zero
+        self._squares = self._zeros(rows_per_slab, padded)
+        self._lanes = self._zeros(LANE_ROWS, padded)
+        self._total = self._zeros(padded)
+        self._counts = torch.zeros(WORDS, dtype=torch.int64, device=self._device)
+        self._rows_in_chunk = 0
+        self._norms: list[NDArray[np.float64]] = []
+
+    def add(self, slab: Block) -> None:
+        """Fold the next rows; they must not cross a chunk's end."""
+        torch = self._torch
+        stored = torch.frombuffer(slab, dtype=getattr(torch, self._form.torch_name))
+        stored = stored.view(-1, self._dims).to(self._device)  # [R, D]
+        self._count(stored)
+        values = self._values[: len(stored)]
+        values[:, : self._dims].copy_(stored)
+        squared, scale = self._squared_norms(values)
+        finite = torch.isfinite(squared)
+        if not bool(finite.all()):
+            values[~finite] = 0.0
+        self._norms.append((squared.sqrt() * scale).cpu().numpy())
+        self._add_columns(values)
+
+    def column_total(self) -> NDArray[np.float64]:
+        """Sum of the finite rows, [D]."""
+        if self._rows_in_chunk:
+            self._close_chunk()
+        return self._total[: self._dims].cpu().numpy().copy()
+
+    def norms(self) -> NDArray[np.float64]:
+        """‖w_i‖ for every row, [V]; not finite where a row holds NaN or infinity."""
+        return np.concatenate(self._norms)
+
+    def exponent_counts(self) -> NDArray[np.int64]:
+        """Elements by biased exponent, all rows."""
+        return fold_words(self._counts.cpu().numpy(), self._form)
+
+    def _zeros(self, *shape: int) -> torch.Tensor:
+        return self._torch.zeros(*shape, dtype=self._torch.float64, device=self._exact)
+
+    def _count(self, stored: torch.Tensor) -> None:
+        torch = self._torch
+        halves = self._form.bits // 16
+        upper = stored.view(torch.int16)[:, halves - 1 :: halves]  # little endian: highest last
+        words = (upper.to(torch.int32) & (WORDS - 1)).flatten()
+        self._counts += torch.bincount(words, minlength=WORDS)
+
+    def _squared_norms(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """Σ_d w², [R], and the power of two by which its root must be multiplied."""
+        torch, scale = self._torch, 1.0
+        source = values
+        if self._form.bits == 64:
+            # Squares of float64 overflow from 1e154 and vanish below 1e-162; those of the
+            # shorter formats fit. Powers of two scale without rounding.
+            _, exponent = torch.frexp(values.abs().amax(dim=1))
+            scale = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent.clamp(-1000, 1000))
+            source = values / scale[:, None]
+        squares = torch.mul(source, source, out=self._squares[: len(values)])
+        lanes = squares[:, :LANE_DIMS].clone()
+        for start in range(LANE_DIMS, squares.shape[1], LANE_DIMS):
+            lanes += squares[:, start : start + LANE_DIMS]
+        while lanes.shape[1] > 1:
+            half = lanes.shape[1] // 2
+            lanes = lanes[:, :half] + lanes[:, half:]
+        return lanes[:, 0], scale
+
+    def _add_columns(self, values: torch.Tensor) -> None:
+        for start in range(0, len(values), LANE_ROWS):
+            part = values[start : start + LANE_ROWS]
+            self._lanes[: len(part)] += part
+        self._rows_in_chunk += len(values)
+        if self._rows_in_chunk == CHUNK_ROWS:
+            self._close_chunk()
+
+    def _close_chunk(self) -> None:
+        lanes = self._lanes
+        while len(lanes) > 1:
+            half = len(lanes) // 2
+            lanes = lanes[:half] + lanes[half:]
+        self._total += lanes[0]
+        self._lanes.zero_()
+        self._rows_in_chunk = 0
+
+
+def fold_words(counts: NDArray[np.int64], form: FloatFormat) -> NDArray[np.int64]:
+    """Counts by upper 15 bits (exponent and leading mantissa) summed to counts by exponent."""
+    folded: NDArray[np.int64] = counts.reshape(form.exponent_values, -1).sum(axis=1)
+    return folded
