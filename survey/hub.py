@@ -7,6 +7,7 @@ client's session, and checked: 206, the exact Content-Range, the exact length, t
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,9 +38,10 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 from survey import version
 from survey.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile, NotOffered, SurveyError, Unreachable
-from survey.records import ByteRange, Settings, Traffic
+from survey.records import ByteRange, Patience, Settings, Traffic
 from survey.stream import Block, in_order
 
+LIBRARY = "centroid-survey"  # how the Hub's logs see us
 TIMEOUT = httpx2.Timeout(10.0, read=30.0, pool=None)
 SIGNING_TRIES = 3  # a URL that is refused as often right after it was signed stays refused
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -56,6 +58,21 @@ class SignedFile:
     url: str
     headers: Mapping[str, str]
     size: int
+
+
+class Part:
+    """A block that fills up."""
+
+    def __init__(self, block: bytearray) -> None:
+        self.block, self.got = block, 0
+
+    @property
+    def full(self) -> bool:
+        return self.got == len(self.block)
+
+    def add(self, piece: bytes) -> None:
+        self.block[self.got : self.got + len(piece)] = piece
+        self.got += len(piece)
 
 
 class Counter:
@@ -75,30 +92,31 @@ class HubCheckpoint:
 
     folder = None
 
-    def __init__(self, repo: str, revision: str | None, settings: Settings) -> None:
-        """Ask the Hub for the commit and its files: one request.
-
-        Raises NotOffered or Unreachable.
-        """
-        self.repo = repo
-        self.revision = revision or "main"
-        self._settings = settings
-        self._counter = Counter()
+    def __init__(
+        self,
+        repo: str,
+        revision: str,
+        sha: str,
+        files: Mapping[str, int],
+        settings: Settings,
+        *,
+        card: Card | None = None,
+        counter: Counter | None = None,
+    ) -> None:
+        """Nothing is asked of the Hub before something is read."""
+        self.repo, self.revision, self.sha, self.files = repo, revision, sha, files
+        self.card = card or Card()
+        self._hub = settings
+        self._counter = counter or Counter()
         self._signed: dict[str, SignedFile] = {}
-        self._lock = threading.Lock()
-        info = self._request(repo, lambda: self._info(revision))
-        if not info.sha:
-            raise Unreachable("network", repo, "the Hub named no commit for it")
-        self.sha = info.sha
-        self.card = _card(info)
-        self.files: Mapping[str, int] = {item.rfilename: item.size or 0 for item in info.siblings or []}
+        self._signing = threading.Lock()
 
     @property
     def traffic(self) -> Traffic:
         return self._counter.total
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
-        return self._request(f"{self.repo}/{file}", lambda: self._read_small(file, cap_bytes))
+        return self._ask(file, lambda: self._read_small(file, cap_bytes))
 
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
         return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None))
@@ -107,14 +125,8 @@ class HubCheckpoint:
         return in_order(
             ranges,
             lambda wanted, stop: self._fetch(file, wanted, stop, on_bytes),
-            self._settings.connections,
+            self._hub.connections,
         )
-
-    # ------------------------------------------------------------------ small requests
-
-    def _info(self, revision: str | None) -> ModelInfo:
-        api = HfApi(endpoint=self._settings.endpoint, token=self._token, library_name="centroid-survey")
-        return api.model_info(self.repo, revision=revision, files_metadata=True, timeout=10)
 
     def _read_small(self, file: str, cap_bytes: int) -> bytes:
         where = f"{self.repo}/{file}"
@@ -145,7 +157,7 @@ class HubCheckpoint:
             if "X-Linked-Size" in response.headers:
                 # The signature is in the URL: the token stays with the Hub.
                 return SignedFile(location, {}, self._size(response, "X-Linked-Size", where))
-            if urlsplit(location)[:2] != urlsplit(self._settings.endpoint)[:2]:
+            if urlsplit(location)[:2] != urlsplit(self._hub.endpoint)[:2]:
                 break
             url = location
         raise Unreachable("network", where, "the Hub redirects without naming the file's size")
@@ -161,92 +173,70 @@ class HubCheckpoint:
         if commit != self.sha and (required or commit is not None):
             raise Unreachable("network", where, f"came from commit {commit}, expected {self.sha}")
 
-    def _request(self, where: str, call: Callable[[], Result]) -> Result:
-        """One small request, made again while the server is busy or out of reach."""
-        patience = self._settings.patience
-        for attempt in range(1, patience.tries + 1):
-            noted: list[httpx2.Response] = []
-            reset = _responses.set(noted)
-            try:
-                return call()
-            except (
-                HfHubHTTPError,
-                httpx2.HTTPError,
-                HFValidationError,
-                OfflineModeIsEnabled,
-            ) as error:
-                if attempt == patience.tries or not _worth_again(error):
-                    _translate(error, where)
-                self._counter.add(retries=1)
-                wait_s = patience.wait_s(attempt, _asked_wait_s(error))
-            finally:
-                _responses.reset(reset)
-                self._counter.add(bytes=sum(item.num_bytes_downloaded for item in noted), requests=len(noted))
-            time.sleep(wait_s)
-        raise AssertionError("the last attempt returns or raises")
-
     # ------------------------------------------------------------------------ byte ranges
 
     def _signed_file(self, file: str, refused: SignedFile | None = None) -> SignedFile:
         """The file's signed URL, shared by all connections; a refused one is signed anew once."""
-        with self._lock:
+        with self._signing:
             known = self._signed.get(file)
             if known is None or known is refused:
-                known = self._request(f"{self.repo}/{file}", lambda: self._sign(file))
+                known = self._ask(file, lambda: self._sign(file))
+                listed = self.files[file]
+                if known.size != listed:
+                    raise BrokenFile(
+                        "bad-header",
+                        f"{self.repo}/{file}",
+                        f"has {known.size:,} bytes, expected {listed:,} as the Hub lists it",
+                    )
                 self._signed[file] = known
             return known
 
     def _fetch(self, file: str, wanted: ByteRange, stop: threading.Event, on_bytes: OnBytes) -> bytearray:
         """Exactly the wanted bytes, resumed where a connection broke."""
-        where = f"{self.repo}/{file}"
-        block, got = bytearray(len(wanted)), 0
-        patience, failures, refusals = self._settings.patience, 0, 0
+        patience, failures, refusals = self._hub.patience, 0, 0
         signed = self._signed_file(file)
-        if signed.size < wanted.stop:
-            raise BrokenFile(
-                "bad-header",
-                where,
-                f"has {signed.size:,} bytes, expected at least {wanted.stop:,}: it is cut short",
-            )
-        while got < len(block) and not stop.is_set():
-            before = got
-            problem: Exception
+        part = Part(bytearray(len(wanted)))
+        while not part.full and not stop.is_set():
+            before = part.got
             try:
-                for piece in self._pieces(signed, wanted, got):
-                    if got + len(piece) > len(block):
-                        raise Unreachable("network", where, "more bytes came than were asked for")
-                    block[got : got + len(piece)] = piece
-                    got += len(piece)
-                    self._counter.add(bytes=len(piece))
-                    on_bytes(len(piece))
-                    if stop.is_set():
-                        break
-                else:
-                    if got < len(block):
-                        raise Unreachable("network", where, f"{got:,} bytes came, expected {len(block):,}")
-                continue
-            except httpx2.HTTPStatusError as error:
-                status = error.response.status_code
-                if status in (401, 403):
-                    refusals += 1
-                    if refusals < SIGNING_TRIES:
-                        signed = self._signed_file(file, refused=signed)
-                        self._counter.add(retries=1)
-                        continue
-                if refusals >= SIGNING_TRIES or not _worth_again(error):
-                    _translate(error, where)
-                problem = error
+                self._receive(signed, wanted, part, stop, on_bytes)
             except (httpx2.HTTPError, Unreachable) as error:
-                problem = error
-            failures = 1 if got > before else failures + 1
-            if failures >= patience.tries:
-                _translate(problem, where)
-            self._counter.add(retries=1)
-            stop.wait(patience.wait_s(failures, _asked_wait_s(problem)))
-        return block
+                failures = 1 if part.got > before else failures + 1
+                if _status(error) in (401, 403) and refusals < SIGNING_TRIES:
+                    refusals += 1  # most likely the signature has expired
+                    signed = self._signed_file(file, refused=signed)
+                    wait_s = 0.0
+                elif failures < patience.tries and _worth_again(error):
+                    wait_s = patience.wait_s(failures, _asked_wait_s(error))
+                else:
+                    _translate(error, f"{self.repo}/{file}")
+                self._counter.add(retries=1)
+                stop.wait(wait_s)
+        return part.block
 
-    def _pieces(self, signed: SignedFile, wanted: ByteRange, skip: int) -> Iterator[bytes]:
-        asked = ByteRange(wanted.start + skip, wanted.stop)
+    def _receive(
+        self,
+        signed: SignedFile,
+        wanted: ByteRange,
+        part: Part,
+        stop: threading.Event,
+        on_bytes: OnBytes,
+    ) -> None:
+        """One request for what is missing; `part` keeps whatever came, also when it fails."""
+        for piece in self._pieces(signed, ByteRange(wanted.start + part.got, wanted.stop)):
+            self._counter.add(bytes=len(piece))
+            if len(piece) > len(part.block) - part.got:
+                raise Unreachable("network", _bare(signed.url), "sends more bytes than it announced")
+            part.add(piece)
+            on_bytes(len(piece))
+            if stop.is_set():
+                return
+        if not part.full:
+            raise Unreachable(
+                "network", _bare(signed.url), f"ended after {part.got:,} of {len(wanted):,} bytes"
+            )
+
+    def _pieces(self, signed: SignedFile, asked: ByteRange) -> Iterator[bytes]:
         headers = {**signed.headers, "Range": asked.http_header(), "Accept-Encoding": "identity"}
         self._counter.add(requests=1)
         # A new session on each attempt: the library closes it under us after a connect error.
@@ -260,7 +250,7 @@ class HubCheckpoint:
             if response.status_code != 206 or found != expected:
                 raise Unreachable(
                     "network",
-                    signed.url.partition("?")[0],  # the query is the signature
+                    _bare(signed.url),
                     f"answered {response.status_code} with Content-Range {found!r}, "
                     f"expected 206 with {expected!r}",
                 )
@@ -268,18 +258,38 @@ class HubCheckpoint:
 
     # ----------------------------------------------------------------------------- pieces
 
-    @property
-    def _token(self) -> str | bool | None:
-        return self._settings.token
+    def _ask(self, file: str, call: Callable[[], Result]) -> Result:
+        return _patiently(call, f"{self.repo}/{file}", self._hub.patience, self._counter)
 
     def _headers(self) -> dict[str, str]:
         return {
-            **build_hf_headers(token=self._token, library_name="centroid-survey", library_version=version()),
+            **build_hf_headers(token=self._hub.token, library_name=LIBRARY, library_version=version()),
             "Accept-Encoding": "identity",
         }
 
     def _url(self, file: str) -> str:
-        return f"{self._settings.endpoint}/{self.repo}/resolve/{self.sha}/{quote(file)}"
+        return f"{self._hub.endpoint}/{self.repo}/resolve/{self.sha}/{quote(file)}"
+
+
+def resolve(repo: str, revision: str | None, settings: Settings) -> HubCheckpoint:
+    """The commit that a branch, tag or commit stands for now, and its files: one request.
+
+    Raises NotOffered or Unreachable.
+    """
+    counter = Counter()
+    api = _api(settings)
+    info = _patiently(
+        lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=10),
+        repo,
+        settings.patience,
+        counter,
+    )
+    if not info.sha:
+        raise Unreachable("network", repo, "the Hub named no commit for it")
+    files = {item.rfilename: item.size or 0 for item in info.siblings or []}
+    return HubCheckpoint(
+        repo, revision or "main", info.sha, files, settings, card=_card(info), counter=counter
+    )
 
 
 def refs(repo: str, settings: Settings) -> list[str]:
@@ -287,11 +297,38 @@ def refs(repo: str, settings: Settings) -> list[str]:
 
     Raises NotOffered or Unreachable.
     """
-    try:
-        found = HfApi(endpoint=settings.endpoint, token=settings.token).list_repo_refs(repo)
-    except (HfHubHTTPError, httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled) as error:
-        _translate(error, repo)
+    api = _api(settings)
+    found = _patiently(lambda: api.list_repo_refs(repo), repo, settings.patience, Counter())
     return sorted({ref.name for ref in (*found.branches, *found.tags)})
+
+
+def _api(settings: Settings) -> HfApi:
+    return HfApi(
+        endpoint=settings.endpoint,
+        token=settings.token,
+        library_name=LIBRARY,
+        library_version=version(),
+    )
+
+
+def _patiently(call: Callable[[], Result], where: str, patience: Patience, counter: Counter) -> Result:
+    """One small request, made again while the server is busy or out of reach."""
+    for attempt in itertools.count(1):
+        noted: list[httpx2.Response] = []
+        reset = _responses.set(noted)
+        try:
+            _session()  # so that the library's own requests are noted, too
+            return call()
+        except (HfHubHTTPError, httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled) as error:
+            if attempt >= patience.tries or not _worth_again(error):
+                _translate(error, where)
+            counter.add(retries=1)
+            wait_s = patience.wait_s(attempt, _asked_wait_s(error))
+        finally:
+            _responses.reset(reset)
+            counter.add(bytes=sum(item.num_bytes_downloaded for item in noted), requests=len(noted))
+        time.sleep(wait_s)
+    raise AssertionError("an endless loop returns or raises")
 
 
 def _session() -> httpx2.Client:
@@ -311,8 +348,7 @@ def _note(response: httpx2.Response) -> None:
 
 
 def _card(info: ModelInfo) -> Card:
-    data = info.card_data.to_dict() if info.card_data else {}
-    base = data.get("base_model")
+    base = getattr(info.card_data, "base_model", None)
     first = base[0] if isinstance(base, list) and base else base
     changed = info.last_modified
     return Card(
@@ -323,6 +359,11 @@ def _card(info: ModelInfo) -> Card:
     )
 
 
+def _bare(url: str) -> str:
+    """A URL without its query, which is the signature: a secret."""
+    return url.partition("?")[0]
+
+
 def _status(error: Exception) -> int | None:
     response = getattr(error, "response", None)
     return response.status_code if isinstance(response, httpx2.Response) else None
@@ -331,6 +372,8 @@ def _status(error: Exception) -> int | None:
 def _worth_again(error: Exception) -> bool:
     if isinstance(error, httpx2.TransportError):
         return True
+    if isinstance(error, Unreachable):
+        return error.reason == "network"
     status = _status(error)
     return status in (408, 429) or (status is not None and status >= 500)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from survey.checkpoint import CONFIG_CAP_BYTES, INDEX_CAP_BYTES, Checkpoint, read_json
@@ -12,7 +12,7 @@ from survey.errors import BrokenFile, NotThere
 from survey.family import family_of
 from survey.header import Header, read_header
 from survey.memory import expected_memory_bytes
-from survey.records import Identity, MatrixChoice, MatrixName, Target, TensorSpec
+from survey.records import Identity, MatrixChoice, MatrixName, Target, TensorSpec, Traffic
 from survey.unembedding import Choice, choose, has_head_bias, stated_tie
 
 SINGLE = "model.safetensors"
@@ -39,7 +39,14 @@ def locate(checkpoint: Checkpoint, matrix: MatrixChoice, connections: int) -> li
     choices = [(name, choose(names, config, name, checkpoint.repo)) for name in wanted]
     if matrix == "both" and choices[0][1].tied:
         choices = choices[:1]
-    return [_target(checkpoint, config, weights, name, choice, connections) for name, choice in choices]
+    targets = []
+    counted = Traffic()
+    for name, choice in choices:
+        target = _target(checkpoint, config, weights, name, choice, connections)
+        # What planning cost is booked once: on the first matrix, and what the second added.
+        targets.append(replace(target, planning=checkpoint.traffic - counted))
+        counted = checkpoint.traffic
+    return targets
 
 
 def _weights(checkpoint: Checkpoint) -> Weights:
@@ -100,7 +107,7 @@ def _target(
         file_bytes=checkpoint.files[spec.file],
         repo_bytes=sum(checkpoint.files.values()),
         memory_bytes=expected_memory_bytes(spec, connections),
-        planning=checkpoint.traffic,
+        planning=Traffic(),
     )
 
 

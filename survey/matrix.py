@@ -52,15 +52,7 @@ class Matrix:
     def blocks(self, on_progress: OnProgress = lambda count: None) -> Iterator[Block]:
         """The stored bytes in order; `on_progress` is told of every byte as it comes."""
         spec = self.target.spec
-        size = self._checkpoint.files.get(spec.file)
-        if size is not None and size != self.target.file_bytes:
-            raise BrokenFile(
-                "bad-header",
-                f"{self._checkpoint.repo}/{spec.file}",
-                f"has {size:,} bytes, expected {self.target.file_bytes:,}: it changed",
-            )
-        blocks = self._checkpoint.stream(spec.file, row_blocks(spec), on_progress)
-        return self.clock.over(blocks)
+        return self.clock.over(self._checkpoint.stream(spec.file, row_blocks(spec), on_progress))
 
     def __enter__(self) -> Matrix:
         return self
@@ -75,9 +67,29 @@ def open_checkpoint(model: ModelRef, settings: Settings) -> Checkpoint:
         from survey.folder import FolderCheckpoint
 
         return FolderCheckpoint(model.folder)
-    from survey.hub import HubCheckpoint  # here: huggingface_hub takes a while to load
+    from survey.hub import resolve  # here: huggingface_hub takes a while to load
 
-    return HubCheckpoint(model.repo, model.revision, settings)
+    return resolve(model.repo, model.revision, settings)
+
+
+def open_target(target: Target, settings: Settings) -> Matrix:
+    """Open what was planned, without asking anything again.
+
+    Raises BrokenFile where a folder has changed since.
+    """
+    identity = target.identity
+    if target.folder is None:
+        from survey.hub import HubCheckpoint
+
+        files = {target.spec.file: target.file_bytes}
+        hub = HubCheckpoint(identity.repo, identity.revision, identity.sha, files, settings)
+        return Matrix(target, hub)
+    from survey.folder import FolderCheckpoint
+
+    checkpoint = FolderCheckpoint(target.folder)
+    if checkpoint.sha != identity.sha:
+        raise BrokenFile("bad-header", identity.repo, "the folder changed after it was planned")
+    return Matrix(target, checkpoint)
 
 
 def open_matrix(

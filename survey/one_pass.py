@@ -50,12 +50,14 @@ def fold(blocks: Iterable[Block], form: FloatFormat, shape: tuple[int, int], dev
         for slab in slabs(blocks, rows_per_slab * row_bytes):
             sums.add(slab)
             identity.add(slab)
+        norms = sums.norms()
+        assert len(norms) == rows, "a stream delivers every row or raises"
         yield Folded(
             form=form,
             vocab_rows=rows,
             hidden_dim=dims,
             total=sums.column_total(),
-            norms=sums.norms(),
+            norms=norms,
             exponents=sums.exponent_counts(),
             identity=identity,
         )

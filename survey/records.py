@@ -178,6 +178,9 @@ class Traffic:
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(self.bytes + other.bytes, self.requests + other.requests, self.retries + other.retries)
 
+    def __sub__(self, other: Traffic) -> Traffic:
+        return Traffic(self.bytes - other.bytes, self.requests - other.requests, self.retries - other.retries)
+
 
 # --------------------------------------------------------- what is measured, group by group
 # A row is flat in SQL, so it is flat here: Measurement inherits the groups' fields. That breaks

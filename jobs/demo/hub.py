@@ -1,8 +1,10 @@
-"""A Hub on loopback for the unmodified huggingface_hub client: an API server, and a CDN on another origin.
+"""A Hub on loopback for the unmodified huggingface_hub client, with its CDN on another origin.
 
 with LocalHub() as hub:
-    sha = hub.add_repo("org/name", {"config.json": b"{}", "model.safetensors": Path("big.safetensors")})
+    sha = hub.add_repo("org/name", {"config.json": b"{}", "model.safetensors": Path("big")})
     HfApi(endpoint=hub.endpoint).model_info("org/name")
+
+This module is the door: what its users need of the modules beside it is importable from here.
 """
 
 import hashlib
@@ -19,10 +21,42 @@ from typing import Any
 from urllib.parse import quote
 
 from jobs.demo.hub_api import Api, file_reply
-from jobs.demo.hub_faults import Fault, ServerName
+from jobs.demo.hub_faults import (
+    CorruptBytes,
+    Fault,
+    FaultAction,
+    Garbage,
+    IgnoreRange,
+    ResetAfter,
+    ServerName,
+    ShortBody,
+    Stall,
+    Status,
+    WrongCommit,
+    WrongContentRange,
+)
 from jobs.demo.hub_replies import Reply, Source, memory
 from jobs.demo.hub_repos import Commit, Repo, StoredFile, commit_sha, folder_files, stored_file
 from jobs.demo.hub_wire import LoggedRequest, Request, Shape, WireServer
+
+__all__ = [
+    "Commit",
+    "CorruptBytes",
+    "Fault",
+    "FaultAction",
+    "Garbage",
+    "IgnoreRange",
+    "LocalHub",
+    "LoggedRequest",
+    "Repo",
+    "ResetAfter",
+    "Shape",
+    "ShortBody",
+    "Stall",
+    "Status",
+    "WrongCommit",
+    "WrongContentRange",
+]
 
 NOBODY: Mapping[str, frozenset[str]] = MappingProxyType({})
 UNSHAPED = Shape()
@@ -31,9 +65,11 @@ _REPO_ID = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 
 
 class LocalHub:
-    """Both servers and what they serve; `faults`, `shape` and `repos` may be changed while they run.
+    """Both servers and what they serve; its public attributes may be changed while they run.
 
-    users: token -> ids of the repositories whose gate it passed, or which it may see though private.
+    users: token -> ids of the repositories whose gate it passed, or that it sees though private.
+    large_file_bytes: from this size on a file lies on the CDN; *.safetensors and *.bin always do.
+    page_size: most entries in one page of a listing.
     """
 
     def __init__(
@@ -95,7 +131,7 @@ class LocalHub:
         branch: str = "main",
         **fields: Any,  # Any: the fields of Repo, each of its own type
     ) -> str:
-        """Make a repository, or change the given fields of one, and commit these files; returns the sha."""
+        """Make a repository, or change the given fields of one, and commit; returns the sha."""
         if _REPO_ID.fullmatch(id) is None:
             raise ValueError(f"{id!r} is not a repository id such as 'org/name'")
         with self._lock:
@@ -109,9 +145,7 @@ class LocalHub:
     def commit(self, id: str, files: Mapping[str, Source] | Path, *, branch: str = "main") -> str:
         """Move a branch on to a new commit that holds exactly these files; returns its sha."""
         files = folder_files(files) if isinstance(files, Path) else dict(files)
-        stored = {
-            path: stored_file(path, source, self.large_file_bytes) for path, source in files.items()
-        }
+        stored = {path: stored_file(path, source, self.large_file_bytes) for path, source in files.items()}
         with self._lock:
             repo = self.repos[id]
             sha = commit_sha(id, repo.branches.get(branch, ""), stored.values())
@@ -150,9 +184,7 @@ class LocalHub:
         key = repo.id, commit.sha
         if key not in self._stored:  # a Repo put into `repos` by hand
             large = self.large_file_bytes
-            self._stored[key] = {
-                path: stored_file(path, some, large) for path, some in commit.files.items()
-            }
+            self._stored[key] = {path: stored_file(path, some, large) for path, some in commit.files.items()}
         return self._stored[key]
 
     def signed_url(self, repo: Repo, commit: Commit, path: str) -> str:
@@ -162,18 +194,13 @@ class LocalHub:
         return f"{self.cdn_origin}/{place}?Expires={expires}&Signature={signature}"
 
     def _signature(self, place: Sequence[str], expires: str) -> str:
-        return hmac.new(
-            self._secret, json.dumps([place, expires]).encode(), hashlib.sha256
-        ).hexdigest()
+        return hmac.new(self._secret, json.dumps([place, expires]).encode(), hashlib.sha256).hexdigest()
 
     def _answer_cdn(self, request: Request) -> Reply:
         expires = request.query.get("Expires", [""])[-1]
         signature = request.query.get("Signature", [""])[-1]
         right = self._signature(request.segments, expires)
-        if (
-            not hmac.compare_digest(signature.encode(), right.encode())
-            or float(expires) < time.time()
-        ):
+        if not hmac.compare_digest(signature.encode(), right.encode()) or float(expires) < time.time():
             denied = b"<Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>"
             return Reply(403, {"Content-Type": "application/xml"}, memory(denied))
         repo_id, sha, *path = request.segments

@@ -23,9 +23,7 @@ _NO_PAGE = "Sorry, we can't find the page you are looking for."
 class Refused(Exception):
     """The Hub's own kind of error answer; `code` becomes X-Error-Code."""
 
-    def __init__(
-        self, status: int, message: str, code: str | None = None, sha: str | None = None
-    ) -> None:
+    def __init__(self, status: int, message: str, code: str | None = None, sha: str | None = None) -> None:
         super().__init__(status, message, code, sha)
         self.status, self.message, self.code, self.sha = status, message, code, sha
 
@@ -36,9 +34,7 @@ class Refused(Exception):
             "X-Repo-Commit": self.sha,
         }
         headers = {name: value for name, value in known.items() if value is not None}
-        return replace(json_reply({"error": self.message}), status=self.status).with_headers(
-            headers
-        )
+        return replace(json_reply({"error": self.message}), status=self.status).with_headers(headers)
 
 
 class Shelf(Protocol):
@@ -168,14 +164,10 @@ class Api:
             "ETag": file.etag,
             "Accept-Ranges": "bytes",
         }
-        return Reply(
-            302 if is_large else 307, headers, memory(f"Redirecting to {location}".encode())
-        )
+        return Reply(302 if is_large else 307, headers, memory(f"Redirecting to {location}".encode()))
 
     def _small_file(self, _repo: Repo, commit: Commit, file: StoredFile) -> Reply:
-        return file_reply(file, "text/plain; charset=utf-8").with_headers(
-            {"X-Repo-Commit": commit.sha}
-        )
+        return file_reply(file, "text/plain; charset=utf-8").with_headers({"X-Repo-Commit": commit.sha})
 
     def _tree(self, request: Request, repo: Repo, revision: str, folder: str) -> Reply:
         commit = _commit(repo, revision)
@@ -184,11 +176,7 @@ class Api:
         )
         if folder and not entries:
             raise Refused(404, "Entry not found", "EntryNotFound", commit.sha)
-        limit = (
-            _EXPANDED_PAGE_SIZE
-            if documents.flag(request.query, "expand")
-            else self._shelf.page_size
-        )
+        limit = _EXPANDED_PAGE_SIZE if documents.flag(request.query, "expand") else self._shelf.page_size
         return self._page(request, entries, min(limit, self._shelf.page_size))
 
     def _paths_info(self, request: Request, repo: Repo, revision: str) -> Reply:
@@ -211,9 +199,7 @@ class Api:
         chosen = documents.selected_models(visible, request.query)
         limit = _whole_number(request.query, "limit", self._shelf.page_size)
         entries = [
-            documents.listed_document(
-                repo, self._shelf.stored(repo, repo.default_commit()), request.query
-            )
+            documents.listed_document(repo, self._shelf.stored(repo, repo.default_commit()), request.query)
             for repo in chosen
         ]
         return self._page(request, entries, max(1, min(limit, self._shelf.page_size)))
@@ -224,19 +210,15 @@ class Api:
         if start + limit >= len(entries):
             return reply
         query = urlencode({**request.query, "cursor": [str(start + limit)]}, doseq=True)
-        return reply.with_headers(
-            {"Link": f'<{self._shelf.endpoint}{request.raw_path}?{query}>; rel="next"'}
-        )
+        return reply.with_headers({"Link": f'<{self._shelf.endpoint}{request.raw_path}?{query}>; rel="next"'})
 
     def _whoami(self, granted: frozenset[str] | None) -> Reply:
         if granted is None:
             raise Refused(401, "Invalid username or password.")
-        return json_reply(
-            {"type": "user", "name": "local-user", "fullname": "Local User", "orgs": []}
-        )
+        return json_reply({"type": "user", "name": "local-user", "fullname": "Local User", "orgs": []})
 
     def _rate_limit(self, resource: str, known_caller: bool) -> dict[str, str]:
-        """Headers of the Hub's quotas, counted over all callers; the quotas are shown and never enforced."""
+        """The quotas as the Hub shows them, counted over all callers; they are never enforced."""
         quota = {"api": (500, 1000), "resolvers": (3000, 5000)}[resource][known_caller]
         with self._lock:
             self._used[resource] += 1

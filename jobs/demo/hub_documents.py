@@ -27,7 +27,7 @@ def flag(query: Query, name: str) -> bool:
 
 
 def model_document(repo: Repo, commit: Commit, files: Files, query: Query) -> Document:
-    """`GET /api/models/{id}`: sizes and LFS facts only with `blobs`, a choice of keys with `expand`."""
+    """`GET /api/models/{id}`: sizes only with `blobs`, a choice of keys with `expand`."""
     optional = {
         "author": repo.id.partition("/")[0] if "/" in repo.id else None,
         "pipeline_tag": repo.pipeline_tag,
@@ -56,14 +56,12 @@ def model_document(repo: Repo, commit: Commit, files: Files, query: Query) -> Do
 
 
 def listed_document(repo: Repo, files: Files, query: Query) -> Document:
-    """One entry of `GET /api/models`: few keys, more with `full`, `cardData`, `config` or `expand`."""
+    """An entry of `GET /api/models`: few keys, more with `full`, `cardData`, `config`, `expand`."""
     document = model_document(repo, repo.default_commit(), files, {})
     if "expand" in query:
         return _chosen(document, {"_id", "id", *query["expand"]})
     extra = {key for key in ("cardData", "config") if flag(query, key)}
-    return _chosen(
-        document, _ALWAYS_LISTED | extra | (_LISTED_IN_FULL if flag(query, "full") else set())
-    )
+    return _chosen(document, _ALWAYS_LISTED | extra | (_LISTED_IN_FULL if flag(query, "full") else set()))
 
 
 def selected_models(repos: Iterable[Repo], query: Query) -> list[Repo]:
@@ -82,15 +80,11 @@ def selected_models(repos: Iterable[Repo], query: Query) -> list[Repo]:
     return chosen
 
 
-def tree_documents(
-    repo: Repo, commit: Commit, files: Files, folder: str, query: Query
-) -> list[Document]:
-    """`GET /tree/`: files and folders right below `folder` ("" is the root), or at any depth below it."""
+def tree_documents(repo: Repo, commit: Commit, files: Files, folder: str, query: Query) -> list[Document]:
+    """`GET /tree/`: files and folders right below `folder` ("" is the root), or at any depth."""
     prefix = f"{folder}/" if folder else ""
     below = [path for path in sorted(files) if path.startswith(prefix)]
-    folders = {
-        prefix + "/".join(parts) for path in below for parts in _parents(path[len(prefix) :])
-    }
+    folders = {prefix + "/".join(parts) for path in below for parts in _parents(path[len(prefix) :])}
     shown = sorted([*below, *folders])
     if not flag(query, "recursive"):
         shown = [path for path in shown if "/" not in path[len(prefix) :]]
@@ -119,7 +113,7 @@ def path_document(repo: Repo, commit: Commit, files: Files, path: str, expand: b
 
 
 def refs_document(repo: Repo, query: Query) -> Document:
-    """`GET /refs`: branches and tags, and pull requests (branches named `refs/pr/N`) where asked for."""
+    """`GET /refs`: branches, tags, and pull requests (branches `refs/pr/N`) where asked for."""
     pulls = {name: sha for name, sha in repo.branches.items() if name.startswith("refs/")}
     heads = {name: sha for name, sha in repo.branches.items() if name not in pulls}
     document: Document = {
@@ -158,7 +152,7 @@ def _sibling(file: StoredFile, blobs: bool) -> Document:
 
 
 def _config(files: Files) -> Document | None:
-    """The part of the configuration that the Hub shows; None where the repository has none to read."""
+    """The part of the configuration that the Hub shows; None where there is none to read."""
     config = _json_object(files.get("config.json"))
     tokenizer = _json_object(files.get("tokenizer_config.json"))
     shown: Document = {key: config[key] for key in _CONFIG_KEYS if key in config}

@@ -45,7 +45,7 @@ class IgnoreRange:
 
 @dataclass(frozen=True, slots=True)
 class WrongContentRange:
-    """Serve a range moved by `offset` bytes (cut at the file's ends), and say so in Content-Range."""
+    """Serve a range moved by `offset` bytes, cut at the file's ends, and say so."""
 
     offset: int
 
@@ -67,7 +67,7 @@ class WrongCommit:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Other bytes, correctly framed: as they are with status 200, repeated to the asked length with 206."""
+    """Other bytes, rightly framed: as they are with 200, repeated to the asked length with 206."""
 
     body: bytes
 
@@ -95,7 +95,7 @@ FaultAction = (
 
 @dataclass
 class Fault:
-    """An action for the requests that match: the first `skip` pass, the next `times` (None: all) are hit."""
+    """An action for requests that match: `skip` of them pass, the next `times` (None: all) are hit."""
 
     action: FaultAction
     server: ServerName | None = None
@@ -123,9 +123,7 @@ class Fault:
             return True
 
 
-def next_action(
-    faults: Iterable[Fault], server: ServerName, method: str, path: str
-) -> FaultAction | None:
+def next_action(faults: Iterable[Fault], server: ServerName, method: str, path: str) -> FaultAction | None:
     """What the first fault in the list that takes this request does to it."""
     return next((fault.action for fault in faults if fault.takes(server, method, path)), None)
 

@@ -73,7 +73,7 @@ def split_body(body: Body, at: int) -> tuple[Body, Body]:
 
 
 def cut_to_range(reply: Reply, header: str | None) -> Reply:
-    """The part of a file that a Range header asks for: 206, or 416 where the file has no such bytes.
+    """The part of a file that a Range header asks for: 206, or 416 where there are no such bytes.
 
     Malformed ranges and several at once are ignored, as RFC 9110 allows: the whole file, 200.
     """

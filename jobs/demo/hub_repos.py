@@ -15,7 +15,7 @@ _END_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A snapshot: every file by its path. A Path is streamed from disk and must not change meanwhile."""
+    """A snapshot: every file by its path. A Path is streamed from disk, and must not change."""
 
     sha: str
     files: Mapping[str, Source]
@@ -37,9 +37,7 @@ class Repo:
     pipeline_tag: str | None = None
     library_name: str | None = None
     model_tags: tuple[str, ...] = ()
-    card_data: dict[str, Any] = field(
-        default_factory=dict
-    )  # Any: a model card holds what its author likes
+    card_data: dict[str, Any] = field(default_factory=dict)  # Any: a model card holds what its author likes
     last_modified: str = "2025-01-01T00:00:00.000Z"
 
     def default_commit(self) -> Commit:
@@ -72,9 +70,7 @@ def stored_file(path: str, source: Source, large_file_bytes: int) -> StoredFile:
     size, sha256 = source_bytes(source), _content_sha256(source)
     if size < large_file_bytes and not path.endswith(_LARGE_SUFFIXES):
         return StoredFile(path, source, size, sha256, _blob_id(Span(source, 0, size).read()), None)
-    pointer = (
-        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
-    )
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
     return StoredFile(path, source, size, sha256, _blob_id(pointer), len(pointer))
 
 
@@ -95,7 +91,7 @@ def _blob_id(content: bytes) -> str:
 
 
 def _content_sha256(source: Source) -> str:
-    """The true SHA-256, except for big files on disk: of their size, time and ends (8 GB take too long)."""
+    """The true SHA-256; for big files on disk, where it takes too long, of size, time and ends."""
     size = source_bytes(source)
     if isinstance(source, bytes) or size <= 2 * _END_BYTES:
         return hashlib.sha256(Span(source, 0, size).read()).hexdigest()

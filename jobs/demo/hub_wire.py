@@ -1,4 +1,4 @@
-"""How the local Hub speaks HTTP: framing, byte ranges, faults, pacing, and the log of all requests."""
+"""How the local Hub speaks HTTP: framing, ranges, faults, pacing, and the log of all requests."""
 
 import os
 import socket
@@ -34,7 +34,7 @@ _BEFORE_RESET_S = 0.05  # an RST discards what the client has not received yet
 
 @dataclass(frozen=True)
 class Shape:
-    """What the link does: delay before the first byte, and caps per connection and over the whole CDN."""
+    """What the link does: delay before each first byte, caps per connection and over the whole CDN."""
 
     latency_s: float = 0.0
     connection_bytes_s: float | None = None
@@ -43,7 +43,7 @@ class Shape:
 
 @dataclass(slots=True)
 class LoggedRequest:
-    """One request; `path` is without percent-encoding, `headers` by lower-case name without Authorization."""
+    """One request; `path` without percent-encoding, `headers` lower-case, without Authorization."""
 
     server: ServerName
     method: str
@@ -58,7 +58,7 @@ class LoggedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an answer may depend on; `segments` are the decoded parts of `raw_path` between its slashes."""
+    """What an answer may depend on; `segments` are the decoded parts of `raw_path`."""
 
     method: str
     raw_path: str
@@ -80,7 +80,7 @@ class Host(Protocol):
 class Meter:
     """A schedule of bytes at a given rate, for one connection or shared by many."""
 
-    _SLACK_S = 0.05  # how far a late sender may catch up
+    _SLACK_S = 0.05  # a sender late by less catches up; one later than this was idle
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -89,13 +89,14 @@ class Meter:
     def reserve(self, count: int, bytes_s: float) -> float:
         """The monotonic time at which `count` more bytes have passed."""
         with self._lock:
-            start = max(self._due, time.monotonic() - self._SLACK_S)
+            now = time.monotonic()
+            start = self._due if now - self._due < self._SLACK_S else now
             self._due = start + count / bytes_s
             return self._due
 
 
 class WireServer(ThreadingHTTPServer):
-    """One origin: it accepts at once, serves each connection in a thread, and closes without waiting."""
+    """One origin: it serves each connection in a thread, and closes without waiting for clients."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -170,17 +171,14 @@ class Handler(BaseHTTPRequestHandler):
             request = self._request()
         except ValueError as error:
             self.close_connection = True
-            self._deliver(
-                Reply(400, {}, memory(str(error).encode())), None, self._logged("", {}, 400)
-            )
+            self._deliver(Reply(400, {}, memory(str(error).encode())), None, self._logged("", {}, 400))
             return
         path = "/".join(request.segments)
         action = next_action(self.server.host.faults, self.server.name, self.command, f"/{path}")
         reply = spoil(self._reply(request, action), action)
         self._deliver(reply, action, self._logged(f"/{path}", request.query, reply.status))
 
-    do_HEAD = do_GET
-    do_POST = do_GET
+    do_HEAD = do_POST = do_GET  # noqa: N815 (the names that http.server looks for)
 
     def _request(self) -> Request:
         """The request, strictly decoded; raises ValueError."""
@@ -208,18 +206,8 @@ class Handler(BaseHTTPRequestHandler):
     def _logged(self, path: str, query: dict[str, list[str]], status: int) -> LoggedRequest:
         headers = {name.lower(): value for name, value in self.headers.items()}
         authorization = headers.pop("authorization", None) is not None
-        byte_range = headers.get("range")
-        entry = LoggedRequest(
-            self.server.name,
-            self.command,
-            path,
-            query,
-            byte_range,
-            authorization,
-            status,
-            0,
-            headers,
-        )
+        asked = (self.server.name, self.command, path, query, headers.get("range"), authorization)
+        entry = LoggedRequest(*asked, status, headers=headers)
         self.server.host.log.append(entry)
         return entry
 
@@ -263,9 +251,7 @@ class Handler(BaseHTTPRequestHandler):
                         span, entry, partial(os.sendfile, self.connection.fileno(), file.fileno())
                     )
 
-    def _send_span(
-        self, span: Span, entry: LoggedRequest, write: Callable[[int, int], int]
-    ) -> None:
+    def _send_span(self, span: Span, entry: LoggedRequest, write: Callable[[int, int], int]) -> None:
         at, piece_bytes = span.start, self._piece_bytes()
         while at < span.stop:
             count = min(piece_bytes, span.stop - at)
@@ -277,7 +263,7 @@ class Handler(BaseHTTPRequestHandler):
             finally:
                 entry.sent_bytes -= count - sent
             if sent == 0:
-                raise BrokenPipeError(f"{span.source!r:.200} ends before byte {span.stop}")
+                raise BrokenPipeError(f"the file on disk ends before byte {span.stop}")
             at += sent
 
     def _rates(self) -> Sequence[tuple[Meter, float]]:

@@ -1,4 +1,4 @@
-"""The local Hub as the unmodified huggingface_hub client sees it, and each fault as it reaches the wire."""
+"""The local Hub as the unmodified huggingface_hub client sees it, and each fault on the wire."""
 
 import os
 import socket
@@ -22,13 +22,14 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import close_session, disable_progress_bars, parse_ratelimit_headers
 
-from jobs.demo.hub import LocalHub
-from jobs.demo.hub_faults import (
+from jobs.demo.hub import (
     CorruptBytes,
     Fault,
     Garbage,
     IgnoreRange,
+    LocalHub,
     ResetAfter,
+    Shape,
     ShortBody,
     Stall,
     Status,
@@ -36,7 +37,6 @@ from jobs.demo.hub_faults import (
     WrongContentRange,
 )
 from jobs.demo.hub_replies import Reply, Span, cut_to_range
-from jobs.demo.hub_wire import Shape
 
 HEADER = b'{"w":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}'
 WEIGHTS = struct.pack("<Q", len(HEADER)) + HEADER + bytes(range(8))
@@ -104,22 +104,17 @@ def test_model_info_names_the_commit_the_files_and_the_config(hub: LocalHub) -> 
         "architectures": ["ToyLM"],
         "tokenizer_config": {"eos_token": "</s>"},
     }
-    assert [(some.rfilename, some.size) for some in info.siblings] == [
-        (name, None) for name in sorted(MODEL)
-    ]
+    assert [(some.rfilename, some.size) for some in info.siblings] == [(name, None) for name in sorted(MODEL)]
 
 
 def test_model_info_gives_sizes_and_lfs_facts_when_asked(hub: LocalHub) -> None:
     info = api(hub).model_info("org/model", files_metadata=True, timeout=5)
     files = {some.rfilename: some for some in info.siblings}
-    assert {name: some.size for name, some in files.items()} == {
-        k: len(v) for k, v in MODEL.items()
-    }
+    assert {name: some.size for name, some in files.items()} == {k: len(v) for k, v in MODEL.items()}
     assert files["config.json"].lfs is None
     # sha256sum of the ten digits
     assert (
-        files["digits.bin"].lfs.sha256
-        == "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"
+        files["digits.bin"].lfs.sha256 == "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"
     )
 
 
@@ -203,19 +198,13 @@ def test_listings_are_paged(hub: LocalHub) -> None:
         pytest.param({"filter": "transformers"}, ["lab/gemma"], id="library"),
         pytest.param({"pipeline_tag": "text-generation"}, ["lab/gemma"], id="pipeline"),
         pytest.param({"gated": True}, ["lab/gemma"], id="gated"),
-        pytest.param(
-            {"sort": "last_modified", "author": "lab"}, ["lab/gemma", "lab/Qwen"], id="newest"
-        ),
+        pytest.param({"sort": "last_modified", "author": "lab"}, ["lab/gemma", "lab/Qwen"], id="newest"),
         pytest.param({"author": "nobody"}, [], id="none"),
     ],
 )
 def test_listings_select_and_sort(hub: LocalHub, query: dict[str, object], ids: list[str]) -> None:
-    hub.add_repo(
-        "lab/Qwen", {}, model_tags=("en", "safetensors"), last_modified="2024-01-01T00:00:00.000Z"
-    )
-    hub.add_repo(
-        "lab/gemma", {}, gated="manual", library_name="transformers", pipeline_tag="text-generation"
-    )
+    hub.add_repo("lab/Qwen", {}, model_tags=("en", "safetensors"), last_modified="2024-01-01T00:00:00.000Z")
+    hub.add_repo("lab/gemma", {}, gated="manual", library_name="transformers", pipeline_tag="text-generation")
     hub.add_repo("lab/secret", {}, private=True)
     assert [model.id for model in api(hub).list_models(**query)] == ids
 
@@ -248,9 +237,7 @@ def test_paths_info_knows_files_and_folders(hub: LocalHub) -> None:
 
 @pytest.mark.parametrize("name", list(MODEL))
 def test_files_are_downloaded_whole(hub: LocalHub, tmp_path: Path, name: str) -> None:
-    path = hf_hub_download(
-        "org/model", name, endpoint=hub.endpoint, cache_dir=tmp_path, token=False
-    )
+    path = hf_hub_download("org/model", name, endpoint=hub.endpoint, cache_dir=tmp_path, token=False)
     assert Path(path).read_bytes() == MODEL[name]
     is_large = name.endswith((".safetensors", ".bin"))
     assert bool(hub.requests("cdn")) == is_large
@@ -259,13 +246,9 @@ def test_files_are_downloaded_whole(hub: LocalHub, tmp_path: Path, name: str) ->
 
 def test_a_snapshot_holds_every_file(hub: LocalHub, tmp_path: Path) -> None:
     folder = Path(
-        snapshot_download(
-            "org/model", endpoint=hub.endpoint, cache_dir=tmp_path / "cache", token=False
-        )
+        snapshot_download("org/model", endpoint=hub.endpoint, cache_dir=tmp_path / "cache", token=False)
     )
-    assert {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")
-    } == MODEL
+    assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")} == MODEL
 
 
 def test_safetensors_metadata_is_read_from_the_cdn(hub: LocalHub) -> None:
@@ -316,9 +299,7 @@ def test_a_gate_refuses_files_and_shows_the_card(
     hub.add_repo("org/gated", MODEL, gated="manual")
     assert api(hub, token).model_info("org/gated").gated == "manual"
     with pytest.raises(GatedRepoError) as refusal:
-        hf_hub_download(
-            "org/gated", "config.json", endpoint=hub.endpoint, cache_dir=tmp_path, token=token
-        )
+        hf_hub_download("org/gated", "config.json", endpoint=hub.endpoint, cache_dir=tmp_path, token=token)
     assert refusal.value.response.status_code == status
     with pytest.raises(GatedRepoError):
         api(hub, token).auth_check("org/gated")
@@ -327,9 +308,7 @@ def test_a_gate_refuses_files_and_shows_the_card(
 def test_a_gate_opens_for_who_was_granted(hub: LocalHub, tmp_path: Path) -> None:
     hub.add_repo("org/gated", MODEL, gated="auto")
     for name in ("config.json", "digits.bin"):
-        path = hf_hub_download(
-            "org/gated", name, endpoint=hub.endpoint, cache_dir=tmp_path, token="member"
-        )
+        path = hf_hub_download("org/gated", name, endpoint=hub.endpoint, cache_dir=tmp_path, token="member")
         assert Path(path).read_bytes() == MODEL[name]
     api(hub, "member").auth_check("org/gated")
 
@@ -348,9 +327,7 @@ def test_private_repositories_look_absent(
     assert not isinstance(refusal.value, GatedRepoError)
     assert refusal.value.response.status_code == status
     with pytest.raises(RepositoryNotFoundError):
-        hf_hub_download(
-            repo_id, "config.json", endpoint=hub.endpoint, cache_dir=tmp_path, token=token
-        )
+        hf_hub_download(repo_id, "config.json", endpoint=hub.endpoint, cache_dir=tmp_path, token=token)
 
 
 def test_private_repositories_open_for_their_members(hub: LocalHub) -> None:
@@ -373,9 +350,7 @@ def test_absent_revisions_and_entries_say_so(hub: LocalHub, tmp_path: Path) -> N
     with pytest.raises(RevisionNotFoundError):
         list(api(hub).list_repo_tree("org/model", revision="f" * 40))
     with pytest.raises(RemoteEntryNotFoundError) as refusal:
-        hf_hub_download(
-            "org/model", "absent", endpoint=hub.endpoint, cache_dir=tmp_path, token=False
-        )
+        hf_hub_download("org/model", "absent", endpoint=hub.endpoint, cache_dir=tmp_path, token=False)
     assert refusal.value.response.headers["X-Repo-Commit"] == sha
     with pytest.raises(RemoteEntryNotFoundError):
         list(api(hub).list_repo_tree("org/model", "absent"))
@@ -434,9 +409,7 @@ def test_hostile_paths_are_refused(hub: LocalHub, target: str) -> None:
 @pytest.mark.parametrize("name", ["a b.txt", "50%.txt", "a?b#c.bin", "é.bin", "a%2Fb.bin"])
 def test_strange_file_names_keep_their_bytes(hub: LocalHub, tmp_path: Path, name: str) -> None:
     hub.add_repo("org/model", {name: name.encode()})
-    path = hf_hub_download(
-        "org/model", name, endpoint=hub.endpoint, cache_dir=tmp_path, token=False
-    )
+    path = hf_hub_download("org/model", name, endpoint=hub.endpoint, cache_dir=tmp_path, token=False)
     assert Path(path).read_bytes() == name.encode()
 
 
@@ -511,9 +484,7 @@ def test_signatures_are_checked_and_expire(hub: LocalHub) -> None:
         pytest.param("lines=0-1", 200, DIGITS, None, id="other-unit"),
     ],
 )
-def test_ranges(
-    hub: LocalHub, asked: str, status: int, body: bytes, content_range: str | None
-) -> None:
+def test_ranges(hub: LocalHub, asked: str, status: int, body: bytes, content_range: str | None) -> None:
     reply = ranged(hub, asked)
     assert (reply.status_code, reply.content) == (status, body)
     assert reply.headers.get("Content-Range") == content_range
@@ -555,9 +526,7 @@ def test_connections_are_kept_alive(hub: LocalHub) -> None:
 
 
 def test_a_status_is_answered_as_often_as_told(hub: LocalHub) -> None:
-    busy = Fault(
-        Status(429, {"Retry-After": "0"}, b"slow down"), path_contains="org/model", times=2
-    )
+    busy = Fault(Status(429, {"Retry-After": "0"}, b"slow down"), path_contains="org/model", times=2)
     hub.faults.append(busy)
     codes = [httpx2.get(f"{hub.endpoint}/api/models/org/model").status_code for _ in range(3)]
     assert (codes, busy.hits) == ([429, 429, 200], 2)
@@ -579,9 +548,7 @@ def test_faults_wait_for_their_turn_and_their_request(hub: LocalHub) -> None:
 def test_the_client_retries_a_busy_server(hub: LocalHub, tmp_path: Path) -> None:
     busy = Fault(Status(429, {"Retry-After": "0"}), server="cdn")
     hub.faults.append(busy)
-    path = hf_hub_download(
-        "org/model", "digits.bin", endpoint=hub.endpoint, cache_dir=tmp_path, token=False
-    )
+    path = hf_hub_download("org/model", "digits.bin", endpoint=hub.endpoint, cache_dir=tmp_path, token=False)
     assert (Path(path).read_bytes(), busy.hits) == (DIGITS, 1)
     assert [entry.status for entry in hub.requests("cdn")] == [429, 200]
 
@@ -589,11 +556,11 @@ def test_the_client_retries_a_busy_server(hub: LocalHub, tmp_path: Path) -> None
 def test_reset_cuts_the_body_after_what_was_sent(hub: LocalHub) -> None:
     url = signed_url(hub)
     hub.faults.append(Fault(ResetAfter(4)))
-    received = b""
-    with httpx2.stream("GET", url) as reply, pytest.raises(httpx2.ReadError):
-        for piece in reply.iter_raw():
-            received += piece
-    assert (received, reply.headers["Content-Length"]) == (b"0123", "10")
+    with httpx2.stream("GET", url) as reply:
+        pieces = reply.iter_raw()
+        assert (next(pieces), reply.headers["Content-Length"]) == (b"0123", "10")
+        with pytest.raises(httpx2.ReadError):
+            next(pieces)
     assert hub.log[-1].sent_bytes == 4
     assert httpx2.get(url).content == DIGITS
 
@@ -698,7 +665,7 @@ def test_one_connection_keeps_to_its_rate(hub: LocalHub, tmp_path: Path, on_disk
     url = signed_url(hub)
     started = time.monotonic()
     assert httpx2.get(url).content == content
-    assert time.monotonic() - started >= 0.95 * (0.4 - 0.05)  # a late sender may catch up 50 ms
+    assert time.monotonic() - started >= 0.95 * 0.4
 
 
 def test_all_connections_share_the_total_rate(hub: LocalHub) -> None:
@@ -711,7 +678,7 @@ def test_all_connections_share_the_total_rate(hub: LocalHub) -> None:
         reader.start()
     for reader in readers:
         reader.join()
-    assert time.monotonic() - started >= 0.95 * (0.4 - 0.05)
+    assert time.monotonic() - started >= 0.95 * 0.4
     assert sum(entry.sent_bytes for entry in hub.requests("cdn")) == 4_000_000
 
 
@@ -757,6 +724,6 @@ def test_a_field_that_repositories_lack_is_refused(hub: LocalHub) -> None:
         hub.add_repo("org/model", {}, stars=5)
 
 
-def test_limits_must_be_numbers(hub: LocalHub) -> None:
+def test_absurd_limits_are_refused(hub: LocalHub) -> None:
     with pytest.raises(BadRequestError):
-        list(api(hub).list_models(sort="likes", limit=10**12))
+        list(api(hub).list_models(limit=10**12))

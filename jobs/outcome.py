@@ -1,0 +1,50 @@
+"""What came of a task; these records cross from a worker to the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from survey.records import Target
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The few figures that the run's table shows."""
+
+    dtype: str
+    black_hole_count: int
+    dead_count: int
+    centroid_ratio: float | None
+    dead_live_angle_deg: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A measured matrix, as the tables that go to the catalog."""
+
+    target: Target
+    row: pa.Table
+    tokens: pa.Table | None
+    headline: Headline
+    fetched_bytes: int
+    elapsed_s: float
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A task that ended without a measurement."""
+
+    target: Target
+    reason: str
+    message: str
+    fetched_bytes: int = 0
+    elapsed_s: float = 0.0
+    host: str | None = None
+
+
+Outcome = Delivered | Failed
