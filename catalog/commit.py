@@ -41,7 +41,7 @@ def _publish(table: pa.Table, path: Path) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as opened:
-            pq.write_table(table, opened, compression="zstd")
+            pq.write_table(table, opened, compression="zstd", write_page_checksum=True)
             opened.flush()
             os.fsync(opened.fileno())
         beside.replace(path)

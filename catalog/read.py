@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -16,6 +16,9 @@ from survey.errors import UsageError
 
 # PIVOT is read as several statements of which the last answers; it writes no file.
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,15 @@ class Reader:
     """An open catalog. `damaged` names the files that no answer includes."""
 
     def __init__(self, place: Place) -> None:
+        """Raises UsageError where the views cannot be made even without the damaged files."""
         self._place = place
-        self._connection, self.damaged = connect(place)
+        self.damaged: list[Path] = []
+        try:
+            self._connection = self._connect()
+        except duckdb.Error as error:
+            if not self._find_broken():
+                raise UsageError(str(error).strip()) from error
+            self._connection = self._connect()
 
     def __enter__(self) -> Reader:
         return self
@@ -46,21 +56,29 @@ class Reader:
         Raises UsageError where it does not parse, would write, or fails.
         """
         _check(sql)
-        try:
-            return self._run(sql, parameters)
-        except (
-            duckdb.IOException,
-            duckdb.InvalidInputException,
-            duckdb.ConversionException,
-        ) as error:
-            if not self._set_broken_aside():
-                raise UsageError(_first_lines(error)) from error
-        except duckdb.Error as error:
-            raise UsageError(_first_lines(error)) from error
-        return self.ask(sql, parameters)
+        return self._asked(lambda: self._answer(sql, parameters or {}))
 
-    def _run(self, sql: str, parameters: Mapping[str, Any] | None) -> Answer:
-        result = self._connection.execute(sql, dict(parameters or {}))
+    def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """The same answer as a Parquet file, with its types kept."""
+        _check(sql)
+        return self._asked(lambda: self._parquet(sql, parameters or {}))
+
+    def _asked(self, ask: Callable[[], Result]) -> Result:
+        """Ask; where a file turns out to be unreadable, leave it out and ask once more."""
+        try:
+            try:
+                return ask()
+            except duckdb.Error as error:
+                if not (_is_about_a_file(error) and self._find_broken()):
+                    raise
+                self._connection.close()
+                self._connection = self._connect()
+                return ask()
+        except duckdb.Error as error:
+            raise UsageError(str(error).strip().removeprefix("Invalid Input Error: ")) from error
+
+    def _answer(self, sql: str, parameters: Mapping[str, Any]) -> Answer:
+        result = self._connection.execute(sql, dict(parameters))
         described = result.description or []
         return Answer(
             [str(column[0]) for column in described],
@@ -68,33 +86,48 @@ class Reader:
             result.fetchall(),
         )
 
-    def _set_broken_aside(self) -> bool:
-        """Read every file by itself and leave out those that cannot be; whether any was found."""
+    def _parquet(self, sql: str, parameters: Mapping[str, Any]) -> bytes:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._connection.execute(sql, dict(parameters))
+        out = pa.BufferOutputStream()
+        pq.write_table(self._connection.to_arrow_table(), out)
+        return bytes(out.getvalue())
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        connection, cut_short = connect(self._place, without=self.damaged)
+        self.damaged += cut_short
+        return connection
+
+    def _find_broken(self) -> bool:
+        """Read every file by itself and note those that cannot be; whether any was found."""
         columns = {ROWS: row_columns(), TOKENS: token_columns(), ATTEMPTS: attempt_columns()}
-        broken: list[Path] = [
+        broken = [
             path
             for folder, expected in columns.items()
             for path in self._place.files(folder)
             if path not in self.damaged and not is_readable(path, expected)
         ]
-        if not broken:
-            return False
-        self._connection.close()
-        self._connection, cut = connect(self._place, without=[*self.damaged, *broken])
-        self.damaged = [*self.damaged, *broken, *(path for path in cut if path not in self.damaged)]
-        return True
+        self.damaged += broken
+        return bool(broken)
+
+
+def _is_about_a_file(error: duckdb.Error) -> bool:
+    """Whether DuckDB complains of a file's content: with bare Errors, as seen on damaged copies."""
+    return (
+        type(error) is duckdb.Error
+        or isinstance(error, duckdb.IOException)
+        or "Failed to read file" in str(error)
+    )
 
 
 def _check(sql: str) -> None:
     try:
         statements = duckdb.connect().extract_statements(sql)
     except duckdb.Error as error:
-        raise UsageError(_first_lines(error)) from error
+        raise UsageError(str(error).strip()) from error
     if len(statements) != 1:
         raise UsageError(f"expected one SQL statement, found {len(statements)}")
     if statements[0].type not in _READING:
         raise UsageError(f"{statements[0].type.name} is not allowed: a catalog is only read; write a SELECT")
-
-
-def _first_lines(error: Exception) -> str:
-    return str(error).strip()

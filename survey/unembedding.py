@@ -37,6 +37,7 @@ HEADS = (
     "lm_head.decoder.weight",  # RoBERTa
     "generator_lm_head.weight",  # ELECTRA
     "output_projection.weight",
+    "proj_out.weight",  # Whisper
     "output.weight",  # Mistral's own format, InternLM2
     "head.weight",  # RWKV
 )
@@ -46,6 +47,7 @@ EMBEDDINGS = (
     "transformer.wte.weight",  # GPT-2, GPT-J, OLMo-1
     "wte.weight",
     "gpt_neox.embed_in.weight",
+    "embed_in.weight",
     "transformer.word_embeddings.weight",  # Falcon, BLOOM
     "word_embeddings.weight",
     "transformer.embedding.word_embeddings.weight",  # ChatGLM
@@ -55,6 +57,7 @@ EMBEDDINGS = (
     "decoder.embed_tokens.weight",  # OPT
     "bert.embeddings.word_embeddings.weight",
     "roberta.embeddings.word_embeddings.weight",
+    "electra.embeddings.word_embeddings.weight",
     "embeddings.word_embeddings.weight",
     "rwkv.embeddings.weight",
     "embeddings.weight",
@@ -82,30 +85,47 @@ def choose(names: Collection[str], config: Mapping[str, Any], matrix: MatrixName
     """
     head = _first(names, HEADS)
     embedding = _first(names, EMBEDDINGS)
+    untied = _why_untied(config)
     if matrix == "input":
         if embedding is None:
             raise NotThere("no-head", where, f"no embedding among its {len(names)} tensors")
-        return Choice(embedding, head is None and stated_tie(config) is not False, "embedding")
+        return Choice(embedding, head is None and untied is None, "the name of an embedding")
     if head is not None:
         return Choice(head, False, "a head in the files")
     _refuse_odd_heads(names, where)
     if embedding is None:
         raise NotThere("no-head", where, f"neither head nor embedding among its {len(names)} tensors")
-    if stated_tie(config) is False:
-        raise NotThere(
-            "no-head",
-            where,
-            "the config says untied (tie_word_embeddings: false) and the files hold no head: "
-            "this is a base model",
-        )
+    if untied is not None:
+        raise NotThere("no-head", where, f"the files hold no head and {untied}: this is a base model")
     return Choice(embedding, True, "no head in the files: tied to the embedding")
 
 
 def stated_tie(config: Mapping[str, Any]) -> bool | None:
-    """What the config says about tying; a multimodal model's text_config speaks for its head."""
-    for part in (config.get("text_config"), config):
-        if isinstance(part, Mapping) and isinstance(part.get("tie_word_embeddings"), bool):
-            return bool(part["tie_word_embeddings"])
+    """`tie_word_embeddings`: the model's own statement, else that of its language part."""
+    return next(iter(_statements(config)), None)
+
+
+def _statements(config: Mapping[str, Any]) -> list[bool]:
+    parts = [config, config.get("text_config")]
+    found = [part.get("tie_word_embeddings") for part in parts if isinstance(part, Mapping)]
+    return [stated for stated in found if isinstance(stated, bool)]
+
+
+def _why_untied(config: Mapping[str, Any]) -> str | None:
+    """Why a checkpoint without a head cannot be tied; None where it is.
+
+    In multimodal models transformers 4 asks the language part's config and transformers 5 the
+    whole one's; they contradict each other in some exports, so one that says tied is enough.
+    Where none says anything, transformers 4 meant tied: it wrote only what differed from that. But
+    a class called …Model, not …LMHeadModel, was exported without the head that it may have had.
+    """
+    stated = _statements(config)
+    if stated and not any(stated):
+        return "the config says untied (tie_word_embeddings: false)"
+    architectures = config.get("architectures")
+    name = architectures[0] if isinstance(architectures, list) and architectures else ""
+    if not stated and isinstance(name, str) and name.endswith("Model") and "HeadModel" not in name:
+        return f"its class is {name}"
     return None
 
 

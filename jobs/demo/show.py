@@ -1,0 +1,36 @@
+"""The demo's stage: small models in a local Hub, and the list that names them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobs.demo.checkpoints import MODELS, write
+from jobs.demo.hub import LocalHub
+
+
+@contextmanager
+def prepared(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve the demo's models while the context lasts; yields the Hub's URL and their names.
+
+    `folder` receives models.txt; the checkpoints are temporary.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [model.repo for model in MODELS]
+    (folder / "models.txt").write_text("# the demo's models\n" + "\n".join(names) + "\n")
+    with tempfile.TemporaryDirectory(prefix="survey-demo-") as checkpoints, LocalHub() as hub:
+        for model in MODELS:
+            where = Path(checkpoints) / model.repo
+            write(model, where)
+            card = {"base_model": model.base_model} if model.base_model else {}
+            hub.add_repo(
+                model.repo,
+                where,
+                library_name="transformers",
+                pipeline_tag="text-generation",
+                card_data=card,
+                model_tags=("safetensors", "demo"),
+            )
+        yield hub.endpoint, names

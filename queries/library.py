@@ -1,0 +1,119 @@
+"""The named queries: one `.sql` file each; line 1 is its help, `-- params:` its parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from survey.errors import UsageError
+
+OWN = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A named query. parameters: name -> default as written, or None where it must be given."""
+
+    name: str
+    help: str
+    parameters: Mapping[str, str | None]
+    sql: str
+
+    def bind(self, given: Mapping[str, str]) -> dict[str, str | int | float]:
+        """The values to run with. A number as default makes the parameter a number.
+
+        Raises UsageError naming parameters that are unknown, missing or of the wrong type.
+        """
+        unknown = sorted(given.keys() - self.parameters.keys())
+        missing = sorted(
+            name for name, default in self.parameters.items() if default is None and name not in given
+        )
+        if unknown or missing:
+            problems = [f"unknown: {', '.join(unknown)}"] if unknown else []
+            problems += [f"missing: {', '.join(missing)}"] if missing else []
+            raise UsageError(
+                f"query {self.name}: parameters {'; '.join(problems)}. It takes {self.signature}"
+            )
+        return {
+            name: self._value(name, given.get(name, default or ""), default)
+            for name, default in self.parameters.items()
+        }
+
+    @property
+    def signature(self) -> str:
+        """The parameters as a person types them."""
+        shown = [
+            f"--param {name}={'…' if default is None else default}"
+            for name, default in self.parameters.items()
+        ]
+        return " ".join(shown) or "no parameters"
+
+    def _value(self, name: str, text: str, default: str | None) -> str | int | float:
+        kind = type(_number(default)) if default is not None else str
+        if kind is str:
+            return text
+        try:
+            return kind(text)
+        except ValueError as error:
+            raise UsageError(
+                f"query {self.name}: {name} is {text!r}, expected a number such as {default}"
+            ) from error
+
+
+def load(folders: Sequence[Path] = ()) -> dict[str, Query]:
+    """All queries by name: ours, then those of the user's folders, which may replace ours.
+
+    Raises UsageError where a folder does not exist or a file does not declare what it uses.
+    """
+    found: dict[str, Query] = {}
+    for folder in (OWN, *folders):
+        if not folder.is_dir():
+            raise UsageError(f"no such folder of queries: {folder}")
+        for path in sorted(folder.glob("*.sql")):
+            found[path.stem] = parse(path)
+    return found
+
+
+def parse(path: Path) -> Query:
+    """Read one file and check that its declared parameters are those that the parser finds."""
+    sql = path.read_text(encoding="utf-8")
+    first, _, rest = sql.partition("\n")
+    if not first.startswith("-- "):
+        raise UsageError(f"{path}: line 1 is its help text and must begin with `-- `")
+    declared = re.match(r"-- params:(.*)", rest)
+    words = [word.strip() for word in declared[1].split(",")] if declared else []
+    parameters = {
+        name.strip(): default.strip() if equals else None
+        for name, equals, default in (word.partition("=") for word in words)
+    }
+    try:
+        statements = duckdb.connect().extract_statements(sql)
+    except duckdb.Error as error:
+        raise UsageError(f"{path}: {error}") from error
+    used = {name for statement in statements for name in statement.named_parameters}
+    if used != parameters.keys():
+        raise UsageError(f"{path}: declares the parameters {sorted(parameters)}, but uses {sorted(used)}")
+    return Query(path.stem, first.removeprefix("-- ").strip(), parameters, sql)
+
+
+def _number(text: str) -> str | int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def pick(library: Mapping[str, Query], name: str) -> Query:
+    """The query of that name.
+
+    Raises UsageError naming those there are.
+    """
+    if name not in library:
+        raise UsageError(f"no query {name!r}; there are {', '.join(sorted(library))}")
+    return library[name]

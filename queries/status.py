@@ -1,0 +1,65 @@
+"""The state of a catalog: what it holds, what the last run did, what is failing."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from catalog.read import Reader
+from queries.render import printable, short
+
+
+def print_status(reader: Reader, where: str, console: Console) -> None:
+    """Print the state of a catalog."""
+    (counts,) = reader.ask(
+        "SELECT count(DISTINCT repo), count(*), count(DISTINCT family), "
+        "count(*) FILTER (black_hole_count > 0), sum(tensor_bytes), sum(fetched_bytes), "
+        "sum(repo_bytes) FROM models"
+    ).rows
+    models, rows, families, holes, measured, fetched, repositories = counts
+    console.print(f"[bold]{escape(where)}[/]")
+    console.print(f"{models} models, {rows} matrices, {families} families; {holes} with black holes")
+    if rows:
+        console.print(
+            f"{measured / 1e9:.2f} GB of matrices measured; {fetched / 1e9:.2f} GB fetched of "
+            f"{repositories / 1e9:.2f} GB of repositories"
+        )
+    _print_runs(reader, console)
+    _print_failing(reader, console)
+
+
+def _print_runs(reader: Reader, console: Console) -> None:
+    runs = reader.ask(
+        "SELECT run_id, max(finished_at) AS ended, count(*) FILTER (status = 'measured'), "
+        "count(*) FILTER (status = 'unchanged'), count(*) FILTER (status = 'failed') "
+        "FROM attempts GROUP BY run_id ORDER BY run_id DESC LIMIT 5"
+    )
+    if not runs.rows:
+        console.print("no run yet: `survey run MODELS` makes the first", style="dim")
+        return
+    table = Table(box=None, pad_edge=False, title="last runs", title_justify="left")
+    for name in ("run", "ended (UTC)", "measured", "unchanged", "failed"):
+        table.add_column(name, justify="left" if name.startswith(("run", "ended")) else "right")
+    for row in runs.rows:
+        table.add_row(*(short(value) for value in row))
+    console.print(table)
+
+
+def _print_failing(reader: Reader, console: Console) -> None:
+    failing = reader.ask(
+        "SELECT reason, count(*) AS models, min(repo) AS example FROM (SELECT * FROM attempts "
+        "QUALIFY row_number() OVER (PARTITION BY repo, revision, matrix "
+        "ORDER BY finished_at DESC, run_id DESC) = 1) WHERE status = 'failed' "
+        "GROUP BY reason ORDER BY models DESC, reason"
+    )
+    if not failing.rows:
+        return
+    table = Table(box=None, pad_edge=False, title="failing", title_justify="left")
+    table.add_column("reason")
+    table.add_column("models", justify="right")
+    table.add_column("for example", overflow="fold")
+    for reason, models, example in failing.rows:
+        table.add_row(reason, str(models), escape(printable(example)))
+    console.print(table)
+    console.print("`survey query failures` names each", style="dim")
