@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,20 @@ import pyarrow as pa
 
 from catalog.schema import arrow_schema, attempt_columns, row_columns, token_columns
 from survey.records import Attempt, Identity, Measured, Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A measured matrix as it crosses from a worker to the driver: about 2 MB."""
+
+    row: pa.Table
+    tokens: pa.Table | None
+
+
+def tables_of(measured: Measured, *, tokens: bool) -> Tables:
+    """The tables of one measured matrix; without the per-token one where it was declined."""
+    per_token = tokens_table(measured.identity, measured.measurement) if tokens else None
+    return Tables(row_table(measured), per_token)
 
 
 def row_table(measured: Measured) -> pa.Table:

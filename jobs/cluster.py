@@ -7,6 +7,7 @@ has no task timeout, and it waits for ever for a demand that no node can meet.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -97,11 +98,13 @@ def run_on_ray(
 
     Raises UsageError where the cluster cannot be joined.
     """
-    _connect(options)
-    try:
-        yield from _Driver(settings, progress).run(targets)
-    finally:
-        ray.shutdown()
+    # Ray prints what its raylet says, whatever it is told; stdout is for results.
+    with contextlib.redirect_stdout(sys.stderr):
+        _connect(options)
+        try:
+            yield from _Driver(settings, progress).run(targets)
+        finally:
+            ray.shutdown()
 
 
 class _Driver:

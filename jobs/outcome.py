@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from catalog.tables import Tables
 from survey.records import Target
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +24,7 @@ class Delivered:
     """A measured matrix, as the tables that go to the catalog."""
 
     target: Target
-    row: pa.Table
-    tokens: pa.Table | None
+    tables: Tables
     headline: Headline
     fetched_bytes: int
     elapsed_s: float

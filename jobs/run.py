@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from catalog.commit import commit, commit_attempts, set_aside
+from catalog.commit import commit, commit_attempts, set_aside, sweep
 from catalog.done import NOTHING_DONE, Done, read_done
 from catalog.lock import held
 from catalog.place import Place
@@ -70,6 +70,7 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
     """
     result = Result(settings.run_id)
     with held(place):
+        sweep(place)
         done = _done(place, result)
         try:
             with progress:
@@ -165,7 +166,7 @@ def _committed(outcome: Outcome, place: Place) -> Outcome:
     if isinstance(outcome, Failed):
         return outcome
     try:
-        commit(place, outcome.row, outcome.tokens)
+        commit(place, outcome.tables)
     except SurveyError as error:
         return Failed(
             outcome.target,

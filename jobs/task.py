@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from catalog.tables import row_table, tokens_table
+from catalog.tables import tables_of
 from jobs.outcome import Delivered, Failed, Headline, Outcome
 from survey import version
 from survey.errors import SurveyError, Unreachable
@@ -85,8 +85,7 @@ def _delivered(
     measured = Measured(identity=target.identity, measurement=measurement, provenance=provenance)
     return Delivered(
         target=target,
-        row=row_table(measured),
-        tokens=tokens_table(target.identity, measurement) if settings.tokens else None,
+        tables=tables_of(measured, tokens=settings.tokens),
         headline=Headline(
             dtype=measurement.dtype,
             black_hole_count=measurement.black_hole_count,

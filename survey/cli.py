@@ -28,12 +28,20 @@ if TYPE_CHECKING:
     from survey.records import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+INTERRUPTED = 130
 PLAIN_WIDTH = 400  # off a terminal nothing is wrapped: a program may read it
 
 
 def entry() -> None:
     """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code == INTERRUPTED:
+        # Everything finished is in the catalog; threads that wait for a stalled server would
+        # hold the process until their timeout.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     except (UsageError, SurveyError) as error:
         return _complain(error, 2)
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # `survey sql … | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing more can be printed
         return 0

@@ -54,4 +54,5 @@ def in_order(ranges: Sequence[ByteRange], fetch: Fetch, connections: int) -> Ite
             yield block
     finally:
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        # Not waited for: a read that stalls would hold up an interrupt for its whole timeout.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -242,7 +242,7 @@ def _distance(a: Floats | None, b: Floats | None) -> float | None:
 
 def _unit(vector: Floats | None) -> Floats | None:
     """The vector at length 1; None where it is zero, not finite, or not there."""
-    if vector is None or not vector.any() or not np.isfinite(vector).all():
+    if vector is None or not np.isfinite(vector).all() or not vector.any():
         return None
     _, exponent = math.frexp(np.abs(vector).max())
     near_one = np.ldexp(vector, -exponent)  # exact: so a denormal keeps its direction
@@ -320,7 +320,7 @@ def _hole_differences(found: Sequence[Any], expected: Sequence[Hole]) -> Iterato
         for name in Hole._fields:
             value, right = getattr(hole, name), getattr(wanted, name)
             if not _agrees(name, value, right, {}):
-                yield f"black hole {wanted.rank}, {name}: found {value!r}, expected {right!r}"
+                yield f"black_holes, rank {wanted.rank}, {name}: found {value!r}, expected {right!r}"
 
 
 def _token_differences(found: Any, expected: TokenColumns) -> Iterator[str]:

@@ -1,0 +1,42 @@
+# Two commands on a fresh machine with Python 3.11+, git and make:
+#   make demo    set everything up and run the whole survey, offline
+#   make test    set everything up and run lint, types and tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types unit hub bench docs clean
+
+demo: .venv/ready
+	$(BIN)/survey demo
+
+test: lint types unit
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+unit: .venv/ready
+	$(BIN)/pytest -m "not hub"
+
+# Surveys public models from the real Hub and compares them with published figures.
+hub: .venv/ready
+	$(BIN)/pytest -m hub
+
+bench: .venv/ready
+	$(BIN)/python -m tests.bench
+
+# Writes the generated parts of README.md.
+docs: .venv/ready
+	$(BIN)/python -m tests.readme
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info survey-demo

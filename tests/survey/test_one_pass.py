@@ -1,0 +1,264 @@
+"""One pass gives the same bits however the bytes come, and holds what it says it holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import numpy as np
+import pytest
+import torch
+import xxhash
+from numpy.typing import NDArray
+from planted import CODES, TORCH, cloud, plant, raw, repeat
+
+from survey import row_identity
+from survey.dtypes import FLOATS
+from survey.folded import Folded
+from survey.measures import measure_folded
+from survey.one_pass import fold
+from survey.row_identity import RowIdentity
+from survey.slabs import slab_rows, slabs
+from survey.stream import Block
+from survey.sums import Sums
+
+
+def bits(value: Any) -> Any:  # Any: whatever a column may hold
+    """The value as something that is equal only where every bit is."""
+    if isinstance(value, float):
+        return value.hex()
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, tuple):
+        return tuple(map(bits, value))
+    if dataclasses.is_dataclass(value):
+        return {field.name: bits(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return value
+
+
+def measured_bits(blocks: Iterable[Block], tensor: torch.Tensor) -> dict[str, Any]:
+    """Every column and the per-token table, bit by bit."""
+    form, (rows, dims) = FLOATS[CODES[tensor.dtype]], tensor.shape
+    with fold(blocks, form, (rows, dims), "cpu") as folded:
+        found: dict[str, Any] = bits(measure_folded(folded))
+        return found
+
+
+def matrix(code: str, rows: int = 2 * 1024 + 7, dims: int = 5) -> torch.Tensor:
+    """Black holes in and across chunks, zero rows, a row that is not finite."""
+    tensor = repeat(cloud(code, rows, dims), [3, 1023, 1024], [9, rows - 1], [100, 101, 102])
+    tensor[[200, 1040]], tensor[600] = 0.0, torch.inf
+    plant(tensor, 700, "nan")
+    return tensor
+
+
+def cut(stored: bytearray, block_bytes: int) -> Iterator[bytearray]:
+    for start in range(0, len(stored), block_bytes):
+        yield stored[start : start + block_bytes]
+
+
+# ---- the same bits
+
+
+def test_bits_tell_apart_what_equality_does_not() -> None:
+    assert bits(0.0) != bits(-0.0)
+    assert bits(np.zeros(1)) != bits(-np.zeros(1))
+    assert bits((math.nan,)) == bits((math.nan,))
+
+
+@pytest.mark.parametrize("code", TORCH)
+@pytest.mark.parametrize(
+    "block_bytes",
+    [
+        pytest.param(7, id="blocks within a row"),
+        pytest.param(1009, id="cuts within rows and within elements"),
+        pytest.param(1 << 14, id="blocks shorter than a chunk"),
+        pytest.param(40_001, id="blocks longer than a chunk"),
+    ],
+)
+def test_same_bits_whatever_the_blocks(block_bytes: int, code: str) -> None:
+    tensor = matrix(code)
+    whole = measured_bits([raw(tensor)], tensor)
+    assert measured_bits(cut(raw(tensor), block_bytes), tensor) == whole
+
+
+def test_same_bits_from_blocks_of_one_byte() -> None:
+    tensor = matrix("F32", rows=1200)
+    assert measured_bits(cut(raw(tensor), 1), tensor) == measured_bits([raw(tensor)], tensor)
+
+
+def test_same_bits_from_views_of_one_buffer() -> None:
+    tensor = matrix("BF16")
+    view = memoryview(raw(tensor))
+    views = [view[start : start + 3333] for start in range(0, len(view), 3333)]
+    assert measured_bits(views, tensor) == measured_bits([raw(tensor)], tensor)
+
+
+@pytest.mark.parametrize("code", TORCH)
+@pytest.mark.parametrize("rows_per_slab", [32, 64, 256, 512])
+def test_same_bits_whatever_the_rows_of_a_slab(rows_per_slab: int, code: str) -> None:
+    tensor = matrix(code)
+    assert slab_rows(5) == 1024
+    assert slab_bits(tensor, rows_per_slab) == measured_bits([raw(tensor)], tensor)
+
+
+def slab_bits(tensor: torch.Tensor, rows_per_slab: int) -> dict[str, Any]:
+    """What `fold` does, with slabs of another length."""
+    form, (rows, dims) = FLOATS[CODES[tensor.dtype]], tensor.shape
+    row_bytes = dims * form.item_bytes
+    sums, identity = Sums(form, dims, rows_per_slab, "cpu"), RowIdentity(row_bytes)
+    for slab in slabs([raw(tensor)], rows_per_slab * row_bytes):
+        sums.add(slab)
+        identity.add(slab)
+    folded = Folded(
+        form=form,
+        vocab_rows=rows,
+        hidden_dim=dims,
+        total=sums.column_total(),
+        norms=sums.norms(),
+        exponents=sums.exponent_counts(),
+        identity=identity,
+    )
+    found: dict[str, Any] = bits(measure_folded(folded))
+    identity.close()
+    return found
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("code", TORCH)
+def test_same_bits_whatever_the_number_of_threads(code: str) -> None:
+    """Slabs of 1,024 × 300 elements: torch shares out what has more than 32,768."""
+    tensor = matrix(code, rows=1500, dims=300)
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(measured_bits([raw(tensor)], tensor))
+    assert found[0] == found[1] == found[2]
+
+
+# ---- the order of summation, as it is written at the top of survey/sums.py
+
+
+def folded_in_halves(lanes: NDArray[np.float64]) -> NDArray[np.float64]:
+    while len(lanes) > 1:
+        lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
+    return lanes[0]
+
+
+def test_columns_are_summed_in_32_lanes_of_rows_chunk_by_chunk() -> None:
+    tensor = cloud("F64", 1024 + 77, 5)
+    total = np.zeros(5)
+    for chunk in (tensor[:1024].numpy(), tensor[1024:].numpy()):
+        lanes = np.zeros((32, 5))
+        for row, values in enumerate(chunk):
+            lanes[row % 32] += values
+        total += folded_in_halves(lanes)
+    with fold([raw(tensor)], FLOATS["F64"], (1024 + 77, 5), "cpu") as folded:
+        assert folded.total.tobytes() == total.tobytes()
+
+
+def test_squares_are_summed_in_256_lanes_of_dimensions() -> None:
+    tensor = cloud("F32", 4, 600)
+    norms = []
+    for row in tensor.numpy().astype(np.float64):
+        lanes = np.zeros(256)
+        for dim, value in enumerate(row):
+            lanes[dim % 256] += value * value
+        norms.append(np.sqrt(folded_in_halves(lanes)))
+    with fold([raw(tensor)], FLOATS["F32"], (4, 600), "cpu") as folded:
+        assert folded.norms.tobytes() == np.array(norms).tobytes()
+
+
+# ---- constant memory
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[IO[bytes]]:
+    """The temporary files that were really opened."""
+    files: list[IO[bytes]] = []
+    original = tempfile.TemporaryFile
+
+    def recording(*arguments: Any, **options: Any) -> IO[bytes]:
+        files.append(original(*arguments, **options))
+        return files[-1]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", recording)
+    return files
+
+
+PAIRS = [(row, row + 1) for row in range(0, 200, 2)]
+
+
+def test_vectors_of_black_holes_go_to_a_file_past_the_limit(
+    opened: list[IO[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensor = repeat(cloud("F32", 200, 4), *PAIRS)  # 100 vectors of 16 bytes
+    in_memory = measured_bits([raw(tensor)], tensor)
+    assert opened == []
+    monkeypatch.setattr(row_identity, "SPOOL_BYTES", 160)
+    assert measured_bits([raw(tensor)], tensor) == in_memory
+    (file,) = opened
+    assert file.closed
+
+
+def test_vectors_of_black_holes_stay_in_memory_up_to_the_limit(
+    opened: list[IO[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_identity, "SPOOL_BYTES", 1600)
+    tensor = repeat(cloud("F32", 200, 4), *PAIRS)
+    measured_bits([raw(tensor)], tensor)
+    assert opened == []
+
+
+def test_the_file_is_closed_when_the_stream_breaks(
+    opened: list[IO[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_identity, "SPOOL_BYTES", 16)
+    tensor = repeat(cloud("F32", 1024, 4), *PAIRS)
+
+    def breaking() -> Iterator[bytearray]:
+        yield raw(tensor)
+        raise OSError("the stream broke")
+
+    with pytest.raises(OSError, match="the stream broke"):
+        measured_bits(breaking(), tensor)
+    (file,) = opened
+    assert file.closed
+
+
+def test_a_black_hole_keeps_one_vector_however_many_rows_it_has() -> None:
+    tensor = repeat(cloud("F32", 50, 4), range(40), [45, 46])
+    with fold([raw(tensor)], FLOATS["F32"], (50, 4), "cpu") as folded:
+        kept = b"".join(folded.identity.vectors(rows_at_once=1))
+    assert kept == bytes(raw(tensor[[0, 45]]))
+
+
+# ---- row hashes
+
+
+def test_row_hash_is_the_low_half_of_xxh3_128_of_the_row() -> None:
+    """Of eight zero bytes it is 2c0a8a99dc147d54 45c3b49d035665b2."""
+    tensor = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    with fold([raw(tensor)], FLOATS["F64"], (2, 1), "cpu") as folded:
+        hashes = folded.identity.row_hashes()
+    assert hashes.dtype == np.uint64
+    assert hashes[0] == 0x45C3B49D035665B2
+    assert hashes[1] == xxhash.xxh3_128_intdigest(b"\0\0\0\0\0\0\xf0\x3f") & (2**64 - 1)
+
+
+def test_hashes_are_of_the_rows_bytes_wherever_the_stream_was_cut() -> None:
+    tensor = matrix("F16")
+    stored = raw(tensor)
+    expected = [xxhash.xxh3_128_intdigest(stored[at : at + 10]) % 2**64 for at in range(0, len(stored), 10)]
+    with fold(cut(stored, 4097), FLOATS["F16"], (2055, 5), "cpu") as folded:
+        assert folded.identity.row_hashes().tolist() == expected
