@@ -7,6 +7,7 @@ has no task timeout, and it waits for ever for a demand that no node can meet.
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 import time
 from collections import deque
@@ -216,6 +217,7 @@ def _connect(options: RayOptions) -> None:
             **common,
         )
         return
+    _refuse_silence(options.address)
     try:
         ray.init(address=options.address, **common)
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
@@ -223,3 +225,14 @@ def _connect(options: RayOptions) -> None:
             f"cannot join the Ray cluster at {options.address}: {error}. Is it running, and is "
             "RAY_AUTH_MODE=token set where it asks for a token?"
         ) from error
+
+
+def _refuse_silence(address: str) -> None:
+    """Ray waits for minutes at an address where nobody listens: ask for a second first."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        raise UsageError(f"cannot join the Ray cluster at {address}: {error}. Is it running?") from error

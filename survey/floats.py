@@ -11,9 +11,11 @@ from survey.dtypes import FloatFormat
 def widen(stored: bytes, form: FloatFormat, dims: int) -> NDArray[np.float64]:
     """Rows of little-endian elements as float64, [R, D]; exact for every format."""
     if form.code == "BF16":
-        words = np.frombuffer(stored, dtype="<u2").astype(np.uint32) << 16
-        return words.view(np.float32).astype(np.float64).reshape(-1, dims)
-    return np.frombuffer(stored, dtype=f"<f{form.item_bytes}").astype(np.float64).reshape(-1, dims)
+        values = (np.frombuffer(stored, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        values = np.frombuffer(stored, dtype=f"<f{form.item_bytes}")
+    with np.errstate(invalid="ignore"):  # widening a signalling NaN quiets it, and says so
+        return values.astype(np.float64).reshape(-1, dims)
 
 
 def biased_exponents(stored: bytes, form: FloatFormat, dims: int) -> NDArray[np.int64]:

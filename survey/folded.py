@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,42 +12,65 @@ from numpy.typing import NDArray
 
 from survey.dtypes import FloatFormat
 from survey.floats import biased_exponents, widen
+from survey.records import Vector
 from survey.row_identity import RowIdentity
+from survey.sums import ZERO, magnitude
 
 SWEEP_BYTES = 4 << 20  # of float64, at a time, while the black holes' vectors are read back
 
 
 @dataclass(frozen=True, slots=True)
 class Holes:
-    """Sums over the black holes' vectors; not finite vectors are left out of the sums.
+    """Sums over the black holes' vectors; those that are not finite are left out of the sums.
 
-    dead_total: Σ population × vector, [D]. vector_total: Σ vector, [D]. finite: which vectors
-    are, [K]. exponents_dead: counts by biased exponent, weighted by population.
+    dead_totals: Σ population × vector of each magnitude, [D]. vector_total: Σ vector, [D].
+    exponents_dead: counts by biased exponent, weighted by population.
     """
 
-    dead_total: NDArray[np.float64]
+    dead_totals: Mapping[int, NDArray[np.float64]]
     vector_total: NDArray[np.float64]
-    finite: NDArray[np.bool_]
     exponents_dead: NDArray[np.int64]
     shared_exponent_dims: int
 
 
 @dataclass(frozen=True)
 class Folded:
-    """[V, D] folded: column sum [D], row norms [V], exponent counts, identical rows."""
+    """[V, D] folded: column sums [D] by magnitude, row norms [V], exponent counts, identical rows.
+
+    finite: which rows hold neither NaN nor infinity, [V].
+    """
 
     form: FloatFormat
     vocab_rows: int
     hidden_dim: int
-    total: NDArray[np.float64]
+    totals: Mapping[int, NDArray[np.float64]]
     norms: NDArray[np.float64]
+    finite: NDArray[np.bool_]
     exponents: NDArray[np.int64]
     identity: RowIdentity
 
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Sum of the finite rows, [D]."""
+        return sum(self.totals.values(), np.zeros(self.hidden_dim))
+
     @cached_property
-    def finite(self) -> NDArray[np.bool_]:
-        """Which rows hold neither NaN nor infinity, [V]."""
-        return np.isfinite(self.norms)
+    def dead_total(self) -> NDArray[np.float64]:
+        """Sum of the finite dead rows, [D]."""
+        return sum(self.holes.dead_totals.values(), np.zeros(self.hidden_dim))
+
+    @cached_property
+    def live_total(self) -> NDArray[np.float64]:
+        """Sum of the finite live rows, [D]: all minus dead, magnitude by magnitude.
+
+        Where a magnitude has no live row its difference is rounding and nothing else, and would
+        drown the shorter live rows: it is left out.
+        """
+        live = np.zeros(self.hidden_dim)
+        bands = np.unique(magnitude(self.norms[~self.dead & self.finite]))
+        for band in bands[bands != ZERO].tolist():
+            live += self.totals[band] - self.holes.dead_totals.get(band, 0.0)
+        return live
 
     @cached_property
     def members(self) -> list[list[int]]:
@@ -65,23 +89,25 @@ class Folded:
     def holes(self) -> Holes:
         """One sweep over the kept vectors."""
         dims = self.hidden_dim
-        populations = np.array([len(rows) for rows in self.members], dtype=np.int64)
-        dead_total, vector_total = np.zeros(dims), np.zeros(dims)
+        dead_totals: dict[int, NDArray[np.float64]] = {}
+        vector_total = np.zeros(dims)
         counts = np.zeros(self.form.exponent_values, dtype=np.int64)
         low, high = np.full(dims, self.form.exponent_values), np.full(dims, -1)
-        finite = np.array([bool(self.finite[rows[0]]) for rows in self.members], dtype=bool)
+        firsts = np.array([rows[0] for rows in self.members], dtype=np.int64)
+        finite, bands = self.finite[firsts], magnitude(self.norms[firsts]).tolist()
         at = 0
         for stored in self.identity.vectors(self._rows_at_once):
             fields = biased_exponents(stored, self.form, dims)
             low, high = np.minimum(low, fields.min(axis=0)), np.maximum(high, fields.max(axis=0))
-            for row, vector in enumerate(widen(stored, self.form, dims), at):
-                population = int(populations[row])
-                counts += population * np.bincount(fields[row - at], minlength=len(counts))
-                if finite[row]:
-                    dead_total += population * vector
+            for hole, vector in enumerate(widen(stored, self.form, dims), at):
+                population = len(self.members[hole])
+                counts += population * np.bincount(fields[hole - at], minlength=len(counts))
+                if finite[hole]:
+                    total = dead_totals.setdefault(bands[hole], np.zeros(dims))
+                    total += population * vector
                     vector_total += vector
             at += len(fields)
-        return Holes(dead_total, vector_total, finite, counts, int((low == high).sum()))
+        return Holes(dead_totals, vector_total, counts, int((low == high).sum()))
 
     def angles_to(self, direction: NDArray[np.float64] | None) -> list[float | None]:
         """Angle of each black hole's vector to a direction, degrees, in the order of `members`."""
@@ -90,10 +116,8 @@ class Folded:
             return [None] * len(self.members)
         angles: list[float | None] = []
         for stored in self.identity.vectors(self._rows_at_once):
-            vectors = widen(stored, self.form, self.hidden_dim)
-            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                units = vectors / row_lengths(vectors)[:, None]
-                apart, along = row_lengths(units - target), row_lengths(units + target)
+            units = row_units(widen(stored, self.form, self.hidden_dim))
+            apart, along = row_lengths(units - target), row_lengths(units + target)
             angles += [number(angle) for angle in np.degrees(2.0 * np.arctan2(apart, along))]
         return angles
 
@@ -107,13 +131,10 @@ class Folded:
 
 
 def length(vector: NDArray[np.float64]) -> float:
-    """‖v‖₂; scaled by a power of two where squares would leave the range of float64."""
-    largest = float(np.abs(vector).max(initial=0.0))
-    if largest == 0.0 or not math.isfinite(largest):
-        return largest
-    _, exponent = math.frexp(largest)
-    scaled = np.ldexp(vector, -exponent)
-    return math.ldexp(math.sqrt(math.fsum(scaled * scaled)), exponent)
+    """‖v‖₂, also where squares would leave the range of float64."""
+    scaled, exponent = _scaled(vector)
+    root = math.sqrt(math.fsum(scaled * scaled))
+    return math.ldexp(root, exponent) if root < 1.0 or exponent < 1000 else root * 2.0**exponent
 
 
 def row_lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -122,12 +143,21 @@ def row_lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return lengths
 
 
+def row_units(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """w_i / ‖w_i‖, [R, D]; NaN where a row has no direction."""
+    _, exponents = np.frexp(np.abs(rows).max(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled = np.ldexp(rows, -exponents)
+        units: NDArray[np.float64] = scaled / row_lengths(scaled)[:, None]
+    return units
+
+
 def unit(vector: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
     """v / ‖v‖, or None where it has no direction."""
-    norm = 0.0 if vector is None else length(vector)
-    if vector is None or norm == 0.0 or not math.isfinite(norm):
+    if vector is None or not np.isfinite(vector).all() or not vector.any():
         return None
-    return vector / norm
+    scaled, _ = _scaled(vector)
+    return scaled / length(scaled)
 
 
 def cosine(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> float | None:
@@ -154,12 +184,25 @@ def mean_and_std(values: NDArray[np.float64]) -> tuple[float | None, float | Non
     """Mean, and standard deviation with ddof 1; None where too few values are given."""
     if len(values) == 0:
         return None, None
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1:
+    scaled, exponent = _scaled(values)
+    mean = number(math.ldexp(math.fsum(scaled) / len(values), exponent))
+    if mean is None or len(values) == 1:
         return mean, None
-    return mean, math.sqrt(math.fsum((values - mean) ** 2) / (len(values) - 1))
+    return mean, number(length(values - mean) / math.sqrt(len(values) - 1))
 
 
 def number(value: float) -> float | None:
     """The value, or None where it is NaN or infinite: undefined is NULL."""
     return float(value) if math.isfinite(value) else None
+
+
+def float32(vector: NDArray[np.float64]) -> Vector:
+    """The vector as it is stored; a component beyond float32 becomes infinite."""
+    with np.errstate(over="ignore"):
+        return vector.astype(np.float32)
+
+
+def _scaled(vector: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """The vector divided by a power of two, so that its largest element is in [0.5, 1)."""
+    _, exponent = math.frexp(float(np.abs(vector).max(initial=0.0)))
+    return np.ldexp(vector, -exponent), exponent

@@ -56,8 +56,9 @@ def fold(blocks: Iterable[Block], form: FloatFormat, shape: tuple[int, int], dev
             form=form,
             vocab_rows=rows,
             hidden_dim=dims,
-            total=sums.column_total(),
+            totals=sums.column_totals(),
             norms=norms,
+            finite=sums.finite(),
             exponents=sums.exponent_counts(),
             identity=identity,
         )

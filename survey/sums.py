@@ -5,7 +5,8 @@ device, and with it the last bits. Only elementwise operations are used here, so
 out everywhere:
 
 - column sums: row r of a chunk of 1,024 is added to lane r mod 32; at the end of the chunk the
-  lanes are folded in halves, and the chunk's sum is added to the total;
+  lanes are folded in halves, and the chunk's sum is added to the total. Rows of very different
+  lengths are summed apart (see `magnitude`), so that short rows are not lost beside long ones;
 - squared row norms: element d is added to lane d mod 256, then the lanes are folded in halves.
 """
 
@@ -27,6 +28,36 @@ LANE_DIMS = 256
 WORDS = 1 << 15  # the upper 16 bits of an element, its sign left out
 
 
+# Rows whose norms share a band of 2^16 are summed together: [2^-8, 2^8) holds all rows of nearly
+# every model, so one sum is the rule.
+BAND_BITS = 16
+ZERO = -(1 << 20)  # the band of zero rows, which add nothing
+
+
+class ColumnSum:
+    """The sum of some rows, [D]: lanes within a chunk, then chunk after chunk."""
+
+    def __init__(self, lanes: torch.Tensor, total: torch.Tensor) -> None:
+        self._lanes, self._total = lanes, total
+
+    def add(self, rows: torch.Tensor) -> None:
+        for start in range(0, len(rows), LANE_ROWS):
+            part = rows[start : start + LANE_ROWS]
+            self._lanes[: len(part)] += part
+
+    def close_chunk(self) -> None:
+        lanes = self._lanes
+        while len(lanes) > 1:
+            half = len(lanes) // 2
+            lanes = lanes[:half] + lanes[half:]
+        self._total += lanes[0]
+        self._lanes.zero_()
+
+    def total(self, dims: int) -> NDArray[np.float64]:
+        summed: NDArray[np.float64] = self._total[:dims].cpu().numpy().copy()
+        return summed
+
+
 class Sums:
     """Folds slabs of rows, in order; [V, D] is never held."""
 
@@ -38,14 +69,14 @@ class Sums:
         self._device = torch.device(device)
         # Apple's GPUs have no float64: there the sums run on the CPU and only counting on the GPU.
         self._exact = torch.device("cpu") if self._device.type == "mps" else self._device
-        padded = -(-dims // LANE_DIMS) * LANE_DIMS
-        self._values = self._zeros(rows_per_slab, padded)  # columns past D stay zero
-        self._squares = self._zeros(rows_per_slab, padded)
-        self._lanes = self._zeros(LANE_ROWS, padded)
-        self._total = self._zeros(padded)
+        self._padded = -(-dims // LANE_DIMS) * LANE_DIMS
+        self._values = self._zeros(rows_per_slab, self._padded)  # columns past D stay zero
+        self._squares = self._zeros(rows_per_slab, self._padded)
+        self._sums: dict[int, ColumnSum] = {}
         self._counts = torch.zeros(WORDS, dtype=torch.int64, device=self._device)
         self._rows_in_chunk = 0
         self._norms: list[NDArray[np.float64]] = []
+        self._finite: list[NDArray[np.bool_]] = []
 
     def add(self, slab: Block) -> None:
         """Fold the next rows; they must not cross a chunk's end."""
@@ -59,14 +90,20 @@ class Sums:
         finite = torch.isfinite(squared)
         if not bool(finite.all()):
             values[~finite] = 0.0
-        self._norms.append((squared.sqrt() * scale).cpu().numpy())
-        self._add_columns(values)
+        norms = (squared.sqrt() * scale).cpu().numpy()
+        self._norms.append(norms)
+        self._finite.append(finite.cpu().numpy())
+        self._add_columns(values, magnitude(norms))
 
-    def column_total(self) -> NDArray[np.float64]:
-        """Sum of the finite rows, [D]."""
+    def column_totals(self) -> dict[int, NDArray[np.float64]]:
+        """Sum of the finite rows of each magnitude, [D]."""
         if self._rows_in_chunk:
             self._close_chunk()
-        return self._total[: self._dims].cpu().numpy().copy()
+        return {band: self._sums[band].total(self._dims) for band in sorted(self._sums)}
+
+    def finite(self) -> NDArray[np.bool_]:
+        """Which rows hold neither NaN nor infinity, [V]."""
+        return np.concatenate(self._finite)
 
     def norms(self) -> NDArray[np.float64]:
         """‖w_i‖ for every row, [V]; not finite where a row holds NaN or infinity."""
@@ -105,22 +142,33 @@ class Sums:
             lanes = lanes[:, :half] + lanes[:, half:]
         return lanes[:, 0], scale
 
-    def _add_columns(self, values: torch.Tensor) -> None:
-        for start in range(0, len(values), LANE_ROWS):
-            part = values[start : start + LANE_ROWS]
-            self._lanes[: len(part)] += part
+    def _add_columns(self, values: torch.Tensor, bands: NDArray[np.int64]) -> None:
+        present = [band for band in np.unique(bands).tolist() if band != ZERO]
+        for band in present:
+            if band not in self._sums:
+                lanes = self._zeros(LANE_ROWS, self._padded)
+                self._sums[band] = ColumnSum(lanes, self._zeros(self._padded))
+            rows = values
+            if len(present) > 1:
+                others = self._torch.from_numpy(bands != band).to(self._exact)
+                rows = values.masked_fill(others[:, None], 0.0)
+            self._sums[band].add(rows)
         self._rows_in_chunk += len(values)
         if self._rows_in_chunk == CHUNK_ROWS:
             self._close_chunk()
 
     def _close_chunk(self) -> None:
-        lanes = self._lanes
-        while len(lanes) > 1:
-            half = len(lanes) // 2
-            lanes = lanes[:half] + lanes[half:]
-        self._total += lanes[0]
-        self._lanes.zero_()
+        for summed in self._sums.values():
+            summed.close_chunk()
         self._rows_in_chunk = 0
+
+
+def magnitude(norms: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The band of each norm: floor((binary exponent + 8) / 16), or ZERO; not finite is zero, too."""
+    usable = np.where(np.isfinite(norms), norms, 0.0)
+    _, exponents = np.frexp(usable)
+    bands = (exponents.astype(np.int64) + BAND_BITS // 2) // BAND_BITS
+    return np.where(usable == 0.0, ZERO, bands)
 
 
 def fold_words(counts: NDArray[np.int64], form: FloatFormat) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.folded import Folded, length, mean_and_std, number
+from survey.folded import Folded, float32, length, mean_and_std, number
 from survey.records import Centroid
 
 
@@ -31,5 +31,5 @@ def centroid(folded: Folded) -> Centroid:
         centroid_l1=number(math.fsum(np.abs(mu))),
         centroid_l2=number(length(mu)),
         centroid_linf=number(np.abs(mu).max()),
-        centroid=mu.astype(np.float32),
+        centroid=float32(mu),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.folded import Folded, angle_deg, cosine, length, mean_and_std, number
+from survey.folded import Folded, angle_deg, cosine, float32, length, mean_and_std, number
 from survey.measures.centroid import mean_row
 from survey.records import DeadAndLive, Vector
 
@@ -13,13 +13,13 @@ from survey.records import DeadAndLive, Vector
 def dead_mean(folded: Folded) -> NDArray[np.float64] | None:
     """Mean of the dead rows, weighted by population, [D]; None where there is none."""
     rows = int((folded.dead & folded.finite).sum())
-    return folded.holes.dead_total / rows if rows else None
+    return folded.dead_total / rows if rows else None
 
 
 def live_mean(folded: Folded) -> NDArray[np.float64] | None:
-    """Mean of the live rows, [D]: (total − dead total) / live rows; None where there is none."""
+    """Mean of the live rows, [D]; None where there is none."""
     rows = int((~folded.dead & folded.finite).sum())
-    return (folded.total - folded.holes.dead_total) / rows if rows else None
+    return folded.live_total / rows if rows else None
 
 
 def dead_and_live(folded: Folded) -> DeadAndLive:
@@ -54,4 +54,4 @@ def _distance(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> f
 
 
 def _vector(vector: NDArray[np.float64] | None) -> Vector | None:
-    return None if vector is None else vector.astype(np.float32)
+    return None if vector is None else float32(vector)

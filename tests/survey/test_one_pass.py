@@ -117,8 +117,9 @@ def slab_bits(tensor: torch.Tensor, rows_per_slab: int) -> dict[str, Any]:
         form=form,
         vocab_rows=rows,
         hidden_dim=dims,
-        total=sums.column_total(),
+        totals=sums.column_totals(),
         norms=sums.norms(),
+        finite=sums.finite(),
         exponents=sums.exponent_counts(),
         identity=identity,
     )
