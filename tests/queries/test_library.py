@@ -1,0 +1,66 @@
+"""Named queries: one file each, its parameters declared as they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ran
+
+from queries.library import OWN, load, parse
+from survey.errors import UsageError
+
+Survey = Callable[..., Ran]
+
+
+@pytest.mark.parametrize("name", load())
+def test_a_query_runs_on_an_empty_catalog(survey: Survey, name: str) -> None:
+    Path("c").mkdir()
+    given = [f"--param={key}=x" for key, default in load()[name].parameters.items() if default is None]
+    ran = survey("query", name, *given, "--catalog", "c")
+    if name == "compare":  # which says that the models are not there
+        assert ran.code in (0, 2)
+    else:
+        assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize("path", sorted(OWN.glob("*.sql")), ids=lambda path: path.stem)
+def test_a_query_names_its_columns_and_orders_them_totally(path: Path) -> None:
+    text = path.read_text().lower()
+    assert "select *" not in text
+    assert "\norder by" in text
+
+
+def test_a_users_folder_adds_queries_and_may_replace_ours(survey: Survey, tmp_path: Path) -> None:
+    Path("c").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "twice.sql").write_text(
+        "-- Twice a number.\n-- params: n=21\nselect 2 * $n as twice\n"
+    )
+    (tmp_path / "mine" / "families.sql").write_text("-- Mine.\nselect 'mine' as families\n")
+    assert "Twice a number." in survey("query", "--queries", "mine").out
+    assert "42" in survey("query", "twice", "--queries", "mine", "--catalog", "c").out
+    assert "mine" in survey("query", "families", "--queries", "mine", "--catalog", "c").out
+
+
+WRONG = [
+    ("no help", "select 1\n", "line 1 is its help text"),
+    ("undeclared", "-- Help.\nselect $x\n", "declares the parameters [], but uses ['x']"),
+    (
+        "unused",
+        "-- Help.\n-- params: x, y=1\nselect $x\n",
+        "declares the parameters ['x', 'y'], but uses ['x']",
+    ),
+    ("not SQL", "-- Help.\nselec 1\n", "syntax error"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_a_wrong_file_is_refused_when_it_is_loaded(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.sql"
+    path.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        parse(path)
+    assert message in str(refused.value)
+    assert str(path) in str(refused.value)
