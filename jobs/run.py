@@ -82,6 +82,8 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
                 _note_plan(plan, result)
                 progress.measuring(len(plan.targets))
                 _measure(plan.targets, request, settings, place, progress, result)
+                order = {target.key: number for number, target in enumerate(plan.targets)}
+                result.measured.sort(key=lambda item: order[item.target.key])
         except KeyboardInterrupt:
             result.interrupted = True
         finally:

@@ -261,7 +261,8 @@ def query(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], 
     return _answer(uri, form, chosen.sql, chosen.bind(_pairs(params)))
 
 
-@cli.command()
+# A statement may begin with a comment, which looks like an option.
+@cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("statement")
 @answer_options
 def sql(statement: str, uri: str, form: str) -> int:

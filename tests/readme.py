@@ -1,0 +1,91 @@
+"""The generated parts of README.md; `make docs` writes them, a test compares them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from catalog.views import view_columns
+from queries.library import load
+from survey.errors import REASONS
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+VIEWS = {
+    "models": "one row for each repo × commit × matrix",
+    "black_holes": "one row for each black hole",
+    "exponents": "the histogram of biased exponents; values that do not occur are left out",
+    "vectors": "the three centroids",
+    "tokens": "one row for each token, unless `--no-tokens`",
+    "attempts": "one row for each model and run, also where nothing had to be done",
+}
+
+
+def columns() -> str:
+    """The data dictionary, from the records' fields."""
+    parts = []
+    for view, found in view_columns().items():
+        lines = [
+            f"| `{item.name}` | {item.sql_type} | {item.unit} | {item.meaning.replace('|', '∣')} |"
+            for item in found
+        ]
+        table = "\n".join(["| column | type | unit | meaning |", "|---|---|---|---|", *lines])
+        parts.append(f"<details><summary><b>{view}</b>: {VIEWS[view]}</summary>\n\n{table}\n\n</details>")
+    return "\n".join(parts)
+
+
+def queries() -> str:
+    lines = [f"| `{query.name}` | {query.help} | `{query.signature}` |" for query in load().values()]
+    return "\n".join(["| query | answers | parameters |", "|---|---|---|", *lines])
+
+
+def reasons() -> str:
+    lines = [f"| `{reason}` | {advice} |" for reason, advice in REASONS.items()]
+    return "\n".join(["| reason | what to do |", "|---|---|", *lines])
+
+
+def demo() -> str:
+    """What the demo prints, run here and now."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            "-c",
+            "from survey.cli import entry; entry()",
+            "demo",
+            "--executor",
+            "serial",
+        ]
+        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return f"```console\n$ survey demo\n{ran.stdout.rstrip()}\n```"
+
+
+def steady(text: str) -> str:
+    """The demo's output without what differs from run to run: ports, seconds, and how it is padded."""
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+    text = re.sub(r" +\d+\.\d$", " SECONDS", text, flags=re.MULTILINE)
+    return re.sub(r" +", " ", text)
+
+
+GENERATED = {"demo": demo, "columns": columns, "queries": queries, "reasons": reasons}
+
+
+def section(text: str, name: str) -> str:
+    found = re.search(rf"<!-- begin {name} -->\n(.*?)<!-- end {name} -->", text, re.DOTALL)
+    assert found is not None, name
+    return found[1].rstrip("\n")
+
+
+def main() -> None:
+    text = README.read_text()
+    for name, make in GENERATED.items():
+        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{make()}\n{end}{rest.partition(end)[2]}"
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
