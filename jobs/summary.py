@@ -54,7 +54,7 @@ def print_result(result: Result, console: Console) -> None:
     """What was measured, and what was refused and why."""
     if result.measured:
         table = _table(
-            "model", "matrix", "V × D", "dtype", "holes", "dead", "ratio", "angle °", "fetched", "s"
+            "model", "matrix", "V × D", "dtype", "holes", "dead", "ratio", "angle °", "fetched", "of", "s"
         )
         for item in result.measured:
             table.add_row(*_measured_line(item))
@@ -97,6 +97,7 @@ def _measured_line(item: Delivered) -> tuple[str, ...]:
         "·" if head.centroid_ratio is None else f"{head.centroid_ratio:.4f}",
         "·" if head.dead_live_angle_deg is None else f"{head.dead_live_angle_deg:.1f}",
         size(item.fetched_bytes) if item.fetched_bytes else "local",
+        size(item.target.repo_bytes),
         f"{item.elapsed_s:.1f}",
     )
 
