@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -71,8 +72,26 @@ class _Reports:
         return taken
 
 
+class _Meter:
+    """Sums up what a task's connections bring and reports it now and then, if anybody watches."""
+
+    def __init__(self, key: Key, reports: Any) -> None:  # Any: an actor's handle, or None
+        self._key, self._reports = key, reports
+        self._lock = threading.Lock()
+        self._waiting, self._last = 0, time.monotonic()
+
+    def add(self, count: int) -> None:
+        if self._reports is None:
+            return
+        with self._lock:  # each connection calls from its own thread
+            self._waiting += count
+            if time.monotonic() - self._last > LOOK_S:
+                self._reports.add.remote(self._key, self._waiting)
+                self._waiting, self._last = 0, time.monotonic()
+
+
 @ray.remote(num_cpus=1, max_retries=0)
-def _measure(target: Target, settings: Settings, reports: Any) -> Outcome:  # Any: an actor's handle
+def _measure(target: Target, settings: Settings, reports: Any) -> Outcome:  # Any: as in _Meter
     import torch
 
     # Workers are reused and Ray sets OMP_NUM_THREADS once: a task has one CPU and uses one.
@@ -80,16 +99,7 @@ def _measure(target: Target, settings: Settings, reports: Any) -> Outcome:  # An
     if settings.device == "auto":
         # num_gpus=0 does not hide GPUs: only Ray's assignment says whether one is ours.
         settings = replace(settings, device="cuda" if ray.get_gpu_ids() else "cpu")
-    waiting, last = 0, time.monotonic()
-
-    def advance(count: int) -> None:
-        nonlocal waiting, last
-        waiting += count
-        if reports is not None and time.monotonic() - last > LOOK_S:
-            reports.add.remote(target.key, waiting)
-            waiting, last = 0, time.monotonic()
-
-    return measure_one(target, settings, advance)
+    return measure_one(target, settings, _Meter(target.key, reports).add)
 
 
 def run_on_ray(
