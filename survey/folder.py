@@ -1,9 +1,9 @@
-"""Checkpoints in a folder of this machine, read through mmap."""
+"""Checkpoints in a folder of this machine, read by the same ranges."""
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 
 import xxhash
@@ -43,27 +43,34 @@ class FolderCheckpoint:
         return self.read_range(file, ByteRange(0, self.files[file]))
 
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
-        try:
-            with (self.folder / file).open("rb") as opened:
-                opened.seek(wanted.start)
-                found = opened.read(len(wanted))
-        except OSError as error:
-            raise BrokenFile("bad-header", self._where(file), f"cannot be read: {error}") from error
-        if len(found) != len(wanted):
-            raise self._cut(file, wanted, wanted.start + len(found))
-        return found
+        (block,) = self.stream(file, [wanted], lambda count: None)
+        return bytes(block)
 
     def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
-        with (self.folder / file).open("rb") as opened:
-            size = opened.seek(0, 2)
-            if ranges and size < ranges[-1].stop:
-                raise self._cut(file, ranges[-1], size)
-            with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        # Read, not mapped: a file that shrinks under a mapping kills the process (SIGBUS).
+        try:
+            with (self.folder / file).open("rb", buffering=0) as opened:
                 for wanted in ranges:
-                    # The copy lets the mapping close under a consumer that keeps a block, and a
-                    # memory-bound copy is a tenth of the measuring.
-                    yield bytearray(mapped[wanted.start : wanted.stop])
-                    on_bytes(len(wanted))
+                    block = bytearray(len(wanted))
+                    self._fill(block, opened, wanted, file)
+                    on_bytes(len(block))
+                    yield block
+        except OSError as error:
+            raise BrokenFile("bad-header", self._where(file), f"cannot be read: {error}") from error
+
+    def _fill(self, block: bytearray, opened: FileIO, wanted: ByteRange, file: str) -> None:
+        opened.seek(wanted.start)
+        view, got = memoryview(block), 0
+        while got < len(block):
+            count = opened.readinto(view[got:])
+            if not count:
+                raise BrokenFile(
+                    "bad-header",
+                    self._where(file),
+                    f"ends at byte {wanted.start + got:,}, expected at least {wanted.stop:,}: "
+                    "the file is cut short",
+                )
+            got += count
 
     def _digest(self) -> str:
         seen = xxhash.xxh3_128()
@@ -86,10 +93,3 @@ class FolderCheckpoint:
 
     def _where(self, file: str) -> str:
         return f"{self.repo}/{file}"
-
-    def _cut(self, file: str, wanted: ByteRange, size: int) -> BrokenFile:
-        return BrokenFile(
-            "bad-header",
-            self._where(file),
-            f"ends at byte {size:,}, expected at least {wanted.stop:,}: the file is cut short",
-        )

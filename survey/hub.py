@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import NoReturn, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
@@ -46,8 +46,9 @@ TIMEOUT = httpx2.Timeout(10.0, read=30.0, pool=None)
 SIGNING_TRIES = 3  # a URL that is refused as often right after it was signed stays refused
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
+_FAILURES = (HfHubHTTPError, httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled)
+
 Result = TypeVar("Result")
-_responses: ContextVar[list[httpx2.Response] | None] = ContextVar("responses", default=None)
 _hook_lock = threading.Lock()
 
 
@@ -58,6 +59,14 @@ class SignedFile:
     url: str
     headers: Mapping[str, str]
     size: int
+
+
+class Answered(Exception):
+    """The storage answered with an error. No URL is kept: its query is the signature, a secret."""
+
+    def __init__(self, status: int, headers: httpx2.Headers) -> None:
+        super().__init__(status)
+        self.status, self.headers = status, headers
 
 
 class Part:
@@ -73,6 +82,22 @@ class Part:
     def add(self, piece: bytes) -> None:
         self.block[self.got : self.got + len(piece)] = piece
         self.got += len(piece)
+
+
+@dataclass(slots=True)
+class Noted:
+    """What one small request cost: also where it was redirected, or died without an answer."""
+
+    requests: int = 0
+    responses: list[httpx2.Response] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        return sum(response.num_bytes_downloaded for response in self.responses)
+
+
+# Filled by hooks of the session while a small request is under way in this thread.
+_noted: ContextVar[Noted | None] = ContextVar("noted", default=None)
 
 
 class Counter:
@@ -133,6 +158,8 @@ class HubCheckpoint:
         with _session().stream(
             "GET", self._url(file), headers=self._headers(), timeout=TIMEOUT, follow_redirects=True
         ) as response:
+            if response.status_code >= 400 and not self._is_hubs(str(response.url)):
+                raise Answered(response.status_code, response.headers)
             hf_raise_for_status(response)
             self._check_commit(response, where, required=False)
             found = bytearray()
@@ -151,22 +178,24 @@ class HubCheckpoint:
             )
             hf_raise_for_status(response)
             self._check_commit(response, where, required=True)
-            location = urljoin(url, response.headers.get("Location", ""))
             if response.status_code not in _REDIRECTS:
                 return SignedFile(url, self._headers(), self._size(response, "Content-Length", where))
-            if "X-Linked-Size" in response.headers:
+            location = urljoin(url, response.headers.get("Location", ""))
+            if not self._is_hubs(location):
                 # The signature is in the URL: the token stays with the Hub.
                 return SignedFile(location, {}, self._size(response, "X-Linked-Size", where))
-            if urlsplit(location)[:2] != urlsplit(self._hub.endpoint)[:2]:
-                break
             url = location
-        raise Unreachable("network", where, "the Hub redirects without naming the file's size")
+        raise Unreachable("network", where, "the Hub redirects in circles")
 
     def _size(self, response: httpx2.Response, header: str, where: str) -> int:
         text = response.headers.get(header, "")
         if not text.isdecimal():
             raise Unreachable("network", where, f"{header} is {text!r}, expected a number")
         return int(text)
+
+    def _is_hubs(self, url: str) -> bool:
+        """Whether a URL has the Hub's own origin, which alone may see the token."""
+        return urlsplit(url)[:2] == urlsplit(self._hub.endpoint)[:2]
 
     def _check_commit(self, response: httpx2.Response, where: str, *, required: bool) -> None:
         commit = response.headers.get("X-Repo-Commit")
@@ -200,14 +229,16 @@ class HubCheckpoint:
             before = part.got
             try:
                 self._receive(signed, wanted, part, stop, on_bytes)
-            except (httpx2.HTTPError, Unreachable) as error:
-                failures = 1 if part.got > before else failures + 1
+            except (httpx2.HTTPError, Answered, Unreachable) as error:
+                failures += 1
+                if part.got > before:
+                    failures = refusals = 0
                 if _status(error) in (401, 403) and refusals < SIGNING_TRIES:
                     refusals += 1  # most likely the signature has expired
                     signed = self._signed_file(file, refused=signed)
                     wait_s = 0.0
                 elif failures < patience.tries and _worth_again(error):
-                    wait_s = patience.wait_s(failures, _asked_wait_s(error))
+                    wait_s = patience.wait_s(max(failures, 1), _asked_wait_s(error))
                 else:
                     _translate(error, f"{self.repo}/{file}")
                 self._counter.add(retries=1)
@@ -244,7 +275,7 @@ class HubCheckpoint:
             "GET", signed.url, headers=headers, timeout=TIMEOUT, follow_redirects=False
         ) as response:
             if response.status_code >= 400:
-                response.raise_for_status()
+                raise Answered(response.status_code, response.headers)
             expected = f"bytes {asked.start}-{asked.stop - 1}/{signed.size}"
             found = response.headers.get("Content-Range")
             if response.status_code != 206 or found != expected:
@@ -279,7 +310,7 @@ def resolve(repo: str, revision: str | None, settings: Settings) -> HubCheckpoin
     counter = Counter()
     api = _api(settings)
     info = _patiently(
-        lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=10),
+        lambda: _model_info(api, repo, revision),
         repo,
         settings.patience,
         counter,
@@ -290,6 +321,17 @@ def resolve(repo: str, revision: str | None, settings: Settings) -> HubCheckpoin
     return HubCheckpoint(
         repo, revision or "main", info.sha, files, settings, card=_card(info), counter=counter
     )
+
+
+def _model_info(api: HfApi, repo: str, revision: str | None) -> ModelInfo:
+    try:
+        return api.model_info(repo, revision=revision, files_metadata=True, timeout=10)
+    except (HfHubHTTPError, HFValidationError):
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        # A proxy or a login page answers 200 to everything.
+        problem = f"what answers is not the Hub's: {type(error).__name__}: {error}"
+        raise Unreachable("network", repo, problem) from error
 
 
 def refs(repo: str, settings: Settings) -> list[str]:
@@ -314,19 +356,19 @@ def _api(settings: Settings) -> HfApi:
 def _patiently(call: Callable[[], Result], where: str, patience: Patience, counter: Counter) -> Result:
     """One small request, made again while the server is busy or out of reach."""
     for attempt in itertools.count(1):
-        noted: list[httpx2.Response] = []
-        reset = _responses.set(noted)
+        noted = Noted()
+        reset = _noted.set(noted)
         try:
             _session()  # so that the library's own requests are noted, too
             return call()
-        except (HfHubHTTPError, httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled) as error:
+        except (*_FAILURES, Answered, Unreachable) as error:
             if attempt >= patience.tries or not _worth_again(error):
                 _translate(error, where)
             counter.add(retries=1)
             wait_s = patience.wait_s(attempt, _asked_wait_s(error))
         finally:
-            _responses.reset(reset)
-            counter.add(bytes=sum(item.num_bytes_downloaded for item in noted), requests=len(noted))
+            _noted.reset(reset)
+            counter.add(bytes=noted.bytes, requests=noted.requests)
         time.sleep(wait_s)
     raise AssertionError("an endless loop returns or raises")
 
@@ -335,16 +377,24 @@ def _session() -> httpx2.Client:
     session = get_session()
     with _hook_lock:
         hooks = session.event_hooks
-        if _note not in hooks.get("response", []):
-            session.event_hooks = {**hooks, "response": [*hooks.get("response", []), _note]}
+        if _note_request not in hooks.get("request", []):
+            session.event_hooks = {
+                "request": [*hooks.get("request", []), _note_request],
+                "response": [*hooks.get("response", []), _note_response],
+            }
     return session
 
 
-def _note(response: httpx2.Response) -> None:
-    """Remember a response for the request under way in this thread, so that its bytes count."""
-    noted = _responses.get()
+def _note_request(request: httpx2.Request) -> None:
+    noted = _noted.get()
     if noted is not None:
-        noted.append(response)
+        noted.requests += 1
+
+
+def _note_response(response: httpx2.Response) -> None:
+    noted = _noted.get()
+    if noted is not None:
+        noted.responses.append(response)
 
 
 def _card(info: ModelInfo) -> Card:
@@ -364,9 +414,17 @@ def _bare(url: str) -> str:
     return url.partition("?")[0]
 
 
-def _status(error: Exception) -> int | None:
+def _answer(error: Exception) -> tuple[int, httpx2.Headers] | None:
+    """Status and headers of the answer behind an error, if there was one."""
+    if isinstance(error, Answered):
+        return error.status, error.headers
     response = getattr(error, "response", None)
-    return response.status_code if isinstance(response, httpx2.Response) else None
+    return (response.status_code, response.headers) if isinstance(response, httpx2.Response) else None
+
+
+def _status(error: Exception) -> int | None:
+    answer = _answer(error)
+    return answer[0] if answer else None
 
 
 def _worth_again(error: Exception) -> bool:
@@ -380,13 +438,14 @@ def _worth_again(error: Exception) -> bool:
 
 def _asked_wait_s(error: Exception) -> float | None:
     """How long a 429 or 503 asks to wait, if it says."""
-    response = getattr(error, "response", None)
-    if not isinstance(response, httpx2.Response) or response.status_code not in (429, 503):
+    answer = _answer(error)
+    if answer is None or answer[0] not in (429, 503):
         return None
-    stated = response.headers.get("Retry-After", "")
+    headers = answer[1]
+    stated = headers.get("Retry-After", "")
     if stated.isdecimal():
         return float(stated)
-    limit = parse_ratelimit_headers(response.headers)
+    limit = parse_ratelimit_headers(headers)
     return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
 
 

@@ -27,8 +27,8 @@ def row_blocks(spec: TensorSpec, block_bytes: int = BLOCK_BYTES) -> list[ByteRan
 
 
 def window_blocks(connections: int) -> int:
-    """How many blocks may be held at once: one a connection, and one being measured."""
-    return connections + 1
+    """How many blocks may be held at once: one a connection, one measured, one handed over."""
+    return connections + 2
 
 
 def in_order(ranges: Sequence[ByteRange], fetch: Fetch, connections: int) -> Iterator[Block]:

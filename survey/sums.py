@@ -59,24 +59,31 @@ class ColumnSum:
 
 
 class Sums:
-    """Folds slabs of rows, in order; [V, D] is never held."""
+    """Folds slabs of rows, in order; [V, D] is never held.
 
-    def __init__(self, form: FloatFormat, dims: int, rows_per_slab: int, device: str) -> None:
+    All buffers are made once: what is allocated anew for each slab, with something small that
+    stays behind it, leaves the allocator's heap in pieces, 2 GB of them after 0.8 GB of rows.
+    """
+
+    def __init__(self, form: FloatFormat, shape: tuple[int, int], rows_per_slab: int, device: str) -> None:
         import torch  # here, so that planning and querying never load it
 
         self._torch = torch
-        self._form, self._dims = form, dims
+        self._form = form
+        vocab, self._dims = shape
         self._device = torch.device(device)
         # Apple's GPUs have no float64: there the sums run on the CPU and only counting on the GPU.
         self._exact = torch.device("cpu") if self._device.type == "mps" else self._device
-        self._padded = -(-dims // LANE_DIMS) * LANE_DIMS
+        self._padded = -(-self._dims // LANE_DIMS) * LANE_DIMS
         self._values = self._zeros(rows_per_slab, self._padded)  # columns past D stay zero
         self._squares = self._zeros(rows_per_slab, self._padded)
-        self._sums: dict[int, ColumnSum] = {}
+        self._row_lanes = self._zeros(rows_per_slab, LANE_DIMS)
+        self._words = torch.zeros(rows_per_slab * self._dims, dtype=torch.int32, device=self._device)
         self._counts = torch.zeros(WORDS, dtype=torch.int64, device=self._device)
-        self._rows_in_chunk = 0
-        self._norms: list[NDArray[np.float64]] = []
-        self._finite: list[NDArray[np.bool_]] = []
+        self._sums: dict[int, ColumnSum] = {}
+        self._rows = self._rows_in_chunk = 0
+        self._norms = np.empty(vocab)
+        self._finite = np.empty(vocab, dtype=bool)
 
     def add(self, slab: Block) -> None:
         """Fold the next rows; they must not cross a chunk's end."""
@@ -90,10 +97,10 @@ class Sums:
         finite = torch.isfinite(squared)
         if not bool(finite.all()):
             values[~finite] = 0.0
-        norms = (squared.sqrt() * scale).cpu().numpy()
-        self._norms.append(norms)
-        self._finite.append(finite.cpu().numpy())
-        self._add_columns(values, magnitude(norms))
+        here = slice(self._rows, self._rows + len(stored))
+        self._norms[here] = (squared.sqrt() * scale).cpu().numpy()
+        self._finite[here] = finite.cpu().numpy()
+        self._add_columns(values, magnitude(self._norms[here]))
 
     def column_totals(self) -> dict[int, NDArray[np.float64]]:
         """Sum of the finite rows of each magnitude, [D]."""
@@ -101,13 +108,14 @@ class Sums:
             self._close_chunk()
         return {band: self._sums[band].total(self._dims) for band in sorted(self._sums)}
 
-    def finite(self) -> NDArray[np.bool_]:
-        """Which rows hold neither NaN nor infinity, [V]."""
-        return np.concatenate(self._finite)
-
     def norms(self) -> NDArray[np.float64]:
         """‖w_i‖ for every row, [V]; not finite where a row holds NaN or infinity."""
-        return np.concatenate(self._norms)
+        assert self._rows == len(self._norms), "a stream delivers every row or raises"
+        return self._norms
+
+    def finite(self) -> NDArray[np.bool_]:
+        """Which rows hold neither NaN nor infinity, [V]."""
+        return self._finite
 
     def exponent_counts(self) -> NDArray[np.int64]:
         """Elements by biased exponent, all rows."""
@@ -120,7 +128,9 @@ class Sums:
         torch = self._torch
         halves = self._form.bits // 16
         upper = stored.view(torch.int16)[:, halves - 1 :: halves]  # little endian: highest last
-        words = (upper.to(torch.int32) & (WORDS - 1)).flatten()
+        words = self._words[: stored.numel()]
+        words.view(upper.shape).copy_(upper)
+        words &= WORDS - 1
         self._counts += torch.bincount(words, minlength=WORDS)
 
     def _squared_norms(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | float]:
@@ -134,12 +144,14 @@ class Sums:
             scale = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent.clamp(-1000, 1000))
             source = values / scale[:, None]
         squares = torch.mul(source, source, out=self._squares[: len(values)])
-        lanes = squares[:, :LANE_DIMS].clone()
-        for start in range(LANE_DIMS, squares.shape[1], LANE_DIMS):
+        lanes = self._row_lanes[: len(values)]
+        lanes.copy_(squares[:, :LANE_DIMS])
+        for start in range(LANE_DIMS, self._padded, LANE_DIMS):
             lanes += squares[:, start : start + LANE_DIMS]
-        while lanes.shape[1] > 1:
-            half = lanes.shape[1] // 2
-            lanes = lanes[:, :half] + lanes[:, half:]
+        width = LANE_DIMS
+        while width > 1:
+            width //= 2
+            lanes[:, :width] += lanes[:, width : 2 * width]
         return lanes[:, 0], scale
 
     def _add_columns(self, values: torch.Tensor, bands: NDArray[np.int64]) -> None:
@@ -153,6 +165,7 @@ class Sums:
                 others = self._torch.from_numpy(bands != band).to(self._exact)
                 rows = values.masked_fill(others[:, None], 0.0)
             self._sums[band].add(rows)
+        self._rows += len(values)
         self._rows_in_chunk += len(values)
         if self._rows_in_chunk == CHUNK_ROWS:
             self._close_chunk()

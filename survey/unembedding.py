@@ -88,11 +88,12 @@ def choose(names: Collection[str], config: Mapping[str, Any], matrix: MatrixName
     untied = _why_untied(config)
     if matrix == "input":
         if embedding is None:
+            _refuse_odd_matrices(names, where, EMBEDDINGS)
             raise NotThere("no-head", where, f"no embedding among its {len(names)} tensors")
         return Choice(embedding, head is None and untied is None, "the name of an embedding")
     if head is not None:
         return Choice(head, False, "a head in the files")
-    _refuse_odd_heads(names, where)
+    _refuse_odd_matrices(names, where, HEADS if embedding else (*HEADS, *EMBEDDINGS))
     if embedding is None:
         raise NotThere("no-head", where, f"neither head nor embedding among its {len(names)} tensors")
     if untied is not None:
@@ -143,12 +144,12 @@ def _first(names: Collection[str], wanted: tuple[str, ...]) -> str | None:
     return None
 
 
-def _refuse_odd_heads(names: Collection[str], where: str) -> None:
-    stems = {prefix + head.removesuffix(".weight") for prefix in PREFIXES for head in HEADS}
+def _refuse_odd_matrices(names: Collection[str], where: str, known: tuple[str, ...]) -> None:
+    stems = {prefix + name.removesuffix(".weight") for prefix in PREFIXES for name in known}
     for name in sorted(names):
         cut = _CUT.search(name)
         if cut and name[: cut.start()] in stems:
-            raise NotThere("split-head", where, f"the unembedding is cut into pieces ({name}, …)")
+            raise NotThere("split-head", where, f"the matrix is cut into pieces ({name}, …)")
         for suffix in _QUANTISED:
             if name.endswith(suffix) and name.removesuffix(suffix) in stems:
-                raise NotThere("quantised-head", where, f"the unembedding is quantised ({name})")
+                raise NotThere("quantised-head", where, f"the matrix is quantised ({name})")

@@ -57,7 +57,10 @@ def test_interrupted_it_keeps_what_is_finished(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run = start("run", "org/quick", "org/stuck", "--catalog", "c", "--endpoint", slow.endpoint, "--executor", executor, cwd=tmp_path)  # fmt: skip
-    wait_for(lambda: slow.faults[0].hits > 0 and len(list(tmp_path.glob("c/rows/*.parquet"))) == 1, "the quick model")
+    wait_for(
+        lambda: slow.faults[0].hits > 0 and len(list(tmp_path.glob("c/rows/*.parquet"))) == 1,
+        "the quick model",
+    )
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert run.returncode == 130, err

@@ -472,7 +472,7 @@ STAYING = {
     "short-body": (
         Fault(ShortBody(10), server="cdn"),
         "network",
-        ["sign", 0] + [31_990] * (TRIES - 1),
+        ["sign", 0] + [31_990] * TRIES,  # the first brought bytes
     ),
     "stall": (Fault(Stall(5), server="cdn"), "network", ["sign"] + [0] * TRIES),
     "forbidden": (

@@ -109,7 +109,7 @@ def slab_bits(tensor: torch.Tensor, rows_per_slab: int) -> dict[str, Any]:
     """What `fold` does, with slabs of another length."""
     form, (rows, dims) = FLOATS[CODES[tensor.dtype]], tensor.shape
     row_bytes = dims * form.item_bytes
-    sums, identity = Sums(form, dims, rows_per_slab, "cpu"), RowIdentity(row_bytes)
+    sums, identity = Sums(form, (rows, dims), rows_per_slab, "cpu"), RowIdentity(row_bytes)
     for slab in slabs([raw(tensor)], rows_per_slab * row_bytes):
         sums.add(slab)
         identity.add(slab)
