@@ -1,13 +1,15 @@
-"""Run the tasks on Ray: an embedded one on this machine, or a cluster that is there.
+"""Run the tasks on Ray: the driver's loop.
 
 The driver owns retries and deadlines; Ray's own are off. Its out-of-memory retries never end, it
-has no task timeout, and it waits for ever for a demand that no node can meet.
+has no task timeout, it waits for ever for a demand that no node can meet, and a call to a node
+that was cut off may never return. So nothing here waits longer than it says, and a task that went
+quiet is left behind and started elsewhere; running twice gives the same rows.
 """
 
 from __future__ import annotations
 
 import contextlib
-import socket
+import math
 import sys
 import threading
 import time
@@ -22,84 +24,44 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayError,
     RayTaskError,
-    TaskCancelledError,
     WorkerCrashedError,
 )
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from jobs.cluster_join import RayOptions, join, outside, pinned_to
+from jobs.cluster_worker import DESK_TIMEOUT_S, Desk, measure_on_node
 from jobs.outcome import Failed, Outcome
-from jobs.progress import Key, Progress
-from jobs.task import measure_one
-from survey.errors import UsageError
+from jobs.progress import Progress
+from jobs.task import deadline_s
+from survey.hub import stored_token
+from survey.memory import gpu_memory_bytes
 from survey.records import Settings, Target
 
-TRIES = 3  # of one target, where workers die under it
-GRACE_S = 60.0  # beyond the task's own deadline, before the driver ends its worker
+TRIES = 3  # of one target, where workers or nodes die under it
+GRACE_S = 30.0  # beyond the task's own deadline, before the driver ends its worker
 LOOK_S = 0.25  # how often the driver looks at deadlines and progress
-# Each process on a GPU holds a context (about 0.5 GB) and slabs of less than 1 GB.
-GPU_SHARE = 0.25
-OBJECT_STORE_BYTES = 512 << 20  # a result is a few MB and is fetched at once
-
-
-@dataclass(frozen=True, slots=True)
-class RayOptions:
-    """address: a cluster, or None for an embedded Ray. ship_code: send our packages along."""
-
-    address: str | None = None
-    ship_code: bool = False
+NODES_S = 3.0  # how often it looks at the nodes
+# Ray does not tell how much memory a GPU has; the smallest in use for such work have 16 GB.
+GPU_BYTES = 16e9
 
 
 @dataclass(slots=True)
 class _Task:
     target: Target
-    tries: int
     memory_bytes: int
+    tries: int = 1
+    was_out_of_memory: bool = False
+    gpu_share: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
 
-@ray.remote(num_cpus=0)
-class _Reports:
-    """Bytes that came, by target, until the driver fetches them."""
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """What the living nodes have, all together, and the memory of the largest."""
 
-    def __init__(self) -> None:
-        self._bytes: dict[Key, int] = {}
-
-    def add(self, key: Key, count: int) -> None:
-        self._bytes[key] = self._bytes.get(key, 0) + count
-
-    def take(self) -> dict[Key, int]:
-        taken, self._bytes = self._bytes, {}
-        return taken
-
-
-class _Meter:
-    """Sums up what a task's connections bring and reports it now and then, if anybody watches."""
-
-    def __init__(self, key: Key, reports: Any) -> None:  # Any: an actor's handle, or None
-        self._key, self._reports = key, reports
-        self._lock = threading.Lock()
-        self._waiting, self._last = 0, time.monotonic()
-
-    def add(self, count: int) -> None:
-        if self._reports is None:
-            return
-        with self._lock:  # each connection calls from its own thread
-            self._waiting += count
-            if time.monotonic() - self._last > LOOK_S:
-                self._reports.add.remote(self._key, self._waiting)
-                self._waiting, self._last = 0, time.monotonic()
-
-
-@ray.remote(num_cpus=1, max_retries=0)
-def _measure(target: Target, settings: Settings, reports: Any) -> Outcome:  # Any: as in _Meter
-    import torch
-
-    # Workers are reused and Ray sets OMP_NUM_THREADS once: a task has one CPU and uses one.
-    torch.set_num_threads(1)
-    if settings.device == "auto":
-        # num_gpus=0 does not hide GPUs: only Ray's assignment says whether one is ours.
-        settings = replace(settings, device="cuda" if ray.get_gpu_ids() else "cpu")
-    return measure_one(target, settings, _Meter(target.key, reports).add)
+    cpus: float
+    gpus: float
+    node_memory_bytes: float
+    nodes: frozenset[str]
 
 
 def run_on_ray(
@@ -111,36 +73,44 @@ def run_on_ray(
     """
     # Ray prints what its raylet says, whatever it is told; stdout is for results.
     with contextlib.redirect_stdout(sys.stderr):
-        _connect(options)
+        join(options)
         try:
-            yield from _Driver(settings, progress).run(targets)
+            yield from _Driver(settings, progress, options).run(targets)
         finally:
             ray.shutdown()
 
 
 class _Driver:
-    """The tasks in flight, never more than the cluster has CPUs for."""
+    """The tasks in flight, never more than the cluster can run at once.
 
-    def __init__(self, settings: Settings, progress: Progress) -> None:
-        self._settings, self._progress = settings, progress
-        self._running: dict[Any, _Task] = {}  # Any: ray.ObjectRef is untyped
-        self._reports = _Reports.remote() if progress.watched else None  # type: ignore[attr-defined]
-        resources = ray.cluster_resources()
-        # Only as many as can start at once: a deadline counts from the start of a task.
-        self._slots = max(1, int(resources.get("CPU", 1)))
-        gpus = settings.device != "cpu" and resources.get("GPU", 0) > 0
-        self._gpu_share = GPU_SHARE if gpus else 0.0
-        self._node_memory = max(node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"])
+    So a deadline counts from a task's start, and not from the time it was queued.
+    """
+
+    def __init__(self, settings: Settings, progress: Progress, options: RayOptions) -> None:
+        # The nodes do not have the token that a person logged in with here.
+        self._settings = replace(settings, token=settings.token or stored_token())
+        self._progress = progress
+        self._connections = options.connections
+        self._outside = outside()
+        self._here = ray.get_runtime_context().get_node_id()  # from outside: the cluster's head
+        self._running: dict[Any, _Task] = {}  # Any: a ray.ObjectRef, which is untyped
+        self._nodes_of: dict[Any, str] = {}
+        self._lost: dict[str, float] = {}  # node -> since when it is missed
+        # Beside the driver, so that no other node's death takes it away.
+        self._desk = Desk.options(scheduling_strategy=pinned_to(self._here)).remote()  # type: ignore[attr-defined]
+        self._cluster = _look()
+        self._looked = time.monotonic()
 
     def run(self, targets: Sequence[Target]) -> Iterator[tuple[Outcome, int]]:
-        waiting = deque(_Task(target, 1, target.memory_bytes) for target in targets)
+        waiting: deque[_Task] = deque()
+        for target in targets:
+            if refused := self._refusal(target):
+                yield refused, 1
+            else:
+                waiting.append(_Task(target, target.memory_bytes))
         while waiting or self._running:
-            while waiting and len(self._running) < self._slots:
-                task = waiting.popleft()
-                if task.memory_bytes > self._node_memory:
-                    yield self._infeasible(task), task.tries
-                else:
-                    self._launch(task)
+            while waiting and self._launch(waiting[0]):
+                waiting.popleft()
             for ref in self._ended():
                 task = self._running.pop(ref)
                 self._progress.finished(task.target.key)
@@ -150,99 +120,150 @@ class _Driver:
                 else:
                     yield outcome, task.tries
 
-    def _launch(self, task: _Task) -> None:
+    # ------------------------------------------------------------------------------ launching
+
+    def _refusal(self, target: Target) -> Failed | None:
+        """Why a target can never run here, if so."""
+        if target.folder is not None and self._outside:
+            problem = "the folder is on this machine, which is no node of the cluster"
+            return _failed(target, "not-on-cluster", problem)
+        if target.memory_bytes > self._cluster.node_memory_bytes:
+            return _failed(
+                target,
+                "infeasible",
+                f"needs {target.memory_bytes / 1e9:.1f} GB of memory, "
+                f"the largest node has {self._cluster.node_memory_bytes / 1e9:.1f} GB",
+            )
+        return None
+
+    def _launch(self, task: _Task) -> bool:
+        """Start a task where there is room; whether it was started."""
+        running = self._running.values()
+        if len(running) >= self._slots():
+            return False
+        share = self._gpu_share(task.target)
+        in_use = sum(other.gpu_share for other in running)
+        task.gpu_share = share if share and in_use + share <= self._cluster.gpus + 1e-9 else 0.0
+        if task.gpu_share == 0.0 and self._settings.device == "cuda":
+            return False
         options: dict[str, Any] = {"memory": task.memory_bytes, "name": "measure"}
-        if self._gpu_share:
-            options["num_gpus"] = self._gpu_share
         if task.target.folder is not None:
             # Only the driver's machine is sure to see the folder.
-            here = ray.get_runtime_context().get_node_id()
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=False)
-        ref = _measure.options(**options).remote(task.target, self._settings, self._reports)
+            options["scheduling_strategy"] = pinned_to(self._here)
+        if task.gpu_share:
+            # Declared with a GPU and used once: a process that measured keeps its CUDA context.
+            declared = ray.remote(num_cpus=1, num_gpus=task.gpu_share, max_retries=0, max_calls=1)
+        else:
+            declared = ray.remote(num_cpus=1, max_retries=0)
+        settings = self._settings
+        if self._connections is not None:
+            settings = replace(settings, connections=max(1, self._connections // self._slots()))
+        ref = declared(measure_on_node).options(**options).remote(task.target, settings, self._desk)
         task.started = time.monotonic()
         self._running[ref] = task
         self._progress.started(task.target)
+        return True
+
+    def _slots(self) -> int:
+        slots = max(1, int(self._cluster.cpus))
+        return slots if self._connections is None else min(slots, self._connections)
+
+    def _gpu_share(self, target: Target) -> float:
+        """The share of one GPU that a target needs, in hundredths; 0 where none is wanted."""
+        if self._cluster.gpus <= 0 or self._settings.device not in ("auto", "cuda"):
+            return 0.0
+        return min(1.0, math.ceil(100 * gpu_memory_bytes(target.spec) / GPU_BYTES) / 100)
+
+    # -------------------------------------------------------------------------------- waiting
 
     def _ended(self) -> list[Any]:
+        """Tasks that are done, late, or on a node that is gone."""
         if not self._running:
             return []
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=LOOK_S)
-        if self._reports is not None:
-            with contextlib.suppress(GetTimeoutError):
-                for key, count in ray.get(self._reports.take.remote(), timeout=5).items():
-                    self._progress.advanced(key, count)
-        limit_s = self._settings.timeout_s + GRACE_S
-        late = [ref for ref, task in self._running.items() if time.monotonic() - task.started > limit_s]
-        return list({*ready, *late})
+        now = time.monotonic()
+        if now - self._looked > NODES_S:
+            self._cluster, self._looked = _look(), now
+        self._hear_reports()
+        late = [ref for ref, task in self._running.items() if now - task.started > self._limit_s(task)]
+        gone = [ref for ref in self._running if self._nodes_of.get(ref) in self._missing(now)]
+        return list({*ready, *late, *gone})
+
+    def _hear_reports(self) -> None:
+        try:
+            counts, nodes = ray.get(self._desk.take.remote(), timeout=DESK_TIMEOUT_S)
+        except RayError:
+            return  # progress is for people; outcomes come another way
+        for key, count in counts.items():
+            self._progress.advanced(key, count)
+        for ref, task in self._running.items():
+            if task.target.key in nodes:
+                self._nodes_of[ref] = nodes[task.target.key]
+
+    def _missing(self, now: float) -> set[str]:
+        """Nodes that a task was on and that have been dead for a while; Ray itself may never say so."""
+        for node in set(self._nodes_of.values()):
+            if node in self._cluster.nodes:
+                self._lost.pop(node, None)
+            else:
+                self._lost.setdefault(node, now)
+        return {node for node, since in self._lost.items() if now - since > 2 * NODES_S}
+
+    def _limit_s(self, task: _Task) -> float:
+        return deadline_s(task.target, self._settings) + GRACE_S
+
+    # ------------------------------------------------------------------------------- outcomes
 
     def _outcome(self, ref: Any, task: _Task) -> tuple[Outcome, _Task | None]:
-        """What came of a task that ended or is late, or the task to try again."""
+        """What came of a task that ended or was given up, or the task to try again."""
+        node = self._nodes_of.pop(ref, None)
+        again = replace(task, tries=task.tries + 1)
         try:
-            outcome: Outcome = ray.get(ref, timeout=LOOK_S)
+            outcome: Outcome = ray.get(ref, timeout=DESK_TIMEOUT_S)
             return outcome, None
         except GetTimeoutError:
-            ray.cancel(ref, force=True)
-            limit_s = self._settings.timeout_s
-            return self._failed(task, "timeout", f"not finished after {limit_s:.0f} s"), None
+            # Cancelling may hang where the node is cut off.
+            threading.Thread(target=_cancel, args=(ref,), daemon=True).start()
+            if node not in self._lost:
+                limit_s = deadline_s(task.target, self._settings)
+                return _failed(task.target, "timeout", f"not finished after {limit_s:.0f} s", task), None
+            reason, message = "node-lost", "its node is gone"
         except OutOfMemoryError as error:
-            reason, message, memory = "out-of-memory", str(error), 2 * task.memory_bytes
-        except (RayTaskError, TaskCancelledError) as error:
-            return self._failed(task, "internal", str(error)), None
+            reason, message = "out-of-memory", _first_line(error)
+            again = replace(again, memory_bytes=2 * task.memory_bytes, was_out_of_memory=True)
+            if task.was_out_of_memory or again.memory_bytes > self._cluster.node_memory_bytes:
+                return _failed(task.target, reason, message, task), None
+        except RayTaskError as error:
+            return _failed(task.target, "internal", str(error), task), None
         except WorkerCrashedError:
-            reason, message, memory = "node-lost", "its worker process died", task.memory_bytes
+            reason, message = "node-lost", "its worker process died"
         except RayError as error:
-            reason, message, memory = "node-lost", str(error), task.memory_bytes
-        if task.tries >= TRIES or memory > self._node_memory:
-            return self._failed(task, reason, message), None
-        return self._failed(task, reason, message), _Task(task.target, task.tries + 1, memory)
-
-    def _failed(self, task: _Task, reason: str, message: str) -> Failed:
-        identity = task.target.identity
-        elapsed_s = time.monotonic() - task.started
-        return Failed(task.target, reason, f"{identity.repo}: {message}", elapsed_s=elapsed_s)
-
-    def _infeasible(self, task: _Task) -> Failed:
-        return self._failed(
-            task,
-            "infeasible",
-            f"needs {task.memory_bytes / 1e9:.1f} GB of memory, "
-            f"the largest node has {self._node_memory / 1e9:.1f} GB",
-        )
+            reason, message = "node-lost", _first_line(error)
+        if task.tries >= TRIES:
+            return _failed(task.target, reason, message, task), None
+        return _failed(task.target, reason, message, task), again
 
 
-def _connect(options: RayOptions) -> None:
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    if options.ship_code:
-        import catalog
-        import jobs
-        import survey
-
-        common["runtime_env"] = {"py_modules": [survey, catalog, jobs]}
-    if options.address is None:
-        # "auto" would join anybody's cluster on this machine.
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **common,
-        )
-        return
-    _refuse_silence(options.address)
-    try:
-        ray.init(address=options.address, **common)
-    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
-        raise UsageError(
-            f"cannot join the Ray cluster at {options.address}: {error}. Is it running, and is "
-            "RAY_AUTH_MODE=token set where it asks for a token?"
-        ) from error
+def _look() -> _Cluster:
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    resources = [node["Resources"] for node in alive]
+    return _Cluster(
+        cpus=sum(item.get("CPU", 0.0) for item in resources),
+        gpus=sum(item.get("GPU", 0.0) for item in resources),
+        node_memory_bytes=max((item.get("memory", 0.0) for item in resources), default=0.0),
+        nodes=frozenset(node["NodeID"] for node in alive),
+    )
 
 
-def _refuse_silence(address: str) -> None:
-    """Ray waits for minutes at an address where nobody listens: ask for a second first."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except OSError as error:
-        raise UsageError(f"cannot join the Ray cluster at {address}: {error}. Is it running?") from error
+def _cancel(ref: Any) -> None:
+    with contextlib.suppress(RayError):
+        ray.cancel(ref, force=True)
+
+
+def _failed(target: Target, reason: str, problem: str, task: _Task | None = None) -> Failed:
+    elapsed_s = time.monotonic() - task.started if task else 0.0
+    return Failed(target, reason, f"{target.identity.repo}: {problem}", elapsed_s=elapsed_s)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -12,6 +12,7 @@ from catalog.done import Done
 from survey.errors import NotOffered, SurveyError
 from survey.locate import locate
 from survey.matrix import open_checkpoint
+from survey.pace import Pace
 from survey.records import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target
 
 PLANNERS = 8  # models asked about at a time; the Hub's quota, not the link, is the limit
@@ -51,12 +52,13 @@ def make_plan(
     models: Sequence[ModelRef],
     wanted: Wanted,
     settings: Settings,
+    pace: Pace,
     on_planned: Callable[[], None] = lambda: None,
 ) -> Plan:
-    """Ask about every model, several at a time."""
+    """Ask about every model, several at a time and all at one pace."""
 
     def one(model: ModelRef) -> Step:
-        step = _plan_pattern(model, wanted, settings)
+        step = _plan_pattern(model, wanted, settings, pace)
         on_planned()
         return step
 
@@ -79,25 +81,26 @@ def make_plan(
     return plan
 
 
-def _plan_pattern(model: ModelRef, wanted: Wanted, settings: Settings) -> Step:
+def _plan_pattern(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
     """A revision with a `*` stands for every branch and tag that matches."""
     if model.revision is None or "*" not in model.revision:
-        return _plan_one(model, wanted, settings)
+        return _plan_one(model, wanted, settings, pace)
     try:
         from survey.hub import refs
 
-        names = [name for name in refs(model.repo, settings) if fnmatchcase(name, model.revision)]
+        names = [name for name in refs(model.repo, settings, pace) if fnmatchcase(name, model.revision)]
         if not names:
             raise NotOffered("revision-not-found", str(model), "no branch or tag matches")
     except SurveyError as error:
         return _refused(model, wanted.matrix, error)
-    return [item for name in names for item in _plan_one(replace(model, revision=name), wanted, settings)]
+    steps = [_plan_one(replace(model, revision=name), wanted, settings, pace) for name in names]
+    return [item for step in steps for item in step]
 
 
-def _plan_one(model: ModelRef, wanted: Wanted, settings: Settings) -> Step:
+def _plan_one(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
     sha = None
     try:
-        checkpoint = open_checkpoint(model, settings)
+        checkpoint = open_checkpoint(model, settings, pace)
         sha = checkpoint.sha
         finished = wanted.done.matrices(checkpoint.repo, sha, wanted.matrix, wanted.measures)
         if finished is not None:

@@ -21,6 +21,7 @@ from jobs.progress import Progress
 from jobs.serial import run_serially
 from survey.errors import SurveyError
 from survey.measures import versions
+from survey.pace import OwnPace
 from survey.records import Attempt, MatrixChoice, ModelRef, Refusal, Settings, Target
 
 Executor = Literal["ray", "serial"]
@@ -28,7 +29,10 @@ Executor = Literal["ray", "serial"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be surveyed, and by whom. address: a Ray cluster; None starts an embedded one."""
+    """What is to be surveyed, and by whom. address: a Ray cluster; None starts an embedded one.
+
+    connections: at most so many at a time in the whole run; None is 8 for each running model.
+    """
 
     models: Sequence[ModelRef]
     matrix: MatrixChoice = "output"
@@ -36,6 +40,7 @@ class Request:
     executor: Executor = "ray"
     address: str | None = None
     ship_code: bool = False
+    connections: int | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
     Raises CatalogInUse where another run holds the catalog.
     """
     result = Result(settings.run_id)
+    pace = OwnPace()
     with held(place):
         sweep(place)
         done = _done(place, result)
@@ -78,10 +84,10 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
                 wanted = Wanted(
                     request.matrix, versions(settings.tokens), NOTHING_DONE if request.resurvey else done
                 )
-                plan = make_plan(request.models, wanted, settings, progress.planned)
+                plan = make_plan(request.models, wanted, settings, pace, progress.planned)
                 _note_plan(plan, result)
                 progress.measuring(len(plan.targets))
-                _measure(plan.targets, request, settings, place, progress, result)
+                _measure(plan.targets, request, settings, pace, place, progress, result)
                 order = {target.key: number for number, target in enumerate(plan.targets)}
                 result.measured.sort(key=lambda item: order[item.target.key])
         except KeyboardInterrupt:
@@ -97,7 +103,7 @@ def plan_only(request: Request, settings: Settings, done: Done, progress: Progre
     wanted = Wanted(request.matrix, versions(settings.tokens), done)
     with progress:
         progress.planning(len(request.models))
-        return make_plan(request.models, wanted, settings, progress.planned)
+        return make_plan(request.models, wanted, settings, OwnPace(), progress.planned)
 
 
 def summary_json(result: Result) -> str:
@@ -128,13 +134,14 @@ def _measure(
     targets: Sequence[Target],
     request: Request,
     settings: Settings,
+    pace: OwnPace,
     place: Place,
     progress: Progress,
     result: Result,
 ) -> None:
     left = {target.key: target for target in targets}
     try:
-        for outcome, tries in _outcomes(targets, request, settings, progress):
+        for outcome, tries in _outcomes(targets, request, settings, pace, progress):
             committed = _committed(outcome, place)
             if isinstance(committed, Delivered):
                 result.measured.append(committed)
@@ -151,15 +158,20 @@ def _measure(
 
 
 def _outcomes(
-    targets: Sequence[Target], request: Request, settings: Settings, progress: Progress
+    targets: Sequence[Target],
+    request: Request,
+    settings: Settings,
+    pace: OwnPace,
+    progress: Progress,
 ) -> Iterator[tuple[Outcome, int]]:
     if not targets:  # starting Ray takes seconds
         return iter(())
     if request.executor == "serial":
-        return run_serially(targets, settings, progress)
-    from jobs.cluster import RayOptions, run_on_ray
+        return run_serially(targets, settings, pace, progress)
+    from jobs.cluster import run_on_ray
+    from jobs.cluster_join import RayOptions
 
-    options = RayOptions(request.address, request.ship_code)
+    options = RayOptions(request.address, request.ship_code, request.connections)
     return run_on_ray(targets, settings, progress, options)
 
 

@@ -14,29 +14,34 @@ from survey import version
 from survey.errors import SurveyError, Unreachable
 from survey.matrix import Matrix, measure, open_target
 from survey.one_pass import choose_device
+from survey.pace import Pace
 from survey.records import Measured, Measurement, Provenance, Settings, Target, Traffic
 
 OnProgress = Callable[[int], None]
 
 
-def measure_one(target: Target, settings: Settings, on_progress: OnProgress) -> Outcome:
+def deadline_s(target: Target, settings: Settings) -> float:
+    """Seconds that a target may take from its start: `timeout_s`, and as much for each further GB."""
+    return settings.timeout_s * max(1.0, len(target.spec.bytes) / 1e9)
+
+
+def measure_one(target: Target, settings: Settings, pace: Pace, on_progress: OnProgress) -> Outcome:
     """Measure a planned target; every failure is returned, none is raised.
 
     on_progress is told of every byte as it comes.
     """
     started = time.monotonic()
+    limit_s = deadline_s(target, settings)
     traffic = Traffic()
     matrix: Matrix | None = None
 
     def advance(count: int) -> None:
         on_progress(count)
-        if time.monotonic() - started > settings.timeout_s:
-            raise Unreachable(
-                "timeout", target.identity.repo, f"not finished after {settings.timeout_s:.0f} s"
-            )
+        if time.monotonic() - started > limit_s:
+            raise Unreachable("timeout", target.identity.repo, f"not finished after {limit_s:.0f} s")
 
     try:
-        matrix = open_target(target, settings)
+        matrix = open_target(target, settings, pace)
         device = choose_device(settings.device)
         measurement = measure(matrix, device=device, tokens=settings.tokens, on_progress=advance)
         elapsed_s = time.monotonic() - started

@@ -107,7 +107,10 @@ find_options = _options(
     ),
     click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co)."),
     click.option(
-        "--connections", type=click.IntRange(1, 64), default=8, show_default=True, help="Connections a model."
+        "--connections",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        help="Connections at a time in the whole run (default: 8 for each running model).",
     ),
     click.option("--no-tokens", is_flag=True, help="Leave out the per-token table."),
 )
@@ -314,7 +317,7 @@ def _request(
     *,
     matrix: Any,
     endpoint: str | None,
-    connections: int,
+    connections: int | None,
     no_tokens: bool,
     address: str | None = None,
     executor: Any = "serial",
@@ -337,11 +340,12 @@ def _request(
         executor,
         address or os.environ.get("RAY_ADDRESS") or None,
         ship_code,
+        connections,
     )
     settings = Settings(
         endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
         token=os.environ.get("HF_TOKEN") or None,
-        connections=connections,
+        connections=min(connections or 8, 64),
         device=device,
         tokens=not no_tokens,
         timeout_s=timeout_s,

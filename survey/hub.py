@@ -18,7 +18,7 @@ from typing import NoReturn, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, ModelInfo, get_session
+from huggingface_hub import HfApi, ModelInfo, get_session, get_token
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
@@ -38,6 +38,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 from survey import version
 from survey.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile, NotOffered, SurveyError, Unreachable
+from survey.pace import OwnPace, Pace
 from survey.records import ByteRange, Patience, Settings, Traffic
 from survey.stream import Block, in_order
 
@@ -127,12 +128,14 @@ class HubCheckpoint:
         *,
         card: Card | None = None,
         counter: Counter | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """Nothing is asked of the Hub before something is read."""
         self.repo, self.revision, self.sha, self.files = repo, revision, sha, files
         self.card = card or Card()
         self._hub = settings
         self._counter = counter or Counter()
+        self._pace = pace or OwnPace()
         self._signed: dict[str, SignedFile] = {}
         self._signing = threading.Lock()
 
@@ -227,6 +230,7 @@ class HubCheckpoint:
         part = Part(bytearray(len(wanted)))
         while not part.full and not stop.is_set():
             before = part.got
+            self._pace.wait()
             try:
                 self._receive(signed, wanted, part, stop, on_bytes)
             except (httpx2.HTTPError, Answered, Unreachable) as error:
@@ -238,7 +242,10 @@ class HubCheckpoint:
                     signed = self._signed_file(file, refused=signed)
                     wait_s = 0.0
                 elif failures < patience.tries and _worth_again(error):
-                    wait_s = patience.wait_s(max(failures, 1), _asked_wait_s(error))
+                    asked_s = _asked_wait_s(error)
+                    wait_s = patience.wait_s(max(failures, 1), asked_s)
+                    if asked_s is not None:
+                        self._pace.pause(wait_s)
                 else:
                     _translate(error, f"{self.repo}/{file}")
                 self._counter.add(retries=1)
@@ -290,7 +297,7 @@ class HubCheckpoint:
     # ----------------------------------------------------------------------------- pieces
 
     def _ask(self, file: str, call: Callable[[], Result]) -> Result:
-        return _patiently(call, f"{self.repo}/{file}", self._hub.patience, self._counter)
+        return _patiently(call, f"{self.repo}/{file}", self._hub.patience, self._counter, self._pace)
 
     def _headers(self) -> dict[str, str]:
         return {
@@ -302,7 +309,7 @@ class HubCheckpoint:
         return f"{self._hub.endpoint}/{self.repo}/resolve/{self.sha}/{quote(file)}"
 
 
-def resolve(repo: str, revision: str | None, settings: Settings) -> HubCheckpoint:
+def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace) -> HubCheckpoint:
     """The commit that a branch, tag or commit stands for now, and its files: one request.
 
     Raises NotOffered or Unreachable.
@@ -314,12 +321,13 @@ def resolve(repo: str, revision: str | None, settings: Settings) -> HubCheckpoin
         repo,
         settings.patience,
         counter,
+        pace,
     )
     if not info.sha:
         raise Unreachable("network", repo, "the Hub named no commit for it")
     files = {item.rfilename: item.size or 0 for item in info.siblings or []}
     return HubCheckpoint(
-        repo, revision or "main", info.sha, files, settings, card=_card(info), counter=counter
+        repo, revision or "main", info.sha, files, settings, card=_card(info), counter=counter, pace=pace
     )
 
 
@@ -334,14 +342,19 @@ def _model_info(api: HfApi, repo: str, revision: str | None) -> ModelInfo:
         raise Unreachable("network", repo, problem) from error
 
 
-def refs(repo: str, settings: Settings) -> list[str]:
+def refs(repo: str, settings: Settings, pace: Pace) -> list[str]:
     """All branches and tags of a repository, sorted.
 
     Raises NotOffered or Unreachable.
     """
     api = _api(settings)
-    found = _patiently(lambda: api.list_repo_refs(repo), repo, settings.patience, Counter())
+    found = _patiently(lambda: api.list_repo_refs(repo), repo, settings.patience, Counter(), pace)
     return sorted({ref.name for ref in (*found.branches, *found.tags)})
+
+
+def stored_token() -> str | None:
+    """The token that `hf auth login` stored on this machine."""
+    return get_token()
 
 
 def _api(settings: Settings) -> HfApi:
@@ -353,9 +366,12 @@ def _api(settings: Settings) -> HfApi:
     )
 
 
-def _patiently(call: Callable[[], Result], where: str, patience: Patience, counter: Counter) -> Result:
+def _patiently(
+    call: Callable[[], Result], where: str, patience: Patience, counter: Counter, pace: Pace
+) -> Result:
     """One small request, made again while the server is busy or out of reach."""
     for attempt in itertools.count(1):
+        pace.wait()
         noted = Noted()
         reset = _noted.set(noted)
         try:
@@ -365,7 +381,10 @@ def _patiently(call: Callable[[], Result], where: str, patience: Patience, count
             if attempt >= patience.tries or not _worth_again(error):
                 _translate(error, where)
             counter.add(retries=1)
-            wait_s = patience.wait_s(attempt, _asked_wait_s(error))
+            asked_s = _asked_wait_s(error)
+            wait_s = patience.wait_s(attempt, asked_s)
+            if asked_s is not None:
+                pace.pause(wait_s)
         finally:
             _noted.reset(reset)
             counter.add(bytes=noted.bytes, requests=noted.requests)

@@ -13,6 +13,7 @@ from survey.errors import BrokenFile, NotOffered
 from survey.locate import locate
 from survey.measures import measure_folded
 from survey.one_pass import Clock, choose_device, fold
+from survey.pace import OwnPace, Pace
 from survey.records import MatrixName, Measurement, ModelRef, Settings, Target
 from survey.stream import Block, row_blocks
 
@@ -61,7 +62,7 @@ class Matrix:
         """Nothing is held between blocks; connections belong to huggingface_hub's session."""
 
 
-def open_checkpoint(model: ModelRef, settings: Settings) -> Checkpoint:
+def open_checkpoint(model: ModelRef, settings: Settings, pace: Pace | None = None) -> Checkpoint:
     """A Hub repository at a commit (one request), or a folder of this machine."""
     if model.folder is not None:
         from survey.folder import FolderCheckpoint
@@ -69,10 +70,10 @@ def open_checkpoint(model: ModelRef, settings: Settings) -> Checkpoint:
         return FolderCheckpoint(model.folder)
     from survey.hub import resolve  # here: huggingface_hub takes a while to load
 
-    return resolve(model.repo, model.revision, settings)
+    return resolve(model.repo, model.revision, settings, pace or OwnPace())
 
 
-def open_target(target: Target, settings: Settings) -> Matrix:
+def open_target(target: Target, settings: Settings, pace: Pace | None = None) -> Matrix:
     """Open what was planned, without asking anything again.
 
     Raises BrokenFile where a folder has changed since.
@@ -82,7 +83,7 @@ def open_target(target: Target, settings: Settings) -> Matrix:
         from survey.hub import HubCheckpoint
 
         files = {target.spec.file: target.file_bytes}
-        hub = HubCheckpoint(identity.repo, identity.revision, identity.sha, files, settings)
+        hub = HubCheckpoint(identity.repo, identity.revision, identity.sha, files, settings, pace=pace)
         return Matrix(target, hub)
     from survey.folder import FolderCheckpoint
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from survey.records import TensorSpec
 from survey.row_identity import SPOOL_BYTES
-from survey.slabs import slab_rows
+from survey.slabs import CHUNK_ROWS, slab_rows
 from survey.stream import BLOCK_BYTES, window_blocks
+from survey.sums import LANE_DIMS, WORDS
 
 # Resident size of an interpreter with torch, the Hub client and Arrow loaded.
 PROCESS_BYTES = 450 << 20
 # xxh3-128 as a bytes object, its slot in a dictionary, its row number, and the per-token columns.
 ROW_BYTES = 160
+
+
+GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA
+
+
+def gpu_memory_bytes(spec: TensorSpec) -> int:
+    """Upper estimate of the GPU memory that measuring this matrix takes."""
+    _, dims = spec.shape
+    padded = -(-dims // LANE_DIMS) * LANE_DIMS
+    # Widened values and squares, a copy where magnitudes differ, the stored rows, their words.
+    return GPU_CONTEXT_BYTES + CHUNK_ROWS * padded * (3 * 8 + 8 + 4) + WORDS * 16
 
 
 def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:

@@ -8,6 +8,7 @@ from jobs.outcome import Delivered
 from jobs.task import measure_one
 from survey.locate import locate
 from survey.matrix import open_checkpoint
+from survey.pace import OwnPace
 from survey.records import ModelRef, Settings
 
 ON_CPU = Settings(device="cpu")
@@ -16,6 +17,6 @@ ON_CPU = Settings(device="cpu")
 def delivered(folder: Path, settings: Settings = ON_CPU) -> Delivered:
     checkpoint = open_checkpoint(ModelRef(str(folder), folder=folder), settings)
     (target,) = locate(checkpoint, "output", settings.connections)
-    outcome = measure_one(target, settings, lambda count: None)
+    outcome = measure_one(target, settings, OwnPace(), lambda count: None)
     assert isinstance(outcome, Delivered), outcome
     return outcome

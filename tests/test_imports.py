@@ -21,10 +21,10 @@ MAY_IMPORT = {
 DOORS = {
     "huggingface_hub": ("survey/hub.py",),
     "httpx2": ("survey/hub.py",),
-    "ray": ("jobs/cluster.py",),
+    "ray": ("jobs/cluster",),
     "pyarrow": ("catalog/",),
     "duckdb": ("catalog/", "queries/"),
-    "torch": ("survey/sums.py", "survey/one_pass.py", "survey/matrix.py", "jobs/cluster.py", "jobs/demo/"),
+    "torch": ("survey/sums.py", "survey/one_pass.py", "survey/matrix.py", "jobs/cluster_worker.py", "jobs/demo/"),
     "click": ("survey/cli.py",),
 }
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

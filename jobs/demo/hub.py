@@ -64,6 +64,9 @@ UNSHAPED = Shape()
 _REPO_ID = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 
 
+LOOPBACK = "127.0.0.1"
+
+
 class LocalHub:
     """Both servers and what they serve; its public attributes may be changed while they run.
 
@@ -80,6 +83,7 @@ class LocalHub:
         large_file_bytes: int = 10_000,
         shape: Shape = UNSHAPED,
         page_size: int = 1000,
+        host: str = LOOPBACK,
     ) -> None:
         self.users = users
         self.signature_lifetime_s = signature_lifetime_s
@@ -93,15 +97,17 @@ class LocalHub:
         self._lock = RLock()
         self._stored: dict[tuple[str, str], dict[str, StoredFile]] = {}
         self._secret = secrets.token_bytes(32)
-        self._hub = WireServer("127.0.0.1", "hub", self, Api(self).answer)
-        self._cdn = self._start_cdn()
+        self._hub = WireServer(host, "hub", self, Api(self).answer)
+        self._cdn = self._start_cdn(host)
         self.endpoint, self.cdn_origin = self._hub.origin, self._cdn.origin
 
-    def _start_cdn(self) -> WireServer:
+    def _start_cdn(self, host: str) -> WireServer:
+        if host != LOOPBACK:  # an address of its own is not ours to take: another port is another origin
+            return WireServer(host, "cdn", self, self._answer_cdn)
         try:
             return WireServer("127.0.0.2", "cdn", self, self._answer_cdn)
-        except OSError:  # macOS has no second loopback address; another port is another origin too
-            return WireServer("127.0.0.1", "cdn", self, self._answer_cdn)
+        except OSError:  # not every system answers on all of 127/8
+            return WireServer(LOOPBACK, "cdn", self, self._answer_cdn)
 
     def __enter__(self) -> "LocalHub":
         return self

@@ -1,0 +1,117 @@
+"""Join a Ray: an embedded one, a cluster whose node we are, or one that we are outside of."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from jobs.cluster_worker import describe_node
+from survey import version
+from survey.errors import UsageError
+
+OBJECT_STORE_BYTES = 512 << 20  # of an embedded Ray: a result is a few MB and is fetched at once
+LISTEN_S = 5.0
+PROBE_S = 60.0  # a first worker process on a busy node takes a while
+
+
+@dataclass(frozen=True, slots=True)
+class RayOptions:
+    """address: a cluster, or None for an embedded Ray. ship_code: send our packages along.
+
+    connections: at most so many at a time over all nodes; None is the settings' for each task.
+    """
+
+    address: str | None = None
+    ship_code: bool = False
+    connections: int | None = None
+
+
+def join(options: RayOptions) -> None:
+    """Connect this process.
+
+    Raises UsageError where nobody answers, versions differ, a token is missing, or a node lacks
+    our packages.
+    """
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    if options.ship_code:
+        import catalog
+        import jobs
+        import survey
+
+        common["runtime_env"] = {"py_modules": [survey, catalog, jobs]}
+    if options.address is None:
+        # "auto" would join anybody's cluster on this machine.
+        store = OBJECT_STORE_BYTES
+        ray.init(address="local", include_dashboard=False, object_store_memory=store, **common)
+        return
+    _refuse_silence(options.address)
+    try:
+        ray.init(address=options.address, **common)
+    except (ConnectionError, RayError, RuntimeError, ValueError, ImportError) as error:
+        raise UsageError(f"cannot join the Ray cluster at {options.address}: {_advice(error)}") from error
+    try:
+        _compare_versions()
+    except BaseException:
+        ray.shutdown()
+        raise
+
+
+def outside() -> bool:
+    """Whether this process is no node of the cluster: a `ray://` client."""
+    return bool(ray.util.client.ray.is_connected())
+
+
+def pinned_to(node: str) -> NodeAffinitySchedulingStrategy:
+    """Run on this node or not at all."""
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _refuse_silence(address: str) -> None:
+    """Ray waits for minutes at an address where nobody listens: ask for a second first."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LISTEN_S).close()
+    except OSError as error:
+        raise UsageError(f"cannot join the Ray cluster at {address}: {error}. Is it running?") from error
+
+
+def _advice(error: Exception) -> str:
+    text = str(error).strip()
+    lowered = text.lower()
+    if "auth" in lowered or "token" in lowered or "permission" in lowered:
+        return f"{text}\nThe cluster asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
+    if "version" in lowered:
+        return f"{text}\nInstall the same Python and Ray here as on the cluster."
+    return text
+
+
+def _compare_versions() -> None:
+    """Ask every node for its version of this package, before anything is launched on it."""
+    probe = ray.remote(num_cpus=0, max_retries=0)(describe_node)
+    asked = {
+        node["NodeManagerAddress"]: probe.options(scheduling_strategy=pinned_to(node["NodeID"])).remote()
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    ours = version()
+    for address, ref in asked.items():
+        try:
+            host, theirs = ray.get(ref, timeout=PROBE_S)
+        except RayError as error:
+            if "ModuleNotFoundError" in str(error) or "No module named" in str(error):
+                raise UsageError(
+                    f"the node {address} lacks centroid-survey {ours}: install it there, or add --ship-code"
+                ) from error
+            continue  # a node that does not answer now is the driver's business when it matters
+        if theirs != ours:
+            raise UsageError(
+                f"the node {host} ({address}) has centroid-survey {theirs}, this is {ours}: "
+                "install the same there, or add --ship-code"
+            )
