@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit hub bench docs clean
+.PHONY: demo test lint types unit debian hub bench docs clean
 
 demo: .venv/ready
 	$(BIN)/survey demo
@@ -18,8 +18,20 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
-unit: .venv/ready
+unit: .venv/ready debian
 	$(BIN)/pytest -m "not hub"
+
+# What some tests run that pip does not bring: a cron daemon, and systemd's own checks of its units.
+# Where these cannot be installed, the tests say what they miss.
+DEBIAN := cron systemd util-linux
+debian:
+	@PATH="$$PATH:/usr/sbin"; \
+	if ! { command -v cron && command -v systemd-analyze && command -v unshare && command -v flock; } >/dev/null && \
+	   [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN) >/dev/null || \
+		echo "could not install $(DEBIAN); some tests will say so"; \
+	fi
 
 # Surveys public models from the real Hub and compares them with published figures.
 hub: .venv/ready

@@ -1,17 +1,13 @@
-"""Publish finished files: written beside the final name, then renamed into place."""
+"""Publish finished files, in a local folder or an object store alike."""
 
 from __future__ import annotations
-
-import contextlib
-import os
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.place import ATTEMPTS, DAMAGED, ROWS, TOKENS, Place, file_key
+from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, Write
+from catalog.place import Place, file_key
 from catalog.tables import Tables
-from survey.errors import CommitError
 
 
 def commit(place: Place, tables: Tables) -> None:
@@ -21,40 +17,16 @@ def commit(place: Place, tables: Tables) -> None:
     view shows. Running twice gives the same names. Raises CommitError.
     """
     first = tables.row.select(["repo", "sha", "matrix"]).to_pylist()[0]
-    key = file_key(first["repo"], first["sha"], first["matrix"])
+    name = file_key(first["repo"], first["sha"], first["matrix"]) + ENDING
     if tables.tokens is not None:
-        _publish(tables.tokens, place.root / TOKENS / f"{key}.parquet")
-    _publish(tables.row, place.root / ROWS / f"{key}.parquet")
+        place.publish(TOKENS, name, _parquet(tables.tokens))
+    place.publish(ROWS, name, _parquet(tables.row))
 
 
 def commit_attempts(place: Place, run_id: str, attempts: pa.Table) -> None:
     """Publish what a run did; the same run again replaces its file. Raises CommitError."""
-    _publish(attempts, place.root / ATTEMPTS / f"{run_id}.parquet")
+    place.publish(ATTEMPTS, run_id + ENDING, _parquet(attempts))
 
 
-def set_aside(place: Place, file: Path) -> Path:
-    """Move a damaged file where no view looks, and return its new path."""
-    damaged = place.root / DAMAGED
-    damaged.mkdir(exist_ok=True)
-    return file.replace(damaged / f"{file.parent.name}-{file.name}")
-
-
-def sweep(place: Place) -> None:
-    """Remove half-written files of runs that were killed; only for the holder of the lock."""
-    for beside in place.root.glob("*/.*.tmp"):
-        beside.unlink(missing_ok=True)
-
-
-def _publish(table: pa.Table, path: Path) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as opened:
-            pq.write_table(table, opened, compression="zstd", write_page_checksum=True)
-            opened.flush()
-            os.fsync(opened.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise CommitError("commit-failed", str(path), f"cannot be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+def _parquet(table: pa.Table) -> Write:
+    return lambda opened: pq.write_table(table, opened, compression="zstd", write_page_checksum=True)

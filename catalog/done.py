@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from catalog.files import ENDING
+from catalog.place import file_key
 from catalog.read import Reader
 from survey.records import MatrixChoice, MatrixName
 
@@ -17,6 +19,7 @@ class Row:
 
     measures: Mapping[str, int]
     tied: bool
+    has_tokens: bool = True  # its per-token table is there, if it ever was
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,9 @@ class Done:
 
     def _holds(self, key: Key, wanted: Mapping[str, int]) -> bool:
         row = self.rows.get(key)
-        return row is not None and all(row.measures.get(name) == version for name, version in wanted.items())
+        if row is None or ("tokens" in wanted and not row.has_tokens):
+            return False
+        return all(row.measures.get(name) == version for name, version in wanted.items())
 
 
 NOTHING_DONE = Done({})
@@ -44,7 +49,13 @@ NOTHING_DONE = Done({})
 
 def read_done(reader: Reader) -> Done:
     """Every row of the catalog, with the versions of its measures."""
-    answer = reader.ask("SELECT repo, sha, matrix, tied, measures FROM models")
+    # All figures are read, and not only the five that are needed: a row that is damaged in one of
+    # them would else pass for done and never be made anew.
+    answer = reader.ask("SELECT repo, sha, matrix, tied, measures, * FROM models")
+    files = reader.token_files()
     return Done(
-        {(repo, sha, matrix): Row(measures, tied) for repo, sha, matrix, tied, measures in answer.rows}
+        {
+            (repo, sha, matrix): Row(measures, tied, f"{file_key(repo, sha, matrix)}{ENDING}" in files)
+            for repo, sha, matrix, tied, measures, *_ in answer.rows
+        }
     )

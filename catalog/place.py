@@ -1,29 +1,18 @@
-"""Where a catalog lies, and what makes a folder one."""
+"""Where a catalog lies, and what makes a place one: a local folder, or a prefix of an object store."""
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 
+from catalog.files import FOLDERS, PART, ROWS, File
+from catalog.local import LocalFolder
+from catalog.remote import ObjectStore
 from survey.errors import UsageError
 
-ROWS, TOKENS, ATTEMPTS, DAMAGED = "rows", "tokens", "attempts", "damaged"
-_FOLDERS = (ROWS, TOKENS, ATTEMPTS)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A catalog's root folder."""
-
-    root: Path
-
-    def files(self, folder: str) -> list[Path]:
-        """The Parquet files of one of its folders, sorted by name."""
-        return sorted((self.root / folder).glob("[!.]*.parquet"))
+Place = LocalFolder | ObjectStore
 
 
 def place_to_read(uri: str) -> Place:
@@ -31,35 +20,38 @@ def place_to_read(uri: str) -> Place:
 
     Raises UsageError where there is none.
     """
-    root = _root(uri)
-    if not root.is_dir():
+    place = place_if_there(uri)
+    if place is None:
         raise UsageError(
-            f"no catalog at {root}. `survey run MODELS --catalog {uri}` makes one; "
+            f"no catalog at {_place(uri)}. `survey run MODELS --catalog {uri}` makes one; "
             "`survey demo` makes one to play with"
         )
-    _refuse_other_folders(root)
-    return Place(root)
+    return place
+
+
+def place_if_there(uri: str) -> Place | None:
+    """The catalog of that name, or None where nothing is there yet.
+
+    Raises UsageError where the place holds something else or cannot be read.
+    """
+    place = _place(uri)
+    found = place.entries()
+    if found is None:
+        return None
+    _refuse_other_things(place, found)
+    return place
 
 
 def place_to_write(uri: str) -> Place:
     """A catalog to add to; made where there is none.
 
-    Raises UsageError where the folder is something else or cannot be written.
+    Raises UsageError where the place holds something else or cannot be written.
     """
-    root = _root(uri)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        _refuse_other_folders(root)
-        for name in _FOLDERS:
-            (root / name).mkdir(exist_ok=True)
-        probe = root / ROWS / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"the catalog {root} cannot be written: {error.strerror}. Name another folder with --catalog"
-        ) from error
-    return Place(root)
+    place = _place(uri)
+    place.make()
+    _refuse_other_things(place, place.entries() or set())
+    place.prepare()
+    return place
 
 
 def file_key(repo: str, sha: str, matrix: str) -> str:
@@ -72,17 +64,34 @@ def file_key(repo: str, sha: str, matrix: str) -> str:
     return f"{readable}@{sha[:14]}.{matrix}.{exact}"
 
 
-def _root(uri: str) -> Path:
-    if "://" in uri:
-        raise UsageError(f"{uri}: only folders can hold a catalog in this version")
-    return Path(uri).expanduser().absolute()
+def is_part(file: File) -> bool:
+    """Whether a file holds what compaction merged; the others are called loose."""
+    return file.name.startswith(PART) and "@" not in file.name  # every loose row file has an @
 
 
-def _refuse_other_folders(root: Path) -> None:
-    found = {entry.name for entry in root.iterdir() if not entry.name.startswith(".")}
-    if found and not found & set(_FOLDERS):
+def loose_files(place: Place, folder: str = ROWS) -> list[File]:
+    """The files that tasks or runs wrote, one for each result."""
+    return [file for file in place.files(folder) if not is_part(file)]
+
+
+def _place(uri: str) -> Place:
+    if uri.startswith("file://"):
+        uri = uri.removeprefix("file://")
+    if "://" not in uri:
+        return LocalFolder(Path(uri).expanduser().absolute())
+    if "::" in uri or "@" in uri.partition("://")[2].partition("/")[0]:
         raise UsageError(
-            f"{root} is not a catalog: it holds {', '.join(sorted(found)[:3])}"
+            f"{uri.partition('://')[0]}://…: write the plain URL of a folder; "
+            "credentials and endpoints come from the environment"
+        )
+    return ObjectStore(uri.rstrip("/"))
+
+
+def _refuse_other_things(place: Place, entries: set[str]) -> None:
+    found = {name for name in entries if not name.startswith(".")}
+    if found and not found & set(FOLDERS):
+        raise UsageError(
+            f"{place} is not a catalog: it holds {', '.join(sorted(found)[:3])}"
             f"{', …' if len(found) > 3 else ''}, expected rows/, tokens/ and attempts/. "
             "Name an empty or a new folder with --catalog"
         )

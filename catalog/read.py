@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
-from catalog.place import ATTEMPTS, ROWS, TOKENS, Place
-from catalog.schema import attempt_columns, row_columns, token_columns
-from catalog.views import connect, is_readable
+from catalog.files import ATTEMPTS, ROWS, TOKENS, File
+from catalog.place import Place
+from catalog.views import bodies, connect, has_all_columns, is_readable, stubs, view_columns, with_rows
 from survey.errors import UsageError
 
-# PIVOT is read as several statements of which the last answers; it writes no file.
-_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)
+# A PIVOT is several statements, of which the last answers; but so is COPY (PIVOT …) TO, which
+# writes. What a statement does with its PIVOT is said by its first word.
+_PIVOTING = re.compile(
+    r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:pivot|from|select|with)\b", re.IGNORECASE | re.DOTALL
+)
+_LOOKS = 3  # at a catalog that changes while it is read
 
 
 Result = TypeVar("Result")
@@ -31,18 +35,16 @@ class Answer:
 
 
 class Reader:
-    """An open catalog. `damaged` names the files that no answer includes."""
+    """An open catalog. `damaged` names the files that no answer includes.
+
+    Each statement sees every finished row once, whatever runs and compactions do meanwhile.
+    """
 
     def __init__(self, place: Place) -> None:
-        """Raises UsageError where the views cannot be made even without the damaged files."""
+        """Raises UsageError where the catalog cannot be read."""
         self._place = place
-        self.damaged: list[Path] = []
-        try:
-            self._connection = self._connect()
-        except duckdb.Error as error:
-            if not self._find_broken():
-                raise UsageError(str(error).strip()) from error
-            self._connection = self._connect()
+        self.damaged: list[File] = []
+        self._connect()
 
     def __enter__(self) -> Reader:
         return self
@@ -55,27 +57,51 @@ class Reader:
 
         Raises UsageError where it does not parse, would write, or fails.
         """
-        _check(sql)
-        return self._asked(lambda: self._answer(sql, parameters or {}))
+        self._check(sql)
+        return self._asked(sql, lambda: self._answer(sql, parameters or {}))
 
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The same answer as a Parquet file, with its types kept."""
-        _check(sql)
-        return self._asked(lambda: self._parquet(sql, parameters or {}))
+        self._check(sql)
+        return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
 
-    def _asked(self, ask: Callable[[], Result]) -> Result:
-        """Ask; where a file turns out to be unreadable, leave it out and ask once more."""
+    def _check(self, sql: str) -> None:
         try:
-            try:
-                return ask()
-            except duckdb.Error as error:
-                if not (_is_about_a_file(error) and self._find_broken()):
-                    raise
-                self._connection.close()
-                self._connection = self._connect()
-                return ask()
+            statements = self._connection.extract_statements(sql)
         except duckdb.Error as error:
-            raise UsageError(str(error).strip().removeprefix("Invalid Input Error: ")) from error
+            raise UsageError(str(error).strip()) from error
+        if len(statements) != 1:
+            raise UsageError(f"expected one SQL statement, found {len(statements)}")
+        kind = statements[0].type
+        reads = kind == duckdb.StatementType.SELECT or (
+            kind == duckdb.StatementType.MULTI and _PIVOTING.match(sql) is not None
+        )
+        if not reads:
+            raise UsageError(
+                f"{statements[0].type.name} is not allowed: a catalog is only read; write a SELECT"
+            )
+
+    def token_files(self) -> set[str]:
+        """Names of the per-token tables that can be shown."""
+        return {file.name for file in self._sound(TOKENS)}
+
+    def _asked(self, sql: str, ask: Callable[[], Result]) -> Result:
+        """Ask; where a file turns out to be gone or unreadable, look again and ask again."""
+        try:
+            for _ in range(_LOOKS):
+                try:
+                    self._open(_named(sql))
+                    return ask()
+                except duckdb.Error as error:
+                    if "schema mismatch" in str(error) and any(self._alike.values()):
+                        self._alike.clear()  # some file lacks a column
+                        self._opened.clear()
+                    elif not (_is_about_a_file(error) and self._look_again()):
+                        raise
+            self._open(_named(sql))
+            return ask()
+        except duckdb.Error as error:
+            raise UsageError(_plain(error)) from error
 
     def _answer(self, sql: str, parameters: Mapping[str, Any]) -> Answer:
         result = self._connection.execute(sql, dict(parameters))
@@ -90,27 +116,91 @@ class Reader:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._connection.execute(sql, dict(parameters))
         out = pa.BufferOutputStream()
-        pq.write_table(self._connection.to_arrow_table(), out)
+        pq.write_table(self._connection.sql(sql, params=dict(parameters)).to_arrow_table(), out)
         return bytes(out.getvalue())
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        connection, cut_short = connect(self._place, without=self.damaged)
-        self.damaged += cut_short
-        return connection
+    def _connect(self) -> None:
+        self._connection = connect(self._place)
+        self._opened: set[str] = set()
+        self._files = {folder: self._sound(folder) for folder in (ROWS, ATTEMPTS)}
+        self._compare()
+        for name, body in stubs().items():
+            self._connection.execute(f"CREATE VIEW {name} AS {body}")
 
-    def _find_broken(self) -> bool:
-        """Read every file by itself and note those that cannot be; whether any was found."""
-        columns = {ROWS: row_columns(), TOKENS: token_columns(), ATTEMPTS: attempt_columns()}
+    def _open(self, names: Sequence[str]) -> None:
+        """Make these views of the files that are there now."""
+        if TOKENS in names and TOKENS not in self._files:
+            self._files[TOKENS] = self._sound(TOKENS)
+            self._compare()
+        new = [name for name in names if name not in self._opened]
+        for name, body in bodies(new, self._files, alike=self._alike).items():
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
+            self._opened.add(name)
+
+    def _compare(self) -> None:
+        self._alike = {
+            folder: has_all_columns(self._connection, files) for folder, files in self._files.items()
+        }
+
+    def _sound(self, folder: str) -> list[File]:
+        """The files of a folder that can be shown; those that are cut short are noted."""
+        for _ in range(_LOOKS):
+            files = self._place.files(folder)
+            if folder == TOKENS:
+                files = with_rows(self._connection, self._files[ROWS], files)
+            known = {file.path for file in self.damaged}
+            files = [file for file in files if file.path not in known]
+            cut_short, gone = self._place.cut_short(files)
+            self.damaged += cut_short
+            if not gone:
+                break
+        left_out = {file.path for file in (*cut_short, *gone)}
+        return [file for file in files if file.path not in left_out]
+
+    def _look_again(self) -> bool:
+        """After a file could not be read: whether looking anew gives other files than before.
+
+        A compaction removes files whose rows stand in a part; a run writes rows anew.
+        """
+        before = self._files
+        self._connection.close()
+        self._connect()
+        if TOKENS in before:
+            self._files[TOKENS] = self._sound(TOKENS)
+        if any(set(files) - set(self._files[folder]) for folder, files in before.items()):
+            return True
         broken = [
-            path
-            for folder, expected in columns.items()
-            for path in self._place.files(folder)
-            if path not in self.damaged and not is_readable(path, expected)
+            file
+            for files in before.values()
+            for file in files
+            if file not in self.damaged and not is_readable(self._place, file)
         ]
         self.damaged += broken
+        paths = {file.path for file in broken}
+        self._files = {
+            folder: [file for file in files if file.path not in paths]
+            for folder, files in self._files.items()
+        }
+        self._compare()
         return bool(broken)
+
+
+def _named(sql: str) -> list[str]:
+    """The views that a statement may read, by their names in its text."""
+    text = sql.lower()
+    views = [*view_columns()]
+    # query('…') and query_table('…') put a name together while they run.
+    names = [name for name in views if name in text or "query" in text]
+    return [*names, "measured_rows"] if "measured_rows" in text or set(names) - {TOKENS, ATTEMPTS} else names
+
+
+def _plain(error: duckdb.Error) -> str:
+    """What DuckDB says; of an error in Python below it, the last line."""
+    text = str(error).strip().removeprefix("Invalid Input Error: ")
+    if "Traceback (most recent call last)" in text:
+        return text.split("\n\nLINE ")[0].strip().rpartition("\n")[2]
+    return text
 
 
 def _is_about_a_file(error: duckdb.Error) -> bool:
@@ -120,14 +210,3 @@ def _is_about_a_file(error: duckdb.Error) -> bool:
         or isinstance(error, duckdb.IOException)
         or "Failed to read file" in str(error)
     )
-
-
-def _check(sql: str) -> None:
-    try:
-        statements = duckdb.connect().extract_statements(sql)
-    except duckdb.Error as error:
-        raise UsageError(str(error).strip()) from error
-    if len(statements) != 1:
-        raise UsageError(f"expected one SQL statement, found {len(statements)}")
-    if statements[0].type not in _READING:
-        raise UsageError(f"{statements[0].type.name} is not allowed: a catalog is only read; write a SELECT")

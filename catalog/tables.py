@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.schema import arrow_schema, attempt_columns, row_columns, token_columns
+from survey.errors import storable
 from survey.records import Attempt, Identity, Measured, Measurement
 
 
@@ -61,7 +62,10 @@ def tokens_table(identity: Identity, measurement: Measurement) -> pa.Table:
 def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
     """What one run did, a row for each model and matrix."""
     return pa.Table.from_pylist(
-        [dataclasses.asdict(attempt) for attempt in attempts],
+        [
+            {name: _plain(value) for name, value in dataclasses.asdict(attempt).items()}
+            for attempt in attempts
+        ],
         schema=arrow_schema(attempt_columns()),
     )
 
@@ -71,4 +75,10 @@ def _repeat(text: str, rows: int) -> pa.Array:
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return [storable(text) for text in value]
+    return value

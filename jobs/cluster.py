@@ -29,7 +29,7 @@ from ray.exceptions import (
 
 from jobs.cluster_join import RayOptions, join, outside, pinned_to
 from jobs.cluster_worker import DESK_TIMEOUT_S, Desk, measure_on_node
-from jobs.outcome import Failed, Outcome
+from jobs.outcome import Failed, Outcome, infeasible
 from jobs.progress import Progress
 from jobs.task import deadline_s
 from survey.hub import stored_token
@@ -51,7 +51,8 @@ class _Task:
     tries: int = 1
     was_out_of_memory: bool = False
     gpu_share: float = 0.0
-    started: float = field(default_factory=time.monotonic)
+    launched: float = field(default_factory=time.monotonic)
+    started: float | None = None  # when its worker said so; it may wait for memory until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class _Cluster:
     cpus: float
     gpus: float
     node_memory_bytes: float
-    nodes: frozenset[str]
+    nodes: dict[str, dict[str, float]]  # resources of each, by id
 
 
 def run_on_ray(
@@ -81,10 +82,7 @@ def run_on_ray(
 
 
 class _Driver:
-    """The tasks in flight, never more than the cluster can run at once.
-
-    So a deadline counts from a task's start, and not from the time it was queued.
-    """
+    """The tasks in flight, never more than the cluster has CPUs for."""
 
     def __init__(self, settings: Settings, progress: Progress, options: RayOptions) -> None:
         # The nodes do not have the token that a person logged in with here.
@@ -96,6 +94,8 @@ class _Driver:
         self._running: dict[Any, _Task] = {}  # Any: a ray.ObjectRef, which is untyped
         self._nodes_of: dict[Any, str] = {}
         self._lost: dict[str, float] = {}  # node -> since when it is missed
+        self._deaf = False  # the desk is out of reach: nobody hears of tasks that start
+        self._commit_to = options.commit_to
         # Beside the driver, so that no other node's death takes it away.
         self._desk = Desk.options(scheduling_strategy=pinned_to(self._here)).remote()  # type: ignore[attr-defined]
         self._cluster = _look()
@@ -105,16 +105,17 @@ class _Driver:
         waiting: deque[_Task] = deque()
         for target in targets:
             if refused := self._refusal(target):
+                self._progress.finished(target.key)
                 yield refused, 1
             else:
                 waiting.append(_Task(target, target.memory_bytes))
         while waiting or self._running:
             while waiting and self._launch(waiting[0]):
                 waiting.popleft()
-            for ref in self._ended():
+            for ref, ready in self._ended().items():
                 task = self._running.pop(ref)
-                self._progress.finished(task.target.key)
-                outcome, again = self._outcome(ref, task)
+                outcome, again = self._outcome(ref, task) if ready else self._given_up(ref, task)
+                self._progress.finished(task.target.key, again=again is not None)
                 if again is not None:
                     waiting.append(again)
                 else:
@@ -127,13 +128,15 @@ class _Driver:
         if target.folder is not None and self._outside:
             problem = "the folder is on this machine, which is no node of the cluster"
             return _failed(target, "not-on-cluster", problem)
-        if target.memory_bytes > self._cluster.node_memory_bytes:
-            return _failed(
-                target,
-                "infeasible",
-                f"needs {target.memory_bytes / 1e9:.1f} GB of memory, "
-                f"the largest node has {self._cluster.node_memory_bytes / 1e9:.1f} GB",
-            )
+        # Only the driver's machine is sure to see a folder, so it must be able to measure it.
+        here = self._cluster.nodes.get(self._here, {}) if target.folder else None
+        memory_bytes = self._cluster.node_memory_bytes if here is None else here.get("memory", 0.0)
+        if target.memory_bytes > memory_bytes:
+            where = "the largest node" if here is None else "the driver's node"
+            return infeasible(target, memory_bytes, where)
+        if here is not None and here.get("CPU", 0.0) < 1:
+            problem = "only the driver's node sees the folder, and it has no CPU for tasks"
+            return _failed(target, "infeasible", problem)
         return None
 
     def _launch(self, task: _Task) -> bool:
@@ -148,7 +151,6 @@ class _Driver:
             return False
         options: dict[str, Any] = {"memory": task.memory_bytes, "name": "measure"}
         if task.target.folder is not None:
-            # Only the driver's machine is sure to see the folder.
             options["scheduling_strategy"] = pinned_to(self._here)
         if task.gpu_share:
             # Declared with a GPU and used once: a process that measured keeps its CUDA context.
@@ -158,8 +160,11 @@ class _Driver:
         settings = self._settings
         if self._connections is not None:
             settings = replace(settings, connections=max(1, self._connections // self._slots()))
-        ref = declared(measure_on_node).options(**options).remote(task.target, settings, self._desk)
-        task.started = time.monotonic()
+        if task.tries > 1:
+            self._desk.forget.remote(task.target.key)
+        remote = declared(measure_on_node).options(**options)
+        ref = remote.remote(task.target, settings, self._desk, self._commit_to)
+        task.launched = time.monotonic()
         self._running[ref] = task
         self._progress.started(task.target)
         return True
@@ -176,29 +181,39 @@ class _Driver:
 
     # -------------------------------------------------------------------------------- waiting
 
-    def _ended(self) -> list[Any]:
-        """Tasks that are done, late, or on a node that is gone."""
+    def _ended(self) -> dict[Any, bool]:
+        """Tasks that are done (True), late, or on a node that is gone (False)."""
         if not self._running:
-            return []
+            return {}
         ready, _ = ray.wait(list(self._running), num_returns=1, timeout=LOOK_S)
         now = time.monotonic()
         if now - self._looked > NODES_S:
             self._cluster, self._looked = _look(), now
         self._hear_reports()
-        late = [ref for ref, task in self._running.items() if now - task.started > self._limit_s(task)]
-        gone = [ref for ref in self._running if self._nodes_of.get(ref) in self._missing(now)]
-        return list({*ready, *late, *gone})
+        missing = self._missing(now)
+        given_up = {
+            ref: False
+            for ref, task in self._running.items()
+            if self._ran_s(task, now) > self._limit_s(task) or self._nodes_of.get(ref) in missing
+        }
+        return given_up | dict.fromkeys(ready, True)
+
+    def _ran_s(self, task: _Task, now: float) -> float:
+        since = task.launched if self._deaf else task.started
+        return 0.0 if since is None else now - since
 
     def _hear_reports(self) -> None:
         try:
             counts, nodes = ray.get(self._desk.take.remote(), timeout=DESK_TIMEOUT_S)
         except RayError:
-            return  # progress is for people; outcomes come another way
+            self._deaf = True  # outcomes come another way
+            return
         for key, count in counts.items():
             self._progress.advanced(key, count)
         for ref, task in self._running.items():
-            if task.target.key in nodes:
+            if task.target.key in nodes and task.started is None:
                 self._nodes_of[ref] = nodes[task.target.key]
+                task.started = time.monotonic()
 
     def _missing(self, now: float) -> set[str]:
         """Nodes that a task was on and that have been dead for a while; Ray itself may never say so."""
@@ -215,19 +230,14 @@ class _Driver:
     # ------------------------------------------------------------------------------- outcomes
 
     def _outcome(self, ref: Any, task: _Task) -> tuple[Outcome, _Task | None]:
-        """What came of a task that ended or was given up, or the task to try again."""
-        node = self._nodes_of.pop(ref, None)
-        again = replace(task, tries=task.tries + 1)
+        """What came of a task that ended, or the task to try again."""
+        self._nodes_of.pop(ref, None)
+        again = _again(task)
         try:
             outcome: Outcome = ray.get(ref, timeout=DESK_TIMEOUT_S)
             return outcome, None
-        except GetTimeoutError:
-            # Cancelling may hang where the node is cut off.
-            threading.Thread(target=_cancel, args=(ref,), daemon=True).start()
-            if node not in self._lost:
-                limit_s = deadline_s(task.target, self._settings)
-                return _failed(task.target, "timeout", f"not finished after {limit_s:.0f} s", task), None
-            reason, message = "node-lost", "its node is gone"
+        except GetTimeoutError:  # it ended, but its node is out of reach
+            return self._given_up(ref, task)
         except OutOfMemoryError as error:
             reason, message = "out-of-memory", _first_line(error)
             again = replace(again, memory_bytes=2 * task.memory_bytes, was_out_of_memory=True)
@@ -239,9 +249,22 @@ class _Driver:
             reason, message = "node-lost", "its worker process died"
         except RayError as error:
             reason, message = "node-lost", _first_line(error)
-        if task.tries >= TRIES:
-            return _failed(task.target, reason, message, task), None
-        return _failed(task.target, reason, message, task), again
+        return _failed(task.target, reason, message, task), again if task.tries < TRIES else None
+
+    def _given_up(self, ref: Any, task: _Task) -> tuple[Outcome, _Task | None]:
+        """What to record of a task that went quiet, or the task to try elsewhere."""
+        node = self._nodes_of.pop(ref, None)
+        # Cancelling may hang where the node is cut off.
+        threading.Thread(target=_cancel, args=(ref,), daemon=True).start()
+        if node not in self._lost:
+            limit_s = deadline_s(task.target, self._settings)
+            return _failed(task.target, "timeout", f"not finished after {limit_s:.0f} s", task), None
+        lost = _failed(task.target, "node-lost", "its node is gone", task)
+        return lost, _again(task) if task.tries < TRIES else None
+
+
+def _again(task: _Task) -> _Task:
+    return replace(task, tries=task.tries + 1, started=None)
 
 
 def _look() -> _Cluster:
@@ -251,7 +274,7 @@ def _look() -> _Cluster:
         cpus=sum(item.get("CPU", 0.0) for item in resources),
         gpus=sum(item.get("GPU", 0.0) for item in resources),
         node_memory_bytes=max((item.get("memory", 0.0) for item in resources), default=0.0),
-        nodes=frozenset(node["NodeID"] for node in alive),
+        nodes={node["NodeID"]: node["Resources"] for node in alive},
     )
 
 
@@ -261,7 +284,7 @@ def _cancel(ref: Any) -> None:
 
 
 def _failed(target: Target, reason: str, problem: str, task: _Task | None = None) -> Failed:
-    elapsed_s = time.monotonic() - task.started if task else 0.0
+    elapsed_s = time.monotonic() - (task.started or task.launched) if task else 0.0
     return Failed(target, reason, f"{target.identity.repo}: {problem}", elapsed_s=elapsed_s)
 
 

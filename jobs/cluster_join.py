@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from catalog.place import Place
 from jobs.cluster_worker import describe_node
 from survey import version
 from survey.errors import UsageError
@@ -24,11 +25,13 @@ class RayOptions:
     """address: a cluster, or None for an embedded Ray. ship_code: send our packages along.
 
     connections: at most so many at a time over all nodes; None is the settings' for each task.
+    commit_to: the catalog that the tasks write to; None hands their tables to the driver.
     """
 
     address: str | None = None
     ship_code: bool = False
     connections: int | None = None
+    commit_to: Place | None = None
 
 
 def join(options: RayOptions) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from catalog.place import Place
 from jobs.outcome import Outcome
 from jobs.progress import Key
 from jobs.task import measure_one
@@ -33,6 +34,10 @@ class Desk:
 
     def started(self, key: Key, node: str) -> None:
         self._nodes[key] = node
+
+    def forget(self, key: Key) -> None:
+        """A task is started anew: where it ran before no longer matters."""
+        self._nodes.pop(key, None)
 
     def add(self, key: Key, count: int) -> None:
         self._bytes[key] = self._bytes.get(key, 0) + count
@@ -85,7 +90,12 @@ class _Meter:
                 self._waiting, self._last = 0, time.monotonic()
 
 
-def measure_on_node(target: Target, settings: Settings, desk: Any) -> Outcome:  # Any: as above
+def measure_on_node(
+    target: Target,
+    settings: Settings,
+    desk: Any,  # Any: as above
+    commit_to: Place | None,
+) -> Outcome:
     """The task: measure one target with what Ray assigned to it."""
     import torch
 
@@ -95,7 +105,7 @@ def measure_on_node(target: Target, settings: Settings, desk: Any) -> Outcome:  
     if settings.device == "auto":
         # num_gpus=0 does not hide GPUs: only Ray's assignment says whether one is ours.
         settings = replace(settings, device="cuda" if ray.get_gpu_ids() else "cpu")
-    return measure_one(target, settings, DeskPace(desk), _Meter(target.key, desk).add)
+    return measure_one(target, settings, DeskPace(desk), _Meter(target.key, desk).add, commit_to)
 
 
 def describe_node() -> tuple[str, str]:

@@ -42,7 +42,7 @@ def read_models(arguments: Sequence[str], base: Path) -> ModelList:
 
 def _all(arguments: Sequence[str], base: Path) -> Iterable[ModelRef]:
     for argument in arguments:
-        path = _path(argument, base)
+        path = _path(argument, base, "command line")
         if path is not None and path.is_file():
             yield from _read_list(path)
         else:
@@ -61,7 +61,7 @@ def _read_list(path: Path) -> Iterable[ModelRef]:
 
 
 def _model(text: str, base: Path, origin: str) -> ModelRef:
-    path = _path(text, base)
+    path = _path(text, base, origin)
     if path is not None and path.is_dir():
         return ModelRef(str(path.resolve()), None, path.resolve(), origin)
     if path is not None and path.exists():
@@ -69,12 +69,20 @@ def _model(text: str, base: Path, origin: str) -> ModelRef:
     if text.startswith((".", "/", "~")) or text.endswith(_LIST_SUFFIXES):
         raise UsageError(f"{origin}: no such file or folder: {text}")
     repo, at, revision = text.partition("@")
+    if "://" in text:
+        short = re.sub(r"^https?://[^/]+/([^/]+/[^/]+)(?:/tree/([^/]+))?.*$", r"\1@\2", text).rstrip("@")
+        raise UsageError(f"{origin}: {text!r} is a URL; write {short}")
     if not _HUB_ID.fullmatch(repo) or (at and not revision) or re.search(r"\s", text):
         raise UsageError(f"{origin}: {text!r} is not a model; write org/name, org/name@revision or a folder")
     return ModelRef(repo, revision or None, None, origin)
 
 
-def _path(text: str, base: Path) -> Path | None:
+def _path(text: str, base: Path, origin: str) -> Path | None:
     """The path that a word stands for, if it exists or is forced by its first character."""
-    path = base / Path(text).expanduser()
-    return path if path.exists() or text.startswith((".", "/", "~")) else None
+    if not text.strip():
+        raise UsageError(f"{origin}: an empty name stands for no model")
+    try:
+        path = base / Path(text).expanduser()
+        return path if path.exists() or text.startswith((".", "/", "~")) else None
+    except (OSError, RuntimeError) as error:  # too long, or a home that nobody has
+        raise UsageError(f"{origin}: {text[:60]!r} is not a path: {error}") from error

@@ -21,10 +21,10 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A measured matrix, as the tables that go to the catalog."""
+    """A measured matrix, as the tables that go to the catalog; None where the task committed them."""
 
     target: Target
-    tables: Tables
+    tables: Tables | None
     headline: Headline
     fetched_bytes: int
     elapsed_s: float
@@ -44,3 +44,9 @@ class Failed:
 
 
 Outcome = Delivered | Failed
+
+
+def infeasible(target: Target, memory_bytes: float, where: str) -> Failed:
+    """The refusal of a target that needs more memory than there is."""
+    needed = f"needs {target.memory_bytes / 1e9:.1f} GB of memory, {where} has {memory_bytes / 1e9:.1f} GB"
+    return Failed(target, "infeasible", f"{target.identity.repo}: {needed}")

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from catalog.done import Done
+from survey.checkpoint import Checkpoint
 from survey.errors import NotOffered, SurveyError
-from survey.locate import locate
+from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
 from survey.pace import Pace
-from survey.records import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target
+from survey.records import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target, Traffic
 
 PLANNERS = 8  # models asked about at a time; the Hub's quota, not the link, is the limit
 
@@ -29,11 +30,15 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every model's fate, in the order of the list."""
+    """Every model's fate, in the order of the list.
+
+    also: other revisions of a commit that is a target already: measured once, known under each.
+    """
 
     targets: list[Target]
     unchanged: list[Unchanged]
     refusals: list[Refusal]
+    also: dict[tuple[str, str, MatrixName], list[Target]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +67,21 @@ def make_plan(
         on_planned()
         return step
 
-    with ThreadPoolExecutor(PLANNERS, thread_name_prefix="plan") as pool:
+    pool = ThreadPoolExecutor(PLANNERS, thread_name_prefix="plan")
+    try:
         steps = [item for step in pool.map(one, models) for item in step]
-    plan = Plan([], [], [])
+    finally:
+        # Not waited for: a server that stalls would hold up an interrupt.
+        pool.shutdown(wait=False, cancel_futures=True)
+    plan = Plan([], [], [], {})
     keys: set[tuple[str, str, MatrixName]] = set()
     for item in steps:
         if isinstance(item, Refusal):
             plan.refusals.append(item)
         elif isinstance(item, Unchanged):
             plan.unchanged.append(item)
-        elif item.key in keys:  # two revisions of one commit: measured once, known under both
-            identity = item.identity
-            model = ModelRef(identity.repo, identity.revision, item.folder)
-            plan.unchanged.append(Unchanged(model, identity.sha, identity.matrix))
+        elif item.key in keys:
+            plan.also.setdefault(item.key, []).append(item)
         else:
             keys.add(item.key)
             plan.targets.append(item)
@@ -92,33 +99,52 @@ def _plan_pattern(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pac
         if not names:
             raise NotOffered("revision-not-found", str(model), "no branch or tag matches")
     except SurveyError as error:
-        return _refused(model, wanted.matrix, error)
+        return [Refusal(model, _named(wanted.matrix)[0], error.reason, str(error))]
     steps = [_plan_one(replace(model, revision=name), wanted, settings, pace) for name in names]
     return [item for step in steps for item in step]
 
 
 def _plan_one(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
-    sha = None
+    checkpoint: Checkpoint | None = None
     try:
         checkpoint = open_checkpoint(model, settings, pace)
         sha = checkpoint.sha
         finished = wanted.done.matrices(checkpoint.repo, sha, wanted.matrix, wanted.measures)
         if finished is not None:
             return [Unchanged(model, sha, matrix) for matrix in finished]
-        return [*locate(checkpoint, wanted.matrix, settings.connections)]
+        return _plan_matrices(model, checkpoint, wanted, settings)
     except SurveyError as error:
-        return _refused(model, wanted.matrix, error, sha)
+        reason, message = error.reason, str(error)
     except Exception:  # noqa: BLE001 - our defect: it is recorded, and the other models go on
-        return [
-            Refusal(model, name, "internal", traceback.format_exc(limit=-3), sha)
-            for name in _first(wanted.matrix)
-        ]
+        reason, message = "internal", traceback.format_exc(limit=-3)
+    # Refused as a whole: recorded once, under the first matrix that was asked for.
+    known = (checkpoint.sha, checkpoint.traffic.bytes) if checkpoint else (None, 0)
+    return [Refusal(model, _named(wanted.matrix)[0], reason, message, *known)]
 
 
-def _refused(model: ModelRef, matrix: MatrixChoice, error: SurveyError, sha: str | None = None) -> Step:
-    return [Refusal(model, name, error.reason, str(error), sha) for name in _first(matrix)]
+def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, settings: Settings) -> Step:
+    """Each matrix by itself: one that is there, or refused, says nothing about the other."""
+    layout = lay_out(checkpoint)
+    step: Step = []
+    counted = Traffic()
+    for matrix in _named(wanted.matrix):
+        if wanted.done.matrices(checkpoint.repo, checkpoint.sha, matrix, wanted.measures):
+            step.append(Unchanged(model, checkpoint.sha, matrix))
+            continue
+        try:
+            target = locate(checkpoint, layout, matrix, settings.connections)
+        except SurveyError as error:
+            cost = (checkpoint.traffic - counted).bytes
+            step.append(Refusal(model, matrix, error.reason, str(error), checkpoint.sha, cost))
+            counted = checkpoint.traffic
+            continue
+        # What planning cost is booked once: on the first matrix, and what the second added.
+        step.append(replace(target, planning=target.planning - counted))
+        counted = target.planning
+        if target.identity.tied:
+            break  # both are one
+    return step
 
 
-def _first(matrix: MatrixChoice) -> list[MatrixName]:
-    """Under which matrix a model that was refused as a whole is recorded."""
-    return ["output"] if matrix == "both" else [matrix]
+def _named(matrix: MatrixChoice) -> list[MatrixName]:
+    return ["output", "input"] if matrix == "both" else [matrix]

@@ -34,7 +34,7 @@ class Progress(Protocol):
     def measuring(self, targets: int) -> None: ...
     def started(self, target: Target) -> None: ...
     def advanced(self, key: Key, count: int) -> None: ...
-    def finished(self, key: Key) -> None: ...
+    def finished(self, key: Key, *, again: bool = False) -> None: ...
     def __enter__(self) -> Progress: ...
     def __exit__(
         self,
@@ -54,7 +54,7 @@ class Silence:
     def measuring(self, targets: int) -> None: ...
     def started(self, target: Target) -> None: ...
     def advanced(self, key: Key, count: int) -> None: ...
-    def finished(self, key: Key) -> None: ...
+    def finished(self, key: Key, *, again: bool = False) -> None: ...
     def __enter__(self) -> Silence:
         return self
 
@@ -71,7 +71,7 @@ class Screen:
             TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
         )
         self._models = Bars(
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(bar_width=24),
             DownloadColumn(),
             TransferSpeedColumn(),
@@ -106,12 +106,12 @@ class Screen:
         if key in self._lines:
             self._models.advance(self._lines[key], count)
 
-    def finished(self, key: Key) -> None:
+    def finished(self, key: Key, *, again: bool = False) -> None:
         with self._lock:
             line = self._lines.pop(key, None)
         if line is not None:
             self._models.remove_task(line)
-        if self._stage is not None:
+        if self._stage is not None and not again:
             self._overall.advance(self._stage)
 
     def __enter__(self) -> Screen:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
-from catalog.commit import commit, commit_attempts, set_aside, sweep
+from catalog.commit import commit_attempts
+from catalog.compact import Compacted, compact, is_due, retire
 from catalog.done import NOTHING_DONE, Done, read_done
-from catalog.lock import held
+from catalog.files import File
+from catalog.lock import Held, held
 from catalog.place import Place
 from catalog.read import Reader
 from catalog.tables import attempts_table
@@ -19,10 +22,13 @@ from jobs.outcome import Delivered, Failed, Outcome
 from jobs.plan import Plan, Unchanged, Wanted, make_plan
 from jobs.progress import Progress
 from jobs.serial import run_serially
-from survey.errors import SurveyError
+from jobs.task import committed
+from survey.errors import CommitError, SurveyError
 from survey.measures import versions
 from survey.pace import OwnPace
-from survey.records import Attempt, MatrixChoice, ModelRef, Refusal, Settings, Target
+from survey.records import Attempt, MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target
+
+ATTEMPTS_S = 30.0  # how much of what is known a killed driver may lose
 
 Executor = Literal["ray", "serial"]
 
@@ -52,9 +58,11 @@ class Result:
     unchanged: list[Unchanged] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
-    set_aside: list[Path] = field(default_factory=list)
+    set_aside: list[File] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     interrupted: bool = False
+    compacted: Compacted | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -64,7 +72,7 @@ class Result:
 
 
 def new_run_id() -> str:
-    """Sorts by time; two runs on one catalog cannot start in the same microsecond: they lock it."""
+    """The time, to the microsecond: it sorts, and names the run's file of attempts."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S-%f")
 
 
@@ -75,8 +83,10 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
     """
     result = Result(settings.run_id)
     pace = OwnPace()
-    with held(place):
-        sweep(place)
+    with held(place, settings.run_id) as lock:
+        place.sweep()
+        with contextlib.suppress(CommitError):  # they are in the way of nothing
+            retire(place, lock)
         done = _done(place, result)
         try:
             with progress:
@@ -84,10 +94,9 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
                 wanted = Wanted(
                     request.matrix, versions(settings.tokens), NOTHING_DONE if request.resurvey else done
                 )
-                plan = make_plan(request.models, wanted, settings, pace, progress.planned)
-                _note_plan(plan, result)
+                plan = _plan(request, wanted, settings, pace, progress, result)
                 progress.measuring(len(plan.targets))
-                _measure(plan.targets, request, settings, pace, place, progress, result)
+                _measure(plan, request, settings, pace, place, progress, result)
                 order = {target.key: number for number, target in enumerate(plan.targets)}
                 result.measured.sort(key=lambda item: order[item.target.key])
         except KeyboardInterrupt:
@@ -95,7 +104,16 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
         finally:
             if result.attempts:
                 commit_attempts(place, result.run_id, attempts_table(result.attempts))
+        if not result.interrupted:
+            _tidy(place, lock, result)
     return result
+
+
+def compact_now(place: Place) -> Compacted:
+    """Merge loose files into parts. Raises CatalogInUse, CommitError."""
+    with held(place, new_run_id()) as lock:
+        place.sweep()
+        return compact(place, lock)
 
 
 def plan_only(request: Request, settings: Settings, done: Done, progress: Progress) -> Plan:
@@ -126,12 +144,46 @@ def _done(place: Place, result: Result) -> Done:
     """What the catalog holds; damaged files are moved out of it first, so they are made anew."""
     with Reader(place) as reader:
         done = read_done(reader)
-        result.set_aside = [set_aside(place, file) for file in reader.damaged]
+        result.set_aside = reader.damaged
+    for file in result.set_aside:
+        place.set_aside(file)
     return done
 
 
+def _tidy(place: Place, lock: Held, result: Result) -> None:
+    """Merge loose files where there are many. What was measured is safe whatever comes of it."""
+    if not lock.ours:
+        result.warnings.append(f"another run took {place} over while this one was cut off from it")
+        return
+    try:
+        if is_due(place):
+            result.compacted = compact(place, lock)
+    except SurveyError as error:
+        result.warnings.append(f"loose files were not merged: {error}")
+
+
+def _plan(
+    request: Request,
+    wanted: Wanted,
+    settings: Settings,
+    pace: OwnPace,
+    progress: Progress,
+    result: Result,
+) -> Plan:
+    try:
+        plan = make_plan(request.models, wanted, settings, pace, progress.planned)
+    except KeyboardInterrupt:
+        matrix: MatrixName = "input" if request.matrix == "input" else "output"
+        problem = "the run was stopped while it was planned"
+        stopped = [Refusal(model, matrix, "interrupted", f"{model}: {problem}") for model in request.models]
+        _note_plan(Plan([], [], stopped, {}), result)
+        raise
+    _note_plan(plan, result)
+    return plan
+
+
 def _measure(
-    targets: Sequence[Target],
+    plan: Plan,
     request: Request,
     settings: Settings,
     pace: OwnPace,
@@ -139,16 +191,22 @@ def _measure(
     progress: Progress,
     result: Result,
 ) -> None:
-    left = {target.key: target for target in targets}
+    left = {target.key: target for target in plan.targets}
+    written = time.monotonic()
     try:
-        for outcome, tries in _outcomes(targets, request, settings, pace, progress):
-            committed = _committed(outcome, place)
-            if isinstance(committed, Delivered):
-                result.measured.append(committed)
+        for outcome, tries in _outcomes(plan.targets, request, settings, pace, place, progress):
+            ended = _committed(outcome, place)
+            if isinstance(ended, Delivered):
+                result.measured.append(ended)
             else:
-                result.failed.append(committed)
-            result.attempts.append(_attempt(committed, tries, result.run_id))
-            del left[outcome.target.key]
+                result.failed.append(ended)
+            result.attempts.append(_attempt(ended, tries, result.run_id))
+            for same in plan.also.get(ended.target.key, []):
+                _note_same(same, ended, result)
+            del left[ended.target.key]
+            if time.monotonic() - written > ATTEMPTS_S:
+                commit_attempts(place, result.run_id, attempts_table(result.attempts))
+                written = time.monotonic()
     except KeyboardInterrupt:
         for target in left.values():
             failed = Failed(target, "interrupted", f"{target.identity.repo}: the run was stopped")
@@ -162,25 +220,27 @@ def _outcomes(
     request: Request,
     settings: Settings,
     pace: OwnPace,
+    place: Place,
     progress: Progress,
 ) -> Iterator[tuple[Outcome, int]]:
     if not targets:  # starting Ray takes seconds
         return iter(())
+    commit_to = place if place.commits_in_task else None
     if request.executor == "serial":
-        return run_serially(targets, settings, pace, progress)
+        return run_serially(targets, settings, pace, progress, commit_to)
     from jobs.cluster import run_on_ray
     from jobs.cluster_join import RayOptions
 
-    options = RayOptions(request.address, request.ship_code, request.connections)
+    options = RayOptions(request.address, request.ship_code, request.connections, commit_to)
     return run_on_ray(targets, settings, progress, options)
 
 
 def _committed(outcome: Outcome, place: Place) -> Outcome:
-    """Put a delivery into the catalog; one that cannot be written is a failure."""
+    """Put a delivery into the catalog, unless its task did; one that cannot be written is a failure."""
     if isinstance(outcome, Failed):
         return outcome
     try:
-        commit(place, outcome.tables)
+        return committed(outcome, place)
     except SurveyError as error:
         return Failed(
             outcome.target,
@@ -190,7 +250,6 @@ def _committed(outcome: Outcome, place: Place) -> Outcome:
             outcome.elapsed_s,
             outcome.host,
         )
-    return outcome
 
 
 def _note_plan(plan: Plan, result: Result) -> None:
@@ -211,8 +270,27 @@ def _note_plan(plan: Plan, result: Result) -> None:
             "failed",
             refusal.reason,
             refusal.message,
+            refusal.fetched_bytes,
         )
         result.attempts.append(attempt)
+
+
+def _note_same(same: Target, ended: Outcome, result: Result) -> None:
+    """Another revision of a commit that was measured, or failed, under the first."""
+    identity = same.identity
+    model = ModelRef(identity.repo, identity.revision, same.folder)
+    if isinstance(ended, Failed):
+        result.refused.append(Refusal(model, identity.matrix, ended.reason, ended.message, identity.sha))
+        outcome: tuple[Literal["failed", "unchanged"], str | None, str | None]
+        outcome = ("failed", ended.reason, ended.message)
+    else:
+        result.unchanged.append(Unchanged(model, identity.sha, identity.matrix))
+        outcome = ("unchanged", None, None)
+    result.attempts.append(
+        _plain_attempt(
+            result.run_id, identity.repo, identity.revision, identity.sha, identity.matrix, *outcome
+        )
+    )
 
 
 def _plain_attempt(
@@ -224,6 +302,7 @@ def _plain_attempt(
     status: Literal["unchanged", "failed"],
     reason: str | None = None,
     message: str | None = None,
+    fetched_bytes: int = 0,
 ) -> Attempt:
     return Attempt(
         run_id=run_id,
@@ -235,7 +314,7 @@ def _plain_attempt(
         reason=reason,
         message=message,
         tries=0,
-        fetched_bytes=0,
+        fetched_bytes=fetched_bytes,
         elapsed_s=0.0,
         host=None,
         finished_at=_now(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from jobs.outcome import Outcome
+from catalog.place import Place
+from jobs.outcome import Outcome, infeasible
 from jobs.progress import Progress
 from jobs.task import measure_one
 from survey.pace import Pace
@@ -13,11 +15,19 @@ from survey.records import Settings, Target
 
 
 def run_serially(
-    targets: Sequence[Target], settings: Settings, pace: Pace, progress: Progress
+    targets: Sequence[Target],
+    settings: Settings,
+    pace: Pace,
+    progress: Progress,
+    commit_to: Place | None = None,
 ) -> Iterator[tuple[Outcome, int]]:
-    """Yield each target's outcome and the number of tries, as they end."""
+    """Yield each target's outcome and the number of tries, as they end. commit_to: as in measure_one."""
     for target in targets:
         progress.started(target)
-        outcome = measure_one(target, settings, pace, partial(progress.advanced, target.key))
+        memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if target.memory_bytes > memory_bytes:
+            outcome: Outcome = infeasible(target, memory_bytes, "this machine")
+        else:
+            outcome = measure_one(target, settings, pace, partial(progress.advanced, target.key), commit_to)
         progress.finished(target.key)
         yield outcome, 1

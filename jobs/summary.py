@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,8 +11,8 @@ from rich.table import Table
 from jobs.outcome import Delivered
 from jobs.plan import Plan
 from jobs.run import Result
-from survey.errors import REASONS
-from survey.records import Target
+from survey.errors import REASONS, printable
+from survey.records import Identity, Target
 
 
 def print_plan(plan: Plan, console: Console, *, explain: bool = False) -> None:
@@ -23,10 +23,10 @@ def print_plan(plan: Plan, console: Console, *, explain: bool = False) -> None:
             spec = target.spec
             rows, dims = spec.shape
             table.add_row(
-                escape(target.identity.repo),
+                escape(_named(target.identity)),
                 target.identity.sha[:10],
-                escape(spec.name),
-                escape(spec.file),
+                escape(printable(spec.name)),
+                escape(printable(spec.file)),
                 spec.dtype,
                 f"{rows:,} × {dims:,}",
                 size(len(spec.bytes)),
@@ -35,7 +35,8 @@ def print_plan(plan: Plan, console: Console, *, explain: bool = False) -> None:
             )
         console.print(table)
         total = sum(len(target.spec.bytes) for target in plan.targets)
-        whole = sum(target.repo_bytes for target in plan.targets)
+        repositories = {target.key[:2]: target.repo_bytes for target in plan.targets}
+        whole = sum(repositories.values())
         console.print(
             f"{len(plan.targets)} to measure: {size(total)} to read of {size(whole)} in their repositories"
         )
@@ -53,12 +54,7 @@ def print_plan(plan: Plan, console: Console, *, explain: bool = False) -> None:
 def print_result(result: Result, console: Console) -> None:
     """What was measured, and what was refused and why."""
     if result.measured:
-        table = _table(
-            "model", "matrix", "V × D", "dtype", "holes", "dead", "ratio", "angle °", "fetched", "of", "s"
-        )
-        for item in result.measured:
-            table.add_row(*_measured_line(item))
-        console.print(table)
+        console.print(_measured_table(result.measured, console.width))
     _print_refused(
         [
             *((str(item.model), item.matrix, item.reason, item.message) for item in result.refused),
@@ -84,43 +80,61 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
-def _measured_line(item: Delivered) -> tuple[str, ...]:
-    identity, head = item.target.identity, item.headline
-    rows, dims = item.target.spec.shape
-    return (
-        escape(identity.repo),
-        identity.matrix,
-        f"{rows:,} × {dims:,}",
-        head.dtype,
-        str(head.black_hole_count),
-        f"{head.dead_count:,}",
-        "·" if head.centroid_ratio is None else f"{head.centroid_ratio:.4f}",
-        "·" if head.dead_live_angle_deg is None else f"{head.dead_live_angle_deg:.1f}",
-        size(item.fetched_bytes) if item.fetched_bytes else "local",
-        size(item.target.repo_bytes),
-        f"{item.elapsed_s:.1f}",
-    )
+def _measured_table(items: Sequence[Delivered], width: int) -> Table:
+    """The figures of what was measured; on a narrow terminal those that matter least are left out."""
+    columns: dict[str, list[str]] = {
+        "model": [_named(item.target.identity) for item in items],
+        "matrix": [item.target.identity.matrix for item in items],
+        "V × D": ["{:,} × {:,}".format(*item.target.spec.shape) for item in items],
+        "dtype": [item.headline.dtype for item in items],
+        "holes": [f"{item.headline.black_hole_count:,}" for item in items],
+        "dead": [f"{item.headline.dead_count:,}" for item in items],
+        "ratio": [_figure(item.headline.centroid_ratio, 4) for item in items],
+        "angle °": [_figure(item.headline.dead_live_angle_deg, 1) for item in items],
+        "fetched": [size(item.fetched_bytes) if item.fetched_bytes else "local" for item in items],
+        "of": [size(item.target.repo_bytes) for item in items],
+        "s": [f"{item.elapsed_s:.1f}" for item in items],
+    }
+    for name in ("s", "of", "dtype", "matrix", "fetched", "V × D"):
+        widths = [max(len(title), *map(len, texts)) for title, texts in columns.items()]
+        if sum(widths) + 2 * (len(widths) - 1) > width:
+            del columns[name]
+    table = _table(*columns)
+    for line in zip(*columns.values(), strict=True):
+        table.add_row(*map(escape, line))
+    return table
+
+
+def _named(identity: Identity) -> str:
+    """The repository, and the revision where it is not the default."""
+    plain = identity.revision == "main"
+    return printable(identity.repo if plain else f"{identity.repo}@{identity.revision}")
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "·" if value is None else f"{value:.{digits}f}"
 
 
 def _explanation(target: Target) -> str:
     identity = target.identity
     stated = {True: "tied", False: "untied", None: "nothing about tying"}[identity.tie_stated]
     return (
-        f"{escape(identity.repo)}: [bold]{escape(target.spec.name)}[/] because of {target.rule}; "
+        f"{escape(_named(identity))}: [bold]{escape(printable(target.spec.name))}[/]: {target.rule}; "
         f"the config says {stated}; family {identity.family or 'unknown'}"
         + (f" by {identity.family_by}" if identity.family_by else "")
     )
 
 
 def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Console) -> None:
-    lines = list(refused)
-    if not lines:
-        return
-    table = _table("not measured", "reason", "found", "what to do")
-    for model, matrix, reason, message in lines:
+    """One entry each: the model and the reason, what was found, and what to do about it."""
+    for model, matrix, reason, message in refused:
         name = model if matrix == "output" else f"{model} ({matrix})"
-        table.add_row(escape(name), f"[red]{reason}[/]", escape(message), REASONS[reason])
-    console.print(table)
+        found = message.removeprefix(f"{model}: ").removeprefix(f"{model.partition('@')[0]}: ")
+        console.print(f"{escape(printable(name))}  [red]{reason}[/]")
+        # A traceback keeps its lines; everything else is one.
+        for line in found.splitlines() or [""]:
+            console.print(f"    {escape(printable(line))}")
+        console.print(f"    → {REASONS[reason]}", style="dim")
 
 
 def _table(*names: str) -> Table:

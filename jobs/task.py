@@ -6,12 +6,16 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from catalog.commit import commit
+from catalog.place import Place
 from catalog.tables import tables_of
 from jobs.outcome import Delivered, Failed, Headline, Outcome
 from survey import version
-from survey.errors import SurveyError, Unreachable
+from survey.errors import BrokenFile, SurveyError, Unreachable
+from survey.folder import FolderCheckpoint
 from survey.matrix import Matrix, measure, open_target
 from survey.one_pass import choose_device
 from survey.pace import Pace
@@ -25,10 +29,17 @@ def deadline_s(target: Target, settings: Settings) -> float:
     return settings.timeout_s * max(1.0, len(target.spec.bytes) / 1e9)
 
 
-def measure_one(target: Target, settings: Settings, pace: Pace, on_progress: OnProgress) -> Outcome:
+def measure_one(
+    target: Target,
+    settings: Settings,
+    pace: Pace,
+    on_progress: OnProgress,
+    commit_to: Place | None = None,
+) -> Outcome:
     """Measure a planned target; every failure is returned, none is raised.
 
-    on_progress is told of every byte as it comes.
+    on_progress is told of every byte as it comes. commit_to: a catalog that this process writes
+    to, so that only the headline is returned; None hands the tables to the caller.
     """
     started = time.monotonic()
     limit_s = deadline_s(target, settings)
@@ -41,19 +52,24 @@ def measure_one(target: Target, settings: Settings, pace: Pace, on_progress: OnP
             raise Unreachable("timeout", target.identity.repo, f"not finished after {limit_s:.0f} s")
 
     try:
-        matrix = open_target(target, settings, pace)
+        matrix = open_target(target, settings, pace, limit_s)
         device = choose_device(settings.device)
         measurement = measure(matrix, device=device, tokens=settings.tokens, on_progress=advance)
+        _refuse_change(target)
         elapsed_s = time.monotonic() - started
-        return _delivered(matrix, measurement, settings, device, elapsed_s)
+        delivered = _delivered(matrix, measurement, settings, device, elapsed_s)
+        return delivered if commit_to is None else committed(delivered, commit_to)
     except SurveyError as error:
         # A sick model is a result of the survey. Anything else is our defect: it is recorded
         # with its traceback under the reason "internal", and the other models go on.
         reason, message = error.reason, str(error)
     except MemoryError as error:
         reason, message = "out-of-memory", f"{target.identity.repo}: {error}"
-    except Exception:  # noqa: BLE001 - see above
-        reason, message = "internal", traceback.format_exc(limit=-4)
+    except Exception as error:  # noqa: BLE001 - see above
+        # torch says so in words only: on a GPU as a RuntimeError, too.
+        full = any(words in str(error) for words in ("out of memory", "can't allocate memory"))
+        reason = "out-of-memory" if full else "internal"
+        message = f"{target.identity.repo}: {error}" if full else traceback.format_exc(limit=-4)
     if matrix is not None:
         traffic = matrix.checkpoint.traffic
     return Failed(
@@ -64,6 +80,19 @@ def measure_one(target: Target, settings: Settings, pace: Pace, on_progress: OnP
         elapsed_s=time.monotonic() - started,
         host=socket.gethostname(),
     )
+
+
+def _refuse_change(target: Target) -> None:
+    """A folder that was rewritten meanwhile has given rows of two checkpoints."""
+    if target.folder is not None and FolderCheckpoint(target.folder).sha != target.identity.sha:
+        raise BrokenFile("bad-header", target.identity.repo, "the folder changed while it was measured")
+
+
+def committed(delivered: Delivered, place: Place) -> Delivered:
+    """Put a delivery into the catalog, once; what is left is its headline. Raises CommitError."""
+    if delivered.tables is not None:
+        commit(place, delivered.tables)
+    return replace(delivered, tables=None)
 
 
 def _delivered(

@@ -1,6 +1,6 @@
 -- Models with black holes (identical rows), those with the most dead rows first.
 -- params: min_dead=2
-select repo, matrix, family, vocab_rows, black_hole_count, dead_count, dead_fraction, black_hole_sizes
+select repo, revision, matrix, family, vocab_rows, black_hole_count, dead_count, dead_fraction, black_hole_sizes
 from models
 where dead_count >= $min_dead
 order by dead_count desc, repo, sha, matrix

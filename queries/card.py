@@ -10,8 +10,8 @@ from rich.table import Table
 
 from catalog.read import Answer, Reader
 from catalog.schema import row_columns
-from queries.render import printable, short
-from survey.errors import UsageError
+from queries.render import short
+from survey.errors import UsageError, printable
 
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -51,12 +51,9 @@ def print_card(reader: Reader, model: str, console: Console) -> None:
 
     Raises UsageError where the catalog does not hold it, naming the nearest.
     """
-    repo, _, revision = model.partition("@")
-    found = reader.ask(
-        "SELECT * FROM models WHERE repo = $repo AND ($revision = '' OR revision = $revision "
-        "OR starts_with(sha, $revision)) ORDER BY measured_at DESC, sha, matrix",
-        {"repo": repo, "revision": revision},
-    )
+    question, parameters = card_rows(reader, model)
+    found = reader.ask(question, parameters)
+    repo = parameters["repo"]
     failures = reader.ask(
         "SELECT finished_at, reason, message FROM attempts WHERE repo = $repo "
         "AND status = 'failed' ORDER BY finished_at DESC LIMIT 5",
@@ -70,6 +67,27 @@ def print_card(reader: Reader, model: str, console: Console) -> None:
         console.print(f"[bold]{escape(printable(model))}[/] has not been measured")
     if failures.rows:
         _print_failures(failures, console)
+
+
+def card_rows(reader: Reader, model: str) -> tuple[str, dict[str, str]]:
+    """The question for a model's rows, and its parameters: all, or those of a revision or commit."""
+    repo, revision = _asked(reader, model)
+    return (
+        "SELECT * FROM models WHERE repo = $repo AND ($revision = '' OR revision = $revision "
+        "OR starts_with(sha, $revision) OR sha IN (SELECT sha FROM attempts "
+        "WHERE repo = $repo AND revision = $revision)) ORDER BY measured_at DESC, sha, matrix",
+        {"repo": repo, "revision": revision},
+    )
+
+
+def _asked(reader: Reader, model: str) -> tuple[str, str]:
+    """Repository and revision; a folder's name may hold an @, so the whole text is tried first."""
+    known = reader.ask(
+        "SELECT 1 FROM models WHERE repo = $repo UNION ALL SELECT 1 FROM attempts WHERE repo = $repo LIMIT 1",
+        {"repo": model},
+    )
+    repo, _, revision = (model, "", "") if known.rows else model.partition("@")
+    return repo, revision
 
 
 def _print_row(reader: Reader, row: dict[str, object], console: Console) -> None:

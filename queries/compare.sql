@@ -1,14 +1,30 @@
 -- Two models column by column; name each as repo or repo@revision.
 -- params: a, b, matrix=output
-with picked as (
+with asked as (
+    -- A folder's name may hold an @, so the whole text is a repo where there is one of that name.
+    select
+        side,
+        if(exact, model, split_part(model, '@', 1)) as name,
+        if(exact, '', split_part(model, '@', 2)) as at_revision
+    from (
+        select side, model, exists (from models where repo = model) as exact
+        from (values ('a', $a), ('b', $b)) as wanted(side, model)
+    )
+),
+picked as (
     select side, models.*
-    from (values ('a', $a), ('b', $b)) as wanted(side, model)
+    from asked
     join models
-        on repo = split_part(model, '@', 1)
+        on repo = name
         and (
-            not contains(model, '@')
-            or revision = split_part(model, '@', 2)
-            or starts_with(sha, split_part(model, '@', 2))
+            at_revision = ''
+            or revision = at_revision
+            or starts_with(sha, at_revision)
+            -- Another name of the same commit was measured; attempts knows all names.
+            or exists (
+                from attempts
+                where attempts.repo = name and attempts.revision = at_revision and attempts.sha = models.sha
+            )
         )
     where matrix = $matrix
     qualify row_number() over (partition by side order by measured_at desc) = 1
@@ -20,6 +36,13 @@ long as (
 ),
 places as (
     select column_name, column_index from duckdb_columns() where table_name = 'models'
+),
+checked as (
+    select (select count(*) from picked) = 2 or error(
+        'compare: not in the catalog as ' || $matrix || ': '
+        || (select string_agg(name || if(at_revision = '', '', '@' || at_revision), ', ' order by side)
+            from asked where side not in (select side from picked))
+    ) as complete
 )
 select
     column_name as "column",
@@ -27,10 +50,9 @@ select
     max(shown) filter (side = 'b') as b,
     try_cast(max(shown) filter (side = 'b') as double)
         - try_cast(max(shown) filter (side = 'a') as double) as b_minus_a
-from long
-join places using (column_name)
-where
-    (select count(*) from picked) = 2
-    or error('compare: ' || $a || ' or ' || $b || ' is not in the catalog as ' || $matrix)
+from checked
+-- A left join: the check must be made where there is nothing to compare, too.
+left join long on complete
+left join places using (column_name)
 group by column_name, column_index
 order by column_index

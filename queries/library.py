@@ -80,7 +80,10 @@ def load(folders: Sequence[Path] = ()) -> dict[str, Query]:
 
 def parse(path: Path) -> Query:
     """Read one file and check that its declared parameters are those that the parser finds."""
-    sql = path.read_text(encoding="utf-8")
+    try:
+        sql = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as a query: {error}") from error
     first, _, rest = sql.partition("\n")
     if not first.startswith("-- "):
         raise UsageError(f"{path}: line 1 is its help text and must begin with `-- `")

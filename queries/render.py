@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -13,10 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from catalog.read import Answer
+from survey.errors import printable
 
-FORMATS = ("table", "csv", "json", "md", "parquet")
 _CARD_COLUMNS = 14  # more do not fit side by side, so each row becomes a card
 _LIST_ITEMS = 6
+_TEXT_WIDTH = 16  # the narrowest column that text is folded into
+_NUMERIC = frozenset({"BIGINT", "DOUBLE", "INTEGER", "UBIGINT", "FLOAT", "HUGEINT"})
 
 
 def as_csv(answer: Answer) -> str:
@@ -29,9 +33,10 @@ def as_csv(answer: Answer) -> str:
 
 
 def as_json(answer: Answer) -> str:
-    """A list of objects."""
-    rows = [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
-    return json.dumps(rows, default=_plain, ensure_ascii=False, indent=1) + "\n"
+    """A list of objects; a name that comes twice gets a number, NaN and infinity become null."""
+    names = _distinct(answer.names)
+    rows = [dict(zip(names, map(_json_value, row), strict=True)) for row in answer.rows]
+    return json.dumps(rows, default=_plain, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def as_markdown(answer: Answer) -> str:
@@ -42,20 +47,31 @@ def as_markdown(answer: Answer) -> str:
 
 
 def print_table(answer: Answer, console: Console) -> None:
-    """A table as wide as it needs, or a card for each row where it has many columns."""
-    if len(answer.names) > _CARD_COLUMNS and answer.rows:
-        for row in answer.rows:
-            console.print(_card(answer.names, row))
+    """A table, or a card for each row where the columns do not fit side by side."""
+    numeric = [kind in _NUMERIC for kind in answer.types]
+    shown = [[short(value) for value in row] for row in answer.rows]
+    if shown and not _fits(answer.names, shown, numeric, console.width):
+        for texts in shown:
+            console.print(_card(answer.names, texts))
         return
-    numeric = {"BIGINT", "DOUBLE", "INTEGER", "UBIGINT", "FLOAT", "HUGEINT"}
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, kind in zip(answer.names, answer.types, strict=True):
-        table.add_column(escape(name), justify="right" if kind in numeric else "left", overflow="fold")
-    for row in answer.rows:
-        table.add_row(*(escape(short(value)) for value in row))
+    for name, number in zip(answer.names, numeric, strict=True):
+        # A number is never folded: its pieces would be read as two.
+        table.add_column(escape(name), justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for texts in shown:
+        table.add_row(*map(escape, texts))
     console.print(table)
-    if not answer.rows:
+    if not shown:
         console.print("(no rows)", style="dim")
+
+
+def _fits(names: list[str], rows: list[list[str]], numeric: list[bool], width: int) -> bool:
+    """Whether all numbers fit in full, and every text with at least _TEXT_WIDTH characters."""
+    needed = 0
+    for place, name in enumerate(names):
+        widest = max(len(name), *(len(row[place]) for row in rows))
+        needed += 2 + (widest if numeric[place] else min(widest, max(len(name), _TEXT_WIDTH)))
+    return len(names) <= _CARD_COLUMNS and needed - 2 <= width
 
 
 def short(value: Any) -> str:  # Any: whatever SQL returns
@@ -72,19 +88,34 @@ def short(value: Any) -> str:  # Any: whatever SQL returns
     return printable(str(value))
 
 
-def printable(text: str) -> str:
-    """Text from outside without control and direction characters, which could fake output."""
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
-
-
-def _card(names: list[str], row: tuple[Any, ...]) -> Table:
+def _card(names: list[str], texts: list[str]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in zip(names, row, strict=True):
-        table.add_row(escape(name), escape(short(value)))
+    for name, text in zip(names, texts, strict=True):
+        table.add_row(escape(name), escape(text))
     table.add_row("", "")
     return table
+
+
+def _distinct(names: list[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        number = sum(other == name for other in names[: len(found)])
+        found.append(f"{name}_{number}" if number else name)
+    return found
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _json_value(item) for name, item in value.items()}
+    return value
 
 
 def _cell(value: Any) -> Any:

@@ -7,23 +7,31 @@ from rich.markup import escape
 from rich.table import Table
 
 from catalog.read import Reader
-from queries.render import printable, short
+from queries.render import short
+from survey.errors import printable
+
+COUNTS = """
+SELECT
+    count(DISTINCT repo) AS models, count(*) AS matrices, count(DISTINCT family) AS families,
+    count(*) FILTER (black_hole_count > 0) AS with_black_holes,
+    sum(tensor_bytes)::BIGINT AS tensor_bytes, sum(fetched_bytes)::BIGINT AS fetched_bytes,
+    -- Both matrices of a model lie in one repository.
+    (SELECT sum(bytes)::BIGINT FROM (SELECT max(repo_bytes) AS bytes FROM models GROUP BY repo, sha))
+        AS repo_bytes
+FROM models
+"""
 
 
 def print_status(reader: Reader, where: str, console: Console) -> None:
     """Print the state of a catalog."""
-    (counts,) = reader.ask(
-        "SELECT count(DISTINCT repo), count(*), count(DISTINCT family), "
-        "count(*) FILTER (black_hole_count > 0), sum(tensor_bytes), sum(fetched_bytes), "
-        "sum(repo_bytes) FROM models"
-    ).rows
+    (counts,) = reader.ask(COUNTS).rows
     models, rows, families, holes, measured, fetched, repositories = counts
     console.print(f"[bold]{escape(where)}[/]")
     console.print(f"{models} models, {rows} matrices, {families} families; {holes} with black holes")
     if rows:
         console.print(
-            f"{measured / 1e9:.2f} GB of matrices measured; {fetched / 1e9:.2f} GB fetched of "
-            f"{repositories / 1e9:.2f} GB of repositories"
+            f"{_size(measured)} of matrices measured; {_size(fetched)} fetched of "
+            f"{_size(repositories)} of repositories"
         )
     _print_runs(reader, console)
     _print_failing(reader, console)
@@ -63,3 +71,7 @@ def _print_failing(reader: Reader, console: Console) -> None:
         table.add_row(reason, str(models), escape(printable(example)))
     console.print(table)
     console.print("`survey query failures` names each", style="dim")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["Matrix", "Measurement", "measure", "open_matrix", "version"]
 
 
-def version() -> str:
-    """The installed version of centroid-survey."""
-    from importlib.metadata import version as installed
+VERSION = "0.1.0"  # kept here, not in the package's metadata: code that is shipped has none
 
-    return installed("centroid-survey")
+
+def version() -> str:
+    """The version of centroid-survey."""
+    return VERSION
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
 
 
 def __getattr__(name: str) -> Any:  # Any: PEP 562 hooks are typed so

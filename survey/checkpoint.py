@@ -70,7 +70,7 @@ def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) ->
         raise NotThere(reason, where, "no such file in the checkpoint")
     try:
         found = json.loads(checkpoint.read_file(file, cap_bytes))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number without end
         raise BrokenFile(reason, where, f"not JSON: {error}") from error
     if not isinstance(found, dict):
         raise BrokenFile(reason, where, f"holds a {type(found).__name__}, expected an object")

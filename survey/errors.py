@@ -20,13 +20,12 @@ REASONS: dict[str, str] = {
     "not-found": "check the spelling; a private repository needs a token that may read it",
     "revision-not-found": "check the branch, tag or commit after the @",
     "disabled": "the Hub has withdrawn the repository",
-    "no-config": "the repository holds no config.json",
+    "no-config": "a config.json that can be read is needed",
     "no-safetensors": "the repository holds no safetensors file",
-    "no-head": "no tensor serves as unembedding; try --matrix input",
+    "no-head": "no tensor serves as this matrix; `survey plan` with the other --matrix may find one",
     "split-head": "the unembedding is cut over several tensors",
     "quantised-head": "the matrix is stored quantised; survey the original model",
     "bad-header": "the file is damaged; fetch or export it again",
-    "bad-pickle": "the pickled checkpoint is damaged or unsafe",
     "index-mismatch": "index and shards disagree; export the checkpoint again",
     "unsupported-dtype": "only F64, F32, F16 and BF16 are measured",
     "not-on-cluster": "a folder can be measured only on the driver's machine",
@@ -35,11 +34,21 @@ REASONS: dict[str, str] = {
     "timeout": "raise --timeout, or run again",
     "out-of-memory": "run on a machine with more memory",
     "node-lost": "the worker died; run again",
-    "infeasible": "no machine has the memory that the plan predicts",
+    "infeasible": "no machine has the memory or the device that is asked for",
     "commit-failed": "the catalog cannot be written; look at disk space and permissions",
     "interrupted": "run again: what was finished is kept",
     "internal": "a defect of this program; please report it with the message",
 }
+
+
+def printable(text: str) -> str:
+    """Text from outside without control and direction characters, which could fake output."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def storable(text: str) -> str:
+    """Text that can be written as UTF-8: JSON and file names may hold halves of characters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class SurveyError(Exception):
@@ -50,6 +59,7 @@ class SurveyError(Exception):
     """
 
     def __init__(self, reason: str, where: str, problem: str) -> None:
+        where, problem = storable(where), storable(problem)
         super().__init__(reason, where, problem)  # args must rebuild it across processes
         assert reason in REASONS, reason
         self.reason, self.where, self.problem = reason, where, problem

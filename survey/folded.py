@@ -118,7 +118,11 @@ class Folded:
         for stored in self.identity.vectors(self._rows_at_once):
             units = row_units(widen(stored, self.form, self.hidden_dim))
             apart, along = row_lengths(units - target), row_lengths(units + target)
-            angles += [number(angle) for angle in np.degrees(2.0 * np.arctan2(apart, along))]
+            # math's atan2, not numpy's: its vector version has other last bits on other processors.
+            angles += [
+                number(math.degrees(2.0 * math.atan2(*pair)))
+                for pair in zip(apart.tolist(), along.tolist(), strict=True)
+            ]
         return angles
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 import xxhash
 
 from survey.checkpoint import Card, OnBytes
-from survey.errors import BrokenFile, NotThere
+from survey.errors import BrokenFile, NotThere, storable
 from survey.header import FORMAT_CAP_BYTES, LENGTH_BYTES
 from survey.records import ByteRange, Traffic
 from survey.stream import Block
@@ -21,7 +21,7 @@ class FolderCheckpoint:
     def __init__(self, folder: Path) -> None:
         """Raises NotThere where the folder cannot be listed."""
         self.folder = folder.resolve()
-        self.repo = str(self.folder)
+        self.repo = storable(str(self.folder))
         self.revision = "main"
         self.card = Card()
         self.traffic = Traffic()  # nothing comes over a network
@@ -31,7 +31,10 @@ class FolderCheckpoint:
             }
         except OSError as error:
             raise NotThere("not-found", self.repo, f"cannot list the folder: {error}") from error
-        self.sha = f"local-{self._digest()}"
+        try:
+            self.sha = f"local-{self._digest()}"
+        except OSError as error:
+            raise NotThere("no-config", self.repo, f"cannot be read: {error}") from error
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         if self.files[file] > cap_bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,21 +73,20 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
 def _validate(header: bytes, size: int, where: str) -> None:
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
         copy.write(header)
-        copy.truncate(size)  # sparse: the parser compares the offsets with the file's size
-        copy.flush()
         try:
+            copy.truncate(size)  # sparse: the parser compares the offsets with the file's size
+            copy.flush()
             with safe_open(copy.name, framework="np"):
                 pass
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise BrokenFile("bad-header", where, str(error)) from error
 
 
 def _unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise BrokenFile("bad-header", where, f"{', '.join(twice)} is named twice in the header")
+        twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise BrokenFile("bad-header", where, f"{', '.join(twice[:3])} is named twice in the header")
     return found
 
 

@@ -8,11 +8,12 @@ client's session, and checked: 206, the exact Content-Range, the exact length, t
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import NoReturn, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
@@ -37,13 +38,15 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 
 from survey import version
 from survey.checkpoint import Card, OnBytes
-from survey.errors import BrokenFile, NotOffered, SurveyError, Unreachable
+from survey.errors import BrokenFile, NotOffered, SurveyError, Unreachable, storable
 from survey.pace import OwnPace, Pace
-from survey.records import ByteRange, Patience, Settings, Traffic
+from survey.records import ByteRange, Settings, Traffic
 from survey.stream import Block, in_order
 
 LIBRARY = "centroid-survey"  # how the Hub's logs see us
 TIMEOUT = httpx2.Timeout(10.0, read=30.0, pool=None)
+_SHA = re.compile(r"[0-9a-f]{40}")
+_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 SIGNING_TRIES = 3  # a URL that is refused as often right after it was signed stays refused
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -89,8 +92,10 @@ class Part:
 class Noted:
     """What one small request cost: also where it was redirected, or died without an answer."""
 
+    timeout: httpx2.Timeout
     requests: int = 0
     responses: list[httpx2.Response] = field(default_factory=list)
+    longest_wait_s: float | None = None  # where the library waits by itself, as long as it is told
 
     @property
     def bytes(self) -> int:
@@ -113,6 +118,60 @@ class Counter:
             self.total += Traffic(bytes, requests, retries)
 
 
+class Manners:
+    """How one model's requests behave: patience, a common pace, a deadline, and what they cost."""
+
+    def __init__(self, settings: Settings, pace: Pace | None = None, limit_s: float | None = None) -> None:
+        self.patience, self.pace, self.counter = settings.patience, pace or OwnPace(), Counter()
+        self._limit_s = limit_s if limit_s is not None else settings.timeout_s
+        self._until = time.monotonic() + self._limit_s
+
+    def left_s(self, where: str) -> float:
+        """Seconds until the deadline.
+
+        Raises Unreachable (`timeout`) where it has passed.
+        """
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise Unreachable("timeout", where, f"not finished after {self._limit_s:.0f} s")
+        return left
+
+    def timeout(self, where: str) -> httpx2.Timeout:
+        """How long one request may be silent: never beyond the deadline."""
+        left = self.left_s(where)
+        connect, read = (min(left, TIMEOUT.as_dict()[name] or left) for name in ("connect", "read"))
+        return httpx2.Timeout(connect=connect, read=read, write=left, pool=None)
+
+    def patiently(self, call: Callable[[], Result], where: str) -> Result:
+        """One small request, made again while the server is busy or out of reach."""
+        for attempt in itertools.count(1):
+            self.pace.wait()
+            noted = Noted(self.timeout(where))
+            reset = _noted.set(noted)
+            try:
+                _session()  # so that the library's own requests are noted, too
+                return call()
+            except (*_FAILURES, Answered, Unreachable) as error:
+                self.left_s(where)
+                if attempt >= self.patience.tries or not _worth_again(error):
+                    _translate(error, where)
+                self.counter.add(retries=1)
+                wait_s = self.wait_s(attempt, error, where)
+            finally:
+                _noted.reset(reset)
+                self.counter.add(bytes=noted.bytes, requests=noted.requests)
+            time.sleep(wait_s)
+        raise AssertionError("an endless loop returns or raises")
+
+    def wait_s(self, failures: int, error: Exception, where: str) -> float:
+        """How long to wait after a failure; where the server says so, everybody waits."""
+        asked_s = _asked_wait_s(error)
+        wait_s = self.patience.wait_s(failures, asked_s)
+        if asked_s is not None:
+            self.pace.pause(wait_s)
+        return min(wait_s, self.left_s(where))
+
+
 class HubCheckpoint:
     """One commit of a repository on the Hub; everything is read at that commit."""
 
@@ -125,23 +184,19 @@ class HubCheckpoint:
         sha: str,
         files: Mapping[str, int],
         settings: Settings,
-        *,
+        manners: Manners,
         card: Card | None = None,
-        counter: Counter | None = None,
-        pace: Pace | None = None,
     ) -> None:
         """Nothing is asked of the Hub before something is read."""
         self.repo, self.revision, self.sha, self.files = repo, revision, sha, files
         self.card = card or Card()
-        self._hub = settings
-        self._counter = counter or Counter()
-        self._pace = pace or OwnPace()
+        self._hub, self._manners = settings, manners
         self._signed: dict[str, SignedFile] = {}
         self._signing = threading.Lock()
 
     @property
     def traffic(self) -> Traffic:
-        return self._counter.total
+        return self._manners.counter.total
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         return self._ask(file, lambda: self._read_small(file, cap_bytes))
@@ -159,7 +214,11 @@ class HubCheckpoint:
     def _read_small(self, file: str, cap_bytes: int) -> bytes:
         where = f"{self.repo}/{file}"
         with _session().stream(
-            "GET", self._url(file), headers=self._headers(), timeout=TIMEOUT, follow_redirects=True
+            "GET",
+            self._url(file),
+            headers=self._headers(),
+            timeout=self._manners.timeout(where),
+            follow_redirects=True,
         ) as response:
             if response.status_code >= 400 and not self._is_hubs(str(response.url)):
                 raise Answered(response.status_code, response.headers)
@@ -177,17 +236,24 @@ class HubCheckpoint:
         where, url = f"{self.repo}/{file}", self._url(file)
         for _ in range(5):
             response = _session().request(
-                "HEAD", url, headers=self._headers(), timeout=TIMEOUT, follow_redirects=False
+                "HEAD",
+                url,
+                headers=self._headers(),
+                timeout=self._manners.timeout(where),
+                follow_redirects=False,
             )
             hf_raise_for_status(response)
+            location = urljoin(url, response.headers.get("Location", ""))
+            if response.status_code in _REDIRECTS and self._is_hubs(location):
+                # A small file, or a repository that was renamed: that answer names no commit.
+                self._check_commit(response, where, required=False)
+                url = location
+                continue
             self._check_commit(response, where, required=True)
             if response.status_code not in _REDIRECTS:
                 return SignedFile(url, self._headers(), self._size(response, "Content-Length", where))
-            location = urljoin(url, response.headers.get("Location", ""))
-            if not self._is_hubs(location):
-                # The signature is in the URL: the token stays with the Hub.
-                return SignedFile(location, {}, self._size(response, "X-Linked-Size", where))
-            url = location
+            # The signature is in the URL: the token stays with the Hub.
+            return SignedFile(location, {}, self._size(response, "X-Linked-Size", where))
         raise Unreachable("network", where, "the Hub redirects in circles")
 
     def _size(self, response: httpx2.Response, header: str, where: str) -> int:
@@ -225,15 +291,16 @@ class HubCheckpoint:
 
     def _fetch(self, file: str, wanted: ByteRange, stop: threading.Event, on_bytes: OnBytes) -> bytearray:
         """Exactly the wanted bytes, resumed where a connection broke."""
-        patience, failures, refusals = self._hub.patience, 0, 0
+        where, failures, refusals = f"{self.repo}/{file}", 0, 0
         signed = self._signed_file(file)
         part = Part(bytearray(len(wanted)))
         while not part.full and not stop.is_set():
             before = part.got
-            self._pace.wait()
+            self._manners.pace.wait()
             try:
                 self._receive(signed, wanted, part, stop, on_bytes)
             except (httpx2.HTTPError, Answered, Unreachable) as error:
+                self._manners.left_s(where)
                 failures += 1
                 if part.got > before:
                     failures = refusals = 0
@@ -241,14 +308,11 @@ class HubCheckpoint:
                     refusals += 1  # most likely the signature has expired
                     signed = self._signed_file(file, refused=signed)
                     wait_s = 0.0
-                elif failures < patience.tries and _worth_again(error):
-                    asked_s = _asked_wait_s(error)
-                    wait_s = patience.wait_s(max(failures, 1), asked_s)
-                    if asked_s is not None:
-                        self._pace.pause(wait_s)
+                elif failures < self._manners.patience.tries and _worth_again(error):
+                    wait_s = self._manners.wait_s(max(failures, 1), error, where)
                 else:
-                    _translate(error, f"{self.repo}/{file}")
-                self._counter.add(retries=1)
+                    _translate(error, where)
+                self._manners.counter.add(retries=1)
                 stop.wait(wait_s)
         return part.block
 
@@ -262,7 +326,7 @@ class HubCheckpoint:
     ) -> None:
         """One request for what is missing; `part` keeps whatever came, also when it fails."""
         for piece in self._pieces(signed, ByteRange(wanted.start + part.got, wanted.stop)):
-            self._counter.add(bytes=len(piece))
+            self._manners.counter.add(bytes=len(piece))
             if len(piece) > len(part.block) - part.got:
                 raise Unreachable("network", _bare(signed.url), "sends more bytes than it announced")
             part.add(piece)
@@ -276,10 +340,14 @@ class HubCheckpoint:
 
     def _pieces(self, signed: SignedFile, asked: ByteRange) -> Iterator[bytes]:
         headers = {**signed.headers, "Range": asked.http_header(), "Accept-Encoding": "identity"}
-        self._counter.add(requests=1)
+        self._manners.counter.add(requests=1)
         # A new session on each attempt: the library closes it under us after a connect error.
         with _session().stream(
-            "GET", signed.url, headers=headers, timeout=TIMEOUT, follow_redirects=False
+            "GET",
+            signed.url,
+            headers=headers,
+            timeout=self._manners.timeout(_bare(signed.url)),
+            follow_redirects=False,
         ) as response:
             if response.status_code >= 400:
                 raise Answered(response.status_code, response.headers)
@@ -297,7 +365,7 @@ class HubCheckpoint:
     # ----------------------------------------------------------------------------- pieces
 
     def _ask(self, file: str, call: Callable[[], Result]) -> Result:
-        return _patiently(call, f"{self.repo}/{file}", self._hub.patience, self._counter, self._pace)
+        return self._manners.patiently(call, f"{self.repo}/{file}")
 
     def _headers(self) -> dict[str, str]:
         return {
@@ -309,31 +377,31 @@ class HubCheckpoint:
         return f"{self._hub.endpoint}/{self.repo}/resolve/{self.sha}/{quote(file)}"
 
 
-def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace) -> HubCheckpoint:
+def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace | None = None) -> HubCheckpoint:
     """The commit that a branch, tag or commit stands for now, and its files: one request.
 
     Raises NotOffered or Unreachable.
     """
-    counter = Counter()
-    api = _api(settings)
-    info = _patiently(
-        lambda: _model_info(api, repo, revision),
-        repo,
-        settings.patience,
-        counter,
-        pace,
-    )
-    if not info.sha:
-        raise Unreachable("network", repo, "the Hub named no commit for it")
-    files = {item.rfilename: item.size or 0 for item in info.siblings or []}
-    return HubCheckpoint(
-        repo, revision or "main", info.sha, files, settings, card=_card(info), counter=counter, pace=pace
-    )
+    api, manners = _api(settings), Manners(settings, pace)
+    info = manners.patiently(lambda: _model_info(api, repo, revision), repo)
+    if not _SHA.fullmatch(info.sha or ""):
+        raise Unreachable("network", repo, f"the Hub names the commit {info.sha!r}, expected 40 hex digits")
+    assert info.sha is not None
+    # A renamed repository answers under its new name; that is the one to know it by.
+    name = info.id if isinstance(info.id, str) and _HUB_ID.fullmatch(info.id) else repo
+    files = {storable(item.rfilename): item.size or 0 for item in info.siblings or []}
+    return HubCheckpoint(name, revision or "main", info.sha, files, settings, manners, _card(info))
 
 
 def _model_info(api: HfApi, repo: str, revision: str | None) -> ModelInfo:
     try:
-        return api.model_info(repo, revision=revision, files_metadata=True, timeout=10)
+        timeout = noted.timeout if (noted := _noted.get()) else TIMEOUT
+        return api.model_info(
+            repo,
+            revision=revision,
+            files_metadata=True,
+            timeout=timeout,  # type: ignore[arg-type]  # httpx2 takes both
+        )
     except (HfHubHTTPError, HFValidationError):
         raise
     except (KeyError, TypeError, ValueError) as error:
@@ -342,14 +410,83 @@ def _model_info(api: HfApi, repo: str, revision: str | None) -> ModelInfo:
         raise Unreachable("network", repo, problem) from error
 
 
-def refs(repo: str, settings: Settings, pace: Pace) -> list[str]:
+def refs(repo: str, settings: Settings, pace: Pace | None = None) -> list[str]:
     """All branches and tags of a repository, sorted.
 
     Raises NotOffered or Unreachable.
     """
     api = _api(settings)
-    found = _patiently(lambda: api.list_repo_refs(repo), repo, settings.patience, Counter(), pace)
+    found = Manners(settings, pace).patiently(lambda: api.list_repo_refs(repo), repo)
     return sorted({ref.name for ref in (*found.branches, *found.tags)})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model as the Hub's listing shows it: strings from outside, of which only the types are checked.
+
+    parameters: how many of each dtype; empty where the Hub has not counted them.
+    """
+
+    repo: str
+    downloads: int
+    gated: bool
+    parameters: Mapping[str, int]
+    model_type: str | None
+    base_model: str | None
+
+
+def listed(author: str | None, settings: Settings, pace: Pace) -> Iterator[Listed]:
+    """Text-generation models with safetensors, the most downloaded first, asked for page by page.
+
+    Raises NotOffered or Unreachable.
+    """
+    where = f"{settings.endpoint}/api/models"
+    entries = iter(
+        _api(settings).list_models(
+            author=author,
+            filter="safetensors",
+            pipeline_tag="text-generation",
+            sort="downloads",
+            expand=["downloads", "gated", "safetensors", "config", "cardData"],
+        )
+    )
+    # The library itself asks a busy server again; once it gives up, the listing cannot go on.
+    once = replace(settings, patience=replace(settings.patience, tries=1))
+    manners = Manners(once, pace)
+    while entry := manners.patiently(lambda: _next_listed(entries, settings), where):
+        yield entry
+
+
+def _next_listed(entries: Iterator[ModelInfo], settings: Settings) -> Listed | None:
+    noted = _noted.get()
+    if noted is not None:
+        noted.longest_wait_s = settings.patience.longest_wait_s
+    try:
+        info = next(entries, None)
+    except (HfHubHTTPError, HFValidationError):
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, httpx2.InvalidURL) as error:
+        problem = f"what answers is not the Hub's: {type(error).__name__}: {error}"
+        raise Unreachable("network", f"{settings.endpoint}/api/models", problem) from error
+    return None if info is None else _listed(info)
+
+
+def _listed(info: ModelInfo) -> Listed:
+    config = info.config if isinstance(info.config, dict) else {}
+    kind = config.get("model_type")
+    counts = info.safetensors.parameters if info.safetensors else {}
+    return Listed(
+        repo=str(info.id),
+        downloads=info.downloads if isinstance(info.downloads, int) else 0,
+        gated=bool(info.gated),
+        parameters={
+            str(dtype): count
+            for dtype, count in (counts.items() if isinstance(counts, dict) else ())
+            if isinstance(count, int) and count >= 0
+        },
+        model_type=kind if isinstance(kind, str) else None,
+        base_model=_card(info).base_model,
+    )
 
 
 def stored_token() -> str | None:
@@ -364,32 +501,6 @@ def _api(settings: Settings) -> HfApi:
         library_name=LIBRARY,
         library_version=version(),
     )
-
-
-def _patiently(
-    call: Callable[[], Result], where: str, patience: Patience, counter: Counter, pace: Pace
-) -> Result:
-    """One small request, made again while the server is busy or out of reach."""
-    for attempt in itertools.count(1):
-        pace.wait()
-        noted = Noted()
-        reset = _noted.set(noted)
-        try:
-            _session()  # so that the library's own requests are noted, too
-            return call()
-        except (*_FAILURES, Answered, Unreachable) as error:
-            if attempt >= patience.tries or not _worth_again(error):
-                _translate(error, where)
-            counter.add(retries=1)
-            asked_s = _asked_wait_s(error)
-            wait_s = patience.wait_s(attempt, asked_s)
-            if asked_s is not None:
-                pace.pause(wait_s)
-        finally:
-            _noted.reset(reset)
-            counter.add(bytes=noted.bytes, requests=noted.requests)
-        time.sleep(wait_s)
-    raise AssertionError("an endless loop returns or raises")
 
 
 def _session() -> httpx2.Client:
@@ -408,12 +519,19 @@ def _note_request(request: httpx2.Request) -> None:
     noted = _noted.get()
     if noted is not None:
         noted.requests += 1
+        if not any(request.extensions.get("timeout", {}).values()):
+            # Some of the library's requests (listings, refs) would wait for an answer for ever.
+            request.extensions = {**request.extensions, "timeout": noted.timeout.as_dict()}
 
 
 def _note_response(response: httpx2.Response) -> None:
     noted = _noted.get()
-    if noted is not None:
-        noted.responses.append(response)
+    if noted is None:
+        return
+    noted.responses.append(response)
+    answered = Answered(response.status_code, response.headers)
+    if noted.longest_wait_s is not None and (_asked_wait_s(answered) or 0.0) > noted.longest_wait_s:
+        raise answered
 
 
 def _card(info: ModelInfo) -> Card:
@@ -421,9 +539,9 @@ def _card(info: ModelInfo) -> Card:
     first = base[0] if isinstance(base, list) and base else base
     changed = info.last_modified
     return Card(
-        base_model=first if isinstance(first, str) else None,
-        library_name=info.library_name,
-        tags=tuple(tag for tag in info.tags or () if isinstance(tag, str)),
+        base_model=storable(first) if isinstance(first, str) else None,
+        library_name=info.library_name if isinstance(info.library_name, str) else None,
+        tags=tuple(storable(tag) for tag in info.tags or () if isinstance(tag, str)),
         last_modified=changed.astimezone(UTC).replace(tzinfo=None) if changed else None,
     )
 

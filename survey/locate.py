@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from survey.checkpoint import CONFIG_CAP_BYTES, INDEX_CAP_BYTES, Checkpoint, read_json
 from survey.dtypes import FLOATS, float_format
-from survey.errors import BrokenFile, NotThere
+from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
 from survey.header import Header, read_header
 from survey.memory import expected_memory_bytes
-from survey.records import Identity, MatrixChoice, MatrixName, Target, TensorSpec, Traffic
+from survey.records import Identity, MatrixName, Target, TensorSpec
 from survey.unembedding import Choice, choose, has_head_bias, stated_tie
 
 SINGLE = "model.safetensors"
@@ -20,40 +20,24 @@ INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Where each tensor of a checkpoint lies: from the index, or from the only file's header."""
+class Layout:
+    """A checkpoint's config, and where each tensor lies: from the index or the only file's header."""
 
+    config: Mapping[str, Any]
     file_of: Mapping[str, str]
-    headers: Mapping[str, Header]
+    headers: dict[str, Header]  # those read so far
 
 
-def locate(checkpoint: Checkpoint, matrix: MatrixChoice, connections: int) -> list[Target]:
-    """The targets of a checkpoint: one, or two for `both` on an untied model.
+def lay_out(checkpoint: Checkpoint) -> Layout:
+    """Read the config, and the index or the only header.
 
-    Raises SurveyError where there is none.
+    Raises SurveyError where one is missing or broken.
     """
     config = read_json(checkpoint, "config.json", CONFIG_CAP_BYTES, "no-config")
-    weights = _weights(checkpoint)
-    names = weights.file_of.keys()
-    wanted: list[MatrixName] = ["output", "input"] if matrix == "both" else [matrix]
-    choices = [(name, choose(names, config, name, checkpoint.repo)) for name in wanted]
-    if matrix == "both" and choices[0][1].tied:
-        choices = choices[:1]
-    targets = []
-    counted = Traffic()
-    for name, choice in choices:
-        target = _target(checkpoint, config, weights, name, choice, connections)
-        # What planning cost is booked once: on the first matrix, and what the second added.
-        targets.append(replace(target, planning=checkpoint.traffic - counted))
-        counted = checkpoint.traffic
-    return targets
-
-
-def _weights(checkpoint: Checkpoint) -> Weights:
     file = _single_file(checkpoint)
     if file is not None:
         header = _header(checkpoint, file)
-        return Weights(dict.fromkeys(header.tensors, file), {file: header})
+        return Layout(config, dict.fromkeys(header.tensors, file), {file: header})
     index = read_json(checkpoint, INDEX, INDEX_CAP_BYTES, "index-mismatch")
     weight_map = index.get("weight_map")
     where = f"{checkpoint.repo}/{INDEX}"
@@ -62,7 +46,26 @@ def _weights(checkpoint: Checkpoint) -> Weights:
     for name, shard in weight_map.items():
         if not isinstance(shard, str) or "/" in shard or not shard.endswith(".safetensors"):
             raise BrokenFile("index-mismatch", where, f"{name} is said to lie in {shard!r}")
-    return Weights(weight_map, {})
+    return Layout(config, weight_map, {})
+
+
+def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connections: int) -> Target:
+    """The target that is one matrix of a checkpoint.
+
+    Raises SurveyError where there is none.
+    """
+    choice = choose(layout.file_of.keys(), layout.config, matrix, checkpoint.repo)
+    spec = _spec(checkpoint, layout, choice.tensor)
+    return Target(
+        identity=_identity(checkpoint, layout, matrix, choice, spec),
+        spec=spec,
+        folder=checkpoint.folder,
+        rule=choice.rule,
+        file_bytes=checkpoint.files[spec.file],
+        repo_bytes=sum(checkpoint.files.values()),
+        memory_bytes=expected_memory_bytes(spec, connections),
+        planning=checkpoint.traffic,
+    )
 
 
 def _single_file(checkpoint: Checkpoint) -> str | None:
@@ -90,54 +93,47 @@ def _header(checkpoint: Checkpoint, file: str) -> Header:
     )
 
 
-def _target(
-    checkpoint: Checkpoint,
-    config: Mapping[str, Any],
-    weights: Weights,
-    matrix: MatrixName,
-    choice: Choice,
-    connections: int,
-) -> Target:
-    spec = _spec(checkpoint, config, weights, choice.tensor)
-    return Target(
-        identity=_identity(checkpoint, config, weights, matrix, choice, spec),
-        spec=spec,
-        folder=checkpoint.folder,
-        rule=choice.rule,
-        file_bytes=checkpoint.files[spec.file],
-        repo_bytes=sum(checkpoint.files.values()),
-        memory_bytes=expected_memory_bytes(spec, connections),
-        planning=Traffic(),
-    )
-
-
-def _spec(checkpoint: Checkpoint, config: Mapping[str, Any], weights: Weights, tensor: str) -> TensorSpec:
-    file = weights.file_of[tensor]
+def _spec(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
+    file = layout.file_of[tensor]
     where = f"{checkpoint.repo}/{file}"
     if file not in checkpoint.files:
         raise BrokenFile("index-mismatch", where, f"the index names this file for {tensor}")
-    header = weights.headers.get(file) or _header(checkpoint, file)
+    if file not in layout.headers:
+        layout.headers[file] = _header(checkpoint, file)
+    header = layout.headers[file]
     spec = header.tensors.get(tensor)
     if spec is None:
         raise BrokenFile("index-mismatch", where, f"holds no {tensor}, though the index says so")
-    quantisation = config.get("quantization_config")
+    quantisation = layout.config.get("quantization_config")
     if spec.dtype not in FLOATS and isinstance(quantisation, Mapping):
         scheme = quantisation.get("quant_method", "an unnamed scheme")
         raise NotThere("quantised-head", where, f"{tensor} is {spec.dtype}, quantised by {scheme}")
     float_format(spec.dtype, where)
     if len(spec.shape) != 2 or 0 in spec.shape:
         raise NotThere("no-head", where, f"{tensor} has shape {list(spec.shape)}, expected [V, D]")
+    stated = _stated_shape(layout.config)
+    if stated is not None and stated[0] != stated[1] and spec.shape == stated[::-1]:
+        problem = (
+            f"{tensor} has shape {list(spec.shape)}, the config says {list(stated)}: it is stored transposed"
+        )
+        raise NotThere("no-head", where, problem)
     return spec
 
 
+def _stated_shape(config: Mapping[str, Any]) -> tuple[int, int] | None:
+    """[V, D] as the config states them, for the language part of a multimodal model."""
+    part = config.get("text_config")
+    found = [
+        (part if isinstance(part, Mapping) else config).get(name) for name in ("vocab_size", "hidden_size")
+    ]
+    rows, dims = (value if isinstance(value, int) else None for value in found)
+    return (rows, dims) if rows is not None and dims is not None else None
+
+
 def _identity(
-    checkpoint: Checkpoint,
-    config: Mapping[str, Any],
-    weights: Weights,
-    matrix: MatrixName,
-    choice: Choice,
-    spec: TensorSpec,
+    checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, choice: Choice, spec: TensorSpec
 ) -> Identity:
+    config = layout.config
     model_type = _text(config.get("model_type"))
     architectures = config.get("architectures")
     card = checkpoint.card
@@ -159,7 +155,7 @@ def _identity(
         file=spec.file,
         tied=choice.tied,
         tie_stated=stated_tie(config),
-        head_bias=has_head_bias(weights.file_of.keys()),
+        head_bias=has_head_bias(layout.file_of.keys()),
         library_name=card.library_name,
         tags=card.tags,
         last_modified=card.last_modified,
@@ -167,4 +163,4 @@ def _identity(
 
 
 def _text(value: Any) -> str | None:  # Any: a value of somebody's JSON
-    return value if isinstance(value, str) else None
+    return storable(value) if isinstance(value, str) else None

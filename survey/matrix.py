@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from survey.checkpoint import Checkpoint
 from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotOffered
-from survey.locate import locate
+from survey.locate import lay_out, locate
 from survey.measures import measure_folded
 from survey.one_pass import Clock, choose_device, fold
-from survey.pace import OwnPace, Pace
+from survey.pace import Pace
 from survey.records import MatrixName, Measurement, ModelRef, Settings, Target
 from survey.stream import Block, row_blocks
 
@@ -70,20 +70,24 @@ def open_checkpoint(model: ModelRef, settings: Settings, pace: Pace | None = Non
         return FolderCheckpoint(model.folder)
     from survey.hub import resolve  # here: huggingface_hub takes a while to load
 
-    return resolve(model.repo, model.revision, settings, pace or OwnPace())
+    return resolve(model.repo, model.revision, settings, pace)
 
 
-def open_target(target: Target, settings: Settings, pace: Pace | None = None) -> Matrix:
-    """Open what was planned, without asking anything again.
+def open_target(
+    target: Target, settings: Settings, pace: Pace | None = None, limit_s: float | None = None
+) -> Matrix:
+    """Open what was planned, without asking anything again; to be read within `limit_s` seconds.
 
     Raises BrokenFile where a folder has changed since.
     """
     identity = target.identity
     if target.folder is None:
-        from survey.hub import HubCheckpoint
+        from survey.hub import HubCheckpoint, Manners
 
         files = {target.spec.file: target.file_bytes}
-        hub = HubCheckpoint(identity.repo, identity.revision, identity.sha, files, settings, pace=pace)
+        hub = HubCheckpoint(
+            identity.repo, identity.revision, identity.sha, files, settings, Manners(settings, pace, limit_s)
+        )
         return Matrix(target, hub)
     from survey.folder import FolderCheckpoint
 
@@ -104,20 +108,24 @@ def open_matrix(
 ) -> Matrix:
     """Find a model's unembedding (or its embedding, `input`) and open it for streaming.
 
-    model: a Hub id such as `Qwen/Qwen3-4B`, or a checkpoint folder (a Path, or a string that
-    names an existing folder). Raises SurveyError with a `reason` where it cannot be read.
+    model: a Hub id such as `Qwen/Qwen3-4B` or `Qwen/Qwen3-4B@main`, or a checkpoint folder (a
+    Path, or a string that names an existing folder). Raises SurveyError with a `reason` where it
+    cannot be read.
     """
     settings = Settings(
         endpoint=endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint,
         token=token,
         connections=connections,
     )
+    if not str(model):
+        raise NotOffered("not-found", "open_matrix", "an empty name stands for no model")
     folder = Path(model) if isinstance(model, Path) or Path(model).is_dir() else None
+    if folder is None and revision is None:
+        model, _, revision = str(model).partition("@")
     if folder is not None and not folder.is_dir():
         raise NotOffered("not-found", str(model), "no such folder")
-    checkpoint = open_checkpoint(ModelRef(str(model), revision, folder), settings)
-    (target,) = locate(checkpoint, matrix, connections)
-    return Matrix(target, checkpoint)
+    checkpoint = open_checkpoint(ModelRef(str(model), revision or None, folder), settings)
+    return Matrix(locate(checkpoint, lay_out(checkpoint), matrix, connections), checkpoint)
 
 
 def measure(
@@ -145,9 +153,21 @@ def measure(
 
 def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int, int], Block]:
     """dtype code, shape and stored bytes of a tensor."""
+    import numpy as np
     import torch
 
-    tensor = matrix.detach() if isinstance(matrix, torch.Tensor) else torch.from_numpy(matrix)
+    if isinstance(matrix, torch.Tensor):
+        tensor = matrix.detach()
+    elif isinstance(matrix, np.ma.MaskedArray):
+        raise TypeError("a masked array has no bytes of its own; fill or drop what is masked")
+    else:
+        # A copy where the array is not contiguous, not writable or not of this machine's byte order.
+        native = matrix.astype(matrix.dtype.newbyteorder("="), copy=False)
+        tensor = torch.from_numpy(np.require(native, requirements=["C", "W"]))
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise TypeError(
+            f"the tensor is {tensor.layout} on {tensor.device}, expected one with its bytes in memory"
+        )
     codes = {getattr(torch, form.torch_name): form.code for form in FLOATS.values()}
     if tensor.dtype not in codes:
         raise TypeError(f"dtype is {tensor.dtype}, expected one of {', '.join(map(str, codes))}")

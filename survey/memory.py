@@ -10,8 +10,9 @@ from survey.sums import LANE_DIMS, WORDS
 
 # Resident size of an interpreter with torch, the Hub client and Arrow loaded.
 PROCESS_BYTES = 450 << 20
-# xxh3-128 as a bytes object, its slot in a dictionary, its row number, and the per-token columns.
-ROW_BYTES = 160
+# 115 while folding (xxh3-128 as bytes, its slot in a dictionary, its row number, norms); the rest is
+# the worst that comes after: a matrix of nothing but pairs, each a record and a row of a table.
+ROW_BYTES = 350
 
 
 GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA

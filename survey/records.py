@@ -165,6 +165,7 @@ class Refusal:
     reason: str
     message: str
     sha: str | None = None
+    fetched_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

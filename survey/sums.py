@@ -71,8 +71,9 @@ class Sums:
         self._torch = torch
         self._form = form
         vocab, self._dims = shape
-        self._device = torch.device(device)
-        # Apple's GPUs have no float64: there the sums run on the CPU and only counting on the GPU.
+        # Apple's GPUs have no float64 at all, not even to count its exponents.
+        self._device = torch.device("cpu" if device == "mps" and form.bits == 64 else device)
+        # Of the other formats they count the exponents, and the sums run on the CPU.
         self._exact = torch.device("cpu") if self._device.type == "mps" else self._device
         self._padded = -(-self._dims // LANE_DIMS) * LANE_DIMS
         self._values = self._zeros(rows_per_slab, self._padded)  # columns past D stay zero

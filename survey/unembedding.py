@@ -58,6 +58,10 @@ EMBEDDINGS = (
     "bert.embeddings.word_embeddings.weight",
     "roberta.embeddings.word_embeddings.weight",
     "electra.embeddings.word_embeddings.weight",
+    "distilbert.embeddings.word_embeddings.weight",
+    "deberta.embeddings.word_embeddings.weight",
+    "albert.embeddings.word_embeddings.weight",
+    "transformer.word_embedding.weight",  # XLNet
     "embeddings.word_embeddings.weight",
     "rwkv.embeddings.weight",
     "embeddings.weight",

@@ -58,9 +58,15 @@ MISUSE = [
     ("not SQL", ["sql", "SELEC 1", "--catalog", "c"], "syntax error"),
     ("SQL that writes", ["sql", "DROP VIEW models", "--catalog", "c"], "DROP is not allowed"),
     ("an unmeasured model", ["show", "a/b", "--catalog", "c"], "a/b is not in the catalog"),
-    ("a model to compare that is not there", ["query", "compare", "--param", "a=x", "--param", "b=y", "--catalog", "c"], "compare: x or y is not in the catalog"),
+    ("a model to compare that is not there", ["query", "compare", "--param", "a=x", "--param", "b=y", "--catalog", "c"], "compare: not in the catalog as output: x, y"),
     ("no such folder of queries", ["query", "--queries", "nowhere", "--catalog", "c"], "no such folder of queries: nowhere"),
-    ("a device that is not there", ["sql", "SELECT 1", "--catalog", "s3://bucket/x"], "only folders can hold a catalog"),
+    ("a name for nothing", ["run", ""], "an empty name stands for no model"),
+    ("a URL", ["run", "https://huggingface.co/Qwen/Qwen3-4B/tree/main"], "is a URL; write Qwen/Qwen3-4B@main"),
+    ("a home that nobody has", ["run", "~nosuchuser/x"], "is not a path"),
+    ("a name too long for a path", ["run", "a" * 5000], "is not a path"),
+    ("no folder for the summary", ["run", "a/b", "--summary", "nowhere/x.json"], "there is no folder nowhere"),
+    ("an endpoint that is no URL", ["run", "a/b", "--endpoint", "nonsense"], "expected a URL such as"),
+    ("a demo where nothing can be made", ["demo", "--folder", "/proc/x"], "cannot be made"),
 ]  # fmt: skip
 
 

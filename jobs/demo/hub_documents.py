@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 from jobs.demo.hub_replies import Span
@@ -34,6 +35,7 @@ def model_document(repo: Repo, commit: Commit, files: Files, query: Query) -> Do
         "library_name": repo.library_name,
         "cardData": repo.card_data or None,
         "config": _config(files),
+        "safetensors": _safetensors(files),
     }
     document = {
         "_id": hashlib.sha1(repo.id.encode()).hexdigest()[:24],
@@ -159,6 +161,27 @@ def _config(files: Files) -> Document | None:
     if tokens := {key: tokenizer[key] for key in _TOKENIZER_KEYS if key in tokenizer}:
         shown["tokenizer_config"] = tokens
     return shown or None
+
+
+def _safetensors(files: Files) -> Document | None:
+    """How many parameters of each dtype the safetensors files hold, as their headers say."""
+    counts: dict[str, int] = {}
+    for path in sorted(files):
+        if path.endswith(".safetensors"):
+            for dtype, shape in _tensors(files[path]):
+                counts[dtype] = counts.get(dtype, 0) + prod(shape)
+    return {"parameters": counts, "total": sum(counts.values())} if counts else None
+
+
+def _tensors(file: StoredFile) -> list[tuple[str, list[int]]]:
+    """Dtype and shape of each tensor in a safetensors file; none where its header is sick."""
+    stop = 8 + int.from_bytes(Span(file.source, 0, 8).read(), "little")
+    try:
+        header = json.loads(Span(file.source, 8, stop).read()) if stop <= file.size else {}
+        header.pop("__metadata__", None)
+        return [(str(item["dtype"]), [int(size) for size in item["shape"]]) for item in header.values()]
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return []
 
 
 def _json_object(file: StoredFile | None) -> Document:

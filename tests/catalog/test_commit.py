@@ -26,8 +26,8 @@ def test_a_commit_leaves_one_row_file_and_one_tokens_file(tmp_path: Path, checkp
     commit(place, delivered(checkpoint()).tables)
     (row,), (tokens,) = place.files("rows"), place.files("tokens")
     assert row.name == tokens.name
-    assert pq.read_metadata(row).num_rows == 1
-    assert pq.read_metadata(tokens).num_rows == 300
+    assert pq.read_metadata(row.path).num_rows == 1
+    assert pq.read_metadata(tokens.path).num_rows == 300
 
 
 def test_committing_twice_gives_the_same_names_and_one_row(tmp_path: Path, checkpoint: Make) -> None:
@@ -43,19 +43,20 @@ def test_committing_twice_gives_the_same_names_and_one_row(tmp_path: Path, check
 def test_nothing_half_written_is_left_or_seen(tmp_path: Path, checkpoint: Make) -> None:
     place = place_to_write(str(tmp_path / "catalog"))
     tables = delivered(checkpoint()).tables
-    (place.root / "rows").rmdir()
-    (place.root / "rows").write_text("a file where a folder was")
+    root = tmp_path / "catalog"
+    (root / "rows").rmdir()
+    (root / "rows").write_text("a file where a folder was")
     with pytest.raises(CommitError, match="rows") as refused:
         commit(place, tables)
     assert refused.value.reason == "commit-failed"
-    assert list(place.root.rglob("*.tmp")) == []
+    assert list(root.rglob("*.tmp")) == []
 
 
 def test_tokens_without_their_row_are_not_shown(tmp_path: Path, checkpoint: Make) -> None:
     """A crash between the two files leaves an orphan: the row alone proves completion."""
     place = place_to_write(str(tmp_path / "catalog"))
     commit(place, delivered(checkpoint()).tables)
-    place.files("rows")[0].unlink()
+    place.remove(place.files("rows"))
     with Reader(place) as reader:
         assert reader.ask("SELECT count(*) FROM tokens").rows == [(0,)]
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from conftest import Ran
+from s3 import S3, Fault
 
+from catalog.conditional import create, peek, replace
 from catalog.lock import held
 from catalog.place import place_to_write
+from catalog.remote import ObjectStore
 from survey.errors import CatalogInUse
 
 HOLD = """
@@ -41,3 +50,86 @@ def test_the_lock_is_let_go_at_the_end(tmp_path: Path) -> None:
     for _ in range(2):
         with held(place):
             pass
+
+
+def lock_of(url: str) -> dict[str, object]:
+    found = peek(ObjectStore(url), ".lock")
+    assert found is not None
+    return dict(json.loads(found.content))
+
+
+def test_a_lock_in_a_store_is_told_refreshed_and_let_go(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalog.lock.REFRESH_S", 0.05)
+    with held(place_to_write(bucket), "run-1") as lock:
+        first = lock_of(bucket)
+        with pytest.raises(CatalogInUse, match=rf"process {os.getpid()} on .*, run run-1, since 20"), held(place_to_write(bucket)):  # fmt: skip
+            pass
+        wait_for(lambda: lock_of(bucket)["refreshed_at"] != first["refreshed_at"])
+        assert lock.ours
+    assert peek(ObjectStore(bucket), ".lock") is None
+    with held(place_to_write(bucket)):
+        pass
+
+
+@pytest.mark.parametrize("code", ["lost", "reset", "SlowDown"])
+def test_a_lock_whose_answer_was_lost_is_ours(s3: S3, bucket: str, code: str) -> None:
+    s3.faults.append(Fault(code, contains=".lock"))
+    with held(place_to_write(bucket)) as lock:
+        assert lock.ours
+
+
+def test_a_dead_process_of_this_machine_holds_nothing(bucket: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, bucket], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(CatalogInUse, match=f"process {other.pid}"), held(place_to_write(bucket)):
+            pass
+        other.kill()
+    with held(place_to_write(bucket)):
+        pass
+
+
+def test_a_stale_lock_is_taken_over_and_its_holder_notices(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.lock.REFRESH_S", 0.3)
+    with held(place_to_write(bucket), "old") as old:
+        with monkeypatch.context() as later:
+            later.setattr("catalog.lock.STALE_S", -1.0)
+            taken = held(place_to_write(bucket), "new")
+            new = taken.__enter__()
+        try:
+            wait_for(lambda: not old.ours)
+            assert new.ours
+            assert lock_of(bucket)["run_id"] == "new"
+        finally:
+            taken.__exit__(None, None, None)
+
+
+def test_only_one_of_many_takes_a_stale_lock(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ObjectStore(bucket)
+    assert create(store, ".lock", b"{}")
+    seen = peek(store, ".lock")
+    assert seen is not None
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda number: replace(store, ".lock", b"%d" % number, seen), range(8)))
+    assert sum(taken) == 1
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda number: create(store, "other", b"%d" % number), range(8))) == 1
+
+
+def test_a_held_catalog_in_a_store_is_code_3(
+    bucket: str, survey: Callable[..., Ran], checkpoint: Callable[..., Path]
+) -> None:
+    with held(place_to_write(bucket), "run-1"):
+        ran = survey("run", checkpoint(), "--catalog", bucket, "--executor", "serial")
+    assert ran.code == 3
+    assert f"process {os.getpid()}" in ran.err
+    assert "run run-1" in ran.err
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -78,18 +78,20 @@ CUTS = {"no bytes": 0, "a few bytes": 6, "half": 0.5, "all but the last byte": -
 @pytest.mark.parametrize("keep", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("folder", ["rows", "tokens"])
 def test_a_file_cut_short_is_named_and_left_out(filled: Place, folder: str, keep: float) -> None:
-    victim = filled.files(folder)[0]
+    file = filled.files(folder)[0]
+    victim = Path(file.path)
     whole = victim.read_bytes()
     victim.write_bytes(whole[: int(len(whole) * keep) if isinstance(keep, float) else keep])
     with Reader(filled) as reader:
-        assert reader.damaged == [victim]
         assert reader.ask("SELECT count(DISTINCT repo) FROM models").rows == [(1 if folder == "rows" else 2,)]
         assert reader.ask("SELECT count(DISTINCT repo) FROM tokens").rows == [(1,)]
+        assert reader.damaged == [file]
 
 
 def test_a_file_that_is_whole_but_garbled_is_found_when_it_is_read(filled: Place) -> None:
     """Bytes flipped all over, ends kept: DuckDB may fail when it binds or when it reads."""
-    victim = filled.files("rows")[0]
+    file = filled.files("rows")[0]
+    victim = Path(file.path)
     whole, chance = victim.read_bytes(), random.Random(0)
     for _ in range(12):
         garbled = bytearray(whole)
@@ -99,19 +101,19 @@ def test_a_file_that_is_whole_but_garbled_is_found_when_it_is_read(filled: Place
         with Reader(filled) as reader:
             rows = reader.ask("SELECT repo, centroid_l2 FROM models").rows
             reader.ask("SELECT * FROM vectors")
-            assert reader.damaged == [victim]
+            assert reader.damaged == [file]
             assert len(reader.ask("SELECT repo FROM models").rows) == 1
             assert 1 <= len(rows) <= 2
 
 
-def test_a_parquet_file_of_something_else_gives_no_row(filled: Place) -> None:
-    duckdb.sql(f"COPY (SELECT 1 AS answer) TO '{filled.root}/rows/other.parquet'")
+def test_a_parquet_file_of_something_else_gives_no_row(filled: Place, tmp_path: Path) -> None:
+    duckdb.sql(f"COPY (SELECT 1 AS answer) TO '{tmp_path}/catalog/rows/other.parquet'")
     with Reader(filled) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(2,)]
 
 
 def test_a_row_of_an_older_version_lacks_the_newer_columns(filled: Place) -> None:
-    old = filled.files("rows")[0]
+    old = filled.files("rows")[0].path
     duckdb.sql(f"COPY (SELECT * EXCLUDE (zero_rows, head_bias) FROM '{old}') TO '{old}.new' (FORMAT parquet)")
     shutil.move(f"{old}.new", old)
     with Reader(filled) as reader:
@@ -123,7 +125,7 @@ def test_a_row_of_an_older_version_lacks_the_newer_columns(filled: Place) -> Non
 
 def test_the_newest_of_two_rows_of_one_key_wins(filled: Place) -> None:
     row = filled.files("rows")[0]
-    part = filled.root / "rows" / "part.parquet"
+    part = Path(row.path).parent / "part.parquet"
     duckdb.sql(
         f"COPY (SELECT * REPLACE (measured_at - INTERVAL 1 DAY AS measured_at, 7 AS dead_count) FROM '{row}') TO '{part}'"
     )
@@ -144,6 +146,9 @@ REFUSED = [
     ("SELECT * FROM read_csv('/etc/passwd')", "/etc/passwd"),
     ("SELECT * FROM '/etc/passwd'", "passwd"),
     ("SELECT * FROM read_parquet('http://127.0.0.1:1/x.parquet')", "http"),
+    ("COPY (PIVOT models ON family USING count(*)) TO 'x.csv'", "MULTI is not allowed"),
+    ("/* SELECT */ COPY (PIVOT models ON family USING count(*)) TO 'x.csv'", "MULTI is not allowed"),
+    ("-- SELECT\nCREATE TABLE x AS PIVOT models ON family USING count(*)", "MULTI is not allowed"),
     ("EXPLAIN ANALYZE COPY (SELECT 1) TO 'x.csv'", "EXPLAIN is not allowed"),
 ]
 

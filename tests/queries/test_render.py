@@ -6,7 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from queries.render import printable, short
+from queries.render import short
+from survey.errors import printable
 
 SHOWN = [
     (None, "·"),

@@ -31,10 +31,10 @@ from jobs.demo.hub import (
     WrongCommit,
     WrongContentRange,
 )
-from survey.checkpoint import Card
+from survey.checkpoint import Card, Checkpoint
 from survey.errors import BrokenFile, NotOffered, SurveyError, Unreachable
-from survey.hub import HubCheckpoint, refs, resolve
-from survey.locate import locate
+from survey.hub import HubCheckpoint, Manners, refs, resolve
+from survey.locate import lay_out, locate
 from survey.matrix import Matrix, open_target
 from survey.records import ByteRange, Patience, Settings, Target
 from survey.stream import row_blocks
@@ -45,6 +45,10 @@ TABLE, OUTPUT = stored(500, 16, seed=1), stored(500, 16)  # 32,000 bytes each
 OTHER = stored(500, 16, seed=2)
 MODEL = single({EMBED: TABLE, HEAD: OUTPUT})
 TRIES = 4
+
+
+def located(checkpoint: Checkpoint, connections: int) -> Target:
+    return locate(checkpoint, lay_out(checkpoint), "output", connections)
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def settings(hub: LocalHub, connections: int = 1, token: str | None = None) -> S
 
 def planned(hub: LocalHub, repo: str = "org/model", **options: Any) -> Target:
     """What a plan hands to a task; the hub's log is empty afterwards."""
-    (target,) = locate(resolve(repo, None, settings(hub, **options)), "output", 1)
+    target = located(resolve(repo, None, settings(hub, **options)), 1)
     hub.clear_log()
     return target
 
@@ -118,12 +122,12 @@ def test_the_card_of_a_repository_travels_with_the_matrix(hub: LocalHub) -> None
     assert checkpoint.card.library_name == "transformers"
     assert {"en", "chat"} <= set(checkpoint.card.tags)
     assert str(checkpoint.card.last_modified) == "2025-03-04 05:06:07"
-    (target,) = locate(checkpoint, "output", 1)
+    target = located(checkpoint, 1)
     assert (target.identity.family, target.identity.family_by) == ("Llama", "base_model")
     assert target.identity.sha == hub.repos["org/model"].branches["main"]
     hub.add_repo("org/bare", MODEL)
     assert resolve("org/bare", None, settings(hub)).card.base_model is None
-    assert HubCheckpoint("org/x", "main", "f" * 40, {}, settings(hub)).card == Card()
+    assert HubCheckpoint("org/x", "main", "f" * 40, {}, settings(hub), Manners(settings(hub))).card == Card()
 
 
 def test_blocks_come_in_order_however_long_each_request_takes(hub: LocalHub) -> None:
@@ -204,7 +208,7 @@ def test_traffic_counts_failed_attempts(hub: LocalHub) -> None:
         Fault(ShortBody(77), server="cdn", skip=1),
         Fault(Status(500, body=sorry), server="cdn", skip=1),
     ]
-    (target,) = locate(checkpoint := resolve("org/model", None, settings(hub)), "output", 1)
+    target = located(checkpoint := resolve("org/model", None, settings(hub)), 1)
     assert read(Matrix(target, checkpoint)) == OUTPUT.data
     assert all(fault.hits for fault in hub.faults)
     assert checkpoint.traffic.requests == len(hub.log)
@@ -650,7 +654,7 @@ def test_a_branch_that_moves_after_planning_changes_nothing(hub: LocalHub, revis
     checkpoint = resolve("org/model", sha if revision == "sha" else revision, asking)
     assert (checkpoint.sha, checkpoint.revision) == (sha, sha if revision == "sha" else revision or "main")
     later = hub.commit("org/model", single({HEAD: OTHER, EMBED: TABLE}, {"model_type": "qwen3"}))
-    (target,) = locate(checkpoint, "output", 1)
+    target = located(checkpoint, 1)
     assert (target.identity.sha, target.identity.model_type) == (sha, "llama")
     assert read(Matrix(target, checkpoint)) == OUTPUT.data
     assert read(open_target(target, asking)) == OUTPUT.data
@@ -672,7 +676,7 @@ def test_a_branch_that_moves_during_a_stream_changes_nothing(hub: LocalHub) -> N
 def test_a_config_of_another_commit_is_never_used(hub: LocalHub) -> None:
     hub.faults = [Fault(WrongCommit("f" * 40), path_contains="config.json", times=None)]
     with pytest.raises(Unreachable, match=r"config\.json: came from commit ffff") as caught:
-        locate(resolve("org/model", None, settings(hub)), "output", 1)
+        located(resolve("org/model", None, settings(hub)), 1)
     assert caught.value.reason == "network"
 
 
@@ -688,7 +692,7 @@ def test_two_models_are_read_at_once_without_disturbing_each_other(hub: LocalHub
     found: dict[str, bytes] = {}
 
     def fetch(repo: str) -> None:
-        (target,) = locate(checkpoint := resolve(repo, None, settings(hub, connections=4)), "output", 4)
+        target = located(checkpoint := resolve(repo, None, settings(hub, connections=4)), 4)
         ranges = row_blocks(target.spec, 1000)
         found[repo] = b"".join(map(bytes, checkpoint.stream(target.spec.file, ranges, lambda count: None)))
 

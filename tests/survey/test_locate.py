@@ -12,7 +12,7 @@ from checkpoints import CONFIG, INDEX, SINGLE, Stored, safetensors, sharded, sin
 import survey
 from survey.errors import BrokenFile, NotOffered, NotThere, SurveyError
 from survey.folder import FolderCheckpoint
-from survey.locate import locate
+from survey.locate import lay_out, locate
 from survey.matrix import open_target
 from survey.records import ByteRange, MatrixChoice, Settings, Target, Traffic
 
@@ -25,7 +25,12 @@ FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safete
 
 
 def located(folder: Path, matrix: MatrixChoice = "output") -> list[Target]:
-    return locate(FolderCheckpoint(folder), matrix, connections=2)
+    checkpoint = FolderCheckpoint(folder)
+    layout = lay_out(checkpoint)
+    if matrix != "both":
+        return [locate(checkpoint, layout, matrix, 2)]
+    output = locate(checkpoint, layout, "output", 2)
+    return [output] if output.identity.tied else [output, locate(checkpoint, layout, "input", 2)]
 
 
 def refusal(folder: Path, matrix: MatrixChoice = "output") -> SurveyError:

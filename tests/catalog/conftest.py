@@ -1,0 +1,46 @@
+"""Catalogs in a local folder and on S3, for the same tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import s3 as s3_server
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[s3_server.S3]:
+    with s3_server.serve() as served:
+        yield served
+
+
+@pytest.fixture
+def s3(_s3_server: s3_server.S3, monkeypatch: pytest.MonkeyPatch) -> s3_server.S3:
+    """The server, with credentials in the environment, short waits, and no faults yet."""
+    for name, value in s3_server.environment(_s3_server.url).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("catalog.remote.WAITS_S", (0.01, 0.02, 0.04))
+    _s3_server.faults.clear()
+    _s3_server.requests.clear()
+    return _s3_server
+
+
+@pytest.fixture
+def bucket(s3: s3_server.S3) -> str:
+    """A new bucket; returns its URL."""
+    name = f"bucket-{next(_NUMBERS)}"
+    s3_server.make_bucket(name)
+    s3.requests.clear()
+    return f"s3://{name}"
+
+
+@pytest.fixture(params=["local", "s3"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new catalog may be made: in a folder, or in a bucket."""
+    if request.param == "local":
+        return str(tmp_path / "catalog")
+    return f"{request.getfixturevalue('bucket')}/some/prefix"

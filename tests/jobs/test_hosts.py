@@ -1,0 +1,251 @@
+"""A cluster of real hosts: networks, filesystems and processes of their own.
+
+The driver is outside (`ray://`) unless a test says otherwise. Every run has a deadline: whatever
+happens to a host, the driver ends, with the right catalog and nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hosts
+import pytest
+import readme
+from conftest import little
+
+from catalog.place import place_to_read
+from catalog.read import Reader
+from jobs.demo.checkpoints import write
+from jobs.demo.hub import Fault, LocalHub, Stall
+
+pytestmark = pytest.mark.timeout(240)
+
+CLUSTER_PORT, CLIENT_PORT = 26379, 26380
+PACKAGES = [readme.ROOT / name for name in ("survey", "catalog", "jobs", "queries")]
+TOKEN = "hf_secretsecretsecretsecretsecret12"
+RAY_TOKEN = "a" * 64
+RUN_S = 100  # no run may take longer
+
+
+class Cluster:
+    """Two hosts, each a Ray node with one CPU, and a Hub that they can reach."""
+
+    def __init__(self, folder: Path, found: dict[str, hosts.Host], hub: LocalHub) -> None:
+        self.folder, self.hosts, self.hub = folder, found, hub
+        self.address = f"ray://{found['head'].address}:{CLIENT_PORT}"
+
+    def start(self) -> None:
+        head = self.hosts["head"].address
+        self._start("head", "--head", f"--port={CLUSTER_PORT}", f"--ray-client-server-port={CLIENT_PORT}",
+                    "--include-dashboard=false")  # fmt: skip
+        hosts.listening(head, CLIENT_PORT)
+        self._start("second", f"--address={head}:{CLUSTER_PORT}")
+
+    def _start(self, name: str, *arguments: str) -> None:
+        host = self.hosts[name]
+        self.hosts[name].start(
+            hosts.PYTHON, "-m", "ray.scripts.scripts", "start", *arguments, f"--node-ip-address={host.address}",
+            "--num-cpus=1", "--object-store-memory=100000000", f"--temp-dir=/tmp/sv-{name}",
+            "--disable-usage-stats", "--block", log=self.folder / f"{name}.log",
+        )  # fmt: skip
+
+    def survey(
+        self, *arguments: str | Path, cwd: Path, host: hosts.Host | None = None
+    ) -> subprocess.Popen[str]:
+        """The command, in a process of its own, on a host or outside."""
+        command = [hosts.PYTHON, "-c", "from survey.cli import entry; entry()", *map(str, arguments)]
+        return subprocess.Popen(host.command("env", "-C", cwd, *command) if host else command,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    hosts.require()
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "hidden").mkdir()
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": RAY_TOKEN}
+    try:
+        # The drivers' folder is hidden: no node can see the catalog of another machine.
+        with hosts.network(["head", "second"], [folder / "hidden"]) as found:
+            with LocalHub(host=hosts.OURSELVES, users={TOKEN: frozenset({"org/private"})}) as hub:
+                for name in ("one", "two", "three", "four", "private", "stuck"):
+                    write(little(name), folder / "served" / name)
+                    hub.add_repo(f"org/{name}", folder / "served" / name, private=name == "private")
+                made = Cluster(folder, found, hub)
+                made.start()
+                _wait_for_nodes(made, 2)
+                yield made
+    finally:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+            os.environ.pop(name, None)
+
+
+@pytest.fixture
+def here(cluster: Cluster, request: pytest.FixtureRequest) -> Path:
+    """A folder of the driver that no node can see."""
+    cluster.hub.faults.clear()
+    cluster.hub.clear_log()
+    folder = cluster.folder / "hidden" / request.node.name[:40]
+    folder.mkdir()
+    return folder
+
+
+def ended(run: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = run.communicate(timeout=RUN_S)
+    return run.returncode, out, err
+
+
+def asked(folder: Path, sql: str) -> list[tuple[object, ...]]:
+    with Reader(place_to_read(str(folder / "c"))) as reader:
+        return reader.ask(sql).rows
+
+
+def _wait_for_nodes(cluster: Cluster, count: int, limit_s: float = 60) -> None:
+    program = (
+        "import ray, sys, time\n"
+        f"ray.init({cluster.address!r}, logging_level='error', log_to_driver=False)\n"
+        f"while sum(node['Alive'] for node in ray.nodes()) != {count}: time.sleep(0.3)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], timeout=limit_s, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
+def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 60) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, f"waited {limit_s} s for {what}"
+        time.sleep(0.05)
+
+
+def test_models_spread_over_the_nodes_and_rows_come_to_the_driver(cluster: Cluster, here: Path) -> None:
+    names = ["org/one", "org/two", "org/three", "org/four"]
+    code, out, err = ended(cluster.survey("run", *names, "--catalog", "c", "--address", cluster.address,
+                                          "--endpoint", cluster.hub.endpoint, cwd=here))  # fmt: skip
+    assert code == 0, err
+    assert "4 measured" in out
+    assert asked(here, "SELECT repo FROM models ORDER BY repo") == [(name,) for name in sorted(names)]
+    assert asked(here, "SELECT count(*) FROM tokens") == [(1200,)]
+    assert {host for (host,) in asked(here, "SELECT DISTINCT host FROM models")} == {"head", "second"}
+
+
+def test_a_driver_on_a_node_receives_the_rows_of_the_other(cluster: Cluster) -> None:
+    """Its folder exists on its own host only: looked at from there."""
+    head = cluster.hosts["head"]
+    names = ["org/one", "org/two", "org/three", "org/four"]
+    folder = Path("/dev/shm")
+    run = cluster.survey("run", *names, "--catalog", "c", "--address", f"{head.address}:{CLUSTER_PORT}",
+                         "--endpoint", cluster.hub.endpoint, cwd=folder, host=head)  # fmt: skip
+    code, out, err = ended(run)
+    assert code == 0, err
+    assert "4 measured" in out
+    sql = "SELECT count(*) AS models, count(DISTINCT host) AS hosts FROM models"
+    _, found, _ = ended(
+        cluster.survey("sql", sql, "--catalog", "c", "--format", "csv", cwd=folder, host=head)
+    )
+    assert found == "models,hosts\n4,2\n"
+
+
+def test_a_folder_of_the_driver_is_refused_where_no_node_can_see_it(cluster: Cluster, here: Path) -> None:
+    write(little("mine"), here / "mine")
+    code, out, _ = ended(cluster.survey("run", "./mine", "org/one", "--catalog", "c", "--address", cluster.address,
+                                        "--endpoint", cluster.hub.endpoint, cwd=here))  # fmt: skip
+    assert code == 1
+    assert "not-on-cluster" in out
+    assert "1 measured, 0 unchanged, 1 failed" in out
+
+
+def test_the_token_reaches_the_nodes_and_nobody_else(cluster: Cluster, here: Path) -> None:
+    os.environ["HF_TOKEN"] = TOKEN
+    try:
+        run = cluster.survey("run", "org/private", "--catalog", "c", "--address", cluster.address,
+                             "--endpoint", cluster.hub.endpoint, cwd=here)  # fmt: skip
+        code, out, err = ended(run)
+    finally:
+        del os.environ["HF_TOKEN"]
+    assert code == 0, err
+    assert not any(request.authorization for request in cluster.hub.requests("cdn"))
+    assert TOKEN not in out + err
+    assert all(TOKEN.encode() not in path.read_bytes() for path in (here / "c").rglob("*") if path.is_file())
+    for host in cluster.hosts.values():
+        found = subprocess.run(host.command("grep", "-rl", TOKEN, f"/tmp/sv-{host.name}", "--include=*.log", "--include=*.out",
+                                            "--include=*.err", "--include=*.txt", "--include=*.json"),
+                               capture_output=True, text=True)  # fmt: skip
+        assert found.stdout == ""
+
+
+def test_without_the_clusters_token_the_error_says_what_to_set(cluster: Cluster, here: Path) -> None:
+    os.environ["RAY_AUTH_TOKEN"] = "b" * 64
+    try:
+        run = cluster.survey("run", "org/one", "--catalog", "c", "--address", cluster.address,
+                             "--endpoint", cluster.hub.endpoint, cwd=here)  # fmt: skip
+        code, _, err = ended(run)
+    finally:
+        os.environ["RAY_AUTH_TOKEN"] = RAY_TOKEN
+    assert code == 2
+    assert "cannot join the Ray cluster" in err
+    assert "RAY_AUTH_MODE=token" in err
+
+
+def test_nodes_without_the_package_are_named_and_can_be_sent_it(cluster: Cluster, here: Path) -> None:
+    command = [
+        "run",
+        "org/one",
+        "org/two",
+        "--catalog",
+        "c",
+        "--address",
+        cluster.address,
+        "--endpoint",
+        cluster.hub.endpoint,
+    ]
+    second = cluster.hosts["second"]
+    for package in PACKAGES:
+        subprocess.run(second.command("mount", "-t", "tmpfs", "none", package), check=True)
+    try:
+        code, _, err = ended(cluster.survey(*command, cwd=here))
+        assert code == 2
+        assert f"the node {second.address} lacks centroid-survey" in err
+        assert "--ship-code" in err
+        code, out, err = ended(cluster.survey(*command, "--ship-code", cwd=here))
+        assert code == 0, err
+        assert "2 measured" in out
+    finally:
+        for package in PACKAGES:
+            subprocess.run(second.command("umount", package), check=True)
+
+
+def test_a_node_cut_off_from_the_network_is_left_behind(cluster: Cluster, here: Path) -> None:
+    """Both nodes hang in a stalled download; one cable is pulled; the other node does all the work."""
+    stall = Fault(Stall(8), server="cdn", path_contains="", skip=0, times=2)
+    cluster.hub.faults.append(Fault(Stall(6), server="cdn", skip=2, times=2))
+    del stall
+    run = cluster.survey("run", "org/one", "org/two", "--catalog", "c", "--address", cluster.address,
+                         "--endpoint", cluster.hub.endpoint, cwd=here)  # fmt: skip
+    wait_for(lambda: cluster.hub.faults[0].hits == 2, "both nodes to fetch")
+    cluster.hosts["second"].cut()
+    try:
+        code, out, err = ended(run)
+    finally:
+        cluster.hosts["second"].mend()
+    assert code == 0, err
+    assert "2 measured" in out
+    assert asked(here, "SELECT repo, host FROM models ORDER BY repo") == [
+        ("org/one", "head"),
+        ("org/two", "head"),
+    ]
+    assert sorted(asked(here, "SELECT status, tries FROM attempts")) == [("measured", 1), ("measured", 2)]
+
+
+def test_a_node_that_dies_is_replaced_by_the_others(cluster: Cluster, here: Path) -> None:
+    """The last test of this cluster: its second host is gone."""
+    cluster.hosts["second"].kill()
+    code, out, err = ended(cluster.survey("run", "org/three", "org/four", "--catalog", "c", "--address", cluster.address,
+                                          "--endpoint", cluster.hub.endpoint, cwd=here))  # fmt: skip
+    assert code == 0, err
+    assert "2 measured" in out
+    assert {host for (host,) in asked(here, "SELECT DISTINCT host FROM models")} == {"head"}

@@ -1,0 +1,96 @@
+"""A real S3 protocol server on loopback (moto), with faults to order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code} was ordered</Message></Error>"
+CODES = {"SlowDown": "503 Slow Down", "InternalError": "500 Internal Server Error", "AccessDenied": "403 Forbidden", "InvalidAccessKeyId": "403 Forbidden", "SignatureDoesNotMatch": "403 Forbidden"}  # fmt: skip
+
+
+@dataclass
+class Fault:
+    """What the next `times` requests get that match. code: of S3, `reset` or `lost` (done, no answer)."""
+
+    code: str
+    method: str = "PUT"
+    contains: str = ""
+    times: int | None = 1
+    hits: int = 0
+
+    def strikes(self, method: str, path: str) -> bool:
+        if method != self.method or self.contains not in path or self.hits == self.times:
+            return False
+        self.hits += 1
+        return True
+
+
+@dataclass
+class S3:
+    """The server: where it listens, what was asked, which faults are ordered."""
+
+    url: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+
+    def puts(self, contains: str = "") -> int:
+        return sum(method == "PUT" and contains in path for method, path in self.requests)
+
+
+@contextmanager
+def serve() -> Iterator[S3]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    served, app = S3(), DomainDispatcherApplication(create_backend_app)
+
+    def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        served.requests.append((method, path))
+        for fault in served.faults:
+            if fault.strikes(method, path):
+                if fault.code == "lost":
+                    list(app(environ, lambda *_: None))
+                if fault.code in ("reset", "lost"):
+                    connection = environ["werkzeug.socket"]
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.shutdown(socket.SHUT_RDWR)
+                    connection.close()
+                    raise ConnectionAbortedError(fault.code)
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                start(CODES[fault.code], [("Content-Type", "application/xml")])
+                return [ERROR.format(code=fault.code).encode()]
+        content: Iterable[bytes] = app(environ, start)
+        return content
+
+    server = make_server("127.0.0.1", 0, answer, threaded=True)
+    served.url = f"http://127.0.0.1:{server.port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def environment(url: str) -> dict[str, str]:
+    return {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
+
+
+def make_bucket(name: str) -> None:
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    client.create_bucket(Bucket=name)
+    client.close()
