@@ -226,15 +226,18 @@ def _write_part(opened: IO[bytes], feed: _Feed, kind: _Kind, done: Compacted) ->
     schema = arrow_schema(kind.columns())
     with pq.ParquetWriter(opened, schema, compression="zstd", write_page_checksum=True) as writer:
         while feed.head is not None and rows < kind.part_rows and size < PART_BYTES:
-            group: list[pa.Table] = []
-            room = min(GROUP_ROWS, kind.part_rows - rows) if not kind.whole_files else kind.part_rows
-            while feed.head is not None and sum(map(len, group)) < room and _bytes(group) < GROUP_BYTES:
-                group.append(feed.take())
-            table = pa.concat_tables(group)
+            table = _group(feed, kind.part_rows if kind.whole_files else GROUP_ROWS)
             writer.write_table(table, row_group_size=max(1, len(table)))
             rows, size = rows + len(table), size + table.nbytes
     done.rows += rows
 
 
-def _bytes(tables: Sequence[pa.Table]) -> int:
-    return sum(table.nbytes for table in tables)
+def _group(feed: _Feed, room: int) -> pa.Table:
+    """The next row group."""
+    tables: list[pa.Table] = []
+    rows = size = 0
+    while feed.head is not None and rows < room and size < GROUP_BYTES:
+        table = feed.take()
+        tables.append(table)
+        rows, size = rows + len(table), size + table.nbytes
+    return pa.concat_tables(tables)

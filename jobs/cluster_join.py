@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -42,11 +44,10 @@ def join(options: RayOptions) -> None:
     """
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if options.ship_code:
-        import catalog
-        import jobs
-        import survey
-
-        common["runtime_env"] = {"py_modules": [survey, catalog, jobs]}
+        # Folders, not modules: a `ray://` client cannot send a module.
+        root = Path(__file__).parent.parent
+        packages = [str(root / name) for name in ("survey", "catalog", "jobs")]
+        common["runtime_env"] = {"py_modules": packages}
     if options.address is None:
         # "auto" would join anybody's cluster on this machine.
         store = OBJECT_STORE_BYTES
@@ -54,7 +55,9 @@ def join(options: RayOptions) -> None:
         return
     _refuse_silence(options.address)
     try:
-        ray.init(address=options.address, **common)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they say is in the error
+            ray.init(address=options.address, **common)
     except (ConnectionError, RayError, RuntimeError, ValueError, ImportError) as error:
         raise UsageError(f"cannot join the Ray cluster at {options.address}: {_advice(error)}") from error
     try:
@@ -87,12 +90,12 @@ def _refuse_silence(address: str) -> None:
 
 def _advice(error: Exception) -> str:
     text = str(error).strip()
-    lowered = text.lower()
-    if "auth" in lowered or "token" in lowered or "permission" in lowered:
-        return f"{text}\nThe cluster asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
-    if "version" in lowered:
+    if "version" in text.lower():
         return f"{text}\nInstall the same Python and Ray here as on the cluster."
-    return text
+    return (
+        f"{text}\nIf the cluster asks for a token (Ray does by default), set RAY_AUTH_MODE=token and "
+        "RAY_AUTH_TOKEN to what its head node has."
+    )
 
 
 def _compare_versions() -> None:
@@ -108,7 +111,7 @@ def _compare_versions() -> None:
         try:
             host, theirs = ray.get(ref, timeout=PROBE_S)
         except RayError as error:
-            if "ModuleNotFoundError" in str(error) or "No module named" in str(error):
+            if "No module named" in str(error) or "ImportError" in str(error):
                 raise UsageError(
                     f"the node {address} lacks centroid-survey {ours}: install it there, or add --ship-code"
                 ) from error

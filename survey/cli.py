@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         return _complain(error, 2)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:  # `survey sql … | head`
+    except (BrokenPipeError, SystemExit):  # `survey sql … | head`; click turns the one into the other
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing more can be printed
         return 0
 

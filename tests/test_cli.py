@@ -250,3 +250,65 @@ def test_damaged_files_are_named_on_stderr(survey: Survey, measured: Path) -> No
 def test_output_from_outside_cannot_steer_the_terminal(survey: Survey, measured: Path) -> None:
     ran = survey("sql", "SELECT '\u202eevil\x1b[31m[bold]' AS text", "--catalog", "c")
     assert "\\u202eevil\\u001b[31m[bold]" in ran.out
+
+
+def test_the_demo_asks_nothing_of_the_persons_own_setup(tmp_path: Path) -> None:
+    personal = {
+        "HF_TOKEN": "hf_of_somebody", "HF_HUB_OFFLINE": "1", "HTTP_PROXY": "http://127.0.0.1:1",
+        "http_proxy": "http://127.0.0.1:1", "RAY_ADDRESS": "127.0.0.1:1", "HF_ENDPOINT": "http://127.0.0.1:1",
+    }  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-c", "from survey.cli import entry; entry()", "demo", "--executor", "serial"],
+        cwd=tmp_path, env={**os.environ, **personal}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert "7 measured, 0 unchanged, 0 failed" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [["show", "MODEL"], ["status"], ["sql", "SELECT * FROM models"], ["query"]], ids=" ".join
+)
+def test_a_closed_pipe_is_no_error_in_any_command(measured: Path, command: list[str]) -> None:
+    words = " ".join(f"'{measured if word == 'MODEL' else word}'" for word in command)
+    program = f"{sys.executable} -c 'from survey.cli import entry; entry()' {words} --catalog c | true"
+    ran = subprocess.run(["bash", "-o", "pipefail", "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_columns_of_one_name_are_both_in_json(survey: Survey, measured: Path) -> None:
+    ran = survey(
+        "sql",
+        "SELECT a.matrix, b.matrix, 'nan'::DOUBLE AS x, 1.5 AS y FROM models a, models b",
+        "--catalog",
+        "c",
+        "--format",
+        "json",
+    )
+    assert json.loads(ran.out) == [{"matrix": "output", "matrix_1": "output", "x": None, "y": 1.5}]
+
+
+def test_on_a_narrow_terminal_numbers_are_never_folded() -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from catalog.read import Answer
+    from queries.render import print_table
+
+    answer = Answer(
+        ["repo", "fraction", "sizes"],
+        ["VARCHAR", "DOUBLE", "BIGINT[]"],
+        [("org/" + "x" * 60, 0.0166513, [81, 70])],
+    )
+    for width in (20, 30, 50, 100):
+        out = StringIO()
+        print_table(answer, Console(file=out, width=width))
+        assert "0.0166513" in out.getvalue()
+
+
+def test_show_and_status_answer_programs_too(survey: Survey, measured: Path) -> None:
+    assert (
+        json.loads(survey("show", measured, "--catalog", "c", "--format", "json").out)[0]["dead_count"] == 10
+    )
+    assert json.loads(survey("status", "--catalog", "c", "--format", "json").out)[0]["models"] == 1
+    assert "families" in {item["query"] for item in json.loads(survey("query", "--format", "json").out)}

@@ -24,7 +24,14 @@ DOORS = {
     "ray": ("jobs/cluster",),
     "pyarrow": ("catalog/",),
     "duckdb": ("catalog/", "queries/"),
-    "torch": ("survey/sums.py", "survey/one_pass.py", "survey/matrix.py", "jobs/cluster_worker.py", "jobs/demo/"),
+    "fsspec": ("catalog/",),
+    "torch": (
+        "survey/sums.py",
+        "survey/one_pass.py",
+        "survey/matrix.py",
+        "jobs/cluster_worker.py",
+        "jobs/demo/",
+    ),
     "click": ("survey/cli.py",),
 }
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -72,6 +72,19 @@ def test_interrupted_it_keeps_what_is_finished(
     ]
 
 
+def test_interrupted_while_planning_it_ends_at_once_and_says_what_was_stopped(
+    slow: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    slow.faults.insert(0, Fault(Stall(120), path_contains="/api/models/org/stuck", times=None))
+    run = start("run", "org/quick", "org/stuck", "--catalog", "c", "--endpoint", slow.endpoint, cwd=tmp_path)
+    wait_for(lambda: slow.faults[0].hits > 0, "the plan to stall")
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=20)
+    assert run.returncode == 130, err
+    assert asked("SELECT DISTINCT reason, count(*) FROM attempts GROUP BY ALL") == [("interrupted", 2)]
+
+
 def workers() -> set[int]:
     """The processes that run a measuring task now."""
     found = set()

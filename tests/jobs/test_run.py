@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from conftest import LITTLE, Ran, little
 from catalog.place import place_to_read
 from catalog.read import Reader
 from jobs.demo.checkpoints import write
-from jobs.demo.hub import Fault, LocalHub, Status
+from jobs.demo.hub import Fault, Garbage, LocalHub, Stall, Status
 from survey.records import ROW_GROUPS, columns_of
 
 Survey = Callable[..., Ran]
@@ -220,3 +221,153 @@ def test_the_plan_reads_headers_only_and_writes_nothing(served: LocalHub, survey
         assert expected in dry.out
     assert "a head in the files" in plan.out
     assert not Path("survey-catalog").exists()
+
+
+def test_both_measures_the_one_that_is_there_and_names_the_other(
+    survey: Survey, checkpoint: Callable[..., Path]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = checkpoint("half", tied=False)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.embed_tokens.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    ran = survey("run", folder, "--catalog", "c", "--executor", "serial", "--matrix", "both")
+    assert ran.code == 1
+    assert "1 measured, 0 unchanged, 1 failed" in ran.out
+    assert attempts() == [
+        (str(folder), "input", "failed", "no-head"),
+        (str(folder), "output", "measured", None),
+    ]
+
+
+def test_both_reads_only_what_is_missing(survey: Survey, checkpoint: Callable[..., Path]) -> None:
+    folder = checkpoint("mine", tied=False)
+    survey("run", folder, "--catalog", "c", "--executor", "serial")
+    ran = survey("run", folder, "--catalog", "c", "--executor", "serial", "--matrix", "both")
+    assert "1 measured, 1 unchanged, 0 failed" in ran.out
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short"])
+def test_a_per_token_table_that_went_missing_is_made_anew(
+    survey: Survey, checkpoint: Callable[..., Path], damage: str
+) -> None:
+    folder = checkpoint()
+    command = ["run", folder, "--catalog", "c", "--executor", "serial"]
+    survey(*command)
+    (tokens,) = Path("c/tokens").iterdir()
+    if damage == "gone":
+        tokens.unlink()
+    else:
+        tokens.write_bytes(tokens.read_bytes()[:300])
+    assert "1 measured, 0 unchanged" in survey(*command).out
+    assert len(rows()) == 1
+    with Reader(place_to_read("c")) as reader:
+        assert reader.ask("SELECT count(*) FROM tokens").rows == [(300,)]
+
+
+def test_every_revision_of_a_commit_finds_its_row(served: LocalHub, survey: Survey) -> None:
+    served.tag("org/tied", "v1.0", served.repos["org/tied"].branches["main"])
+    where = ["--catalog", "c", "--endpoint", served.endpoint, "--executor", "serial"]
+    survey("run", "org/tied@v1.0", *where)
+    assert "0 measured, 1 unchanged" in survey("run", "org/tied", *where).out
+    for name in ("org/tied@v1.0", "org/tied@main", "org/tied"):
+        assert "vocab_rows" in survey("show", name, "--catalog", "c").out
+        assert (
+            survey("query", "compare", f"--param=a={name}", "--param=b=org/tied", "--catalog", "c").code == 0
+        )
+
+
+def test_a_second_revision_shares_the_failure_of_the_first(served: LocalHub, survey: Survey) -> None:
+    served.tag("org/tied", "v1.0", served.repos["org/tied"].branches["main"])
+    served.faults.append(Fault(Status(403), server="cdn", times=None, skip=1))
+    ran = survey(
+        "run",
+        "org/tied",
+        "org/tied@v1.0",
+        "--catalog",
+        "c",
+        "--endpoint",
+        served.endpoint,
+        "--executor",
+        "serial",
+    )
+    assert ran.code == 1
+    assert "0 measured, 0 unchanged, 2 failed" in ran.out
+    assert {(status, reason) for _, _, status, reason in attempts()} == {("failed", "unauthorised")}
+
+
+def test_a_renamed_repository_is_followed_and_known_by_its_new_name(served: LocalHub, survey: Survey) -> None:
+    """The Hub answers for the old name with a redirect that names no commit."""
+    moved = Fault(
+        Status(307, {"Location": f"{served.endpoint}/api/models/org/tied?blobs=true"}),
+        path_contains="/api/models/org/old",
+    )
+    served.faults.append(moved)
+    ran = survey("run", "org/old", "--catalog", "c", "--endpoint", served.endpoint, "--executor", "serial")
+    assert ran.code == 0, ran.out
+    assert [row["repo"] for row in rows()] == ["org/tied"]
+    assert moved.hits == 1
+
+
+def test_a_redirect_within_the_hub_needs_no_commit(served: LocalHub, survey: Survey) -> None:
+    """As for a repository that is renamed between planning and reading."""
+    sha = served.repos["org/tied"].branches["main"]
+    there = f"{served.endpoint}/org/tied/resolve/{sha}/model.safetensors?moved"
+    served.faults.append(Fault(Status(307, {"Location": there}), method="HEAD", path_contains="resolve"))
+    assert (
+        survey(
+            "run", "org/tied", "--catalog", "c", "--endpoint", served.endpoint, "--executor", "serial"
+        ).code
+        == 0
+    )
+
+
+def test_text_from_outside_neither_breaks_the_run_nor_steers_the_terminal(
+    served: LocalHub, survey: Survey
+) -> None:
+    hostile = b'{"weight_map": {"\\ud800\\u001b[31mEVIL\\u001b]0;title\\u0007": "../x"}}'
+    served.add_repo("org/hostile", {"config.json": b"{}", "model.safetensors.index.json": hostile})
+    ran = survey(
+        "run",
+        "org/hostile",
+        "org/tied",
+        "--catalog",
+        "c",
+        "--endpoint",
+        served.endpoint,
+        "--executor",
+        "serial",
+    )
+    assert ran.code == 1
+    assert "1 measured, 0 unchanged, 1 failed" in ran.out
+    assert "\x1b" not in ran.out + ran.err
+    assert ("org/hostile", "output", "failed", "index-mismatch") in attempts()
+
+
+def test_a_commit_that_is_no_commit_is_refused(served: LocalHub, survey: Survey) -> None:
+    body = json.dumps({"id": "org/tied", "sha": "main", "siblings": []}).encode()
+    served.faults.append(Fault(Garbage(body), path_contains="/api/models/org/tied", times=None))
+    ran = survey("run", "org/tied", "--catalog", "c", "--endpoint", served.endpoint, "--executor", "serial")
+    assert ran.code == 1
+    assert "names the commit 'main', expected 40 hex digits" in ran.out
+
+
+def test_a_deadline_holds_against_silence(served: LocalHub, survey: Survey) -> None:
+    served.faults.append(Fault(Stall(60), server="cdn", skip=1, times=None))
+    started = time.monotonic()
+    ran = survey(
+        "run",
+        "org/tied",
+        "--catalog",
+        "c",
+        "--endpoint",
+        served.endpoint,
+        "--executor",
+        "serial",
+        "--timeout",
+        "2",
+    )
+    assert time.monotonic() - started < 20
+    assert ran.code == 1
+    assert "timeout" in ran.out
