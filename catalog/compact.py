@@ -29,6 +29,7 @@ PART_ROWS = 4096
 PART_BYTES = 256 << 20  # in memory, before compression
 GROUP_ROWS = 1024  # few large groups: 100,000 wide rows in groups of 32 took ten times as long
 GROUP_BYTES = 48 << 20
+AT_ONCE = 512  # files that one connection looks at: it keeps each one's footer, 50 kB
 ATTEMPT_ROWS = 1 << 18  # in one part
 
 Key = tuple[Any, ...]  # repo, sha, matrix; or the run
@@ -120,17 +121,24 @@ def _contents(place: Place, files: Sequence[File], kind: _Kind) -> list[_Content
     cut_short, gone = place.cut_short(files)
     left_out = {file.path for file in (*cut_short, *gone)}
     good = [file for file in files if file.path not in left_out]
+    found: dict[str, dict[Key, Stamp]] = {}
+    for first in range(0, len(good), AT_ONCE):
+        found |= _stamps_of(place, good[first : first + AT_ONCE], kind)
+    return [_Content(file, found[file.path]) for file in good if file.path in found]
+
+
+def _stamps_of(place: Place, files: Sequence[File], kind: _Kind) -> dict[str, dict[Key, Stamp]]:
     connection = connect(place)
     try:
-        found = _stamps(connection, good, kind)
+        return _stamps(connection, files, kind)
     except duckdb.Error:  # one of them cannot be read: look at each by itself
-        found = {}
-        for file in good:
+        found: dict[str, dict[Key, Stamp]] = {}
+        for file in files:
             with contextlib.suppress(duckdb.Error):
                 found |= _stamps(connection, [file], kind)
+        return found
     finally:
         connection.close()
-    return [_Content(file, found[file.path]) for file in good if file.path in found]
 
 
 def _stamps(
@@ -198,7 +206,11 @@ def _chosen(
 def _only(table: pa.Table, wanted: set[Key], kind: _Kind, schema: pa.Schema) -> pa.Table:
     """The rows of these keys, with exactly our columns."""
     keys = zip(*(table[name].to_pylist() for name in kind.key), strict=True)
-    table = table.filter(pa.array([key in wanted for key in keys]))
+    chosen = [key in wanted for key in keys]
+    if not all(chosen):
+        table = table.filter(pa.array(chosen))
+    if table.schema.equals(schema):
+        return table
     columns = [
         table[field.name].cast(field.type)
         if field.name in table.schema.names
@@ -239,5 +251,7 @@ def _group(feed: _Feed, room: int) -> pa.Table:
     while feed.head is not None and rows < room and size < GROUP_BYTES:
         table = feed.take()
         tables.append(table)
+        if len(tables) == 64:  # 1,000 tables of one row and 110 columns weigh more than their content
+            tables = [pa.concat_tables(tables).combine_chunks()]
         rows, size = rows + len(table), size + table.nbytes
     return pa.concat_tables(tables)

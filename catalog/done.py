@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from catalog.files import ENDING
 from catalog.place import file_key
 from catalog.read import Reader
+from catalog.views import view_columns
 from survey.records import MatrixChoice, MatrixName
 
 Key = tuple[str, str, str]  # repo, sha, matrix
@@ -51,7 +52,8 @@ def read_done(reader: Reader) -> Done:
     """Every row of the catalog, with the versions of its measures."""
     # All figures are read, and not only the five that are needed: a row that is damaged in one of
     # them would else pass for done and never be made anew.
-    answer = reader.ask("SELECT repo, sha, matrix, tied, measures, * FROM models")
+    figures = ", ".join(column.name for column in view_columns()["models"])
+    answer = reader.ask(f"SELECT repo, sha, matrix, tied, measures, {figures} FROM measured_rows")
     files = reader.token_files()
     return Done(
         {

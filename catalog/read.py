@@ -192,6 +192,8 @@ def _named(sql: str) -> list[str]:
     views = [*view_columns()]
     # query('…') and query_table('…') put a name together while they run.
     names = [name for name in views if name in text or "query" in text]
+    if "models" in names:  # or models_history, which has it in its name: they know revisions
+        names.append(ATTEMPTS)
     return [*names, "measured_rows"] if "measured_rows" in text or set(names) - {TOKENS, ATTEMPTS} else names
 
 

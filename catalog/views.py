@@ -49,8 +49,11 @@ def view_columns() -> dict[str, tuple[Column, ...]]:
         )
     )
     vectors = tuple(column for column in row_columns() if column.name in VECTORS)
+    models = tuple(column for column in row_columns() if column.name not in _NESTED)
+    revisions = Column("revisions", "VARCHAR[]", "", "every name that led to this commit, in order")
     return {
-        "models": tuple(column for column in row_columns() if column.name not in _NESTED),
+        "models": models,
+        "models_history": (*models, revisions),
         "black_holes": (*key, *hole_columns()),
         "exponents": (*key, *counts),
         "vectors": (*key, *vectors),
@@ -80,7 +83,7 @@ def bodies(
     rows, tokens, attempts = (
         Files(files.get(folder, ()), alike.get(folder, False)) for folder in (ROWS, TOKENS, ATTEMPTS)
     )
-    models = ", ".join(column.name for column in view_columns()["models"])
+    models = ", ".join(f"measured_rows.{column.name}" for column in view_columns()["models"])
     hole = ", ".join(f"hole.{column.name}" for column in hole_columns())
     made = {
         # The same key twice happens while loose files are merged: the newest wins.
@@ -88,7 +91,26 @@ def bodies(
             SELECT * FROM ({union(rows, row_columns())})
             WHERE repo IS NOT NULL
             QUALIFY row_number() OVER (PARTITION BY {_KEY} ORDER BY measured_at DESC) = 1""",
-        "models": f"SELECT {models} FROM measured_rows",
+        "attempts": _attempts(attempts),
+        # What a repository is now: the commit to which `main` resolved last, or where that was
+        # never asked for the last plain revision. A row of which no attempt tells is shown.
+        "models": f"""
+            SELECT {models} FROM measured_rows
+            LEFT JOIN (
+                SELECT {_KEY}, last_plain IS NOT NULL AND row_number() OVER (
+                    PARTITION BY repo, matrix
+                    ORDER BY last_default DESC NULLS LAST, last_plain DESC NULLS LAST, sha) = 1 AS current
+                FROM (
+                    SELECT {_KEY}, max(finished_at) FILTER (pattern IS NULL) AS last_plain,
+                        max(finished_at) FILTER (pattern IS NULL AND revision = 'main') AS last_default
+                    FROM attempts WHERE status IN ('measured', 'unchanged') GROUP BY {_KEY})
+            ) USING ({_KEY})
+            WHERE coalesce(current, true)""",
+        "models_history": f"""
+            SELECT {models}, list_sort(list_distinct(list_append(names, measured_rows.revision))) AS revisions
+            FROM measured_rows
+            LEFT JOIN (SELECT {_KEY}, list(DISTINCT revision) AS names FROM attempts GROUP BY {_KEY})
+            USING ({_KEY})""",
         "black_holes": f"""
             SELECT {_KEY}, {hole}
             FROM (SELECT {_KEY}, unnest(black_holes) AS hole FROM measured_rows)""",
@@ -101,7 +123,6 @@ def bodies(
             WHERE all_count > 0""",
         "vectors": f"SELECT {_KEY}, {', '.join(VECTORS)} FROM measured_rows",
         "tokens": union(tokens, token_columns()),
-        "attempts": _attempts(attempts),
     }
     return {name: made[name] for name in made if name in names}
 

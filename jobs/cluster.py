@@ -32,7 +32,7 @@ from jobs.cluster_worker import DESK_TIMEOUT_S, Desk, measure_on_node
 from jobs.outcome import Failed, Outcome, infeasible
 from jobs.progress import Progress
 from jobs.task import deadline_s
-from survey.hub import stored_token
+from survey.hub_api import stored_token
 from survey.memory import gpu_memory_bytes
 from survey.records import Settings, Target
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from survey.dtypes import BITS
 from survey.errors import UsageError
 from survey.family import MODEL_TYPES, NAMES, ORGS, family_of
-from survey.hub import Listed, listed
+from survey.hub_api import Listed, listed
 from survey.pace import OwnPace
 from survey.records import Settings
 

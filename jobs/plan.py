@@ -92,10 +92,11 @@ def _plan_pattern(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pac
     """A revision with a `*` stands for every branch and tag that matches."""
     if model.revision is None or "*" not in model.revision:
         return _plan_one(model, wanted, settings, pace)
+    model = replace(model, pattern=model.revision)
     try:
-        from survey.hub import refs
+        from survey.hub_api import refs
 
-        names = [name for name in refs(model.repo, settings, pace) if fnmatchcase(name, model.revision)]
+        names = [name for name in refs(model.repo, settings, pace) if fnmatchcase(name, str(model.pattern))]
         if not names:
             raise NotOffered("revision-not-found", str(model), "no branch or tag matches")
     except SurveyError as error:
@@ -139,7 +140,7 @@ def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, sett
             counted = checkpoint.traffic
             continue
         # What planning cost is booked once: on the first matrix, and what the second added.
-        step.append(replace(target, planning=target.planning - counted))
+        step.append(replace(target, planning=target.planning - counted, pattern=model.pattern))
         counted = target.planning
         if target.identity.tied:
             break  # both are one

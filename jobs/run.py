@@ -18,6 +18,7 @@ from catalog.lock import Held, held
 from catalog.place import Place
 from catalog.read import Reader
 from catalog.tables import attempts_table
+from jobs.changes import Before, changes, read_before
 from jobs.outcome import Delivered, Failed, Outcome
 from jobs.plan import Plan, Unchanged, Wanted, make_plan
 from jobs.progress import Progress
@@ -63,6 +64,7 @@ class Result:
     interrupted: bool = False
     compacted: Compacted | None = None
     warnings: list[str] = field(default_factory=list)
+    before: Before = Before()
 
     @property
     def exit_code(self) -> int:
@@ -125,7 +127,7 @@ def plan_only(request: Request, settings: Settings, done: Done, progress: Progre
 
 
 def summary_json(result: Result) -> str:
-    """A run's outcome for other programs: counts, and every attempt."""
+    """A run's outcome for other programs: counts, what changed, and every attempt."""
     return json.dumps(
         {
             "run_id": result.run_id,
@@ -133,6 +135,7 @@ def summary_json(result: Result) -> str:
             "unchanged": len(result.unchanged),
             "failed": len(result.refused) + len(result.failed),
             "interrupted": result.interrupted,
+            "changes": asdict(changes(result.attempts, result.before)),
             "attempts": [asdict(attempt) for attempt in result.attempts],
         },
         default=str,
@@ -144,6 +147,7 @@ def _done(place: Place, result: Result) -> Done:
     """What the catalog holds; damaged files are moved out of it first, so they are made anew."""
     with Reader(place) as reader:
         done = read_done(reader)
+        result.before = read_before(reader)
         result.set_aside = reader.damaged
     for file in result.set_aside:
         place.set_aside(file)
@@ -255,16 +259,11 @@ def _committed(outcome: Outcome, place: Place) -> Outcome:
 def _note_plan(plan: Plan, result: Result) -> None:
     result.unchanged, result.refused = plan.unchanged, plan.refusals
     for item in plan.unchanged:
-        repo = str(item.model.folder or item.model.repo)
-        result.attempts.append(
-            _plain_attempt(result.run_id, repo, item.model.revision, item.sha, item.matrix, "unchanged")
-        )
+        result.attempts.append(_plain_attempt(result.run_id, item.model, item.sha, item.matrix, "unchanged"))
     for refusal in plan.refusals:
-        model = refusal.model
         attempt = _plain_attempt(
             result.run_id,
-            str(model.folder or model.repo),
-            model.revision,
+            refusal.model,
             refusal.sha,
             refusal.matrix,
             "failed",
@@ -278,7 +277,7 @@ def _note_plan(plan: Plan, result: Result) -> None:
 def _note_same(same: Target, ended: Outcome, result: Result) -> None:
     """Another revision of a commit that was measured, or failed, under the first."""
     identity = same.identity
-    model = ModelRef(identity.repo, identity.revision, same.folder)
+    model = ModelRef(identity.repo, identity.revision, same.folder, pattern=same.pattern)
     if isinstance(ended, Failed):
         result.refused.append(Refusal(model, identity.matrix, ended.reason, ended.message, identity.sha))
         outcome: tuple[Literal["failed", "unchanged"], str | None, str | None]
@@ -286,17 +285,12 @@ def _note_same(same: Target, ended: Outcome, result: Result) -> None:
     else:
         result.unchanged.append(Unchanged(model, identity.sha, identity.matrix))
         outcome = ("unchanged", None, None)
-    result.attempts.append(
-        _plain_attempt(
-            result.run_id, identity.repo, identity.revision, identity.sha, identity.matrix, *outcome
-        )
-    )
+    result.attempts.append(_plain_attempt(result.run_id, model, identity.sha, identity.matrix, *outcome))
 
 
 def _plain_attempt(
     run_id: str,
-    repo: str,
-    revision: str | None,
+    model: ModelRef,
     sha: str | None,
     matrix: str,
     status: Literal["unchanged", "failed"],
@@ -306,8 +300,9 @@ def _plain_attempt(
 ) -> Attempt:
     return Attempt(
         run_id=run_id,
-        repo=repo,
-        revision=revision or "main",
+        repo=str(model.folder or model.repo),
+        revision=model.revision or "main",
+        pattern=model.pattern,
         sha=sha,
         matrix=matrix,
         status=status,
@@ -328,6 +323,7 @@ def _attempt(outcome: Outcome, tries: int, run_id: str) -> Attempt:
         run_id=run_id,
         repo=identity.repo,
         revision=identity.revision,
+        pattern=outcome.target.pattern,
         sha=identity.sha,
         matrix=identity.matrix,
         status="failed" if failed else "measured",

@@ -8,11 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.changes import Change, changes
 from jobs.outcome import Delivered
 from jobs.plan import Plan
 from jobs.run import Result
 from survey.errors import REASONS, printable
 from survey.records import Identity, Target
+
+_NAMES = 5  # in one line of what changed
 
 
 def print_plan(plan: Plan, console: Console, *, explain: bool = False) -> None:
@@ -52,7 +55,7 @@ def print_plan(plan: Plan, console: Console, *, explain: bool = False) -> None:
 
 
 def print_result(result: Result, console: Console) -> None:
-    """What was measured, and what was refused and why."""
+    """What was measured, what was refused and why, and what is different since the last runs."""
     if result.measured:
         console.print(_measured_table(result.measured, console.width))
     _print_refused(
@@ -65,6 +68,7 @@ def print_result(result: Result, console: Console) -> None:
         ],
         console,
     )
+    _print_changes(result, console)
     failed = len(result.refused) + len(result.failed)
     console.print(
         f"{len(result.measured)} measured, {len(result.unchanged)} unchanged, {failed} failed"
@@ -135,6 +139,26 @@ def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Consol
         for line in found.splitlines() or [""]:
             console.print(f"    {escape(printable(line))}")
         console.print(f"    → {REASONS[reason]}", style="dim")
+
+
+def _print_changes(result: Result, console: Console) -> None:
+    """A line for each kind of change that there is."""
+    found = changes(result.attempts, result.before)
+    for kind in ("new", "changed", "unchanged", "gone", "failing"):
+        items: list[Change] = getattr(found, kind)
+        if items:
+            more = f" and {len(items) - _NAMES} more" if len(items) > _NAMES else ""
+            named = ", ".join(_changed(item) for item in items[:_NAMES])
+            console.print(f"{kind}: {escape(printable(named))}{more}")
+
+
+def _changed(item: Change) -> str:
+    name = item.repo if item.revision == "main" else f"{item.repo}@{item.revision}"
+    if item.reason is not None and item.since is not None:
+        return f"{name} ({item.reason} since {item.since:%Y-%m-%d %H:%M})"
+    if item.sha_before is not None and item.sha is not None and item.sha != item.sha_before:
+        return f"{name} ({item.sha_before[:10]} → {item.sha[:10]})"
+    return name
 
 
 def _table(*names: str) -> Table:

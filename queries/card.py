@@ -70,12 +70,15 @@ def print_card(reader: Reader, model: str, console: Console) -> None:
 
 
 def card_rows(reader: Reader, model: str) -> tuple[str, dict[str, str]]:
-    """The question for a model's rows, and its parameters: all, or those of a revision or commit."""
+    """The question for a model's rows, and its parameters: as it is now, or at a revision or commit."""
     repo, revision = _asked(reader, model)
     return (
-        "SELECT * FROM models WHERE repo = $repo AND ($revision = '' OR revision = $revision "
-        "OR starts_with(sha, $revision) OR sha IN (SELECT sha FROM attempts "
-        "WHERE repo = $repo AND revision = $revision)) ORDER BY measured_at DESC, sha, matrix",
+        "SELECT * FROM models_history WHERE repo = $repo AND CASE WHEN $revision = '' "
+        # Where only patterns were asked for, no row is the current one.
+        "THEN (sha, matrix) IN (SELECT (sha, matrix) FROM models WHERE repo = $repo) "
+        "OR NOT EXISTS (FROM models WHERE repo = $repo) "
+        "ELSE list_contains(revisions, $revision) OR starts_with(sha, $revision) END "
+        "ORDER BY measured_at DESC, sha, matrix",
         {"repo": repo, "revision": revision},
     )
 
@@ -83,7 +86,8 @@ def card_rows(reader: Reader, model: str) -> tuple[str, dict[str, str]]:
 def _asked(reader: Reader, model: str) -> tuple[str, str]:
     """Repository and revision; a folder's name may hold an @, so the whole text is tried first."""
     known = reader.ask(
-        "SELECT 1 FROM models WHERE repo = $repo UNION ALL SELECT 1 FROM attempts WHERE repo = $repo LIMIT 1",
+        "SELECT 1 FROM measured_rows WHERE repo = $repo "
+        "UNION ALL SELECT 1 FROM attempts WHERE repo = $repo LIMIT 1",
         {"repo": model},
     )
     repo, _, revision = (model, "", "") if known.rows else model.partition("@")
@@ -134,7 +138,8 @@ def _print_failures(failures: Answer, console: Console) -> None:
 
 
 def _not_there(reader: Reader, model: str) -> str:
-    known = [str(row[0]) for row in reader.ask("SELECT DISTINCT repo FROM models").rows]
+    known = [str(row[0]) for row in reader.ask("SELECT DISTINCT repo FROM models_history").rows]
     near = difflib.get_close_matches(model, known, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f'{printable(model)} is not in the catalog{hint} (`survey sql "SELECT repo FROM models"` lists it)'
+    listing = 'survey sql "SELECT repo FROM models_history"'
+    return f"{printable(model)} is not in the catalog{hint} (`{listing}` lists it)"

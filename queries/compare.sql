@@ -7,27 +7,26 @@ with asked as (
         if(exact, model, split_part(model, '@', 1)) as name,
         if(exact, '', split_part(model, '@', 2)) as at_revision
     from (
-        select side, model, exists (from models where repo = model) as exact
+        select side, model, exists (from models_history where repo = model) as exact
         from (values ('a', $a), ('b', $b)) as wanted(side, model)
     )
 ),
 picked as (
-    select side, models.*
+    select side, models_history.* exclude (revisions)
     from asked
-    join models
+    join models_history
         on repo = name
         and (
             at_revision = ''
-            or revision = at_revision
+            or list_contains(revisions, at_revision)
             or starts_with(sha, at_revision)
-            -- Another name of the same commit was measured; attempts knows all names.
-            or exists (
-                from attempts
-                where attempts.repo = name and attempts.revision = at_revision and attempts.sha = models.sha
-            )
         )
     where matrix = $matrix
-    qualify row_number() over (partition by side order by measured_at desc) = 1
+    -- Where no revision is named, the current one.
+    qualify row_number() over (
+        partition by side
+        order by (repo, sha, matrix) in (select (repo, sha, matrix) from models) desc, measured_at desc, sha
+    ) = 1
 ),
 -- Every column of the table is what is compared, so they are not named one by one.
 texts as (select side, columns(* exclude (side))::varchar from picked),

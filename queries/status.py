@@ -16,9 +16,9 @@ SELECT
     count(*) FILTER (black_hole_count > 0) AS with_black_holes,
     sum(tensor_bytes)::BIGINT AS tensor_bytes, sum(fetched_bytes)::BIGINT AS fetched_bytes,
     -- Both matrices of a model lie in one repository.
-    (SELECT sum(bytes)::BIGINT FROM (SELECT max(repo_bytes) AS bytes FROM models GROUP BY repo, sha))
+    (SELECT sum(bytes)::BIGINT FROM (SELECT max(repo_bytes) AS bytes FROM models_history GROUP BY repo, sha))
         AS repo_bytes
-FROM models
+FROM models_history
 """
 
 

@@ -68,7 +68,7 @@ def open_checkpoint(model: ModelRef, settings: Settings, pace: Pace | None = Non
         from survey.folder import FolderCheckpoint
 
         return FolderCheckpoint(model.folder)
-    from survey.hub import resolve  # here: huggingface_hub takes a while to load
+    from survey.hub_api import resolve  # here: huggingface_hub takes a while to load
 
     return resolve(model.repo, model.revision, settings, pace)
 
@@ -82,7 +82,8 @@ def open_target(
     """
     identity = target.identity
     if target.folder is None:
-        from survey.hub import HubCheckpoint, Manners
+        from survey.hub import HubCheckpoint
+        from survey.hub_http import Manners
 
         files = {target.spec.file: target.file_bytes}
         hub = HubCheckpoint(

@@ -66,12 +66,16 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """One line of the list: a Hub id with a revision, or a checkpoint folder."""
+    """One line of the list: a Hub id with a revision, or a checkpoint folder.
+
+    pattern: where the line had one, such as `step*`; then the revision is one that matches.
+    """
 
     repo: str
     revision: str | None = None
     folder: Path | None = None
     origin: str = "command line"
+    pattern: str | None = None
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.revision}" if self.revision else self.repo
@@ -150,6 +154,7 @@ class Target:
     repo_bytes: int
     memory_bytes: int
     planning: Traffic
+    pattern: str | None = None  # as in ModelRef
 
     @property
     def key(self) -> tuple[str, str, MatrixName]:
@@ -368,7 +373,8 @@ class Attempt:
 
     run_id: str = column("the run")
     repo: str = column("as in models")
-    revision: str = column("what the user wrote")
+    revision: str = column("what the user wrote; of a pattern, the branch or tag that matches")
+    pattern: str | None = column("the pattern of revisions that was written; NULL where none was")
     sha: str | None = column("what it resolved to in this run; NULL where it did not")
     matrix: str = column("`output` or `input`")
     status: Literal["measured", "unchanged", "failed"] = column("what came of it")

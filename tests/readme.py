@@ -15,7 +15,9 @@ from survey.errors import REASONS
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 VIEWS = {
-    "models": "one row for each repo × commit × matrix",
+    "models": "one row for each repo × matrix, at the commit that its default revision, or the plain "
+    "revision asked for, resolved to last",
+    "models_history": "one row for each repo × commit × matrix",
     "black_holes": "one row for each black hole",
     "exponents": "the histogram of biased exponents; values that do not occur are left out",
     "vectors": "the three centroids",

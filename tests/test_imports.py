@@ -19,8 +19,8 @@ MAY_IMPORT = {
     "queries": ("queries", "catalog", *RECORDS),
 }
 DOORS = {
-    "huggingface_hub": ("survey/hub.py",),
-    "httpx2": ("survey/hub.py",),
+    "huggingface_hub": ("survey/hub",),
+    "httpx2": ("survey/hub",),
     "ray": ("jobs/cluster",),
     "pyarrow": ("catalog/",),
     "duckdb": ("catalog/", "queries/"),

@@ -33,7 +33,9 @@ from jobs.demo.hub import (
 )
 from survey.checkpoint import Card, Checkpoint
 from survey.errors import BrokenFile, NotOffered, SurveyError, Unreachable
-from survey.hub import HubCheckpoint, Manners, refs, resolve
+from survey.hub import HubCheckpoint
+from survey.hub_api import refs, resolve
+from survey.hub_http import Manners
 from survey.locate import lay_out, locate
 from survey.matrix import Matrix, open_target
 from survey.records import ByteRange, Patience, Settings, Target
@@ -375,7 +377,7 @@ PASSING = {
 def test_a_fault_that_passes_costs_requests_and_no_bytes_of_the_matrix(
     hub: LocalHub, faults: list[Fault], requests: list[str | int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.hub.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
+    monkeypatch.setattr("survey.hub_http.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
     target = planned(hub)
     hub.faults = [dataclasses.replace(fault, hits=0) for fault in faults]
     opened = open_target(target, settings(hub))
@@ -504,7 +506,7 @@ STAYING = {
 def test_a_fault_that_stays_is_reported_after_as_many_tries_as_allowed(
     hub: LocalHub, fault: Fault, reason: str, requests: list[str | int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.hub.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
+    monkeypatch.setattr("survey.hub_http.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
     target = planned(hub)
     hub.faults = [dataclasses.replace(fault, times=None)]
     opened = open_target(target, settings(hub))
