@@ -31,7 +31,10 @@ class LocalFolder:
         """Names in the root, or None where it does not exist."""
         if not self.root.is_dir():
             return None
-        return {entry.name for entry in self.root.iterdir()}
+        try:
+            return {entry.name for entry in self.root.iterdir()}
+        except OSError as error:
+            raise UsageError(f"the catalog {self.root} cannot be read: {error.strerror}") from error
 
     def make(self) -> None:
         """Make the root. Raises UsageError."""
@@ -70,6 +73,7 @@ class LocalFolder:
                 opened.flush()
                 os.fsync(opened.fileno())
             beside.replace(path)
+            _sync(path.parent)  # or a power cut could keep a row and lose the tokens before it
         except OSError as error:
             raise CommitError("commit-failed", str(path), f"cannot be written: {error}") from error
         finally:
@@ -98,8 +102,9 @@ class LocalFolder:
 
     def sweep(self) -> None:
         """Remove half-written files of runs that were killed; only for the holder of the lock."""
-        for beside in self.root.glob("*/.*.tmp"):
-            beside.unlink(missing_ok=True)
+        for folder in FOLDERS:
+            for beside in (self.root / folder).glob(f".*{ENDING}.*.tmp"):
+                beside.unlink(missing_ok=True)
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let a connection read this folder and nothing else."""
@@ -122,6 +127,14 @@ class LocalFolder:
                 f"the catalog {self.root} cannot be written: {error.strerror}. "
                 "Name another folder with --catalog"
             ) from error
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _state(path: str) -> str:

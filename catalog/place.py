@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xxhash
 
-from catalog.files import FOLDERS, PART, ROWS, File
+from catalog.files import PART, ROWS, File
 from catalog.local import LocalFolder
 from catalog.remote import ObjectStore
 from survey.errors import UsageError
@@ -89,7 +89,7 @@ def _place(uri: str) -> Place:
 
 def _refuse_other_things(place: Place, entries: set[str]) -> None:
     found = {name for name in entries if not name.startswith(".")}
-    if found and not found & set(FOLDERS):
+    if found and ROWS not in found:
         raise UsageError(
             f"{place} is not a catalog: it holds {', '.join(sorted(found)[:3])}"
             f"{', …' if len(found) > 3 else ''}, expected rows/, tokens/ and attempts/. "

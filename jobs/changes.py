@@ -65,8 +65,8 @@ def read_before(reader: Reader) -> Before:
     failing = reader.ask(
         "SELECT repo, revision, matrix, min(finished_at) FROM (SELECT *, max(finished_at) "
         "FILTER (status <> 'failed') OVER (PARTITION BY repo, revision, matrix) AS good_at FROM attempts) "
-        "WHERE status = 'failed' AND reason IS DISTINCT FROM 'interrupted' AND (good_at IS NULL OR finished_at > good_at) "
-        "GROUP BY repo, revision, matrix"
+        "WHERE status = 'failed' AND reason IS DISTINCT FROM 'interrupted' "
+        "AND (good_at IS NULL OR finished_at > good_at) GROUP BY repo, revision, matrix"
     ).rows
     shas = {(repo, revision): sha for repo, revision, sha in rows}
     shas |= {(repo, revision): sha for repo, revision, sha, _ in good}

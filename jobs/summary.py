@@ -15,7 +15,7 @@ from jobs.run import Result
 from survey.errors import REASONS, printable
 from survey.records import Identity, Target
 
-_NAMES = 5  # in one line of what changed
+_NAMES = 3  # in one line of what changed
 
 
 def print_plan(plan: Plan, console: Console, *, explain: bool = False) -> None:

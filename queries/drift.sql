@@ -59,17 +59,17 @@ units as (
     from centroids
     where len(a) = len(b)
 ),
+their_tokens as materialized (
+    select side, token_id, row_hash
+    from picked
+    join tokens using (repo, sha, matrix)
+    where tokens.repo = $repo and tokens.matrix = $matrix
+),
 equal_rows as (
-    select count(*) filter (side = 1)::double as found
-    from (
-        select side
-        from picked
-        join tokens using (repo, sha, matrix)
-        qualify count(distinct side) over (partition by token_id, row_hash) = 2
-    )
+    select count(*)::double as found
+    from (from their_tokens select token_id, row_hash group by token_id, row_hash having count(*) = 2)
     -- Without both per-token tables nothing is known.
-    having (select count(distinct sha) from tokens semi join picked using (repo, sha, matrix))
-        = (select count(distinct sha) from picked)
+    having (select count(distinct side) from their_tokens) = 2
 ),
 pair as (
     select 7 as place, 'centroid_angle_deg' as quantity, (

@@ -122,6 +122,8 @@ def test_a_new_commit_is_measured_and_the_old_row_stays(
     served.commit("org/tied", {path.name: path for path in (tmp_path / "served" / "changed").iterdir()})
     assert "1 measured, 0 unchanged" in survey(*command).out
     assert len({row["sha"] for row in rows()}) == 2
+    with Reader(place_to_read("c")) as reader:
+        assert reader.ask("SELECT sha FROM models").rows == [(served.repos["org/tied"].branches["main"],)]
 
 
 def test_resurvey_measures_again_and_replaces_the_row(served: LocalHub, survey: Survey) -> None:
@@ -170,6 +172,13 @@ def test_the_summary_is_json_for_other_programs(served: LocalHub, survey: Survey
            "--executor", "serial", "--summary", "out.json")  # fmt: skip
     summary = json.loads(Path("out.json").read_text())
     assert (summary["measured"], summary["failed"], summary["unchanged"]) == (1, 1, 0)
+    assert {kind: [item["repo"] for item in items] for kind, items in summary["changes"].items()} == {
+        "new": ["org/tied"],
+        "changed": [],
+        "unchanged": [],
+        "gone": [],
+        "failing": ["org/nobody"],
+    }
     assert {item["repo"]: item["reason"] for item in summary["attempts"]} == {
         "org/tied": None,
         "org/nobody": "not-found",
@@ -208,6 +217,8 @@ def test_a_pattern_of_revisions_stands_for_all_that_match(
     )
     assert ran.code == 0
     assert "2 measured, 1 unchanged, 0 failed" in ran.out  # two names of one commit are one measurement
+    with Reader(place_to_read("c")) as reader:
+        assert reader.ask("SELECT DISTINCT pattern FROM attempts").rows == [("step*",)]
     assert survey("run", "org/steps@nothing*", "--catalog", "c", "--endpoint", served.endpoint).code == 1
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from conftest import Ran
+from conftest import LITTLE, Ran, little
 
+from jobs.demo.checkpoints import write
+from jobs.demo.hub import LocalHub
 from jobs.demo.show import prepared
 
 Survey = Callable[..., Ran]
@@ -98,3 +102,88 @@ def test_failures_lists_what_failed_last_and_not_what_was_mended(
     survey("run", mended, broken, "--catalog", "c", "--executor", "serial")
     found = json.loads(survey("query", "failures", "--catalog", "c", "--format", "json").out)
     assert [(row["repo"], row["reason"]) for row in found] == [(str(broken), "no-config")]
+
+
+@pytest.fixture
+def trained(hub: LocalHub, survey: Survey, tmp_path: Path) -> Callable[..., Ran]:
+    """`org/t` with the branches step2, step10 and stage2-step3, surveyed into `c`; asks it."""
+    for number, (branch, length) in enumerate({"step2": 0.3, "step10": 0.5, "stage2-step3": 0.4}.items()):
+        cloud = dataclasses.replace(LITTLE, seed=number, centre_l2=length)
+        write(little("t", cloud=cloud), tmp_path / branch)
+        files = {path.name: path for path in (tmp_path / branch).iterdir()}
+        if number == 0:
+            hub.add_repo("org/t", files, branch=branch)
+        else:
+            hub.commit("org/t", files, branch=branch)
+    ran = survey("run", "org/t@st*", "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
+    assert ran.code == 0, ran.out
+
+    def run(name: str, **params: str) -> Ran:
+        given = [f"--param={key}={value}" for key, value in params.items()]
+        return survey("query", name, *given, "--catalog", "c", "--format", "json")
+
+    return run
+
+
+def test_trajectory_follows_the_number_in_the_name(trained: Callable[..., Ran]) -> None:
+    found = json.loads(trained("trajectory", repo="org/t", pattern="st*").out)
+    assert [(row["revision"], row["step"]) for row in found] == [
+        ("step2", 2),
+        ("stage2-step3", 3),
+        ("step10", 10),
+    ]
+    assert [row["centroid_l2"] for row in found] == pytest.approx([0.3, 0.4, 0.5], abs=0.02)
+    assert {(row["dead_count"], row["black_hole_count"]) for row in found} == {(10, 3)}
+    assert all(row["dead_live_angle_deg"] for row in found)
+    assert [row["revision"] for row in json.loads(trained("trajectory", repo="org/t").out)] == [
+        "step2",
+        "step10",
+    ]
+
+
+def test_drift_tells_what_moved(trained: Callable[..., Ran], survey: Survey) -> None:
+    found = {
+        row["quantity"]: row for row in json.loads(trained("drift", repo="org/t", a="step2", b="step10").out)
+    }
+    lengths = found["centroid_l2"]
+    assert lengths["a_to_b"] == lengths["b"] - lengths["a"] == pytest.approx(0.2, abs=0.02)
+    assert found["dead_count"] == {"quantity": "dead_count", "a": 10, "b": 10, "a_to_b": 0}
+    sql = "SELECT centroid FROM vectors JOIN models_history USING (repo, sha, matrix) WHERE revision = '{}'"
+    a, b = (
+        np.array(
+            json.loads(survey("sql", sql.format(name), "--catalog", "c", "--format", "json").out)[0][
+                "centroid"
+            ]
+        )
+        for name in ("step2", "step10")
+    )
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    assert found["centroid_angle_deg"]["a_to_b"] == pytest.approx(np.degrees(np.arccos(cosine)), rel=1e-6)
+    assert found["centroid_distance"]["a_to_b"] == pytest.approx(np.linalg.norm(a - b), rel=1e-6)
+    assert found["rows_unchanged"]["a_to_b"] == 0
+
+
+def test_drift_between_two_names_of_one_commit_is_none(trained: Callable[..., Ran]) -> None:
+    found = {
+        row["quantity"]: row["a_to_b"]
+        for row in json.loads(trained("drift", repo="org/t", a="step2", b="step2").out)
+    }
+    assert found.pop("rows_unchanged") == 300
+    assert found.pop("vocab_rows") == 0
+    assert set(found.values()) == {0}
+
+
+def test_drift_counts_no_rows_where_there_is_no_per_token_table(trained: Callable[..., Ran]) -> None:
+    next(iter(Path("c/tokens").iterdir())).unlink()
+    next(iter(Path("c/tokens").iterdir())).unlink()
+    found = {
+        row["quantity"]: row["a_to_b"]
+        for row in json.loads(trained("drift", repo="org/t", a="step2", b="step10").out)
+    }
+    assert found["rows_unchanged"] is None
+
+
+def test_drift_names_the_revision_that_is_not_there(trained: Callable[..., Ran]) -> None:
+    ran = trained("drift", repo="org/t", a="step2", b="step99")
+    assert ran.code == 2
+    assert "drift: not in the catalog as output: org/t@step99" in ran.err
