@@ -57,10 +57,14 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Cluster:
-    """What the living nodes have, all together, and the memory of the largest."""
+    """What the living nodes have, all together, and the memory of the largest.
+
+    gpu_cpus: of the nodes with GPUs; a task there takes one of them, too.
+    """
 
     cpus: float
     gpus: float
+    gpu_cpus: float
     node_memory_bytes: float
     nodes: dict[str, dict[str, float]]  # resources of each, by id
 
@@ -103,15 +107,17 @@ class _Driver:
 
     def run(self, targets: Sequence[Target]) -> Iterator[tuple[Outcome, int]]:
         waiting: deque[_Task] = deque()
-        for target in targets:
-            if refused := self._refusal(target):
-                self._progress.finished(target.key)
-                yield refused, 1
-            else:
-                waiting.append(_Task(target, target.memory_bytes))
+        waiting.extend(_Task(target, target.memory_bytes) for target in targets)
         while waiting or self._running:
-            while waiting and self._launch(waiting[0]):
-                waiting.popleft()
+            while waiting:
+                # Asked each time: the only node that could run it may have died.
+                refused = self._refusal(waiting[0].target)
+                if refused is None and not self._launch(waiting[0]):
+                    break
+                task = waiting.popleft()
+                if refused is not None:
+                    self._progress.finished(task.target.key)
+                    yield refused, task.tries
             for ref, ready in self._ended().items():
                 task = self._running.pop(ref)
                 outcome, again = self._outcome(ref, task) if ready else self._given_up(ref, task)
@@ -137,6 +143,8 @@ class _Driver:
         if here is not None and here.get("CPU", 0.0) < 1:
             problem = "only the driver's node sees the folder, and it has no CPU for tasks"
             return _failed(target, "infeasible", problem)
+        if self._settings.device == "cuda" and self._cluster.gpu_cpus < 1:
+            return _failed(target, "infeasible", "no node has a GPU, and a CPU for tasks beside it")
         return None
 
     def _launch(self, task: _Task) -> bool:
@@ -145,8 +153,10 @@ class _Driver:
         if len(running) >= self._slots():
             return False
         share = self._gpu_share(task.target)
-        in_use = sum(other.gpu_share for other in running)
-        task.gpu_share = share if share and in_use + share <= self._cluster.gpus + 1e-9 else 0.0
+        in_use = [other.gpu_share for other in running if other.gpu_share]
+        # What waited for a CPU beside a GPU would leave the other nodes idle.
+        fits = sum(in_use) + share <= self._cluster.gpus + 1e-9 and len(in_use) < self._cluster.gpu_cpus
+        task.gpu_share = share if fits else 0.0
         if task.gpu_share == 0.0 and self._settings.device == "cuda":
             return False
         options: dict[str, Any] = {"memory": task.memory_bytes, "name": "measure"}
@@ -183,9 +193,11 @@ class _Driver:
 
     def _ended(self) -> dict[Any, bool]:
         """Tasks that are done (True), late, or on a node that is gone (False)."""
-        if not self._running:
-            return {}
-        ready, _ = ray.wait(list(self._running), num_returns=1, timeout=LOOK_S)
+        ready: list[Any] = []  # Any: as above
+        if self._running:
+            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=LOOK_S)
+        else:  # nothing fits anywhere just now
+            time.sleep(LOOK_S)
         now = time.monotonic()
         if now - self._looked > NODES_S:
             self._cluster, self._looked = _look(), now
@@ -194,7 +206,9 @@ class _Driver:
         given_up = {
             ref: False
             for ref, task in self._running.items()
-            if self._ran_s(task, now) > self._limit_s(task) or self._nodes_of.get(ref) in missing
+            if self._ran_s(task, now) > self._limit_s(task)
+            or self._nodes_of.get(ref) in missing
+            or (task.started is None and self._refusal(task.target) is not None)
         }
         return given_up | dict.fromkeys(ready, True)
 
@@ -256,6 +270,8 @@ class _Driver:
         node = self._nodes_of.pop(ref, None)
         # Cancelling may hang where the node is cut off.
         threading.Thread(target=_cancel, args=(ref,), daemon=True).start()
+        if task.started is None and (refused := self._refusal(task.target)):
+            return refused, None
         if node not in self._lost:
             limit_s = deadline_s(task.target, self._settings)
             return _failed(task.target, "timeout", f"not finished after {limit_s:.0f} s", task), None
@@ -273,6 +289,7 @@ def _look() -> _Cluster:
     return _Cluster(
         cpus=sum(item.get("CPU", 0.0) for item in resources),
         gpus=sum(item.get("GPU", 0.0) for item in resources),
+        gpu_cpus=sum(item.get("CPU", 0.0) for item in resources if item.get("GPU", 0.0) > 0),
         node_memory_bytes=max((item.get("memory", 0.0) for item in resources), default=0.0),
         nodes={node["NodeID"]: node["Resources"] for node in alive},
     )

@@ -17,7 +17,7 @@ README = ROOT / "README.md"
 VIEWS = {
     "models": "one row for each repo × matrix, at the commit that its default revision, or the plain "
     "revision asked for, resolved to last",
-    "models_history": "one row for each repo × commit × matrix",
+    "models_history": "one row for each repo × commit × matrix: the columns of `models`, and",
     "black_holes": "one row for each black hole",
     "exponents": "the histogram of biased exponents; values that do not occur are left out",
     "vectors": "the three centroids",
@@ -29,7 +29,10 @@ VIEWS = {
 def columns() -> str:
     """The data dictionary, from the records' fields."""
     parts = []
-    for view, found in view_columns().items():
+    views = view_columns()
+    for view, found in views.items():
+        if view == "models_history":
+            found = [item for item in found if item not in views["models"]]
         lines = [
             f"| `{item.name}` | {item.sql_type} | {item.unit} | {item.meaning.replace('|', '∣')} |"
             for item in found

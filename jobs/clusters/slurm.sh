@@ -26,4 +26,4 @@ export RAY_AUTH_TOKEN
 
 # The catalog is written on the first node only. Submitted again, the job does what is left.
 srun --kill-on-bad-exit=0 ray symmetric-run --address "$RAY_ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" -- \
-  survey run -f "$SLURM_SUBMIT_DIR/models.txt" --catalog "$SLURM_SUBMIT_DIR/catalog"
+  survey run "$SLURM_SUBMIT_DIR/models.txt" --catalog "$SLURM_SUBMIT_DIR/catalog"

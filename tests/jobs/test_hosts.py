@@ -216,6 +216,13 @@ def test_nodes_without_the_package_are_named_and_can_be_sent_it(cluster: Cluster
         code, out, err = ended(cluster.survey(*command, "--ship-code", cwd=here))
         assert code == 0, err
         assert "2 measured" in out
+        # A driver on the head sends it another way.
+        head = cluster.hosts["head"]
+        command[4:7] = ["shipped", "--address", f"{head.address}:{CLUSTER_PORT}"]
+        run = cluster.survey(*command, "--ship-code", cwd=Path("/dev/shm"), host=head)
+        code, out, err = ended(run)
+        assert code == 0, err
+        assert "2 measured" in out
     finally:
         for package in PACKAGES:
             subprocess.run(second.command("umount", package), check=True)
