@@ -100,22 +100,35 @@ def processes(marker: str) -> list[str]:
     return found
 
 
-def test_out_of_memory_is_tried_once_more_and_then_recorded(
-    hub: LocalHub, serve: Callable[..., list[str]], folder: Path
+def test_out_of_memory_is_tried_once_more_with_twice_the_memory_and_then_recorded(
+    hub: LocalHub, serve: Callable[..., list[str]], survey: Survey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray's own monitor kills the worker: its threshold is below what the machine uses already."""
+    from jobs.cluster import _Driver, _Task
+
+    asked_for: list[int] = []
+    launch = _Driver._launch
+
+    def spy(self: _Driver, task: _Task) -> bool:
+        launched = launch(self, task)
+        asked_for.extend([task.memory_bytes] * launched)
+        return launched
+
     models = serve(["stuck"])
     hub.faults.append(Fault(Stall(120), server="cdn", skip=1, times=None))
-    code, out, err = ended(
-        start(hub, models, RAY_memory_usage_threshold="0.001", RAY_memory_monitor_refresh_ms="1500")
-    )
-    assert code == 1, err
-    assert "0 measured, 0 unchanged, 1 failed" in out
+    with monkeypatch.context() as patch:
+        patch.setattr(_Driver, "_launch", spy)
+        patch.setenv("RAY_memory_usage_threshold", "0.001")
+        patch.setenv("RAY_memory_monitor_refresh_ms", "1500")
+        ran = survey("run", *models, "--catalog", "c", "--endpoint", hub.endpoint)
+    assert ran.code == 1, ran.err
+    assert "0 measured, 0 unchanged, 1 failed" in ran.out
+    assert asked_for == [asked_for[0], 2 * asked_for[0]]
     assert asked("SELECT status, reason, tries FROM attempts") == [("failed", "out-of-memory", 2)]
     assert rows() == {}
     # With memory for it, the next run measures it.
     hub.faults.clear()
-    code, out, err = ended(start(hub, models))
+    code, _, err = ended(start(hub, models))
     assert code == 0, err
     assert asked("SELECT repo, dead_count FROM models_history") == [("org/stuck", 10)]
 
