@@ -40,8 +40,13 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """The command in a process of its own, as a person starts it."""
     return subprocess.Popen(
         [sys.executable, "-c", "from survey.cli import entry; entry()", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, preexec_fn=_heed_interrupts,
     )  # fmt: skip
+
+
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would everything below it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 60) -> None:
