@@ -19,6 +19,7 @@ from survey.errors import UsageError
 
 OBJECT_STORE_BYTES = 512 << 20  # of an embedded Ray: a result is a few MB and is fetched at once
 LISTEN_S = 5.0
+JOIN_TRIES = 3
 PROBE_S = 60.0  # a first worker process on a busy node takes a while
 
 
@@ -57,7 +58,7 @@ def join(options: RayOptions) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they say is in the error
-            ray.init(address=options.address, **common)
+            _init_patiently(options.address, common)
     except (ConnectionError, RayError, RuntimeError, ValueError, ImportError) as error:
         raise UsageError(f"cannot join the Ray cluster at {options.address}: {_advice(error)}") from error
     try:
@@ -65,6 +66,20 @@ def join(options: RayOptions) -> None:
     except BaseException:
         ray.shutdown()
         raise
+
+
+def _init_patiently(address: str, common: dict[str, Any]) -> None:
+    """Connect; asked again where the head node failed to fork a server for this client.
+
+    Ray's client server forks while gRPC's threads run, and its child sometimes does not survive.
+    """
+    for left in reversed(range(JOIN_TRIES)):
+        try:
+            ray.init(address=address, **common)
+            return
+        except ConnectionError as error:
+            if left == 0 or "Starting Ray client server failed" not in str(error):
+                raise
 
 
 def outside() -> bool:

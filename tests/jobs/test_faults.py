@@ -157,7 +157,7 @@ def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
         (10, 10, 10)
     ]
     assert asked("SELECT count(*) FROM tokens") == [(3000,)]
-    wait_for(lambda: not processes(f"KILLED_RUN={folder.name}"), "the killed driver's Ray to end")
+    wait_for(lambda: not processes(f"KILLED_RUN={folder.name}"), "the killed driver's Ray to end", 150)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from catalog.read import Reader
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import Fault, LocalHub, Stall
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(240)]
 
 CLUSTER_PORT, CLIENT_PORT = 26379, 26380
 PACKAGES = [readme.ROOT / name for name in ("survey", "catalog", "jobs", "queries")]
