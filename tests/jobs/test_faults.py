@@ -23,7 +23,7 @@ from catalog.read import Reader
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import Fault, LocalHub, LoggedRequest, ResetAfter, Shape, Stall, Status
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 RUN_S = 60  # no run may take longer
 
