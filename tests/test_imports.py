@@ -25,6 +25,8 @@ DOORS = {
     "pyarrow": ("catalog/",),
     "duckdb": ("catalog/", "queries/"),
     "fsspec": ("catalog/",),
+    "altair": ("queries/",),
+    "vl_convert": ("queries/pictures.py",),
     "torch": (
         "survey/sums.py",
         "survey/one_pass.py",

@@ -1,0 +1,55 @@
+"""Static pictures: an Altair chart to a PNG or SVG file, drawn without a browser or a network.
+
+Altair and vl-convert come with the extra `plots`; only this file knows how they are loaded and run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from survey.errors import UsageError
+
+if TYPE_CHECKING:
+    import altair as alt
+
+ENDINGS = (".png", ".svg")
+PIXELS = 2.0  # of a PNG, for each unit of a chart's width and height
+
+
+def check_picture(path: Path) -> None:
+    """See, before a long computation, that a picture can be drawn there.
+
+    Raises UsageError where the ending, the folder or the extra `plots` is not as needed.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--plot {path}: a picture's name ends in {' or '.join(ENDINGS)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--plot {path}: there is no folder {path.parent}")
+    if missing := [name for name in ("altair", "vl_convert") if importlib.util.find_spec(name) is None]:
+        raise UsageError(
+            f"--plot needs {' and '.join(missing)}: pip install 'centroid-survey[plots]' "
+            "(in a clone: pip install '.[plots]')"
+        )
+
+
+def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart, path: Path) -> None:
+    """Draw a chart into a file, PNG or SVG by its ending.
+
+    Raises UsageError as `check_picture`, and where the file cannot be written.
+    """
+    check_picture(path)
+    import altair as alt
+    import vl_convert
+
+    with alt.data_transformers.enable("default", max_rows=None):  # ours are binned before
+        drawn = chart.to_json(indent=None)
+    if path.suffix.lower() == ".svg":
+        picture = vl_convert.vegalite_to_svg(drawn).encode()
+    else:
+        picture = vl_convert.vegalite_to_png(drawn, scale=PIXELS)
+    try:
+        path.write_bytes(picture)
+    except OSError as error:
+        raise UsageError(f"--plot {path}: cannot be written: {error.strerror}") from error
