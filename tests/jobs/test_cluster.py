@@ -328,7 +328,7 @@ def test_the_recipe_for_kubernetes_has_valid_pods() -> None:
 
 @pytest.mark.parametrize("name", ["ray-up.yaml", "slurm.sh", "kuberay-rayjob.yaml"])
 def test_the_command_of_a_recipe_is_one_of_ours(name: str) -> None:
-    from survey.cli import run
+    from survey.cli.measuring import run
 
     text = (RECIPES / name).read_text().replace("\\\n", " ")
     (line,) = [line for line in text.splitlines() if "survey run " in line]

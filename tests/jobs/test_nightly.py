@@ -43,10 +43,16 @@ def needs(*tools: str) -> None:
 
 
 @pytest.fixture
-def machine() -> Iterator[Machine]:
+def short_path() -> Iterator[Path]:
+    """A folder for what cron runs: its line holds eight paths, and pytest's own are long."""
+    with tempfile.TemporaryDirectory(prefix="n") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def machine(short_path: Path) -> Machine:
     """A user's machine in Greenwich whose program tells what it was called with."""
-    with tempfile.TemporaryDirectory(prefix="n") as short:  # a line of cron's holds six paths
-        yield made_machine(Path(short) / AWKWARD)
+    return made_machine(short_path / AWKWARD)
 
 
 def made_machine(folder: Path) -> Machine:
@@ -312,44 +318,44 @@ exec cron -f
 
 
 def test_cron_fires_and_a_changed_revision_lands_in_the_catalog(
-    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: LocalHub, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real daemon, with a spool of its own: mounts that nobody else sees hide the machine's."""
     needs("cron", "crontab", "unshare", "flock")
     if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True).returncode:
         pytest.skip("needs a mount namespace of its own: run as root")
     hub.users = {"member": frozenset({"org/model"})}
-    first = serve(hub, tmp_path / "first", LITTLE)
-    (tmp_path / "models.txt").write_text("org/model\n")
-    catalog, config = tmp_path / "catalog", tmp_path / "config/centroid-survey"
+    first = serve(hub, short_path / "first", LITTLE)
+    (short_path / "models.txt").write_text("org/model\n")
+    catalog, config = short_path / "catalog", short_path / "config/centroid-survey"
     config.mkdir(parents=True)
     (config / "nightly.env").touch(mode=0o600)
     (config / "nightly.env").write_text("HF_TOKEN=member\n")
-    for name, value in {"XDG_CONFIG_HOME": tmp_path / "config", "XDG_STATE_HOME": tmp_path / "state", "HF_ENDPOINT": hub.endpoint}.items():  # fmt: skip
+    for name, value in {"XDG_CONFIG_HOME": short_path / "config", "XDG_STATE_HOME": short_path / "state", "HF_ENDPOINT": hub.endpoint}.items():  # fmt: skip
         monkeypatch.setenv(name, str(value))
     program = this_machine(os.environ).program
     models = ["models.txt", "--catalog", str(catalog)]
-    subprocess.run([program, "run", *models, "--executor", "serial"], cwd=tmp_path, check=True, env={**os.environ, "HF_TOKEN": "member"}, stdout=subprocess.DEVNULL)  # fmt: skip
-    second = serve(hub, tmp_path / "second", replace(LITTLE, holes=(7,)))
+    subprocess.run([program, "run", *models, "--executor", "serial"], cwd=short_path, check=True, env={**os.environ, "HF_TOKEN": "member"}, stdout=subprocess.DEVNULL)  # fmt: skip
+    second = serve(hub, short_path / "second", replace(LITTLE, holes=(7,)))
     assert shas(catalog) == {first: 3}
 
-    spool = tmp_path / "crontabs"
+    spool = short_path / "crontabs"
     spool.mkdir()
     shutil.chown(spool, group="crontab")
     spool.chmod(0o1730)
-    (tmp_path / "cron.d").mkdir()
+    (short_path / "cron.d").mkdir()
     at = datetime.now(ZoneInfo("Europe/Berlin")) + timedelta(seconds=75)  # at least 15 s from now
     install = [program, "nightly", *models, "--at", f"{at:%H:%M}", "--timezone", "Europe/Berlin", "--on", "cron", "--install", "--", "--executor", "serial"]  # fmt: skip
     isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", CRON_DAEMON, "sh"]  # fmt: skip
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     deadline = time.monotonic() + 150
-    with subprocess.Popen([*isolated, tmp_path, *install], cwd=tmp_path, env=environment) as daemon:
+    with subprocess.Popen([*isolated, short_path, *install], cwd=short_path, env=environment) as daemon:
         try:
             while second not in shas(catalog) and time.monotonic() < deadline and daemon.poll() is None:
                 time.sleep(0.5)
         finally:
             daemon.kill()
-    logs = "".join(log.read_text() for log in (tmp_path / "state/centroid-survey").glob("*.log"))
+    logs = "".join(log.read_text() for log in (short_path / "state/centroid-survey").glob("*.log"))
     assert shas(catalog) == {first: 3, second: 1}, logs
     assert "member" not in logs
     assert "1 measured" in logs

@@ -1,0 +1,75 @@
+"""The command line: parse, build one frozen request, call one function, print, return a code.
+
+Exit codes: 0 all measured or already there; 1 some models failed; 2 misuse; 3 another run holds
+the catalog; 130 interrupted. Results go to stdout, progress and complaints to stderr.
+
+The only package that may import every folder. Imports stand inside the commands, so that
+`survey query` never loads torch or Ray and `--help` loads neither.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from survey import VERSION
+from survey.cli.asking import query, show, sql, status
+from survey.cli.demonstrating import demo
+from survey.cli.measuring import INTERRUPTED, compact, plan, run
+from survey.cli.scheduling import discover, nightly
+from survey.errors import CatalogInUse, SurveyError, UsageError, printable
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION)
+def cli() -> None:
+    """Survey the vocabulary matrices of many language models.
+
+    \b
+    survey demo                              everything, offline, in a minute
+    survey run Qwen/Qwen3-4B models.txt      measure models into ./survey-catalog
+    survey query families                    ask the catalog
+    """
+
+
+for command in (run, plan, compact, demo, discover, nightly, query, sql, show, status):
+    cli.add_command(command)
+
+
+def entry() -> None:
+    """The console script."""
+    code = main(sys.argv[1:])
+    if code == INTERRUPTED:
+        # Everything finished is in the catalog; threads that wait for a stalled server would
+        # hold the process until their timeout.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = cli.main(args=list(argv), prog_name="survey", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return 2
+    except CatalogInUse as error:
+        return _complain(error, 3)
+    except (UsageError, SurveyError) as error:
+        return _complain(error, 2)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # `survey sql … | head`; click turns the one into the other
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing more can be printed
+        return 0
+
+
+def _complain(error: Exception, code: int) -> int:
+    click.echo("survey: " + "\n".join(printable(line) for line in str(error).splitlines()), err=True)
+    return code

@@ -1,0 +1,122 @@
+"""What several commands share: their options, where they print, how they read a catalog."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from survey.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from catalog.files import File
+    from catalog.read import Answer, Reader
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PLAIN_WIDTH = 400  # off a terminal nothing is wrapped: a program may read it
+
+
+def options_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def apply(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+catalog_option = click.option(
+    "--catalog",
+    "uri",
+    default="./survey-catalog",
+    show_default=True,
+    metavar="URI",
+    help="The catalog: a folder, or a URL such as s3://bucket/prefix, gs://… or hf://datasets/….",
+)
+answer_options = options_of(
+    catalog_option,
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(("table", "csv", "json", "md", "parquet")),
+        default="table",
+        show_default=True,
+        help="How to print the answer.",
+    ),
+)
+find_options = options_of(
+    catalog_option,
+    click.option(
+        "--matrix",
+        type=click.Choice(("output", "input", "both")),
+        default="output",
+        show_default=True,
+        help="The unembedding, the embedding, or both (once, where they are tied).",
+    ),
+    click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co)."),
+    click.option(
+        "--connections",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        help="Connections at a time in the whole run (default: 8 for each running model).",
+    ),
+    click.option("--no-tokens", is_flag=True, help="Leave out the per-token table."),
+)
+
+
+def answer(uri: str, form: str, statement: str, parameters: dict[str, Any]) -> int:
+    with catalog_reader(uri) as reader:
+        print_answer(reader, form, statement, parameters)
+    return 0
+
+
+def print_answer(reader: Reader, form: str, statement: str, parameters: dict[str, Any]) -> None:
+    if form == "parquet":
+        if sys.stdout.isatty():
+            raise UsageError("Parquet is not for a terminal: add > FILE.parquet")
+        sys.stdout.buffer.write(reader.ask_parquet(statement, parameters))
+        return
+    print_in(form, reader.ask(statement, parameters))
+
+
+def print_in(form: str, answer: Answer) -> None:
+    from queries.render import as_csv, as_json, as_markdown, print_table
+
+    if form == "table":
+        print_table(answer, console())
+        return
+    printers: dict[str, Callable[[Answer], str]] = {"csv": as_csv, "json": as_json, "md": as_markdown}
+    click.echo(printers[form](answer), nl=False)
+
+
+@contextmanager
+def catalog_reader(uri: str) -> Iterator[Reader]:
+    from catalog.place import place_to_read
+    from catalog.read import Reader
+
+    with Reader(place_to_read(uri)) as reader:
+        try:
+            yield reader
+        finally:
+            name_damaged(reader.damaged, "left out")
+
+
+def name_damaged(files: Sequence[File], done: str) -> None:
+    for file in files:
+        click.echo(f"survey: {file}: not a whole Parquet file; {done}", err=True)
+
+
+def console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:  # Rich would exit with 1, which means failed models here
+            raise BrokenPipeError
+
+    made = Piped(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Piped(stderr=stderr, highlight=False, width=PLAIN_WIDTH)

@@ -1,0 +1,181 @@
+"""Commands that fill a catalog: run, plan, compact."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from survey.cli.common import catalog_option, catalog_reader, console, find_options, name_damaged
+from survey.errors import UsageError
+
+if TYPE_CHECKING:
+    from jobs.run import Request
+    from survey.records import Settings
+
+INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@find_options
+@click.option("--address", metavar="ADDR", help="A Ray cluster (default: RAY_ADDRESS, else an embedded Ray).")
+@click.option(
+    "--executor", type=click.Choice(("ray", "serial")), default="ray", show_default=True,
+    help="Ray tasks, or one model after another in this process.",
+)  # fmt: skip
+@click.option("--ship-code", is_flag=True, help="Send this package to nodes that lack it.")
+@click.option(
+    "--device", type=click.Choice(("auto", "cpu", "cuda", "mps")), default="auto", show_default=True,
+    help="Where the arithmetic is done.",
+)  # fmt: skip
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=1), default=1800.0, show_default=True,
+    metavar="S", help="Seconds that one model may take, from its start.",
+)  # fmt: skip
+@click.option("--resurvey", is_flag=True, help="Measure again what the catalog already holds.")
+@click.option(
+    "--summary", "summary", type=click.Path(dir_okay=False, path_type=Path), help="Write the outcome as JSON."
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, **options: Any) -> int:
+    """Measure models into a catalog, one row each; what is there already is skipped.
+
+    MODELS are lists (one model a line), Hub ids such as org/name[@revision], or checkpoint folders.
+
+    \b
+    survey run models.txt
+    survey run Qwen/Qwen3-4B ./my-checkpoint --catalog ./mine
+    """
+    from catalog.place import place_to_write
+    from jobs.progress import progress_for
+    from jobs.run import run as run_survey
+    from jobs.run import summary_json
+    from jobs.summary import print_result
+
+    if dry_run:
+        return _print_plan(models, uri, explain=False, **options)
+    request, settings = _request(models, **options)
+    if summary is not None:
+        _check_writable(summary)
+    place = place_to_write(uri)
+    before = signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's stop keeps what is finished, too
+    try:
+        result = run_survey(request, settings, place, progress_for(console(stderr=True)))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    name_damaged(result.set_aside, "set aside")
+    for warning in result.warnings:
+        click.echo(f"survey: {warning}", err=True)
+    print_result(result, console())
+    if summary is not None:
+        summary.write_text(summary_json(result), encoding="utf-8")
+    return result.exit_code
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@find_options
+@click.option("--explain", is_flag=True, help="Say why this tensor was chosen.")
+def plan(models: tuple[str, ...], uri: str, explain: bool, **options: Any) -> int:
+    """Print what a run would read: commit, tensor, file, bytes, memory.
+
+    \b
+    survey plan Qwen/Qwen3-4B --explain
+    """
+    return _print_plan(models, uri, explain=explain, **options)
+
+
+@click.command()
+@catalog_option
+def compact(uri: str) -> int:
+    """Merge loose files into few large ones; a run does it by itself from 500 on.
+
+    Readers may go on meanwhile. What was merged is removed by the next compaction or run.
+
+    \b
+    survey compact --catalog ./mine
+    """
+    from catalog.place import place_to_read
+    from jobs.run import compact_now
+
+    done = compact_now(place_to_read(uri))
+    click.echo(
+        f"{done.merged} loose files merged: {done.rows} rows in {done.parts} new parts; "
+        f"{done.removed} files removed that had been merged before"
+    )
+    return 0
+
+
+def _print_plan(models: tuple[str, ...], uri: str, *, explain: bool, **options: Any) -> int:
+    from catalog.done import NOTHING_DONE, read_done
+    from catalog.place import place_if_there
+    from jobs.progress import progress_for
+    from jobs.run import plan_only
+    from jobs.summary import print_plan
+
+    request, settings = _request(models, **options)
+    done = NOTHING_DONE
+    if place_if_there(uri) is not None and not request.resurvey:
+        with catalog_reader(uri) as reader:
+            done = read_done(reader)
+    found = plan_only(request, settings, done, progress_for(console(stderr=True)))
+    print_plan(found, console(), explain=explain)
+    return 1 if found.refusals else 0
+
+
+def _request(
+    models: tuple[str, ...],
+    *,
+    matrix: Any,
+    endpoint: str | None,
+    connections: int | None,
+    no_tokens: bool,
+    address: str | None = None,
+    executor: Any = "serial",
+    ship_code: bool = False,
+    device: str = "auto",
+    timeout_s: float = 1800.0,
+    resurvey: bool = False,
+) -> tuple[Request, Settings]:
+    from jobs.model_list import read_models
+    from jobs.run import Request, new_run_id
+    from survey.records import Settings
+
+    listed = read_models(models, Path.cwd())
+    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+        raise UsageError(f"--endpoint {endpoint}: expected a URL such as https://huggingface.co")
+    for line in listed.duplicates:
+        click.echo(f"survey: {line}; measured once", err=True)
+    request = Request(
+        listed.models,
+        matrix,
+        resurvey,
+        executor,
+        address or os.environ.get("RAY_ADDRESS") or None,
+        ship_code,
+        connections,
+    )
+    settings = Settings(
+        endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
+        token=os.environ.get("HF_TOKEN") or None,
+        connections=min(connections or 8, 64),
+        device=device,
+        tokens=not no_tokens,
+        timeout_s=timeout_s,
+        run_id=new_run_id(),
+    )
+    return request, settings
+
+
+def _check_writable(path: Path) -> None:
+    """Before a long run, not after it."""
+    if not path.parent.is_dir():
+        raise UsageError(f"--summary {path}: there is no folder {path.parent}")
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,115 @@
+"""Commands around a run: which models there are, and who starts it every night."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from survey.cli.common import catalog_option
+from survey.cli.measuring import run
+from survey.errors import UsageError
+
+
+@click.command()
+@click.option("--author", metavar="NAME", help="A user or an organisation on the Hub.")
+@click.option("--family", metavar="NAME", help="As in the catalog: Qwen, Llama, Gemma, …")
+@click.option(
+    "--min-downloads", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Leave out models with fewer downloads in the last 30 days.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most models.")
+@click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co).")
+def discover(endpoint: str | None, **wanted: Any) -> int:
+    """Write a list of models from the Hub's listing: text generation, safetensors, by downloads.
+
+    \b
+    survey discover --author Qwen --limit 50 > models.txt
+    survey discover --family Gemma --min-downloads 10000 > models.txt
+    """
+    from jobs.discover import Wish, as_list
+    from jobs.discover import discover as discover_models
+    from survey.records import Settings
+
+    wish = Wish(**wanted)
+    settings = Settings(
+        endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
+        token=os.environ.get("HF_TOKEN") or None,
+    )
+    found = discover_models(wish, settings)
+    click.echo(as_list(found.models), nl=False)
+    click.echo(f"survey: {found.summary(wish)}", err=True)
+    return 0 if found.models else 1
+
+
+@click.command()
+@click.argument("models", required=False, type=click.Path(path_type=Path))
+@click.argument("options", nargs=-1, metavar="[-- OPTIONS OF RUN]")
+@click.option(
+    "--on", "scheduler", required=True, type=click.Choice(("cron", "systemd", "kubernetes", "github")),
+    help="Who starts the run.",
+)  # fmt: skip
+@click.option("--at", metavar="HH:MM", help="The time of day.")
+@click.option(
+    "--timezone", "zone", metavar="TZ",
+    help="Where it is that time, such as Europe/Berlin (default: the machine's; UTC off this machine).",
+)  # fmt: skip
+@catalog_option
+@click.option(
+    "--log", type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the run's output is appended (cron, systemd; default: in ~/.local/state/centroid-survey).",
+)  # fmt: skip
+@click.option("--image", help="A container image that holds `survey` (kubernetes).")
+@click.option("--package", help="What pip installs on the runner (github; default: this version).")
+@click.option(
+    "--install", "action", flag_value="install", help="Put the unit in place, instead of printing it."
+)
+@click.option("--list", "action", flag_value="list", help="Name the units that are in place.")
+@click.option("--remove", "action", flag_value="remove", help="Remove the unit of MODELS and --catalog.")
+def nightly(
+    models: Path | None, scheduler: str, uri: str, at: str | None, action: str | None, **given: Any
+) -> int:
+    """Print or install the unit that runs a survey every night.
+
+    MODELS is a list. What follows a lone -- goes to `survey run`.
+
+    \b
+    survey nightly models.txt --at 02:00 --timezone Europe/Berlin --on cron --install
+    survey nightly models.txt --at 02:00 --on systemd -- --matrix both
+    survey nightly --on cron --list
+    """
+    from jobs.nightly import install, installed, remove, unit
+    from jobs.nightly_job import key_job, make_job, this_machine
+
+    machine = this_machine(os.environ)
+    if action == "list":
+        for line in installed(scheduler, machine):
+            click.echo(line)
+        return 0
+    if models is None:
+        raise UsageError("name the list of models: survey nightly MODELS --at HH:MM --on …")
+    if action == "remove":
+        click.echo(f"survey: removed {remove(scheduler, key_job(models, uri), machine)}", err=True)
+        return 0
+    if at is None:
+        raise UsageError("say when: --at HH:MM")
+    _check_run_options(models, given["options"])
+    job = make_job(models, uri, at, **given)
+    if action is None:
+        click.echo(unit(scheduler, job, machine), nl=False)
+        return 0
+    for line in install(scheduler, job, machine):
+        click.echo(f"survey: {line}", err=True)
+    return 0
+
+
+def _check_run_options(models: Path, options: Sequence[str]) -> None:
+    """Let `survey run` itself judge what a unit would hand to it, now and not at night."""
+    context = run.make_context("survey run", [str(models), *options])
+    if len(context.params["models"]) != 1:
+        raise UsageError(f"a unit runs one list, and after -- come options: {' '.join(options)}")
+    if any(option.partition("=")[0] == "--catalog" for option in options):
+        raise UsageError("give --catalog before the --, so that the unit knows it")
