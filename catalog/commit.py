@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, Write
-from catalog.place import Place, file_key
-from catalog.tables import Tables
+from catalog.place import Place, file_key, result_key
+from catalog.tables import Tables, result_table
 
 
 def commit(place: Place, tables: Tables) -> None:
@@ -26,6 +28,15 @@ def commit(place: Place, tables: Tables) -> None:
 def commit_attempts(place: Place, run_id: str, attempts: pa.Table) -> None:
     """Publish what a run did; the same run again replaces its file. Raises CommitError."""
     place.publish(ATTEMPTS, run_id + ENDING, _parquet(attempts))
+
+
+def commit_result(place: Place, kind: str, key: tuple[str, ...], record: Any) -> None:
+    """Publish a single result; one with the same key is replaced. Raises CommitError.
+
+    kind: of `survey.results.RESULTS`, whose record `record` is (therefore Any). key: what tells
+    results apart, the readable part first. No lock is needed: it is one rename, or one PUT.
+    """
+    place.publish(kind, result_key(*key) + ENDING, _parquet(result_table(kind, record)))
 
 
 def _parquet(table: pa.Table) -> Write:

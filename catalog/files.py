@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
+from survey.results import RESULTS
+
 ROWS, TOKENS, ATTEMPTS, DAMAGED = "rows", "tokens", "attempts", "damaged"
-FOLDERS = (ROWS, TOKENS, ATTEMPTS)
+SURVEY_FOLDERS = (ROWS, TOKENS, ATTEMPTS)  # of `survey run`; each kind of single result has its own
+FOLDERS = (*SURVEY_FOLDERS, *RESULTS)
 ENDING = ".parquet"
 PART = "part-"  # how the files that compaction writes begin
 

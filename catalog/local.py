@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
-from catalog.files import DAMAGED, ENDING, FOLDERS, ROWS, File, Write, is_tail_whole
+from catalog.files import DAMAGED, ENDING, ROWS, SURVEY_FOLDERS, File, Write, is_tail_whole
 from survey.errors import CommitError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class LocalFolder:
     def prepare(self) -> None:
         """Make the folders and see that they can be written. Raises UsageError."""
         with self._explained():
-            for name in FOLDERS:
+            for name in SURVEY_FOLDERS:
                 (self.root / name).mkdir(exist_ok=True)
             probe = self.root / ROWS / f".probe-{os.getpid()}"
             probe.touch()
@@ -68,6 +68,7 @@ class LocalFolder:
         path = self.root / folder / name
         beside = path.with_name(f".{name}.{os.getpid()}.tmp")
         try:
+            path.parent.mkdir(exist_ok=True)  # of a kind of which this is the first
             with beside.open("wb") as opened:
                 write(opened)
                 opened.flush()
@@ -102,7 +103,7 @@ class LocalFolder:
 
     def sweep(self) -> None:
         """Remove half-written files of runs that were killed; only for the holder of the lock."""
-        for folder in FOLDERS:
+        for folder in SURVEY_FOLDERS:  # single results are written without the lock
             for beside in (self.root / folder).glob(f".*{ENDING}.*.tmp"):
                 beside.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from catalog.files import PART, ROWS, File
 from catalog.local import LocalFolder
 from catalog.remote import ObjectStore
 from survey.errors import UsageError
+from survey.results import RESULTS
 
 Place = LocalFolder | ObjectStore
 
@@ -59,9 +60,19 @@ def file_key(repo: str, sha: str, matrix: str) -> str:
 
     It reads well and is unique on file systems that ignore case: the hash covers the exact names.
     """
-    exact = xxhash.xxh3_64_hexdigest(f"{repo}\0{sha}\0{matrix}".encode())
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "--", repo.strip("/"))[-80:].lstrip(".-")
+    readable, exact = _readable_and_exact(repo, sha, matrix)
     return f"{readable}@{sha[:14]}.{matrix}.{exact}"
+
+
+def result_key(*parts: str) -> str:
+    """Name of the file of a single result, without its ending; as `file_key`, of any parts."""
+    readable, exact = _readable_and_exact(*parts)
+    return f"{readable}@{exact}"
+
+
+def _readable_and_exact(*parts: str) -> tuple[str, str]:
+    exact = xxhash.xxh3_64_hexdigest("\0".join(parts).encode())
+    return re.sub(r"[^A-Za-z0-9._-]+", "--", parts[0].strip("/"))[-80:].lstrip(".-"), exact
 
 
 def is_part(file: File) -> bool:
@@ -89,7 +100,7 @@ def _place(uri: str) -> Place:
 
 def _refuse_other_things(place: Place, entries: set[str]) -> None:
     found = {name for name in entries if not name.startswith(".")}
-    if found and ROWS not in found:
+    if found and not found & {ROWS, *RESULTS}:
         raise UsageError(
             f"{place} is not a catalog: it holds {', '.join(sorted(found)[:3])}"
             f"{', …' if len(found) > 3 else ''}, expected rows/, tokens/ and attempts/. "

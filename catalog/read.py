@@ -13,12 +13,14 @@ from catalog.files import ATTEMPTS, ROWS, TOKENS, File
 from catalog.place import Place
 from catalog.views import bodies, connect, has_all_columns, is_readable, stubs, view_columns, with_rows
 from survey.errors import UsageError
+from survey.results import RESULTS
 
 # A PIVOT is several statements, of which the last answers; but so is COPY (PIVOT …) TO, which
 # writes. What a statement does with its PIVOT is said by its first word.
 _PIVOTING = re.compile(
     r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:pivot|from|select|with)\b", re.IGNORECASE | re.DOTALL
 )
+_WHEN_NAMED = (TOKENS, *RESULTS)  # folders that are listed only for statements that name their view
 _LOOKS = 3  # at a catalog that changes while it is read
 
 
@@ -130,8 +132,8 @@ class Reader:
 
     def _open(self, names: Sequence[str]) -> None:
         """Make these views of the files that are there now."""
-        if TOKENS in names and TOKENS not in self._files:
-            self._files[TOKENS] = self._sound(TOKENS)
+        if folders := [name for name in names if name in _WHEN_NAMED and name not in self._files]:
+            self._files |= {folder: self._sound(folder) for folder in folders}
             self._compare()
         new = [name for name in names if name not in self._opened]
         for name, body in bodies(new, self._files, alike=self._alike).items():
@@ -166,8 +168,7 @@ class Reader:
         before = self._files
         self._connection.close()
         self._connect()
-        if TOKENS in before:
-            self._files[TOKENS] = self._sound(TOKENS)
+        self._files |= {folder: self._sound(folder) for folder in before if folder in _WHEN_NAMED}
         if any(set(files) - set(self._files[folder]) for folder, files in before.items()):
             return True
         broken = [
@@ -194,7 +195,8 @@ def _named(sql: str) -> list[str]:
     names = [name for name in views if name in text or "query" in text]
     if "models" in names:  # or models_history, which has it in its name: they know revisions
         names.append(ATTEMPTS)
-    return [*names, "measured_rows"] if "measured_rows" in text or set(names) - {TOKENS, ATTEMPTS} else names
+    rows = "measured_rows" in text or set(names) - {ATTEMPTS, *_WHEN_NAMED}
+    return [*names, "measured_rows"] if rows else names
 
 
 def _plain(error: duckdb.Error) -> str:

@@ -20,6 +20,7 @@ from survey.records import (
     Vector,
     columns_of,
 )
+from survey.results import RESULTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +64,12 @@ def token_columns() -> tuple[Column, ...]:
 def attempt_columns() -> tuple[Column, ...]:
     """Columns of an attempts file."""
     return _columns(Attempt)
+
+
+@cache
+def result_columns(kind: str) -> tuple[Column, ...]:
+    """Columns of one kind of single results."""
+    return _columns(RESULTS[kind])
 
 
 @cache

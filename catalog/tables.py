@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalog.schema import arrow_schema, attempt_columns, row_columns, token_columns
+from catalog.schema import arrow_schema, attempt_columns, result_columns, row_columns, token_columns
 from survey.errors import storable
 from survey.records import Attempt, Identity, Measured, Measurement
 
@@ -67,6 +67,15 @@ def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
             for attempt in attempts
         ],
         schema=arrow_schema(attempt_columns()),
+    )
+
+
+def result_table(kind: str, record: Any) -> pa.Table:  # Any: RESULTS[kind]
+    """One single result as a row."""
+    schema = arrow_schema(result_columns(kind))
+    return pa.table(
+        {field.name: pa.array([_plain(getattr(record, field.name))], field.type) for field in schema},
+        schema=schema,
     )
 
 

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import duckdb
 
 from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, File
 from catalog.place import Place, file_key, is_part
-from catalog.schema import Column, attempt_columns, hole_columns, row_columns, token_columns
+from catalog.schema import (
+    Column,
+    attempt_columns,
+    hole_columns,
+    result_columns,
+    row_columns,
+    token_columns,
+)
+from survey.results import RESULTS
 
 VECTORS = ("centroid", "dead_centroid", "live_centroid")
 _NESTED = ("black_holes", "exponents_all", "exponents_dead", *VECTORS)
 _KEY = "repo, sha, matrix"
-COLUMNS = {ROWS: row_columns, TOKENS: token_columns, ATTEMPTS: attempt_columns}
+COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
+    ROWS: row_columns,
+    TOKENS: token_columns,
+    ATTEMPTS: attempt_columns,
+    **{kind: partial(result_columns, kind) for kind in RESULTS},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,7 @@ def view_columns() -> dict[str, tuple[Column, ...]]:
         "vectors": (*key, *vectors),
         "tokens": token_columns(),
         "attempts": attempt_columns(),
+        **{kind: result_columns(kind) for kind in RESULTS},
     }
 
 
@@ -80,9 +95,11 @@ def bodies(
 
     alike: by folder, whether all files have the first one's columns, as far as is known.
     """
-    rows, tokens, attempts = (
-        Files(files.get(folder, ()), alike.get(folder, False)) for folder in (ROWS, TOKENS, ATTEMPTS)
-    )
+
+    def of(folder: str) -> Files:
+        return Files(files.get(folder, ()), alike.get(folder, False))
+
+    rows, tokens, attempts = of(ROWS), of(TOKENS), of(ATTEMPTS)
     models = ", ".join(f"measured_rows.{column.name}" for column in view_columns()["models"])
     hole = ", ".join(f"hole.{column.name}" for column in hole_columns())
     made = {
@@ -123,6 +140,7 @@ def bodies(
             WHERE all_count > 0""",
         "vectors": f"SELECT {_KEY}, {', '.join(VECTORS)} FROM measured_rows",
         "tokens": union(tokens, token_columns()),
+        **{kind: union(of(kind), result_columns(kind)) for kind in RESULTS},
     }
     return {name: made[name] for name in made if name in names}
 

@@ -23,6 +23,7 @@ VIEWS = {
     "vectors": "the three centroids",
     "tokens": "one row for each token, unless `--no-tokens`",
     "attempts": "one row for each model and run, also where nothing had to be done",
+    "kinematics": "one row for each history of dead rows that `survey kinematics` followed",
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("survey", "catalog", "jobs", "queries")
-RECORDS = ("survey.records", "survey.errors")
+RECORDS = ("survey.records", "survey.results", "survey.errors")
 MAY_IMPORT = {
     "survey": ("survey",),
     "catalog": ("catalog", *RECORDS),

@@ -1,0 +1,76 @@
+"""The records of single results beside the survey's rows: a record for each kind, a view of its name.
+
+A kind is a line in RESULTS: its name is the view's and the catalog folder's, its record's fields are
+the columns. `catalog.commit.commit_result` writes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from survey.records import column
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """Where and when a result was computed."""
+
+    survey_version: str = column("version of centroid-survey")
+    made_at: datetime = column("when it was computed", "UTC")
+    host: str = column("machine that computed it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """The motion of a cloud of dead rows over recorded steps; lists have an entry for each step."""
+
+    dead_count: int = column("rows in the cloud", "rows")
+    hidden_dim: int = column("D, the hidden size", "dimensions")
+    recorded_count: int = column("recorded steps")
+    first_step: int = column("first recorded step", "steps")
+    last_step: int = column("last recorded step", "steps")
+    missing_steps: int = column("steps that should have been recorded and were not", "steps")
+    gaps: tuple[int, ...] = column("the recorded steps after which some are missing", "steps")
+    frame: Literal["absolute", "displacement"] = column(
+        "positions are the rows themselves, or displacements from an unknown start"
+    )
+    centroid_norm_first: float = column("‖centroid‖ at the first step")
+    centroid_norm_last: float = column("‖centroid‖ at the last step")
+    centroid_norm_min: float = column("smallest ‖centroid‖")
+    centroid_norm_min_step: int = column("the step of it", "steps")
+    centroid_norm_max: float = column("largest ‖centroid‖")
+    centroid_norm_max_step: int = column("the step of it", "steps")
+    path_length: float = column("Σ‖bulk velocity‖: the way that the centroid went")
+    displacement: float = column("distance between the centroid's start and its end")
+    straightness: float | None = column("displacement / path_length: 1 for a straight line")
+    thermal_sum_max: float | None = column("largest ‖Σ thermal velocities‖ of a step; 0 but for rounding")
+    thermal_sum_mean: float | None = column("mean ‖Σ thermal velocities‖ of a step")
+    mean_radius_first: float = column("mean distance of the rows from their centroid at the first step")
+    mean_radius_last: float = column("the same at the last step")
+    bulk_stop_step: int | None = column(
+        "step at which the centroid's distance from its start stops changing; NULL where it has not", "steps"
+    )
+    contraction_stop_step: int | None = column("step at which the mean radius stops changing", "steps")
+    loss_stop_step: int | None = column("step at which the loss stops changing", "steps")
+    steps: tuple[int, ...] = column("the recorded steps", "steps")
+    centroid_norm: tuple[float, ...] = column("‖centroid‖")
+    bulk_speed: tuple[float, ...] = column("‖bulk velocity‖, the centroid's move since the record before")
+    thermal_rms: tuple[float, ...] = column("root mean square of the rows' moves relative to the centroid")
+    bulk_thermal_ratio: tuple[float | None, ...] = column("bulk_speed / thermal_rms")
+    mean_radius: tuple[float, ...] = column("mean distance of the rows from their centroid")
+    max_radius: tuple[float, ...] = column("largest distance of a row from the centroid")
+    loss: tuple[float | None, ...] = column("loss, where the history holds it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KinematicsRow(Made, Motion):
+    """One history of dead rows: what moved, how, and until when."""
+
+    source: str = column("the history's path, or org/name@pattern of surveyed revisions")
+    output: str | None = column("the file of positions and velocities that was written")
+
+
+RESULTS: Mapping[str, type[Any]] = {"kinematics": KinematicsRow}
