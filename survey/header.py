@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -33,6 +33,7 @@ class Header:
     file: str
     size: int
     tensors: Mapping[str, TensorSpec]
+    metadata: Mapping[str, str] = field(default_factory=dict)  # what the writer noted beside them
 
 
 def read_header(read: ReadRange, file: str, size: int, where: str) -> Header:
@@ -65,9 +66,9 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
     _validate(header, size, where)
     # Twice the same name is valid JSON and invisible to most parsers: which one would they mean?
     entries = json.loads(header[LENGTH_BYTES:], object_pairs_hook=lambda pairs: _unique(pairs, where))
-    entries.pop("__metadata__", None)
+    metadata = entries.pop("__metadata__", None)
     tensors = {name: _spec(name, file, entry, len(header), where) for name, entry in entries.items()}
-    return Header(file, size, tensors)
+    return Header(file, size, tensors, metadata or {})
 
 
 def _validate(header: bytes, size: int, where: str) -> None:

@@ -57,8 +57,12 @@ class Motion:
     loss_stop_step: int | None = column("step at which the loss stops changing", "steps")
     steps: tuple[int, ...] = column("the recorded steps", "steps")
     centroid_norm: tuple[float, ...] = column("‖centroid‖")
-    bulk_speed: tuple[float, ...] = column("‖bulk velocity‖, the centroid's move since the record before")
-    thermal_rms: tuple[float, ...] = column("root mean square of the rows' moves relative to the centroid")
+    bulk_speed: tuple[float | None, ...] = column(
+        "‖bulk velocity‖, the centroid's move since the record before; NULL where that is unknown"
+    )
+    thermal_rms: tuple[float | None, ...] = column(
+        "root mean square of the rows' moves relative to the centroid"
+    )
     bulk_thermal_ratio: tuple[float | None, ...] = column("bulk_speed / thermal_rms")
     mean_radius: tuple[float, ...] = column("mean distance of the rows from their centroid")
     max_radius: tuple[float, ...] = column("largest distance of a row from the centroid")

@@ -20,6 +20,7 @@ from survey.cli.asking import query, show, sql, status
 from survey.cli.demonstrating import demo
 from survey.cli.measuring import INTERRUPTED, compact, plan, run
 from survey.cli.scheduling import discover, nightly
+from survey.cli.training import kinematics
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable
 
 
@@ -35,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, compact, demo, discover, nightly, query, sql, show, status):
+for command in (run, plan, compact, demo, discover, nightly, query, sql, show, status, kinematics):
     cli.add_command(command)
 
 

@@ -1,0 +1,58 @@
+"""`survey kinematics`: follow a recorded history and put its row into the catalog."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from catalog.commit import commit_result
+from catalog.place import Place
+from survey import version
+from survey.dynamics.history import History, Holds
+from survey.dynamics.kinematics import Frame, kinematics
+from survey.results import KinematicsRow, Motion
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to follow, and how to read it. output: where the six tensors go, if anywhere."""
+
+    source: Path
+    output: Path | None = None
+    tensor: str | None = None
+    holds: Holds | None = None
+    frame: Frame | None = None
+
+
+def follow(wanted: Wanted, place: Place, progress: Callable[[int], Callable[[], None]]) -> KinematicsRow:
+    """Follow a history's dead rows; progress makes a counter of that many steps.
+
+    Raises UsageError, BrokenFile, CommitError.
+    """
+    with History(wanted.source, tensor=wanted.tensor, holds=wanted.holds) as history:
+        found = kinematics(history, wanted.output, frame=wanted.frame, on_step=progress(len(history.steps)))
+    output = None if wanted.output is None else str(wanted.output.resolve())
+    return commit_motion(place, found, str(wanted.source.resolve()), output)
+
+
+def commit_motion(place: Place, found: Motion, source: str, output: str | None = None) -> KinematicsRow:
+    """The row of a source; a former one of the same source is replaced. Raises CommitError."""
+    row = KinematicsRow(**columns(found), **made(), source=source, output=output)
+    commit_result(place, "kinematics", (source,), row)
+    return row
+
+
+def columns(record: Any) -> dict[str, Any]:  # Any: a record
+    """A record's fields by name."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def made() -> dict[str, Any]:
+    """The fields of `survey.results.Made`, now and here."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return {"survey_version": version(), "made_at": now, "host": socket.gethostname()}
