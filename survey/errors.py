@@ -4,7 +4,7 @@ SurveyError                 one model cannot be measured; `reason` is a column o
 ├── NotOffered              the repository does not give the file away: gated, unauthorised,
 │                           not-found, revision-not-found, disabled
 ├── NotThere                no-config, no-safetensors, no-head, split-head, quantised-head
-├── BrokenFile              bad-header, index-mismatch, unsupported-dtype
+├── BrokenFile              bad-header, bad-pickle, index-mismatch, unsupported-dtype
 ├── Unreachable             network, rate-limited, timeout
 ├── NotRunnable             infeasible, node-lost, out-of-memory, not-on-cluster, interrupted
 └── CommitError             commit-failed
@@ -21,11 +21,12 @@ REASONS: dict[str, str] = {
     "revision-not-found": "check the branch, tag or commit after the @",
     "disabled": "the Hub has withdrawn the repository",
     "no-config": "a config.json that can be read is needed",
-    "no-safetensors": "the repository holds no safetensors file",
+    "no-safetensors": "the repository holds neither safetensors nor a pytorch_model.bin",
     "no-head": "no tensor serves as this matrix; `survey plan` with the other --matrix may find one",
     "split-head": "the unembedding is cut over several tensors",
     "quantised-head": "the matrix is stored quantised; survey the original model",
     "bad-header": "the file is damaged; fetch or export it again",
+    "bad-pickle": "the pytorch_model.bin is damaged or holds more than tensors; convert it to safetensors",
     "index-mismatch": "index and shards disagree; export the checkpoint again",
     "unsupported-dtype": "only F64, F32, F16 and BF16 are measured",
     "not-on-cluster": "a folder can be measured only on the driver's machine",

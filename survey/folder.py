@@ -10,7 +10,7 @@ import xxhash
 
 from survey.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile, NotThere, storable
-from survey.header import FORMAT_CAP_BYTES, LENGTH_BYTES
+from survey.header import FIRST_READ_BYTES, FORMAT_CAP_BYTES, LENGTH_BYTES
 from survey.records import ByteRange, Traffic
 from survey.stream import Block
 
@@ -78,13 +78,16 @@ class FolderCheckpoint:
     def _digest(self) -> str:
         seen = xxhash.xxh3_128()
         for file, size in self.files.items():
-            if file == "config.json" or file.endswith(".safetensors.index.json"):
+            if file == "config.json" or file.endswith((".safetensors.index.json", ".bin.index.json")):
                 seen.update(f"{file}\0{size}\0".encode())
                 seen.update((self.folder / file).read_bytes())
-            elif file.endswith(".safetensors"):
+            elif file.endswith(".safetensors") or (
+                file.startswith("pytorch_model") and file.endswith(".bin")
+            ):
                 changed = (self.folder / file).stat().st_mtime_ns
                 seen.update(f"{file}\0{size}\0{changed}\0".encode())
-                seen.update(self._header_bytes(file, size))
+                pickled = file.endswith(".bin")
+                seen.update(self._ends(file, size) if pickled else self._header_bytes(file, size))
         return seen.hexdigest()
 
     def _header_bytes(self, file: str, size: int) -> bytes:
@@ -93,6 +96,13 @@ class FolderCheckpoint:
             length = opened.read(LENGTH_BYTES)
             wanted = int.from_bytes(length, "little")
             return length + opened.read(min(wanted, size, FORMAT_CAP_BYTES))
+
+    def _ends(self, file: str, size: int) -> bytes:
+        """Where a pickled checkpoint keeps its structure."""
+        with (self.folder / file).open("rb") as opened:
+            first = opened.read(FIRST_READ_BYTES)
+            opened.seek(max(len(first), size - FIRST_READ_BYTES))
+            return first + opened.read()
 
     def _where(self, file: str) -> str:
         return f"{self.repo}/{file}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from survey.checkpoint import CONFIG_CAP_BYTES, INDEX_CAP_BYTES, Checkpoint, read_json
@@ -12,11 +12,14 @@ from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
 from survey.header import Header, read_header
 from survey.memory import expected_memory_bytes
+from survey.pickled import read_pickled
 from survey.records import Identity, MatrixName, Target, TensorSpec
 from survey.unembedding import Choice, choose, has_head_bias, stated_tie
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PICKLED_SINGLE = "pytorch_model.bin"
+PICKLED_INDEX = "pytorch_model.bin.index.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,23 @@ def lay_out(checkpoint: Checkpoint) -> Layout:
     if file is not None:
         header = _header(checkpoint, file)
         return Layout(config, dict.fromkeys(header.tensors, file), {file: header})
-    index = read_json(checkpoint, INDEX, INDEX_CAP_BYTES, "index-mismatch")
-    weight_map = index.get("weight_map")
-    where = f"{checkpoint.repo}/{INDEX}"
+    return Layout(config, _weight_map(checkpoint), {})
+
+
+def _weight_map(checkpoint: Checkpoint) -> Mapping[str, str]:
+    """Which shard holds each tensor, as the index says; safetensors before pickles."""
+    file, kind = (INDEX, ".safetensors") if INDEX in checkpoint.files else (PICKLED_INDEX, ".bin")
+    index = read_json(checkpoint, file, INDEX_CAP_BYTES, "index-mismatch")
+    weight_map, where = index.get("weight_map"), f"{checkpoint.repo}/{file}"
     if not isinstance(weight_map, dict) or not weight_map:
         raise BrokenFile("index-mismatch", where, "has no weight_map")
     for name, shard in weight_map.items():
-        if not isinstance(shard, str) or "/" in shard or not shard.endswith(".safetensors"):
-            raise BrokenFile("index-mismatch", where, f"{name} is said to lie in {shard!r}")
-    return Layout(config, weight_map, {})
+        if not isinstance(shard, str) or "/" in shard or "\\" in shard or not shard.endswith(kind):
+            problem = (
+                f"{name} is said to lie in {str(shard)[:200]!r}, expected a *{kind} file beside the index"
+            )
+            raise BrokenFile("index-mismatch", where, problem)
+    return weight_map
 
 
 def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connections: int) -> Target:
@@ -56,6 +67,8 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
     """
     choice = choose(layout.file_of.keys(), layout.config, matrix, checkpoint.repo)
     spec = _spec(checkpoint, layout, choice.tensor)
+    if not choice.tied and _shares_its_bytes(checkpoint, layout, matrix, spec):
+        choice = replace(choice, tied=True, rule=f"{choice.rule}, of the same bytes as the other matrix")
     return Target(
         identity=_identity(checkpoint, layout, matrix, choice, spec),
         spec=spec,
@@ -69,7 +82,7 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
 
 
 def _single_file(checkpoint: Checkpoint) -> str | None:
-    """The only weights file, or None where an index speaks for several."""
+    """The only weights file, or None where an index speaks for several; safetensors before pickles."""
     if SINGLE in checkpoint.files:
         return SINGLE
     if INDEX in checkpoint.files:
@@ -77,15 +90,35 @@ def _single_file(checkpoint: Checkpoint) -> str | None:
     found = [name for name in checkpoint.files if name.endswith(".safetensors") and "/" not in name]
     if len(found) == 1 and not found[0].startswith("adapter"):
         return found[0]
+    if PICKLED_SINGLE in checkpoint.files:
+        return PICKLED_SINGLE
+    if PICKLED_INDEX in checkpoint.files:
+        return None
     raise NotThere(
         "no-safetensors",
         checkpoint.repo,
-        f"neither {SINGLE} nor {INDEX}" + (f" (found {', '.join(found[:3])})" if found else ""),
+        f"neither {SINGLE} nor {INDEX}, nor {PICKLED_SINGLE}"
+        + (f" (found {', '.join(found[:3])})" if found else ""),
     )
 
 
+def _shares_its_bytes(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, spec: TensorSpec) -> bool:
+    """Whether the other matrix is the same bytes: torch.save writes tied tensors once, by two names."""
+    try:
+        other = choose(
+            layout.file_of.keys(), layout.config, "input" if matrix == "output" else "output", spec.file
+        )
+    except NotThere:
+        return False
+    if layout.file_of[other.tensor] != spec.file or other.tensor == spec.name:
+        return False
+    found = layout.headers[spec.file].tensors.get(other.tensor)
+    return found is not None and replace(found, name=spec.name) == spec
+
+
 def _header(checkpoint: Checkpoint, file: str) -> Header:
-    return read_header(
+    read = read_pickled if file.endswith(".bin") else read_header
+    return read(
         lambda wanted: checkpoint.read_range(file, wanted),
         file,
         checkpoint.files[file],

@@ -63,7 +63,7 @@ def test_one_command_measures_what_it_can_and_names_what_it_cannot(
     refused = {
         "org/broken": "bad-header",
         "org/no-config": "no-config",
-        "org/pickled": "no-safetensors",
+        "org/pickled": "bad-pickle",
         "org/gated": "gated",
         "org/disabled": "disabled",
         "org/private": "not-found",

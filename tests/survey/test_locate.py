@@ -188,10 +188,10 @@ def test_only_the_shard_that_holds_the_matrix_is_opened(tmp_path: Path, matrix: 
         pytest.param({"config.json": b"{}"}, NotThere, "no-safetensors", "", id="no-weights"),
         pytest.param(
             {"config.json": b"{}", "pytorch_model.bin": b"PK"},
-            NotThere,
-            "no-safetensors",
-            "",
-            id="pickled-weights",
+            BrokenFile,
+            "bad-pickle",
+            "pytorch_model.bin",
+            id="broken-pickled-weights",
         ),
         pytest.param(
             {"config.json": b"{}", "adapter_model.safetensors": safetensors(UNTIED)},
