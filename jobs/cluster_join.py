@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import warnings
 from dataclasses import dataclass
@@ -19,8 +20,13 @@ from survey.errors import UsageError
 
 OBJECT_STORE_BYTES = 512 << 20  # of an embedded Ray: a result is a few MB and is fetched at once
 LISTEN_S = 5.0
-JOIN_TRIES = 3
+JOIN_TRIES = 4
+# What a cluster's head says whose server for a client died while it was forked.
+FORK_DIED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
 PROBE_S = 60.0  # a first worker process on a busy node takes a while
+# How long one of Ray's three tries to join from outside may take, and how long it waits between
+# them: a wrong token is told after 9 s, not 30.
+IMPATIENCE = {"RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ def join(options: RayOptions) -> None:
         ray.init(address="local", include_dashboard=False, object_store_memory=store, **common)
         return
     _refuse_silence(options.address)
+    for name, seconds in IMPATIENCE.items():
+        os.environ.setdefault(name, seconds)  # Ray reads them when it first becomes a client
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they say is in the error
@@ -71,14 +79,16 @@ def join(options: RayOptions) -> None:
 def _init_patiently(address: str, common: dict[str, Any]) -> None:
     """Connect; asked again where the head node failed to fork a server for this client.
 
-    Ray's client server forks while gRPC's threads run, and its child sometimes does not survive.
+    Ray's client server forks for each client while gRPC's threads run, and with grpcio from 1.81 on
+    the child sometimes aborts in gRPC's own fork handler (`epoll_wait: Bad file descriptor`).
+    GRPC_ENABLE_FORK_SUPPORT=0 on the head prevents it; from here one can only ask again.
     """
     for left in reversed(range(JOIN_TRIES)):
         try:
             ray.init(address=address, **common)
             return
         except ConnectionError as error:
-            if left == 0 or "Starting Ray client server failed" not in str(error):
+            if left == 0 or not any(words in str(error) for words in FORK_DIED):
                 raise
 
 

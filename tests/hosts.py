@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
-BRIDGE, NETWORK, OURSELVES = "survey0", "10.213.57", "10.213.57.1"
+TAG = os.getpid() % 250  # two test runs on one machine do not meet
+BRIDGE, NETWORK = f"sv{TAG}", f"10.213.{TAG}"
+OURSELVES = f"{NETWORK}.1"
 PYTHON = sys.executable
 
 
@@ -26,8 +28,16 @@ def missing() -> str | None:
     """Why there can be no hosts here, if so."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         return "network namespaces need root on Linux"
-    tools = [tool for tool in ("ip", "unshare", "nsenter", "mount") if shutil.which(tool) is None]
-    return f"not installed: {', '.join(tools)}" if tools else None
+    tools = [tool for tool in ("ip", "unshare", "nsenter", "mount", "pgrep") if shutil.which(tool) is None]
+    if tools:
+        return f"not installed: {', '.join(tools)}"
+    tried = ["ip", "netns", "add", f"{BRIDGE}-trial"], ["unshare", "-m", "-u", "-p", "-f", "true"]
+    for command in tried:
+        ran = subprocess.run(command, capture_output=True, text=True)
+        if ran.returncode:
+            return f"{' '.join(command)}: {ran.stderr.strip()}"
+    subprocess.run(["ip", "netns", "del", f"{BRIDGE}-trial"], capture_output=True)
+    return None
 
 
 def require() -> None:
@@ -41,10 +51,14 @@ def require() -> None:
 
 @dataclass
 class Host:
-    """One host; `address` is its only one. init: the first process in it."""
+    """One host; `address` is its only one. init: the first process in it.
+
+    scratch: a folder of its own, with a path that is short enough for sockets.
+    """
 
     name: str
     address: str
+    scratch: Path
     init: subprocess.Popen[bytes]
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -59,12 +73,19 @@ class Host:
         with log.open("ab") as out:
             self.started.append(subprocess.Popen(self.command(*arguments), stdout=out, stderr=out))
 
+    def stop(self) -> None:
+        """End what was started there; the host stays."""
+        for process in self.started:
+            process.terminate()
+            process.wait(timeout=30)
+        self.started.clear()
+
     def cut(self) -> None:
         """Pull the network cable."""
-        _ip("link", "set", f"sv-{self.name}", "down")
+        _ip("link", "set", f"{BRIDGE}-{self.name}", "down")
 
     def mend(self) -> None:
-        _ip("link", "set", f"sv-{self.name}", "up")
+        _ip("link", "set", f"{BRIDGE}-{self.name}", "up")
 
     def kill(self) -> None:
         """Pull the plug: the first process of a process namespace takes all others with it."""
@@ -95,32 +116,34 @@ def network(names: Sequence[str], hidden: Sequence[Path]) -> Iterator[dict[str, 
     finally:
         for host in hosts.values():
             host.kill()
+            host.scratch.rmdir()
         _remove(names)
 
 
 def _host(name: str, address: str, hidden: Sequence[Path]) -> Host:
-    _ip("netns", "add", f"survey-{name}")
-    _ip("link", "add", f"sv-{name}", "type", "veth", "peer", "name", "eth0", "netns", f"survey-{name}")
-    _ip("link", "set", f"sv-{name}", "master", BRIDGE, "up")
-    _ip("-n", f"survey-{name}", "addr", "add", f"{address}/24", "dev", "eth0")
+    inside = f"{BRIDGE}-{name}"  # its namespace, and our end of its cable
+    _ip("netns", "add", inside)
+    _ip("link", "add", inside, "type", "veth", "peer", "name", "eth0", "netns", inside)
+    _ip("link", "set", inside, "master", BRIDGE, "up")
+    _ip("-n", inside, "addr", "add", f"{address}/24", "dev", "eth0")
     for device in ("eth0", "lo"):
-        _ip("-n", f"survey-{name}", "link", "set", device, "up")
-    mounts = "; ".join(f"mount -t tmpfs none '{folder}'" for folder in hidden)
-    script = (
-        f"set -e; hostname {name}; mount -t tmpfs none /dev/shm; {mounts}; echo ready; exec sleep infinity"
-    )
+        _ip("-n", inside, "link", "set", device, "up")
+    scratch = Path("/tmp", inside)
+    scratch.mkdir(exist_ok=True)
+    mounts = "; ".join(f"mount -t tmpfs none '{folder}'" for folder in ("/dev/shm", scratch, *hidden))
+    script = f"set -e; hostname {name}; {mounts}; echo ready; exec sleep infinity"
     unshared = ["unshare", "-m", "-u", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", script]
-    init = subprocess.Popen(["ip", "netns", "exec", f"survey-{name}", *unshared], stdout=subprocess.PIPE)
+    init = subprocess.Popen(["ip", "netns", "exec", inside, *unshared], stdout=subprocess.PIPE)
     assert init.stdout is not None
     assert init.stdout.readline() == b"ready\n"
-    return Host(name, address, init)
+    return Host(name, address, scratch, init)
 
 
 def _remove(names: Sequence[str]) -> None:
     for name in names:
         # The namespace goes when its last process has; its end of the cable would stay until then.
-        subprocess.run(["ip", "link", "del", f"sv-{name}"], stderr=subprocess.DEVNULL)
-        subprocess.run(["ip", "netns", "del", f"survey-{name}"], stderr=subprocess.DEVNULL)
+        subprocess.run(["ip", "link", "del", f"{BRIDGE}-{name}"], stderr=subprocess.DEVNULL)
+        subprocess.run(["ip", "netns", "del", f"{BRIDGE}-{name}"], stderr=subprocess.DEVNULL)
     subprocess.run(["ip", "link", "del", BRIDGE], stderr=subprocess.DEVNULL)
 
 
