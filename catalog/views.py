@@ -82,10 +82,12 @@ def stubs() -> dict[str, str]:
 
     To make a view of files DuckDB opens each of them, which is most of a query's time.
     """
-    return {
-        name: f"SELECT {_typed(columns)} WHERE error('this view was not opened')::BOOLEAN"
-        for name, columns in view_columns().items()
-    }
+    return _without_files("error('this view was not opened')::BOOLEAN")
+
+
+def empty() -> dict[str, str]:
+    """The views of a catalog in which nothing stands: what a question's columns are found with."""
+    return _without_files("false")
 
 
 def bodies(
@@ -214,6 +216,10 @@ def _attempts(files: Files) -> str:
         SELECT {names} FROM ({empty} UNION ALL BY NAME {found})
         QUALIFY rank() OVER (
             PARTITION BY run_id ORDER BY contains(filename, '/part-'), filename DESC) = 1"""
+
+
+def _without_files(condition: str) -> dict[str, str]:
+    return {name: f"SELECT {_typed(columns)} WHERE {condition}" for name, columns in view_columns().items()}
 
 
 def _typed(columns: tuple[Column, ...]) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import duckdb
 
+from catalog.read import Answer
+from catalog.views import empty
 from survey.errors import UsageError
 
 OWN = Path(__file__).parent
@@ -111,6 +113,26 @@ def _number(text: str) -> str | int | float:
         except ValueError:
             continue
     return text
+
+
+def listed(library: Mapping[str, Query]) -> Answer:
+    """Every query with its help, its parameters, and the columns of its answer.
+
+    The columns come from binding it to empty views: no catalog is read for them.
+    """
+    connection = duckdb.connect()
+    for name, body in empty().items():
+        connection.execute(f"CREATE VIEW {name} AS {body}")
+    rows = []
+    for query in library.values():
+        values = query.bind({name: "" for name, default in query.parameters.items() if default is None})
+        try:
+            described = connection.execute(f"DESCRIBE {query.sql.rstrip().rstrip(';')}", values).fetchall()
+            columns = ", ".join(row[0] for row in described)
+        except duckdb.Error as error:
+            columns = f"cannot be asked: {str(error).splitlines()[0]}"
+        rows.append((query.name, query.help, query.signature, columns))
+    return Answer(["query", "answers", "parameters", "columns"], ["VARCHAR"] * 4, list(rows))
 
 
 def pick(library: Mapping[str, Query], name: str) -> Query:

@@ -65,6 +65,18 @@ def print_table(answer: Answer, console: Console) -> None:
         console.print("(no rows)", style="dim")
 
 
+def print_queries(listed: Answer, console: Console) -> None:
+    """The named queries: each with what it answers, its parameters, and the columns of its answer."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, answers, parameters, columns in listed.rows:
+        table.add_row(escape(name), escape(printable(answers)))
+        table.add_row("", f"[cyan]{escape(printable(parameters))}[/]")
+        table.add_row("", f"[dim]{escape(printable(columns))}[/]")
+    console.print(table)
+
+
 def _fits(names: list[str], rows: list[list[str]], numeric: list[bool], width: int) -> bool:
     """Whether all numbers fit in full, and every text with at least _TEXT_WIDTH characters."""
     needed = 0

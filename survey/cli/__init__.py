@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from survey import VERSION
-from survey.cli.asking import query, show, sql, status
+from survey.cli.asking import attach, query, shell, show, sql, status
 from survey.cli.demonstrating import demo
 from survey.cli.measuring import INTERRUPTED, compact, plan, run
 from survey.cli.scheduling import discover, nightly
@@ -36,7 +36,21 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, compact, demo, discover, nightly, query, sql, show, status, kinematics):
+for command in (
+    run,
+    plan,
+    compact,
+    demo,
+    discover,
+    nightly,
+    query,
+    sql,
+    shell,
+    attach,
+    show,
+    status,
+    kinematics,
+):
     cli.add_command(command)
 
 

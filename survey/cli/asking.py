@@ -1,20 +1,26 @@
-"""Commands that ask a catalog: query, sql, show, status."""
+"""Commands that ask a catalog: query, sql, shell, attach, show, status."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from survey.cli.common import answer, answer_options, catalog_reader, console, print_answer, print_in
+from survey.cli.common import (
+    answer,
+    answer_options,
+    catalog_option,
+    catalog_reader,
+    console,
+    print_answer,
+    print_in,
+)
 from survey.errors import UsageError
 
-
-@click.command()
-@click.argument("name", required=False)
-@click.option("--param", "params", multiple=True, metavar="K=V", help="A parameter of the query.")
-@click.option(
+_queries_option = click.option(
     "--queries",
     "folders",
     multiple=True,
@@ -22,6 +28,12 @@ from survey.errors import UsageError
     metavar="DIR",
     help="A folder with more .sql files.",
 )
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--param", "params", multiple=True, metavar="K=V", help="A parameter of the query.")
+@_queries_option
 @answer_options
 def query(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], uri: str, form: str) -> int:
     """Run a named query; without NAME, list them.
@@ -31,20 +43,41 @@ def query(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], 
     survey query families
     survey query compare --param a=Qwen/Qwen3-4B --param b=google/gemma-3-4b-it
     """
-    from catalog.read import Answer
-    from queries.library import load, pick
+    from queries.library import listed, load, pick
+    from queries.render import print_queries
 
     library = load(folders)
-    if name is None and form == "table":
-        for item in library.values():
-            click.echo(f"{item.name:<14} {item.help}\n{'':<14} {item.signature}")
-        return 0
     if name is None:
-        rows = [(item.name, item.help, item.signature) for item in library.values()]
-        print_in(form, Answer(["query", "answers", "parameters"], ["VARCHAR"] * 3, list(rows)))
+        if form == "table":
+            print_queries(listed(library), console())
+        else:
+            print_in(form, listed(library))
         return 0
     chosen = pick(library, name)
     return answer(uri, form, chosen.sql, chosen.bind(_pairs(params)))
+
+
+@click.command()
+@_queries_option
+@catalog_option
+def shell(folders: tuple[Path, ...], uri: str) -> int:
+    """A prompt for SQL, with history and completion; statements from a pipe are run one by one.
+
+    \b
+    survey shell --catalog ./mine
+    echo "SELECT repo, dead_count FROM models;" | survey shell
+    """
+    from queries.library import load
+    from queries.shell import Shell, run_piped, run_terminal
+
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    with catalog_reader(uri) as reader:
+        opened = Shell(reader, load(folders), console())
+        if sys.stdin.isatty():
+            run_terminal(opened, state / "centroid-survey" / "shell_history", uri)
+        else:
+            run_piped(opened, sys.stdin)
+    return 0
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -95,6 +128,29 @@ def status(uri: str, form: str) -> int:
             print_status(reader, uri, console())
         else:
             print_answer(reader, form, COUNTS, {})
+    return 0
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@catalog_option
+def attach(file: Path, uri: str) -> int:
+    """Write a database of views over the catalog, which any DuckDB client opens.
+
+    It holds no data: what later runs add shows in it, too. Local paths are written in full.
+
+    \b
+    survey attach survey.duckdb --catalog ./mine
+    duckdb survey.duckdb "FROM models"
+    """
+    from catalog.attach import attach as write_views
+    from catalog.place import place_to_read
+
+    place = place_to_read(uri)
+    empty = write_views(place, file)
+    click.echo(f"survey: {file}: views over {place}", err=True)
+    if empty:
+        click.echo(f"survey: nothing in {', '.join(empty)} yet; attach again when there is", err=True)
     return 0
 
 

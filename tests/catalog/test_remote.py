@@ -9,15 +9,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from conftest import Ran
 from delivery import delivered
 from s3 import S3, Fault
 
+from catalog.attach import attach
 from catalog.commit import commit
 from catalog.files import ROWS, TOKENS, File
 from catalog.place import Place, place_if_there, place_to_read, place_to_write
 from catalog.read import Reader
+from catalog.remote import ObjectStore
 from survey.errors import CommitError, UsageError
 
 Make = Callable[..., Path]
@@ -34,6 +37,17 @@ def filled(uri: str, checkpoint: Make) -> Place:
     for name in ("one", "two"):
         commit(place, delivered(checkpoint(name)).tables)  # type: ignore[arg-type]
     return place
+
+
+def test_views_attached_for_other_clients_name_the_urls(filled: Place, tmp_path: Path) -> None:
+    path = tmp_path / "v.duckdb"
+    attach(filled, path)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        if isinstance(filled, ObjectStore):
+            connection.register_filesystem(filled.fs)  # where other clients have httpfs
+        assert connection.execute("SELECT dead_count FROM models").fetchall() == [(10,)] * 2
+        assert connection.execute("SELECT count(DISTINCT repo) FROM tokens").fetchall() == [(2,)]
+        assert str(filled) in str(connection.execute("SELECT sql FROM duckdb_views()").fetchall())
 
 
 def test_views_answer_the_same_wherever_the_catalog_lies(filled: Place) -> None:

@@ -73,6 +73,55 @@ def test_off_centre_ranks_by_ratio(ask: Ask) -> None:
     assert ratios == sorted(ratios, reverse=True)
 
 
+def test_biggest_black_holes_ranks_those_of_all_models(ask: Ask) -> None:
+    found = ask("biggest_black_holes", limit="4")
+    assert [(row["repo"].split("/")[1], row["rank"], row["population"]) for row in found] == [
+        ("Qwen2.5-mini-Instruct", 1, 90), ("Qwen3-mini-Instruct", 1, 81), ("Qwen3-mini-Instruct", 2, 70), ("Qwen3-mini-Base", 1, 60),
+    ]  # fmt: skip
+    assert all(row["first_token"] >= 0 and row["norm"] > 0 for row in found)
+
+
+def test_exponents_sets_the_dead_against_the_live(ask: Ask) -> None:
+    found = ask("exponents", repo="demo/Qwen3-mini-Instruct")
+    assert sum(row["all_count"] for row in found) == 15194 * 256
+    assert sum(row["dead_count"] for row in found) == 253 * 256
+    assert all(row["all_count"] == row["dead_count"] + row["live_count"] for row in found)
+    assert sum(row["dead_share"] for row in found) == pytest.approx(1)
+    assert sum(row["live_share"] for row in found) == pytest.approx(1)
+    assert {row["dead_share"] for row in ask("exponents", repo="demo/Llama-3-mini")} == {None}
+
+
+def test_exponents_names_the_model_that_is_not_there(survey: Survey, demo: Path) -> None:
+    ran = survey("query", "exponents", "--param", "repo=demo/none", "--catalog", demo)
+    assert (ran.code, ran.err) == (2, "survey: exponents: demo/none is not in the catalog as output\n")
+
+
+def test_cost_sets_what_was_read_against_the_repositories(ask: Ask) -> None:
+    found = ask("cost")
+    assert len(found) == 7
+    for row in found:
+        assert 0 < row["share_read"] < 0.35
+        assert row["share_read"] == pytest.approx(row["fetched_mb"] / row["repository_mb"], rel=0.01)
+        assert row["mb_per_s"] == pytest.approx(row["fetched_mb"] / row["elapsed_s"], rel=0.01)
+
+
+def test_versions_tells_which_measures_made_the_rows(ask: Ask) -> None:
+    found = ask("versions")
+    assert {row["matrices"] for row in found} == {7}
+    assert {"centroid", "identical_rows"} <= {row["measure"] for row in found}
+
+
+def test_coverage_counts_what_was_surveyed_and_what_was_refused(survey: Survey) -> None:
+    write(little("org/one", cloud=LITTLE), Path("one"))
+    (Path("two")).mkdir()
+    assert survey("run", "./one", "./two", "--catalog", "c", "--executor", "serial").code == 1
+    found = json.loads(survey("query", "coverage", "--catalog", "c", "--format", "json").out)
+    assert [(row["outcome"], row["reason"], row["models"], row["share"]) for row in found] == [
+        ("surveyed", None, 1, 0.5),
+        ("refused", "no-config", 1, 0.5),
+    ]
+
+
 def test_angles_leaves_out_models_without_dead_rows(ask: Ask) -> None:
     assert [row["repo"].split("/")[1] for row in ask("angles")] == [
         "Gemma-3-mini-it", "Qwen3-mini-Base", "Qwen3-mini-Instruct", "Qwen2.5-mini-Instruct",

@@ -1,0 +1,107 @@
+"""`survey attach`: a file of views that any DuckDB client opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import LITTLE, Ran, little
+
+from jobs.demo.checkpoints import write
+
+Survey = Callable[..., Ran]
+
+
+@pytest.fixture
+def measured(survey: Survey, tmp_path: Path) -> Callable[[str], Path]:
+    catalog = tmp_path / "a [b]*"
+
+    def measure(name: str) -> Path:
+        write(little(f"org/{name}", cloud=LITTLE), tmp_path / name)
+        ran = survey("run", f"./{name}", "--catalog", catalog, "--executor", "serial")
+        assert ran.code == 0, ran.err
+        return catalog
+
+    return measure
+
+
+def client(path: Path = Path("v.duckdb")) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(str(path), read_only=True)
+
+
+VIEWS = ["models", "models_history", "black_holes", "exponents", "vectors", "tokens", "attempts"]
+
+
+def test_another_client_sees_what_we_see(survey: Survey, measured: Callable[[str], Path]) -> None:
+    catalog = measured("one")
+    assert survey("attach", "v.duckdb", "--catalog", catalog).code == 0
+    with client() as connection:
+        for view in VIEWS:
+            question = f"SELECT count(*) AS n, any_value({view}::VARCHAR) AS one FROM {view}"
+            (ours,) = json.loads(survey("sql", question, "--catalog", catalog, "--format", "json").out)
+            (theirs,) = connection.execute(question).fetchall()
+            assert (ours["n"], ours["one"]) == theirs if ours["n"] == 1 else ours["n"] == theirs[0], view
+
+
+def test_later_runs_and_compactions_show(survey: Survey, measured: Callable[[str], Path]) -> None:
+    catalog = measured("one")
+    survey("attach", "v.duckdb", "--catalog", catalog)
+    count = (
+        "SELECT (SELECT count(*) FROM models), (SELECT count(*) FROM attempts), (SELECT count(*) FROM tokens)"
+    )
+    with client() as connection:
+        (before,) = connection.execute(count).fetchall()
+        measured("two")
+        after = tuple(2 * number for number in before)
+        assert connection.execute(count).fetchall() == [after]
+        survey("compact", "--catalog", catalog)
+        assert connection.execute(count).fetchall() == [after]
+        survey("compact", "--catalog", catalog)  # which removes what was merged
+        assert connection.execute(count).fetchall() == [after]
+
+
+def test_orphans_of_a_crash_show_nowhere(survey: Survey, measured: Callable[[str], Path]) -> None:
+    catalog = measured("one")
+    measured("two")
+    next((catalog / "rows").glob("*.parquet")).unlink()
+    survey("attach", "v.duckdb", "--catalog", catalog)
+    with client() as connection:
+        assert connection.execute("SELECT count(DISTINCT repo) FROM tokens").fetchall() == [(1,)]
+
+
+def test_the_file_holds_no_data_and_tells_what_columns_mean(
+    survey: Survey, measured: Callable[[str], Path]
+) -> None:
+    survey("attach", "v.duckdb", "--catalog", measured("one"))
+    with client() as connection:
+        assert connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
+        told = "SELECT comment FROM duckdb_columns() WHERE table_name = 'models' AND column_name = 'tensor_bytes'"
+        assert connection.execute(told).fetchall() == [("bytes of the matrix (bytes)",)]
+
+
+def test_a_folder_that_is_empty_yet_is_named(survey: Survey) -> None:
+    Path("c").mkdir()
+    ran = survey("attach", "v.duckdb", "--catalog", "c")
+    assert ran.code == 0
+    assert "nothing in rows, tokens, attempts" in ran.err
+    with client() as connection:
+        assert connection.execute("SELECT count(*) FROM models").fetchall() == [(0,)]
+
+
+def test_it_is_written_anew_and_nothing_of_others_is_lost(
+    survey: Survey, measured: Callable[[str], Path]
+) -> None:
+    catalog = measured("one")
+    assert [survey("attach", "v.duckdb", "--catalog", catalog).code for _ in range(2)] == [0, 0]
+    with duckdb.connect("theirs.duckdb") as connection:
+        connection.execute("CREATE TABLE precious (x INT)")
+    Path("text.txt").write_text("no database")
+    for name, message in [("theirs.duckdb", "holds more than a catalog's views"), ("text.txt", "no DuckDB file"), ("no/where.duckdb", "there is no folder no")]:  # fmt: skip
+        ran = survey("attach", name, "--catalog", catalog)
+        assert ran.code == 2
+        assert message in ran.err
+    assert Path("text.txt").read_text() == "no database"
+    assert sorted(path.name for path in Path().glob(".*.tmp")) == []
