@@ -9,7 +9,7 @@ from survey.errors import BrokenFile
 
 @dataclass(frozen=True, slots=True)
 class FloatFormat:
-    """An IEEE-like format: sign, biased exponent, mantissa, from the highest bit down.
+    """An IEEE-like format: sign, biased exponent (bias 2^(bits-1) - 1), mantissa, highest bit first.
 
     code: name in a safetensors header. torch_name: attribute of `torch`.
     """
@@ -36,6 +36,8 @@ FLOATS: dict[str, FloatFormat] = {
         FloatFormat("F32", 32, 8, "float32"),
         FloatFormat("F16", 16, 5, "float16"),
         FloatFormat("BF16", 16, 8, "bfloat16"),
+        FloatFormat("F8_E4M3", 8, 4, "float8_e4m3fn"),  # no infinity; NaN is all ones
+        FloatFormat("F8_E5M2", 8, 5, "float8_e5m2"),
     )
 }
 
@@ -48,8 +50,6 @@ BITS: dict[str, int] = {
     "F6_E3M2": 6,
     "U8": 8,
     "I8": 8,
-    "F8_E5M2": 8,
-    "F8_E4M3": 8,
     "F8_E5M2FNUZ": 8,
     "F8_E4M3FNUZ": 8,
     "F8_E8M0": 8,

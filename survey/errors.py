@@ -28,7 +28,7 @@ REASONS: dict[str, str] = {
     "bad-header": "the file is damaged; fetch or export it again",
     "bad-pickle": "the pytorch_model.bin is damaged or holds more than tensors; convert it to safetensors",
     "index-mismatch": "index and shards disagree; export the checkpoint again",
-    "unsupported-dtype": "only F64, F32, F16 and BF16 are measured",
+    "unsupported-dtype": "only F64, F32, F16, BF16 and FP8 (E4M3, E5M2) are measured",
     "not-on-cluster": "a folder can be measured only on the driver's machine",
     "rate-limited": "the Hub asks to slow down; run again later, or set HF_TOKEN",
     "network": "the connection failed; run again",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from survey.dtypes import FloatFormat
 from survey.floats import biased_exponents, widen
 from survey.records import Vector
 from survey.row_identity import RowIdentity
+from survey.scale import Scale
 from survey.sums import ZERO, magnitude
 
 SWEEP_BYTES = 4 << 20  # of float64, at a time, while the black holes' vectors are read back
@@ -37,7 +38,8 @@ class Holes:
 class Folded:
     """[V, D] folded: column sums [D] by magnitude, row norms [V], exponent counts, identical rows.
 
-    finite: which rows hold neither NaN nor infinity, [V].
+    finite: which rows hold neither NaN nor infinity, [V]. scale: what stored values are multiplied
+    by. Where it makes identical rows differ, a black hole's vector is that of its first row.
     """
 
     form: FloatFormat
@@ -48,6 +50,7 @@ class Folded:
     finite: NDArray[np.bool_]
     exponents: NDArray[np.int64]
     identity: RowIdentity
+    scale: Scale | None = None
 
     @property
     def total(self) -> NDArray[np.float64]:
@@ -99,13 +102,18 @@ class Folded:
         for stored in self.identity.vectors(self._rows_at_once):
             fields = biased_exponents(stored, self.form, dims)
             low, high = np.minimum(low, fields.min(axis=0)), np.maximum(high, fields.max(axis=0))
-            for hole, vector in enumerate(widen(stored, self.form, dims), at):
+            values = widen(stored, self.form, dims)
+            for hole, vector in enumerate(self._scaled(values, at), at):
                 population = len(self.members[hole])
                 counts += population * np.bincount(fields[hole - at], minlength=len(counts))
                 if finite[hole]:
+                    vector_total += vector
+                if self.scale is not None:
+                    for band, total in self._scaled_totals(hole, values[hole - at]):
+                        dead_totals.setdefault(band, np.zeros(dims))[:] += total
+                elif finite[hole]:
                     total = dead_totals.setdefault(bands[hole], np.zeros(dims))
                     total += population * vector
-                    vector_total += vector
             at += len(fields)
         return Holes(dead_totals, vector_total, counts, int((low == high).sum()))
 
@@ -116,7 +124,7 @@ class Folded:
             return [None] * len(self.members)
         angles: list[float | None] = []
         for stored in self.identity.vectors(self._rows_at_once):
-            units = row_units(widen(stored, self.form, self.hidden_dim))
+            units = row_units(self._scaled(widen(stored, self.form, self.hidden_dim), len(angles)))
             apart, along = row_lengths(units - target), row_lengths(units + target)
             # math's atan2, not numpy's: its vector version has other last bits on other processors.
             angles += [
@@ -124,6 +132,24 @@ class Folded:
                 for pair in zip(apart.tolist(), along.tolist(), strict=True)
             ]
         return angles
+
+    def _scaled(self, values: NDArray[np.float64], hole: int) -> NDArray[np.float64]:
+        """The vectors of consecutive black holes from `hole` on, [K, D], as the model has them."""
+        if self.scale is None:
+            return values
+        firsts = [rows[0] for rows in self.members[hole : hole + len(values)]]
+        return self.scale.times(values, np.array(firsts, dtype=np.int64))
+
+    def _scaled_totals(
+        self, hole: int, vector: NDArray[np.float64]
+    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Σ of a black hole's finite rows by their magnitude, where a scale makes them differ."""
+        assert self.scale is not None
+        rows = np.array(self.members[hole], dtype=np.int64)
+        rows = rows[self.finite[rows]]
+        bands = magnitude(self.norms[rows])
+        for band in np.unique(bands[bands != ZERO]).tolist():
+            yield band, vector * self.scale.summed(rows[bands == band], self.hidden_dim)
 
     @property
     def _rows_at_once(self) -> int:

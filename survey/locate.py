@@ -13,7 +13,9 @@ from survey.family import family_of
 from survey.header import Header, read_header
 from survey.memory import expected_memory_bytes
 from survey.pickled import read_pickled
-from survey.records import Identity, MatrixName, Target, TensorSpec
+from survey.quantised import is_packed, scheme
+from survey.records import Identity, MatrixName, ScaleSpec, Target, TensorSpec
+from survey.scale import scale_name, scale_spec
 from survey.unembedding import Choice, choose, has_head_bias, stated_tie
 
 SINGLE = "model.safetensors"
@@ -69,8 +71,9 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
     spec = _spec(checkpoint, layout, choice.tensor)
     if not choice.tied and _shares_its_bytes(checkpoint, layout, matrix, spec):
         choice = replace(choice, tied=True, rule=f"{choice.rule}, of the same bytes as the other matrix")
+    scale = _scale(checkpoint, layout, spec)
     return Target(
-        identity=_identity(checkpoint, layout, matrix, choice, spec),
+        identity=_identity(checkpoint, layout, matrix, choice, spec, scale),
         spec=spec,
         folder=checkpoint.folder,
         rule=choice.rule,
@@ -78,6 +81,7 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
         repo_bytes=sum(checkpoint.files.values()),
         memory_bytes=expected_memory_bytes(spec, connections),
         planning=checkpoint.traffic,
+        scale=scale,
     )
 
 
@@ -126,21 +130,27 @@ def _header(checkpoint: Checkpoint, file: str) -> Header:
     )
 
 
-def _spec(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
+def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
+    """Where a tensor lies, as its file's own header says. Raises BrokenFile (`index-mismatch`)."""
     file = layout.file_of[tensor]
     where = f"{checkpoint.repo}/{file}"
     if file not in checkpoint.files:
         raise BrokenFile("index-mismatch", where, f"the index names this file for {tensor}")
     if file not in layout.headers:
         layout.headers[file] = _header(checkpoint, file)
-    header = layout.headers[file]
-    spec = header.tensors.get(tensor)
+    spec = layout.headers[file].tensors.get(tensor)
     if spec is None:
         raise BrokenFile("index-mismatch", where, f"holds no {tensor}, though the index says so")
-    quantisation = layout.config.get("quantization_config")
-    if spec.dtype not in FLOATS and isinstance(quantisation, Mapping):
-        scheme = quantisation.get("quant_method", "an unnamed scheme")
-        raise NotThere("quantised-head", where, f"{tensor} is {spec.dtype}, quantised by {scheme}")
+    return spec
+
+
+def _spec(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
+    """The tensor as a matrix that can be measured."""
+    spec = _look_up(checkpoint, layout, tensor)
+    where = f"{checkpoint.repo}/{spec.file}"
+    if is_packed(spec.dtype):
+        by = scheme(layout.config, layout.file_of.keys(), tensor)
+        raise NotThere("quantised-head", where, f"{tensor} is {spec.dtype}, quantised by {by}")
     float_format(spec.dtype, where)
     if len(spec.shape) != 2 or 0 in spec.shape:
         raise NotThere("no-head", where, f"{tensor} has shape {list(spec.shape)}, expected [V, D]")
@@ -151,6 +161,16 @@ def _spec(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
         )
         raise NotThere("no-head", where, problem)
     return spec
+
+
+def _scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec) -> ScaleSpec | None:
+    """The scale of a matrix in 8 bits; None where the files hold none."""
+    name = scale_name(layout.file_of, spec.name) if FLOATS[spec.dtype].bits == 8 else None
+    if name is None:
+        return None
+    found = _look_up(checkpoint, layout, name)
+    where = f"{checkpoint.repo}/{found.file}"
+    return scale_spec(spec, found, checkpoint.files[found.file], layout.config, where)
 
 
 def _stated_shape(config: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -164,7 +184,12 @@ def _stated_shape(config: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _identity(
-    checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, choice: Choice, spec: TensorSpec
+    checkpoint: Checkpoint,
+    layout: Layout,
+    matrix: MatrixName,
+    choice: Choice,
+    spec: TensorSpec,
+    scale: ScaleSpec | None,
 ) -> Identity:
     config = layout.config
     model_type = _text(config.get("model_type"))
@@ -189,6 +214,7 @@ def _identity(
         tied=choice.tied,
         tie_stated=stated_tie(config),
         head_bias=has_head_bias(layout.file_of.keys()),
+        scale=f"{scale.tensor.name} per {scale.per}" if scale else None,
         library_name=card.library_name,
         tags=card.tags,
         last_modified=card.last_modified,

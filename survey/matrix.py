@@ -15,6 +15,7 @@ from survey.measures import measure_folded
 from survey.one_pass import Clock, choose_device, fold
 from survey.pace import Pace
 from survey.records import MatrixName, Measurement, ModelRef, Settings, Target
+from survey.scale import Scale, scale_of
 from survey.stream import Block, row_blocks
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class Matrix:
     @property
     def checkpoint(self) -> Checkpoint:
         return self._checkpoint
+
+    def scale(self) -> Scale | None:
+        """What the stored values are multiplied by, read from the files."""
+        spec = self.target.scale
+        if spec is None:
+            return None
+        return scale_of(spec, self._checkpoint.read_range(spec.tensor.file, spec.tensor.bytes))
 
     def blocks(self, on_progress: OnProgress = lambda count: None) -> Iterator[Block]:
         """The stored bytes in order; `on_progress` is told of every byte as it comes."""
@@ -86,6 +94,8 @@ def open_target(
         from survey.hub_http import Manners
 
         files = {target.spec.file: target.file_bytes}
+        if target.scale is not None:
+            files[target.scale.tensor.file] = target.scale.file_bytes
         hub = HubCheckpoint(
             identity.repo, identity.revision, identity.sha, files, settings, Manners(settings, pace, limit_s)
         )
@@ -136,7 +146,7 @@ def measure(
     tokens: bool = True,
     on_progress: OnProgress = lambda count: None,
 ) -> Measurement:
-    """Every measured column of a matrix [V, D] in F64, F32, F16 or BF16.
+    """Every measured column of a matrix [V, D] in F64, F32, F16, BF16 or FP8 (E4M3, E5M2).
 
     matrix: a torch tensor on any device, a numpy array, or an open `Matrix`. Its bytes are what
     identity is decided by. Raises TypeError or ValueError for another dtype or shape.
@@ -145,10 +155,11 @@ def measure(
         form = float_format(matrix.dtype, matrix.target.identity.repo)
         blocks: Iterable[Block] = matrix.blocks(on_progress)
         shape = matrix.shape
+        scale = matrix.scale()
     else:
         code, shape, stored = _stored(matrix)
-        form, blocks = FLOATS[code], [stored]
-    with fold(blocks, form, shape, choose_device(device)) as folded:
+        form, blocks, scale = FLOATS[code], [stored], None
+    with fold(blocks, form, shape, choose_device(device), scale) as folded:
         return measure_folded(folded, tokens=tokens)
 
 

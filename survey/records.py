@@ -61,6 +61,20 @@ class TensorSpec:
         return len(self.bytes) // self.shape[0]
 
 
+@dataclass(frozen=True, slots=True)
+class ScaleSpec:
+    """What a matrix is to be multiplied by: [P, Q] factors, each for a tile of rows × dimensions.
+
+    file_bytes: size of the file that holds it. per: `tensor`, `row` or the tile, such as `128×128`.
+    """
+
+    tensor: TensorSpec
+    file_bytes: int
+    tiles: tuple[int, int]
+    tile: tuple[int, int]
+    per: str
+
+
 # ------------------------------------------------------------------------------- what was asked
 
 
@@ -137,6 +151,9 @@ class Identity:
     tied: bool = column("the unembedding and the embedding are one tensor in the files")
     tie_stated: bool | None = column("`tie_word_embeddings` of config.json; NULL where not stated")
     head_bias: bool = column("the files hold a bias beside the unembedding")
+    scale: str | None = column(
+        "what stored values were multiplied by, and `per tensor`, `row` or tile; NULL where by nothing"
+    )
     library_name: str | None = column("the model card's library, e.g. transformers")
     tags: tuple[str, ...] = column("tags of the repository")
     last_modified: datetime | None = column("time of the repository's last commit", "UTC")
@@ -155,6 +172,7 @@ class Target:
     memory_bytes: int
     planning: Traffic
     pattern: str | None = None  # as in ModelRef
+    scale: ScaleSpec | None = None
 
     @property
     def key(self) -> tuple[str, str, MatrixName]:
@@ -197,7 +215,7 @@ class Traffic:
 class Shape:
     """The matrix itself."""
 
-    dtype: str = column("stored dtype: F64, F32, F16 or BF16")
+    dtype: str = column("stored dtype: F64, F32, F16, BF16, F8_E4M3 or F8_E5M2")
     vocab_rows: int = column("V, rows of the matrix, padding included", "rows")
     hidden_dim: int = column("D, the hidden size", "dimensions")
 
@@ -282,7 +300,7 @@ class DeadAndLive:
 
 @dataclass(frozen=True, kw_only=True)
 class Exponents:
-    """The biased exponent field of every element, in the stored dtype; all rows."""
+    """The biased exponent field of every stored element, before any scale; all rows."""
 
     exponent_entropy_bits: float = column("Shannon entropy of the exponents of all rows", "bits")
     dead_exponent_mean: float | None = column("mean biased exponent of the dead rows")

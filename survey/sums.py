@@ -71,8 +71,8 @@ class Sums:
         self._torch = torch
         self._form = form
         vocab, self._dims = shape
-        # Apple's GPUs have no float64 at all, not even to count its exponents.
-        self._device = torch.device("cpu" if device == "mps" and form.bits == 64 else device)
+        # Apple's GPUs have no float64 at all, not even to count its exponents, and no float8.
+        self._device = torch.device("cpu" if device == "mps" and form.bits in (8, 64) else device)
         # Of the other formats they count the exponents, and the sums run on the CPU.
         self._exact = torch.device("cpu") if self._device.type == "mps" else self._device
         self._padded = -(-self._dims // LANE_DIMS) * LANE_DIMS
@@ -128,9 +128,12 @@ class Sums:
     def _count(self, stored: torch.Tensor) -> None:
         torch = self._torch
         halves = self._form.bits // 16
-        upper = stored.view(torch.int16)[:, halves - 1 :: halves]  # little endian: highest last
+        # Little endian: highest last. A byte becomes the upper one of a word.
+        upper = stored.view(torch.int16)[:, halves - 1 :: halves] if halves else stored.view(torch.uint8)
         words = self._words[: stored.numel()]
         words.view(upper.shape).copy_(upper)
+        if not halves:
+            words <<= 8
         words &= WORDS - 1
         self._counts += torch.bincount(words, minlength=WORDS)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from survey.errors import NotThere
+from survey.quantised import packed_beside, scheme
 from survey.records import MatrixName
 
 # Where a language model lies inside a checkpoint: alone, or in a multimodal model. Vision and
@@ -66,7 +67,6 @@ EMBEDDINGS = (
     "rwkv.embeddings.weight",
     "embeddings.weight",
 )
-_QUANTISED = (".qweight", ".weight_packed", ".weight.absmax", ".weight.quant_state", ".SCB")
 _CUT = re.compile(r"\.(?:\d+\.weight|weight\.\d+|weight_part_?\d+)$")
 
 
@@ -92,12 +92,12 @@ def choose(names: Collection[str], config: Mapping[str, Any], matrix: MatrixName
     untied = _why_untied(config)
     if matrix == "input":
         if embedding is None:
-            _refuse_odd_matrices(names, where, EMBEDDINGS)
+            _refuse_odd_matrices(names, config, where, EMBEDDINGS)
             raise NotThere("no-head", where, f"no embedding among its {len(names)} tensors")
         return Choice(embedding, head is None and untied is None, "the name of an embedding")
     if head is not None:
         return Choice(head, False, "a head in the files")
-    _refuse_odd_matrices(names, where, HEADS if embedding else (*HEADS, *EMBEDDINGS))
+    _refuse_odd_matrices(names, config, where, HEADS if embedding else (*HEADS, *EMBEDDINGS))
     if embedding is None:
         raise NotThere("no-head", where, f"neither head nor embedding among its {len(names)} tensors")
     if untied is not None:
@@ -148,12 +148,16 @@ def _first(names: Collection[str], wanted: tuple[str, ...]) -> str | None:
     return None
 
 
-def _refuse_odd_matrices(names: Collection[str], where: str, known: tuple[str, ...]) -> None:
+def _refuse_odd_matrices(
+    names: Collection[str], config: Mapping[str, Any], where: str, known: tuple[str, ...]
+) -> None:
     stems = {prefix + name.removesuffix(".weight") for prefix in PREFIXES for name in known}
     for name in sorted(names):
         cut = _CUT.search(name)
         if cut and name[: cut.start()] in stems:
             raise NotThere("split-head", where, f"the matrix is cut into pieces ({name}, …)")
-        for suffix in _QUANTISED:
-            if name.endswith(suffix) and name.removesuffix(suffix) in stems:
-                raise NotThere("quantised-head", where, f"the matrix is quantised ({name})")
+    for stem in sorted(stems):
+        packed = packed_beside(names, stem)
+        if packed is not None:
+            by = scheme(config, names, packed)
+            raise NotThere("quantised-head", where, f"the matrix is quantised by {by} ({packed})")

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I8": 1, "U8": 1, "I32": 4, "I64": 8, "F8_E4M3": 1}
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I8": 1, "U8": 1, "I32": 4}
+ITEM_BYTES |= {"F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1}
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG: dict[str, Any] = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
@@ -56,8 +57,12 @@ def header(layout: Mapping[str, tuple[str, Sequence[int]]]) -> bytes:
 
 def safetensors(tensors: Mapping[str, Stored]) -> bytes:
     """A whole safetensors file."""
-    layout = {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
-    return header(layout) + b"".join(tensor.data for tensor in tensors.values())
+    entries, at = {}, 0
+    for name, tensor in tensors.items():
+        offsets = [at, at + len(tensor.data)]
+        entries[name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": offsets}
+        at = offsets[1]
+    return with_length(json.dumps(entries).encode()) + b"".join(tensor.data for tensor in tensors.values())
 
 
 def sparse_safetensors(path: Path, layout: Mapping[str, tuple[str, Sequence[int]]]) -> None:

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Columns = dict[str, Any]  # Any: a column is a number, a list, a vector or None
 
-BITS = {"F64": (64, 11), "F32": (32, 8), "F16": (16, 5), "BF16": (16, 8)}  # all, and of the exponent
+# All, and of the exponent.
+BITS = {
+    "F64": (64, 11),
+    "F32": (32, 8),
+    "F16": (16, 5),
+    "BF16": (16, 8),
+    "F8_E4M3": (8, 4),
+    "F8_E5M2": (8, 5),
+}
 
 
 class Hole(NamedTuple):
@@ -43,12 +51,16 @@ class TokenColumns(NamedTuple):
 # ------------------------------------------------------------------------------- the measurement
 
 
-def reference(raw: bytes, code: str, shape: tuple[int, int]) -> Columns:
-    """Column -> value, for a [V, D] matrix of stored bytes; undefined is None."""
+def reference(raw: bytes, code: str, shape: tuple[int, int], factors: Floats | None = None) -> Columns:
+    """Column -> value, for a [V, D] matrix of stored bytes; undefined is None.
+
+    factors: [V, D], what each stored value is multiplied by.
+    """
     rows, dims = shape
     row_bytes = len(raw) // rows
     stored = [raw[start : start + row_bytes] for start in range(0, len(raw), row_bytes)]
     values, fields = _values(raw, code).reshape(shape), _exponents(raw, code).reshape(shape)
+    values = values if factors is None else values * factors
     finite = np.isfinite(values).all(axis=1)
     norms = [math.hypot(*row) if fine else None for row, fine in zip(values.tolist(), finite, strict=True)]
     holes = _holes(stored)
@@ -181,10 +193,27 @@ def _values(raw: bytes, code: str) -> Floats:
     if code == "BF16":  # the upper half of a float32
         words = np.frombuffer(raw, dtype="<u2").astype(np.uint32) << 16
         found: NDArray[Any] = words.view(np.float32)
+    elif BITS[code][0] == 8:
+        found = np.array([_value_of_byte(byte, code) for byte in raw])
     else:
         found = np.frombuffer(raw, dtype={"F64": "<f8", "F32": "<f4", "F16": "<f2"}[code])
     with np.errstate(invalid="ignore"):  # widening a signalling NaN
         return found.astype(np.float64)
+
+
+def _value_of_byte(byte: int, code: str) -> float:
+    """OCP 8-bit floating point specification: E5M2 as in IEEE 754, E4M3 without infinities."""
+    mantissa_bits = 7 - BITS[code][1]
+    bias = 2 ** (BITS[code][1] - 1) - 1
+    exponent, mantissa = (byte % 128) >> mantissa_bits, byte % 2**mantissa_bits
+    sign = -1.0 if byte >= 128 else 1.0
+    if code == "F8_E4M3" and byte % 128 == 127:
+        return math.nan
+    if code == "F8_E5M2" and exponent == 31:
+        return math.nan if mantissa else sign * math.inf
+    if exponent == 0:
+        return sign * mantissa * 2.0 ** (1 - bias - mantissa_bits)
+    return sign * (1 + mantissa / 2**mantissa_bits) * 2.0 ** (exponent - bias)
 
 
 def _exponents(raw: bytes, code: str) -> NDArray[np.int64]:

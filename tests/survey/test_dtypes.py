@@ -1,4 +1,4 @@
-"""Every dtype that a header may name; four of them are measured."""
+"""Every dtype that a header may name; six of them are measured."""
 
 import pytest
 import torch
@@ -16,6 +16,8 @@ from survey.errors import BrokenFile
         pytest.param("F32", 32, 256, 127, id="single"),
         pytest.param("F16", 16, 32, 15, id="half"),
         pytest.param("BF16", 16, 256, 127, id="bfloat16"),
+        pytest.param("F8_E4M3", 8, 16, 7, id="e4m3"),
+        pytest.param("F8_E5M2", 8, 32, 15, id="e5m2"),
     ],
 )
 def test_a_measured_dtype_is_laid_out_as_ieee_says(

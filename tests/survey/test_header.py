@@ -50,6 +50,7 @@ def test_a_header_says_where_its_tensors_lie_in_the_file(tmp_path: Path) -> None
             "b": TensorSpec("b", "w.safetensors", "BF16", (4,), ByteRange(start + 24, start + 32)),
             "a": TensorSpec("a", "w.safetensors", "F32", (2, 3), ByteRange(start, start + 24)),
         },
+        {"format": "pt"},
     )
     assert found.tensors["a"].row_bytes == 12
     assert reads == [ByteRange(0, start + 32)]

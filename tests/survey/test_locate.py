@@ -310,23 +310,74 @@ def test_an_index_that_its_shards_contradict_is_refused(
     assert target.spec.name == EMBED
 
 
-@pytest.mark.parametrize("dtype", ["F8_E4M3", "I8", "U8", "I32"])
-def test_a_head_of_another_dtype_is_quantised_where_the_config_says_so(tmp_path: Path, dtype: str) -> None:
-    tensors = {HEAD: stored(6, 4, dtype=dtype), EMBED: EMBEDDING}
-    with_scheme = CONFIG | {"quantization_config": {"quant_method": "fp8"}}
-    error = refusal(write(tmp_path / "a", single(tensors, with_scheme)))
+@pytest.mark.parametrize("dtype", ["I8", "U8", "I32", "F4"])
+@pytest.mark.parametrize(
+    ("config", "beside", "by"),
+    [
+        pytest.param(
+            {"quantization_config": {"quant_method": "gptq", "bits": 4}}, "", "gptq (4 bits)", id="gptq"
+        ),
+        pytest.param({"quantization_config": {"quant_method": "awq"}}, "", "awq", id="awq"),
+        pytest.param(
+            {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+            ".weight.absmax",
+            "bitsandbytes",
+            id="bitsandbytes",
+        ),
+        pytest.param({}, ".weight.absmax", "bitsandbytes 4-bit", id="bitsandbytes-unstated"),
+        pytest.param({}, ".SCB", "bitsandbytes LLM.int8()", id="llm-int8"),
+        pytest.param({"quantization": {"bits": 4, "group_size": 64}}, ".scales", "MLX", id="mlx"),
+        pytest.param({}, ".weight_scale_2", "ModelOpt NVFP4", id="nvfp4"),
+        pytest.param({"quantization_config": {"quant_method": ["x"]}}, "", "an unnamed scheme", id="a-list"),
+        pytest.param({"quantization_config": None}, "", "an unnamed scheme", id="nothing"),
+    ],
+)
+def test_a_head_of_integers_is_refused_with_its_scheme(
+    tmp_path: Path, config: dict[str, Any], beside: str, by: str, dtype: str
+) -> None:
+    tensors = {HEAD: Stored(dtype, (6, 4), bytes({"I32": 96, "F4": 12}.get(dtype, 24))), EMBED: EMBEDDING}
+    if beside:
+        tensors["lm_head" + beside] = stored(6)
+    error = refusal(write(tmp_path, single(tensors, CONFIG | config)))
     assert (type(error), error.reason) == (NotThere, "quantised-head")
-    assert error.problem == f"lm_head.weight is {dtype}, quantised by fp8"
-    error = refusal(write(tmp_path / "b", single(tensors, CONFIG | {"quantization_config": {}})))
+    assert error.problem == f"lm_head.weight is {dtype}, quantised by {by}"
+
+
+@pytest.mark.parametrize(
+    ("names", "config", "by"),
+    [
+        pytest.param(["lm_head.qweight", "lm_head.qzeros", "lm_head.scales"], {}, "GPTQ or AWQ", id="gptq"),
+        pytest.param(
+            ["lm_head.weight_packed", "lm_head.weight_scale"],
+            {"quantization_config": {"quant_method": "compressed-tensors"}},
+            "compressed-tensors",
+            id="compressed-tensors",
+        ),
+        pytest.param(["model.embed_tokens.qweight"], {}, "GPTQ or AWQ", id="the-tied-embedding"),
+        pytest.param(["lm_head.W_q"], {}, "HQQ", id="hqq"),
+        pytest.param(["lm_head.codebooks"], {}, "AQLM", id="aqlm"),
+        pytest.param(
+            ["lm_head.weight.quant_state.bitsandbytes__nf4"], {}, "bitsandbytes NF4", id="bitsandbytes"
+        ),
+    ],
+)
+def test_a_packed_head_is_refused_with_its_scheme(
+    tmp_path: Path, names: list[str], config: dict[str, Any], by: str
+) -> None:
+    error = refusal(write(tmp_path, single(dict.fromkeys(names, VECTOR), CONFIG | config)))
     assert error.reason == "quantised-head"
-    error = refusal(write(tmp_path / "c", single(tensors)))
-    assert (type(error), error.reason) == (BrokenFile, "unsupported-dtype")
-    assert error.problem == f"dtype is {dtype}, expected one of F64, F32, F16, BF16"
-    error = refusal(write(tmp_path / "d", single(tensors, CONFIG | {"quantization_config": None})))
+    assert error.problem == f"the matrix is quantised by {by} ({names[0]})"
+
+
+@pytest.mark.parametrize("dtype", ["BOOL", "C64", "F8_E4M3FNUZ"])
+def test_a_head_of_numbers_that_are_not_measured_is_refused(tmp_path: Path, dtype: str) -> None:
+    size = 8 if dtype == "C64" else 1
+    error = refusal(write(tmp_path, single({HEAD: Stored(dtype, (6, 4), bytes(24 * size))})))
     assert error.reason == "unsupported-dtype"
+    assert f"dtype is {dtype}, expected one of F64, F32, F16, BF16, F8_E4M3, F8_E5M2" in error.problem
 
 
-@pytest.mark.parametrize("dtype", ["F64", "F32", "F16", "BF16"])
+@pytest.mark.parametrize("dtype", ["F64", "F32", "F16", "BF16", "F8_E4M3"])
 def test_a_head_left_whole_in_a_quantised_model_is_measured(tmp_path: Path, dtype: str) -> None:
     tensors = {
         HEAD: stored(6, 4, dtype=dtype),

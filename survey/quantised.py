@@ -1,0 +1,55 @@
+"""Matrices that are stored quantised, which are refused with the name of the scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from survey.errors import printable
+
+# What lies beside, or instead of, `X.weight`; within a scheme's tensors the earlier name wins.
+PACKED = {
+    ".qweight": "GPTQ or AWQ",
+    ".weight_packed": "compressed-tensors",
+    ".weight.quant_state.bitsandbytes__nf4": "bitsandbytes NF4",
+    ".weight.quant_state.bitsandbytes__fp4": "bitsandbytes FP4",
+    ".weight.quant_state": "bitsandbytes",
+    ".weight.absmax": "bitsandbytes 4-bit",
+    ".SCB": "bitsandbytes LLM.int8()",
+    ".weight_scb": "bitsandbytes LLM.int8()",
+    ".W_q": "HQQ",
+    ".codebooks": "AQLM",
+    ".Qidxs": "QuIP#",
+    ".weight_blocks": "MXFP4",
+    ".weight._data": "quanto",
+    ".weight_scale_2": "ModelOpt NVFP4",
+    ".scales": "MLX",  # GPTQ and AWQ have it, too, but come first
+}
+_STORED = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
+
+
+def is_packed(dtype: str) -> bool:
+    """Whether elements of a dtype are codes, not values."""
+    return dtype in _STORED
+
+
+def packed_beside(names: Collection[str], stem: str) -> str | None:
+    """The tensor that says that `stem` (such as `lm_head`) is quantised; None where none does."""
+    return next((stem + suffix for suffix in PACKED if stem + suffix in names), None)
+
+
+def scheme(config: Mapping[str, Any], names: Collection[str], tensor: str) -> str:
+    """The quantisation of a tensor by name: as the config states it, else by what lies beside it."""
+    stated = config.get("quantization_config")
+    method = stated.get("quant_method") if isinstance(stated, Mapping) else None
+    if isinstance(method, str) and method:
+        bits = stated.get("bits", stated.get("w_bit")) if isinstance(stated, Mapping) else None
+        return printable(method[:40]) + (f" ({bits} bits)" if type(bits) is int and 0 < bits <= 16 else "")
+    if isinstance(config.get("quantization"), Mapping):
+        return "MLX"
+    stem = tensor.removesuffix(".weight")
+    for suffix in PACKED:
+        if tensor.endswith(suffix):
+            return PACKED[suffix]
+    beside = packed_beside(names, stem)
+    return PACKED[beside.removeprefix(stem)] if beside else "an unnamed scheme"

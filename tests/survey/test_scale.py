@@ -1,0 +1,234 @@
+"""Matrices in 8 bits: their values, and the scale that the files hold beside them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import CONFIG, Stored, sharded, single, stored, write
+from conftest import Ran
+from numpy.typing import NDArray
+from planted import cloud, repeat
+from reference import assert_equal, reference
+
+import survey
+from jobs.demo.hub import LocalHub
+from survey.dtypes import FLOATS
+from survey.errors import NotThere
+from survey.floats import biased_exponents, widen
+from survey.folder import FolderCheckpoint
+from survey.locate import lay_out, locate
+from survey.records import Target
+
+HEAD = "lm_head.weight"
+EIGHT_BITS = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
+CODES = pytest.mark.parametrize("code", EIGHT_BITS)
+
+
+def in_8_bits(code: str, rows: int, dims: int, *holes: list[int]) -> NDArray[np.uint8]:
+    """Bytes of a cloud of rows of length about 1, [V, D]."""
+    tensor = repeat(cloud("F32", rows, dims) * 20, *holes).to(EIGHT_BITS[code])
+    found: NDArray[np.uint8] = tensor.view(torch.uint8).numpy()
+    return found
+
+
+def matrix(code: str, words: NDArray[np.uint8]) -> Stored:
+    rows, dims = words.shape
+    return Stored(code, (rows, dims), words.tobytes())
+
+
+def factors(*shape: int, seed: int = 1) -> tuple[NDArray[np.float64], Stored]:
+    """Scales around 0.01, as float64 and as a file holds them."""
+    made = np.random.default_rng(seed).uniform(0.005, 0.02, shape).astype("<f4")
+    return made.astype(np.float64), Stored("F32", shape, made.tobytes())
+
+
+def located(folder: Path) -> Target:
+    checkpoint = FolderCheckpoint(folder)
+    return locate(checkpoint, lay_out(checkpoint), "output", 1)
+
+
+def measured(folder: Path) -> survey.Measurement:
+    with survey.open_matrix(folder) as opened:
+        return survey.measure(opened)
+
+
+# ---- values
+
+
+@CODES
+def test_all_256_values_are_torchs(code: str) -> None:
+    words = torch.arange(256, dtype=torch.uint8)
+    expected = words.view(EIGHT_BITS[code]).to(torch.float64).numpy()
+    found = widen(bytes(words), FLOATS[code], 256)[0]
+    assert np.array_equal(found, expected, equal_nan=True)
+    assert np.array_equal(np.signbit(found)[[0, 128]], [False, True])
+
+
+@pytest.mark.parametrize(
+    ("code", "byte", "exponent"),
+    [
+        ("F8_E4M3", 0b0_0111_000, 7),  # 1.0
+        ("F8_E4M3", 0b1_1111_111, 15),  # NaN
+        ("F8_E4M3", 0b0_0000_001, 0),
+        ("F8_E5M2", 0b0_01111_00, 15),  # 1.0
+        ("F8_E5M2", 0b1_11111_00, 31),  # -infinity
+        ("F8_E5M2", 0b0_00001_11, 1),
+    ],
+)
+def test_the_exponent_field_is_the_dtypes(code: str, byte: int, exponent: int) -> None:
+    assert biased_exponents(bytes([byte]), FLOATS[code], 1).tolist() == [[exponent]]
+
+
+@CODES
+@pytest.mark.parametrize("shape", [(40, 16), (1025, 8), (300, 257)], ids=str)
+def test_every_column_agrees_with_the_reference(code: str, shape: tuple[int, int]) -> None:
+    words = in_8_bits(code, *shape, [3, 30, 31], [7, 9]).copy()
+    words[12], words[13, 2], words[14] = 0, 0x7F, 0x80  # zeros, a NaN, minus zeros
+    if code == "F8_E5M2":
+        words[15, 0] = 0x7C  # an infinity
+    tensor = torch.from_numpy(words).view(EIGHT_BITS[code])
+    assert_equal(survey.measure(tensor), reference(words.tobytes(), code, shape))
+
+
+@CODES
+def test_all_bytes_are_measured(code: str) -> None:
+    words = np.random.default_rng(3).integers(0, 256, (500, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(words).view(EIGHT_BITS[code])
+    assert_equal(survey.measure(tensor), reference(words.tobytes(), code, (500, 3)))
+
+
+# ---- scales
+
+ROWS, DIMS = 300, 72
+HOLES = ([2, 5, 299], [130, 131], [0, 260])  # within tiles of 128 rows, and over them
+
+KINDS = {
+    "one-number": ((), "tensor", {}),
+    "one-number-in-a-list": ((1,), "tensor", {}),
+    "rows": ((ROWS,), "row", {}),
+    "rows-as-a-column": ((ROWS, 1), "row", {}),
+    "tiles": ((3, 1), "128×72", {}),
+    "tiles-both-ways": ((3, 3), "128×32", {}),
+    "stated-tiles": ((3, 2), "100×48", {"quantization_config": {"weight_block_size": [100, 48]}}),
+}
+
+
+def spread(made: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
+    """The factor of each element, [V, D]."""
+    found = np.empty((ROWS, DIMS))
+    rows, dims = {"128×72": (128, 72), "128×32": (128, 32), "100×48": (100, 48), "row": (1, DIMS)}.get(
+        KINDS[kind][1], (ROWS, DIMS)
+    )
+    table = made.reshape(-(-ROWS // rows), -(-DIMS // dims))
+    for row in range(ROWS):
+        for dim in range(DIMS):
+            found[row, dim] = table[row // rows, dim // dims]
+    return found
+
+
+@CODES
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_column_of_scaled_values_agrees_with_the_reference(
+    tmp_path: Path, kind: str, code: str
+) -> None:
+    shape, per, config = KINDS[kind]
+    words = in_8_bits(code, ROWS, DIMS, *HOLES)
+    made, scale = factors(*shape)
+    name = "lm_head.weight_scale_inv"
+    write(tmp_path, single({HEAD: matrix(code, words), name: scale}, CONFIG | config))
+    assert located(tmp_path).identity.scale == f"{name} per {per}"
+    expected = reference(words.tobytes(), code, (ROWS, DIMS), spread(made, kind))
+    found = measured(tmp_path)
+    assert found.black_hole_sizes == (3, 2, 2)  # as stored, also where the scale makes rows differ
+    assert_equal(found, expected)
+
+
+def test_rows_of_very_different_scales_are_summed_apart(tmp_path: Path) -> None:
+    words = in_8_bits("F8_E4M3", ROWS, DIMS, *HOLES, [10, 11])
+    made = np.full((ROWS, 1), 0.01, dtype="<f4")
+    made[5], made[10], made[11] = 1e25, 1e-30, np.nan
+    made[20] = np.inf
+    scale = Stored("F32", (ROWS, 1), made.tobytes())
+    write(tmp_path, single({HEAD: matrix("F8_E4M3", words), "lm_head.weight_scale": scale}))
+    with np.errstate(invalid="ignore"):
+        expected = reference(
+            words.tobytes(), "F8_E4M3", (ROWS, DIMS), np.repeat(made.astype(np.float64), DIMS, axis=1)
+        )
+    assert_equal(measured(tmp_path), expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "one_half"),
+    [("F32", b"\0\0\0\x3f"), ("BF16", b"\0\x3f"), ("F16", b"\0\x38"), ("F8_E8M0", b"\x7e")],
+)
+@pytest.mark.parametrize("suffix", ["_scale_inv", "_scale", ".scale"])
+def test_a_scale_is_known_by_its_name_in_every_dtype(
+    tmp_path: Path, suffix: str, dtype: str, one_half: bytes
+) -> None:
+    words = in_8_bits("F8_E4M3", 50, 8)
+    plain = {HEAD: matrix("F8_E4M3", words)}
+    write(tmp_path / "plain", single(plain))
+    write(tmp_path / "scaled", single({**plain, HEAD + suffix: Stored(dtype, (1,), one_half)}))
+    raw, half = measured(tmp_path / "plain"), measured(tmp_path / "scaled")
+    assert raw.centroid_l2 is not None
+    assert half.centroid_l2 == raw.centroid_l2 / 2
+    assert half.exponents_all == raw.exponents_all
+    assert np.array_equal(half.tokens.row_hash, raw.tokens.row_hash)
+    assert located(tmp_path / "plain").identity.scale is None
+
+
+def test_the_scale_of_a_tied_embedding_is_its_own(tmp_path: Path) -> None:
+    embed = "model.embed_tokens.weight"
+    tensors = {
+        embed: matrix("F8_E4M3", in_8_bits("F8_E4M3", 50, 8)),
+        "model.embed_tokens.weight_scale": factors(1)[1],
+        "model.layers.0.mlp.up_proj.weight_scale": factors(1, seed=2)[1],
+    }
+    write(tmp_path, single(tensors, CONFIG | {"quantization_config": {"quant_method": "fp8"}}))
+    assert located(tmp_path).identity.scale == "model.embed_tokens.weight_scale per tensor"
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+def test_a_matrix_in_16_bits_has_no_scale(tmp_path: Path, dtype: str) -> None:
+    write(tmp_path, single({HEAD: stored(50, 8, dtype=dtype), "lm_head.weight_scale": factors(1)[1]}))
+    assert located(tmp_path).scale is None
+
+
+@pytest.mark.parametrize(
+    ("scale", "problem"),
+    [
+        pytest.param(factors(7)[1], "of shape [7] fits no tiles of lm_head.weight [300, 72]", id="a-list"),
+        pytest.param(factors(72)[1], "of shape [72] fits no tiles", id="one-for-each-dimension"),
+        pytest.param(factors(7, 5)[1], "of shape [7, 5] fits no tiles", id="a-table"),
+        pytest.param(factors(3, 1, 1)[1], "of shape [3, 1, 1] fits no tiles", id="three-dimensions"),
+        pytest.param(stored(1, dtype="I32"), "is I32 [1], expected factors in F32", id="integers"),
+        pytest.param(Stored("F32", (0, 3), b""), "of shape [0, 3] fits no tiles", id="nothing"),
+    ],
+)
+def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path, scale: Stored, problem: str) -> None:
+    words = in_8_bits("F8_E4M3", ROWS, DIMS)
+    write(tmp_path, single({HEAD: matrix("F8_E4M3", words), "lm_head.weight_scale": scale}))
+    with pytest.raises(NotThere) as caught:
+        located(tmp_path)
+    assert caught.value.reason == "quantised-head"
+    assert problem in caught.value.problem
+
+
+def test_a_scale_in_another_shard_is_read_from_the_hub_and_said(hub: LocalHub, survey: Any) -> None:
+    words = in_8_bits("F8_E4M3", ROWS, DIMS, *HOLES)
+    made, scale = factors(3, 1)
+    shards = [{HEAD: matrix("F8_E4M3", words)}, {"lm_head.weight_scale_inv": scale}]
+    hub.add_repo("org/fp8", sharded(shards))
+    ran: Ran = survey("run", "org/fp8", "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
+    assert ran.code == 0, ran.out + ran.err
+    ask: Callable[..., Ran] = survey
+    answer = ask("sql", "SELECT dtype, scale, centroid_l2 FROM models", "--catalog", "c", "--format", "json")
+    expected = reference(words.tobytes(), "F8_E4M3", (ROWS, DIMS), spread(made, "tiles"))
+    import json
+
+    (row,) = json.loads(answer.out)
+    assert (row["dtype"], row["scale"]) == ("F8_E4M3", "lm_head.weight_scale_inv per 128×72")
+    assert row["centroid_l2"] == pytest.approx(expected["centroid_l2"], rel=1e-6)
