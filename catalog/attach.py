@@ -12,6 +12,7 @@ import duckdb
 
 from catalog.files import ENDING, FOLDERS, PART, TOKENS, File
 from catalog.local import LocalFolder
+from catalog.macros import MACROS
 from catalog.place import Place
 from catalog.views import bodies, view_columns
 from survey.errors import UsageError
@@ -40,6 +41,8 @@ def attach(place: Place, path: Path) -> list[str]:
                 connection.register_filesystem(place.fs)
             for name, body in made.items():
                 connection.execute(f"CREATE VIEW {name} AS {body}")
+            for name, body in MACROS.items():
+                connection.execute(f"CREATE MACRO {name}{body}")
             _comment(connection)
         os.replace(beside, path)
     except (duckdb.Error, OSError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from catalog.files import ENDING
@@ -37,6 +37,16 @@ class Done:
         if matrix == "both" and (row := self.rows.get((repo, sha, "output"))) and row.tied:
             asked = ["output"]
         return asked if all(self._holds((repo, sha, name), wanted) for name in asked) else None
+
+    def lacking(self, wanted: Mapping[str, int], keys: Iterable[Key] | None = None) -> list[Key]:
+        """The rows with stored tokens that lack one of these measures; of `keys`, or of all."""
+        return [
+            key
+            for key in (self.rows if keys is None else keys)
+            if (row := self.rows.get(key)) is not None
+            and row.has_tokens
+            and any(row.measures.get(name) != version for name, version in wanted.items())
+        ]
 
     def _holds(self, key: Key, wanted: Mapping[str, int]) -> bool:
         row = self.rows.get(key)

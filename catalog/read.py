@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File
+from catalog.macros import MACROS, named_in
 from catalog.place import Place
 from catalog.views import bodies, connect, has_all_columns, is_readable, stubs, view_columns, with_rows
 from survey.errors import UsageError
 from survey.results import RESULTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # A PIVOT is several statements, of which the last answers; but so is COPY (PIVOT …) TO, which
 # writes. What a statement does with its PIVOT is said by its first word.
@@ -66,6 +70,12 @@ class Reader:
         """The same answer as a Parquet file, with its types kept."""
         self._check(sql)
         return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
+
+    def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
+        """The nested rows of these keys (repo, sha, matrix), as they are stored."""
+        sql = "SELECT * FROM measured_rows WHERE list_contains($keys, concat_ws(chr(0), repo, sha, matrix))"
+        parameters = {"keys": ["\0".join(key) for key in keys]}
+        return self._asked(sql, lambda: self._connection.sql(sql, params=parameters).to_arrow_table())
 
     def _check(self, sql: str) -> None:
         try:
@@ -129,6 +139,8 @@ class Reader:
         self._compare()
         for name, body in stubs().items():
             self._connection.execute(f"CREATE VIEW {name} AS {body}")
+        for name, body in MACROS.items():
+            self._connection.execute(f"CREATE MACRO {name}{body}")
 
     def _open(self, names: Sequence[str]) -> None:
         """Make these views of the files that are there now."""
@@ -189,7 +201,7 @@ class Reader:
 
 def _named(sql: str) -> list[str]:
     """The views that a statement may read, by their names in its text."""
-    text = sql.lower()
+    text = " ".join([sql, *named_in(sql)]).lower()
     views = [*view_columns()]
     # query('…') and query_table('…') put a name together while they run.
     names = [name for name in views if name in text or "query" in text]

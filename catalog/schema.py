@@ -82,7 +82,7 @@ def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """The same columns as Arrow types."""
     import pyarrow as pa
 
-    return pa.schema([(column.name, _arrow(column.sql_type)) for column in columns])
+    return pa.schema([(column.name, arrow_type(column.sql_type)) for column in columns])
 
 
 def _columns(*records: type[Any]) -> tuple[Column, ...]:
@@ -117,7 +117,7 @@ def _sql_type(hint: Any) -> str:
     raise TypeError(f"no column type for {hint}")
 
 
-def _arrow(sql_type: str) -> pa.DataType:
+def arrow_type(sql_type: str) -> pa.DataType:
     import pyarrow as pa
 
     scalars = {
@@ -134,6 +134,6 @@ def _arrow(sql_type: str) -> pa.DataType:
     if sql_type in scalars:
         return scalars[sql_type]
     if sql_type.startswith("STRUCT("):
-        fields = [(column.name, _arrow(column.sql_type)) for column in hole_columns()]
+        fields = [(column.name, arrow_type(column.sql_type)) for column in hole_columns()]
         return pa.list_(pa.struct(fields))
-    return pa.list_(_arrow(sql_type.removesuffix("[]")))
+    return pa.list_(arrow_type(sql_type.removesuffix("[]")))

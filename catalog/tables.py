@@ -9,8 +9,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from catalog.schema import arrow_schema, attempt_columns, result_columns, row_columns, token_columns
+from catalog.schema import (
+    arrow_schema,
+    arrow_type,
+    attempt_columns,
+    result_columns,
+    row_columns,
+    token_columns,
+)
 from survey.errors import storable
 from survey.records import Attempt, Identity, Measured, Measurement
 
@@ -77,6 +85,16 @@ def result_table(kind: str, record: Any) -> pa.Table:  # Any: RESULTS[kind]
         {field.name: pa.array([_plain(getattr(record, field.name))], field.type) for field in schema},
         schema=schema,
     )
+
+
+def as_parquet(names: Sequence[str], types: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """A Parquet file of these columns. types: SQL types. rows: their values (therefore Any)."""
+    schema = pa.schema([(name, arrow_type(kind)) for name, kind in zip(names, types, strict=True)])
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    out = pa.BufferOutputStream()
+    arrays = [pa.array(list(values), field.type) for values, field in zip(columns, schema, strict=True)]
+    pq.write_table(pa.table(arrays, schema=schema), out)
+    return bytes(out.getvalue())
 
 
 def _repeat(text: str, rows: int) -> pa.Array:

@@ -21,7 +21,8 @@ from catalog.schema import (
 from survey.results import RESULTS
 
 VECTORS = ("centroid", "dead_centroid", "live_centroid")
-_NESTED = ("black_holes", "exponents_all", "exponents_dead", *VECTORS)
+SKETCHES = ("row_sketch",)
+_NESTED = ("black_holes", "exponents_all", "exponents_dead", *VECTORS, *SKETCHES)
 _KEY = "repo, sha, matrix"
 COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
     ROWS: row_columns,
@@ -63,6 +64,7 @@ def view_columns() -> dict[str, tuple[Column, ...]]:
         )
     )
     vectors = tuple(column for column in row_columns() if column.name in VECTORS)
+    sketches = tuple(column for column in row_columns() if column.name in SKETCHES)
     models = tuple(column for column in row_columns() if column.name not in _NESTED)
     revisions = Column("revisions", "VARCHAR[]", "", "every name that led to this commit, in order")
     return {
@@ -71,6 +73,7 @@ def view_columns() -> dict[str, tuple[Column, ...]]:
         "black_holes": (*key, *hole_columns()),
         "exponents": (*key, *counts),
         "vectors": (*key, *vectors),
+        "sketches": (*key, *sketches),
         "tokens": token_columns(),
         "attempts": attempt_columns(),
         **{kind: result_columns(kind) for kind in RESULTS},
@@ -141,6 +144,7 @@ def bodies(
                 FROM measured_rows)
             WHERE all_count > 0""",
         "vectors": f"SELECT {_KEY}, {', '.join(VECTORS)} FROM measured_rows",
+        "sketches": f"SELECT {_KEY}, {', '.join(SKETCHES)} FROM measured_rows",
         "tokens": union(tokens, token_columns()),
         **{kind: union(of(kind), result_columns(kind)) for kind in RESULTS},
     }

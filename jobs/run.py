@@ -14,11 +14,13 @@ from catalog.commit import commit_attempts
 from catalog.compact import Compacted, compact, is_due, retire
 from catalog.done import NOTHING_DONE, Done, read_done
 from catalog.files import File
+from catalog.fill import Filled
 from catalog.lock import Held, held
 from catalog.place import Place
 from catalog.read import Reader
 from catalog.tables import attempts_table
 from jobs.changes import Before, changes, read_before
+from jobs.fill import fill_from_tokens
 from jobs.outcome import Delivered, Failed, Outcome
 from jobs.plan import Plan, Unchanged, Wanted, make_plan
 from jobs.progress import Progress
@@ -63,6 +65,7 @@ class Result:
     attempts: list[Attempt] = field(default_factory=list)
     interrupted: bool = False
     compacted: Compacted | None = None
+    filled: int = 0  # unchanged rows that newer measures were added to
     warnings: list[str] = field(default_factory=list)
     before: Before = Before()
 
@@ -97,6 +100,7 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
                     request.matrix, versions(settings.tokens), NOTHING_DONE if request.resurvey else done
                 )
                 plan = _plan(request, wanted, settings, pace, progress, result)
+                _fill(plan, done, place, result)
                 progress.measuring(len(plan.targets))
                 _measure(plan, request, settings, pace, place, progress, result)
                 order = {target.key: number for number, target in enumerate(plan.targets)}
@@ -111,11 +115,17 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
     return result
 
 
-def compact_now(place: Place) -> Compacted:
-    """Merge loose files into parts. Raises CatalogInUse, CommitError."""
+def compact_now(place: Place) -> tuple[Compacted, Filled]:
+    """Bring all rows up to date from their tokens, then merge loose files into parts.
+
+    Raises CatalogInUse, CommitError.
+    """
     with held(place, new_run_id()) as lock:
         place.sweep()
-        return compact(place, lock)
+        with Reader(place) as reader:
+            done = read_done(reader)
+        filled = fill_from_tokens(place, done)
+        return compact(place, lock), filled
 
 
 def plan_only(request: Request, settings: Settings, done: Done, progress: Progress) -> Plan:
@@ -152,6 +162,18 @@ def _done(place: Place, result: Result) -> Done:
     for file in result.set_aside:
         place.set_aside(file)
     return done
+
+
+def _fill(plan: Plan, done: Done, place: Place, result: Result) -> None:
+    """Rows that stay as they are get what newer measures say of their stored tokens."""
+    keys = [(str(item.model.folder or item.model.repo), item.sha, item.matrix) for item in plan.unchanged]
+    try:
+        filled = fill_from_tokens(place, done, keys)
+    except SurveyError as error:
+        result.warnings.append(f"rows were not brought up to date: {error}")
+        return
+    result.filled = filled.rows
+    result.warnings += [f"not brought up to date: {problem}" for problem in filled.problems]
 
 
 def _tidy(place: Place, lock: Held, result: Result) -> None:

@@ -69,6 +69,8 @@ def print_result(result: Result, console: Console) -> None:
         console,
     )
     _print_changes(result, console)
+    if result.filled:
+        console.print(f"{result.filled} unchanged brought up to date from the stored tokens")
     failed = len(result.refused) + len(result.failed)
     console.print(
         f"{len(result.measured)} measured, {len(result.unchanged)} unchanged, {failed} failed"

@@ -323,6 +323,17 @@ class RowClasses:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RowSketch:
+    """What tells matrices' common rows without reading them; made of the per-token table."""
+
+    informative_rows: int = column("rows that are finite, not zero and in no black hole", "rows")
+    rows_hash: UInt64 = column(
+        "xxh3-64 of all row hashes in order: of one dtype and shape, equal where all bytes are"
+    )
+    row_sketch: tuple[UInt64, ...] = column("the 512 smallest row hashes of informative rows, ascending")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tokens:
     """The per-token table as columns of length V."""
 
@@ -334,7 +345,7 @@ class Tokens:
 @dataclass(frozen=True, kw_only=True)
 class Measurement(
     # Dataclasses collect fields from the last base to the first: Shape's columns come first.
-    RowClasses, Exponents, DeadAndLive, IdenticalRows, RowNorms, Centroid, Shape
+    RowSketch, RowClasses, Exponents, DeadAndLive, IdenticalRows, RowNorms, Centroid, Shape
 ):  # fmt: skip
     """Every measured column of one matrix; `tokens` is its per-token table."""
 

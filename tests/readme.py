@@ -21,6 +21,7 @@ VIEWS = {
     "black_holes": "one row for each black hole",
     "exponents": "the histogram of biased exponents; values that do not occur are left out",
     "vectors": "the three centroids",
+    "sketches": "a sample of each matrix's rows, by which alike ones are found",
     "tokens": "one row for each token, unless `--no-tokens`",
     "attempts": "one row for each model and run, also where nothing had to be done",
     "kinematics": "one row for each history of dead rows that `survey kinematics` followed",

@@ -95,9 +95,19 @@ def reference(raw: bytes, code: str, shape: tuple[int, int], factors: Floats | N
         **_dead_and_live(values, finite, dead, norms, [members[0] for members in holes]),
         **_exponent_columns(fields, dead, [members[0] for members in holes], BITS[code][1]),
         **_row_classes(norms),
+        **_row_sketch([_row_hash(row) for row in stored], dead | ~finite | (values == 0).all(axis=1)),
         "tokens": TokenColumns(
             norms, [_row_hash(row) for row in stored], [rank_of.get(row, 0) for row in range(rows)]
         ),
+    }
+
+
+def _row_sketch(hashes: list[int], trivial: NDArray[np.bool_]) -> Columns:
+    informative = [found for found, left_out in zip(hashes, trivial.tolist(), strict=True) if not left_out]
+    return {
+        "informative_rows": len(informative),
+        "rows_hash": xxhash.xxh3_64(b"".join(found.to_bytes(8, "little") for found in hashes)).intdigest(),
+        "row_sketch": tuple(sorted(informative)[:512]),
     }
 
 

@@ -17,6 +17,7 @@ import click
 
 from survey import VERSION
 from survey.cli.asking import attach, query, shell, show, sql, status
+from survey.cli.comparing import lineage
 from survey.cli.demonstrating import demo
 from survey.cli.measuring import INTERRUPTED, compact, plan, run
 from survey.cli.scheduling import discover, nightly
@@ -48,6 +49,7 @@ for command in (
     shell,
     attach,
     show,
+    lineage,
     status,
     kinematics,
 ):

@@ -15,6 +15,7 @@ from survey.cli.common import (
     catalog_option,
     catalog_reader,
     console,
+    known_as,
     print_answer,
     print_in,
 )
@@ -104,7 +105,7 @@ def show(model: str, uri: str, form: str) -> int:
     """
     from queries.card import card_rows, print_card
 
-    name = str(Path(model).resolve()) if Path(model).is_dir() else model
+    name = known_as(model)
     with catalog_reader(uri) as reader:
         if form == "table":
             print_card(reader, name, console())

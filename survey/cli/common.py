@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -69,6 +70,11 @@ find_options = options_of(
 )
 
 
+def known_as(model: str) -> str:
+    """A model as the catalog names it: a checkpoint folder by its full path."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
 def answer(uri: str, form: str, statement: str, parameters: dict[str, Any]) -> int:
     with catalog_reader(uri) as reader:
         print_answer(reader, form, statement, parameters)
@@ -77,9 +83,7 @@ def answer(uri: str, form: str, statement: str, parameters: dict[str, Any]) -> i
 
 def print_answer(reader: Reader, form: str, statement: str, parameters: dict[str, Any]) -> None:
     if form == "parquet":
-        if sys.stdout.isatty():
-            raise UsageError("Parquet is not for a terminal: add > FILE.parquet")
-        sys.stdout.buffer.write(reader.ask_parquet(statement, parameters))
+        _print_bytes(lambda: reader.ask_parquet(statement, parameters))
         return
     print_in(form, reader.ask(statement, parameters))
 
@@ -90,8 +94,19 @@ def print_in(form: str, answer: Answer) -> None:
     if form == "table":
         print_table(answer, console())
         return
+    if form == "parquet":
+        from catalog.tables import as_parquet
+
+        _print_bytes(lambda: as_parquet(answer.names, answer.types, answer.rows))
+        return
     printers: dict[str, Callable[[Answer], str]] = {"csv": as_csv, "json": as_json, "md": as_markdown}
     click.echo(printers[form](answer), nl=False)
+
+
+def _print_bytes(made: Callable[[], bytes]) -> None:
+    if sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal: add > FILE.parquet")
+    sys.stdout.buffer.write(made())
 
 
 @contextmanager

@@ -94,7 +94,8 @@ def plan(models: tuple[str, ...], uri: str, explain: bool, **options: Any) -> in
 def compact(uri: str) -> int:
     """Merge loose files into few large ones; a run does it by itself from 500 on.
 
-    Readers may go on meanwhile. What was merged is removed by the next compaction or run.
+    Readers may go on meanwhile. What was merged is removed by the next compaction or run. Rows that
+    an older version measured get the columns that their stored tokens tell.
 
     \b
     survey compact --catalog ./mine
@@ -102,7 +103,11 @@ def compact(uri: str) -> int:
     from catalog.place import place_to_read
     from jobs.run import compact_now
 
-    done = compact_now(place_to_read(uri))
+    done, filled = compact_now(place_to_read(uri))
+    for problem in filled.problems:
+        click.echo(f"survey: not brought up to date: {problem}", err=True)
+    if filled.rows:
+        click.echo(f"{filled.rows} rows brought up to date from their stored tokens")
     click.echo(
         f"{done.merged} loose files merged: {done.rows} rows in {done.parts} new parts; "
         f"{done.removed} files removed that had been merged before"

@@ -4,8 +4,9 @@ Shapes: V = vocabulary rows (tokens, padding included), D = hidden size, K = bla
 All sums accumulate in float64. Undefined is None, never NaN. Rows with NaN or infinity are left
 out of every sum, norm and centroid; identity by bytes and the exponent counts still see them.
 
-A measure joins by one line in MEASURES. When its formula changes, its version changes with it:
-rows of the old version are then measured again.
+A measure joins by one line in MEASURES, or in TOKEN_MEASURES where the per-token table is all that
+it needs. When its formula changes, its version changes with it: rows of the old version are then
+measured again; what a token measure says is made anew from the stored tokens, without the matrix.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from survey.measures.exponents import exponents
 from survey.measures.identical_rows import identical_rows
 from survey.measures.row_classes import row_classes
 from survey.measures.row_norms import row_norms
+from survey.measures.row_sketch import row_sketch
 from survey.measures.shape import shape
 from survey.records import Measurement, Tokens
 
@@ -33,6 +35,13 @@ class Measure(NamedTuple):
     of: Callable[[Folded], Any]  # Any: each measure returns its own record
 
 
+class TokenMeasure(NamedTuple):
+    """As Measure, from the per-token table alone."""
+
+    version: int
+    of: Callable[[Tokens], Any]
+
+
 MEASURES: tuple[Measure, ...] = (
     Measure(1, shape),
     Measure(1, centroid),
@@ -42,11 +51,12 @@ MEASURES: tuple[Measure, ...] = (
     Measure(1, exponents),
     Measure(1, row_classes),
 )
+TOKEN_MEASURES: tuple[TokenMeasure, ...] = (TokenMeasure(1, row_sketch),)
 TOKENS = ("tokens", 1)  # the per-token table, unless it was declined
 
 
 def versions(tokens: bool) -> dict[str, int]:
-    """Name and version of every measure; `tokens` where the per-token table is wanted."""
+    """Name and version of every measure of the matrix; `tokens` where the per-token table is wanted."""
     found = {measure.of.__name__: measure.version for measure in MEASURES}
     return found | dict([TOKENS]) if tokens else found
 
@@ -55,7 +65,21 @@ def measure_folded(folded: Folded, *, tokens: bool = True) -> Measurement:
     """Every column of one matrix."""
     groups = [vars(measure.of(folded)) for measure in MEASURES]
     columns = {name: value for group in groups for name, value in group.items()}
-    return Measurement(**columns, measures=versions(tokens), tokens=_tokens(folded, columns["black_holes"]))
+    per_token = _tokens(folded, columns["black_holes"])
+    columns |= from_tokens(per_token)
+    measures = versions(tokens) | token_versions()
+    return Measurement(**columns, measures=measures, tokens=per_token)
+
+
+def token_versions() -> dict[str, int]:
+    """Name and version of every measure of the per-token table."""
+    return {measure.of.__name__: measure.version for measure in TOKEN_MEASURES}
+
+
+def from_tokens(tokens: Tokens) -> dict[str, Any]:
+    """The columns of every token measure."""
+    groups = [vars(measure.of(tokens)) for measure in TOKEN_MEASURES]
+    return {name: value for group in groups for name, value in group.items()}
 
 
 def _tokens(folded: Folded, black_holes: tuple[Any, ...]) -> Tokens:

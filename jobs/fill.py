@@ -1,0 +1,19 @@
+"""What a run adds to rows that it need not measure again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from catalog.done import Done, Key
+from catalog.fill import Filled, fill
+from catalog.place import Place
+from survey.measures import from_tokens, token_versions
+
+
+def fill_from_tokens(place: Place, done: Done, keys: Sequence[Key] | None = None) -> Filled:
+    """Give rows of older versions what their stored tokens say. Raises CommitError.
+
+    keys: which rows; None is all of the catalog.
+    """
+    lacking = done.lacking(token_versions(), keys)
+    return fill(place, lacking, from_tokens, token_versions()) if lacking else Filled()

@@ -1,0 +1,93 @@
+-- Models whose rows speak against the base_model of their card; all=1 lists every such claim and what is found.
+-- params: matrix=output, all=0
+with recursive sketched as materialized (
+    select
+        repo, sha, revision, dtype, hidden_dim, base_model, informative_rows, row_sketch,
+        if(len(row_sketch) < informative_rows, row_sketch[-1], ~0::ubigint) as bound
+    from models_history
+    join sketches using (repo, sha, matrix)
+    where matrix = $matrix
+),
+current_rows as (
+    select sketched.*
+    from sketched
+    where base_model is not null
+        and lower(base_model) <> lower(repo)
+        and (repo, sha) in (select (repo, sha) from models where matrix = $matrix)
+),
+-- Whoever states m as its base, or its base's base, may well have m's rows.
+ancestors(repo, ancestor) as (
+    select distinct lower(repo), lower(base_model)
+    from sketched
+    where base_model is not null
+    union
+    select ancestors.repo, lower(sketched.base_model)
+    from ancestors
+    join sketched on lower(sketched.repo) = ancestors.ancestor
+    where sketched.base_model is not null
+),
+-- The claim against every commit of the base that is known: the first that fits speaks for it.
+claims as (
+    select
+        m.repo, m.sha, m.revision, m.base_model, m.row_sketch,
+        base.repo as base_repo,
+        len(list_intersect(m.row_sketch, base.row_sketch)) as in_common,
+        case
+            when base.repo is null then 'base not in the catalog'
+            when base.hidden_dim <> m.hidden_dim
+                then 'other width: ' || m.hidden_dim || ', the base has ' || base.hidden_dim
+            when base.dtype <> m.dtype then 'not comparable: ' || m.dtype || ' against ' || base.dtype
+            when base.row_sketch is null or m.row_sketch is null then 'not comparable: no sketch yet'
+            when base.informative_rows = 0 or m.informative_rows = 0
+                then 'not comparable: no informative rows'
+            when in_common > 0 then 'confirmed'
+            else 'no row in common'
+        end as found
+    from current_rows as m
+    left join sketched as base on lower(base.repo) = lower(m.base_model)
+    qualify row_number() over (
+        partition by m.repo, m.sha
+        order by found = 'confirmed' desc, starts_with(found, 'not comparable') desc, in_common desc, base.sha
+    ) = 1
+),
+suspects as (
+    select repo, sha, base_model, unnest(row_sketch) as row_hash
+    from claims
+    where found = 'no row in common' or starts_with(found, 'other width')
+),
+-- The inverted index: who else holds a suspect's rows.
+held as (
+    select suspects.repo, suspects.sha, other.repo as nearest, other.sha as nearest_sha, count(*) as in_common
+    from suspects
+    join (select repo, sha, unnest(row_sketch) as row_hash from sketched) as other
+        on other.row_hash = suspects.row_hash and other.repo <> suspects.repo
+    where not exists (
+        from ancestors
+        where ancestors.repo = lower(other.repo)
+            and ancestors.ancestor in (lower(suspects.repo), lower(suspects.base_model))
+    )
+    group by suspects.repo, suspects.sha, other.repo, other.sha
+    qualify row_number() over (
+        partition by suspects.repo, suspects.sha order by in_common desc, nearest, nearest_sha
+    ) = 1
+),
+compared as (
+    select
+        held.repo, held.sha, nearest,
+        in_common / (
+            len(list_filter(one.row_sketch, lambda x: x <= least(one.bound, other.bound)))
+            + len(list_filter(other.row_sketch, lambda x: x <= least(one.bound, other.bound)))
+            - in_common
+        ) as nearest_similarity
+    from held
+    join sketched as one using (repo, sha)
+    join sketched as other on other.repo = nearest and other.sha = nearest_sha
+)
+select
+    repo, revision, base_model,
+    if(found = 'no row in common' and nearest is not null, 'rows of another model', found) as finding,
+    nearest, nearest_similarity, sha
+from claims
+left join compared using (repo, sha)
+where $all <> 0 or nearest is not null or starts_with(found, 'other width')
+order by nearest is null, finding, repo, sha

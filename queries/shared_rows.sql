@@ -1,0 +1,90 @@
+-- How many rows of a stand in b bit for bit, at the same id and anywhere; name each as repo or repo@revision.
+-- params: a, b, matrix=output
+with sides as (
+    select 1 as side, one.* from model_at($a, $matrix) as one
+    union all
+    select 2, other.* from model_at($b, $matrix) as other
+),
+their_rows as materialized (
+    select
+        side, token_id, row_hash, norm,
+        -- Rows that unrelated models have in common: zero, not finite, or one of many alike.
+        coalesce(norm > 0, false) and black_hole is null as informative
+    from sides
+    join tokens using (repo, sha, matrix)
+    -- Not to open the tokens of every model.
+    where tokens.matrix = $matrix
+        and tokens.repo in ($a, $b, split_part($a, '@', 1), split_part($b, '@', 1))
+),
+pair as (
+    select
+        any_value(repo || '@' || revision) filter (side = 1) as a,
+        any_value(repo || '@' || revision) filter (side = 2) as b,
+        any_value(vocab_rows) filter (side = 1) as rows_a,
+        any_value(vocab_rows) filter (side = 2) as rows_b,
+        any_value(dtype) filter (side = 1) as dtype_a,
+        any_value(dtype) filter (side = 2) as dtype_b,
+        any_value(hidden_dim) filter (side = 1) as dims_a,
+        any_value(hidden_dim) filter (side = 2) as dims_b,
+        least(rows_a, rows_b) as common_ids
+    from sides
+),
+known as (
+    select
+        nullif(count(*) filter (side = 1), 0) as stored_a,
+        nullif(count(*) filter (side = 2), 0) as stored_b,
+        if(stored_a > 0, count(*) filter (side = 1 and informative), null) as informative_a,
+        if(stored_b > 0, count(*) filter (side = 2 and informative), null) as informative_b
+    from their_rows
+),
+at_same_id as (
+    select
+        count(*) filter (one.row_hash = other.row_hash) as rows_found,
+        count(*) filter (
+            one.row_hash = other.row_hash and one.informative and other.informative
+        ) as informative_found,
+        count(*) filter (one.informative and other.informative) as informative_ids,
+        -- Survives another dtype: rounding to bfloat16 moves a length by less than 0.2 %.
+        avg((abs(one.norm - other.norm) <= 0.002 * other.norm)::int)
+            filter (one.informative and other.informative) as lengths_agree
+    from their_rows as one
+    join their_rows as other on one.side = 1 and other.side = 2 and one.token_id = other.token_id
+),
+anywhere as (
+    select
+        count(*) filter (row_hash in (select row_hash from their_rows where side = 2)) as rows_found,
+        count(*) filter (
+            informative and row_hash in (select row_hash from their_rows where side = 2 and informative)
+        ) as informative_found
+    from their_rows
+    where side = 1
+),
+judged as (
+    select
+        pair.*, known.*,
+        case
+            when dims_a <> dims_b then 'not comparable: ' || dims_a || ' against ' || dims_b || ' dimensions'
+            when dtype_a <> dtype_b then 'not comparable: ' || dtype_a || ' against ' || dtype_b
+            when stored_a is null then 'not comparable: no per-token table of ' || a
+            when stored_b is null then 'not comparable: no per-token table of ' || b
+            when informative_a = 0 or informative_b = 0 then 'not comparable: no informative rows'
+        end as obstacle
+    from pair, known
+)
+select
+    a, b,
+    coalesce(obstacle, case
+        when at_same_id.rows_found = common_ids and rows_a = rows_b then 'identical'
+        when at_same_id.rows_found = common_ids then 'identical over the common ids'
+        when anywhere.informative_found > 0 then 'rows in common'
+        else 'no informative row in common'
+    end) as verdict,
+    rows_a, rows_b, common_ids, informative_a, informative_b,
+    if(obstacle is null, at_same_id.rows_found, null) as same_id,
+    if(obstacle is null, anywhere.rows_found, null) as anywhere,
+    if(obstacle is null, at_same_id.informative_found, null) as informative_same_id,
+    if(obstacle is null, anywhere.informative_found, null) as informative_anywhere,
+    if(obstacle is null, at_same_id.informative_found / nullif(informative_ids, 0), null) as share_same_id,
+    if(dims_a = dims_b, lengths_agree, null) as lengths_agree
+from judged, at_same_id, anywhere
+order by a, b

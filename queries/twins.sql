@@ -1,0 +1,21 @@
+-- Groups of models whose matrices are identical, bit for bit; the widest first.
+-- params: matrix=output
+with heads as (
+    select
+        repo, dtype, vocab_rows, hidden_dim, rows_hash, base_model,
+        count(*) over same as twins,
+        min(repo) over same as first_repo
+    from (
+        select distinct on (repo, dtype, vocab_rows, hidden_dim, rows_hash)
+            repo, dtype, vocab_rows, hidden_dim, rows_hash, base_model
+        from models
+        -- Where no row is informative (nothing but zeros, say), being alike says nothing.
+        where matrix = $matrix and informative_rows > 0
+        order by repo, dtype, vocab_rows, hidden_dim, rows_hash, base_model
+    )
+    window same as (partition by dtype, vocab_rows, hidden_dim, rows_hash)
+)
+select dense_rank() over (order by twins desc, first_repo, rows_hash) as "group", twins, repo, base_model, dtype, vocab_rows, hidden_dim, rows_hash
+from heads
+where twins > 1
+order by "group", repo
