@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit debian hub bench docs clean
+.PHONY: demo test lint types unit debian hub architectures bench docs clean
 
 demo: .venv/ready
 	$(BIN)/survey demo
@@ -37,6 +37,10 @@ debian:
 # Surveys public models from the real Hub and compares them with published figures.
 hub: .venv/ready
 	$(BIN)/pytest -m hub
+
+# A tiny checkpoint of every architecture of transformers, and what is found in it: docs/architectures.md.
+architectures: .venv/ready
+	$(BIN)/python -W ignore -m tests.architectures
 
 bench: .venv/ready
 	$(BIN)/python -m tests.bench

@@ -16,7 +16,8 @@ from survey.pickled import read_pickled
 from survey.quantised import is_packed, scheme
 from survey.records import Identity, MatrixName, ScaleSpec, Target, TensorSpec
 from survey.scale import scale_name, scale_spec
-from survey.unembedding import Choice, choose, has_head_bias, stated_tie
+from survey.statements import architecture, stated_shape, stated_tie
+from survey.unembedding import Choice, choose, has_head_bias
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -154,7 +155,7 @@ def _spec(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
     float_format(spec.dtype, where)
     if len(spec.shape) != 2 or 0 in spec.shape:
         raise NotThere("no-head", where, f"{tensor} has shape {list(spec.shape)}, expected [V, D]")
-    stated = _stated_shape(layout.config)
+    stated = stated_shape(layout.config)
     if stated is not None and stated[0] != stated[1] and spec.shape == stated[::-1]:
         problem = (
             f"{tensor} has shape {list(spec.shape)}, the config says {list(stated)}: it is stored transposed"
@@ -173,16 +174,6 @@ def _scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec) -> ScaleSpe
     return scale_spec(spec, found, checkpoint.files[found.file], layout.config, where)
 
 
-def _stated_shape(config: Mapping[str, Any]) -> tuple[int, int] | None:
-    """[V, D] as the config states them, for the language part of a multimodal model."""
-    part = config.get("text_config")
-    found = [
-        (part if isinstance(part, Mapping) else config).get(name) for name in ("vocab_size", "hidden_size")
-    ]
-    rows, dims = (value if isinstance(value, int) else None for value in found)
-    return (rows, dims) if rows is not None and dims is not None else None
-
-
 def _identity(
     checkpoint: Checkpoint,
     layout: Layout,
@@ -193,7 +184,6 @@ def _identity(
 ) -> Identity:
     config = layout.config
     model_type = _text(config.get("model_type"))
-    architectures = config.get("architectures")
     card = checkpoint.card
     name = checkpoint.folder.name if checkpoint.folder else checkpoint.repo
     family = family_of(model_type, card.base_model, name)
@@ -206,14 +196,14 @@ def _identity(
         family=family.name,
         family_by=family.by,
         model_type=model_type,
-        architecture=_text(architectures[0]) if isinstance(architectures, list) and architectures else None,
+        architecture=_text(architecture(config)),
         base_model=card.base_model,
         matrix=matrix,
         tensor=spec.name,
         file=spec.file,
         tied=choice.tied,
         tie_stated=stated_tie(config),
-        head_bias=has_head_bias(layout.file_of.keys()),
+        head_bias=has_head_bias(layout.file_of.keys(), config),
         scale=f"{scale.tensor.name} per {scale.per}" if scale else None,
         library_name=card.library_name,
         tags=card.tags,

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from survey.errors import NotThere
-from survey.unembedding import choose, has_head_bias, stated_tie
+from survey.statements import stated_tie
+from survey.unembedding import choose, has_head_bias
 
 TIED, UNTIED, SILENT = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}, {}
 LAYER = "model.layers.0.self_attn.q_proj.weight"
@@ -239,6 +240,95 @@ CHOSEN: dict[str, tuple[list[str], dict[str, Any], str, str, bool]] = {
         "model.text_model.embed_tokens.weight",
         False,
     ),
+    "gemma-3n-4-12b-per-layer-table-first": (
+        ["model.language_model.embed_tokens_per_layer.weight", "model.language_model.embed_tokens.weight"],
+        TIED,
+        "model.language_model.embed_tokens.weight",
+        "model.language_model.embed_tokens.weight",
+        True,
+    ),
+    "baichuan-2": (
+        ["model.embed_tokens.weight", "lm_head.weight"],
+        UNTIED,
+        "lm_head.weight",
+        "model.embed_tokens.weight",
+        False,
+    ),
+    "internvl-2": (
+        [
+            "language_model.output.weight",
+            "language_model.model.tok_embeddings.weight",
+            "vision_model.embeddings.position_embedding",
+            "mlp1.1.weight",
+        ],
+        {"llm_config": UNTIED},
+        "language_model.output.weight",
+        "language_model.model.tok_embeddings.weight",
+        False,
+    ),
+    "minicpm-v": (
+        ["llm.model.embed_tokens.weight", "llm.lm_head.weight", "vpm.embeddings.position_embedding.weight"],
+        SILENT,
+        "llm.lm_head.weight",
+        "llm.model.embed_tokens.weight",
+        False,
+    ),
+    "qwen-2.5-omni-with-its-talker": (
+        [
+            "thinker.lm_head.weight",
+            "thinker.model.embed_tokens.weight",
+            "talker.codec_head.weight",
+            "talker.model.embed_tokens.weight",
+            "talker.lm_head.weight",
+        ],
+        UNTIED,
+        "thinker.lm_head.weight",
+        "thinker.model.embed_tokens.weight",
+        False,
+    ),
+    "qwen-1": (
+        ["transformer.wte.weight", "lm_head.weight", "transformer.visual.proj"],
+        UNTIED,
+        "lm_head.weight",
+        "transformer.wte.weight",
+        False,
+    ),
+    "rwkv-of-its-authors": (
+        ["emb.weight", "head.weight", "blocks.0.ln0.weight"],
+        SILENT,
+        "head.weight",
+        "emb.weight",
+        False,
+    ),
+    "olmo-1-1b-tied": (
+        ["model.transformer.wte.weight", "model.transformer.blocks.0.ff_out.weight"],
+        {"weight_tying": True},
+        "model.transformer.wte.weight",
+        "model.transformer.wte.weight",
+        True,
+    ),
+    "donut": (
+        [
+            "decoder.model.decoder.embed_tokens.weight",
+            "decoder.lm_head.weight",
+            "encoder.embeddings.norm.weight",
+        ],
+        UNTIED,
+        "decoder.lm_head.weight",
+        "decoder.model.decoder.embed_tokens.weight",
+        False,
+    ),
+    "an-adapter-that-trained-both": (
+        [
+            "base_model.model.lm_head.weight",
+            "base_model.model.model.embed_tokens.weight",
+            "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
+        ],
+        SILENT,
+        "base_model.model.lm_head.weight",
+        "base_model.model.model.embed_tokens.weight",
+        False,
+    ),
     "deepseek-v3-with-its-second-head": (
         [
             "model.embed_tokens.weight",
@@ -326,9 +416,6 @@ def test_the_head_in_the_files_is_the_unembedding_else_the_embedding_is(
         "my_lm_head.weight",
         "LM_HEAD.weight",
         "lm_head.weights",
-        "score.weight",
-        "classifier.weight",
-        "qa_outputs.weight",
         "v_head.summary.weight",
         "pooler.dense.weight",
         "base_model.model.lm_head.lora_A.weight",
@@ -435,6 +522,99 @@ def test_a_base_model_has_an_embedding_and_no_head() -> None:
     assert (embedding.tensor, embedding.tied) == ("embed_tokens.weight", False)
 
 
+SCORERS = {
+    "its class": ({"architectures": ["Qwen2ForSequenceClassification"]}, []),
+    "a reward model's class": ({"architectures": ["LlamaForRewardModel"]}, []),
+    "a token classifier's class": ({"architectures": ["BertForTokenClassification"]}, []),
+    "a score": ({}, ["score.weight"]),
+    "a classifier": ({}, ["classifier.dense.weight", "classifier.out_proj.weight"]),
+    "an answer's span": ({}, ["qa_outputs.weight"]),
+    "a value": ({}, ["v_head.weight"]),
+}
+
+
+@pytest.mark.parametrize(("config", "names"), SCORERS.values(), ids=SCORERS)
+@pytest.mark.parametrize("tie", [TIED, SILENT], ids=["tied", "silent"])
+def test_a_model_that_scores_has_no_unembedding(
+    config: dict[str, Any], names: list[str], tie: dict[str, Any]
+) -> None:
+    held = ["model.embed_tokens.weight", *names]
+    with pytest.raises(NotThere, match="scores") as caught:
+        choose(held, config | tie, "output", "org/model")
+    assert caught.value.reason == "no-head"
+    embedding = choose(held, config | tie, "input", "")
+    assert (embedding.tensor, embedding.tied) == ("model.embed_tokens.weight", False)
+    assert choose([*held, "lm_head.weight"], config | tie, "output", "").tensor == "lm_head.weight"
+
+
+def test_a_value_head_beside_a_language_model_changes_nothing() -> None:
+    names = ["pretrained_model.model.embed_tokens.weight", "v_head.summary.weight"]
+    assert choose(names, TIED, "output", "").tensor == "pretrained_model.model.embed_tokens.weight"
+
+
+def test_a_draft_models_short_vocabulary_is_refused() -> None:
+    with pytest.raises(NotThere, match="draft model") as caught:
+        choose(["lm_head.weight", "d2t", "t2d", "fc.weight", "embed_tokens.weight"], UNTIED, "output", "m")
+    assert caught.value.reason == "no-head"
+
+
+@pytest.mark.parametrize("head", ["output.weight", "head.weight", "decoder.weight"])
+def test_a_vague_name_is_a_head_only_beside_an_embedding(head: str) -> None:
+    with pytest.raises(NotThere, match="neither head nor embedding"):
+        choose([head, "patch_embed.proj.weight"], SILENT, "output", "")
+    assert choose([head, "tok_embeddings.weight"], SILENT, "output", "").tensor == head
+
+
+def test_the_only_tensor_may_have_the_heads_name() -> None:
+    names = ["lm_head.weight", "model.layers.0.mlp.up_proj.weight"]
+    for matrix in ("output", "input"):
+        chosen = choose(names, TIED, matrix, "")
+        assert (chosen.tensor, chosen.tied) == ("lm_head.weight", True)
+
+
+def test_an_embedding_with_its_new_rows_apart_is_cut() -> None:
+    names = ["model.transformer.wte.embedding", "model.transformer.wte.new_embedding", "lm_head.weight"]
+    for config in (TIED, UNTIED):
+        assert not choose(names, config, "output", "").tied
+        with pytest.raises(NotThere) as caught:
+            choose(names, config, "input", "")
+        assert caught.value.reason == "split-head"
+
+
+def test_the_heads_of_codebooks_are_no_unembedding() -> None:
+    names = ["decoder.lm_heads.0.weight", "decoder.lm_heads.1.weight", "shared.weight"]
+    with pytest.raises(NotThere) as caught:
+        choose(names, TIED, "output", "")
+    assert caught.value.reason == "split-head"
+
+
+@pytest.mark.parametrize(
+    ("config", "tied"),
+    [
+        pytest.param({"tied_embeddings": True}, True, id="mistrals-own"),
+        pytest.param({"weight_tying": True}, True, id="olmo-1"),
+        pytest.param({"tie_embeddings": True}, True, id="mambas-authors"),
+        pytest.param({"tied_embeddings": False}, False, id="mistrals-own-untied"),
+        pytest.param({"llm_config": {"tie_word_embeddings": False}}, False, id="internvl"),
+        pytest.param({"language_config": {"tie_word_embeddings": False}}, False, id="deepseek-vl"),
+        pytest.param(
+            {"thinker_config": {"text_config": {"tie_word_embeddings": False}}}, False, id="qwen-omni"
+        ),
+        pytest.param({"decoder": {"tie_word_embeddings": False}}, False, id="an-encoder-decoder"),
+        pytest.param({"talker_config": {"tie_word_embeddings": False}}, None, id="its-talker"),
+    ],
+)
+def test_other_words_for_tying_are_understood(config: dict[str, Any], tied: bool | None) -> None:
+    assert stated_tie(config) is tied
+
+
+def test_a_base_models_own_name_is_learnt_from_its_config() -> None:
+    names = ["grape_lm.embeddings.word_embeddings.weight"]
+    assert choose(names, {"model_type": "grape-lm"}, "output", "").tensor == names[0]
+    with pytest.raises(NotThere):
+        choose(names, {"model_type": "apple"}, "output", "")
+
+
 @pytest.mark.parametrize("name", ["LlamaModel", "GPT2Model", "BertModel", "T5EncoderModel"])
 def test_a_class_that_has_no_head_is_a_base_model_where_the_config_says_nothing(name: str) -> None:
     config = {"architectures": [name]}
@@ -533,7 +713,7 @@ def test_a_headless_multimodal_model_is_tied_where_either_config_says_so(
     ],
 )
 def test_a_bias_beside_the_head_is_seen(name: str) -> None:
-    assert has_head_bias(["lm_head.weight", name])
+    assert has_head_bias(["lm_head.weight", name], SILENT)
 
 
 @pytest.mark.parametrize(
@@ -549,4 +729,4 @@ def test_a_bias_beside_the_head_is_seen(name: str) -> None:
     ],
 )
 def test_other_biases_are_not(name: str) -> None:
-    assert not has_head_bias(["lm_head.weight", name])
+    assert not has_head_bias(["lm_head.weight", name], SILENT)

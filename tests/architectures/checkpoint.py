@@ -1,0 +1,132 @@
+"""One tiny checkpoint with what is true of it: the model's own matrices, as transformers hands them out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import transformers
+import xxhash
+from architectures.tiny import build_tiny
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.models.auto import modeling_auto
+
+TRUTH = "truth.json"
+MAPPINGS = (
+    modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """A class of transformers for a model type; flipped: tied where its config is not, and the reverse."""
+
+    model_type: str
+    architecture: str
+    flipped: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.model_type}.{self.architecture}" + (".flipped" if self.flipped else "")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A matrix as it is stored; digest: of its bytes."""
+
+    shape: tuple[int, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a model says of itself. output: None where its class names no output embeddings.
+
+    inputs: the embedding of the whole and, of an encoder-decoder, those of its halves.
+    tied: the output embedding is the embedding of one of them. error: why it could not be built; then nothing else is known.
+    """
+
+    output: Weight | None = None
+    inputs: tuple[Weight, ...] = ()
+    tied: bool = False
+    error: str | None = None
+
+
+def cases() -> list[Case]:
+    """Every class in the three mappings, as its config has it and with the tying flipped."""
+    named = {(kind, model) for mapping in MAPPINGS for kind, model in mapping.items()}
+    return sorted(Case(kind, model, flipped) for kind, model in named for flipped in (False, True))
+
+
+def save(case: Case, folder: Path) -> Truth:
+    """Write the checkpoint and its truth, whatever comes of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        kind = getattr(transformers, case.architecture)
+        model = build_tiny(kind, _flip if case.flipped else lambda config: None).to(torch.bfloat16)
+        truth = _truth(model)
+        model.save_pretrained(folder)
+    except Exception as error:  # noqa: BLE001 - foreign code: what cannot be built is counted, not fixed
+        truth = Truth(error=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    note(folder, truth)
+    return truth
+
+
+def note(folder: Path, truth: Truth) -> None:
+    """Put the truth beside the checkpoint, or why there is none."""
+    (folder / TRUTH).write_text(json.dumps(asdict(truth)))
+
+
+def saved(folder: Path) -> Truth | None:
+    """The truth of a checkpoint that was made before."""
+    try:
+        found = json.loads((folder / TRUTH).read_text())
+    except FileNotFoundError:
+        return None
+    output, *inputs = (
+        Weight(tuple(weight["shape"]), weight["digest"]) if weight else None
+        for weight in (found["output"], *found["inputs"])
+    )
+    return Truth(output, tuple(inputs), found["tied"], found["error"])
+
+
+def digest(data: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def _truth(model: PreTrainedModel) -> Truth:
+    output = getattr(model.get_output_embeddings(), "weight", None)
+    inputs = []
+    for part in (model, model.get_encoder(), model.get_decoder()):
+        try:
+            inputs.append(part.get_input_embeddings().weight)
+        except (AttributeError, NotImplementedError):  # it takes images or sound, or a table per codebook
+            continue
+    known = tuple({_weight(weight): None for weight in inputs})
+    if output is None:
+        return Truth(inputs=known)
+    embedded = {
+        module.weight.data_ptr() for module in model.modules() if isinstance(module, torch.nn.Embedding)
+    }
+    return Truth(_weight(output), known, output.data_ptr() in embedded)
+
+
+def _weight(tensor: torch.Tensor) -> Weight:
+    return Weight(
+        tuple(tensor.shape), digest(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())
+    )
+
+
+def _flip(config: PretrainedConfig) -> None:
+    """Both the whole model's statement and its language part's: which one counts differs."""
+    parts = [part for part in (config, config.get_text_config()) if hasattr(part, "tie_word_embeddings")]
+    if not parts:
+        raise ValueError("its config does not speak of tying")
+    tied = not parts[0].tie_word_embeddings
+    for part in parts:
+        part.tie_word_embeddings = tied
