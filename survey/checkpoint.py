@@ -5,7 +5,6 @@ Two doors open one: `survey.hub` and `survey.folder`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from survey.errors import BrokenFile, NotThere
+from survey.json_text import parse_json
 from survey.records import ByteRange, Traffic
 from survey.stream import Block
 
 CONFIG_CAP_BYTES = 8 << 20
-INDEX_CAP_BYTES = 64 << 20
+INDEX_CAP_BYTES = 32 << 20
 
 OnBytes = Callable[[int], None]
 
@@ -68,10 +68,11 @@ def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) ->
     where = f"{checkpoint.repo}/{file}"
     if file not in checkpoint.files:
         raise NotThere(reason, where, "no such file in the checkpoint")
-    try:
-        found = json.loads(checkpoint.read_file(file, cap_bytes))
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or a number without end
-        raise BrokenFile(reason, where, f"not JSON: {error}") from error
+    size = checkpoint.files[file]
+    if size > cap_bytes:
+        raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}")
+    # Configs are written by hand, too: what transformers reads of them is what counts.
+    found = parse_json(checkpoint.read_file(file, cap_bytes), reason, where, twice=file == "config.json")
     if not isinstance(found, dict):
         raise BrokenFile(reason, where, f"holds a {type(found).__name__}, expected an object")
     return found

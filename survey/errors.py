@@ -42,6 +42,9 @@ REASONS: dict[str, str] = {
 }
 
 
+PROBLEM_CHARS = 2000  # a name in a hostile file may have millions
+
+
 def printable(text: str) -> str:
     """Text from outside without control and direction characters, which could fake output."""
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
@@ -60,7 +63,7 @@ class SurveyError(Exception):
     """
 
     def __init__(self, reason: str, where: str, problem: str) -> None:
-        where, problem = storable(where), storable(problem)
+        where, problem = storable(where), storable(problem[:PROBLEM_CHARS])
         super().__init__(reason, where, problem)  # args must rebuild it across processes
         assert reason in REASONS, reason
         self.reason, self.where, self.problem = reason, where, problem

@@ -10,7 +10,7 @@ import xxhash
 
 from survey.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile, NotThere, storable
-from survey.header import FIRST_READ_BYTES, FORMAT_CAP_BYTES, LENGTH_BYTES
+from survey.header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.records import ByteRange, Traffic
 from survey.stream import Block
 
@@ -95,7 +95,7 @@ class FolderCheckpoint:
         with (self.folder / file).open("rb") as opened:
             length = opened.read(LENGTH_BYTES)
             wanted = int.from_bytes(length, "little")
-            return length + opened.read(min(wanted, size, FORMAT_CAP_BYTES))
+            return length + opened.read(min(wanted, size, HEADER_CAP_BYTES))
 
     def _ends(self, file: str, size: int) -> bytes:
         """Where a pickled checkpoint keeps its structure."""

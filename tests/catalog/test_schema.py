@@ -68,6 +68,7 @@ def test_the_fixed_names_are_there() -> None:
         "vocab_rows",
         "hidden_dim",
         "head_bias",
+        "scale",
         "library_name",
         "tags",
         "last_modified",

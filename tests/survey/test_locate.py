@@ -185,6 +185,13 @@ def test_only_the_shard_that_holds_the_matrix_is_opened(tmp_path: Path, matrix: 
             "config.json",
             id="config-nested-too-deep",
         ),
+        pytest.param(
+            {**single(UNTIED), "config.json": b'{"a":"' + b" " * (10 << 20) + b'"}'},
+            BrokenFile,
+            "no-config",
+            "config.json",
+            id="config-of-10-mb",
+        ),
         pytest.param({"config.json": b"{}"}, NotThere, "no-safetensors", "", id="no-weights"),
         pytest.param(
             {"config.json": b"{}", "pytorch_model.bin": b"PK"},
@@ -275,6 +282,14 @@ def test_a_config_past_its_cap_is_refused_unread(tmp_path: Path) -> None:
         pytest.param({"weight_map": {HEAD: f"./{SECOND}"}}, id="a-path-with-a-dot"),
         pytest.param({"weight_map": {HEAD: "weights.bin"}}, id="another-format"),
         pytest.param({"weight_map": {HEAD: ""}}, id="no-file-name"),
+        pytest.param({"weight_map": {HEAD: "../../etc/passwd"}}, id="the-passwords"),
+        pytest.param({"weight_map": {HEAD: "../../etc/passwd.safetensors"}}, id="the-passwords-by-suffix"),
+        pytest.param({"weight_map": {HEAD: "..\\outside.safetensors"}}, id="a-path-of-windows"),
+        pytest.param({"weight_map": {HEAD: "https://evil.example/x.safetensors"}}, id="a-url"),
+        pytest.param(b'{"weight_map": {"a": "b.safetensors", "a": "c.safetensors"}}', id="a-name-twice"),
+        pytest.param(b'{"weight_map": ' + b'{"a":' * 100_000, id="nested-too-deep"),
+        pytest.param(b'{"weight_map": {"\xff": "b.safetensors"}}', id="not-utf-8"),
+        pytest.param(b'{"weight_map": {' + b'"a":1,' * 600_000, id="half-a-million-values"),
         pytest.param(
             {"weight_map": {HEAD: SECOND, NORM: "../outside.safetensors"}}, id="one-bad-line-of-two"
         ),

@@ -1,0 +1,46 @@
+"""JSON from outside: bounded before it is parsed, and refused in words where it is none."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from survey.errors import BrokenFile
+
+# Parsing takes up to 220 bytes for each value and 8 for each byte of text: together they stay below
+# 256 MB. The largest index that we know of has 210,000 tensors in 22 MB, all of them ASCII.
+VALUES_CAP = 500_000
+WIDE_CAP_BYTES = 16 << 20
+
+
+def parse_json(text: bytes, reason: str, where: str, *, twice: bool = False) -> Any:  # Any: JSON
+    """What a UTF-8 text says. twice: whether a name may come twice in an object, the last one counts.
+
+    Raises BrokenFile (`reason`).
+    """
+    # Each value but the first follows one of these; inside texts they count, too, which is no harm.
+    values = sum(text.count(mark) for mark in (b",", b"[", b"{"))
+    if values > VALUES_CAP:
+        raise BrokenFile(reason, where, f"holds about {values:,} values, expected at most {VALUES_CAP:,}")
+    if len(text) > WIDE_CAP_BYTES and not text.isascii():
+        raise BrokenFile(reason, where, f"has {len(text):,} bytes and is not ASCII")
+    try:
+        return json.loads(
+            text.decode(), object_pairs_hook=None if twice else lambda pairs: _unique(pairs, reason, where)
+        )
+    except UnicodeDecodeError as error:
+        raise BrokenFile(reason, where, f"is not UTF-8: {error.reason} at byte {error.start:,}") from error
+    except RecursionError as error:
+        raise BrokenFile(reason, where, "is not JSON that we read: nested too deep") from error
+    except ValueError as error:  # not JSON, or a number of thousands of digits
+        raise BrokenFile(reason, where, f"is not JSON: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]], reason: str, where: str) -> dict[str, Any]:
+    # Twice the same name is valid JSON and invisible to most parsers: which one would they mean?
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise BrokenFile(reason, where, f"{', '.join(twice[:3])} is named twice")
+    return found
