@@ -21,7 +21,7 @@ def commit(place: Place, tables: Tables) -> None:
     first = tables.row.select(["repo", "sha", "matrix"]).to_pylist()[0]
     name = file_key(first["repo"], first["sha"], first["matrix"]) + ENDING
     if tables.tokens is not None:
-        place.publish(TOKENS, name, _parquet(tables.tokens))
+        place.publish(TOKENS, name, _tokens_parquet(tables.tokens))
     place.publish(ROWS, name, _parquet(tables.row))
 
 
@@ -37,6 +37,24 @@ def commit_result(place: Place, kind: str, key: tuple[str, ...], record: Any) ->
     results apart, the readable part first. No lock is needed: it is one rename, or one PUT.
     """
     place.publish(kind, result_key(*key) + ENDING, _parquet(result_table(kind, record)))
+
+
+def _tokens_parquet(table: pa.Table) -> Write:
+    """Long columns, packed: nearly every norm, hash and text comes once, a dictionary only adds to them."""
+    repeated = [name for name in table.column_names if name not in ("token_id", "norm", "row_hash", "text")]
+    return lambda opened: pq.write_table(
+        table,
+        opened,
+        compression="zstd",
+        write_page_checksum=True,
+        use_dictionary=[name for name in repeated if table.schema.field(name).type != pa.bool_()],
+        column_encoding={
+            "token_id": "DELTA_BINARY_PACKED",
+            "norm": "BYTE_STREAM_SPLIT",
+            "text": "DELTA_BYTE_ARRAY",
+        },
+        row_group_size=len(table) or 1,
+    )
 
 
 def _parquet(table: pa.Table) -> Write:

@@ -48,6 +48,11 @@ class Done:
             and any(row.measures.get(name) != version for name, version in wanted.items())
         ]
 
+    def lacks(self, key: Key, wanted: Mapping[str, int]) -> bool:
+        """Whether a stored row was made without one of these measures, or by another version of it."""
+        row = self.rows.get(key)
+        return row is not None and any(row.measures.get(name) != version for name, version in wanted.items())
+
     def _holds(self, key: Key, wanted: Mapping[str, int]) -> bool:
         row = self.rows.get(key)
         if row is None or ("tokens" in wanted and not row.has_tokens):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from catalog.schema import (
     arrow_schema,
@@ -20,7 +22,7 @@ from catalog.schema import (
     token_columns,
 )
 from survey.errors import storable
-from survey.records import Attempt, Identity, Measured, Measurement
+from survey.records import Attempt, Measured, Naming, TokenNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,14 @@ class Tables:
 
 def tables_of(measured: Measured, *, tokens: bool) -> Tables:
     """The tables of one measured matrix; without the per-token one where it was declined."""
-    per_token = tokens_table(measured.identity, measured.measurement) if tokens else None
+    per_token = tokens_table(measured) if tokens else None
     return Tables(row_table(measured), per_token)
 
 
 def row_table(measured: Measured) -> pa.Table:
     """The nested row of one measured matrix."""
     values: dict[str, Any] = {}
-    for group in (measured.identity, measured.measurement, measured.provenance):
+    for group in (measured.identity, measured.measurement, measured.naming, measured.provenance):
         values |= {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
     values["black_holes"] = [dataclasses.asdict(hole) for hole in values["black_holes"]]
     values["measures"] = list(values["measures"].items())
@@ -51,9 +53,9 @@ def row_table(measured: Measured) -> pa.Table:
     )
 
 
-def tokens_table(identity: Identity, measurement: Measurement) -> pa.Table:
+def tokens_table(measured: Measured) -> pa.Table:
     """The per-token table of one measured matrix, [V] rows."""
-    tokens = measurement.tokens
+    identity, tokens = measured.identity, measured.measurement.tokens
     rows = len(tokens.norm)
     columns = {
         "repo": _repeat(identity.repo, rows),
@@ -64,7 +66,61 @@ def tokens_table(identity: Identity, measurement: Measurement) -> pa.Table:
         "row_hash": pa.array(tokens.row_hash),
         "black_hole": pa.array(tokens.black_hole, mask=tokens.black_hole == 0),
     }
-    return pa.table(columns, schema=arrow_schema(token_columns()))
+    return _typed(columns | _flag_columns(measured.flags) | _name_columns(measured.names), rows)
+
+
+def with_names(
+    tables: Tables,
+    naming: Naming,
+    names: TokenNames | None,
+    flags: Mapping[str, NDArray[np.bool_]],
+    version: int,
+) -> Tables:
+    """Stored tables with what a tokenizer says; the row's time becomes now: the newest of a key is shown."""
+    row = tables.row
+    measures = dict(row["measures"][0].as_py() or []) | {"names": version}
+    new = dataclasses.asdict(naming) | {
+        "measures": list(measures.items()),
+        "measured_at": datetime.now(UTC).replace(tzinfo=None),
+    }
+    schema = arrow_schema(row_columns())
+    values = {
+        field.name: pa.array([_plain(new[field.name])], field.type)
+        if field.name in new
+        else row[field.name].cast(field.type)
+        for field in schema
+    }
+    if tables.tokens is None:
+        return Tables(pa.table(values, schema=schema), None)
+    stored = {name: tables.tokens[name] for name in tables.tokens.column_names}
+    tokens = _typed(stored | _flag_columns(flags) | _name_columns(names), len(tables.tokens))
+    return Tables(pa.table(values, schema=schema), tokens)
+
+
+def _flag_columns(flags: Mapping[str, NDArray[np.bool_]]) -> dict[str, pa.Array]:
+    return {name: pa.array(flag) for name, flag in flags.items()}
+
+
+def _name_columns(names: TokenNames | None) -> dict[str, pa.Array]:
+    if names is None:
+        return {}
+    reach = pa.array(names.reach, pa.string())
+    return {
+        "text": pa.array([None if text is None else storable(text) for text in names.text], pa.string()),
+        "reach": reach,
+        "unreachable": pa.array([None if found is None else found == "unreachable" for found in names.reach]),
+        "phantom": pa.array(names.phantom),
+        "is_special": pa.array(names.is_special),
+        "is_byte": pa.array(names.is_byte),
+        "is_added": pa.array(names.is_added),
+    }
+
+
+def _typed(columns: Mapping[str, pa.Array], rows: int) -> pa.Table:
+    """The per-token table; columns that are not known are NULL throughout."""
+    schema = arrow_schema(token_columns())
+    found = [columns[item.name] if item.name in columns else pa.nulls(rows, item.type) for item in schema]
+    return pa.table(found, schema=schema)
 
 
 def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
@@ -106,6 +162,6 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, str):
         return storable(value)
-    if isinstance(value, tuple) and value and isinstance(value[0], str):
-        return [storable(text) for text in value]
+    if isinstance(value, tuple) and value and isinstance(value[0], str | tuple):
+        return [_plain(item) for item in value]
     return value

@@ -22,7 +22,7 @@ from survey.results import RESULTS
 
 VECTORS = ("centroid", "dead_centroid", "live_centroid")
 SKETCHES = ("row_sketch",)
-_NESTED = ("black_holes", "exponents_all", "exponents_dead", *VECTORS, *SKETCHES)
+_NESTED = ("black_holes", "black_hole_texts", "exponents_all", "exponents_dead", *VECTORS, *SKETCHES)
 _KEY = "repo, sha, matrix"
 COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
     ROWS: row_columns,
@@ -66,11 +66,12 @@ def view_columns() -> dict[str, tuple[Column, ...]]:
     vectors = tuple(column for column in row_columns() if column.name in VECTORS)
     sketches = tuple(column for column in row_columns() if column.name in SKETCHES)
     models = tuple(column for column in row_columns() if column.name not in _NESTED)
+    texts = Column("texts", "VARCHAR[]", "", "what its first tokens stand for; NULL without a tokenizer")
     revisions = Column("revisions", "VARCHAR[]", "", "every name that led to this commit, in order")
     return {
         "models": models,
         "models_history": (*models, revisions),
-        "black_holes": (*key, *hole_columns()),
+        "black_holes": (*key, *hole_columns(), texts),
         "exponents": (*key, *counts),
         "vectors": (*key, *vectors),
         "sketches": (*key, *sketches),
@@ -134,8 +135,8 @@ def bodies(
             LEFT JOIN (SELECT {_KEY}, list(DISTINCT revision) AS names FROM attempts GROUP BY {_KEY})
             USING ({_KEY})""",
         "black_holes": f"""
-            SELECT {_KEY}, {hole}
-            FROM (SELECT {_KEY}, unnest(black_holes) AS hole FROM measured_rows)""",
+            SELECT {_KEY}, {hole}, black_hole_texts[hole.rank] AS texts
+            FROM (SELECT {_KEY}, unnest(black_holes) AS hole, black_hole_texts FROM measured_rows)""",
         "exponents": f"""
             SELECT {_KEY}, exponent, all_count, dead_count, all_count - dead_count AS live_count
             FROM (

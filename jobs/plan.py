@@ -13,19 +13,25 @@ from survey.checkpoint import Checkpoint
 from survey.errors import NotOffered, SurveyError
 from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
+from survey.measures.names import NAMES
 from survey.pace import Pace
 from survey.records import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target, Traffic
+from survey.vocabulary.read import expected_names_bytes, tokenizer_files
 
 PLANNERS = 8  # models asked about at a time; the Hub's quota, not the link, is the limit
 
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """A matrix that the catalog already holds at this commit."""
+    """A matrix that the catalog already holds at this commit.
+
+    unnamed: the checkpoint, where the row was made without asking the tokenizer as it is asked now.
+    """
 
     model: ModelRef
     sha: str
     matrix: MatrixName
+    unnamed: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ def _plan_one(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pace) -
         sha = checkpoint.sha
         finished = wanted.done.matrices(checkpoint.repo, sha, wanted.matrix, wanted.measures)
         if finished is not None:
-            return [Unchanged(model, sha, matrix) for matrix in finished]
+            return [_unchanged(model, checkpoint, matrix, wanted) for matrix in finished]
         return _plan_matrices(model, checkpoint, wanted, settings)
     except SurveyError as error:
         reason, message = error.reason, str(error)
@@ -130,7 +136,7 @@ def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, sett
     counted = Traffic()
     for matrix in _named(wanted.matrix):
         if wanted.done.matrices(checkpoint.repo, checkpoint.sha, matrix, wanted.measures):
-            step.append(Unchanged(model, checkpoint.sha, matrix))
+            step.append(_unchanged(model, checkpoint, matrix, wanted))
             continue
         try:
             target = locate(checkpoint, layout, matrix, settings.connections)
@@ -140,11 +146,24 @@ def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, sett
             counted = checkpoint.traffic
             continue
         # What planning cost is booked once: on the first matrix, and what the second added.
-        step.append(replace(target, planning=target.planning - counted, pattern=model.pattern))
+        names = tokenizer_files(checkpoint.files)
+        planned = replace(
+            target,
+            planning=target.planning - counted,
+            pattern=model.pattern,
+            tokenizer_files=tuple(names.items()),
+            memory_bytes=target.memory_bytes + expected_names_bytes(names),
+        )
+        step.append(planned)
         counted = target.planning
         if target.identity.tied:
             break  # both are one
     return step
+
+
+def _unchanged(model: ModelRef, checkpoint: Checkpoint, matrix: MatrixName, wanted: Wanted) -> Unchanged:
+    unnamed = wanted.done.lacks((checkpoint.repo, checkpoint.sha, matrix), NAMES)
+    return Unchanged(model, checkpoint.sha, matrix, checkpoint if unnamed else None)
 
 
 def _named(matrix: MatrixChoice) -> list[MatrixName]:

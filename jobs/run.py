@@ -21,6 +21,7 @@ from catalog.read import Reader
 from catalog.tables import attempts_table
 from jobs.changes import Before, changes, read_before
 from jobs.fill import fill_from_tokens
+from jobs.name_stored import name_stored
 from jobs.outcome import Delivered, Failed, Outcome
 from jobs.plan import Plan, Unchanged, Wanted, make_plan
 from jobs.progress import Progress
@@ -66,6 +67,7 @@ class Result:
     interrupted: bool = False
     compacted: Compacted | None = None
     filled: int = 0  # unchanged rows that newer measures were added to
+    named: int = 0
     warnings: list[str] = field(default_factory=list)
     before: Before = Before()
 
@@ -104,6 +106,7 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
                 progress.measuring(len(plan.targets))
                 _measure(plan, request, settings, pace, place, progress, result)
                 order = {target.key: number for number, target in enumerate(plan.targets)}
+                _name_stored(plan, settings, pace, place, result)
                 result.measured.sort(key=lambda item: order[item.target.key])
         except KeyboardInterrupt:
             result.interrupted = True
@@ -143,6 +146,7 @@ def summary_json(result: Result) -> str:
             "run_id": result.run_id,
             "measured": len(result.measured),
             "unchanged": len(result.unchanged),
+            "named": result.named,
             "failed": len(result.refused) + len(result.failed),
             "interrupted": result.interrupted,
             "changes": asdict(changes(result.attempts, result.before)),
@@ -239,6 +243,12 @@ def _measure(
             result.failed.append(failed)
             result.attempts.append(_attempt(failed, 0, result.run_id))
         raise
+
+
+def _name_stored(plan: Plan, settings: Settings, pace: OwnPace, place: Place, result: Result) -> None:
+    filled = name_stored(plan.unchanged, settings, pace, place)
+    result.named = filled.rows
+    result.warnings += filled.problems
 
 
 def _outcomes(

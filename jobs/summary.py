@@ -71,6 +71,8 @@ def print_result(result: Result, console: Console) -> None:
     _print_changes(result, console)
     if result.filled:
         console.print(f"{result.filled} unchanged brought up to date from the stored tokens")
+    if result.named:
+        console.print(f"{result.named} named from their tokenizers, without reading their matrices again")
     failed = len(result.refused) + len(result.failed)
     console.print(
         f"{len(result.measured)} measured, {len(result.unchanged)} unchanged, {failed} failed"

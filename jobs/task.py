@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from catalog.commit import commit
 from catalog.place import Place
 from catalog.tables import tables_of
+from jobs.naming import Named, name_target
 from jobs.outcome import Delivered, Failed, Headline, Outcome
 from survey import version
 from survey.errors import BrokenFile, SurveyError, Unreachable
 from survey.folder import FolderCheckpoint
 from survey.matrix import Matrix, measure, open_target
+from survey.measures.row_flags import row_flags
 from survey.one_pass import choose_device
 from survey.pace import Pace
 from survey.records import Measured, Measurement, Provenance, Settings, Target, Traffic
@@ -56,8 +58,9 @@ def measure_one(
         device = choose_device(settings.device)
         measurement = measure(matrix, device=device, tokens=settings.tokens, on_progress=advance)
         _refuse_change(target)
+        named = name_target(matrix.checkpoint, target, measurement)
         elapsed_s = time.monotonic() - started
-        delivered = _delivered(matrix, measurement, settings, device, elapsed_s)
+        delivered = _delivered(matrix, measurement, named, settings, device, elapsed_s)
         return delivered if commit_to is None else committed(delivered, commit_to)
     except SurveyError as error:
         # A sick model is a result of the survey. Anything else is our defect: it is recorded
@@ -96,7 +99,12 @@ def committed(delivered: Delivered, place: Place) -> Delivered:
 
 
 def _delivered(
-    matrix: Matrix, measurement: Measurement, settings: Settings, device: str, elapsed_s: float
+    matrix: Matrix,
+    measurement: Measurement,
+    named: Named,
+    settings: Settings,
+    device: str,
+    elapsed_s: float,
 ) -> Delivered:
     target = matrix.target
     traffic = target.planning + matrix.checkpoint.traffic
@@ -116,7 +124,14 @@ def _delivered(
         measure_s=elapsed_s - waited_s,
         elapsed_s=elapsed_s,
     )
-    measured = Measured(identity=target.identity, measurement=measurement, provenance=provenance)
+    measured = Measured(
+        identity=target.identity,
+        measurement=replace(measurement, measures={**measurement.measures, **named.measures}),
+        naming=named.naming,
+        names=named.names,
+        flags=row_flags(measurement.tokens),
+        provenance=provenance,
+    )
     return Delivered(
         target=target,
         tables=tables_of(measured, tokens=settings.tokens),

@@ -13,6 +13,7 @@ from survey.errors import BrokenFile, NotThere, storable
 from survey.header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.records import ByteRange, Traffic
 from survey.stream import Block
+from survey.vocabulary.read import tokenizer_files
 
 
 class FolderCheckpoint:
@@ -77,10 +78,14 @@ class FolderCheckpoint:
 
     def _digest(self) -> str:
         seen = xxhash.xxh3_128()
+        names = tokenizer_files(self.files)
         for file, size in self.files.items():
             if file == "config.json" or file.endswith((".safetensors.index.json", ".bin.index.json")):
                 seen.update(f"{file}\0{size}\0".encode())
                 seen.update((self.folder / file).read_bytes())
+            elif file in names:
+                changed = (self.folder / file).stat().st_mtime_ns
+                seen.update(f"{file}\0{size}\0{changed}\0".encode())
             elif file.endswith(".safetensors") or (
                 file.startswith("pytorch_model") and file.endswith(".bin")
             ):

@@ -81,6 +81,24 @@ def open_checkpoint(model: ModelRef, settings: Settings, pace: Pace | None = Non
     return resolve(model.repo, model.revision, settings, pace)
 
 
+def reopen(checkpoint: Checkpoint, settings: Settings, pace: Pace | None = None) -> Checkpoint:
+    """The same commit with its time before it, without asking anything again."""
+    if checkpoint.folder is not None:
+        return checkpoint
+    from survey.hub import HubCheckpoint
+    from survey.hub_http import Manners
+
+    return HubCheckpoint(
+        checkpoint.repo,
+        checkpoint.revision,
+        checkpoint.sha,
+        checkpoint.files,
+        settings,
+        Manners(settings, pace),
+        checkpoint.card,
+    )
+
+
 def open_target(
     target: Target, settings: Settings, pace: Pace | None = None, limit_s: float | None = None
 ) -> Matrix:
@@ -93,7 +111,7 @@ def open_target(
         from survey.hub import HubCheckpoint
         from survey.hub_http import Manners
 
-        files = {target.spec.file: target.file_bytes}
+        files = {target.spec.file: target.file_bytes, **dict(target.tokenizer_files)}
         if target.scale is not None:
             files[target.scale.tensor.file] = target.scale.file_bytes
         hub = HubCheckpoint(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -173,6 +173,7 @@ class Target:
     planning: Traffic
     pattern: str | None = None  # as in ModelRef
     scale: ScaleSpec | None = None
+    tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size, the one with the vocabulary first
 
     @property
     def key(self) -> tuple[str, str, MatrixName]:
@@ -342,6 +343,21 @@ class Tokens:
     black_hole: NDArray[np.int32]  # rank, 0 = none
 
 
+Reach = Literal["reachable", "unreachable", "special", "byte", "fragment"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenNames:
+    """What the tokenizer says of each row, as columns of length V; None where it says nothing."""
+
+    text: Sequence[str | None]
+    reach: Sequence[Reach | None]
+    phantom: NDArray[np.bool_]
+    is_special: NDArray[np.bool_]
+    is_byte: NDArray[np.bool_]
+    is_added: NDArray[np.bool_]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement(
     # Dataclasses collect fields from the last base to the first: Shape's columns come first.
@@ -351,6 +367,23 @@ class Measurement(
 
     measures: Mapping[str, int] = column("version of every measure in this row")
     tokens: Tokens = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """What the tokenizer says of the rows; NULL where there is none that can be read."""
+
+    tokenizer_file: str | None = column("the file that held the vocabulary")
+    tokenizer_note: str | None = column("why there are no names, or fewer than there might be")
+    tokenizer_size: int | None = column("highest token id + 1")
+    added_tokens: int | None = column("tokens that were added beside the vocabulary")
+    phantom_rows: int | None = column("rows at or above the tokenizer's size", "rows")
+    unreachable_rows: int | None = column(
+        "rows whose token no text is cut into: decoded and encoded again it does not come back; bytes, "
+        "special tokens and fragments of characters do not count",
+        "rows",
+    )
+    black_hole_texts: tuple[tuple[str, ...], ...] | None = column("for each black hole its first texts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,10 +409,16 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One finished model: three groups of columns, in the order of the table."""
+    """One finished model: four groups of columns, in the order of the table, and what tells of each token.
+
+    names: None where the tokenizer says nothing. flags: classes of rows by name, [V] each.
+    """
 
     identity: Identity
     measurement: Measurement
+    naming: Naming
+    names: TokenNames | None
+    flags: Mapping[str, NDArray[np.bool_]]
     provenance: Provenance
 
 
@@ -394,6 +433,20 @@ class TokenRow:
     norm: float | None = column("‖w_i‖; NULL where the row is not finite")
     row_hash: UInt64 = column("low half of xxh3-128 of the row's bytes")
     black_hole: TokenId | None = column("rank of its black hole, or NULL")
+    identical: bool = column("its bytes are those of another row: it is in a black hole")
+    zero: bool = column("it is ±0 throughout")
+    near_zero: bool = column("‖w_i‖ < 1e-6 × median, zero included")
+    nonfinite: bool = column("it holds a NaN or an infinity")
+    phantom: bool | None = column("no token: at or above the tokenizer's size")
+    reach: Reach | None = column(
+        "whether some text is cut into this token; `byte`, `special` and `fragment` (of a character) cannot "
+        "be asked that; NULL where the files do not say how text is cut"
+    )
+    unreachable: bool | None = column("reach = 'unreachable'")
+    text: str | None = column("what the token stands for; bytes that are no character as \\xe2")
+    is_special: bool | None = column("a control token, by what the tokenizer says")
+    is_byte: bool | None = column("one byte that is no character by itself")
+    is_added: bool | None = column("added beside the vocabulary")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -416,7 +469,7 @@ class Attempt:
     finished_at: datetime = column("when the outcome was known", "UTC")
 
 
-ROW_GROUPS: tuple[type[Any], ...] = (Identity, Measurement, Provenance)
+ROW_GROUPS: tuple[type[Any], ...] = (Identity, Measurement, Naming, Provenance)
 
 
 def columns_of(*records: type[Any]) -> list[dataclasses.Field[Any]]:

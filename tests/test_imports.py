@@ -27,6 +27,8 @@ DOORS = {
     "fsspec": ("catalog/",),
     "altair": ("queries/",),
     "vl_convert": ("queries/pictures.py",),
+    "tokenizers": ("survey/vocabulary/",),
+    "sentencepiece": ("survey/vocabulary/",),
     "torch": (
         "survey/sums.py",
         "survey/one_pass.py",

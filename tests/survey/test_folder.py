@@ -75,6 +75,8 @@ def test_the_same_folder_has_the_same_sha(folder: Path) -> None:
             id="header-of-a-shard",
         ),
         pytest.param(lambda at: (at / SHARD).unlink(), id="a-shard-gone"),
+        pytest.param(lambda at: (at / "tokenizer.json").unlink(), id="tokenizer-gone"),
+        pytest.param(lambda at: os.utime(at / "tokenizer.json", ns=(0, 1)), id="time-of-the-tokenizer"),
         pytest.param(lambda at: (at / "more.safetensors").write_bytes(b""), id="one-shard-more"),
         pytest.param(lambda at: (at / SHARD).rename(at / "other.safetensors"), id="a-shard-by-another-name"),
     ],
@@ -92,7 +94,6 @@ def test_the_sha_changes_with_what_decides_a_measurement(
     [
         pytest.param(lambda at: (at / "README.md").write_text("bye"), id="readme"),
         pytest.param(lambda at: (at / "new.txt").write_text("new"), id="a-new-file"),
-        pytest.param(lambda at: (at / "tokenizer.json").unlink(), id="tokenizer-gone"),
         pytest.param(lambda at: (at / "runs").mkdir(), id="a-folder-inside"),
         pytest.param(lambda at: os.utime(at / "config.json", ns=(0, 1)), id="time-of-the-config"),
         pytest.param(lambda at: os.utime(at / INDEX, ns=(0, 1)), id="time-of-the-index"),

