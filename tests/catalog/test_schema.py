@@ -125,6 +125,7 @@ def test_the_fixed_names_are_there() -> None:
         "rows_hash",
         "row_sketch",
         "measures",
+        "scale",
         "tokenizer_file",
         "tokenizer_note",
         "tokenizer_size",
