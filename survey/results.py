@@ -77,4 +77,60 @@ class KinematicsRow(Made, Motion):
     output: str | None = column("the file of positions and velocities that was written")
 
 
-RESULTS: Mapping[str, type[Any]] = {"kinematics": KinematicsRow}
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How a run was trained; the fields of `survey.dynamics.setups.Training`."""
+
+    setup: str = column("the set-up that the options started from: bytes or goldilocks")
+    layers: int = column("transformer layers")
+    heads: int = column("attention heads")
+    dim: int = column("D, the hidden size", "dimensions")
+    ff: int = column("width of the feed-forward layers", "dimensions")
+    vocabulary: int = column("V, rows of the vocabulary matrix", "rows")
+    init: str = column("rows begin as N(0, init_scale²) (`normal`) or at one unit vector plus that (`point`)")
+    init_scale: float = column("standard deviation of the rows' elements at the start")
+    learning_rate: float = column("AdamW's learning rate")
+    weight_decay: float = column("AdamW's weight decay")
+    precision: str = column("fp32, bf16-mixed or bf16-pure (AdamW's state in bfloat16, too)")
+    batch: int = column("sequences in a batch")
+    context: int = column("tokens in a sequence")
+    seed: int = column("seed of the weights, the generated corpus and the batches")
+    corpus: str | None = column("text file; NULL for the generated Zipfian corpus")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFigures:
+    """What came of a run; lists have an entry for each of `steps`."""
+
+    dead_count: int = column("tokens that the corpus never uses", "rows")
+    live_count: int = column("all other tokens", "rows")
+    last_step: int = column("last recorded step", "steps")
+    loss_last: float = column("loss at the last step", "nats")
+    loss_stop_step: int | None = column(
+        "step at which the loss stops changing; NULL where it has not", "steps"
+    )
+    steps: tuple[int, ...] = column("chosen recorded steps: 1, 2, 5, 10, …, and the last", "steps")
+    loss: tuple[float | None, ...] = column("mean cross-entropy of the batch", "nats")
+    dead_grad_norm: tuple[float | None, ...] = column("mean ‖∂L/∂w_i‖ of the dead rows")
+    live_grad_norm: tuple[float | None, ...] = column("mean ‖∂L/∂w_i‖ of the live rows")
+    live_dead_ratio: tuple[float | None, ...] = column("live_grad_norm / dead_grad_norm")
+    coherence: tuple[float | None, ...] = column("mean cosine between two dead gradients that are not zero")
+    hidden_cosine: tuple[float | None, ...] = column(
+        "cosine between the mean dead gradient and the batch's mean final hidden state"
+    )
+    centroid_angle_deg: tuple[float | None, ...] = column("angle between dead and live centroid", "degrees")
+    centroid_norm: tuple[float | None, ...] = column("‖mean of the dead rows‖")
+    mean_radius: tuple[float | None, ...] = column("mean distance of the dead rows from their centroid")
+    max_radius: tuple[float | None, ...] = column("largest distance of a dead row from the centroid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRow(Made, TrainingFigures, TrainingOptions):
+    """One training run."""
+
+    run: str = column("digest of every option that changes the run's numbers")
+    history: str | None = column("the file of gradients and moves; NULL where it was not kept")
+    steps_per_s: float | None = column("steps in a second of training; NULL where it was not timed")
+
+
+RESULTS: Mapping[str, type[Any]] = {"kinematics": KinematicsRow, "training_runs": TrainingRow}

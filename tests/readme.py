@@ -25,6 +25,7 @@ VIEWS = {
     "tokens": "one row for each token, unless `--no-tokens`",
     "attempts": "one row for each model and run, also where nothing had to be done",
     "kinematics": "one row for each history of dead rows that `survey kinematics` followed",
+    "training_runs": "one row for each run of `survey train`",
 }
 
 

@@ -76,3 +76,114 @@ def test_misuse_is_told_before_anything_is_made(
     assert ran.code == 2
     assert says in ran.err
     assert ran.out == ""
+
+
+# ------------------------------------------------------------------------------------ train
+
+LITTLE = [
+    "--dim",
+    "16",
+    "--vocabulary",
+    "60",
+    "--dead",
+    "20",
+    "--batch",
+    "2",
+    "--context",
+    "16",
+    "--threads",
+    "1",
+]
+SWEEP = """
+setup = "goldilocks"
+layers = 1
+dim = 16
+vocabulary = 60
+dead = 20
+batch = 2
+context = 16
+steps = 3
+record_every = 1
+[grid]
+init_scale = [0.02, 1.0]
+precision = ["fp32", "bf16-pure"]
+"""
+
+
+def asked(survey: Survey, statement: str) -> list[str]:
+    return survey("sql", statement, "--catalog", "c", "--format", "csv").out.splitlines()[1:]
+
+
+def test_a_run_leaves_its_history_and_its_row_and_can_be_followed(survey: Survey) -> None:
+    ran = survey("train", *LITTLE, "--steps", "12", "--record-every", "1", "--catalog", "c")
+    assert ran.code == 0, ran.err
+    assert "coherence" in ran.out
+    found = load_file("gradient_delta_history.safetensors")
+    assert found["deltas"].shape == (12, 60, 16)
+    row = "SELECT setup, dead_count, steps, steps_per_s > 0, ends_with(history, 'history.safetensors') FROM training_runs"
+    assert asked(survey, row) == ['goldilocks,20,"[1, 2, 5, 10, 12]",True,True']
+    again = survey("train", *LITTLE, "--steps", "12", "--record-every", "1", "--catalog", "c")
+    assert (again.code, asked(survey, "SELECT count(*) FROM training_runs")) == (0, ["1"])
+    assert "was finished before" in again.err
+    followed = survey("kinematics", "gradient_delta_history.safetensors", "--catalog", "c")
+    assert followed.code == 0
+    assert "20 dead rows × 16, 12 recorded steps 1–12; positions" in followed.out
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_a_sweep_trains_every_combination_once(survey: Survey, executor: str) -> None:
+    Path("s.toml").write_text(SWEEP)
+    ran = survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", executor)
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[-1] == "4 trained, 0 unchanged, 0 failed"
+    assert [line.split()[:2] for line in ran.out.splitlines()[1:5]] == [
+        ["0.02", "fp32"], ["0.02", "bf16-pure"], ["1", "fp32"], ["1", "bf16-pure"],
+    ]  # fmt: skip
+    again = survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", executor)
+    assert again.out.splitlines()[-1] == "0 trained, 4 unchanged, 0 failed"
+    effect = survey("query", "init_effect", "--catalog", "c", "--format", "csv").out.splitlines()
+    assert len(effect) == 1 + 4
+    assert len(survey("query", "training", "--catalog", "c", "--format", "csv").out.splitlines()) == 1 + 4
+
+
+def test_a_run_that_diverges_is_named_and_stops_no_other(survey: Survey) -> None:
+    Path("s.toml").write_text(SWEEP.replace("[grid]", "[grid]\nlearning_rate = [1e-3, 1e30]"))
+    ran = survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", "serial")
+    assert ran.code == 1
+    assert "learning_rate=1e+30, init_scale=0.02, precision=fp32: the loss is nan at step 2" in ran.err
+    assert "4 trained, 0 unchanged, 4 failed" in ran.out
+
+
+def test_a_sweep_keeps_histories_where_it_is_told_to(survey: Survey) -> None:
+    Path("s.toml").write_text("history = true\n" + SWEEP)
+    refused = survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", "serial")
+    assert (refused.code, "name a folder for them with -o" in refused.err) == (2, True)
+    ran = survey("train", "--sweep", "s.toml", "-o", "runs", "--catalog", "c", "--executor", "serial")
+    assert ran.code == 0, ran.err
+    kept = [load_file(path)["deltas"].shape for path in Path("runs").iterdir()]
+    assert kept == [(3, 60, 16)] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "s.toml: has no [grid]"),
+        ("[grid]\nseed = 3", "[grid] seed: expected a list"),
+        ("seed = 1\n[grid]\nseed = [3]", "seed stands above and in [grid]"),
+        ("[grid]\nsed = [3]", "s.toml: unknown: sed; a run takes"),
+        ("[grid]\nprecision = ['fp8']", "s.toml: precision is 'fp8', expected one of"),
+        ("setup = 'big'\n[grid]\nseed = [3]", "no set-up 'big'; there are bytes, goldilocks"),
+        ("[grid", "cannot be read as TOML"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_before_it_begins(survey: Survey, text: str, says: str) -> None:
+    Path("s.toml").write_text(text)
+    ran = survey("train", "--sweep", "s.toml", "--catalog", "c")
+    assert (ran.code, ran.out) == (2, "")
+    assert says in ran.err
+
+
+def test_options_beside_a_sweep_are_refused(survey: Survey) -> None:
+    ran = survey("train", "--sweep", "s.toml", "--dim", "16", "--setup", "bytes")
+    assert ran.code == 2
+    assert "--dim, --setup: of a sweep, options stand in its file" in ran.err

@@ -21,7 +21,7 @@ from survey.cli.comparing import lineage
 from survey.cli.demonstrating import demo
 from survey.cli.measuring import INTERRUPTED, compact, plan, run
 from survey.cli.scheduling import discover, nightly
-from survey.cli.training import kinematics
+from survey.cli.training import kinematics, train
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable
 
 
@@ -52,6 +52,7 @@ for command in (
     lineage,
     status,
     kinematics,
+    train,
 ):
     cli.add_command(command)
 

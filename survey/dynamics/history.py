@@ -182,7 +182,7 @@ def gaps(steps: NDArray[np.int64]) -> list[Gap]:
         return []
     distances = np.diff(steps)
     values, counts = np.unique(distances, return_counts=True)
-    stride = int(values[np.argmax(counts)])  # of equally common ones the smallest
+    stride = int(values[counts == counts.max()][-1])  # of equally common ones the largest: no false alarm
     return [
         Gap(int(steps[at]), int(steps[at + 1]), -(-int(distances[at]) // stride) - 1)
         for at in np.flatnonzero(distances > stride)

@@ -184,8 +184,9 @@ def test_a_straight_line_is_straight_and_a_circle_is_not(tmp_path: Path) -> None
         ([0, 10, 20, 50, 60, 75], [(20, 2), (60, 1)]),
         ([7], []),
         ([0, 100], []),
+        ([1, 10, 20], []),
     ],
-    ids=["none", "one", "coarse", "a single record", "two records"],
+    ids=["none", "one", "coarse", "a single record", "two records", "step 1 and every tenth"],
 )
 def test_missing_steps_are_gaps(steps: list[int], expected: list[tuple[int, int]]) -> None:
     assert [(gap.after, gap.missing) for gap in gaps(np.array(steps))] == expected

@@ -1,0 +1,65 @@
+"""`survey train`: one run, its history on disk and its row in the catalog."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog.commit import commit_result
+from catalog.place import Place
+from jobs.kinematics import columns, made
+from survey.dynamics.figures import figures_of, is_history_of, options_row
+from survey.dynamics.setups import Training
+from survey.results import TrainingRow
+
+KIND = "training_runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A run's row, and how it came about: `resumed_at` is the step that it went on from."""
+
+    row: TrainingRow
+    resumed_at: int = 0
+    was_there: bool = False
+
+
+def train_one(
+    wanted: Training,
+    path: Path | None,
+    *,
+    on_start: Callable[[int], None] = lambda step: None,
+    on_step: Callable[[], None] = lambda: None,
+) -> Done:
+    """Train, or read what a finished run of the same options left at `path`.
+
+    path: where the history goes; None keeps nothing but the row. Raises UsageError, BrokenFile.
+    """
+    if path is not None and path.exists() and is_history_of(path, wanted):
+        return Done(_row(wanted, path, path, None), was_there=True)
+    from survey.dynamics.training import train  # here: torch takes a while to load
+
+    with tempfile.TemporaryDirectory(prefix="survey-train-") as folder:
+        trained = train(
+            wanted, path or Path(folder) / "history.safetensors", on_start=on_start, on_step=on_step
+        )
+        row = _row(wanted, trained.path, path, wanted.steps / max(trained.train_s, 1e-9))
+    return Done(row, trained.resumed_at)
+
+
+def commit_run(place: Place, row: TrainingRow) -> None:
+    """Put a run into the catalog; a former one of the same options is replaced. Raises CommitError."""
+    commit_result(place, KIND, (row.setup, row.run), row)
+
+
+def _row(wanted: Training, found: Path, kept: Path | None, steps_per_s: float | None) -> TrainingRow:
+    return TrainingRow(
+        **columns(options_row(wanted)),
+        **columns(figures_of(found)),
+        **made(),
+        run=wanted.digest(),
+        history=str(kept.resolve()) if kept is not None and wanted.history else None,
+        steps_per_s=steps_per_s,
+    )
