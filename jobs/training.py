@@ -30,6 +30,7 @@ def train_one(
     wanted: Training,
     path: Path | None,
     *,
+    threads: int | None = None,
     on_start: Callable[[int], None] = lambda step: None,
     on_step: Callable[[], None] = lambda: None,
 ) -> Done:
@@ -43,7 +44,11 @@ def train_one(
 
     with tempfile.TemporaryDirectory(prefix="survey-train-") as folder:
         trained = train(
-            wanted, path or Path(folder) / "history.safetensors", on_start=on_start, on_step=on_step
+            wanted,
+            path or Path(folder) / "history.safetensors",
+            threads=threads,
+            on_start=on_start,
+            on_step=on_step,
         )
         row = _row(wanted, trained.path, path, wanted.steps / max(trained.train_s, 1e-9))
     return Done(row, trained.resumed_at)

@@ -179,8 +179,6 @@ def _refuse_options(sweep_file: Path) -> None:
 
 
 def _train(setup: str, options: dict[str, Any], output: Path | None, threads: int | None, uri: str) -> int:
-    import torch
-
     from catalog.place import place_to_write
     from jobs.training import commit_run, train_one
     from queries.trained import print_run
@@ -190,15 +188,13 @@ def _train(setup: str, options: dict[str, Any], output: Path | None, threads: in
     path = output or Path("gradient_delta_history.safetensors")
     check_output(path)
     place = place_to_write(uri)
-    if threads is not None:
-        torch.set_num_threads(threads)
 
     def started(step: int) -> None:
         if step:
             click.echo(f"survey: {path}: goes on after step {step:,}", err=True)
 
     with step_bar(f"{setup}, {wanted.steps:,} steps") as progress:
-        done = train_one(wanted, path, on_start=started, on_step=progress(wanted.steps))
+        done = train_one(wanted, path, threads=threads, on_start=started, on_step=progress(wanted.steps))
     if done.was_there:
         click.echo(f"survey: {path}: was finished before; delete it to train again", err=True)
     commit_run(place, done.row)
