@@ -14,6 +14,7 @@ from survey.header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.records import ByteRange, Traffic
 from survey.stream import Block
 from survey.vocabulary.read import tokenizer_files
+from survey.weights import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG
 
 
 class FolderCheckpoint:
@@ -27,9 +28,7 @@ class FolderCheckpoint:
         self.card = Card()
         self.traffic = Traffic()  # nothing comes over a network
         try:
-            self.files: Mapping[str, int] = {
-                path.name: path.stat().st_size for path in sorted(self.folder.iterdir()) if path.is_file()
-            }
+            self.files: Mapping[str, int] = _files(self.folder)
         except OSError as error:
             raise NotThere("not-found", self.repo, f"cannot list the folder: {error}") from error
         try:
@@ -80,20 +79,29 @@ class FolderCheckpoint:
         seen = xxhash.xxh3_128()
         names = tokenizer_files(self.files)
         for file, size in self.files.items():
-            if file == "config.json" or file.endswith((".safetensors.index.json", ".bin.index.json")):
+            name = file.rpartition("/")[2]
+            if (
+                self._is_described_by(name)
+                or ".safetensors.index." in name
+                or name.endswith(".bin.index.json")
+            ):
                 seen.update(f"{file}\0{size}\0".encode())
                 seen.update((self.folder / file).read_bytes())
             elif file in names:
                 changed = (self.folder / file).stat().st_mtime_ns
                 seen.update(f"{file}\0{size}\0{changed}\0".encode())
-            elif file.endswith(".safetensors") or (
-                file.startswith("pytorch_model") and file.endswith(".bin")
+            elif name.endswith(".safetensors") or (
+                name.startswith("pytorch_model") and name.endswith(".bin")
             ):
                 changed = (self.folder / file).stat().st_mtime_ns
                 seen.update(f"{file}\0{size}\0{changed}\0".encode())
                 pickled = file.endswith(".bin")
                 seen.update(self._ends(file, size) if pickled else self._header_bytes(file, size))
         return seen.hexdigest()
+
+    def _is_described_by(self, name: str) -> bool:
+        """Whether a file of this name is the checkpoint's config."""
+        return name == CONFIG or (name in (MISTRAL_CONFIG, ADAPTER_CONFIG) and CONFIG not in self.files)
 
     def _header_bytes(self, file: str, size: int) -> bytes:
         # Unchecked on purpose: a broken header must still give a sha to refuse it under.
@@ -111,3 +119,14 @@ class FolderCheckpoint:
 
     def _where(self, file: str) -> str:
         return f"{self.repo}/{file}"
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Names and sizes; those of the folders in it, too, where it holds no weights itself."""
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    if any(name.endswith((".safetensors", ".bin")) for name in files):
+        return files
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    for path in (path for held in inner for path in sorted(held.iterdir()) if path.is_file()):
+        files[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return files

@@ -17,39 +17,53 @@ from survey.quantised import is_packed, scheme
 from survey.records import Identity, MatrixName, ScaleSpec, Target, TensorSpec
 from survey.scale import scale_name, scale_spec
 from survey.statements import architecture, stated_shape, stated_tie
-from survey.unembedding import Choice, choose, has_head_bias
-
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-PICKLED_SINGLE = "pytorch_model.bin"
-PICKLED_INDEX = "pytorch_model.bin.index.json"
+from survey.unembedding import Choice, choose, has_head_bias, refuse_adapter
+from survey.weights import ADAPTER_CONFIG, find_weights
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A checkpoint's config, and where each tensor lies: from the index or the only file's header."""
+    """A checkpoint's config, and where each tensor lies: from the index or the files' own headers.
+
+    adapter_of: of an adapter, the model that it changes (empty where it does not say).
+    """
 
     config: Mapping[str, Any]
     file_of: Mapping[str, str]
     headers: dict[str, Header]  # those read so far
+    rule: str = ""  # how the files were chosen
+    adapter_of: str | None = None
 
 
 def lay_out(checkpoint: Checkpoint) -> Layout:
-    """Read the config, and the index or the only header.
+    """Read the config, and the index or the headers.
 
     Raises SurveyError where one is missing or broken.
     """
-    config = read_json(checkpoint, "config.json", CONFIG_CAP_BYTES, "no-config")
-    file = _single_file(checkpoint)
-    if file is not None:
-        header = _header(checkpoint, file)
-        return Layout(config, dict.fromkeys(header.tensors, file), {file: header})
-    return Layout(config, _weight_map(checkpoint), {})
+    weights = find_weights(checkpoint.files.keys(), checkpoint.repo)
+    config = read_json(checkpoint, weights.config, CONFIG_CAP_BYTES, "no-config")
+    adapter_of = _adapter_of(checkpoint, weights.folder) if weights.is_adapter else None
+    if weights.config.endswith(ADAPTER_CONFIG):
+        config = {}
+    if weights.index is not None:
+        return Layout(config, _weight_map(checkpoint, weights.index, weights.folder), {}, weights.rule)
+    held = weights.shards or (weights.single,)
+    headers = {file: _header(checkpoint, file) for file in held if file is not None}
+    file_of = {name: file for file, header in headers.items() for name in header.tensors}
+    return Layout(config, file_of, headers, weights.rule, adapter_of)
 
 
-def _weight_map(checkpoint: Checkpoint) -> Mapping[str, str]:
-    """Which shard holds each tensor, as the index says; safetensors before pickles."""
-    file, kind = (INDEX, ".safetensors") if INDEX in checkpoint.files else (PICKLED_INDEX, ".bin")
+def _adapter_of(checkpoint: Checkpoint, folder: str) -> str:
+    file = folder + ADAPTER_CONFIG
+    if file not in checkpoint.files:
+        return ""
+    stated = read_json(checkpoint, file, CONFIG_CAP_BYTES, "no-config").get("base_model_name_or_path")
+    return _text(stated) or ""
+
+
+def _weight_map(checkpoint: Checkpoint, file: str, folder: str) -> Mapping[str, str]:
+    """Which shard holds each tensor, as the index says."""
+    kind = ".bin" if ".bin." in file else ".safetensors"
     index = read_json(checkpoint, file, INDEX_CAP_BYTES, "index-mismatch")
     weight_map, where = index.get("weight_map"), f"{checkpoint.repo}/{file}"
     if not isinstance(weight_map, dict) or not weight_map:
@@ -60,7 +74,7 @@ def _weight_map(checkpoint: Checkpoint) -> Mapping[str, str]:
                 f"{name} is said to lie in {str(shard)[:200]!r}, expected a *{kind} file beside the index"
             )
             raise BrokenFile("index-mismatch", where, problem)
-    return weight_map
+    return {name: folder + shard for name, shard in weight_map.items()} if folder else weight_map
 
 
 def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connections: int) -> Target:
@@ -68,7 +82,7 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
 
     Raises SurveyError where there is none.
     """
-    choice = choose(layout.file_of.keys(), layout.config, matrix, checkpoint.repo)
+    choice = _choose(checkpoint, layout, matrix)
     spec = _spec(checkpoint, layout, choice.tensor)
     if not choice.tied and _shares_its_bytes(checkpoint, layout, matrix, spec):
         choice = replace(choice, tied=True, rule=f"{choice.rule}, of the same bytes as the other matrix")
@@ -86,25 +100,10 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
     )
 
 
-def _single_file(checkpoint: Checkpoint) -> str | None:
-    """The only weights file, or None where an index speaks for several; safetensors before pickles."""
-    if SINGLE in checkpoint.files:
-        return SINGLE
-    if INDEX in checkpoint.files:
-        return None
-    found = [name for name in checkpoint.files if name.endswith(".safetensors") and "/" not in name]
-    if len(found) == 1 and not found[0].startswith("adapter"):
-        return found[0]
-    if PICKLED_SINGLE in checkpoint.files:
-        return PICKLED_SINGLE
-    if PICKLED_INDEX in checkpoint.files:
-        return None
-    raise NotThere(
-        "no-safetensors",
-        checkpoint.repo,
-        f"neither {SINGLE} nor {INDEX}, nor {PICKLED_SINGLE}"
-        + (f" (found {', '.join(found[:3])})" if found else ""),
-    )
+def _choose(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> Choice:
+    if layout.adapter_of is not None:
+        refuse_adapter(layout.file_of.keys(), layout.adapter_of, matrix, checkpoint.repo)
+    return choose(layout.file_of.keys(), layout.config, matrix, checkpoint.repo)
 
 
 def _shares_its_bytes(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, spec: TensorSpec) -> bool:
@@ -186,7 +185,8 @@ def _identity(
     model_type = _text(config.get("model_type"))
     card = checkpoint.card
     name = checkpoint.folder.name if checkpoint.folder else checkpoint.repo
-    family = family_of(model_type, card.base_model, name)
+    base_model = card.base_model or layout.adapter_of or None
+    family = family_of(model_type, base_model, name)
     org = checkpoint.repo.partition("/")[0] if not checkpoint.folder else None
     return Identity(
         repo=checkpoint.repo,
@@ -197,7 +197,7 @@ def _identity(
         family_by=family.by,
         model_type=model_type,
         architecture=_text(architecture(config)),
-        base_model=card.base_model,
+        base_model=base_model,
         matrix=matrix,
         tensor=spec.name,
         file=spec.file,

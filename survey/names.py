@@ -37,6 +37,7 @@ BODIES = ("", "model.", "transformer.", "backbone.", "gpt_neox.", "rwkv.",
 # Within a list, the earlier name wins.
 HEADS = (
     "lm_head.weight",
+    "lm_head.modules_to_save.weight",  # early PEFT
     "embed_out.weight",  # GPT-NeoX
     "output_layer.weight",  # ChatGLM
     "transformer.ff_out.weight",  # OLMo-1: a layer's own ff_out has a longer name
@@ -62,6 +63,7 @@ VAGUE_HEADS = (
 )
 EMBEDDINGS = (
     "embed_tokens.weight",  # Llama, Qwen, Gemma, Mistral, Phi, OLMo-2, …
+    "embed_tokens.modules_to_save.weight",  # early PEFT
     "tok_embeddings.weight",  # Mistral's own format, InternLM2
     "wte.weight",  # GPT-2, GPT-J, OLMo-1
     "embd.wte.weight",  # phi-msft

@@ -44,6 +44,26 @@ def choose(names: Collection[str], config: Mapping[str, Any], matrix: MatrixName
     return _embedding(found, config, where) if matrix == "input" else _unembedding(found, config, where)
 
 
+def refuse_adapter(names: Collection[str], base: str, matrix: MatrixName, where: str) -> None:
+    """Raise NotThere (`no-head`) where an adapter holds no whole matrix of its own.
+
+    base: the model that it changes. Whether that one is tied is not known here, so an embedding that was
+    trained along never stands for the unembedding.
+    """
+    found = Names(names, {})
+    held = found.heads if matrix == "output" else found.embeddings
+    named = base or "the model that it changes"
+    kind = {"output": "unembedding", "input": "embedding"}[matrix]
+    if not held:
+        problem = f"an adapter for {named}, without an {kind} of its own: survey {named}"
+        raise NotThere("no-head", where, problem)
+    stem = held[0].removesuffix(".weight")
+    updates = sorted(name for name in names if name.startswith((f"{stem}.lora_", f"{stem}.dora_")))
+    if updates:
+        problem = f"an adapter for {named} that adds a low-rank update to its {kind} ({updates[0]})"
+        raise NotThere("no-head", where, problem)
+
+
 def has_head_bias(names: Collection[str], config: Mapping[str, Any]) -> bool:
     """Whether the files hold a bias that is added to the logits."""
     return Names(names, config).head_bias

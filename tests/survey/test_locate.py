@@ -20,6 +20,7 @@ EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.w
 EMBEDDING, OUTPUT, VECTOR = stored(6, 4), stored(6, 4, seed=1), stored(4, seed=2)
 UNTIED = {EMBED: EMBEDDING, HEAD: OUTPUT, NORM: VECTOR}
 TIED = {EMBED: EMBEDDING, NORM: VECTOR}
+LORA = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 SHARDS = [{EMBED: EMBEDDING}, {NORM: VECTOR, HEAD: OUTPUT}]
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
@@ -201,9 +202,9 @@ def test_only_the_shard_that_holds_the_matrix_is_opened(tmp_path: Path, matrix: 
             id="broken-pickled-weights",
         ),
         pytest.param(
-            {"config.json": b"{}", "adapter_model.safetensors": safetensors(UNTIED)},
+            {"config.json": b"{}", "adapter_model.safetensors": safetensors({LORA: OUTPUT})},
             NotThere,
-            "no-safetensors",
+            "no-head",
             "",
             id="an-adapter",
         ),

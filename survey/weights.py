@@ -1,0 +1,130 @@
+"""Which files of a repository hold a checkpoint: its config, and its weights exactly once.
+
+Repositories often hold copies (consolidated and sharded, pickled and not): one is read. Where there are
+no weights at the root, the only folder that holds some is taken for the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from survey.errors import NotThere
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLED_SINGLE = "pytorch_model.bin"
+PICKLED_INDEX = "pytorch_model.bin.index.json"
+CONSOLIDATED = "consolidated.safetensors"  # Mistral's own format
+ADAPTER = "adapter_model.safetensors"
+CONFIG = "config.json"
+MISTRAL_CONFIG = "params.json"
+ADAPTER_CONFIG = "adapter_config.json"
+
+_INDEX = re.compile(r".+\.safetensors\.index(?:\.\w+)?\.json")  # model.safetensors.index.fp16.json, …
+_SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.safetensors")
+# What training and other tools leave beside a model.
+_OTHER = re.compile(r"(?i)^(adapter|optimizer|scheduler|training|trainer|mmproj|vae|.*lora)")
+_MOST_SHARDS = 200  # without an index, each costs a request
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One copy of the weights, by the names of its files: a single file, an index, or numbered shards.
+
+    config: what describes them. rule: how they were chosen.
+    """
+
+    config: str
+    rule: str
+    single: str | None = None
+    index: str | None = None
+    shards: tuple[str, ...] = ()
+
+    @property
+    def is_adapter(self) -> bool:
+        return self.single is not None and self.single.endswith(ADAPTER)
+
+    @property
+    def folder(self) -> str:
+        """Where they lie: empty, or ending in a slash."""
+        held = self.single or self.index or self.shards[0]
+        return held[: held.rfind("/") + 1]
+
+
+def find_weights(files: Collection[str], where: str) -> Weights:
+    """The weights among the names of a repository's files.
+
+    Raises NotThere: `no-config`, or `no-safetensors` with what there is instead.
+    """
+    folders: dict[str, set[str]] = {"": set()}
+    for path in files:
+        folder, slash, name = path.rpartition("/")
+        folders.setdefault(folder + slash, set()).add(name)
+    found = {folder: held for folder in sorted(folders) if (held := _in_one_folder(folders[folder]))}
+    # Of folders without a config none can be a model: a tool's copy of the weights, most likely.
+    inner = [folder for folder in found if CONFIG in folders[folder]] or list(found)
+    if "" in found or len(inner) == 1:
+        folder = "" if "" in found else inner[0]
+        return _described(folder, *found[folder], folders)
+    if not any(
+        name in held for held in folders.values() for name in (CONFIG, MISTRAL_CONFIG, ADAPTER_CONFIG)
+    ):
+        raise NotThere("no-config", f"{where}/{CONFIG}", "no such file in the checkpoint")
+    if inner:
+        problem = f"several folders hold weights, and the root none ({', '.join(inner[:4])})"
+        raise NotThere("no-safetensors", where, problem)
+    problem = f"neither {SINGLE} nor {INDEX}, nor {PICKLED_SINGLE}"
+    loose = sorted(name for name in folders[""] if name.endswith((".safetensors", ".bin", ".gguf", ".pth")))
+    raise NotThere("no-safetensors", where, problem + (f" (found {', '.join(loose[:3])})" if loose else ""))
+
+
+def _described(folder: str, rule: str, names: list[str], folders: dict[str, set[str]]) -> Weights:
+    """The weights with the config that is theirs: beside them, or at the root."""
+    paths = [folder + name for name in names]
+    known = [CONFIG, ADAPTER_CONFIG] if names == [ADAPTER] else [CONFIG, MISTRAL_CONFIG]
+    places = [place + name for place in (folder, "") for name in known if name in folders[place]]
+    config = places[0] if places else folder + CONFIG
+    rule = f"{rule} in {folder}" if folder else rule
+    if len(paths) > 1:
+        return Weights(config, rule, shards=tuple(paths))
+    if paths[0].endswith(".json"):
+        return Weights(config, rule, index=paths[0])
+    return Weights(config, rule, single=paths[0])
+
+
+def _in_one_folder(names: set[str]) -> tuple[str, list[str]] | None:
+    """The rule and the file names of one copy of the weights; the earlier rule wins."""
+    for name in (SINGLE, INDEX):
+        if name in names:
+            return name, [name]
+    for name in sorted(names):
+        if _INDEX.fullmatch(name) and not _OTHER.match(name):
+            return f"the index {name}", [name]
+    loose = sorted(name for name in names if name.endswith(".safetensors") and not _OTHER.match(name))
+    whole = [name for name in loose if not _SHARD.fullmatch(name)]
+    if CONSOLIDATED in whole:
+        return CONSOLIDATED, [CONSOLIDATED]
+    if len(whole) == 1:
+        return "the only file of weights", whole
+    if shards := _numbered(loose):
+        return "numbered shards without an index", shards
+    for name in (PICKLED_SINGLE, PICKLED_INDEX):
+        if name in names:
+            return name, [name]
+    return ("an adapter", [ADAPTER]) if ADAPTER in names else None
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The complete set of shards among them; empty where there is none, or more than one."""
+    sets: dict[tuple[str, int], dict[int, str]] = {}
+    for name in names:
+        if (cut := _SHARD.fullmatch(name)) and len(cut[3]) <= 6:
+            sets.setdefault((cut[1], int(cut[3])), {})[int(cut[2])] = name
+    complete = [
+        [held[number] for number in sorted(held)]
+        for (_, count), held in sets.items()
+        if set(held) in (set(range(1, count + 1)), set(range(count))) and 1 <= count <= _MOST_SHARDS
+    ]
+    return complete[0] if len(complete) == 1 else []

@@ -1,0 +1,246 @@
+"""Which of a repository's files are read: one copy of the weights, and the config that is theirs."""
+
+import json
+from pathlib import Path
+
+import pytest
+from checkpoints import CONFIG, SINGLE, Stored, safetensors, sharded, single, stored, write
+
+import survey
+from jobs.demo.hub import LocalHub
+from survey.errors import NotThere, SurveyError
+from survey.weights import find_weights
+
+HEAD, EMBEDDING = stored(6, 4, seed=1), stored(6, 4)
+LLAMA = {"model.embed_tokens.weight": EMBEDDING, "lm_head.weight": HEAD}
+MISTRAL = {"tok_embeddings.weight": EMBEDDING, "output.weight": HEAD}
+UNTIED = CONFIG | {"tie_word_embeddings": False}
+INDEX, PARAMS = "model.safetensors.index.json", b'{"dim": 4, "vocab_size": 6}'
+FIRST, SECOND, THIRD = (f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3))
+PEFT = "base_model.model."
+LORA = {f"{PEFT}model.layers.0.mlp.up_proj.lora_A.weight": stored(2, 4)}
+
+# files beside config.json -> those that are read
+CHOSEN: dict[str, tuple[list[str], list[str]]] = {
+    "one file": ([SINGLE], [SINGLE]),
+    "shards and their index": ([INDEX, FIRST, SECOND, THIRD], [INDEX]),
+    "one file beside shards": ([SINGLE, INDEX, FIRST, SECOND, THIRD], [SINGLE]),
+    "consolidated beside one file": ([SINGLE, "consolidated.safetensors"], [SINGLE]),
+    "consolidated beside shards": ([INDEX, FIRST, SECOND, THIRD, "consolidated.safetensors"], [INDEX]),
+    "consolidated beside shards without an index": (
+        [FIRST, SECOND, THIRD, "consolidated.safetensors"],
+        ["consolidated.safetensors"],
+    ),
+    "consolidated shards with their index": (
+        ["consolidated-00001-of-00002.safetensors", "consolidated.safetensors.index.json"],
+        ["consolidated.safetensors.index.json"],
+    ),
+    "an index of another precision": (
+        ["model.fp16-00001-of-00001.safetensors", "model.safetensors.index.fp16.json"],
+        ["model.safetensors.index.fp16.json"],
+    ),
+    "another name": (["gpt-tiny.safetensors"], ["gpt-tiny.safetensors"]),
+    "another name beside an adapter": (
+        ["weights.safetensors", "adapter_model.safetensors"],
+        ["weights.safetensors"],
+    ),
+    "another name beside an optimizer": (
+        ["weights.safetensors", "optimizer.safetensors"],
+        ["weights.safetensors"],
+    ),
+    "shards without an index": ([FIRST, SECOND, THIRD], [FIRST, SECOND, THIRD]),
+    "one shard of one": (["model-00001-of-00001.safetensors"], ["model-00001-of-00001.safetensors"]),
+    "safetensors before pickles": (["pytorch_model.bin", "weights.safetensors"], ["weights.safetensors"]),
+    "pickles before an adapter": (["adapter_model.safetensors", "pytorch_model.bin"], ["pytorch_model.bin"]),
+    "pickled shards": (
+        ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"],
+        ["pytorch_model.bin.index.json"],
+    ),
+    "an adapter": (["adapter_model.safetensors"], ["adapter_model.safetensors"]),
+    "the root before a folder": ([SINGLE, f"original/{SINGLE}", "original/config.json"], [SINGLE]),
+    "the only folder with weights": (["README.md", f"checkpoint/{SINGLE}"], [f"checkpoint/{SINGLE}"]),
+    "the only folder with a config": (
+        [f"onnx/{SINGLE}", f"model/{SINGLE}", "model/config.json"],
+        [f"model/{SINGLE}"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "read"), CHOSEN.values(), ids=CHOSEN)
+def test_one_copy_is_chosen(files: list[str], read: list[str]) -> None:
+    for order in (files, files[::-1]):
+        weights = find_weights(["config.json", *order], "org/model")
+        assert [weights.single or weights.index or "", *weights.shards][-len(read) :] == read
+        assert weights.config in ("config.json", "model/config.json")
+        assert (weights.folder != "") is ("/" in read[0])
+
+
+REFUSED: dict[str, tuple[list[str], str, str]] = {
+    "nothing": ([], "no-config", "no such file"),
+    "a page alone": (["README.md"], "no-config", "no such file"),
+    "a config alone": (["config.json"], "no-safetensors", "neither model.safetensors nor"),
+    "GGUF": (["config.json", "model-Q4_K_M.gguf"], "no-safetensors", "found model-Q4_K_M.gguf"),
+    "two files that could both be it": (
+        ["config.json", "a.safetensors", "b.safetensors"],
+        "no-safetensors",
+        "found a.safetensors, b.safetensors",
+    ),
+    "shards of which one is missing": (["config.json", FIRST, THIRD], "no-safetensors", "found model-00001"),
+    "two folders": (
+        [f"{part}/{name}" for part in ("text_encoder", "unet") for name in ("config.json", SINGLE)],
+        "no-safetensors",
+        r"several folders hold weights, and the root none \(text_encoder/, unet/\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "reason", "problem"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_single_model_is_refused(files: list[str], reason: str, problem: str) -> None:
+    with pytest.raises(NotThere, match=problem) as caught:
+        find_weights(files, "org/model")
+    assert caught.value.reason == reason
+
+
+def read(matrix: survey.Matrix) -> bytes:
+    return b"".join(bytes(block) for block in matrix.blocks())
+
+
+SHARDS = sharded([{"model.embed_tokens.weight": EMBEDDING}, {"lm_head.weight": HEAD}], UNTIED)
+OTHER: dict[str, Stored] = {"output.weight": stored(6, 4, seed=9), "tok_embeddings.weight": EMBEDDING}
+# what a repository holds -> the file and the tensor that are read
+REPOSITORIES: dict[str, tuple[dict[str, bytes], str, str]] = {
+    "Mistral's own format": (
+        {"params.json": PARAMS, "consolidated.safetensors": safetensors(MISTRAL)},
+        "consolidated.safetensors",
+        "output.weight",
+    ),
+    "shards and a consolidated copy": (
+        SHARDS | {"params.json": PARAMS, "consolidated.safetensors": safetensors(OTHER)},
+        "model-00002-of-00002.safetensors",
+        "lm_head.weight",
+    ),
+    "shards without their index": (
+        {name: content for name, content in SHARDS.items() if name != INDEX},
+        "model-00002-of-00002.safetensors",
+        "lm_head.weight",
+    ),
+    "a folder": (
+        {f"final/{name}": content for name, content in single(LLAMA, UNTIED).items()},
+        f"final/{SINGLE}",
+        "lm_head.weight",
+    ),
+    "shards in a folder": (
+        {f"final/{name}": content for name, content in SHARDS.items()},
+        "final/model-00002-of-00002.safetensors",
+        "lm_head.weight",
+    ),
+    "a folder and its config at the root": (
+        {"config.json": json.dumps(UNTIED).encode(), f"weights/{SINGLE}": safetensors(LLAMA)},
+        f"weights/{SINGLE}",
+        "lm_head.weight",
+    ),
+    "an adapter with a head": (
+        {
+            "adapter_config.json": b'{"base_model_name_or_path": "org/base-7b"}',
+            "adapter_model.safetensors": safetensors(LORA | {f"{PEFT}lm_head.weight": HEAD}),
+        },
+        "adapter_model.safetensors",
+        f"{PEFT}lm_head.weight",
+    ),
+    "an adapter with a head, as early PEFT wrote it": (
+        {
+            "adapter_config.json": b"{}",
+            "adapter_model.safetensors": safetensors(LORA | {f"{PEFT}lm_head.modules_to_save.weight": HEAD}),
+        },
+        "adapter_model.safetensors",
+        f"{PEFT}lm_head.modules_to_save.weight",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "file", "tensor"), REPOSITORIES.values(), ids=REPOSITORIES)
+def test_it_is_read_from_a_folder_and_from_the_hub(
+    files: dict[str, bytes], file: str, tensor: str, tmp_path: Path, hub: LocalHub
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+    hub.add_repo("org/model", files)
+    opened = [
+        survey.open_matrix(write(tmp_path, files)),
+        survey.open_matrix("org/model", endpoint=hub.endpoint),
+    ]
+    for matrix in opened:
+        assert (matrix.target.spec.file, matrix.target.spec.name) == (file, tensor)
+        assert read(matrix) == HEAD.data
+        assert not matrix.target.identity.tied
+
+
+def refused(files: dict[str, bytes], folder: Path, matrix: str = "output") -> SurveyError:
+    with pytest.raises(SurveyError) as caught:
+        survey.open_matrix(write(folder, files), matrix)
+    return caught.value
+
+
+def adapter(tensors: dict[str, Stored], base: str = "org/base-7b") -> dict[str, bytes]:
+    return {
+        "adapter_config.json": json.dumps({"base_model_name_or_path": base}).encode(),
+        "adapter_model.safetensors": safetensors(LORA | tensors),
+    }
+
+
+def test_an_adapter_without_a_head_names_its_base_model(tmp_path: Path) -> None:
+    for number, matrix in enumerate(("output", "input")):
+        error = refused(adapter({}), tmp_path / str(number), matrix)
+        assert error.reason == "no-head"
+        assert "an adapter for org/base-7b" in error.problem
+        assert "survey org/base-7b" in error.problem
+
+
+def test_an_embedding_that_an_adapter_holds_never_stands_for_the_unembedding(tmp_path: Path) -> None:
+    files = adapter({f"{PEFT}model.embed_tokens.weight": EMBEDDING})
+    files["config.json"] = json.dumps(CONFIG | {"tie_word_embeddings": True}).encode()
+    assert refused(files, tmp_path).reason == "no-head"
+    assert read(survey.open_matrix(tmp_path, "input")) == EMBEDDING.data
+
+
+def test_a_head_with_a_low_rank_update_is_not_the_models_head(tmp_path: Path) -> None:
+    error = refused(
+        adapter({f"{PEFT}lm_head.weight": HEAD, f"{PEFT}lm_head.lora_A.weight": stored(2, 4)}), tmp_path
+    )
+    assert (error.reason, "low-rank update" in error.problem) == ("no-head", True)
+
+
+def test_an_adapters_base_model_is_recorded(tmp_path: Path) -> None:
+    files = adapter({f"{PEFT}lm_head.weight": HEAD}, base="meta-llama/Llama-3.1-8B")
+    identity = survey.open_matrix(write(tmp_path, files)).target.identity
+    assert (identity.base_model, identity.family) == ("meta-llama/Llama-3.1-8B", "Llama")
+
+
+def test_mistrals_own_format_may_be_tied(tmp_path: Path) -> None:
+    files = {
+        "params.json": b'{"tied_embeddings": true}',
+        "consolidated.safetensors": safetensors({"tok_embeddings.weight": EMBEDDING}),
+    }
+    identity = survey.open_matrix(write(tmp_path, files)).target.identity
+    assert (identity.tensor, identity.tied, identity.tie_stated) == ("tok_embeddings.weight", True, True)
+
+
+def test_an_encoder_alone_has_an_embedding_and_no_unembedding(tmp_path: Path) -> None:
+    tensors = {"embeddings.word_embeddings.weight": EMBEDDING}
+    files = single(tensors, {"model_type": "bert", "architectures": ["BertModel"]})
+    assert refused(files, tmp_path).reason == "no-head"
+    assert read(survey.open_matrix(tmp_path, "input")) == EMBEDDING.data
+
+
+def test_a_change_in_an_inner_folder_changes_the_sha(tmp_path: Path) -> None:
+    (tmp_path / "final").mkdir()
+    files = {f"final/{name}": content for name, content in single(LLAMA, UNTIED).items()}
+    before = survey.open_matrix(write(tmp_path, files)).target.identity.sha
+    files["final/config.json"] += b" "
+    assert survey.open_matrix(write(tmp_path, files)).target.identity.sha != before
+
+
+def test_folders_beside_weights_are_not_looked_into(tmp_path: Path) -> None:
+    before = survey.open_matrix(write(tmp_path, single(LLAMA, UNTIED))).target.identity.sha
+    write(tmp_path / "checkpoint-10", single(LLAMA, UNTIED))
+    assert survey.open_matrix(tmp_path).target.identity.sha == before
