@@ -97,11 +97,8 @@ def measure_on_node(
     commit_to: Place | None,
 ) -> Outcome:
     """The task: measure one target with what Ray assigned to it."""
-    import torch
-
     desk.started.remote(target.key, ray.get_runtime_context().get_node_id())
-    # Workers are reused and Ray sets OMP_NUM_THREADS once: a task has one CPU and uses one.
-    torch.set_num_threads(1)
+    settings = replace(settings, threads=1)  # a task has one CPU and uses one
     if settings.device == "auto":
         # num_gpus=0 does not hide GPUs: only Ray's assignment says whether one is ours.
         settings = replace(settings, device="cuda" if ray.get_gpu_ids() else "cpu")

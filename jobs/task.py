@@ -56,7 +56,9 @@ def measure_one(
     try:
         matrix = open_target(target, settings, pace, limit_s)
         device = choose_device(settings.device)
-        measurement = measure(matrix, device=device, tokens=settings.tokens, on_progress=advance)
+        measurement = measure(
+            matrix, device=device, threads=settings.threads, tokens=settings.tokens, on_progress=advance
+        )
         _refuse_change(target)
         named = name_target(matrix.checkpoint, target, measurement)
         elapsed_s = time.monotonic() - started

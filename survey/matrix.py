@@ -161,13 +161,15 @@ def measure(
     matrix: torch.Tensor | NDArray[np.generic] | Matrix,
     *,
     device: str = "auto",
+    threads: int | None = None,
     tokens: bool = True,
     on_progress: OnProgress = lambda count: None,
 ) -> Measurement:
     """Every measured column of a matrix [V, D] in F64, F32, F16, BF16 or FP8 (E4M3, E5M2).
 
     matrix: a torch tensor on any device, a numpy array, or an open `Matrix`. Its bytes are what
-    identity is decided by. Raises TypeError or ValueError for another dtype or shape.
+    identity is decided by. threads: of the CPU's arithmetic; None takes one for each CPU. Raises
+    TypeError or ValueError for another dtype or shape.
     """
     if isinstance(matrix, Matrix):
         form = float_format(matrix.dtype, matrix.target.identity.repo)
@@ -177,7 +179,7 @@ def measure(
     else:
         code, shape, stored = _stored(matrix)
         form, blocks, scale = FLOATS[code], [stored], None
-    with fold(blocks, form, shape, choose_device(device), scale) as folded:
+    with fold(blocks, form, shape, choose_device(device), scale, threads) as folded:
         return measure_folded(folded, tokens=tokens)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from survey.one_pass import MAX_THREADS
 from survey.records import TensorSpec
 from survey.row_identity import SPOOL_BYTES
-from survey.slabs import CHUNK_ROWS, slab_rows
+from survey.slabs import CHUNK_ROWS, GROUP_ROWS, slab_rows
 from survey.stream import BLOCK_BYTES, window_blocks
-from survey.sums import LANE_DIMS, WORDS
+from survey.sums import GPU_ROOMS, LANE_DIMS
 
 # Resident size of an interpreter with torch, the Hub client and Arrow loaded.
 PROCESS_BYTES = 450 << 20
@@ -22,15 +23,21 @@ def gpu_memory_bytes(spec: TensorSpec) -> int:
     """Upper estimate of the GPU memory that measuring this matrix takes."""
     _, dims = spec.shape
     padded = -(-dims // LANE_DIMS) * LANE_DIMS
-    # Widened values and squares, a copy where magnitudes differ, the stored rows, their words.
-    return GPU_CONTEXT_BYTES + CHUNK_ROWS * padded * (3 * 8 + 8 + 4) + WORDS * 16
+    # Widened values and squares, a copy where they are scaled, the stored rows, their words.
+    return GPU_CONTEXT_BYTES + GPU_ROOMS * CHUNK_ROWS * padded * (3 * 8 + 8 + 4)
 
 
 def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
     """Upper estimate of the peak resident bytes of a process that measures this matrix."""
     rows, dims = spec.shape
     block = max(BLOCK_BYTES, spec.row_bytes)
-    slabs = 3 * slab_rows(dims) * dims * 8  # widened values, squares, and a carried remainder
+    slab = slab_rows(spec.row_bytes)
+    # Each thread has a slab in hand, whose block it keeps, or a copy where it lies across two; and
+    # a group of its rows widened, with the groups' sums. A chunk holds its slabs' sums.
+    in_hand = (MAX_THREADS + 2) * (block + slab * spec.row_bytes)
+    widened = MAX_THREADS * (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8
+    chunk = CHUNK_ROWS // slab * dims * 8
     # Black holes hold at most half the rows; past SPOOL_BYTES their vectors go to a file.
     holes = min(SPOOL_BYTES, len(spec.bytes) // 2)
-    return PROCESS_BYTES + window_blocks(connections) * block + slabs + holes + rows * ROW_BYTES
+    working = in_hand + widened + chunk + holes + rows * ROW_BYTES
+    return PROCESS_BYTES + window_blocks(connections) * block + working

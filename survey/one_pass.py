@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,11 +16,13 @@ from survey.dtypes import FLOATS, FloatFormat
 from survey.errors import NotRunnable
 from survey.floats import biased_exponents, widen
 from survey.folded import Folded
-from survey.row_identity import RowIdentity
+from survey.row_identity import RowIdentity, row_digests
 from survey.scale import Scale
 from survey.slabs import CHUNK_ROWS, slab_rows, slabs
 from survey.stream import Block
-from survey.sums import Sums
+from survey.sums import SlabSums, Totals
+
+MAX_THREADS = 4  # more would wait for the hashes, which hold Python's global lock
 
 
 @dataclass
@@ -45,41 +50,39 @@ def fold(
     shape: tuple[int, int],
     device: str,
     scale: Scale | None = None,
+    threads: int | None = None,
 ) -> Iterator[Folded]:
     """Fold the rows of a [V, D] matrix of stored bytes, given in order.
 
-    device: `cpu`, `cuda`, `cuda:0`, `mps`. The result holds a temporary file until the context
-    ends. Blocks may have any length; the result has the same bits whatever it is. scale: what the
-    stored values are to be multiplied by; rows are identical, and exponents counted, as stored.
+    device: `cpu`, `cuda`, `cuda:0`, `mps`; Apple's GPUs have no float64 and leave it to the CPU.
+    scale: what the stored values are to be multiplied by, on the CPU; rows are identical, and
+    exponents counted, as stored. threads: of the CPU's arithmetic; None takes one for each CPU that
+    this process may use. The result holds a temporary file until the context ends. Blocks may have
+    any length; the result has the same bits whatever it is.
     """
     rows, dims = shape
     row_bytes = dims * form.item_bytes
-    # On a GPU a launch costs more than the cache saves.
-    rows_per_slab = slab_rows(dims) if device == "cpu" else CHUNK_ROWS
-    # Scaled values are exact in float64, so they are summed as if they had been stored so.
-    summed_as = form if scale is None else FLOATS["F64"]
-    sums, identity = Sums(summed_as, shape, rows_per_slab, device), RowIdentity(row_bytes)
-    exponents, row = np.zeros(form.exponent_values, dtype=np.int64), 0
+    on_cpu = scale is not None or not device.startswith("cuda")
+    # On a GPU a launch costs more than the cache saves. Scaled values are held as float64.
+    rows_per_slab = slab_rows(row_bytes if scale is None else dims * 8) if on_cpu else CHUNK_ROWS
+    pieces = slabs(blocks, rows_per_slab * row_bytes)
+    totals, identity = Totals(shape, rows_per_slab, form.exponent_values), RowIdentity(row_bytes)
     try:
-        for slab in slabs(blocks, rows_per_slab * row_bytes):
-            if scale is None:
-                sums.add(slab)
-            else:
-                values = widen(slab, form, dims)
-                sums.add(scale.times(values, np.arange(row, row + len(values))).data.cast("B"))
-                exponents += np.bincount(
-                    biased_exponents(slab, form, dims).ravel(), minlength=form.exponent_values
-                )
-                row += len(values)
-            identity.add(slab)
+        for slab, digests, sums in (
+            _on_cpu(pieces, row_bytes, _summing(form, dims, rows_per_slab, scale), threads or usable_cpus())
+            if on_cpu
+            else _on_gpu(pieces, form, dims, rows_per_slab, device)
+        ):
+            identity.add(slab, digests)
+            totals.add(sums)
         yield Folded(
             form=form,
             vocab_rows=rows,
             hidden_dim=dims,
-            totals=sums.column_totals(),
-            norms=sums.norms(),
-            finite=sums.finite(),
-            exponents=sums.exponent_counts() if scale is None else exponents,
+            totals=totals.columns(),
+            norms=totals.norms(),
+            finite=totals.finite(),
+            exponents=totals.exponents(),
             identity=identity,
             scale=scale,
         )
@@ -87,18 +90,87 @@ def fold(
         identity.close()
 
 
+Piece = tuple[Block, list[bytes], SlabSums]  # a slab, its rows' digests and its sums
+
+
+def _summing(
+    form: FloatFormat, dims: int, rows_per_slab: int, scale: Scale | None
+) -> Callable[[Block, int], SlabSums]:
+    """What sums a slab on the CPU, given its number."""
+    from survey.sums_compiled import CompiledSums  # here, so that planning never loads a compiler
+
+    if scale is None:
+        sums = CompiledSums(form, dims, rows_per_slab)
+        return lambda slab, number: sums.of(slab)
+    # Scaled values are exact in float64, so they are summed as if they had been stored so.
+    sums = CompiledSums(FLOATS["F64"], dims, rows_per_slab)
+
+    def of_scaled(slab: Block, number: int) -> SlabSums:
+        values, fields = widen(slab, form, dims), biased_exponents(slab, form, dims)
+        scaled = scale.times(values, np.arange(len(values)) + number * rows_per_slab)
+        exponents = np.bincount(fields.ravel(), minlength=form.exponent_values)
+        return replace(sums.of(scaled.data.cast("B")), exponents=exponents)
+
+    return of_scaled
+
+
+def _on_cpu(
+    pieces: Iterable[Block], row_bytes: int, sums_of: Callable[[Block, int], SlabSums], threads: int
+) -> Iterator[Piece]:
+    if threads == 1:
+        for number, slab in enumerate(pieces):
+            yield slab, row_digests(slab, row_bytes), sums_of(slab, number)
+        return
+    # The sums run without Python's global lock and the hashes hold it: they stay in this thread,
+    # so that the others seldom wait for it. One slab more than threads: none waits for the next.
+    with ThreadPoolExecutor(threads, thread_name_prefix="sums") as pool:
+        running: deque[tuple[Block, list[bytes], Future[SlabSums]]] = deque()
+        for number, slab in enumerate(pieces):
+            summing = pool.submit(sums_of, slab, number)
+            running.append((slab, row_digests(slab, row_bytes), summing))
+            if len(running) > threads:
+                done, digests, summed = running.popleft()
+                yield done, digests, summed.result()
+        for done, digests, summed in running:
+            yield done, digests, summed.result()
+
+
+def _on_gpu(
+    pieces: Iterable[Block], form: FloatFormat, dims: int, rows_per_slab: int, device: str
+) -> Iterator[Piece]:
+    from survey.sums_torch import TorchSums
+
+    sums = TorchSums(form, dims, rows_per_slab, device)
+    begun = None
+    for slab in pieces:
+        following = slab, sums.begin(slab), row_digests(slab, dims * form.item_bytes)
+        if begun is not None:
+            yield begun[0], begun[2], sums.finish(begun[1])
+        begun = following
+    if begun is not None:
+        yield begun[0], begun[2], sums.finish(begun[1])
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use, MAX_THREADS at most."""
+    # Not every system can say which: macOS has no affinity.
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, MAX_THREADS)
+
+
 def choose_device(wanted: str) -> str:
     """The device to measure on: `auto` takes CUDA where there is one, else the CPU.
 
     Raises NotRunnable where the device asked for is not there.
     """
-    import torch  # here, so that planning and querying never load it
+    if wanted == "cpu":
+        return wanted
+    import torch  # here, so that what runs on CPUs never loads it
 
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind = wanted.partition(":")[0]
     there = {
-        "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }

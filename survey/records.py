@@ -116,13 +116,15 @@ class Patience:
 class Settings:
     """How to reach the Hub and how to measure; the same in this process and in a Ray worker.
 
-    timeout_s: deadline of one model, from its start. token: never printed (repr is off).
+    timeout_s: deadline of one model, from its start. threads: of the CPU's arithmetic; None takes
+    one for each CPU that the process may use. token: never printed (repr is off).
     """
 
     endpoint: str = "https://huggingface.co"
     token: str | None = field(default=None, repr=False)
     connections: int = 8
     device: str = "auto"
+    threads: int | None = None
     tokens: bool = True
     timeout_s: float = 1800.0
     patience: Patience = Patience()

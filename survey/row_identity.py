@@ -7,7 +7,7 @@ kept, once for each black hole; so nothing is read twice and the matrix is never
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xxhash
@@ -32,15 +32,14 @@ class RowIdentity:
     def close(self) -> None:
         self._vectors.close()
 
-    def add(self, slab: Block) -> None:
-        view, digest, row_bytes = memoryview(slab), xxhash.xxh3_128_digest, self._row_bytes
-        start_row = len(self._digests) // DIGEST_BYTES
-        digests = [digest(view[start : start + row_bytes]) for start in range(0, len(view), row_bytes)]
+    def add(self, slab: Block, digests: Sequence[bytes]) -> None:
+        """The next rows, and the digest of each."""
+        view, start_row = memoryview(slab), len(self._digests) // DIGEST_BYTES
         self._digests += b"".join(digests)
         for row, found in enumerate(digests, start_row):
             first = self._first.setdefault(found, row)
             if first != row:
-                self._repeat(first, row, view, (row - start_row) * row_bytes)
+                self._repeat(first, row, view, (row - start_row) * self._row_bytes)
 
     def _repeat(self, first: int, row: int, slab: memoryview, start: int) -> None:
         if first in self._members:
@@ -68,3 +67,9 @@ class RowIdentity:
         """The low half of each row's digest, [V]."""
         halves = np.frombuffer(bytes(self._digests), dtype=">u8").reshape(-1, 2)
         return halves[:, 1].astype(np.uint64)  # the canonical digest has its high half first
+
+
+def row_digests(slab: Block, row_bytes: int) -> list[bytes]:
+    """xxh3-128 of each row's bytes."""
+    view, digest = memoryview(slab), xxhash.xxh3_128_digest
+    return [digest(view[start : start + row_bytes]) for start in range(0, len(view), row_bytes)]

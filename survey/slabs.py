@@ -1,7 +1,7 @@
-"""Cut a stream of bytes into slabs of rows: the unit of arithmetic.
+"""Cut a stream of bytes into slabs of rows: what one thread works on.
 
 Chunks of exactly 1,024 rows, aligned to the absolute row number, decide the order of summation;
-slabs divide a chunk so that the widened values of one slab stay in the processor's cache.
+slabs divide a chunk into equal parts, each some groups of rows.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator
 from survey.stream import Block
 
 CHUNK_ROWS = 1024
-LANE_ROWS = 32  # rows that are summed side by side; a slab holds whole groups of them
-SLAB_BYTES = 6 << 20  # of float64: half and double are slower, 1.0 and 1.2 GB/s against 1.5
+GROUP_ROWS = 32  # are added in one sweep
+SLAB_BYTES = 4 << 20  # enough work for a thread to be handed it; a few of them are held at once
 
 
-def slab_rows(dims: int) -> int:
-    """Rows of one slab at D = `dims`: a power of two from LANE_ROWS to CHUNK_ROWS."""
-    rows = LANE_ROWS
-    while rows < CHUNK_ROWS and rows * 2 * dims * 8 <= SLAB_BYTES:
+def slab_rows(row_bytes: int) -> int:
+    """Rows of one slab: a power of two from GROUP_ROWS to CHUNK_ROWS."""
+    rows = GROUP_ROWS
+    while rows < CHUNK_ROWS and rows * 2 * row_bytes <= SLAB_BYTES:
         rows *= 2
     return rows
 

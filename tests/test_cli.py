@@ -173,7 +173,7 @@ def test_results_come_in_every_format(survey: Survey, measured: Path) -> None:
 def test_asking_loads_neither_torch_nor_ray(measured: Path, command: list[str]) -> None:
     program = (
         "import sys; from survey.cli import main; code = main(sys.argv[1:]);"
-        "heavy = {'torch', 'ray', 'pyarrow', 'huggingface_hub', 'transformers'} & set(sys.modules);"
+        "heavy = {'torch', 'numba', 'ray', 'pyarrow', 'huggingface_hub', 'transformers'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else code)"
     )
     ran = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True)
@@ -182,7 +182,7 @@ def test_asking_loads_neither_torch_nor_ray(measured: Path, command: list[str]) 
 
 def test_import_survey_is_light_and_measures_in_a_notebook() -> None:
     program = (
-        "import sys, survey; light = not {'torch', 'ray', 'pyarrow', 'duckdb', 'numpy'} & set(sys.modules);"
+        "import sys, survey; light = not {'torch', 'numba', 'ray', 'pyarrow', 'duckdb', 'numpy'} & set(sys.modules);"
         "import torch; found = survey.measure(torch.ones(3, 4));"
         "assert light and found.black_hole_sizes == (3,), found"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -15,15 +15,16 @@ import xxhash
 from numpy.typing import NDArray
 from planted import CODES, TORCH, cloud, plant, raw, repeat
 
-from survey import row_identity
+from survey import one_pass, row_identity
 from survey.dtypes import FLOATS
-from survey.folded import Folded
+from survey.floats import widen
 from survey.measures import measure_folded
 from survey.one_pass import fold
-from survey.row_identity import RowIdentity
 from survey.slabs import slab_rows, slabs
 from survey.stream import Block
-from survey.sums import Sums
+from survey.sums import Totals
+from survey.sums_compiled import CompiledSums
+from survey.sums_torch import TorchSums
 
 
 def bits(value: Any) -> Any:  # Any: whatever a column may hold
@@ -39,10 +40,12 @@ def bits(value: Any) -> Any:  # Any: whatever a column may hold
     return value
 
 
-def measured_bits(blocks: Iterable[Block], tensor: torch.Tensor) -> dict[str, Any]:
+def measured_bits(
+    blocks: Iterable[Block], tensor: torch.Tensor, threads: int | None = None
+) -> dict[str, Any]:
     """Every column and the per-token table, bit by bit."""
     form, (rows, dims) = FLOATS[CODES[tensor.dtype]], tensor.shape
-    with fold(blocks, form, (rows, dims), "cpu") as folded:
+    with fold(blocks, form, (rows, dims), "cpu", threads=threads) as folded:
         found: dict[str, Any] = bits(measure_folded(folded))
         return found
 
@@ -99,52 +102,99 @@ def test_same_bits_from_views_of_one_buffer() -> None:
 
 @pytest.mark.parametrize("code", TORCH)
 @pytest.mark.parametrize("rows_per_slab", [32, 64, 256, 512])
-def test_same_bits_whatever_the_rows_of_a_slab(rows_per_slab: int, code: str) -> None:
+def test_same_bits_whatever_the_rows_of_a_slab(
+    rows_per_slab: int, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensor = matrix(code)
-    assert slab_rows(5) == 1024
-    assert slab_bits(tensor, rows_per_slab) == measured_bits([raw(tensor)], tensor)
+    whole = measured_bits([raw(tensor)], tensor)
+    assert slab_rows(5 * tensor.itemsize) == 1024
+    monkeypatch.setattr(one_pass, "slab_rows", lambda row_bytes: rows_per_slab)
+    assert measured_bits([raw(tensor)], tensor) == whole
 
 
-def slab_bits(tensor: torch.Tensor, rows_per_slab: int) -> dict[str, Any]:
-    """What `fold` does, with slabs of another length."""
-    form, (rows, dims) = FLOATS[CODES[tensor.dtype]], tensor.shape
-    row_bytes = dims * form.item_bytes
-    sums, identity = Sums(form, (rows, dims), rows_per_slab, "cpu"), RowIdentity(row_bytes)
-    for slab in slabs([raw(tensor)], rows_per_slab * row_bytes):
-        sums.add(slab)
-        identity.add(slab)
-    folded = Folded(
-        form=form,
-        vocab_rows=rows,
-        hidden_dim=dims,
-        totals=sums.column_totals(),
-        norms=sums.norms(),
-        finite=sums.finite(),
-        exponents=sums.exponent_counts(),
-        identity=identity,
-    )
-    found: dict[str, Any] = bits(measure_folded(folded))
-    identity.close()
-    return found
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("code", TORCH)
-def test_same_bits_whatever_the_number_of_threads(code: str) -> None:
-    """Slabs of 1,024 × 300 elements: torch shares out what has more than 32,768."""
+def test_same_bits_whatever_the_number_of_threads(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tensor = matrix(code, rows=1500, dims=300)
-    found = []
-    for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
-        found.append(measured_bits([raw(tensor)], tensor))
-    assert found[0] == found[1] == found[2]
+    monkeypatch.setattr(one_pass, "slab_rows", lambda row_bytes: 32)  # 47 slabs to share out
+    found = [measured_bits([raw(tensor)], tensor, threads) for threads in (1, 2, 3, 8)]
+    assert all(other == found[0] for other in found)
+
+
+def far_apart(code: str, rows: int, dims: int) -> torch.Tensor:
+    """Rows of magnitudes that are summed apart, in one group and in groups of their own."""
+    tensor = matrix(code, rows, dims)
+    small = {"F64": 1e-200, "F32": 1e-30, "F16": 1e-4, "BF16": 1e-30}[code]
+    tensor[5:1030:7] *= small
+    tensor[1100:1200] *= small
+    tensor[1300] = -0.0
+    return tensor
+
+
+@pytest.mark.parametrize("code", TORCH)
+@pytest.mark.parametrize("make", [matrix, far_apart], ids=["one magnitude", "several"])
+@pytest.mark.parametrize(
+    ("rows", "dims"),
+    [
+        pytest.param(2055, 5, id="less than the lanes"),
+        pytest.param(2048, 256, id="the lanes exactly"),
+        pytest.param(1601, 700, id="lanes and a rest, groups and a rest"),
+    ],
+)
+def test_compiled_loops_and_torch_give_the_same_bits(
+    rows: int, dims: int, make: Callable[[str, int, int], torch.Tensor], code: str
+) -> None:
+    """What a GPU runs, here on the CPU."""
+    ours, theirs = both_paths(raw(make(code, rows, dims)), code, dims)
+    assert bits(ours) == bits(theirs)
+
+
+@pytest.mark.parametrize("code", FLOATS)
+def test_both_paths_agree_on_words_of_chance(code: str) -> None:
+    stored = np.random.default_rng(0).bytes(1100 * 260 * FLOATS[code].item_bytes)
+    ours, theirs = both_paths(bytearray(stored), code, 260)
+    assert bits(ours) == bits(theirs)
+
+
+def both_paths(stored: bytearray, code: str, dims: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What the loops made of it, 64 rows at a time, and what torch did, 1,024 rows at a time."""
+    form = FLOATS[code]
+    row_bytes = dims * form.item_bytes
+    shape = len(stored) // row_bytes, dims
+    compiled, by_torch = CompiledSums(form, dims, 64), TorchSums(form, dims, 1024, "cpu")
+    ours, theirs = (Totals(shape, rows, form.exponent_values) for rows in (64, 1024))
+    for slab in slabs([stored], 64 * row_bytes):
+        ours.add(compiled.of(slab))
+    for slab in slabs([stored], 1024 * row_bytes):
+        theirs.add(by_torch.finish(by_torch.begin(slab)))
+    return everything(ours), everything(theirs)
+
+
+def everything(totals: Totals) -> tuple[Any, ...]:
+    columns = totals.columns()
+    finite = totals.finite()
+    # A NaN may carry any payload; which rows hold one is what counts.
+    norms = np.where(finite, totals.norms(), np.nan)
+    return (*columns, *columns.values(), norms, finite, totals.exponents())
+
+
+@pytest.mark.parametrize("code", FLOATS)
+def test_every_word_of_a_format_is_widened_exactly(code: str) -> None:
+    """One element a row: its column sum is its value, and its norm the value without sign."""
+    form = FLOATS[code]
+    made = np.random.default_rng(0)
+    words = np.arange(65536) if form.bits <= 16 else made.integers(0, 1 << form.bits, 65536, dtype=np.uint64)
+    stored = words.astype(f"<u{form.item_bytes}").tobytes()  # of 8 bits, over and over
+    with np.errstate(invalid="ignore"):
+        values = widen(stored, form, 1).reshape(-1)
+    sums = CompiledSums(form, 1, 32)
+    for start in range(0, 65536, 4096):  # some rows from every part
+        row = sums.of(stored[start * form.item_bytes : (start + 1) * form.item_bytes])
+        if np.isfinite(values[start]) and values[start]:
+            ((_, column),) = row.columns.items()
+            assert column[0] == values[start]
+    whole = CompiledSums(form, 1, 65536).of(stored)
+    assert np.array_equal(whole.finite, np.isfinite(values))
+    assert np.array_equal(whole.norms[whole.finite], np.abs(values[whole.finite]))
 
 
 # ---- the order of summation, as it is written at the top of survey/sums.py
@@ -156,14 +206,16 @@ def folded_in_halves(lanes: NDArray[np.float64]) -> NDArray[np.float64]:
     return lanes[0]
 
 
-def test_columns_are_summed_in_32_lanes_of_rows_chunk_by_chunk() -> None:
+def test_columns_are_summed_pairwise_within_a_chunk_and_chunk_by_chunk() -> None:
     tensor = cloud("F64", 1024 + 77, 5)
     total = np.zeros(5)
-    for chunk in (tensor[:1024].numpy(), tensor[1024:].numpy()):
-        lanes = np.zeros((32, 5))
-        for row, values in enumerate(chunk):
-            lanes[row % 32] += values
-        total += folded_in_halves(lanes)
+    for start in (0, 1024):
+        sums = np.zeros((1024, 5))
+        rows = tensor[start : start + 1024].numpy()
+        sums[: len(rows)] = rows
+        while len(sums) > 1:
+            sums = np.array([sums[pair] + sums[pair + 1] for pair in range(0, len(sums), 2)])
+        total += sums[0]
     with fold([raw(tensor)], FLOATS["F64"], (1024 + 77, 5), "cpu") as folded:
         assert folded.total.tobytes() == total.tobytes()
 
@@ -232,7 +284,7 @@ def test_the_file_is_closed_when_the_stream_breaks(
         raise OSError("the stream broke")
 
     with pytest.raises(OSError, match="the stream broke"):
-        measured_bits(breaking(), tensor)
+        measured_bits(breaking(), tensor, threads=1)
     (file,) = opened
     assert file.closed
 

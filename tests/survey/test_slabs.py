@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from survey.slabs import CHUNK_ROWS, LANE_ROWS, SLAB_BYTES, slab_rows, slabs
+from survey.slabs import CHUNK_ROWS, GROUP_ROWS, SLAB_BYTES, slab_rows, slabs
 
 
 def cut(content: bytes, sizes: list[int]) -> Iterator[bytearray]:
@@ -70,23 +70,23 @@ def test_slabs_come_before_the_next_block_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dims", "rows"),
+    ("row_bytes", "rows"),
     [
-        pytest.param(1, 1024, id="never more than a chunk"),
-        pytest.param(768, 1024, id="1,024 rows of 768 float64 are 6 MiB exactly"),
-        pytest.param(769, 512, id="one dimension more"),
-        pytest.param(2560, 256, id="Qwen3-4B"),
-        pytest.param(4096, 128, id="Llama-3.1-8B"),
-        pytest.param(16_384, 32, id="Llama-3.1-405B"),
-        pytest.param(1_000_000, 32, id="never less than the lanes"),
+        pytest.param(2, 1024, id="never more than a chunk"),
+        pytest.param(4096, 1024, id="1,024 rows of 4 KiB are 4 MiB exactly"),
+        pytest.param(4098, 512, id="one element more"),
+        pytest.param(2 * 2560, 512, id="Qwen3-4B"),
+        pytest.param(2 * 4096, 512, id="Llama-3.1-8B"),
+        pytest.param(2 * 16_384, 128, id="Llama-3.1-405B"),
+        pytest.param(8_000_000, 32, id="never less than a group"),
     ],
 )
-def test_rows_of_a_slab(dims: int, rows: int) -> None:
-    assert slab_rows(dims) == rows
+def test_rows_of_a_slab(row_bytes: int, rows: int) -> None:
+    assert slab_rows(row_bytes) == rows
 
 
-@pytest.mark.parametrize("dims", [1, 384, 769, 2560, 3072, 5120, 16_384, 100_000])
-def test_slabs_divide_a_chunk_into_whole_groups_of_lanes(dims: int) -> None:
-    rows = slab_rows(dims)
-    assert (CHUNK_ROWS % rows, rows % LANE_ROWS) == (0, 0)
-    assert rows == LANE_ROWS or rows * dims * 8 <= SLAB_BYTES
+@pytest.mark.parametrize("row_bytes", [2, 768, 1538, 5120, 12_288, 32_768, 200_000])
+def test_slabs_divide_a_chunk_into_whole_groups(row_bytes: int) -> None:
+    rows = slab_rows(row_bytes)
+    assert (CHUNK_ROWS % rows, rows % GROUP_ROWS) == (0, 0)
+    assert rows == GROUP_ROWS or rows * row_bytes <= SLAB_BYTES

@@ -1,0 +1,85 @@
+"""The sums of a slab on the CPU, by compiled loops."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from survey import kernels
+from survey.dtypes import FloatFormat
+from survey.floats import widen
+from survey.slabs import GROUP_ROWS
+from survey.stream import Block
+from survey.sums import SlabSums, added_pairwise, bands_of
+
+
+class CompiledSums:
+    """Sums of slabs of at most `rows_per_slab` rows; threads may share it."""
+
+    def __init__(self, form: FloatFormat, dims: int, rows_per_slab: int) -> None:
+        self._form, self._dims = form, dims
+        self._groups = rows_per_slab // GROUP_ROWS
+        self._words = np.dtype(f"<u{form.item_bytes}")
+        # The value of every word; those of at most 32 bits are exact in float32.
+        self._table = np.empty(0, dtype=np.float32)
+        if form.bits < 32 and form.code != "BF16":
+            words = np.arange(1 << form.bits, dtype=self._words)
+            with np.errstate(invalid="ignore"):  # NaN that signal, as in `widen`
+                self._table = widen(words.tobytes(), form, 1).reshape(-1).astype(np.float32)
+
+    def of(self, slab: Block) -> SlabSums:
+        """Widen, square and add up one slab of whole rows."""
+        words = np.frombuffer(slab, self._words).reshape(-1, self._dims)
+        rows = len(words)
+        if missing := -rows % GROUP_ROWS:  # the matrix ends within a group: zeros change no sum
+            words = np.concatenate([words, np.zeros((missing, self._dims), self._words)])
+        squared, groups, exponents = self._fold(words)
+        exponents[0] -= missing * self._dims
+        norms = np.sqrt(squared)
+        if self._form.bits == 64:
+            values, scale = scaled(words.view(np.float64))
+            kernels.square_rows(values, squared)
+            with np.errstate(over="ignore"):
+                norms = np.sqrt(squared) * scale
+        norms, finite = norms[:rows], np.isfinite(squared[:rows])
+        bands = bands_of(norms)
+        if len(bands) == 1 and finite.all():
+            return SlabSums(norms, finite, dict.fromkeys(bands, groups), exponents)
+        columns = {}
+        for band, wanted in bands.items():
+            others = np.ones(len(words), dtype=bool)
+            others[:rows] = ~wanted
+            alone = words.copy()
+            alone[others] = 0  # all bits: the value zero in every format
+            columns[band] = self._fold(alone)[1]
+        return SlabSums(norms, finite, columns, exponents)
+
+    def _fold(
+        self, words: NDArray[np.unsignedinteger]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Squared norms [R], column sums [D] and elements by exponent of whole groups of rows."""
+        form, squared = self._form, np.empty(len(words))
+        groups = np.zeros((self._groups, self._dims))
+        counts = np.zeros((kernels.COUNTERS, form.exponent_values), dtype=np.uint32)
+        mantissa_bits = form.bits - 1 - form.exponent_bits
+        if not words.flags.aligned:
+            words = words.copy()
+        words.flags.writeable = False  # one type, and not two, to compile for
+        if form.bits < 32:
+            kernels.fold_short_words(words, self._table, mantissa_bits, counts, squared, groups)
+        else:
+            values: NDArray[np.floating] = words.view(f"f{form.item_bytes}")
+            kernels.fold_values(words, values, mantissa_bits, counts, squared, groups)
+        return squared, added_pairwise(groups), counts.sum(axis=0, dtype=np.int64)
+
+
+def scaled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows divided by a power of two, [R, D], and that power, [R].
+
+    Squares of float64 overflow from 1e154 and vanish below 1e-162; those of the shorter formats
+    fit. Powers of two scale without rounding.
+    """
+    with np.errstate(invalid="ignore"):  # NaN that signal
+        _, exponents = np.frexp(np.abs(values).max(axis=1))
+        scale = np.ldexp(np.ones(len(values)), np.clip(exponents, -1000, 1000))
+        return values / scale[:, None], scale
