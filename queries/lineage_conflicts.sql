@@ -26,12 +26,22 @@ ancestors(repo, ancestor) as (
     join sketched on lower(sketched.repo) = ancestors.ancestor
     where sketched.base_model is not null
 ),
+-- Hashes that a model's sketch and its stated base's have in common.
+met as (
+    select m.repo, m.sha, base.repo as base_repo, base.sha as base_sha, count(*) as in_common
+    from (select repo, sha, lower(base_model) as stated, unnest(row_sketch) as row_hash from current_rows) as m
+    join (
+        select repo, sha, unnest(row_sketch) as row_hash
+        from sketched
+        where lower(repo) in (select lower(base_model) from current_rows)
+    ) as base
+        on lower(base.repo) = m.stated and base.row_hash = m.row_hash
+    group by m.repo, m.sha, base.repo, base.sha
+),
 -- The claim against every commit of the base that is known: the first that fits speaks for it.
 claims as (
     select
-        m.repo, m.sha, m.revision, m.base_model, m.row_sketch,
-        base.repo as base_repo,
-        len(list_intersect(m.row_sketch, base.row_sketch)) as in_common,
+        m.repo, m.sha, m.revision, m.base_model,
         case
             when base.repo is null then 'base not in the catalog'
             when base.hidden_dim <> m.hidden_dim
@@ -45,14 +55,17 @@ claims as (
         end as found
     from current_rows as m
     left join sketched as base on lower(base.repo) = lower(m.base_model)
+    left join met
+        on met.repo = m.repo and met.sha = m.sha and met.base_repo = base.repo and met.base_sha = base.sha
     qualify row_number() over (
         partition by m.repo, m.sha
-        order by found = 'confirmed' desc, starts_with(found, 'not comparable') desc, in_common desc, base.sha
+        order by found = 'confirmed' desc, starts_with(found, 'not comparable') desc, base.sha
     ) = 1
 ),
 suspects as (
-    select repo, sha, base_model, unnest(row_sketch) as row_hash
+    select claims.repo, claims.sha, claims.base_model, unnest(row_sketch) as row_hash
     from claims
+    join sketched using (repo, sha)
     where found = 'no row in common' or starts_with(found, 'other width')
 ),
 -- The inverted index: who else holds a suspect's rows.

@@ -23,7 +23,14 @@ from catalog.compact import GROUP_ROWS, PART_ROWS
 from catalog.place import file_key, place_to_write
 from catalog.schema import arrow_schema, row_columns
 
-PLAIN = {"VARCHAR": "x", "BIGINT": 1, "DOUBLE": 0.5, "BOOLEAN": True, "TIMESTAMP": datetime(2026, 1, 1)}
+PLAIN = {
+    "VARCHAR": "x",
+    "BIGINT": 1,
+    "UBIGINT": 7,
+    "DOUBLE": 0.5,
+    "BOOLEAN": True,
+    "TIMESTAMP": datetime(2026, 1, 1),
+}
 FAMILIES = ("Qwen", "Llama", "Gemma", "Mistral", "Phi", "OLMo", None)
 DIMS, HOLE_ROWS, ROUNDS = 2560, 500, 7
 
@@ -43,7 +50,9 @@ def rows(first: int, count: int, dims: int) -> pa.Table:
         elif column.sql_type in PLAIN:
             columns[field.name] = pa.array([PLAIN[column.sql_type]] * count, field.type)
         else:
-            short = {"BIGINT[]": [0] * 256, "VARCHAR[]": ["tag"] * 8}.get(column.sql_type)
+            short = {"BIGINT[]": [0] * 256, "VARCHAR[]": ["tag"] * 8, "UBIGINT[]": [7] * 512}.get(
+                column.sql_type
+            )
             value = short or ([hole] * 3 if field.name == "black_holes" else [("centroid", 1), ("tokens", 1)])
             columns[field.name] = pa.array([value] * count, field.type)
     columns["repo"] = pa.array(
