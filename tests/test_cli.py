@@ -58,7 +58,7 @@ MISUSE = [
     ("not SQL", ["sql", "SELEC 1", "--catalog", "c"], "syntax error"),
     ("SQL that writes", ["sql", "DROP VIEW models", "--catalog", "c"], "DROP is not allowed"),
     ("an unmeasured model", ["show", "a/b", "--catalog", "c"], "a/b is not in the catalog"),
-    ("a model to compare that is not there", ["query", "compare", "--param", "a=x", "--param", "b=y", "--catalog", "c"], "compare: not in the catalog as output: x, y"),
+    ("a model to compare that is not there", ["query", "compare", "--param", "a=x", "--param", "b=y", "--catalog", "c"], "not in the catalog as output: "),
     ("no such folder of queries", ["query", "--queries", "nowhere", "--catalog", "c"], "no such folder of queries: nowhere"),
     ("a name for nothing", ["run", ""], "an empty name stands for no model"),
     ("a URL", ["run", "https://huggingface.co/Qwen/Qwen3-4B/tree/main"], "is a URL; write Qwen/Qwen3-4B@main"),
