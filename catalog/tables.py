@@ -76,11 +76,22 @@ def with_names(
     flags: Mapping[str, NDArray[np.bool_]],
     version: int,
 ) -> Tables:
-    """Stored tables with what a tokenizer says; the row's time becomes now: the newest of a key is shown."""
-    row = tables.row
-    measures = dict(row["measures"][0].as_py() or []) | {"names": version}
-    new = dataclasses.asdict(naming) | {
-        "measures": list(measures.items()),
+    """Stored tables with what a tokenizer says."""
+    row = renewed(tables.row, dataclasses.asdict(naming), {"names": version})
+    if tables.tokens is None:
+        return Tables(row, None)
+    stored = {name: tables.tokens[name] for name in tables.tokens.column_names}
+    tokens = _typed(stored | _flag_columns(flags) | _name_columns(names), len(tables.tokens))
+    return Tables(row, tokens)
+
+
+def renewed(row: pa.Table, columns: Mapping[str, Any], versions: Mapping[str, int]) -> pa.Table:
+    """A stored row with these columns, made by these versions of measures.
+
+    Its time becomes now: of two rows of a key the newest is shown.
+    """
+    new = dict(columns) | {
+        "measures": list((dict(row["measures"][0].as_py() or []) | dict(versions)).items()),
         "measured_at": datetime.now(UTC).replace(tzinfo=None),
     }
     schema = arrow_schema(row_columns())
@@ -90,11 +101,7 @@ def with_names(
         else row[field.name].cast(field.type)
         for field in schema
     }
-    if tables.tokens is None:
-        return Tables(pa.table(values, schema=schema), None)
-    stored = {name: tables.tokens[name] for name in tables.tokens.column_names}
-    tokens = _typed(stored | _flag_columns(flags) | _name_columns(names), len(tables.tokens))
-    return Tables(pa.table(values, schema=schema), tokens)
+    return pa.table(values, schema=schema)
 
 
 def _flag_columns(flags: Mapping[str, NDArray[np.bool_]]) -> dict[str, pa.Array]:

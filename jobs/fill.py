@@ -11,7 +11,7 @@ from survey.measures import from_tokens, token_versions
 
 
 def fill_from_tokens(place: Place, done: Done, keys: Sequence[Key] | None = None) -> Filled:
-    """Give rows of older versions what their stored tokens say. Raises CommitError.
+    """Give rows of older versions what their stored tokens say.
 
     keys: which rows; None is all of the catalog.
     """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from catalog.commit import commit
+from catalog.done import Key
+from catalog.fill import Filled
 from catalog.place import Place
 from catalog.stored import read_stored
 from catalog.tables import with_names
@@ -22,16 +23,6 @@ from survey.records import Settings
 from survey.vocabulary.read import tokenizer_files
 
 AT_ONCE = 2  # a tokenizer of 256,000 tokens takes some hundred MB while it is read
-
-Key = tuple[str, str, str]  # repo, sha, matrix
-
-
-@dataclass(slots=True)
-class Filled:
-    """What came of it. problems: one line for each row that stays as it is."""
-
-    rows: int = 0
-    problems: list[str] = field(default_factory=list)
 
 
 def name_stored(unchanged: Sequence[Unchanged], settings: Settings, pace: Pace, place: Place) -> Filled:
