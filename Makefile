@@ -21,13 +21,14 @@ types: .venv/ready
 unit: .venv/ready debian
 	$(BIN)/pytest -m "not hub"
 
-# What some tests run that pip does not bring: a cron daemon, systemd's own checks of its units, hosts.
+# What some tests run that pip does not bring: a cron daemon, systemd's own checks of its units, hosts,
+# and a browser.
 # Where these cannot be installed, the tests say what they miss.
-DEBIAN := cron systemd util-linux iproute2 procps
+DEBIAN := cron systemd util-linux iproute2 procps chromium-headless-shell fonts-dejavu-core
 debian:
 	@PATH="$$PATH:/usr/sbin"; \
 	if ! { command -v cron && command -v systemd-analyze && command -v unshare && command -v flock && \
-	     command -v ip && command -v pgrep; } >/dev/null && \
+	     command -v ip && command -v pgrep && command -v chromium-headless-shell; } >/dev/null && \
 	   [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN) >/dev/null || \

@@ -43,6 +43,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("measured_at", "device", "fetched_bytes", "repo_bytes", "requests", "elapsed_s"),
     ),
 )  # fmt: skip
+FACTS = tuple(name for _, names in _GROUPS for name in names)
 _HOLES = 12
 
 

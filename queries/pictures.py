@@ -27,9 +27,14 @@ def check_picture(path: Path) -> None:
         raise UsageError(f"--plot {path}: a picture's name ends in {' or '.join(ENDINGS)}")
     if not path.parent.is_dir():
         raise UsageError(f"--plot {path}: there is no folder {path.parent}")
+    check_extra("--plot")
+
+
+def check_extra(wanted: str) -> None:
+    """See that the extra `plots` is there. Raises UsageError. wanted: what needs it."""
     if missing := [name for name in ("altair", "vl_convert") if importlib.util.find_spec(name) is None]:
         raise UsageError(
-            f"--plot needs {' and '.join(missing)}: pip install 'centroid-survey[plots]' "
+            f"{wanted} needs {' and '.join(missing)}: pip install 'centroid-survey[plots]' "
             "(in a clone: pip install '.[plots]')"
         )
 

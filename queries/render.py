@@ -35,7 +35,7 @@ def as_csv(answer: Answer) -> str:
 def as_json(answer: Answer) -> str:
     """A list of objects; a name that comes twice gets a number, NaN and infinity become null."""
     names = _distinct(answer.names)
-    rows = [dict(zip(names, map(_json_value, row), strict=True)) for row in answer.rows]
+    rows = [dict(zip(names, map(json_value, row), strict=True)) for row in answer.rows]
     return json.dumps(rows, default=_plain, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
@@ -118,15 +118,16 @@ def _distinct(names: list[str]) -> list[str]:
     return found
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:  # Any: whatever SQL returns
+    """The value as JSON has it: NaN and infinity are null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, list):
-        return [_json_value(item) for item in value]
+        return [json_value(item) for item in value]
     if isinstance(value, dict):
-        return {str(name): _json_value(item) for name, item in value.items()}
+        return {str(name): json_value(item) for name, item in value.items()}
     return value
 
 

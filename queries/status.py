@@ -30,8 +30,8 @@ def print_status(reader: Reader, where: str, console: Console) -> None:
     console.print(f"{models} models, {rows} matrices, {families} families; {holes} with black holes")
     if rows:
         console.print(
-            f"{_size(measured)} of matrices measured; {_size(fetched)} fetched of "
-            f"{_size(repositories)} of repositories"
+            f"{size(measured)} of matrices measured; {size(fetched)} fetched of "
+            f"{size(repositories)} of repositories"
         )
     _print_runs(reader, console)
     _print_failing(reader, console)
@@ -73,5 +73,6 @@ def _print_failing(reader: Reader, console: Console) -> None:
     console.print("`survey query failures` names each", style="dim")
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """Bytes for a person."""
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"

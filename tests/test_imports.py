@@ -26,7 +26,7 @@ DOORS = {
     "duckdb": ("catalog/", "queries/"),
     "fsspec": ("catalog/",),
     "altair": ("queries/",),
-    "vl_convert": ("queries/pictures.py",),
+    "vl_convert": ("queries/pictures.py", "queries/report.py"),
     "tokenizers": ("survey/vocabulary/",),
     "sentencepiece": ("survey/vocabulary/",),
     "numba": ("survey/kernels.py",),
@@ -38,6 +38,8 @@ DOORS = {
         "jobs/cluster_sweep.py",
         "jobs/demo/",
     ),
+    "jinja2": ("queries/report.py",),
+    "prompt_toolkit": ("queries/shell_prompt.py",),
     "click": ("survey/cli/",),
 }
 COMMAND_LINE = ("survey", "cli")

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from survey import VERSION
-from survey.cli.asking import attach, query, shell, show, sql, status
+from survey.cli.asking import attach, query, report, shell, show, sql, status
 from survey.cli.comparing import lineage
 from survey.cli.demonstrating import demo
 from survey.cli.measuring import INTERRUPTED, compact, plan, run
@@ -48,6 +48,7 @@ for command in (
     sql,
     shell,
     attach,
+    report,
     show,
     lineage,
     status,

@@ -133,6 +133,37 @@ def status(uri: str, form: str) -> int:
 
 
 @click.command()
+@click.option(
+    "-o", "out", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
+    help="The page to write.",
+)  # fmt: skip
+@click.option("--title", default="Centroid Survey", show_default=True, help="The page's title.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=2000, show_default=True,
+    help="Show that many models at most, those measured last.",
+)  # fmt: skip
+@catalog_option
+def report(out: Path, title: str, limit: int, uri: str) -> int:
+    """Write one page with everything: charts, tables, cards; it opens from disk and asks nobody.
+
+    \b
+    survey report -o report.html --catalog ./mine
+    """
+    from queries.pictures import check_extra
+    from queries.report import report as write_report
+
+    check_extra("survey report")
+    if not out.parent.is_dir():
+        raise UsageError(f"-o {out}: there is no folder {out.parent}")
+    progress = console(stderr=True)
+    with catalog_reader(uri) as reader, progress.status("reading the catalog") as status:
+        page = write_report(reader, title, limit, status.update)
+    out.write_text(page, encoding="utf-8")
+    click.echo(f"survey: {out}: {len(page.encode()) / 1e6:.1f} MB", err=True)
+    return 0
+
+
+@click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @catalog_option
 def attach(file: Path, uri: str) -> int:

@@ -1,0 +1,181 @@
+// Tables, charts and cards of the report. The data stand in the page; nothing is fetched.
+const data = JSON.parse(document.getElementById("data").textContent);
+const FIRST_ROWS = 200;
+
+function element(name, text, attributes = {}) {
+  const made = document.createElement(name);
+  if (text !== undefined && text !== null) made.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function shown(value) {
+  if (value === null || value === undefined) return "·";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value !== "number") return Array.isArray(value) ? value.map(shown).join(", ") : String(value);
+  if (Number.isInteger(value)) return value.toLocaleString("en");
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(3) : String(Number(value.toPrecision(5)));
+}
+
+function compare(a, b) {
+  // What is not known comes last, whichever way is sorted.
+  if (a === null || b === null) return null;
+  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+}
+
+function table(place, columns, rows, links = {}) {
+  const numeric = columns.map((_, at) => rows.some((row) => typeof row[at] === "number"));
+  let sorted = { at: -1, down: false }, all = false;
+  const filter = element("input", null, { type: "search", placeholder: "Filter", "aria-label": `Filter ${place.dataset.label}` });
+  const count = element("span", "", { class: "count", role: "status" });
+  const tools = element("div", null, { class: "tools" });
+  tools.append(filter, count);
+  const made = element("table"), head = element("tr"), body = element("tbody");
+  made.append(element("caption", place.dataset.label, { class: "quiet" }));
+  columns.forEach((name, at) => {
+    const cell = element("th", null, { scope: "col", class: numeric[at] ? "number" : "" });
+    const button = element("button", name, { type: "button" });
+    button.addEventListener("click", () => {
+      sorted = { at, down: sorted.at === at ? !sorted.down : numeric[at] };
+      draw();
+    });
+    cell.append(button);
+    head.append(cell);
+  });
+  const header = element("thead");
+  header.append(head);
+  made.append(header, body);
+  const scroll = element("div", null, { class: "scroll", tabindex: "0", role: "region", "aria-label": place.dataset.label });
+  scroll.append(made);
+  const more = element("button", "Show all", { type: "button" });
+  more.addEventListener("click", () => { all = true; draw(); });
+  filter.addEventListener("input", () => draw());
+
+  function draw() {
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let found = rows.filter((row) => {
+      const text = row.map(shown).join(" ").toLowerCase();
+      return words.every((word) => text.includes(word));
+    });
+    if (sorted.at >= 0) {
+      found = [...found].sort((a, b) => {
+        const order = compare(a[sorted.at], b[sorted.at]);
+        if (order === null) return (a[sorted.at] === null) - (b[sorted.at] === null);
+        return sorted.down ? -order : order;
+      });
+    }
+    [...head.children].forEach((cell, at) => {
+      if (at === sorted.at) cell.setAttribute("aria-sort", sorted.down ? "descending" : "ascending");
+      else cell.removeAttribute("aria-sort");
+    });
+    const visible = all ? found : found.slice(0, FIRST_ROWS);
+    body.replaceChildren(...visible.map((row) => {
+      const line = element("tr");
+      columns.forEach((name, at) => {
+        const cell = element("td", null, { class: numeric[at] ? "number" : "" });
+        const target = links[name] && links[name](row);
+        if (target) cell.append(element("a", shown(row[at]), { href: target }));
+        else cell.textContent = shown(row[at]);
+        line.append(cell);
+      });
+      return line;
+    }));
+    count.textContent = `${found.length} of ${rows.length}`;
+    more.hidden = visible.length === found.length;
+  }
+  draw();
+  place.replaceChildren(tools, scroll, more);
+}
+
+const CHARTS = { renderer: "svg", actions: false, loader: { target: "_self" } };
+
+async function chart(place, spec) {
+  try {
+    await vegaEmbed(place, spec, CHARTS);
+    place.querySelector("svg")?.setAttribute("aria-hidden", "true"); // the figure has its own words
+  } catch (error) {
+    place.replaceChildren(element("p", `This chart cannot be drawn: ${error.message}`, { class: "problem" }));
+  }
+}
+
+function filled(spec, datasets) {
+  return { ...spec, datasets: { ...spec.datasets, ...datasets } };
+}
+
+function bars(counts, step) {
+  return counts.map((count, at) => ({ norm: at * step, end: (at + 1) * step, count }));
+}
+
+function shares(exponents) {
+  const total = (counts) => counts.reduce((sum, count) => sum + count, 0);
+  return Object.entries({ dead: exponents.dead, live: exponents.live }).flatMap(([rows, counts]) => {
+    const all = total(counts);
+    return all ? counts.map((count, at) => ({ exponent: exponents.first + at, rows, share: count / all, count })) : [];
+  });
+}
+
+function figure(spec, caption) {
+  const made = element("figure", null, { role: "img", "aria-label": caption });
+  const place = element("div", null, { class: "chart" });
+  made.append(place, element("figcaption", caption));
+  return [made, () => chart(place, spec)];
+}
+
+function card(id) {
+  const place = document.getElementById("card");
+  const model = data.cards[id];
+  if (!model) return;
+  document.getElementById("pick").value = id;
+  const facts = element("dl", null, { class: "facts" });
+  data.facts.forEach((name, at) => {
+    const line = element("div");
+    line.append(element("dt", name), element("dd", shown(model.facts[at])));
+    facts.append(line);
+  });
+  place.replaceChildren(element("h3", model.title), facts);
+  const sides = element("div", null, { class: "sides" }), drawn = [];
+  if (model.norms) {
+    const [made, draw] = figure(filled(data.specs.norms, { norms: bars(model.norms, data.norm_step) }),
+      "Row norms in units of their median; what lies beyond stands in the last bar.");
+    sides.append(made); drawn.push(draw);
+  }
+  if (model.exponents) {
+    const [made, draw] = figure(filled(data.specs.exponents, { exponents: shares(model.exponents) }),
+      "Biased exponents of the stored numbers: dead rows against live ones.");
+    sides.append(made); drawn.push(draw);
+  }
+  place.append(sides);
+  if (model.holes.length) {
+    const holes = element("div", null, { "data-label": `Black holes of ${model.title}` });
+    place.append(holes);
+    table(holes, data.hole_columns, model.holes);
+    if (model.more_holes) place.append(element("p", `and ${model.more_holes} smaller ones`, { class: "quiet" }));
+  }
+  drawn.forEach((draw) => draw());
+}
+
+function follow() {
+  const id = decodeURIComponent(location.hash).match(/^#card-(\d+)$/)?.[1];
+  if (id === undefined) return;
+  card(id);
+  document.getElementById("cards").scrollIntoView();
+  document.getElementById("card").focus({ preventScroll: true });
+}
+
+const parts = [...document.querySelectorAll("h2[id]")].map((title) => element("a", title.textContent, { href: `#${title.id}` }));
+document.querySelector("nav").append(...parts);
+for (const place of document.querySelectorAll("[data-table]")) {
+  const { columns, rows, cards } = data.tables[place.dataset.table];
+  table(place, columns, rows, cards ? { repo: (row) => cards[rows.indexOf(row)] } : {});
+}
+for (const place of document.querySelectorAll("[data-chart]")) chart(place, data.charts[place.dataset.chart]);
+if (data.cards.length) {
+  const pick = document.getElementById("pick");
+  pick.append(...data.cards.map((model, id) => element("option", model.title, { value: id })));
+  pick.addEventListener("change", () => { location.hash = `#card-${pick.value}`; });
+  addEventListener("hashchange", follow);
+  card(0);
+  follow();
+}
+document.documentElement.dataset.ready = "yes";
