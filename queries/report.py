@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from queries.card import FACTS
 from queries.library import load
 from queries.report_data import Model, brief, gather
 from queries.status import COUNTS, size
-from survey import VERSION
 from survey.errors import REASONS
 
 PAGES = Path(__file__).parent / "pages"
@@ -37,7 +37,17 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def report(reader: Reader, title: str, limit: int, tell: Callable[[str], None], *, live: bool = False) -> str:
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What stands above a page: its title, and the version of the survey that made it."""
+
+    title: str
+    version: str
+
+
+def report(
+    reader: Reader, heading: Heading, limit: int, tell: Callable[[str], None], *, live: bool = False
+) -> str:
     """The page over a catalog, as HTML, of at most `limit` models, those measured last.
 
     tell: is told what is being done. live: with a section that takes questions.
@@ -64,8 +74,8 @@ def report(reader: Reader, title: str, limit: int, tell: Callable[[str], None], 
     return (
         environment.get_template("report.html")
         .render(
-            title=title,
-            version=VERSION,
+            title=heading.title,
+            version=heading.version,
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
             counts=_counts(reader),
             shown=len(models),

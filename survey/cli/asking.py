@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from survey import VERSION
 from survey.cli.common import (
     answer,
     answer_options,
@@ -150,6 +151,7 @@ def report(out: Path, title: str, limit: int, uri: str) -> int:
     survey report -o report.html --catalog ./mine
     """
     from queries.pictures import check_extra
+    from queries.report import Heading
     from queries.report import report as write_report
 
     check_extra("survey report")
@@ -157,7 +159,7 @@ def report(out: Path, title: str, limit: int, uri: str) -> int:
         raise UsageError(f"-o {out}: there is no folder {out.parent}")
     progress = console(stderr=True)
     with catalog_reader(uri) as reader, progress.status("reading the catalog") as status:
-        page = write_report(reader, title, limit, status.update)
+        page = write_report(reader, Heading(title, VERSION), limit, status.update)
     out.write_text(page, encoding="utf-8")
     click.echo(f"survey: {out}: {len(page.encode()) / 1e6:.1f} MB", err=True)
     return 0
