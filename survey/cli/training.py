@@ -15,6 +15,7 @@ from survey.errors import UsageError
 
 if TYPE_CHECKING:
     from jobs.sweep import Execute
+    from survey.results import KinematicsRow
 
 plot_option = click.option(
     "--plot",
@@ -25,7 +26,16 @@ plot_option = click.option(
 
 
 @click.command()
-@click.argument("history", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("history", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--from-catalog", "model", metavar="ORG/NAME@PATTERN",
+    help="Follow the surveyed revisions of a model instead of a history.",
+)  # fmt: skip
+@click.option(
+    "--matrix", type=click.Choice(("output", "input")), default="output", show_default=True,
+    help="Which matrix of the surveyed revisions.",
+)  # fmt: skip
+@click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co).")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.safetensors",
     help="Write positions, centroid and velocities there.",
@@ -43,7 +53,16 @@ plot_option = click.option(
 )  # fmt: skip
 @plot_option
 @catalog_option
-def kinematics(history: Path, output: Path | None, plot: Path | None, uri: str, **reading: Any) -> int:
+def kinematics(
+    history: Path | None,
+    model: str | None,
+    matrix: Any,
+    endpoint: str | None,
+    output: Path | None,
+    plot: Path | None,
+    uri: str,
+    **reading: Any,
+) -> int:
     """Follow the dead rows of a recorded training run: bulk motion, thermal motion, contraction.
 
     HISTORY is a safetensors file with recorded_steps, dead_token_ids and deltas [steps, tokens,
@@ -52,9 +71,8 @@ def kinematics(history: Path, output: Path | None, plot: Path | None, uri: str, 
     \b
     survey kinematics gradient_delta_history.safetensors -o dead_token_kinematics.safetensors
     survey kinematics movie.safetensors --tensor W --holds weights --plot motion.png
+    survey kinematics --from-catalog 'EleutherAI/pythia-70m@step*' --plot motion.png
     """
-    from catalog.place import place_to_write
-    from jobs.kinematics import Wanted, follow
     from queries.motion import motion_chart, print_motion
     from queries.pictures import check_picture, save_picture
 
@@ -62,12 +80,50 @@ def kinematics(history: Path, output: Path | None, plot: Path | None, uri: str, 
         check_picture(plot)
     if output is not None:
         check_output(output, history)
-    with step_bar(history.name) as progress:
-        row = follow(Wanted(history, output, **reading), place_to_write(uri), progress)
+    if (history is None) == (model is None):
+        raise UsageError("name a history, or revisions of the catalog with --from-catalog org/name@step*")
+    if history is not None:
+        row = _follow_history(history, output, uri, reading)
+    else:
+        row = _follow_revisions(str(model), matrix, endpoint, output, uri, reading)
     print_motion(row, console())
     if plot is not None:
         save_picture(motion_chart(row), plot)
     return 0
+
+
+def _follow_history(history: Path, output: Path | None, uri: str, reading: dict[str, Any]) -> KinematicsRow:
+    from catalog.place import place_to_write
+    from jobs.kinematics import Wanted, follow
+
+    with step_bar(history.name) as progress:
+        return follow(Wanted(history, output, **reading), place_to_write(uri), progress)
+
+
+def _follow_revisions(
+    model: str, matrix: Any, endpoint: str | None, output: Path | None, uri: str, reading: dict[str, Any]
+) -> KinematicsRow:
+    from catalog.place import place_to_read
+    from jobs.revisions import follow_revisions
+    from survey.records import Settings
+
+    frame = reading.pop("frame")
+    if given := [f"--{name}" for name, value in reading.items() if value is not None]:
+        raise UsageError(f"{', '.join(given)}: of histories only, not of --from-catalog")
+    settings = Settings(
+        endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
+        token=os.environ.get("HF_TOKEN") or None,
+    )
+    with step_bar(model) as progress:
+        found = follow_revisions(
+            model, place_to_read(uri), settings, progress, matrix=matrix, output=output, frame=frame
+        )
+    click.echo(
+        f"survey: {found.read_bytes / 1e6:.2f} MB of rows read, of {found.matrix_bytes / 1e6:.2f} MB "
+        "of matrices",
+        err=True,
+    )
+    return found.row
 
 
 def check_output(output: Path, history: Path | None = None) -> None:

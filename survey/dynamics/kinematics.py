@@ -109,13 +109,53 @@ def kinematics(
             "leave out --frame absolute"
         )
     frame = frame or ("absolute" if known else "displacement")
+    track = Track(
+        history.steps,
+        history.dead,
+        history.shape[2],
+        frame,
+        history.gaps,
+        loss=history.loss(),
+        first_move=history.holds == "deltas",
+    )
     if history.holds == "deltas":
         moments = moments_of_deltas(history.records(), start)
     else:
         moments = moments_of_weights(history.records(), displaced=frame == "displacement")
+    return follow(moments, track, output, start=start, on_step=on_step)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What is known of the moments before they are seen.
+
+    steps: [N]. dead: [K] row numbers. first_move: whether the first step's velocities are known.
+    """
+
+    steps: NDArray[np.int64]
+    dead: NDArray[np.int64]
+    dims: int
+    frame: Frame
+    gaps: Sequence[Gap]
+    loss: Floats | None = None
+    first_move: bool = False
+
+
+def follow(
+    moments: Iterable[Moment],
+    track: Track,
+    output: Path | None,
+    *,
+    start: Floats | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> Motion:
+    """Write the six tensors of these moments, one at a time, and sum up their motion.
+
+    start: the rows before the first step, [K, D], where they are known and moved since.
+    """
     course = Course()
     start_centroid = None if start is None else start.mean(axis=0)
-    with _output(history, output) as writer:
+    with _output(track, output) as writer:
         for index, moment in enumerate(moments):
             if start_centroid is None:
                 start_centroid = moment.centroid - moment.bulk
@@ -127,24 +167,12 @@ def kinematics(
                 writer.put("bulk_velocity", moment.bulk[None], index)
                 writer.put("thermal_velocities", thermal[None], index)
             on_step()
-    shape = (len(history.dead), history.shape[2])
-    first_move = history.holds == "deltas"
-    return motion(
-        course, history.steps, history.gaps, shape, frame, loss=history.loss(), first_move=first_move
-    )
+    return _motion(course, track)
 
 
-def motion(
-    course: Course,
-    steps: NDArray[np.int64],
-    gaps: Sequence[Gap],
-    shape: tuple[int, int],
-    frame: Frame,
-    *,
-    loss: Floats | None = None,
-    first_move: bool = True,
-) -> Motion:
-    """The columns of a course. shape: (K, D). first_move: whether the first step's velocities are known."""
+def _motion(course: Course, track: Track) -> Motion:
+    """The columns of a course."""
+    steps, loss = track.steps, track.loss
     norms = np.array(course.centroid_norm)
     lowest, highest = int(norms.argmin()), int(norms.argmax())
     path, away = sum(course.bulk_speed), course.from_start[-1]
@@ -153,14 +181,14 @@ def motion(
         for bulk, thermal in zip(course.bulk_speed, course.thermal_rms, strict=True)
     ]
     return Motion(
-        dead_count=shape[0],
-        hidden_dim=shape[1],
+        dead_count=len(track.dead),
+        hidden_dim=track.dims,
         recorded_count=len(steps),
         first_step=int(steps[0]),
         last_step=int(steps[-1]),
-        missing_steps=sum(gap.missing for gap in gaps),
-        gaps=tuple(gap.after for gap in gaps),
-        frame=frame,
+        missing_steps=sum(gap.missing for gap in track.gaps),
+        gaps=tuple(gap.after for gap in track.gaps),
+        frame=track.frame,
         centroid_norm_first=course.centroid_norm[0],
         centroid_norm_last=course.centroid_norm[-1],
         centroid_norm_min=course.centroid_norm[lowest],
@@ -179,9 +207,9 @@ def motion(
         loss_stop_step=None if loss is None else stop_step(loss, steps),
         steps=tuple(steps.tolist()),
         centroid_norm=tuple(course.centroid_norm),
-        bulk_speed=_known(course.bulk_speed, first_move),
-        thermal_rms=_known(course.thermal_rms, first_move),
-        bulk_thermal_ratio=_known(ratios, first_move),
+        bulk_speed=_known(course.bulk_speed, track.first_move),
+        thermal_rms=_known(course.thermal_rms, track.first_move),
+        bulk_thermal_ratio=_known(ratios, track.first_move),
         mean_radius=tuple(course.mean_radius),
         max_radius=tuple(course.max_radius),
         loss=() if loss is None else tuple(x if math.isfinite(x) else None for x in loss.tolist()),
@@ -192,10 +220,10 @@ def _known(values: Sequence[float | None], first_move: bool) -> tuple[float | No
     return tuple(values) if first_move else (None, *values[1:])
 
 
-def _output(history: History, output: Path | None) -> AbstractContextManager[TensorWriter | None]:
+def _output(track: Track, output: Path | None) -> AbstractContextManager[TensorWriter | None]:
     if output is None:
         return nullcontext()
-    count, dims, dead = len(history.steps), history.shape[2], len(history.dead)
+    count, dims, dead = len(track.steps), track.dims, len(track.dead)
     layout: Layout = {
         "recorded_steps": ("I64", (count,)),
         "dead_token_ids": ("I64", (dead,)),
@@ -205,8 +233,8 @@ def _output(history: History, output: Path | None) -> AbstractContextManager[Ten
         "thermal_velocities": ("F32", (count, dead, dims)),
     }
     writer = TensorWriter(output, layout)
-    writer.put("recorded_steps", history.steps)
-    writer.put("dead_token_ids", history.dead)
+    writer.put("recorded_steps", track.steps)
+    writer.put("dead_token_ids", track.dead)
     return writer
 
 

@@ -69,8 +69,8 @@ def train(
 
     recorded_steps [N], dead_token_ids, live_token_ids (I64), scalars [N, M] (F32, named in the
     metadata) and, unless declined, grads and deltas [N, V, D] and initial_W [V, D] (F32): grads of
-    the step, deltas since the record before, so that their sum is the way from initial_W. threads: of this process from now on; the same bits need the same number.
-    on_start is
+    the step, deltas since the record before, so that their sum is the way from initial_W. threads: of this
+    process from now on; the same bits need the same number. on_start is
     told of the step that is gone on from. Raises UsageError where the options, the corpus or the disk
     do not allow it, or the loss is no longer finite.
     """
