@@ -225,6 +225,23 @@ def test_the_head_is_found_in_its_shard(tmp_path: Path) -> None:
     )
 
 
+@FORMATS
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_a_state_dict_of_transformers_is_read_as_the_model_has_it(
+    tmp_path: Path, tied: bool, zipped: bool
+) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=100, tie_word_embeddings=tied, **size)
+    model = LlamaForCausalLM(config).bfloat16()
+    config.save_pretrained(tmp_path)
+    write(tmp_path, {BIN: saved(model.state_dict(), zipped)})
+    target = located(tmp_path)
+    assert (target.identity.tied, target.spec.name, target.spec.dtype) == (tied, HEAD, "BF16")
+    assert read(target) == raw(model.get_output_embeddings().weight)
+
+
 @pytest.mark.parametrize(
     "weights",
     [
