@@ -5,12 +5,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from catalog.done import Done
 from survey.checkpoint import Checkpoint
 from survey.errors import NotOffered, SurveyError
+from survey.explain import Explanation, explain
 from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
 from survey.measures.names import NAMES
@@ -35,6 +36,14 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Explained:
+    """Why these tensors of a model."""
+
+    model: ModelRef
+    explanation: Explanation
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Every model's fate, in the order of the list.
 
@@ -45,18 +54,23 @@ class Plan:
     unchanged: list[Unchanged]
     refusals: list[Refusal]
     also: dict[tuple[str, str, MatrixName], list[Target]]
+    explained: list[Explained] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a row must hold to count as done. measures: name -> version."""
+    """What a row must hold to count as done, and whether the choice of its tensor is to be explained.
+
+    measures: name -> version.
+    """
 
     matrix: MatrixChoice
     measures: Mapping[str, int]
     done: Done
+    explain: bool = False
 
 
-Step = list[Target | Unchanged | Refusal]
+Step = list[Target | Unchanged | Refusal | Explained]
 
 
 def make_plan(
@@ -86,6 +100,8 @@ def make_plan(
             plan.refusals.append(item)
         elif isinstance(item, Unchanged):
             plan.unchanged.append(item)
+        elif isinstance(item, Explained):
+            plan.explained.append(item)
         elif item.key in keys:
             plan.also.setdefault(item.key, []).append(item)
         else:
@@ -117,7 +133,7 @@ def _plan_one(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pace) -
         checkpoint = open_checkpoint(model, settings, pace)
         sha = checkpoint.sha
         finished = wanted.done.matrices(checkpoint.repo, sha, wanted.matrix, wanted.measures)
-        if finished is not None:
+        if finished is not None and not wanted.explain:
             return [_unchanged(model, checkpoint, matrix, wanted) for matrix in finished]
         return _plan_matrices(model, checkpoint, wanted, settings)
     except SurveyError as error:
@@ -132,7 +148,7 @@ def _plan_one(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pace) -
 def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, settings: Settings) -> Step:
     """Each matrix by itself: one that is there, or refused, says nothing about the other."""
     layout = lay_out(checkpoint)
-    step: Step = []
+    step: Step = [Explained(model, explain(checkpoint, layout))] if wanted.explain else []
     counted = Traffic()
     for matrix in _named(wanted.matrix):
         if wanted.done.matrices(checkpoint.repo, checkpoint.sha, matrix, wanted.measures):

@@ -131,9 +131,11 @@ def compact_now(place: Place) -> tuple[Compacted, Filled]:
         return compact(place, lock), filled
 
 
-def plan_only(request: Request, settings: Settings, done: Done, progress: Progress) -> Plan:
+def plan_only(
+    request: Request, settings: Settings, done: Done, progress: Progress, *, explain: bool = False
+) -> Plan:
     """The plan, without measuring anything."""
-    wanted = Wanted(request.matrix, versions(settings.tokens), done)
+    wanted = Wanted(request.matrix, versions(settings.tokens), done, explain)
     with progress:
         progress.planning(len(request.models))
         return make_plan(request.models, wanted, settings, OwnPace(), progress.planned)

@@ -9,16 +9,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.changes import Change, changes
+from jobs.explanation import print_explanation
 from jobs.outcome import Delivered
 from jobs.plan import Plan
 from jobs.run import Result
 from survey.errors import REASONS, printable
-from survey.records import Identity, Target
+from survey.records import Identity
 
 _NAMES = 3  # in one line of what changed
 
 
-def print_plan(plan: Plan, console: Console, *, explain: bool = False) -> None:
+def print_plan(plan: Plan, console: Console) -> None:
     """The plan: what would be read from each model, and why this tensor."""
     if plan.targets:
         table = _table("model", "sha", "tensor", "file", "dtype", "V × D", "read", "of", "memory")
@@ -43,15 +44,14 @@ def print_plan(plan: Plan, console: Console, *, explain: bool = False) -> None:
         console.print(
             f"{len(plan.targets)} to measure: {size(total)} to read of {size(whole)} in their repositories"
         )
-    if explain:
-        for target in plan.targets:
-            console.print(_explanation(target))
     if plan.unchanged:
         console.print(f"{len(plan.unchanged)} already measured at their commit")
     _print_refused(
         ((str(item.model), item.matrix, item.reason, item.message) for item in plan.refusals),
         console,
     )
+    for explained in plan.explained:
+        print_explanation(str(explained.model), explained.explanation, console)
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -121,16 +121,6 @@ def _named(identity: Identity) -> str:
 
 def _figure(value: float | None, digits: int) -> str:
     return "·" if value is None else f"{value:.{digits}f}"
-
-
-def _explanation(target: Target) -> str:
-    identity = target.identity
-    stated = {True: "tied", False: "untied", None: "nothing about tying"}[identity.tie_stated]
-    return (
-        f"{escape(_named(identity))}: [bold]{escape(printable(target.spec.name))}[/]: {target.rule}; "
-        f"the config says {stated}; family {identity.family or 'unknown'}"
-        + (f" by {identity.family_by}" if identity.family_by else "")
-    )
 
 
 def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Console) -> None:

@@ -79,7 +79,7 @@ def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, 
 @click.command()
 @click.argument("models", nargs=-1, required=True)
 @find_options
-@click.option("--explain", is_flag=True, help="Say why this tensor was chosen.")
+@click.option("--explain", is_flag=True, help="List the candidates, what the config says, and what decided.")
 def plan(models: tuple[str, ...], uri: str, explain: bool, **options: Any) -> int:
     """Print what a run would read: commit, tensor, file, bytes, memory.
 
@@ -127,8 +127,8 @@ def _print_plan(models: tuple[str, ...], uri: str, *, explain: bool, **options: 
     if place_if_there(uri) is not None and not request.resurvey:
         with catalog_reader(uri) as reader:
             done = read_done(reader)
-    found = plan_only(request, settings, done, progress_for(console(stderr=True)))
-    print_plan(found, console(), explain=explain)
+    found = plan_only(request, settings, done, progress_for(console(stderr=True)), explain=explain)
+    print_plan(found, console())
     return 1 if found.refusals else 0
 
 
