@@ -50,7 +50,7 @@ MISUSE = [
     ("a timeout of nothing", ["run", "a/b", "--timeout", "0"], "0.0 is not in the range"),
     ("no catalog to read", ["query", "families"], "no catalog at"),
     ("no catalog to show", ["show", "a/b"], "`survey run MODELS --catalog"),
-    ("unknown query", ["query", "nope", "--catalog", "c"], "no query 'nope'; there are angles, black_holes"),
+    ("unknown query", ["query", "nope", "--catalog", "c"], "no query 'nope'; there are angles, "),
     ("unknown parameter", ["query", "families", "--param", "x=1", "--catalog", "c"], "unknown: x. It takes --param matrix=output"),
     ("missing parameter", ["query", "compare", "--catalog", "c"], "missing: a, b"),
     ("malformed parameter", ["query", "compare", "--param", "a", "--catalog", "c"], "--param a: write name=value"),
