@@ -20,7 +20,7 @@ from survey.errors import UsageError
 
 OBJECT_STORE_BYTES = 512 << 20  # of an embedded Ray: a result is a few MB and is fetched at once
 LISTEN_S = 5.0
-JOIN_TRIES = 4
+JOIN_TRIES = 3  # each may take a minute
 # What a cluster's head says whose server for a client died while it was forked.
 FORK_DIED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
 PROBE_S = 60.0  # a first worker process on a busy node takes a while
@@ -117,6 +117,8 @@ def _advice(error: Exception) -> str:
     text = str(error).strip()
     if "version" in text.lower():
         return f"{text}\nInstall the same Python and Ray here as on the cluster."
+    if any(words in text for words in FORK_DIED):
+        return f"{text}\nSet GRPC_ENABLE_FORK_SUPPORT=0 where the head node is started."
     return (
         f"{text}\nIf the cluster asks for a token (Ray does by default), set RAY_AUTH_MODE=token and "
         "RAY_AUTH_TOKEN to what its head node has."

@@ -14,9 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from conftest import Ran, little
+from rayjob import RAYJOB
 
 from catalog.place import place_to_read
 from catalog.read import Reader
@@ -306,11 +308,42 @@ def test_the_recipe_for_slurm_is_a_script_with_a_valid_command() -> None:
     assert command.split()[:2] == ["survey", "run"]
 
 
+def rayjob() -> dict[str, Any]:
+    job: dict[str, Any] = yaml.safe_load((RECIPES / "kuberay-rayjob.yaml").read_text())
+    return job
+
+
+def test_the_recipe_for_kubernetes_has_the_fields_of_a_rayjob() -> None:
+    jsonschema.validate(rayjob(), RAYJOB)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ((), "entryPoint", "survey run"),
+        (("rayClusterSpec",), "rayversion", "2.60.0"),
+        (("rayClusterSpec", "authOptions"), "mode", "Token"),
+        (("rayClusterSpec", "headGroupSpec"), "rayStartParams", {"num-cpus": 0}),
+        (("rayClusterSpec", "workerGroupSpecs", 0), "replicas", "4"),
+        (("rayClusterSpec", "workerGroupSpecs", 0, "template"), "containers", []),
+    ],
+)
+def test_a_field_that_a_rayjob_does_not_have_is_noticed(
+    path: tuple[Any, ...], name: str, value: object
+) -> None:
+    job = rayjob()
+    place = job["spec"]
+    for step in path:
+        place = place[step]
+    place[name] = value
+    with pytest.raises(jsonschema.ValidationError, match=str(name)):
+        jsonschema.validate(job, RAYJOB)
+
+
 def test_the_recipe_for_kubernetes_has_valid_pods() -> None:
     import kubernetes_validate
 
-    job = yaml.safe_load((RECIPES / "kuberay-rayjob.yaml").read_text())
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    job = rayjob()
     groups = [
         job["spec"]["rayClusterSpec"]["headGroupSpec"],
         *job["spec"]["rayClusterSpec"]["workerGroupSpecs"],
