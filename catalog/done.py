@@ -29,6 +29,10 @@ class Done:
 
     rows: Mapping[Key, Row]
 
+    def repos(self) -> frozenset[str]:
+        """Repositories of which there is a row, of whatever commit."""
+        return frozenset(repo for repo, _, _ in self.rows)
+
     def matrices(
         self, repo: str, sha: str, matrix: MatrixChoice, wanted: Mapping[str, int]
     ) -> list[MatrixName] | None:

@@ -19,6 +19,7 @@ class Before:
     """What the catalog knew before a run.
 
     shas: where each revision led last. measured: repositories, and their revisions and patterns.
+    steps: what each pattern of a repository stood for last.
     failing: repo, revision and matrix of what failed last -> since when.
     """
 
@@ -26,6 +27,7 @@ class Before:
     rows: frozenset[tuple[str, str]] = frozenset()  # repo, sha
     repos: frozenset[str] = frozenset()
     measured: frozenset[Named] = frozenset()
+    steps: Mapping[Named, frozenset[str]] = field(default_factory=dict)
     failing: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
 
 
@@ -61,6 +63,11 @@ def read_before(reader: Reader) -> Before:
         "QUALIFY row_number() OVER (PARTITION BY repo, revision, pattern "
         "ORDER BY finished_at DESC, run_id DESC, sha) = 1 ORDER BY finished_at, run_id, sha"
     ).rows
+    steps = reader.ask(
+        "SELECT repo, pattern, list(DISTINCT revision) FROM (SELECT *, max(run_id) "
+        "OVER (PARTITION BY repo, pattern) AS last FROM attempts WHERE revision <> pattern) "
+        "WHERE run_id = last GROUP BY repo, pattern"
+    ).rows
     # A run that was stopped says nothing about a model.
     failing = reader.ask(
         "SELECT repo, revision, matrix, min(finished_at) FROM (SELECT *, max(finished_at) "
@@ -76,6 +83,7 @@ def read_before(reader: Reader) -> Before:
         frozenset((repo, sha) for repo, _, sha in rows),
         frozenset(repo for repo, _ in shas),
         frozenset(shas) | patterns,
+        {(repo, pattern): frozenset(names) for repo, pattern, names in steps},
         {(repo, revision, matrix): since for repo, revision, matrix, since in failing},
     )
 
@@ -92,7 +100,21 @@ def changes(attempts: Sequence[Attempt], before: Before) -> Changes:
             continue
         said.add(key)
         getattr(found, kind).append(change)
+    found.gone.extend(_steps_gone(attempts, before))
     return found
+
+
+def _steps_gone(attempts: Sequence[Attempt], before: Before) -> list[Change]:
+    """The revisions that a pattern stood for last and no longer does; told once."""
+    now: dict[Named, dict[str, str]] = {}
+    for attempt in attempts:
+        if attempt.pattern is not None and attempt.revision != attempt.pattern:
+            now.setdefault((attempt.repo, attempt.pattern), {})[attempt.revision] = attempt.matrix
+    return [
+        Change(repo, name, min(names.values()), None, before.shas.get((repo, name)), "revision-not-found")
+        for (repo, pattern), names in now.items()
+        for name in sorted(before.steps.get((repo, pattern), frozenset()) - names.keys())
+    ]
 
 
 def _change(attempt: Attempt, before: Before) -> tuple[str | None, Change]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from catalog.done import Done
+from jobs.glance import commits_listed, glance
 from survey.checkpoint import Checkpoint
 from survey.errors import NotOffered, SurveyError
 from survey.explain import Explanation, explain
@@ -71,6 +72,8 @@ class Wanted:
 
 
 Step = list[Target | Unchanged | Refusal | Explained]
+# A model's repository, by the name that it has now, and its commit, where that is known without much ado.
+Seen = Callable[[ModelRef], tuple[str, str] | None]
 
 
 def make_plan(
@@ -81,14 +84,22 @@ def make_plan(
     on_planned: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Ask about every model, several at a time and all at one pace."""
+    known: frozenset[str] = frozenset() if wanted.explain else wanted.done.repos()
+    listed: dict[str, str] = {}
+
+    def seen(model: ModelRef) -> tuple[str, str] | None:
+        if model.repo not in known or model.folder is not None:
+            return None
+        return glance(model, listed, settings, pace)
 
     def one(model: ModelRef) -> Step:
-        step = _plan_pattern(model, wanted, settings, pace)
+        step = _plan_pattern(model, seen, wanted, settings, pace)
         on_planned()
         return step
 
     pool = ThreadPoolExecutor(PLANNERS, thread_name_prefix="plan")
     try:
+        listed.update(commits_listed(models, known, settings, pace, pool))
         steps = [item for step in pool.map(one, models) for item in step]
     finally:
         # Not waited for: a server that stalls would hold up an interrupt.
@@ -110,26 +121,44 @@ def make_plan(
     return plan
 
 
-def _plan_pattern(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
+def _plan_pattern(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
     """A revision with a `*` stands for every branch and tag that matches."""
     if model.revision is None or "*" not in model.revision:
-        return _plan_one(model, wanted, settings, pace)
+        return _plan_one(model, seen, wanted, settings, pace)
     model = replace(model, pattern=model.revision)
     try:
         from survey.hub_api import refs
 
-        names = [name for name in refs(model.repo, settings, pace) if fnmatchcase(name, str(model.pattern))]
+        found = refs(model.repo, settings, pace)
+        names = [name for name in found if fnmatchcase(name, str(model.pattern))]
         if not names:
             raise NotOffered("revision-not-found", str(model), "no branch or tag matches")
     except SurveyError as error:
         return [Refusal(model, _named(wanted.matrix)[0], error.reason, str(error))]
-    steps = [_plan_one(replace(model, revision=name), wanted, settings, pace) for name in names]
+
+    def told(one: ModelRef) -> tuple[str, str]:  # one answer told all their commits
+        return one.repo, found[str(one.revision)]
+
+    steps = [_plan_one(replace(model, revision=name), told, wanted, settings, pace) for name in names]
     return [item for step in steps for item in step]
 
 
-def _plan_one(model: ModelRef, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
+def _glanced(model: ModelRef, seen: tuple[str, str] | None, wanted: Wanted) -> Step:
+    """What the catalog holds of a repository at a commit, if it is all that is wanted; else nothing."""
+    if seen is None or wanted.explain:
+        return []
+    repo, sha = seen
+    finished = wanted.done.matrices(repo, sha, wanted.matrix, wanted.measures) or []
+    if any(wanted.done.lacks((repo, sha, matrix), NAMES) for matrix in finished):
+        return []  # its tokenizer is to be asked
+    return [Unchanged(replace(model, repo=repo), sha, matrix) for matrix in finished]
+
+
+def _plan_one(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
     checkpoint: Checkpoint | None = None
     try:
+        if unchanged := _glanced(model, seen(model), wanted):
+            return unchanged
         checkpoint = open_checkpoint(model, settings, pace)
         sha = checkpoint.sha
         finished = wanted.done.matrices(checkpoint.repo, sha, wanted.matrix, wanted.measures)
@@ -179,7 +208,9 @@ def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, sett
 
 def _unchanged(model: ModelRef, checkpoint: Checkpoint, matrix: MatrixName, wanted: Wanted) -> Unchanged:
     unnamed = wanted.done.lacks((checkpoint.repo, checkpoint.sha, matrix), NAMES)
-    return Unchanged(model, checkpoint.sha, matrix, checkpoint if unnamed else None)
+    # A renamed repository is known by the name that it has now.
+    known = replace(model, repo=checkpoint.repo)
+    return Unchanged(known, checkpoint.sha, matrix, checkpoint if unnamed else None)
 
 
 def _named(matrix: MatrixChoice) -> list[MatrixName]:

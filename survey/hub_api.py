@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
+from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi, ModelInfo, get_token
@@ -29,7 +30,7 @@ def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace | No
     Raises NotOffered or Unreachable.
     """
     api, manners = _api(settings), Manners(settings, pace)
-    info = manners.patiently(lambda: _model_info(api, repo, revision), repo)
+    info = manners.patiently(lambda: _model_info(api, repo, revision, files_metadata=True), repo)
     if not _SHA.fullmatch(info.sha or ""):
         raise Unreachable("network", repo, f"the Hub names the commit {info.sha!r}, expected 40 hex digits")
     assert info.sha is not None
@@ -39,14 +40,14 @@ def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace | No
     return HubCheckpoint(name, revision or "main", info.sha, files, settings, manners, _card(info))
 
 
-def _model_info(api: HfApi, repo: str, revision: str | None) -> ModelInfo:
+def _model_info(api: HfApi, repo: str, revision: str | None, **wanted: Any) -> ModelInfo:
     try:
         timeout = noted.timeout if (noted := noted_now.get()) else TIMEOUT
         return api.model_info(
             repo,
             revision=revision,
-            files_metadata=True,
             timeout=timeout,  # type: ignore[arg-type]  # httpx2 takes both
+            **wanted,  # Any: the library's own words for what to answer
         )
     except (HfHubHTTPError, HFValidationError):
         raise
@@ -56,14 +57,48 @@ def _model_info(api: HfApi, repo: str, revision: str | None) -> ModelInfo:
         raise Unreachable("network", repo, problem) from error
 
 
-def refs(repo: str, settings: Settings, pace: Pace | None = None) -> list[str]:
-    """All branches and tags of a repository, sorted.
+def commit_of(
+    repo: str, revision: str | None, settings: Settings, pace: Pace | None = None
+) -> tuple[str, str]:
+    """The name that a repository has now, and the commit of a revision: one request, and a small answer.
+
+    Raises NotOffered or Unreachable.
+    """
+    api, manners = _api(settings), Manners(settings, pace)
+    info = manners.patiently(lambda: _model_info(api, repo, revision, expand=["sha"]), repo)
+    return str(info.id), str(info.sha)
+
+
+def commits_of(
+    author: str, repos: frozenset[str], requests: int, settings: Settings, pace: Pace
+) -> dict[str, str]:
+    """The commits of an author's repositories, read off the Hub's listing in about so many requests.
+
+    Those that stand further down are left out. Raises NotOffered or Unreachable.
+    """
+    where = f"{settings.endpoint}/api/models"
+    entries = iter(_api(settings).list_models(author=author, sort="downloads", expand=["sha", "disabled"]))
+    manners = Manners(replace(settings, patience=replace(settings.patience, tries=1)), pace)
+    found: dict[str, str] = {}
+    while len(found) < len(repos) and manners.counter.total.requests <= requests:
+        info = manners.patiently(lambda: _next_entry(entries, settings), where)
+        if info is None:
+            break
+        if info.id in repos and not info.disabled:
+            found[info.id] = str(info.sha)
+    return found
+
+
+def refs(repo: str, settings: Settings, pace: Pace | None = None) -> dict[str, str]:
+    """All branches and tags of a repository, sorted, with their commits.
 
     Raises NotOffered or Unreachable.
     """
     api = _api(settings)
     found = Manners(settings, pace).patiently(lambda: api.list_repo_refs(repo), repo)
-    return sorted({ref.name for ref in (*found.branches, *found.tags)})
+    # Where a branch and a tag share a name, the Hub means the branch.
+    commits = {ref.name: ref.target_commit for ref in (*found.tags, *found.branches)}
+    return dict(sorted(commits.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +134,21 @@ def listed(author: str | None, settings: Settings, pace: Pace) -> Iterator[Liste
     # The library itself asks a busy server again; once it gives up, the listing cannot go on.
     once = replace(settings, patience=replace(settings.patience, tries=1))
     manners = Manners(once, pace)
-    while entry := manners.patiently(lambda: _next_listed(entries, settings), where):
-        yield entry
+    while info := manners.patiently(lambda: _next_entry(entries, settings), where):
+        yield _listed(info)
 
 
-def _next_listed(entries: Iterator[ModelInfo], settings: Settings) -> Listed | None:
+def _next_entry(entries: Iterator[ModelInfo], settings: Settings) -> ModelInfo | None:
     noted = noted_now.get()
     if noted is not None:
         noted.longest_wait_s = settings.patience.longest_wait_s
     try:
-        info = next(entries, None)
+        return next(entries, None)
     except (HfHubHTTPError, HFValidationError):
         raise
     except (AttributeError, KeyError, TypeError, ValueError, httpx2.InvalidURL) as error:
         problem = f"what answers is not the Hub's: {type(error).__name__}: {error}"
         raise Unreachable("network", f"{settings.endpoint}/api/models", problem) from error
-    return None if info is None else _listed(info)
 
 
 def _listed(info: ModelInfo) -> Listed:

@@ -38,11 +38,15 @@ class Fault:
 
 @dataclass
 class S3:
-    """The server: where it listens, what was asked, which faults are ordered."""
+    """The server: where it listens, what was asked, which faults are ordered.
+
+    writers: path and access key of every PUT that was done.
+    """
 
     url: str = ""
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    writers: list[tuple[str, str]] = field(default_factory=list)
 
     def puts(self, contains: str = "") -> int:
         return sum(method == "PUT" and contains in path for method, path in self.requests)
@@ -69,6 +73,9 @@ def serve() -> Iterator[S3]:
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
                 start(CODES[fault.code], [("Content-Type", "application/xml")])
                 return [ERROR.format(code=fault.code).encode()]
+        if method == "PUT":
+            signed = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2]
+            served.writers.append((path, signed.partition("/")[0]))
         content: Iterable[bytes] = app(environ, start)
         return content
 

@@ -157,7 +157,8 @@ def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
         (10, 10, 10)
     ]
     assert asked("SELECT count(*) FROM tokens") == [(3000,)]
-    wait_for(lambda: not processes(f"KILLED_RUN={folder.name}"), "the killed driver's Ray to end", 150)
+    # Seconds by themselves; but what Ray was just starting asks for its dead control store for a minute.
+    wait_for(lambda: not processes(f"KILLED_RUN={folder.name}"), "the killed driver's Ray to end", 100)
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_the_same_command_again_does_nothing(served: LocalHub, survey: Survey) -
     again = survey(*command)  # with Ray, which is not even started
     assert again.code == 0
     assert "0 measured, 2 unchanged, 0 failed" in again.out
-    assert len(served.log) == 2  # one light request each
+    assert [entry.query.get("expand") for entry in served.log] == [["sha"], ["sha"]]  # one light request each
     assert {path: path.stat().st_mtime_ns for path in Path("c/rows").iterdir()} == files
 
 
@@ -319,6 +319,10 @@ def test_a_renamed_repository_is_followed_and_known_by_its_new_name(served: Loca
     assert ran.code == 0, ran.out
     assert [row["repo"] for row in rows()] == ["org/tied"]
     assert moved.hits == 1
+    served.faults.append(Fault(moved.action, path_contains="/api/models/org/old"))
+    again = survey("run", "org/old", "--catalog", "c", "--endpoint", served.endpoint, "--executor", "serial")
+    assert "0 measured, 1 unchanged, 0 failed" in again.out
+    assert {repo for repo, *_ in attempts()} == {"org/tied"}
 
 
 def test_a_redirect_within_the_hub_needs_no_commit(served: LocalHub, survey: Survey) -> None:

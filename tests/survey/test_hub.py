@@ -639,7 +639,7 @@ def test_a_model_gated_after_planning_is_refused(hub: LocalHub) -> None:
 def test_all_branches_and_tags_are_listed(hub: LocalHub) -> None:
     sha = hub.add_repo("org/model", MODEL, branch="step100")
     hub.tag("org/model", "v1", sha)
-    assert refs("org/model", settings(hub)) == ["main", "step100", "v1"]
+    assert refs("org/model", settings(hub)) == {"main": sha, "step100": sha, "v1": sha}
     with pytest.raises(NotOffered) as caught:
         refs("org/absent", settings(hub))
     assert caught.value.reason == "not-found"
