@@ -6,6 +6,8 @@ Altair and vl-convert come with the extra `plots`; only this file knows how they
 from __future__ import annotations
 
 import importlib.util
+import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +55,24 @@ def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HCon
     if path.suffix.lower() == ".svg":
         picture = vl_convert.vegalite_to_svg(drawn).encode()
     else:
-        picture = vl_convert.vegalite_to_png(drawn, scale=PIXELS)
+        picture = _packed(vl_convert.vegalite_to_png(drawn, scale=PIXELS))
     try:
         path.write_bytes(picture)
     except OSError as error:
         raise UsageError(f"--plot {path}: cannot be written: {error.strerror}") from error
+
+
+def _packed(png: bytes) -> bytes:
+    """The same picture in half the bytes: vl-convert compresses for speed."""
+    start, at, pixels, others = 8, 8, b"", []
+    while at < len(png):
+        (size,) = struct.unpack(">I", png[at : at + 4])
+        kind, chunk = png[at + 4 : at + 8], png[at : at + 12 + size]
+        if kind == b"IDAT":
+            pixels += chunk[8:-4]
+        else:
+            others.append(chunk)
+        at += 12 + size
+    packed = b"IDAT" + zlib.compress(zlib.decompress(pixels), 9)
+    new = struct.pack(">I", len(packed) - 4) + packed + struct.pack(">I", zlib.crc32(packed))
+    return png[:start] + b"".join(others[:-1]) + new + others[-1]

@@ -5,20 +5,34 @@ import survey
 survey.measure(model.lm_head.weight).dead_live_angle_deg
 with survey.open_matrix("Qwen/Qwen3-4B-Instruct-2507") as matrix:
     print(survey.measure(matrix).black_hole_sizes)
+    print(survey.cluster(matrix).figures.n_cluster)
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from survey.matrix import Matrix as Matrix
+    from survey.matrix import cluster as cluster
     from survey.matrix import measure as measure
     from survey.matrix import open_matrix as open_matrix
     from survey.records import Measurement as Measurement
+    from survey.sky.basis import Axes as Axes
+    from survey.sky.sphere import Field as Field
 
-__all__ = ["Matrix", "Measurement", "measure", "open_matrix", "version"]
+__all__ = ["Axes", "Field", "Matrix", "Measurement", "cluster", "measure", "open_matrix", "version"]
 
+_HOMES = {
+    "Axes": "survey.sky.basis",
+    "Field": "survey.sky.sphere",
+    "Matrix": "survey.matrix",
+    "Measurement": "survey.records",
+    "cluster": "survey.matrix",
+    "measure": "survey.matrix",
+    "open_matrix": "survey.matrix",
+}
 
 VERSION = "0.1.0"  # kept here, not in the package's metadata: code that is shipped has none
 
@@ -33,12 +47,6 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:  # Any: PEP 562 hooks are typed so
-    if name in ("Matrix", "measure", "open_matrix"):
-        from survey import matrix
-
-        return getattr(matrix, name)
-    if name == "Measurement":
-        from survey.records import Measurement
-
-        return Measurement
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'survey' has no attribute {name!r}")

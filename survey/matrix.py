@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from survey.checkpoint import Checkpoint
-from survey.dtypes import FLOATS, float_format
+from survey.dtypes import FLOATS, FloatFormat, float_format
 from survey.errors import BrokenFile, NotOffered
 from survey.locate import lay_out, locate
 from survey.measures import measure_folded
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+
+    from survey.sky.basis import Axes
+    from survey.sky.sphere import Field
+    from survey.sky.study import ClusterStudy
 
 OnProgress = Callable[[int], None]
 
@@ -126,6 +130,12 @@ def open_target(
     return Matrix(target, checkpoint)
 
 
+def open_model(model: ModelRef, matrix: MatrixName, settings: Settings) -> Matrix:
+    """Find one matrix of a model and open it. Raises SurveyError."""
+    checkpoint = open_checkpoint(model, settings)
+    return Matrix(locate(checkpoint, lay_out(checkpoint), matrix, settings.connections), checkpoint)
+
+
 def open_matrix(
     model: str | Path,
     matrix: MatrixName = "output",
@@ -153,8 +163,7 @@ def open_matrix(
         model, _, revision = str(model).partition("@")
     if folder is not None and not folder.is_dir():
         raise NotOffered("not-found", str(model), "no such folder")
-    checkpoint = open_checkpoint(ModelRef(str(model), revision or None, folder), settings)
-    return Matrix(locate(checkpoint, lay_out(checkpoint), matrix, connections), checkpoint)
+    return open_model(ModelRef(str(model), revision or None, folder), matrix, settings)
 
 
 def measure(
@@ -171,16 +180,47 @@ def measure(
     identity is decided by. threads: of the CPU's arithmetic; None takes one for each CPU. Raises
     TypeError or ValueError for another dtype or shape.
     """
-    if isinstance(matrix, Matrix):
-        form = float_format(matrix.dtype, matrix.target.identity.repo)
-        blocks: Iterable[Block] = matrix.blocks(on_progress)
-        shape = matrix.shape
-        scale = matrix.scale()
-    else:
-        code, shape, stored = _stored(matrix)
-        form, blocks, scale = FLOATS[code], [stored], None
+    form, shape, blocks, scale = _blocks(matrix, on_progress)
     with fold(blocks, form, shape, choose_device(device), scale, threads) as folded:
         return measure_folded(folded, tokens=tokens)
+
+
+def cluster(
+    matrix: torch.Tensor | NDArray[np.generic] | Matrix,
+    *,
+    axes: Axes | None = None,
+    token: int | None = None,
+    field: Field | None = None,
+    device: str = "auto",
+    on_progress: OnProgress = lambda count: None,
+) -> ClusterStudy:
+    """The sky of a matrix [V, D], and the rows that bf16 cannot tell from a reference row.
+
+    matrix: as for `measure`; an open one is read once. axes: the principal components at the north pole,
+    the prime meridian and the equinox (2, 1, 3), each by its number from 1; negative flips its sign. token:
+    the reference; without it the first row in `field`, else the largest black hole's first. field: the
+    telescope's; without it a circle of 0.0005° around the reference. Raises UsageError where there is no
+    such axis, row or field, or where eigenvalues are equal and leave an axis open.
+    """
+    from survey.sky.rows import Rows
+    from survey.sky.study import AXES, study
+
+    form, shape, blocks, scale = _blocks(matrix, on_progress)
+    rows = Rows(form, shape[1], scale)
+    return study(
+        blocks, rows, shape[0], axes=axes or AXES, token=token, view=field, device=choose_device(device)
+    )
+
+
+def _blocks(
+    matrix: torch.Tensor | NDArray[np.generic] | Matrix, on_progress: OnProgress
+) -> tuple[FloatFormat, tuple[int, int], Iterable[Block], Scale | None]:
+    """Format, shape and stored bytes of a matrix, and what its values are multiplied by."""
+    if isinstance(matrix, Matrix):
+        form = float_format(matrix.dtype, matrix.target.identity.repo)
+        return form, matrix.shape, matrix.blocks(on_progress), matrix.scale()
+    code, shape, stored = _stored(matrix)
+    return FLOATS[code], shape, [stored], None
 
 
 def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int, int], Block]:

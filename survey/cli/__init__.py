@@ -17,6 +17,7 @@ import click
 
 from survey import VERSION
 from survey.cli.asking import attach, query, report, shell, show, sql, status
+from survey.cli.clustering import cluster
 from survey.cli.comparing import lineage
 from survey.cli.demonstrating import demo
 from survey.cli.measuring import INTERRUPTED, compact, plan, run
@@ -54,6 +55,7 @@ for command in (
     status,
     kinematics,
     train,
+    cluster,
 ):
     cli.add_command(command)
 

@@ -1,0 +1,101 @@
+"""The covariance of a matrix's rows, folded block by block; [V, D] is never held in float32.
+
+Σ(x−c)(x−c)ᵀ is summed over slabs of some thousand rows: the product of one slab in float32, which runs
+three times as fast as float64, the sum over slabs in float64. The shift c, the mean of the first slab,
+keeps a cloud that stands far from the origin from losing its spread to rounding (Chan, Golub and
+LeVeque 1983); it is taken out exactly at the end. Measured: eigenvalues within 1e-6 of float64's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from survey.sky.rows import Floats
+
+SLAB_BYTES = 40 << 20  # of float32: 4,096 rows of 2,560; a product of fewer rows is slower
+# Squares of values of this binary exponent, summed over any vocabulary, stay within float32.
+SAFE_EXPONENT = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Covariance:
+    """Of the finite rows, divisor N. matrix: [D, D]; total: its trace; finite: [V]."""
+
+    matrix: Floats
+    total: float
+    finite: NDArray[np.bool_]
+
+
+def rows_per_slab(dims: int) -> int:
+    """Rows of one slab at D = `dims`."""
+    return max(256, SLAB_BYTES // (4 * dims))
+
+
+class CovarianceSum:
+    """Folds slabs of rows. device: where products are made; sums stay on the CPU."""
+
+    def __init__(self, dims: int, device: str) -> None:
+        self._device = device
+        self._products: Floats = np.zeros((dims, dims))
+        self._sum: Floats = np.zeros(dims)
+        self._shift: Floats | None = None
+        self._finite: list[NDArray[np.bool_]] = []
+
+    def add(self, rows: NDArray[np.floating]) -> None:
+        """Fold some rows, [R, D]."""
+        values, exponent, finite = _narrow(rows)
+        self._finite.append(finite)
+        if not finite.any():
+            return
+        if self._shift is None:
+            self._shift = np.ldexp(values[finite].mean(axis=0, dtype=np.float64), exponent)
+        values -= np.ldexp(self._shift, -exponent).astype(np.float32)
+        values[~finite] = 0.0
+        ones = np.ones(len(values), dtype=np.float32)
+        self._sum += np.ldexp((ones @ values).astype(np.float64), exponent)
+        product = _product(values, self._device)
+        if exponent:
+            self._products += np.ldexp(product.astype(np.float64), 2 * exponent)
+        else:
+            self._products += product
+
+    def covariance(self) -> Covariance:
+        """What was folded; all zero where no row is finite."""
+        finite = np.concatenate(self._finite)
+        count = max(1, int(finite.sum()))
+        offset = self._sum / count  # the mean, seen from the shift
+        matrix = self._products
+        matrix /= count
+        matrix -= np.outer(offset, offset)
+        return Covariance(matrix, float(np.trace(matrix)), finite)
+
+
+def _narrow(values: NDArray[np.floating]) -> tuple[NDArray[np.float32], int, NDArray[np.bool_]]:
+    """A copy in float32, divided by 2^exponent; the exponent; which rows are finite."""
+    finite = np.ones(len(values), dtype=bool)
+    largest = max(float(values.max()), -float(values.min()))
+    if not np.isfinite(largest):
+        finite = np.isfinite(values).all(axis=1)
+        largest = float(np.abs(values[finite]).max()) if finite.any() else 0.0
+    exponent = int(np.frexp(largest)[1])
+    if abs(exponent) <= SAFE_EXPONENT:
+        exponent = 0
+    with np.errstate(over="ignore", invalid="ignore"):  # rows that are not finite, which nobody reads
+        scaled = np.ldexp(values, -exponent) if exponent else values
+        return scaled.astype(np.float32), exponent, finite
+
+
+def _product(values: NDArray[np.float32], device: str) -> NDArray[np.float32]:
+    """xᵀx, [D, D]."""
+    if device == "cpu":
+        # numpy sees one buffer on both sides and computes one triangle: 2.6 times torch's matmul.
+        product: NDArray[np.float32] = values.T @ values
+        return product
+    import torch  # on a GPU alone
+
+    moved = torch.from_numpy(values).to(device)
+    moved_product: NDArray[np.float32] = (moved.T @ moved).cpu().numpy()
+    return moved_product
