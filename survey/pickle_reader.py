@@ -130,7 +130,8 @@ class _Machine:
         for count in range(OPCODES_CAP):
             try:
                 opcode, argument, position = next(opcodes)
-            except (ValueError, EOFError) as error:  # also a number of thousands of digits
+            # Also a number of thousands of digits; and of odd escapes in a text Python warns.
+            except (ValueError, EOFError, DeprecationWarning) as error:
                 raise Cut("bad-pickle", self.where, f"is no whole pickle: {error}") from error
             except StopIteration:
                 raise self.refuse(f"ends after {count} opcodes without a value") from None

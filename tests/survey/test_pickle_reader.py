@@ -166,6 +166,7 @@ print(sorted(set(sys.modules) - before))
         pytest.param(b"}K\x01a.", "appends to a dict", id="appended-to-a-dict"),
         pytest.param(number(2**63) + b".", "holds an integer of 64 bits", id="an-integer-of-64-bits"),
         pytest.param(b"\x8b" + (10**6).to_bytes(4, "little") + b"\x7f" * 10**6 + b".", "holds an integer of 7999999 bits", id="a-huge-integer"),
+        pytest.param(b"S'\\q'\n.", "is no whole pickle", id="an-odd-escape"),
         pytest.param(b"L" + b"9" * 5000 + b"L\n.", "is no whole pickle", id="an-integer-of-5000-digits"),
         pytest.param(b"X\xff\xff\xff\x7fabc.", "is no whole pickle", id="a-text-longer-than-the-file"),
         pytest.param(b"\x8d" + b"\xff" * 8 + b".", "is no whole pickle", id="a-text-of-2-to-the-64"),

@@ -352,6 +352,7 @@ def test_the_helper_writes_what_torch_reads() -> None:
             id="a-broken-end",
         ),
         pytest.param(archive({"data.pkl": bytes(9 << 20)}), "9,437,184 bytes, expected at most", id="a-pickle-of-9-mb"),
+        pytest.param(archive({"data.pkl": b""}), "is no whole pickle", id="an-empty-pickle"),
         pytest.param(archive({"data.pkl": b"]."}), "holds a list, expected tensors by name", id="a-list"),
         pytest.param(archive({"data.pkl": b"K\x01."}), "holds a int, expected", id="a-number"),
         pytest.param(
