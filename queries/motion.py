@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,7 +20,7 @@ DRAWN = 1_000  # points of a line: more than a picture has columns
 
 def print_motion(row: KinematicsRow, console: Console) -> None:
     """Print what was followed and every check."""
-    console.print(f"[bold]{escape(printable(row.source))}[/]")
+    console.print(f"[bold]{escape(printable(_short(row.source)))}[/]")
     where = "positions" if row.frame == "absolute" else "displacements from an unknown start"
     console.print(
         f"{row.dead_count:,} dead rows × {row.hidden_dim:,}, {row.recorded_count:,} recorded steps "
@@ -28,7 +29,8 @@ def print_motion(row: KinematicsRow, console: Console) -> None:
     if row.gaps:
         after = ", ".join(f"{step:,}" for step in row.gaps[:5])
         more = ", …" if len(row.gaps) > 5 else ""
-        console.print(f"{row.missing_steps:,} records missing, after step {after}{more}", style="yellow")
+        count = f"{row.missing_steps:,} record{'s' if row.missing_steps > 1 else ''}"
+        console.print(f"{count} missing, after step {after}{more}", style="yellow")
     lines = {
         "thermal velocities' sum": f"max {_e(row.thermal_sum_max)}, mean {_e(row.thermal_sum_mean)}",
         "‖centroid‖": f"{row.centroid_norm_first:.6f} → {row.centroid_norm_last:.6f}; "
@@ -87,6 +89,12 @@ def motion_chart(row: KinematicsRow) -> alt.VConcatChart:
         title=title,
     ).resolve_scale(color="independent")
     return chart
+
+
+def _short(source: str) -> str:
+    """A path as a person here would write it."""
+    here = f"{Path.cwd()}/"
+    return source.removeprefix(here)
 
 
 def _velocities(row: KinematicsRow, at: int) -> str:

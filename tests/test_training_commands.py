@@ -32,7 +32,7 @@ def history(tmp_path: Path) -> Path:
 def test_a_history_becomes_a_file_a_row_and_a_picture(survey: Survey, history: Path, tmp_path: Path) -> None:
     ran = survey("kinematics", history, "-o", "out.safetensors", "--plot", "motion.png", "--catalog", "c")
     assert (ran.code, ran.err) == (0, "")
-    assert "1 records missing, after step 4" in ran.out
+    assert "1 record missing, after step 4" in ran.out
     assert "straightness" in ran.out
     assert set(load_file("out.safetensors")) == {
         "recorded_steps", "dead_token_ids", "positions", "centroid", "bulk_velocity", "thermal_velocities",

@@ -86,7 +86,7 @@ def shell(folders: tuple[Path, ...], uri: str) -> int:
 @click.argument("statement")
 @answer_options
 def sql(statement: str, uri: str, form: str) -> int:
-    """Ask in SQL: views models, black_holes, exponents, vectors, tokens, attempts.
+    """Ask in SQL: views models, black_holes, exponents, vectors, tokens, attempts, kinematics, …
 
     \b
     survey sql "SELECT family, avg(centroid_ratio) FROM models GROUP BY family"

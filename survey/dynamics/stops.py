@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 WINDOW = 0.02  # of the records: the width of the running mean, against the noise of batches
 TAIL = 0.1  # of the records: their mean is the final value
 WITHIN = 0.05  # of the greatest distance from the final value
+SETTLED = 0.02  # of it: the most that may still change in the tail
 RULE = (
     "the first recorded step from which on the quantity (running mean over 2 % of the records) stays "
-    "within 5 % of its greatest distance from its final value (mean of the last 10 %); none where that "
-    "lies in the last 10 % itself: it had not stopped"
+    "within 5 % of its greatest distance from its final value (mean of the last 10 %); none where it "
+    "still changes by more than 2 % of that distance within the last 10 %: it has not stopped"
 )
 
 
@@ -27,6 +28,8 @@ def stop_step(values: NDArray[np.float64], steps: NDArray[np.int64]) -> int | No
     smooth = _running_mean(values, max(1, round(WINDOW * count)))
     away = np.abs(smooth - smooth[-tail:].mean())
     if away.max() <= 1e-9 * np.abs(smooth).max():
+        return None
+    if abs(smooth[-1] - smooth[-tail]) > SETTLED * away.max():
         return None
     outside = np.flatnonzero(away > WITHIN * away.max())
     first = int(outside[-1]) + 1

@@ -30,8 +30,8 @@ def test_it_stops_where_the_last_twentieth_begins(values: NDArray[np.float64], e
 
 @pytest.mark.parametrize(
     "values",
-    [STEPS * 1.0, np.ones(1_000), np.where(STEPS == 50, np.nan, 1.0), np.sin(STEPS / 300)],
-    ids=["never stops", "never moves", "is not finite", "swings"],
+    [STEPS * 1.0, np.sqrt(STEPS), np.ones(1_000), np.where(STEPS == 50, np.nan, 1.0), np.sin(STEPS / 300)],
+    ids=["never stops", "creeps on", "never moves", "is not finite", "swings"],
 )
 def test_what_has_not_stopped_has_no_step(values: NDArray[np.float64]) -> None:
     assert stop_step(values, STEPS) is None
