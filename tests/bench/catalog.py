@@ -50,9 +50,12 @@ def rows(first: int, count: int, dims: int) -> pa.Table:
         elif column.sql_type in PLAIN:
             columns[field.name] = pa.array([PLAIN[column.sql_type]] * count, field.type)
         else:
-            short = {"BIGINT[]": [0] * 256, "VARCHAR[]": ["tag"] * 8, "UBIGINT[]": [7] * 512}.get(
-                column.sql_type
-            )
+            short = {
+                "BIGINT[]": [0] * 256,
+                "VARCHAR[]": ["tag"] * 8,
+                "UBIGINT[]": [7] * 512,
+                "VARCHAR[][]": [["token"] * 5] * 3,
+            }.get(column.sql_type)
             value = short or ([hole] * 3 if field.name == "black_holes" else [("centroid", 1), ("tokens", 1)])
             columns[field.name] = pa.array([value] * count, field.type)
     columns["repo"] = pa.array(

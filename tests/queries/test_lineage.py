@@ -387,6 +387,26 @@ def test_without_per_token_tables_the_sketches_still_answer(
     assert json.loads(out)[0]["relation"] == "rows in common"
 
 
+def test_a_catalog_from_before_the_sketches_still_answers(survey: Survey, hub: LocalHub) -> None:
+    for repo in ("org/base", "org/tuned"):
+        hub.add_repo(repo, files(MODELS[repo][0]))
+    common = ("--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
+    assert survey("run", "org/base", "org/tuned", *common).code == 0
+    for path in Path("c/rows").iterdir():
+        pq.write_table(
+            pq.read_table(path).drop_columns(["informative_rows", "rows_hash", "row_sketch"]), path
+        )
+    (exact,) = json.loads(
+        survey("lineage", "org/base", "org/tuned", "--catalog", "c", "--format", "json").out
+    )
+    assert exact["verdict"] == "rows in common"
+    assert (
+        exact["informative_same_id"] == expected_shared(BASE, MODELS["org/tuned"][0])["informative_same_id"]
+    )
+    out = survey("query", "relatives", "--param=model=org/base", "--catalog", "c", "--format", "json").out
+    assert [row["relation"] for row in json.loads(out)] == ["not comparable: no sketch yet"]
+
+
 def test_models_of_nothing_but_zeros_are_no_relatives(survey: Survey, hub: LocalHub) -> None:
     nothing = torch.zeros(300, D, dtype=torch.bfloat16)
     for repo in ("org/one", "org/other"):
