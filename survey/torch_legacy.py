@@ -12,7 +12,8 @@ from io import BytesIO
 from survey.dtypes import BITS
 from survey.errors import BrokenFile
 from survey.header import ReadRange
-from survey.pickle_reader import PICKLE_CAP_BYTES, Cut, PickledTensor, read_pickle, state_dict
+from survey.pickle_reader import PICKLE_CAP_BYTES, Cut, read_pickle, state_dict
+from survey.pickled_tensor import PickledTensor
 from survey.records import ByteRange
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C

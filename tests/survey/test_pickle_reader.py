@@ -15,7 +15,8 @@ import torch
 from pickles import archive, number, storage, tensor_pickle, text
 
 from survey.errors import BrokenFile
-from survey.pickle_reader import OPCODES_CAP, PickledTensor, Storage, read_pickle, state_dict
+from survey.pickle_reader import OPCODES_CAP, read_pickle, state_dict
+from survey.pickled_tensor import PickledTensor, Storage
 
 WHERE = "org/model/pytorch_model.bin"
 TENSOR = tensor_pickle(shape=(4, 3), strides=(3, 1), elements=12)

@@ -22,8 +22,8 @@ from survey.folder import FolderCheckpoint
 from survey.header import Header
 from survey.locate import lay_out, locate
 from survey.matrix import open_target
-from survey.pickle_reader import DTYPES, STORAGES
 from survey.pickled import read_pickled
+from survey.pickled_tensor import DTYPES, STORAGES
 from survey.records import ByteRange, Settings, Target
 
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
