@@ -21,11 +21,22 @@ from conftest import Ran, little
 from catalog.place import place_to_read
 from catalog.read import Reader
 from jobs.demo.checkpoints import write
-from jobs.demo.hub import Fault, LocalHub, LoggedRequest, ResetAfter, Shape, Stall, Status
+from jobs.demo.hub import (
+    Fault,
+    IgnoreRange,
+    LocalHub,
+    LoggedRequest,
+    ResetAfter,
+    Shape,
+    ShortBody,
+    Stall,
+    Status,
+    WrongContentRange,
+)
 
 pytestmark = pytest.mark.timeout(240)
 
-RUN_S = 60  # no run may take longer
+RUN_S = 90  # no run may take longer
 
 Survey = Callable[..., Ran]
 
@@ -225,6 +236,60 @@ def test_a_model_that_always_fails_holds_up_no_other(
     assert asked("SELECT count(DISTINCT repo), count(*) FROM models_history") == [(8, 8)]
     done = asked("SELECT repo FROM attempts ORDER BY finished_at")
     assert done[-1] == ("org/bad",)
+
+
+# What the storage does to the model of that name while its matrix is read, and for how many requests.
+PASSING = {
+    "busy500": (Status(500), 2),
+    "busy503": (Status(503), 2),
+    "told429": (Status(429, {"Retry-After": "1"}), 2),
+    "reset0": (ResetAfter(0), 2),
+    "reset1000": (ResetAfter(1000), 3),
+    "stall": (Stall(2, 800), 1),
+    "whole": (IgnoreRange(), 2),
+    "elsewhere": (WrongContentRange(64), 2),
+    "short": (ShortBody(10), 2),
+    "expired": (Status(403), 2),
+}
+STAYING = {"always-whole": IgnoreRange(), "always-refused": Status(403)}
+
+
+def test_every_fault_of_the_network_in_one_night(
+    hub: LocalHub, serve: Callable[..., list[str]], folder: Path
+) -> None:
+    """Those that pass cost requests and no try; those that stay are told, and hold up no other."""
+    models = serve([*PASSING, *STAYING, "quiet"])
+    passing = {
+        name: Fault(action, server="cdn", path_contains=f"org/{name}/", skip=1, times=times)
+        for name, (action, times) in PASSING.items()
+    }
+    staying = [
+        Fault(action, server="cdn", path_contains=f"org/{name}/", skip=1, times=None)
+        for name, action in STAYING.items()
+    ]
+    hub.faults += [*passing.values(), *staying]
+    code, out, err = ended(start(hub, models))
+    assert code == 1, err
+    assert "11 measured, 0 unchanged, 2 failed" in out
+    assert {name: fault.hits for name, fault in passing.items()} == {
+        name: times for name, (_, times) in PASSING.items()
+    }
+    assert asked("SELECT repo, reason, tries FROM attempts WHERE status = 'failed' ORDER BY repo") == [
+        ("org/always-refused", "unauthorised", 1),
+        ("org/always-whole", "network", 1),
+    ]
+    assert asked(
+        "SELECT count(*), count(DISTINCT repo) FROM attempts WHERE status = 'measured' AND tries = 1"
+    ) == [(11, 11)]
+    assert asked(
+        "SELECT count(*), count(DISTINCT repo), min(dead_count), max(dead_count) FROM models_history"
+    ) == [(11, 11, 10, 10)]
+    assert asked("SELECT count(*) FROM tokens") == [(3300,)]
+    assert dict(asked("SELECT repo, retries FROM models WHERE retries > 0")) == {
+        f"org/{name}": times
+        for name, (_, times) in PASSING.items()
+        if name != "stall"  # it went on in time
+    }
 
 
 class Clock(list[LoggedRequest]):
