@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,9 +94,11 @@ def make_plan(
         return glance(model, listed, settings, pace)
 
     def one(model: ModelRef) -> Step:
+        started = time.monotonic()
         step = _plan_pattern(model, seen, wanted, settings, pace)
         on_planned()
-        return step
+        elapsed_s = time.monotonic() - started
+        return [replace(item, elapsed_s=elapsed_s) if isinstance(item, Refusal) else item for item in step]
 
     pool = ThreadPoolExecutor(PLANNERS, thread_name_prefix="plan")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -304,6 +305,7 @@ def _note_plan(plan: Plan, result: Result) -> None:
             refusal.reason,
             refusal.message,
             refusal.fetched_bytes,
+            refusal.elapsed_s,
         )
         result.attempts.append(attempt)
 
@@ -331,7 +333,9 @@ def _plain_attempt(
     reason: str | None = None,
     message: str | None = None,
     fetched_bytes: int = 0,
+    elapsed_s: float = 0.0,
 ) -> Attempt:
+    """What the driver knew without a task of its own."""
     return Attempt(
         run_id=run_id,
         repo=str(model.folder or model.repo),
@@ -344,8 +348,8 @@ def _plain_attempt(
         message=message,
         tries=0,
         fetched_bytes=fetched_bytes,
-        elapsed_s=0.0,
-        host=None,
+        elapsed_s=elapsed_s,
+        host=socket.gethostname(),
         finished_at=_now(),
     )
 

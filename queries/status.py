@@ -8,7 +8,7 @@ from rich.table import Table
 
 from catalog.read import Reader
 from queries.render import short
-from survey.errors import printable
+from survey.errors import REASONS, printable
 
 COUNTS = """
 SELECT
@@ -19,6 +19,22 @@ SELECT
     (SELECT sum(bytes)::BIGINT FROM (SELECT max(repo_bytes) AS bytes FROM models_history GROUP BY repo, sha))
         AS repo_bytes
 FROM models_history
+"""
+
+
+# As in failures.sql, of which this is the short form.
+FAILING = """
+SELECT reason, count(*) AS failing, max_by(repo, finished_at) AS repo, max(finished_at) AS latest
+FROM (
+    FROM attempts
+    WHERE NOT contains(revision, '*') OR NOT EXISTS (
+        FROM attempts AS later WHERE later.repo = attempts.repo AND later.run_id > attempts.run_id
+    )
+    QUALIFY row_number() OVER (
+        PARTITION BY repo, revision, matrix ORDER BY finished_at DESC, run_id DESC
+    ) = 1 AND status = 'failed'
+)
+GROUP BY reason ORDER BY failing DESC, reason
 """
 
 
@@ -55,20 +71,18 @@ def _print_runs(reader: Reader, console: Console) -> None:
 
 
 def _print_failing(reader: Reader, console: Console) -> None:
-    failing = reader.ask(
-        "SELECT reason, count(*) AS models, min(repo) AS example FROM (SELECT * FROM attempts "
-        "QUALIFY row_number() OVER (PARTITION BY repo, revision, matrix "
-        "ORDER BY finished_at DESC, run_id DESC) = 1) WHERE status = 'failed' "
-        "GROUP BY reason ORDER BY models DESC, reason"
-    )
+    failing = reader.ask(FAILING)
     if not failing.rows:
         return
     table = Table(box=None, pad_edge=False, title="failing", title_justify="left")
     table.add_column("reason")
     table.add_column("models", justify="right")
-    table.add_column("for example", overflow="fold")
-    for reason, models, example in failing.rows:
-        table.add_row(reason, str(models), escape(printable(example)))
+    table.add_column("last (UTC)")
+    table.add_column("the last of them", overflow="fold")
+    table.add_column("what to do", overflow="fold")
+    for reason, models, repo, latest in failing.rows:
+        advice = REASONS.get(reason, "of a later version of this program")
+        table.add_row(reason, str(models), short(latest), escape(printable(repo)), advice)
     console.print(table)
     console.print("`survey query failures` names each", style="dim")
 

@@ -184,7 +184,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a model, or one matrix of it, cannot be measured."""
+    """Why a model, or one matrix of it, cannot be measured; elapsed_s: until that was known."""
 
     model: ModelRef
     matrix: MatrixName
@@ -192,6 +192,7 @@ class Refusal:
     message: str
     sha: str | None = None
     fetched_bytes: int = 0
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,10 +465,10 @@ class Attempt:
     status: Literal["measured", "unchanged", "failed"] = column("what came of it")
     reason: str | None = column("why it failed, from a fixed list")
     message: str | None = column("what was found and what was expected")
-    tries: int = column("how often the task was started")
-    fetched_bytes: int = column("bytes that came in the last try", "bytes")
-    elapsed_s: float = column("time of the last try", "seconds")
-    host: str | None = column("machine of the last try")
+    tries: int = column("how often the task was started; 0 where the plan was the end of it")
+    fetched_bytes: int = column("bytes that came in the last try, or for the plan", "bytes")
+    elapsed_s: float = column("time of the last try, or of planning a refusal", "seconds")
+    host: str | None = column("machine of the last try, or of the plan")
     finished_at: datetime = column("when the outcome was known", "UTC")
 
 

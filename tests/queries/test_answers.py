@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import LITTLE, Ran, little
+from safetensors.torch import load_file, save_file
 
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import LocalHub
 from jobs.demo.show import prepared
+from survey.errors import REASONS
 
 Survey = Callable[..., Ran]
 Ask = Callable[..., list[dict[str, Any]]]
@@ -236,3 +238,46 @@ def test_drift_names_the_revision_that_is_not_there(trained: Callable[..., Ran])
     ran = trained("drift", repo="org/t", a="step2", b="step99")
     assert ran.code == 2
     assert "drift: not in the catalog as output: org/t@step99" in ran.err
+
+
+def test_every_refusal_is_a_row_and_failures_groups_them(
+    survey: Survey, checkpoint: Callable[..., Path], hub: LocalHub
+) -> None:
+    good, headless = checkpoint("good"), checkpoint("headless", tied=False)
+    tensors = load_file(headless / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, headless / "model.safetensors")
+    hub.add_repo("org/empty", {"README.md": b"nothing here"})
+    for number in (1, 2):
+        hub.add_repo(f"org/unsafe-{number}", {"config.json": b"{}", "model.gguf": b"GGUF"})
+    models = [good, headless, "org/empty", "org/unsafe-1", "org/unsafe-2", "org/nobody"]
+    common = ("--catalog", "c", "--endpoint", hub.endpoint)
+    assert survey("run", *models, *common, "--executor", "serial").code == 1
+    rows = json.loads(survey("sql", "FROM attempts", "--catalog", "c", "--format", "json").out)
+    assert len(rows) == len(models)
+    assert {(row["repo"], row["status"], row["reason"]) for row in rows} == {
+        (str(good), "measured", None),
+        (str(headless), "failed", "no-head"),
+        ("org/empty", "failed", "no-config"),
+        ("org/unsafe-1", "failed", "no-safetensors"),
+        ("org/unsafe-2", "failed", "no-safetensors"),
+        ("org/nobody", "failed", "not-found"),
+    }
+    for row in rows:
+        assert row["host"]
+        assert row["elapsed_s"] > 0
+        assert row["revision"] == "main"
+        assert (row["sha"] is None) is (row["reason"] == "not-found")
+        assert (row["message"] is None) is (row["status"] == "measured")
+    assert len({row["run_id"] for row in rows}) == 1
+    found = json.loads(survey("query", "failures", "--catalog", "c", "--format", "json").out)
+    assert [(row["reason"], row["of_this_reason"]) for row in found] == [
+        ("no-safetensors", 2),
+        ("no-safetensors", 2),
+        ("no-config", 1),
+        ("no-head", 1),
+        ("not-found", 1),
+    ]
+    status = survey("status", "--catalog", "c").out
+    for reason in ("no-safetensors", "no-config", "no-head", "not-found"):
+        assert any(line.startswith(reason) and REASONS[reason] in line for line in status.splitlines())
