@@ -179,7 +179,7 @@ def step_bar(name: str) -> Iterator[Callable[[int], Callable[[], None]]]:
 @click.option("--threads", type=click.IntRange(1), help="Of this machine (default: all).")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
-    help="The history (default: gradient_delta_history.safetensors); of a sweep, a folder.",
+    help="The history (default: gradient_delta_history.safetensors); of a sweep, a shared folder.",
 )  # fmt: skip
 @click.option(
     "--sweep", "sweep_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.toml",
@@ -246,8 +246,10 @@ def _train(setup: str, options: dict[str, Any], output: Path | None, threads: in
     place = place_to_write(uri)
 
     def started(step: int) -> None:
-        if step:
-            click.echo(f"survey: {path}: goes on after step {step:,}", err=True)
+        from survey.dynamics.training import history_bytes
+
+        size = f"{path}: {history_bytes(wanted) / 1e6:,.0f} MB"
+        click.echo(f"survey: {size}{f', goes on after step {step:,}' if step else ''}", err=True)
 
     with step_bar(f"{setup}, {wanted.steps:,} steps") as progress:
         done = train_one(wanted, path, threads=threads, on_start=started, on_step=progress(wanted.steps))

@@ -80,7 +80,10 @@ class History:
         if spec.shape != self.shape[1:]:
             self._refuse(f"{INITIAL} has shape {list(spec.shape)}, expected {list(self.shape[1:])}")
         self._reader.check_floats(spec)
-        return self._rows(spec, spec.bytes.start)
+        found = self._rows(spec, spec.bytes.start)
+        if not np.isfinite(found).all():
+            self._refuse(f"{INITIAL} holds a NaN or an infinity in a dead row")
+        return found
 
     def records(self) -> Iterator[NDArray[np.float64]]:
         """What is held of the dead rows at each step, [K, D] in float64, exactly.

@@ -19,15 +19,15 @@ Make = Callable[..., Path]
 ASK = "SELECT source, dead_count, path_length, loss FROM kinematics ORDER BY source"
 
 
-def test_a_result_is_a_row_of_its_view_in_a_catalog_of_nothing_else(tmp_path: Path) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+def test_a_result_is_a_row_of_its_view_in_a_catalog_of_nothing_else(uri: str) -> None:
+    place = place_to_write(uri)
     commit_result(place, "kinematics", ("a/history",), kinematics_row(source="a/history", loss=(8.5, None)))
-    with Reader(place_to_read(str(tmp_path / "c"))) as reader:
+    with Reader(place_to_read(uri)) as reader:
         assert reader.ask(ASK).rows == [("a/history", 3, 0.5, [8.5, None])]
 
 
-def test_the_same_key_is_replaced_and_another_is_added(tmp_path: Path) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+def test_the_same_key_is_replaced_and_another_is_added(uri: str) -> None:
+    place = place_to_write(uri)
     row = kinematics_row(source="a")
     commit_result(place, "kinematics", ("a",), row)
     commit_result(place, "kinematics", ("a",), replace(row, dead_count=4))
@@ -38,8 +38,8 @@ def test_the_same_key_is_replaced_and_another_is_added(tmp_path: Path) -> None:
         assert [found[:2] for found in reader.ask(ASK).rows] == [("a", 4), ("b", 3)]
 
 
-def test_results_and_models_are_asked_in_one_statement(tmp_path: Path, checkpoint: Make) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+def test_results_and_models_are_asked_in_one_statement(uri: str, checkpoint: Make) -> None:
+    place = place_to_write(uri)
     commit(place, delivered(checkpoint("one")).tables)
     commit_result(place, "kinematics", ("a",), kinematics_row(source="a"))
     with Reader(place) as reader:

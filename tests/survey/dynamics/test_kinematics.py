@@ -214,6 +214,7 @@ def test_a_gap_is_a_column(tmp_path: Path) -> None:
         ({"deltas": np.zeros((STEPS, ROWS, DIMS), np.int32)}, "deltas is I32, expected one of F64"),
         ({"deltas": None}, "expected deltas or W or weights"),
         ({"deltas": np.full((STEPS, ROWS, DIMS), np.nan, np.float32)}, "NaN or an infinity in a dead row at step 0"),
+        ({"initial_W": np.full((ROWS, DIMS), np.inf, np.float32)}, "initial_W holds a NaN or an infinity"),
         ({"initial_W": np.zeros((ROWS, 3), np.float32)}, r"initial_W has shape \[12, 3\], expected \[12, 6\]"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value[:30],
@@ -256,10 +257,11 @@ def test_a_history_far_larger_than_memory_may_be_is_followed(tmp_path: Path) -> 
         opened.seek(size - 8 * (steps + 64))
         opened.write(np.arange(steps).tobytes() + np.arange(0, 64 * 60, 60).tobytes())
     code = (
-        "import sys, resource; from pathlib import Path\n"
+        "import sys; from pathlib import Path\n"
         "from survey.dynamics.history import History\nfrom survey.dynamics.kinematics import kinematics\n"
         "with History(Path(sys.argv[1])) as h: kinematics(h, Path(sys.argv[2]))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        # Not ru_maxrss: that begins with the memory of the process that started this one.
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code, path, tmp_path / "out"], capture_output=True, text=True, check=True
