@@ -9,7 +9,7 @@ from survey.slabs import CHUNK_ROWS, GROUP_ROWS, slab_rows
 from survey.stream import BLOCK_BYTES, window_blocks
 from survey.sums import GPU_ROOMS, LANE_DIMS
 
-# Resident size of an interpreter with torch, the Hub client and Arrow loaded.
+# Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
 PROCESS_BYTES = 450 << 20
 # 115 while folding (xxh3-128 as bytes, its slot in a dictionary, its row number, norms); the rest is
 # the worst that comes after: a matrix of nothing but pairs, each a record and a row of a table.
