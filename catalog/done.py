@@ -61,7 +61,11 @@ class Done:
         row = self.rows.get(key)
         if row is None or ("tokens" in wanted and not row.has_tokens):
             return False
-        return all(row.measures.get(name) == version for name, version in wanted.items())
+        # A measure that the row's version did not know is no reason to read the matrix again.
+        known = {
+            name: version for name, version in wanted.items() if name == "tokens" or name in row.measures
+        }
+        return all(row.measures.get(name) == version for name, version in known.items())
 
 
 NOTHING_DONE = Done({})

@@ -37,6 +37,13 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "dead_live_angle_deg", "dead_live_distance",
         ),
     ),
+    (
+        "rows and tokens",
+        (
+            "tokenizer_file", "tokenizer_size", "added_tokens", "phantom_rows", "unreachable_rows",
+            "frozen_rows", "undertrained_rows", "undertrained_contrast", "tokenizer_note",
+        ),
+    ),
     ("exponents", ("exponent_entropy_bits", "exponent_offset", "shared_exponent_dims")),
     (
         "measured",
@@ -61,7 +68,7 @@ def print_card(reader: Reader, model: str, console: Console) -> None:
         {"repo": repo},
     )
     if not found.rows and not failures.rows:
-        raise UsageError(_not_there(reader, model))
+        raise UsageError(not_there(reader, model))
     for row in found.rows:
         _print_row(reader, dict(zip(found.names, row, strict=True)), console)
     if not found.rows:
@@ -115,7 +122,7 @@ def _print_row(reader: Reader, row: dict[str, object], console: Console) -> None
 
 def _print_holes(reader: Reader, row: dict[str, object], console: Console) -> None:
     holes = reader.ask(
-        "SELECT rank, population, norm, angle_to_live_deg, token_ids FROM black_holes "
+        "SELECT rank, population, norm, angle_to_live_deg, token_ids, texts FROM black_holes "
         "WHERE repo = $repo AND sha = $sha AND matrix = $matrix ORDER BY rank",
         {name: row[name] for name in ("repo", "sha", "matrix")},
     )
@@ -125,8 +132,10 @@ def _print_holes(reader: Reader, row: dict[str, object], console: Console) -> No
     for name in ("rank", "population", "norm", "angle to live °"):
         table.add_column(name, justify="right")
     table.add_column("token ids", overflow="ellipsis", no_wrap=True)
-    for line in holes.rows[:_HOLES]:
-        table.add_row(*(short(value) for value in line))
+    table.add_column("texts", overflow="ellipsis", no_wrap=True)
+    for *line, texts in holes.rows[:_HOLES]:
+        shown = "·" if texts is None else " ".join(f'"{printable(text)}"' for text in texts)
+        table.add_row(*(short(value) for value in line), escape(shown))
     console.print(table)
     if len(holes.rows) > _HOLES:
         console.print(f"… and {len(holes.rows) - _HOLES} smaller ones", style="dim")
@@ -138,7 +147,8 @@ def _print_failures(failures: Answer, console: Console) -> None:
         console.print(f"  {short(finished_at)}  [red]{reason}[/]  {escape(printable(message or ''))}")
 
 
-def _not_there(reader: Reader, model: str) -> str:
+def not_there(reader: Reader, model: str) -> str:
+    """What to say of a model that the catalog does not hold: the nearest names."""
     known = [str(row[0]) for row in reader.ask("SELECT DISTINCT repo FROM models_history").rows]
     near = difflib.get_close_matches(model, known, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""

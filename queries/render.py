@@ -36,7 +36,9 @@ def as_json(answer: Answer) -> str:
     """A list of objects; a name that comes twice gets a number, NaN and infinity become null."""
     names = _distinct(answer.names)
     rows = [dict(zip(names, map(json_value, row), strict=True)) for row in answer.rows]
-    return json.dumps(rows, default=_plain, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    text = json.dumps(rows, default=_plain, ensure_ascii=False, allow_nan=False, indent=1)
+    # Control and direction characters occur in strings alone, where JSON has an escape for them.
+    return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text) + "\n"
 
 
 def as_markdown(answer: Answer) -> str:
@@ -129,6 +131,11 @@ def json_value(value: Any) -> Any:  # Any: whatever SQL returns
     if isinstance(value, dict):
         return {str(name): json_value(item) for name, item in value.items()}
     return value
+
+
+def _json_escape(char: str) -> str:
+    """As \\uXXXX: two of them where the character lies beyond 16 bits."""
+    return json.dumps(char)[1:-1]
 
 
 def _cell(value: Any) -> Any:

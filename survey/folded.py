@@ -10,13 +10,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.compact_population import Population, compact_population
+from survey.dead_clouds import frozen_rows
 from survey.dtypes import FloatFormat
 from survey.floats import biased_exponents, widen
 from survey.records import Vector
 from survey.row_identity import RowIdentity
 from survey.scale import Scale
+from survey.sketch import Sketches, scaled_rows
 from survey.sums import ZERO, magnitude
 
+NEAR_ZERO = 1e-6  # of the median norm
 SWEEP_BYTES = 4 << 20  # of float64, at a time, while the black holes' vectors are read back
 
 
@@ -49,6 +53,7 @@ class Folded:
     norms: NDArray[np.float64]
     finite: NDArray[np.bool_]
     exponents: NDArray[np.int64]
+    directions: NDArray[np.float32]
     identity: RowIdentity
     scale: Scale | None = None
 
@@ -87,6 +92,29 @@ class Folded:
         for rows in self.members:
             dead[rows] = True
         return dead
+
+    @cached_property
+    def sketches(self) -> Sketches:
+        """Every row in 32 dimensions."""
+        usable = self.finite & (self.norms > 0) & (self.norms >= near_zero_below(self.norms[self.finite]))
+        ranked = sorted(self.members, key=lambda rows: (-len(rows), rows[0]))
+        return Sketches(
+            rows=scaled_rows(self.directions, self.norms, usable),
+            usable=usable,
+            dead=self.dead,
+            firsts=np.array([rows[0] for rows in ranked], dtype=np.int64),
+            half_ulp=2.0 ** (self.form.exponent_bits - self.form.bits),  # 1 sign bit, so 1 + mantissa
+        )
+
+    @cached_property
+    def compact(self) -> Population | None:
+        """The compact population apart from the main cloud, if there is one."""
+        return compact_population(self.sketches)
+
+    @cached_property
+    def frozen(self) -> NDArray[np.bool_]:
+        """Unique rows that lie with the dead, [V]."""
+        return frozen_rows(self.sketches)
 
     @cached_property
     def holes(self) -> Holes:
@@ -180,6 +208,11 @@ def row_units(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         scaled = np.ldexp(rows, -exponents)
         units: NDArray[np.float64] = scaled / row_lengths(scaled)[:, None]
     return units
+
+
+def near_zero_below(norms: NDArray[np.float64]) -> float:
+    """The norm below which a row counts as almost zero: NEAR_ZERO × the lower median of finite norms."""
+    return NEAR_ZERO * float(np.sort(norms)[(len(norms) - 1) // 2]) if len(norms) else 0.0
 
 
 def unit(vector: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from survey.sketch import SKETCH_DIMS
 from survey.slabs import GROUP_ROWS
 from survey.sums import LANE_DIMS
 
@@ -45,26 +46,39 @@ def count_exponents(words: Words, mantissa_bits: int, counts: NDArray[np.uint32]
 
 
 @compiled
-def square_rows(rows: NDArray[np.floating], squared: NDArray[np.float64]) -> None:
-    """Σ_d w² of each row, [R, D] -> [R]."""
+def square_rows(
+    rows: NDArray[np.floating],
+    signs: NDArray[np.float64],
+    squared: NDArray[np.float64],
+    sketched: NDArray[np.float64],
+) -> None:
+    """Σ_d w² of each row, [R, D] -> [R], and its sketch with these signs [D], -> [R, SKETCH_DIMS]."""
     dims = rows.shape[1]
     whole = dims // LANE_DIMS * LANE_DIMS  # a loop of fixed length is five times as fast
-    lanes = np.empty(LANE_DIMS)
+    lanes, turned = np.empty(LANE_DIMS), np.empty(LANE_DIMS)
     for r in range(rows.shape[0]):
         lanes[:] = 0.0
+        turned[:] = 0.0
         for start in range(0, whole, LANE_DIMS):
             for lane in range(LANE_DIMS):
                 value = np.float64(rows[r, start + lane])
                 lanes[lane] += value * value
+                turned[lane] += value * signs[start + lane]
         for lane in range(dims - whole):
             value = np.float64(rows[r, whole + lane])
             lanes[lane] += value * value
+            turned[lane] += value * signs[whole + lane]
         half = LANE_DIMS // 2
         while half > 0:
             for lane in range(half):
                 lanes[lane] += lanes[half + lane]
+            if half >= SKETCH_DIMS:
+                for lane in range(half):
+                    turned[lane] += turned[half + lane]
             half //= 2
         squared[r] = lanes[0]
+        for lane in range(SKETCH_DIMS):
+            sketched[r, lane] = turned[lane]
 
 
 @njit(inline="always")
@@ -92,14 +106,17 @@ def fold_values(
     values: NDArray[np.floating],
     mantissa_bits: int,
     counts: NDArray[np.uint32],
+    signs: NDArray[np.float64],
     squared: NDArray[np.float64],
+    sketched: NDArray[np.float64],
     groups: NDArray[np.float64],
 ) -> None:
-    """Exponents, squares [R] and sums [R / GROUP_ROWS, D] of stored words and their values, both [R, D]."""
+    """Exponents, squares [R], sketches [R, SKETCH_DIMS] and sums [R / GROUP_ROWS, D] of stored words and
+    their values, both [R, D]."""
     for group in range(words.shape[0] // GROUP_ROWS):
         start, stop = group * GROUP_ROWS, (group + 1) * GROUP_ROWS
         count_exponents(words[start:stop].reshape(-1), mantissa_bits, counts)
-        square_rows(values[start:stop], squared[start:stop])
+        square_rows(values[start:stop], signs, squared[start:stop], sketched[start:stop])
         add_group(values[start:stop], groups[group])
 
 
@@ -109,7 +126,9 @@ def fold_short_words(
     table: NDArray[np.float32],
     mantissa_bits: int,
     counts: NDArray[np.uint32],
+    signs: NDArray[np.float64],
     squared: NDArray[np.float64],
+    sketched: NDArray[np.float64],
     groups: NDArray[np.float64],
 ) -> None:
     """The same of formats shorter than float32, widened group by group so that they stay in the cache.
@@ -133,6 +152,8 @@ def fold_short_words(
             bits.view(np.float32),
             mantissa_bits,
             counts,
+            signs,
             squared[start:stop],
+            sketched[start:stop],
             groups[group : group + 1],
         )

@@ -83,6 +83,7 @@ def fold(
             norms=totals.norms(),
             finite=totals.finite(),
             exponents=totals.exponents(),
+            directions=totals.directions(),
             identity=identity,
             scale=scale,
         )

@@ -327,6 +327,25 @@ class RowClasses:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """Singletons around black holes."""
+
+    frozen_rows: int | None = column("unique rows that lie with the dead; NULL where none is dead", "rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undertrained:
+    """Candidates for rows that were never trained, by geometry alone."""
+
+    undertrained_rows: int | None = column(
+        "rows of a compact population apart from the main cloud; 0 where there is none", "rows"
+    )
+    undertrained_contrast: float | None = column(
+        "how many times farther from its centre the other rows lie than its own, by medians"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowSketch:
     """What tells matrices' common rows without reading them; made of the per-token table."""
 
@@ -344,6 +363,8 @@ class Tokens:
     norm: NDArray[np.float64]  # NaN where the row is not finite
     row_hash: NDArray[np.uint64]
     black_hole: NDArray[np.int32]  # rank, 0 = none
+    frozen: NDArray[np.bool_] | None = None  # these two: None in tables of older versions
+    undertrained: NDArray[np.bool_] | None = None
 
 
 Reach = Literal["reachable", "unreachable", "special", "byte", "fragment"]
@@ -364,7 +385,8 @@ class TokenNames:
 @dataclass(frozen=True, kw_only=True)
 class Measurement(
     # Dataclasses collect fields from the last base to the first: Shape's columns come first.
-    RowSketch, RowClasses, Exponents, DeadAndLive, IdenticalRows, RowNorms, Centroid, Shape
+    RowSketch, Undertrained, Frozen, RowClasses, Exponents, DeadAndLive, IdenticalRows, RowNorms,
+    Centroid, Shape,
 ):  # fmt: skip
     """Every measured column of one matrix; `tokens` is its per-token table."""
 
@@ -440,6 +462,8 @@ class TokenRow:
     zero: bool = column("it is ±0 throughout")
     near_zero: bool = column("‖w_i‖ < 1e-6 × median, zero included")
     nonfinite: bool = column("it holds a NaN or an infinity")
+    frozen: bool | None = column("unique, and lies with the dead")
+    undertrained: bool | None = column("in a compact population apart from the main cloud")
     phantom: bool | None = column("no token: at or above the tokenizer's size")
     reach: Reach | None = column(
         "whether some text is cut into this token; `byte`, `special` and `fragment` (of a character) cannot "

@@ -8,7 +8,8 @@ compiled for the CPU (sums_compiled.py), and torch's elementwise operations on a
   and so on up; a row left out counts as zeros), and the chunks' sums one after another. Whoever has
   some 2^n neighbouring rows of a chunk can add them up alone. Rows of very different lengths are
   summed apart (see `magnitude`), so that short rows are not lost beside long ones;
-- squared row norms: element d is added to lane d mod 256, then the lanes are folded in halves.
+- squared row norms: element d is added to lane d mod 256, then the lanes are folded in halves;
+- sketches of rows (survey/sketch.py): the same, signed, until 32 lanes are left.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.sketch import SKETCH_DIMS
 from survey.slabs import CHUNK_ROWS
 
 LANE_DIMS = 256
@@ -36,12 +38,14 @@ class SlabSums:
 
     norms: ‖w_i‖, [R]; not finite where a row holds NaN or infinity. finite: which rows do not, [R].
     columns: sum of the finite rows of each magnitude, [D]. exponents: elements by biased exponent.
+    directions: sketches of w_i / ‖w_i‖, [R, SKETCH_DIMS].
     """
 
     norms: NDArray[np.float64]
     finite: NDArray[np.bool_]
     columns: Mapping[int, NDArray[np.float64]]
     exponents: NDArray[np.int64]
+    directions: NDArray[np.float32]
 
 
 class Totals:
@@ -51,6 +55,7 @@ class Totals:
         vocab, self._dims = shape
         self._norms = np.empty(vocab)
         self._finite = np.empty(vocab, dtype=bool)
+        self._directions = np.empty((vocab, SKETCH_DIMS), dtype=np.float32)
         self._exponents = np.zeros(exponent_values, dtype=np.int64)
         self._rows = 0
         self._columns: dict[int, NDArray[np.float64]] = {}
@@ -61,6 +66,7 @@ class Totals:
         here = slice(self._rows, self._rows + len(slab.norms))
         self._rows = here.stop
         self._norms[here], self._finite[here] = slab.norms, slab.finite
+        self._directions[here] = slab.directions
         self._exponents += slab.exponents
         for band, columns in slab.columns.items():
             if band not in self._columns:
@@ -84,6 +90,10 @@ class Totals:
     def finite(self) -> NDArray[np.bool_]:
         """Which rows hold neither NaN nor infinity, [V]."""
         return self._finite
+
+    def directions(self) -> NDArray[np.float32]:
+        """Sketches of the rows' directions, [V, SKETCH_DIMS]."""
+        return self._directions
 
     def exponents(self) -> NDArray[np.int64]:
         """Elements by biased exponent, all rows."""

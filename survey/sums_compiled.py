@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from survey import kernels
 from survey.dtypes import FloatFormat
 from survey.floats import widen
+from survey.sketch import SKETCH_DIMS, directions_of, signs
 from survey.slabs import GROUP_ROWS
 from survey.stream import Block
 from survey.sums import SlabSums, added_pairwise, bands_of
@@ -20,6 +21,7 @@ class CompiledSums:
         self._form, self._dims = form, dims
         self._groups = rows_per_slab // GROUP_ROWS
         self._words = np.dtype(f"<u{form.item_bytes}")
+        self._signs = signs(dims)
         # The value of every word; those of at most 32 bits are exact in float32.
         self._table = np.empty(0, dtype=np.float32)
         if form.bits < 32 and form.code != "BF16":
@@ -33,32 +35,34 @@ class CompiledSums:
         rows = len(words)
         if missing := -rows % GROUP_ROWS:  # the matrix ends within a group: zeros change no sum
             words = np.concatenate([words, np.zeros((missing, self._dims), self._words)])
-        squared, groups, exponents = self._fold(words)
+        squared, sketched, groups, exponents = self._fold(words)
         exponents[0] -= missing * self._dims
         norms = np.sqrt(squared)
         if self._form.bits == 64:
             values, scale = scaled(words.view(np.float64))
-            kernels.square_rows(values, squared)
+            kernels.square_rows(values, self._signs, squared, sketched)
             with np.errstate(over="ignore"):
                 norms = np.sqrt(squared) * scale
         norms, finite = norms[:rows], np.isfinite(squared[:rows])
+        directions = directions_of(sketched[:rows], squared[:rows])
         bands = bands_of(norms)
         if len(bands) == 1 and finite.all():
-            return SlabSums(norms, finite, dict.fromkeys(bands, groups), exponents)
+            return SlabSums(norms, finite, dict.fromkeys(bands, groups), exponents, directions)
         columns = {}
         for band, wanted in bands.items():
             others = np.ones(len(words), dtype=bool)
             others[:rows] = ~wanted
             alone = words.copy()
             alone[others] = 0  # all bits: the value zero in every format
-            columns[band] = self._fold(alone)[1]
-        return SlabSums(norms, finite, columns, exponents)
+            columns[band] = self._fold(alone)[2]
+        return SlabSums(norms, finite, columns, exponents, directions)
 
     def _fold(
         self, words: NDArray[np.unsignedinteger]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Squared norms [R], column sums [D] and elements by exponent of whole groups of rows."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Squared norms [R], sketches [R, SKETCH_DIMS], column sums [D], exponents of groups of rows."""
         form, squared = self._form, np.empty(len(words))
+        sketched = np.empty((len(words), SKETCH_DIMS))
         groups = np.zeros((self._groups, self._dims))
         counts = np.zeros((kernels.COUNTERS, form.exponent_values), dtype=np.uint32)
         mantissa_bits = form.bits - 1 - form.exponent_bits
@@ -66,11 +70,13 @@ class CompiledSums:
             words = words.copy()
         words.flags.writeable = False  # one type, and not two, to compile for
         if form.bits < 32:
-            kernels.fold_short_words(words, self._table, mantissa_bits, counts, squared, groups)
+            kernels.fold_short_words(
+                words, self._table, mantissa_bits, counts, self._signs, squared, sketched, groups
+            )
         else:
             values: NDArray[np.floating] = words.view(f"f{form.item_bytes}")
-            kernels.fold_values(words, values, mantissa_bits, counts, squared, groups)
-        return squared, added_pairwise(groups), counts.sum(axis=0, dtype=np.int64)
+            kernels.fold_values(words, values, mantissa_bits, counts, self._signs, squared, sketched, groups)
+        return squared, sketched, added_pairwise(groups), counts.sum(axis=0, dtype=np.int64)
 
 
 def scaled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from survey.dtypes import FloatFormat
+from survey.sketch import SKETCH_DIMS, directions_of, signs
 from survey.stream import Block
 from survey.sums import GPU_ROOMS, LANE_DIMS, SlabSums, bands_of
 
@@ -45,6 +46,9 @@ class TorchSums:
     def __init__(self, form: FloatFormat, dims: int, rows_per_slab: int, device: str) -> None:
         self._form, self._dims = form, dims
         self._device = torch.device(device)
+        padded = -(-dims // LANE_DIMS) * LANE_DIMS
+        self._signs = torch.zeros(padded, dtype=torch.float64, device=self._device)
+        self._signs[:dims] = torch.from_numpy(signs(dims)).to(self._device)
         self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
         self._rooms = [self._room(rows_per_slab) for _ in range(GPU_ROOMS)]
 
@@ -60,8 +64,8 @@ class TorchSums:
         if self._copies is not None:
             torch.cuda.current_stream(self._device).wait_stream(self._copies)
         self._widen(room)
-        squared, scale = self._squared_norms(room)
-        found = (squared, scale, self._exponents(room), self._added_pairwise(room.values))
+        squared, scale, sketched = self._squared_norms(room)
+        found = (squared, scale, sketched, self._exponents(room), self._added_pairwise(room.values))
         for result, kept in zip(found, room.results, strict=True):
             kept[: len(result)].copy_(result, non_blocking=True)
         if self._copies is not None:
@@ -73,41 +77,43 @@ class TorchSums:
         """Wait for the slab's results."""
         if room.done is not None:
             room.done.synchronize()
-        squared, scale, exponents, columns = (result.numpy().copy() for result in room.results)
+        squared, scale, sketched, exponents, columns = (result.numpy().copy() for result in room.results)
         # Not torch's root: on a CPU it is MKL's, which may be off by one in the last place.
         squared, scale = squared[: room.rows], scale[: room.rows]
         with np.errstate(over="ignore"):
             norms, finite = np.sqrt(squared) * scale, np.isfinite(squared)
+        directions = directions_of(sketched[: room.rows], squared)
         bands = bands_of(norms)
         if len(bands) == 1 and finite.all():
             by_band = dict.fromkeys(bands, columns)
         else:
             by_band = {band: self._columns(room, rows) for band, rows in bands.items()}
         self._rooms.append(room)
-        return SlabSums(norms, finite, by_band, exponents)
+        return SlabSums(norms, finite, by_band, exponents, directions)
 
     def _room(self, rows: int) -> _Room:
         def zeros(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
             return torch.zeros(*shape, dtype=dtype, device=self._device)
 
-        def on_host(count: int, dtype: torch.dtype) -> torch.Tensor:
-            return torch.zeros(count, dtype=dtype, pin_memory=self._device.type == "cuda")
+        def on_host(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+            return torch.zeros(*shape, dtype=dtype, pin_memory=self._device.type == "cuda")
 
         dims, padded = self._dims, -(-self._dims // LANE_DIMS) * LANE_DIMS
         float_type = getattr(torch, self._form.torch_name)
         whole = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}[self._form.bits]
         return _Room(
-            staged=on_host(rows * dims, whole),
+            staged=on_host(rows * dims, dtype=whole),
             stored=zeros(rows, dims, dtype=float_type),
             values=zeros(rows, padded),  # columns past D stay zero
             squares=zeros(rows, padded),
             lanes=zeros(rows, LANE_DIMS),
             words=zeros(rows * dims, dtype=torch.int32),
             results=(
-                on_host(rows, torch.float64),
-                on_host(rows, torch.float64),
-                on_host(self._form.exponent_values, torch.int64),
-                on_host(dims, torch.float64),
+                on_host(rows, dtype=torch.float64),
+                on_host(rows, dtype=torch.float64),
+                on_host(rows, SKETCH_DIMS, dtype=torch.float64),
+                on_host(self._form.exponent_values, dtype=torch.int64),
+                on_host(dims, dtype=torch.float64),
             ),
         )
 
@@ -115,8 +121,8 @@ class TorchSums:
         room.values[: room.rows, : self._dims] = room.stored[: room.rows]
         room.values[room.rows :] = 0.0
 
-    def _squared_norms(self, room: _Room) -> tuple[torch.Tensor, torch.Tensor]:
-        """Σ_d w², [R], and the power of two by which its root must be multiplied, [R]."""
+    def _squared_norms(self, room: _Room) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Σ_d w², [R], the power of two by which its root must be multiplied, [R], and the sketches."""
         values = room.values[: room.rows]
         scale = torch.ones_like(values[:, 0])
         if (
@@ -126,15 +132,21 @@ class TorchSums:
             scale = ((exponent.clamp(-1000, 1000).to(torch.int64) + 1023) << 52).view(torch.float64)
             values = values / scale[:, None]
         squares = torch.mul(values, values, out=room.squares[: room.rows])
-        lanes = room.lanes[: room.rows]
-        lanes.copy_(squares[:, :LANE_DIMS])
-        for start in range(LANE_DIMS, squares.shape[1], LANE_DIMS):
-            lanes += squares[:, start : start + LANE_DIMS]
-        width = LANE_DIMS
-        while width > 1:
-            width //= 2
-            lanes[:, :width] += lanes[:, width : 2 * width]
-        return lanes[:, 0], scale
+        squared = self._folded(squares, room.lanes, 1)[:, 0].clone()
+        turned = torch.mul(values, self._signs, out=squares)
+        return squared, scale, self._folded(turned, room.lanes, SKETCH_DIMS)
+
+    def _folded(self, values: torch.Tensor, lanes: torch.Tensor, width: int) -> torch.Tensor:
+        """[R, padded D] added to lanes, then the lanes in halves until `width` are left, [R, width]."""
+        lanes = lanes[: len(values)]
+        lanes.copy_(values[:, :LANE_DIMS])
+        for start in range(LANE_DIMS, values.shape[1], LANE_DIMS):
+            lanes += values[:, start : start + LANE_DIMS]
+        half = LANE_DIMS // 2
+        while half >= width:
+            lanes[:, :half] += lanes[:, half : 2 * half]
+            half //= 2
+        return lanes[:, :width]
 
     def _exponents(self, room: _Room) -> torch.Tensor:
         """Elements by biased exponent: counted by the upper 15 bits, which torch does fastest."""

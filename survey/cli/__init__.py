@@ -22,6 +22,7 @@ from survey.cli.comparing import lineage
 from survey.cli.demonstrating import demo
 from survey.cli.measuring import INTERRUPTED, compact, plan, run
 from survey.cli.scheduling import discover, nightly
+from survey.cli.tokens import tokens
 from survey.cli.training import kinematics, train
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable
 
@@ -51,6 +52,7 @@ for command in (
     attach,
     report,
     show,
+    tokens,
     lineage,
     status,
     kinematics,

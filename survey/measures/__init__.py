@@ -20,11 +20,13 @@ from survey.folded import Folded
 from survey.measures.centroid import centroid
 from survey.measures.dead_and_live import dead_and_live
 from survey.measures.exponents import exponents
+from survey.measures.frozen import frozen
 from survey.measures.identical_rows import identical_rows
 from survey.measures.row_classes import row_classes
 from survey.measures.row_norms import row_norms
 from survey.measures.row_sketch import row_sketch
 from survey.measures.shape import shape
+from survey.measures.undertrained import undertrained
 from survey.records import Measurement, Tokens
 
 
@@ -50,6 +52,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure(1, dead_and_live),
     Measure(1, exponents),
     Measure(1, row_classes),
+    Measure(1, frozen),
+    Measure(1, undertrained),
 )
 TOKEN_MEASURES: tuple[TokenMeasure, ...] = (TokenMeasure(1, row_sketch),)
 TOKENS = ("tokens", 1)  # the per-token table, unless it was declined
@@ -87,4 +91,10 @@ def _tokens(folded: Folded, black_holes: tuple[Any, ...]) -> Tokens:
     for hole in black_holes:
         rank[list(hole.token_ids)] = hole.rank
     norm = np.where(folded.finite, folded.norms, np.nan)
-    return Tokens(norm=norm, row_hash=folded.identity.row_hashes(), black_hole=rank)
+    return Tokens(
+        norm=norm,
+        row_hash=folded.identity.row_hashes(),
+        black_hole=rank,
+        frozen=folded.frozen,
+        undertrained=folded.compact.rows if folded.compact else np.zeros(folded.vocab_rows, dtype=bool),
+    )

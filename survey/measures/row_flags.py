@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.measures.row_classes import near_zero_below
+from survey.folded import near_zero_below
 from survey.records import Tokens
 
 Flags = dict[str, NDArray[np.bool_]]
 
 
 def row_flags(tokens: Tokens) -> Flags:
-    """identical, zero, near_zero, nonfinite: [V] each; the classes may overlap."""
+    """The classes that are known of every row, [V] each; they may overlap."""
     finite = ~np.isnan(tokens.norm)
     below = near_zero_below(tokens.norm[finite])
     with np.errstate(invalid="ignore"):
-        return {
+        told = {"frozen": tokens.frozen, "undertrained": tokens.undertrained}
+        return {name: flags for name, flags in told.items() if flags is not None} | {
             "identical": tokens.black_hole > 0,
             "zero": tokens.norm == 0.0,
             "near_zero": tokens.norm < below,

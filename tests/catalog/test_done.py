@@ -21,6 +21,7 @@ CASES: list[tuple[str, dict[str, Row], MatrixChoice, list[str] | None]] = [
     ("both on untied needs two", {"output": UNTIED}, "both", None),
     ("both on untied, two there", {"output": UNTIED, "input": UNTIED}, "both", ["output", "input"]),
     ("an older version", {"output": OLD}, "output", None),
+    ("before a measure was known", {"output": Row({"tokens": 1}, tied=True)}, "output", ["output"]),
     ("tokens were declined then", {"output": WITHOUT_TOKENS}, "output", None),
 ]
 

@@ -174,7 +174,7 @@ def everything(totals: Totals) -> tuple[Any, ...]:
     finite = totals.finite()
     # A NaN may carry any payload; which rows hold one is what counts.
     norms = np.where(finite, totals.norms(), np.nan)
-    return (*columns, *columns.values(), norms, finite, totals.exponents())
+    return (*columns, *columns.values(), norms, finite, totals.exponents(), totals.directions())
 
 
 @pytest.mark.parametrize("code", FLOATS)
@@ -230,6 +230,33 @@ def test_squares_are_summed_in_256_lanes_of_dimensions() -> None:
         norms.append(np.sqrt(folded_in_halves(lanes)))
     with fold([raw(tensor)], FLOATS["F32"], (4, 600), "cpu") as folded:
         assert folded.norms.tobytes() == np.array(norms).tobytes()
+
+
+def test_rows_are_sketched_in_256_lanes_of_signed_dimensions() -> None:
+    tensor = cloud("F32", 4, 600)
+    expected = []
+    for row in tensor.numpy().astype(np.float64):
+        lanes = np.zeros(256)
+        for dim, value in enumerate(row):
+            odd = xxhash.xxh3_64_intdigest(dim.to_bytes(8, "little")) % 2
+            lanes[dim % 256] += -value if odd else value
+        while len(lanes) > 32:
+            lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
+        expected.append(lanes)
+    with fold([raw(tensor)], FLOATS["F32"], (4, 600), "cpu") as folded:
+        directions = np.array(expected) / folded.norms[:, None]
+        assert folded.directions.tobytes() == directions.astype(np.float32).tobytes()
+
+
+def test_sketched_distances_are_unbiased() -> None:
+    made = np.random.default_rng(1)
+    pairs = made.normal(size=(400, 2, 900)).astype(np.float32)
+    with fold([bytearray(pairs.tobytes())], FLOATS["F32"], (800, 900), "cpu") as folded:
+        rows = (folded.directions * folded.norms[:, None]).reshape(400, 2, 32)
+    estimated = ((rows[:, 0] - rows[:, 1]) ** 2).sum(axis=1)
+    ratio = estimated / ((pairs[:, 0] - pairs[:, 1]).astype(np.float64) ** 2).sum(axis=1)
+    assert abs(ratio.mean() - 1) < 4 * 0.25 / np.sqrt(400)  # four standard errors
+    assert 0.2 < ratio.std() < 0.3
 
 
 # ---- constant memory

@@ -1,0 +1,59 @@
+-- How many rows of each model are in each class of dead rows, and in each other class as well.
+-- params: repo=*, matrix=output
+with classes (place, class) as (
+    values
+        (1, 'identical'), (2, 'zero'), (3, 'near_zero'), (4, 'nonfinite'),
+        (5, 'frozen'), (6, 'undertrained'), (7, 'phantom'), (8, 'unreachable')
+),
+chosen as (
+    select repo, sha, matrix
+    from models
+    where repo glob $repo and matrix = $matrix
+),
+-- Which classes are known at all: without a tokenizer nothing is a phantom, and nothing is none.
+known as (
+    select
+        repo, sha, matrix,
+        [
+            bool_or(identical is not null), bool_or(zero is not null), bool_or(near_zero is not null),
+            bool_or(nonfinite is not null), bool_or(frozen is not null), bool_or(undertrained is not null),
+            bool_or(phantom is not null), bool_or(reach is not null)
+        ] as told
+    from tokens
+    semi join chosen using (repo, sha, matrix)
+    group by repo, sha, matrix
+),
+members as (
+    select
+        repo, sha, matrix, identical, zero, near_zero, nonfinite, frozen, undertrained, phantom, unreachable,
+        unnest(
+            list_filter(
+                [
+                    if(identical, 1, 0), if(zero, 2, 0), if(near_zero, 3, 0), if(nonfinite, 4, 0),
+                    if(frozen, 5, 0), if(undertrained, 6, 0), if(phantom, 7, 0), if(unreachable, 8, 0)
+                ],
+                lambda place: place > 0
+            )
+        ) as place
+    from tokens
+    semi join chosen using (repo, sha, matrix)
+)
+select
+    known.repo,
+    classes.class,
+    if(told[classes.place], count(members.place), null) as rows,
+    count(*) filter (identical) as identical,
+    count(*) filter (zero) as zero,
+    count(*) filter (near_zero) as near_zero,
+    count(*) filter (nonfinite) as nonfinite,
+    count(*) filter (frozen) as frozen,
+    count(*) filter (undertrained) as undertrained,
+    count(*) filter (phantom) as phantom,
+    count(*) filter (unreachable) as unreachable
+from known
+cross join classes
+left join members
+    on known.repo = members.repo and known.sha = members.sha and known.matrix = members.matrix
+    and classes.place = members.place
+group by known.repo, known.sha, classes.place, classes.class, told
+order by known.repo, known.sha, classes.place

@@ -1,0 +1,48 @@
+"""The command that lists the tokens of a model."""
+
+from __future__ import annotations
+
+import click
+
+from survey.cli.common import answer_options, catalog_reader, known_as, print_answer, print_in
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--class",
+    "wanted",
+    default="any",
+    show_default=True,
+    metavar="C",
+    help="identical, zero, near_zero, nonfinite, frozen, undertrained, phantom, unreachable; any; all.",
+)
+@click.option("--matrix", type=click.Choice(("output", "input")), default="output", show_default=True)
+@click.option("--ids-only", is_flag=True, help="Token ids and nothing else, one on each line.")
+@answer_options
+def tokens(model: str, wanted: str, matrix: str, ids_only: bool, uri: str, form: str) -> int:
+    """List a model's tokens by class: ids, texts, norms, black holes.
+
+    Texts are shown with control and direction characters escaped; JSON and Parquet hold them exactly.
+
+    \b
+    survey tokens Qwen/Qwen3-4B
+    survey tokens Qwen/Qwen3-4B --class undertrained --format csv
+    survey tokens Qwen/Qwen3-4B --class identical --ids-only > mask.txt
+    """
+    from queries.tokens import CHOICES, quoted, tokens_question
+    from queries.tokens import ids_only as only_ids
+
+    if wanted not in CHOICES:
+        raise click.BadParameter(f"{wanted!r} is none of {', '.join(CHOICES)}", param_hint="--class")
+    with catalog_reader(uri) as reader:
+        question, key = tokens_question(reader, known_as(model), wanted, matrix)
+        if ids_only:
+            question = only_ids(question)
+        if form in ("json", "parquet") or (ids_only and form != "table"):
+            print_answer(reader, form, question, key)
+        elif ids_only:
+            click.echo("".join(f"{row[0]}\n" for row in reader.ask(question, key).rows), nl=False)
+        else:
+            print_in(form, quoted(reader.ask(question, key)))
+    return 0
