@@ -38,6 +38,15 @@ class Answer:
     names: list[str]
     types: list[str]
     rows: list[tuple[Any, ...]]
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one question may cost: memory in DuckDB, and rows of its answer."""
+
+    memory_mb: int
+    rows: int
 
 
 class Reader:
@@ -46,9 +55,10 @@ class Reader:
     Each statement sees every finished row once, whatever runs and compactions do meanwhile.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, limits: Limits | None = None) -> None:
         """Raises UsageError where the catalog cannot be read."""
         self._place = place
+        self._limits = limits
         self.damaged: list[File] = []
         self._connect()
 
@@ -61,13 +71,17 @@ class Reader:
     def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """Run one statement that reads.
 
-        Raises UsageError where it does not parse, would write, or fails.
+        Raises UsageError where it does not parse, would write, fails, or goes beyond the limits;
+        an answer of more rows than they allow is cut there, and says so.
         """
         self._check(sql)
         return self._asked(sql, lambda: self._answer(sql, parameters or {}))
 
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
-        """The same answer as a Parquet file, with its types kept."""
+        """The same answer as a Parquet file, with its types kept.
+
+        Raises UsageError also where it has more rows than the limits allow.
+        """
         self._check(sql)
         return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
 
@@ -118,22 +132,30 @@ class Reader:
     def _answer(self, sql: str, parameters: Mapping[str, Any]) -> Answer:
         result = self._connection.execute(sql, dict(parameters))
         described = result.description or []
+        rows = result.fetchmany(self._limits.rows + 1) if self._limits else result.fetchall()
         return Answer(
             [str(column[0]) for column in described],
             [str(column[1]) for column in described],
-            result.fetchall(),
+            rows[: self._limits.rows] if self._limits else rows,
+            truncated=self._limits is not None and len(rows) > self._limits.rows,
         )
 
     def _parquet(self, sql: str, parameters: Mapping[str, Any]) -> bytes:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        out = pa.BufferOutputStream()
-        pq.write_table(self._connection.sql(sql, params=dict(parameters)).to_arrow_table(), out)
+        out, found = pa.BufferOutputStream(), 0
+        batches = self._connection.sql(sql, params=dict(parameters)).to_arrow_reader(1 << 16)
+        with pq.ParquetWriter(out, batches.schema) as writer:
+            for batch in batches:
+                found += batch.num_rows
+                if self._limits is not None and found > self._limits.rows:
+                    raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
+                writer.write_batch(batch)
         return bytes(out.getvalue())
 
     def _connect(self) -> None:
-        self._connection = connect(self._place)
+        self._connection = connect(self._place, self._limits.memory_mb if self._limits else None)
         self._opened: set[str] = set()
         self._files = {folder: self._sound(folder) for folder in (ROWS, ATTEMPTS)}
         self._compare()

@@ -32,9 +32,13 @@ def check_picture(path: Path) -> None:
     check_extra("--plot")
 
 
-def check_extra(wanted: str) -> None:
-    """See that the extra `plots` is there. Raises UsageError. wanted: what needs it."""
-    if missing := [name for name in ("altair", "vl_convert") if importlib.util.find_spec(name) is None]:
+def check_extra(wanted: str, *more: str) -> None:
+    """See that the extra `plots` is there. Raises UsageError.
+
+    wanted: what needs it. more: packages that it needs besides.
+    """
+    needed = ("altair", "vl_convert", *more)
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise UsageError(
             f"{wanted} needs {' and '.join(missing)}: pip install 'centroid-survey[plots]' "
             "(in a clone: pip install '.[plots]')"

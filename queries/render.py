@@ -41,6 +41,17 @@ def as_json(answer: Answer) -> str:
     return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text) + "\n"
 
 
+def as_page_json(answer: Answer) -> str:
+    """Columns, types and rows apart, as pages draw them; `truncated` where there are more rows."""
+    whole = {
+        "columns": answer.names,
+        "types": answer.types,
+        "rows": [[json_value(value) for value in row] for row in answer.rows],
+        "truncated": answer.truncated,
+    }
+    return json.dumps(whole, default=_plain, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def as_markdown(answer: Answer) -> str:
     """A GitHub table."""
     lines = [answer.names, ["---"] * len(answer.names)]

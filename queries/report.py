@@ -88,7 +88,7 @@ def report(
             live=live,
             css=Markup(_page("report.css")),
             library=Markup(vl_convert.javascript_bundle(_LIBRARY).replace("</script", "<\\/script")),
-            script=Markup(_page("report.js")),
+            script=Markup(_page("report.js") + (_page("live.js") if live else "")),
             data=Markup(in_script(data)),
         )
         .lstrip()

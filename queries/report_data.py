@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from catalog.read import Reader
-from catalog.views import view_columns
 from queries.card import FACTS
 from queries.charts import NORM_BINS, NORM_REACH
 from queries.render import json_value
@@ -103,9 +102,14 @@ def brief(value: Any) -> Any:  # Any: whatever SQL returns
 
 
 def _holes(reader: Reader, limit: int) -> tuple[dict[tuple[Any, ...], list[list[Any]]], tuple[str, ...]]:
-    wanted = ["rank", "population", "norm", "angle_to_live_deg", "token_ids[1:4] as first_tokens"]
-    if "texts" in {column.name for column in view_columns()["black_holes"]}:
-        wanted.append("texts[1:4] as first_texts")
+    wanted = [
+        "rank",
+        "population",
+        "norm",
+        "angle_to_live_deg",
+        "token_ids[1:4] as first_tokens",
+        "texts[1:4] as first_texts",
+    ]
     answer = reader.ask(
         f"select repo, sha, matrix, {', '.join(wanted)} from black_holes "
         f"join (select repo, sha, matrix from {_CHOSEN}) using (repo, sha, matrix) "

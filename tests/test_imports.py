@@ -41,6 +41,8 @@ DOORS = {
         "jobs/demo/",
     ),
     "jinja2": ("queries/report.py",),
+    "starlette": ("queries/serve.py",),
+    "uvicorn": ("queries/serve.py",),
     "prompt_toolkit": ("queries/shell_prompt.py",),
     "click": ("survey/cli/",),
 }

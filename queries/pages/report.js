@@ -178,4 +178,4 @@ if (data.cards.length) {
   card(0);
   follow();
 }
-document.documentElement.dataset.ready = "yes";
+

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 import click
 
 from survey import VERSION
-from survey.cli.asking import attach, query, report, shell, show, sql, status
+from survey.cli.asking import attach, query, shell, show, sql, status
 from survey.cli.clustering import cluster
 from survey.cli.comparing import lineage
 from survey.cli.demonstrating import demo
 from survey.cli.measuring import INTERRUPTED, compact, plan, run
+from survey.cli.presenting import report, serve
 from survey.cli.scheduling import discover, nightly
 from survey.cli.tokens import tokens
 from survey.cli.training import kinematics, train
@@ -51,6 +52,7 @@ for command in (
     shell,
     attach,
     report,
+    serve,
     show,
     tokens,
     lineage,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from survey import VERSION
 from survey.cli.common import (
     answer,
     answer_options,
@@ -19,23 +18,15 @@ from survey.cli.common import (
     known_as,
     print_answer,
     print_in,
+    queries_option,
 )
 from survey.errors import UsageError
-
-_queries_option = click.option(
-    "--queries",
-    "folders",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="A folder with more .sql files.",
-)
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--param", "params", multiple=True, metavar="K=V", help="A parameter of the query.")
-@_queries_option
+@queries_option
 @answer_options
 def query(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], uri: str, form: str) -> int:
     """Run a named query; without NAME, list them.
@@ -60,7 +51,7 @@ def query(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], 
 
 
 @click.command()
-@_queries_option
+@queries_option
 @catalog_option
 def shell(folders: tuple[Path, ...], uri: str) -> int:
     """A prompt for SQL, with history and completion; statements from a pipe are run one by one.
@@ -130,38 +121,6 @@ def status(uri: str, form: str) -> int:
             print_status(reader, uri, console())
         else:
             print_answer(reader, form, COUNTS, {})
-    return 0
-
-
-@click.command()
-@click.option(
-    "-o", "out", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
-    help="The page to write.",
-)  # fmt: skip
-@click.option("--title", default="Centroid Survey", show_default=True, help="The page's title.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=2000, show_default=True,
-    help="Show that many models at most, those measured last.",
-)  # fmt: skip
-@catalog_option
-def report(out: Path, title: str, limit: int, uri: str) -> int:
-    """Write one page with everything: charts, tables, cards; it opens from disk and asks nobody.
-
-    \b
-    survey report -o report.html --catalog ./mine
-    """
-    from queries.pictures import check_extra
-    from queries.report import Heading
-    from queries.report import report as write_report
-
-    check_extra("survey report")
-    if not out.parent.is_dir():
-        raise UsageError(f"-o {out}: there is no folder {out.parent}")
-    progress = console(stderr=True)
-    with catalog_reader(uri) as reader, progress.status("reading the catalog") as status:
-        page = write_report(reader, Heading(title, VERSION), limit, status.update)
-    out.write_text(page, encoding="utf-8")
-    click.echo(f"survey: {out}: {len(page.encode()) / 1e6:.1f} MB", err=True)
     return 0
 
 

@@ -50,6 +50,14 @@ answer_options = options_of(
         help="How to print the answer.",
     ),
 )
+queries_option = click.option(
+    "--queries",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder with more .sql files.",
+)
 find_options = options_of(
     catalog_option,
     click.option(

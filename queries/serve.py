@@ -1,0 +1,206 @@
+"""The report, live: its page over a catalog as it is now, questions in SQL, answers as files.
+
+Every route only reads. Questions run apart, with a limit of time and memory (`queries.ask_apart`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from catalog.files import FOLDERS
+from catalog.place import place_to_read
+from catalog.read import Reader
+from catalog.views import view_columns
+from queries.ask_apart import Question, ask_apart
+from queries.card import card_rows
+from queries.library import Query, listed, load, pick
+from queries.report import Heading, report
+from queries.status import COUNTS
+from survey.errors import UsageError
+
+MEDIA = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "md": "text/markdown; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+}
+SHOWN_ROWS, FILE_ROWS = 10_000, 5_000_000
+AT_ONCE = 2  # questions
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A catalog, and what one question to it may cost. limit: models in the page."""
+
+    catalog: str
+    heading: Heading
+    limit: int
+    seconds: float
+    memory_mb: int
+    folders: Sequence[Path] = ()
+
+
+@dataclass
+class _Page:
+    """The page as it was made last, and of which files."""
+
+    files: object = None
+    html: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def app(served: Served, hosts: Sequence[str]) -> Starlette:
+    """The pages as an ASGI application. hosts: names by which browsers may call it.
+
+    A page of somebody else's whose name comes to mean this machine calls it by another.
+    """
+    library, page, turns = load(served.folders), _Page(), threading.BoundedSemaphore(AT_ONCE)
+
+    def index(request: Request) -> Response:
+        with page.lock:
+            now = _files(served.catalog)
+            if page.files != now:
+                with Reader(place_to_read(served.catalog)) as reader:
+                    page.html = report(reader, served.heading, served.limit, lambda _: None, live=True)
+                page.files = now
+        return HTMLResponse(page.html)
+
+    def ask(sql: str, parameters: Mapping[str, object], request: Request, name: str) -> Response:
+        form = request.query_params.get("format", "json")
+        if form not in MEDIA:
+            raise UsageError(f"format={form}: expected one of {', '.join(MEDIA)}")
+        rows = SHOWN_ROWS if form in ("json", "md") else FILE_ROWS
+        question = Question(served.catalog, sql, parameters, form, rows, served.memory_mb)
+        with turns:
+            answer = ask_apart(question, served.seconds)
+        headers = {} if form == "json" else {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
+        return Response(answer, media_type=MEDIA[form], headers=headers)
+
+    def sql(request: Request) -> Response:
+        if not (statement := request.query_params.get("q", "").strip()):
+            raise UsageError("q is missing: /api/sql?q=SELECT …")
+        return ask(statement, {}, request, "answer")
+
+    def query(request: Request) -> Response:
+        chosen: Query = pick(library, request.path_params["name"])
+        given = {key: value for key, value in request.query_params.items() if key != "format"}
+        return ask(chosen.sql, chosen.bind(given), request, chosen.name)
+
+    def model(request: Request) -> Response:
+        with Reader(place_to_read(served.catalog)) as reader:
+            statement, parameters = card_rows(reader, request.path_params["name"])
+        return ask(statement, parameters, request, "model")
+
+    def queries(request: Request) -> Response:
+        answer = listed(library)
+        return JSONResponse([dict(zip(answer.names, row, strict=True)) for row in answer.rows])
+
+    def views(request: Request) -> Response:
+        found = {
+            view: [
+                {"name": item.name, "type": item.sql_type, "unit": item.unit, "meaning": item.meaning}
+                for item in columns
+            ]
+            for view, columns in view_columns().items()
+        }
+        return JSONResponse(found)
+
+    def status(request: Request) -> Response:
+        return ask(COUNTS, {}, request, "status")
+
+    routes = [
+        Route("/", index),
+        Route("/api/sql", sql),
+        Route("/api/query/{name}", query),
+        Route("/api/models/{name:path}", model),
+        Route("/api/queries", queries),
+        Route("/api/views", views),
+        Route("/api/status", status),
+    ]
+    guards = [
+        Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+        Middleware(_Guard),
+    ]
+    return Starlette(routes=routes, middleware=guards, exception_handlers={UsageError: _refused})
+
+
+def listen(served: Served, host: str, port: int, names: Sequence[str], tell: Callable[[str], None]) -> None:
+    """Answer on host:port until Ctrl-C; `tell` the URL when it does.
+
+    Raises UsageError where the port cannot be had.
+    """
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}; name another --port") from error
+    shown = f"[{host}]" if ":" in host else host
+    known = ["127.0.0.1", "localhost", shown, *names]
+    config = uvicorn.Config(app(served, known), log_level="warning", server_header=False)
+    tell(f"http://{shown}:{listening.getsockname()[1]}")
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+class _Guard:
+    """Answers to pages of other origins are refused, and every answer says how it may be used."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        own = scope["path"] == "/" or asked.get("sec-fetch-site", "none") in ("none", "same-origin")
+        if not own:
+            refusal = JSONResponse({"error": "pages of other origins may not ask"}, 403, headers=HEADERS)
+            return await refusal(scope, receive, send)
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] += [
+                    (key.lower().encode(), value.encode()) for key, value in HEADERS.items()
+                ]
+            await send(message)
+
+        return await self._app(scope, receive, with_headers)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return Response(json.dumps({"error": str(error)}), 400, media_type="application/json")
+
+
+def _files(catalog: str) -> object:
+    place = place_to_read(catalog)
+    return [
+        (folder, [(file.name, file.size, file.version) for file in place.files(folder)]) for folder in FOLDERS
+    ]

@@ -1,0 +1,209 @@
+"""`survey serve`: the live page, its SQL box, files and JSON; over real HTTP, in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import ProxyHandler, Request, build_opener
+
+import pyarrow.parquet as pq
+import pytest
+from browser import chromium, watched
+from conftest import LITTLE, Ran, little
+from playwright.sync_api import expect
+
+from jobs.demo.checkpoints import write
+
+Survey = Callable[..., Ran]
+PROGRAM = [sys.executable, "-c", "from survey.cli import entry; entry()"]
+OPENER = build_opener(ProxyHandler({}))
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from survey.cli import main
+
+    folder = tmp_path_factory.mktemp("served")
+    write(little("org/model", cloud=LITTLE), folder / "model")
+    assert main(["run", str(folder / "model"), "--catalog", str(folder / "c"), "--executor", "serial"]) == 0
+    return folder / "c"
+
+
+@pytest.fixture(scope="module")
+def url(catalog: Path) -> Iterator[str]:
+    command = [*PROGRAM, "serve", "--catalog", catalog, "--port", "0", "--timeout", "8", "--memory", "300", "--allow-host", "survey.example"]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, line + process.stderr.read()
+        yield found[0]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def get(
+    url: str, headers: Mapping[str, str] = {}, method: str = "GET"
+) -> tuple[int, Mapping[str, str], bytes]:
+    try:
+        with OPENER.open(Request(url, headers=dict(headers), method=method), timeout=60) as answer:
+            return answer.status, answer.headers, answer.read()
+    except HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def sql(url: str, statement: str, form: str = "json") -> tuple[int, bytes]:
+    code, _, body = get(f"{url}/api/sql?q={quote(statement)}&format={form}")
+    return code, body
+
+
+def test_an_answer_comes_in_every_format(url: str) -> None:
+    code, body = sql(url, "SELECT dead_count FROM models")
+    assert (code, json.loads(body)) == (200, {"columns": ["dead_count"], "types": ["BIGINT"], "rows": [[10]], "truncated": False})  # fmt: skip
+    assert list(csv.reader(io.StringIO(sql(url, "SELECT 1 AS a, 'ü' AS b", "csv")[1].decode()))) == [["a", "b"], ["1", "ü"]]  # fmt: skip
+    assert b"| a |" in sql(url, "SELECT 1 AS a", "md")[1]
+    assert pq.read_table(io.BytesIO(sql(url, "SELECT 1::UTINYINT AS a", "parquet")[1])).to_pylist() == [{"a": 1}]  # fmt: skip
+
+
+def test_files_are_handed_over_as_files(url: str) -> None:
+    _, headers, _ = get(f"{url}/api/query/families?format=csv")
+    assert headers["Content-Disposition"] == 'attachment; filename="families.csv"'
+
+
+def test_named_queries_and_models_and_views_have_addresses(url: str, catalog: Path) -> None:
+    found = json.loads(get(f"{url}/api/query/black_holes?min_dead=5")[2])
+    assert len(found["rows"]) == 1
+    names = [item["query"] for item in json.loads(get(f"{url}/api/queries")[2])]
+    assert "families" in names
+    repo = str(catalog.parent / "model")
+    assert json.loads(get(f"{url}/api/models/{quote(repo)}")[2])["rows"][0][0] == repo
+    assert json.loads(get(f"{url}/api/views")[2])["models"][0]["name"] == "repo"
+    assert json.loads(get(f"{url}/api/status")[2])["rows"][0][0] == 1
+
+
+WRONG = [
+    ("api/sql", 400, "q is missing"),
+    ("api/sql?q=selec", 400, "syntax error"),
+    ("api/sql?q=DROP%20VIEW%20models", 400, "DROP is not allowed"),
+    ("api/sql?q=COPY%20models%20TO%20'x.csv'", 400, "COPY is not allowed"),
+    ("api/sql?q=SELECT%201%3B%20SELECT%202", 400, "expected one SQL statement"),
+    ("api/sql?q=FROM%20read_text('/etc/passwd')", 400, "disabled"),
+    ("api/sql?q=FROM%20read_csv('http://127.0.0.1:1/x')", 400, "disabled"),
+    ("api/sql?q=SELECT%201&format=xml", 400, "expected one of json, csv, md, parquet"),
+    ("api/query/nothing", 400, "no query 'nothing'"),
+    ("api/query/families?side=output", 400, "unknown: side"),
+    ("nowhere", 404, "Not Found"),
+]
+
+
+@pytest.mark.parametrize(("path", "code", "message"), WRONG)
+def test_what_cannot_be_answered_is_told(url: str, path: str, code: int, message: str) -> None:
+    found, _, body = get(f"{url}/{path}")
+    assert found == code
+    assert message in body.decode()
+
+
+COSTLY = [
+    ("SELECT count(*) FROM range(1000000000000)", "stopped after 8 s"),
+    ("SELECT list(range) FROM range(1000000000)", "memory|Memory"),
+    ("SELECT length(repeat('x', 1500000000)) FROM range(20)", "stopped|Memory"),
+]
+
+
+@pytest.mark.parametrize(("statement", "message"), COSTLY)
+def test_a_costly_question_is_stopped_and_the_next_is_answered(url: str, statement: str, message: str) -> None:  # fmt: skip
+    began = time.monotonic()
+    code, body = sql(url, statement)
+    assert code == 400
+    assert re.search(message, body.decode())
+    assert time.monotonic() - began < 30
+    assert sql(url, "SELECT 1")[0] == 200
+
+
+def test_a_long_answer_is_cut_and_says_so(url: str) -> None:
+    found = json.loads(sql(url, "SELECT range FROM range(20000)")[1])
+    assert (len(found["rows"]), found["truncated"]) == (10_000, True)
+
+
+def test_questions_at_the_same_time_are_all_answered(url: str) -> None:
+    codes: list[int] = []
+    asking = [threading.Thread(target=lambda: codes.append(sql(url, "SELECT 1")[0])) for _ in range(5)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert codes == [200] * 5
+
+
+def test_only_its_own_names_are_answered(url: str) -> None:
+    """A foreign page whose name comes to mean this machine (DNS rebinding) calls it by that name."""
+    port = url.rpartition(":")[2]
+    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example"):
+        assert get(f"{url}/api/status", {"Host": host})[0] == 400
+    for host in (f"localhost:{port}", "survey.example", f"127.0.0.1:{port}"):
+        assert get(f"{url}/api/status", {"Host": host})[0] == 200
+
+
+def test_pages_of_other_origins_may_not_ask(url: str) -> None:
+    assert get(f"{url}/api/sql?q=SELECT%201", {"Sec-Fetch-Site": "cross-site"})[0] == 403
+    assert get(f"{url}/api/sql?q=SELECT%201", {"Sec-Fetch-Site": "same-origin"})[0] == 200
+    _, headers, _ = get(f"{url}/api/status", {"Origin": "http://evil.example"})
+    assert "Access-Control-Allow-Origin" not in headers
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_no_route_changes_anything(url: str, method: str) -> None:
+    for path in ("", "api/sql?q=SELECT%201", "api/query/families", "api/status"):
+        assert get(f"{url}/{path}", method=method)[0] == 405
+
+
+def test_a_taken_port_is_told(survey: Survey, url: str, catalog: Path) -> None:
+    ran = survey("serve", "--catalog", catalog, "--port", url.rpartition(":")[2])
+    assert ran.code == 2
+    assert "Address already in use; name another --port" in ran.err
+
+
+def test_the_page_shows_the_catalog_as_it_is_now_and_takes_questions(
+    url: str, catalog: Path, survey: Survey, tmp_path: Path
+) -> None:
+    with chromium() as browser, watched(browser, url) as page:
+        page.goto(url)
+        page.wait_for_selector("html[data-ready=yes]")
+        page.locator("#question").fill("SELECT repo, dead_count FROM models")
+        page.locator("#ask").click()
+        expect(page.locator("#answer tbody tr")).to_have_count(1)
+        expect(page.locator("#asked")).to_contain_text("1 rows in")
+        with page.expect_download() as download:
+            page.locator("#as-csv").click()
+        assert Path(download.value.path()).read_text().startswith("repo,dead_count\n")
+
+        write(little("org/other", cloud=LITTLE), tmp_path / "other")
+        assert survey("run", "./other", "--catalog", catalog, "--executor", "serial").code == 0
+        page.reload()
+        page.wait_for_selector("html[data-ready=yes]")
+        assert page.locator("#pick option").count() == 2
+        page.locator("summary").click()
+        expect(page.locator("#views h3", has_text="attempts")).to_be_visible()
+
+
+def test_a_question_that_fails_is_answered_in_words(url: str) -> None:
+    with chromium() as browser, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(url)
+        page.locator("#question").fill("SELECT <img src=x onerror=alert(1)>")
+        page.locator("#question").press("Control+Enter")
+        expect(page.locator("#answer [role=alert]")).to_contain_text("syntax error")
+        assert page.locator("#answer img").count() == 0
