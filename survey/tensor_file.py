@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import math
 import os
@@ -95,23 +96,32 @@ class TensorWriter:
     def __init__(
         self, path: Path, layout: Layout, metadata: Mapping[str, str] | None = None, *, keep: bool = False
     ) -> None:
-        """Raises UsageError where the file cannot be made."""
+        """Raises UsageError where the file cannot be made, or another process is writing it."""
         self.path, self._layout, self._keep = path, layout, keep
         self.beside = path.with_name(f".{path.name}.partial")
         start, self._at = _header(layout, metadata or {})
         self.resumed = False
         try:
-            if keep and self.beside.exists():
-                self._handle = os.open(self.beside, os.O_RDWR)
-                self.resumed = os.pread(self._handle, len(start), 0) == start
-            else:
-                self._handle = os.open(self.beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+            self._handle = os.open(self.beside, os.O_RDWR | os.O_CREAT, 0o644)
+            self._claim()
+            self.resumed = keep and os.pread(self._handle, len(start), 0) == start
             if not self.resumed:
                 os.ftruncate(self._handle, 0)
                 self._write(start, 0)
             os.ftruncate(self._handle, self._at[None])  # sparse until it is written
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _claim(self) -> None:
+        """Be the only one who writes it; the system lets go of it when the process ends, however it ends."""
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = os.path.samestat(os.stat(self.beside), os.fstat(self._handle))
+        except (BlockingIOError, FileNotFoundError):
+            ours = False
+        if not ours:  # it may have been finished and renamed between opening and locking
+            os.close(self._handle)
+            raise UsageError(f"{self.path}: another process is writing it")
 
     def put(self, name: str, piece: NDArray[np.generic], start: int = 0) -> None:
         """Write elements of a tensor's first axis from `start` on. BF16 is given as its bits."""

@@ -226,6 +226,17 @@ def test_other_options_begin_anew(tmp_path: Path) -> None:
     assert train(training("goldilocks", LITTLE | {"seed": 1}), tmp_path / "h").resumed_at == 0
 
 
+def test_two_processes_do_not_write_one_history(tmp_path: Path) -> None:
+    wanted = training("goldilocks", LITTLE)
+
+    def again() -> None:
+        with pytest.raises(UsageError, match="h: another process is writing it"):
+            train(wanted, tmp_path / "h")
+
+    whole = train(wanted, tmp_path / "whole").path.read_bytes()
+    assert train(wanted, tmp_path / "h", on_step=again).path.read_bytes() == whole
+
+
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     stop_after(training("goldilocks", LITTLE), tmp_path / "h", 4)
     (tmp_path / ".h.state").write_bytes(b"no state")
