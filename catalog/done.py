@@ -62,9 +62,8 @@ class Done:
         if row is None or ("tokens" in wanted and not row.has_tokens):
             return False
         # A measure that the row's version did not know is no reason to read the matrix again.
-        known = {
-            name: version for name, version in wanted.items() if name == "tokens" or name in row.measures
-        }
+        asked = ("tokens", "unused_distances")  # unless it is made only where a run asks for it
+        known = {name: version for name, version in wanted.items() if name in asked or name in row.measures}
         return all(row.measures.get(name) == version for name, version in known.items())
 
 

@@ -14,6 +14,7 @@ from survey.records import (
     ROW_GROUPS,
     Attempt,
     BlackHole,
+    Float32,
     TokenId,
     TokenRow,
     UInt64,
@@ -43,6 +44,7 @@ _SCALARS: dict[Any, str] = {
     bool: "BOOLEAN",
     datetime: "TIMESTAMP",  # naive UTC: DuckDB needs one more package for time zones
     TokenId: "INTEGER",
+    Float32: "FLOAT",
     UInt64: "UBIGINT",
     Vector: "FLOAT[]",
 }

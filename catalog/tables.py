@@ -66,7 +66,11 @@ def tokens_table(measured: Measured) -> pa.Table:
         "row_hash": pa.array(tokens.row_hash),
         "black_hole": pa.array(tokens.black_hole, mask=tokens.black_hole == 0),
     }
-    return _typed(columns | _flag_columns(measured.flags) | _name_columns(measured.names), rows)
+    distances = {
+        name: pa.array(values.astype(np.float32), from_pandas=True)
+        for name, values in measured.distances.items()
+    }
+    return _typed(columns | _flag_columns(measured.flags) | _name_columns(measured.names) | distances, rows)
 
 
 def with_names(

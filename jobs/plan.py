@@ -19,6 +19,7 @@ from survey.matrix import open_checkpoint
 from survey.measures.names import NAMES
 from survey.pace import Pace
 from survey.records import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target, Traffic
+from survey.slabs import CHUNK_ROWS
 from survey.vocabulary.read import expected_names_bytes, tokenizer_files
 
 PLANNERS = 8  # models asked about at a time; the Hub's quota, not the link, is the limit
@@ -200,13 +201,19 @@ def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, sett
             planning=target.planning - counted,
             pattern=model.pattern,
             tokenizer_files=tuple(names.items()),
-            memory_bytes=target.memory_bytes + expected_names_bytes(names),
+            memory_bytes=target.memory_bytes + expected_names_bytes(names) + _gram_bytes(target, settings),
         )
         step.append(planned)
         counted = target.planning
         if target.identity.tied:
             break  # both are one
     return step
+
+
+def _gram_bytes(target: Target, settings: Settings) -> int:
+    """What distances to known unused tokens take: a Gram matrix, what is made of it, and a chunk of rows."""
+    _, dims = target.spec.shape
+    return 4 * 8 * dims * (dims + CHUNK_ROWS) if settings.reference else 0
 
 
 def _unchanged(model: ModelRef, checkpoint: Checkpoint, matrix: MatrixName, wanted: Wanted) -> Unchanged:

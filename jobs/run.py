@@ -21,6 +21,7 @@ from catalog.place import Place
 from catalog.read import Reader
 from catalog.tables import attempts_table
 from jobs.changes import Before, changes, read_before
+from jobs.distances import DISTANCES
 from jobs.fill import fill_from_tokens
 from jobs.name_stored import name_stored
 from jobs.outcome import Delivered, Failed, Outcome
@@ -100,7 +101,7 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
             with progress:
                 progress.planning(len(request.models))
                 wanted = Wanted(
-                    request.matrix, versions(settings.tokens), NOTHING_DONE if request.resurvey else done
+                    request.matrix, _versions(settings), NOTHING_DONE if request.resurvey else done
                 )
                 plan = _plan(request, wanted, settings, pace, progress, result)
                 _fill(plan, done, place, result)
@@ -136,7 +137,7 @@ def plan_only(
     request: Request, settings: Settings, done: Done, progress: Progress, *, explain: bool = False
 ) -> Plan:
     """The plan, without measuring anything."""
-    wanted = Wanted(request.matrix, versions(settings.tokens), done, explain)
+    wanted = Wanted(request.matrix, _versions(settings), done, explain)
     with progress:
         progress.planning(len(request.models))
         return make_plan(request.models, wanted, settings, OwnPace(), progress.planned)
@@ -158,6 +159,11 @@ def summary_json(result: Result) -> str:
         default=str,
         indent=2,
     )
+
+
+def _versions(settings: Settings) -> dict[str, int]:
+    """What a row must hold to answer this run."""
+    return versions(settings.tokens) | (DISTANCES if settings.reference else {})
 
 
 def _done(place: Place, result: Result) -> Done:

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from catalog.commit import commit
 from catalog.place import Place
 from catalog.tables import tables_of
-from jobs.naming import Named, name_target
+from jobs.distances import Told, distances_told
+from jobs.naming import name_target
 from jobs.outcome import Delivered, Failed, Headline, Outcome
 from survey import version
 from survey.errors import BrokenFile, SurveyError, Unreachable
@@ -61,8 +62,9 @@ def measure_one(
         )
         _refuse_change(target)
         named = name_target(matrix.checkpoint, target, measurement)
+        told = distances_told(matrix, named, settings, advance)
         elapsed_s = time.monotonic() - started
-        delivered = _delivered(matrix, measurement, named, settings, device, elapsed_s)
+        delivered = _delivered(matrix, measurement, told, settings, device, elapsed_s)
         return delivered if commit_to is None else committed(delivered, commit_to)
     except SurveyError as error:
         # A sick model is a result of the survey. Anything else is our defect: it is recorded
@@ -103,7 +105,7 @@ def committed(delivered: Delivered, place: Place) -> Delivered:
 def _delivered(
     matrix: Matrix,
     measurement: Measurement,
-    named: Named,
+    told: Told,
     settings: Settings,
     device: str,
     elapsed_s: float,
@@ -128,9 +130,10 @@ def _delivered(
     )
     measured = Measured(
         identity=target.identity,
-        measurement=replace(measurement, measures={**measurement.measures, **named.measures}),
-        naming=named.naming,
-        names=named.names,
+        measurement=replace(measurement, measures={**measurement.measures, **told.measures}),
+        naming=told.naming,
+        names=told.names,
+        distances=told.distances,
         flags=row_flags(measurement.tokens),
         provenance=provenance,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from survey.sky.basis import Axes
     from survey.sky.sphere import Field
     from survey.sky.study import ClusterStudy
+    from survey.unused_distances import UnusedDistances
 
 OnProgress = Callable[[int], None]
 
@@ -210,6 +211,17 @@ def cluster(
     return study(
         blocks, rows, shape[0], axes=axes or AXES, token=token, view=field, device=choose_device(device)
     )
+
+
+def distances_to_unused(
+    matrix: Matrix, unused: Sequence[int], on_progress: OnProgress = lambda count: None
+) -> UnusedDistances:
+    """Distances of every row to the mean of known unused ones; reads the matrix twice. Raises SurveyError."""
+    from survey.unused_distances import Stored, unused_distances
+
+    form = float_format(matrix.dtype, matrix.target.identity.repo)
+    stored = Stored(lambda: matrix.blocks(on_progress), form, matrix.shape, matrix.scale())
+    return unused_distances(stored, unused)
 
 
 def _blocks(

@@ -17,10 +17,13 @@ from typing import Any, Literal, NewType
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.reference import ReferenceTokens
+
 MatrixName = Literal["output", "input"]
 MatrixChoice = Literal["output", "input", "both"]
 Vector = NDArray[np.float32]  # [D]
 UInt64 = NewType("UInt64", int)
+Float32 = NewType("Float32", float)
 TokenId = NewType("TokenId", int)  # stored in 32 bits: no vocabulary reaches 2^31 rows
 
 
@@ -129,6 +132,7 @@ class Settings:
     timeout_s: float = 1800.0
     patience: Patience = Patience()
     run_id: str = "notebook"
+    reference: ReferenceTokens | None = None  # known unused tokens to which distances are measured
 
 
 # ------------------------------------------------------------------------- identity of a matrix
@@ -408,6 +412,11 @@ class Naming:
         "special tokens and fragments of characters do not count",
         "rows",
     )
+    reference_rows: int | None = column(
+        "rows known to be unused, from whose mean unused_cosine and unused_l2 are measured; only with "
+        "`--reference-tokens`, 0 where none is known",
+        "rows",
+    )
     black_hole_texts: tuple[tuple[str, ...], ...] | None = column("for each black hole its first texts")
 
 
@@ -437,6 +446,7 @@ class Measured:
     """One finished model: four groups of columns, in the order of the table, and what tells of each token.
 
     names: None where the tokenizer says nothing. flags: classes of rows by name, [V] each.
+    distances: unused_cosine and unused_l2, [V], where they were asked for; NaN where a row has none.
     """
 
     identity: Identity
@@ -444,6 +454,7 @@ class Measured:
     naming: Naming
     names: TokenNames | None
     flags: Mapping[str, NDArray[np.bool_]]
+    distances: Mapping[str, NDArray[np.float64]]
     provenance: Provenance
 
 
@@ -474,6 +485,11 @@ class TokenRow:
     is_special: bool | None = column("a control token, by what the tokenizer says")
     is_byte: bool | None = column("one byte that is no character by itself")
     is_added: bool | None = column("added beside the vocabulary")
+    unused_cosine: Float32 | None = column(
+        "1 − cosine to the mean of known unused rows, both without the first principal component; only with "
+        "`--reference-tokens`"
+    )
+    unused_l2: Float32 | None = column("distance to the mean of known unused rows; as above")
 
 
 @dataclass(frozen=True, kw_only=True)

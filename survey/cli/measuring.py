@@ -15,6 +15,7 @@ from survey.errors import UsageError
 if TYPE_CHECKING:
     from jobs.run import Request
     from survey.records import Settings
+    from survey.reference import ReferenceTokens
 
 INTERRUPTED = 130
 
@@ -35,6 +36,11 @@ INTERRUPTED = 130
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=1), default=1800.0, show_default=True,
     metavar="S", help="Seconds that one model may take, from its start.",
+)  # fmt: skip
+@click.option(
+    "--reference-tokens", metavar="own|FILE",
+    help="Measure distances to known unused tokens, too: those that the tokenizer names so, or FILE's "
+    "(an id or a text a line). Reads each matrix twice more.",
 )  # fmt: skip
 @click.option("--resurvey", is_flag=True, help="Measure again what the catalog already holds.")
 @click.option(
@@ -145,6 +151,7 @@ def _request(
     device: str = "auto",
     timeout_s: float = 1800.0,
     resurvey: bool = False,
+    reference_tokens: str | None = None,
 ) -> tuple[Request, Settings]:
     from jobs.model_list import read_models
     from jobs.run import Request, new_run_id
@@ -153,6 +160,8 @@ def _request(
     listed = read_models(models, Path.cwd())
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         raise UsageError(f"--endpoint {endpoint}: expected a URL such as https://huggingface.co")
+    if reference_tokens is not None and no_tokens:
+        raise UsageError("--reference-tokens measures columns of the per-token table: leave out --no-tokens")
     for line in listed.duplicates:
         click.echo(f"survey: {line}; measured once", err=True)
     request = Request(
@@ -172,8 +181,23 @@ def _request(
         tokens=not no_tokens,
         timeout_s=timeout_s,
         run_id=new_run_id(),
+        reference=_reference(reference_tokens),
     )
     return request, settings
+
+
+def _reference(given: str | None) -> ReferenceTokens | None:
+    from survey.reference import OWN, ReferenceTokens, parse_reference
+
+    if given is None or given == OWN:
+        return None if given is None else ReferenceTokens()
+    try:
+        found = parse_reference(Path(given).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--reference-tokens {given}: write `own` or name a file: {error}") from error
+    if not found.entries:
+        raise UsageError(f"--reference-tokens {given}: names no token: write one id or text on each line")
+    return found
 
 
 def _check_writable(path: Path) -> None:

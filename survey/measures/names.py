@@ -38,6 +38,7 @@ def name_rows(
         added_tokens=sum(entry.added for entry in vocabulary.entries.values()),
         phantom_rows=max(rows - size, 0),
         unreachable_rows=None if untold else reach.count("unreachable"),
+        reference_rows=None,
         black_hole_texts=tuple(_samples([text[row] for row in hole]) for hole in black_holes),
     )
     special, byte, added = flags

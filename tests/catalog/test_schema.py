@@ -136,6 +136,7 @@ def test_the_fixed_names_are_there() -> None:
         "undertrained_rows",
         "undertrained_contrast",
         "black_hole_texts",
+        "reference_rows",
         "survey_version",
         "run_id",
         "measured_at",
