@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,6 +11,14 @@ from rich.table import Table
 
 from catalog.read import Answer, Reader
 from catalog.schema import row_columns
+from queries.histograms import (
+    NORM_BARS,
+    NORM_STEP,
+    exponent_shares,
+    histograms,
+    norm_bars,
+    sparkline,
+)
 from queries.render import short
 from survey.errors import UsageError, printable
 
@@ -52,6 +61,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 FACTS = tuple(name for _, names in _GROUPS for name in names)
 _HOLES = 12
+_TWO_ABREAST = 80  # characters in which two facts stand side by side
 
 
 def print_card(reader: Reader, model: str, console: Console) -> None:
@@ -106,18 +116,85 @@ def _print_row(reader: Reader, row: dict[str, object], console: Console) -> None
     units = {column.name: column.unit for column in row_columns()}
     title = f"{row['repo']}@{row['revision']}"
     console.print(f"\n[bold]{escape(printable(title))}[/]")
+    abreast = 2 if console.width >= _TWO_ABREAST else 1
     for heading, names in _GROUPS:
         table = Table(box=None, show_header=False, pad_edge=False, title=heading, title_justify="left")
-        table.add_column(min_width=22, style="cyan")
-        table.add_column(overflow="fold")
-        for name in names:
-            unit = units[name] if row[name] is not None else ""
-            shown = short(row[name])
-            if unit == "bytes" and isinstance(row[name], int):
-                shown, unit = f"{row[name]:,}", "bytes"
-            table.add_row(name, escape(f"{shown} {unit}".strip()))
+        for _ in range(abreast):
+            table.add_column(min_width=22, style="cyan", no_wrap=True)
+            table.add_column(overflow="fold", min_width=15)
+        facts = [(name, _with_unit(row[name], units[name])) for name in names]
+        lines = -(-len(facts) // abreast)
+        for line in range(lines):
+            table.add_row(*(text for fact in facts[line::lines] for text in fact))
         console.print(table)
+    _print_histograms(reader, row, console)
     _print_holes(reader, row, console)
+
+
+def _with_unit(value: object, unit: str) -> str:
+    if value is None:
+        return short(value)
+    if unit == "bytes" and isinstance(value, int):
+        return f"{value:,} bytes"
+    return escape(f"{short(value)} {unit}".strip())
+
+
+def _print_histograms(reader: Reader, row: dict[str, object], console: Console) -> None:
+    """Row norms and exponents, a character for each bar; heights go by the logarithm of the counts."""
+    key = (str(row["repo"]), str(row["sha"]), str(row["matrix"]))
+    found = histograms(reader, key)
+    lines: list[tuple[str, str, str]] = []
+    if found.norms is not None:
+        widest = max(at for at, count in enumerate(found.norms) if count) + 1
+        beyond = "" if widest <= NORM_BARS else " and beyond"
+        reach = f"0 … {min(widest, NORM_BARS) * NORM_STEP:.2f} × median{beyond}"
+        lines.append(("row norms", sparkline(found.norms[:widest]), reach))
+    if found.exponents is not None:
+        first = found.exponents["first"]
+        for rows in ("dead", "live"):
+            counts = found.exponents[rows]
+            if any(counts):
+                lines.append(
+                    (f"exponents, {rows}", sparkline(counts), f"{first} … {first + len(counts) - 1}")
+                )
+    if not lines:
+        return
+    table = Table(box=None, show_header=False, pad_edge=False, title="histograms (log)", title_justify="left")
+    table.add_column(min_width=22, style="cyan", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(style="dim", no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+
+
+def save_card(reader: Reader, model: str, path: Path) -> None:
+    """Draw a model's histograms: PNG, SVG, or HTML that holds what draws it.
+
+    Raises UsageError where the catalog does not hold the model, or the picture cannot be written.
+    """
+    from queries.charts import card_chart
+    from queries.pictures import save_picture
+
+    found = reader.ask(*card_rows(reader, model))
+    if not found.rows:
+        raise UsageError(not_there(reader, model))
+    rows = [dict(zip(found.names, row, strict=True)) for row in found.rows]
+    cards = []
+    for row in rows:
+        known = histograms(reader, (row["repo"], row["sha"], row["matrix"]))
+        title = f"{row['repo']}@{row['revision']}, {row['matrix']}"
+        angle = row["dead_live_angle_deg"]
+        told = (
+            f"{row['vocab_rows']:,} × {row['hidden_dim']:,} {row['dtype']}, "
+            f"{row['black_hole_count']:,} black holes of {row['dead_count']:,} rows, "
+            f"centroid ratio {short(row['centroid_ratio'])}"
+            + ("" if angle is None else f", dead–live angle {angle:.1f}°")
+        )
+        norms = None if known.norms is None else norm_bars(known.norms)
+        exponents = None if known.exponents is None else exponent_shares(known.exponents)
+        cards.append((printable(title), told, norms, exponents))
+    save_picture(card_chart(cards), path)
 
 
 def _print_holes(reader: Reader, row: dict[str, object], console: Console) -> None:

@@ -18,7 +18,6 @@ Data = Values | str  # rows, or the name of rows that a page holds
 
 DEAD, LIVE = "#d1495b", "#3d7ea6"
 _SCHEME: Literal["tableau20"] = "tableau20"
-NORM_BINS, NORM_REACH = 40, 2.0  # bars of a norm histogram, and how many medians they reach over
 
 
 def theme(chart: alt.TopLevelMixin, ink: str = "currentColor") -> alt.TopLevelMixin:
@@ -114,6 +113,26 @@ def norm_histogram(data: Data) -> alt.Chart:
         )
         .properties(width="container", height=160)
     )
+
+
+def card_chart(cards: Sequence[tuple[str, str, Values | None, Values | None]]) -> alt.VConcatChart:
+    """Norms and exponents of one model's matrices, one under another.
+
+    Of each: a title, words, and the rows of `norm_histogram` and `exponent_histogram`.
+    """
+    drawn = []
+    for title, words, norms, exponents in cards:
+        charts = []
+        if norms:
+            charts.append(norm_histogram(norms).properties(width=560))
+        if exponents:
+            charts.append(exponent_histogram(exponents).properties(width=560))
+        if not charts:
+            nothing = _data([{"text": "no per-token table, so no histogram of norms"}])
+            charts.append(alt.Chart(nothing).mark_text().encode(text="text:N").properties(width=560))
+        heading = alt.TitleParams(title, subtitle=words, anchor="start")
+        drawn.append(alt.vconcat(*charts).properties(title=heading).resolve_scale(color="independent"))
+    return alt.vconcat(*drawn)
 
 
 def norm_histograms(bars: Values) -> alt.FacetChart:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
     import altair as alt
 
 ENDINGS = (".png", ".svg")
+PAGE = ".html"  # for charts that a person may point at
 PIXELS = 2.0  # of a PNG, for each unit of a chart's width and height
 
 
-def check_picture(path: Path) -> None:
+def check_picture(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     """See, before a long computation, that a picture can be drawn there.
 
     Raises UsageError where the ending, the folder or the extra `plots` is not as needed.
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"--plot {path}: a picture's name ends in {' or '.join(ENDINGS)}")
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"--plot {path}: a picture's name ends in {' or '.join(endings)}")
     if not path.parent.is_dir():
         raise UsageError(f"--plot {path}: there is no folder {path.parent}")
     check_extra("--plot")
@@ -46,11 +48,11 @@ def check_extra(wanted: str, *more: str) -> None:
 
 
 def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart, path: Path) -> None:
-    """Draw a chart into a file, PNG or SVG by its ending.
+    """Draw a chart into a file, by its ending PNG, SVG or a page that holds what draws it.
 
     Raises UsageError as `check_picture`, and where the file cannot be written.
     """
-    check_picture(path)
+    check_picture(path, (*ENDINGS, PAGE))
     import altair as alt
     import vl_convert
 
@@ -58,6 +60,8 @@ def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HCon
         drawn = chart.to_json(indent=None)
     if path.suffix.lower() == ".svg":
         picture = vl_convert.vegalite_to_svg(drawn).encode()
+    elif path.suffix.lower() == PAGE:
+        picture = vl_convert.vegalite_to_html(drawn, bundle=True).encode()
     else:
         picture = _packed(vl_convert.vegalite_to_png(drawn, scale=PIXELS))
     try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from catalog.read import Answer, Reader
 from queries.card import FACTS
+from queries.histograms import NORM_STEP, norm_bars
 from queries.library import load
 from queries.report_data import Model, brief, gather
 from queries.status import COUNTS, size
@@ -67,7 +68,7 @@ def report(
         "specs": _card_specs(),
         "facts": FACTS,
         "hole_columns": models[0].hole_columns if models else (),
-        "norm_step": _norm_step(),
+        "norm_step": NORM_STEP,
         "cards": [model.card for model in models],
     }
     environment = Environment(loader=FileSystemLoader(PAGES), autoescape=True, trim_blocks=True)
@@ -142,21 +143,6 @@ def _spec(chart: Any) -> dict[str, Any]:  # Any: whichever chart
     with alt.data_transformers.enable("default", max_rows=None, consolidate_datasets=False):
         spec: dict[str, Any] = theme(chart).to_dict()
     return spec
-
-
-def norm_bars(counts: Sequence[int]) -> list[dict[str, float]]:
-    """A norm histogram's bars: left and right edge in medians, and rows."""
-    step = _norm_step()
-    return [
-        {"norm": round(at * step, 6), "end": round((at + 1) * step, 6), "count": count}
-        for at, count in enumerate(counts)
-    ]
-
-
-def _norm_step() -> float:
-    from queries.charts import NORM_BINS, NORM_REACH
-
-    return NORM_REACH / NORM_BINS
 
 
 def _mean_exponents(models: Sequence[Model]) -> list[dict[str, Any]]:

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from catalog.read import Reader
 from queries.card import FACTS
-from queries.charts import NORM_BINS, NORM_REACH
+from queries.histograms import exponent_counts, norm_counts
 from queries.render import json_value
 
 HOLES = 8  # in a card
 _KEY = ("repo", "sha", "matrix")
 _CHOSEN = "(select * from models order by measured_at desc, repo, sha, matrix limit $limit)"
-_NORMS = f"""
-    select
-        repo, sha, matrix, count(*) as found,
-        least(floor(norm / token_norm_median * {NORM_BINS} / {NORM_REACH}), {NORM_BINS})::int as bar
-    from tokens
-    join (select repo, sha, matrix, token_norm_median from {_CHOSEN}) using (repo, sha, matrix)
-    where token_norm_median > 0 and norm is not null
-    group by all
-"""
-_EXPONENTS = f"""
-    select repo, sha, matrix, exponent, dead_count, live_count
-    from exponents join (select repo, sha, matrix from {_CHOSEN}) using (repo, sha, matrix)
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """One row of the view `models`, and what of it the page shows.
 
-    norms: rows in each bar of `NORM_REACH / NORM_BINS` medians, the last one for all beyond.
+    norms: rows in each bar of `NORM_STEP` medians, the last one for all beyond.
     exponents: `first`, and the counts `dead` and `live` from there on.
     card: JSON for the page's script.
     """
@@ -70,17 +57,13 @@ def gather(reader: Reader, limit: int, tell: Callable[[str], None]) -> tuple[lis
     rows = [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
     ((total,),) = reader.ask("select count(*) from models").rows
     tell(f"reading the norms of {len(rows)} models")
-    norms: dict[tuple[Any, ...], list[int]] = {}
-    for repo, sha, matrix, found, bar in reader.ask(_NORMS, {"limit": limit}).rows:
-        norms.setdefault((repo, sha, matrix), [0] * (NORM_BINS + 1))[bar] = found
-    exponents: dict[tuple[Any, ...], dict[int, tuple[int, int]]] = {}
-    for repo, sha, matrix, exponent, dead, live in reader.ask(_EXPONENTS, {"limit": limit}).rows:
-        exponents.setdefault((repo, sha, matrix), {})[exponent] = (dead, live)
+    norms = norm_counts(reader, _CHOSEN, {"limit": limit})
+    exponents = exponent_counts(reader, _CHOSEN, {"limit": limit})
     holes, hole_columns = _holes(reader, limit)
     made = []
     for number, row in enumerate(rows):
         key = tuple(row[name] for name in _KEY)
-        counts = _dense(exponents.get(key, {}))
+        counts = exponents.get(key)
         card = {
             "title": _title(row),
             "facts": [brief(row[name]) for name in FACTS],
@@ -120,14 +103,6 @@ def _holes(reader: Reader, limit: int) -> tuple[dict[tuple[Any, ...], list[list[
     for repo, sha, matrix, *hole in answer.rows:
         found.setdefault((repo, sha, matrix), []).append([brief(value) for value in hole])
     return found, tuple(answer.names[3:])
-
-
-def _dense(counts: dict[int, tuple[int, int]]) -> dict[str, Any] | None:
-    if not counts:
-        return None
-    first, last = min(counts), max(counts)
-    filled: Sequence[tuple[int, int]] = [counts.get(at, (0, 0)) for at in range(first, last + 1)]
-    return {"first": first, "dead": [dead for dead, _ in filled], "live": [live for _, live in filled]}
 
 
 def _title(row: dict[str, Any]) -> str:

@@ -87,19 +87,32 @@ def sql(statement: str, uri: str, form: str) -> int:
 
 @click.command()
 @click.argument("model")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw its histograms instead, as .png, .svg or .html.",
+)
 @answer_options
-def show(model: str, uri: str, form: str) -> int:
-    """One model's card: its numbers, its black holes, its failures.
+def show(model: str, plot: Path | None, uri: str, form: str) -> int:
+    """One model's card: its numbers, histograms, black holes and failures.
 
     \b
     survey show Qwen/Qwen3-4B
     survey show Qwen/Qwen3-4B@main --format json
+    survey show Qwen/Qwen3-4B --plot card.png
     """
-    from queries.card import card_rows, print_card
+    from queries.card import card_rows, print_card, save_card
+    from queries.pictures import ENDINGS, PAGE, check_picture
 
     name = known_as(model)
+    if plot is not None:
+        check_picture(plot, (*ENDINGS, PAGE))
     with catalog_reader(uri) as reader:
-        if form == "table":
+        if plot is not None:
+            save_card(reader, name, plot)
+            click.echo(f"survey: {plot}", err=True)
+        elif form == "table":
             print_card(reader, name, console())
         else:
             print_answer(reader, form, *card_rows(reader, name))

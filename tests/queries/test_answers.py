@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,3 +282,55 @@ def test_every_refusal_is_a_row_and_failures_groups_them(
     status = survey("status", "--catalog", "c").out
     for reason in ("no-safetensors", "no-config", "no-head", "not-found"):
         assert any(line.startswith(reason) and REASONS[reason] in line for line in status.splitlines())
+
+
+# ------------------------------------------------------------------------------------ the card
+
+
+def test_a_card_draws_histograms_of_norms_and_exponents(survey: Survey, demo: Path) -> None:
+    ran = survey("show", "demo/Qwen3-mini-Instruct", "--catalog", demo)
+    (norms,) = [line for line in ran.out.splitlines() if line.startswith("row norms") and "median" in line]
+    (dead,) = [line for line in ran.out.splitlines() if line.startswith("exponents, dead")]
+    bars = norms.removeprefix("row norms").strip(" ").split("  0 …")[0]
+    assert re.fullmatch(r"[▁▂▃▄▅▆▇█]\s{3,}[▁▂▃▄▅▆▇█]+", bars.strip())  # the dead apart from all others
+    assert dead.rstrip().endswith("125")
+
+
+def test_a_card_without_per_token_table_has_no_histogram_of_norms(survey: Survey) -> None:
+    write(little("org/one", cloud=LITTLE), Path("one"))
+    survey("run", "./one", "--catalog", "c", "--executor", "serial", "--no-tokens")
+    ran = survey("show", "./one", "--catalog", "c")
+    assert "exponents, dead" in ran.out
+    assert "× median" not in ran.out
+    assert survey("show", "./one", "--catalog", "c", "--plot", "c.svg").code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("c.png", b"\x89PNG"), ("c.svg", b"<svg"), ("c.html", b"<!DOCTYPE html>")]
+)
+def test_a_card_is_drawn_into_a_file(survey: Survey, demo: Path, name: str, begins: bytes) -> None:
+    ran = survey("show", "demo/Qwen3-mini-Instruct", "--catalog", demo, "--plot", name)
+    assert (ran.code, ran.out) == (0, "")
+    drawn = Path(name).read_bytes()
+    assert drawn.lstrip().startswith(begins)
+    if name != "c.png":
+        assert b"13 black holes of 253 rows" in drawn
+        assert b"https://cdn" not in drawn
+
+
+def test_a_card_that_cannot_be_drawn_is_told(survey: Survey, demo: Path) -> None:
+    assert "ends in .png or .svg or .html" in survey("show", "x", "--plot", "c.jpg", "--catalog", demo).err
+    assert "is not in the catalog" in survey("show", "x", "--plot", "c.png", "--catalog", demo).err
+
+
+def test_padding_counts_the_rows_beyond_the_tokenizer(survey: Survey) -> None:
+    folder = Path("one")
+    write(little("org/one", cloud=LITTLE), folder)
+    vocabulary = {"version": "1.0", "model": {"type": "WordLevel", "vocab": {f"t{n}": n for n in range(290)}, "unk_token": "t0"}}  # fmt: skip
+    (folder / "tokenizer.json").write_text(json.dumps(vocabulary))
+    assert survey("run", "./one", "--catalog", "c", "--executor", "serial").code == 0
+    (found,) = json.loads(survey("query", "padding", "--catalog", "c", "--format", "json").out)
+    dead = json.loads(survey("sql", "SELECT count(*) AS n FROM tokens WHERE token_id >= 290 AND black_hole IS NOT NULL", "--catalog", "c", "--format", "json").out)  # fmt: skip
+    assert (found["vocab_rows"], found["tokenizer_size"], found["phantom_rows"]) == (300, 290, 10)
+    assert found["dead_phantoms"] == dead[0]["n"]
+    assert found["multiple_of"] == 4
