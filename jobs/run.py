@@ -70,6 +70,7 @@ class Result:
     compacted: Compacted | None = None
     filled: int = 0  # unchanged rows that newer measures were added to
     named: int = 0
+    older: int = 0  # unchanged rows without measures that only their matrices could tell
     warnings: list[str] = field(default_factory=list)
     before: Before = Before()
 
@@ -109,6 +110,7 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
                 _measure(plan, request, settings, pace, place, progress, result)
                 order = {target.key: number for number, target in enumerate(plan.targets)}
                 _name_stored(plan, settings, pace, place, result)
+                result.older = _older(plan, wanted)
                 result.measured.sort(key=lambda item: order[item.target.key])
         except KeyboardInterrupt:
             result.interrupted = True
@@ -258,6 +260,14 @@ def _name_stored(plan: Plan, settings: Settings, pace: OwnPace, place: Place, re
     filled = name_stored(plan.unchanged, settings, pace, place)
     result.named = filled.rows
     result.warnings += filled.problems
+
+
+def _older(plan: Plan, wanted: Wanted) -> int:
+    """Unchanged rows without measures that only their matrices could tell."""
+    keys = {
+        (str(item.model.folder or item.model.repo), item.sha, str(item.matrix)) for item in plan.unchanged
+    }
+    return sum(wanted.done.lacks(key, wanted.measures) for key in keys)
 
 
 def _outcomes(

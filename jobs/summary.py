@@ -73,6 +73,11 @@ def print_result(result: Result, console: Console) -> None:
         console.print(f"{result.filled} unchanged brought up to date from the stored tokens")
     if result.named:
         console.print(f"{result.named} named from their tokenizers, without reading their matrices again")
+    if result.older:
+        console.print(
+            f"{result.older} unchanged lack columns of newer measures, which only their matrices tell: "
+            "--resurvey reads them again"
+        )
     failed = len(result.refused) + len(result.failed)
     console.print(
         f"{len(result.measured)} measured, {len(result.unchanged)} unchanged, {failed} failed"

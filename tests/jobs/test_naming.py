@@ -17,6 +17,7 @@ from catalog.commit import commit
 from catalog.place import place_to_read
 from catalog.read import Reader
 from catalog.stored import read_stored
+from catalog.tables import Tables
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import Fault, LocalHub, Status
 
@@ -130,6 +131,26 @@ def test_an_older_catalog_gets_its_names_without_the_matrix(
     assert sum(entry.sent_bytes for entry in hub.requests()) < 10_000
     assert [ask(sql) for sql in everything] == as_new
     assert "named from" not in run(survey, hub, "org/old").out
+
+
+def test_a_row_that_lacks_a_newer_measure_stays_and_is_told_of(
+    hub: LocalHub, survey: Survey, tmp_path: Path
+) -> None:
+    sha = serve(hub, tmp_path / "m", "org/old", {})
+    run(survey, hub, "org/old")
+    assert "--resurvey" not in run(survey, hub, "org/old").out
+    place = place_to_read("c")
+    row = read_stored(place, ("org/old", sha, "output")).tables.row
+    measures = [(name, version) for name, version in row["measures"][0].as_py() if name != "undertrained"]
+    at = row.schema.get_field_index("measures")
+    old = row.set_column(at, "measures", pa.array([measures], row.schema.field("measures").type))
+    commit(place, Tables(old, None))
+    hub.clear_log()
+    ran = run(survey, hub, "org/old")
+    assert "1 unchanged lack columns of newer measures" in ran.out
+    assert not hub.requests(path_contains="safetensors")
+    assert "1 measured" in run(survey, hub, "org/old", more=("--resurvey",)).out
+    assert "--resurvey" not in run(survey, hub, "org/old").out
 
 
 def test_a_network_that_fails_is_asked_again_next_time(hub: LocalHub, survey: Survey, tmp_path: Path) -> None:
