@@ -29,7 +29,8 @@ COUNT_HITS = """
 import numpy as np
 from survey import kernels
 kernels.fold_short_words(np.zeros((32, 64), np.uint16), np.empty(0, np.float32), 7,
-    np.zeros((kernels.COUNTERS, 256), np.uint32), np.empty(32), np.zeros((1, 64)))
+    np.zeros((kernels.COUNTERS, 256), np.uint32), np.ones(64), np.empty(32), np.empty((32, 32)),
+    np.zeros((1, 64)))
 print(sum(kernels.fold_short_words.stats.cache_hits.values()))
 """
 
