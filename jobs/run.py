@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from catalog.commit import commit_attempts
 from catalog.compact import Compacted, compact, is_due, retire
 from catalog.done import NOTHING_DONE, Done, read_done
-from catalog.files import File
 from catalog.fill import Filled
 from catalog.lock import Held, held
 from catalog.place import Place
 from catalog.read import Reader
 from catalog.tables import attempts_table
-from jobs.changes import Before, changes, read_before
+from jobs.changes import read_before
 from jobs.distances import DISTANCES
 from jobs.fill import fill_from_tokens
 from jobs.name_stored import name_stored
-from jobs.outcome import Delivered, Failed, Outcome
-from jobs.plan import Plan, Unchanged, Wanted, make_plan
+from jobs.outcome import Failed, Outcome
+from jobs.plan import Plan, Wanted, make_plan
 from jobs.progress import Progress
+from jobs.result import Result, note_ended, note_plan, note_same, note_stopped
 from jobs.serial import run_serially
 from jobs.task import committed
 from survey.errors import CommitError, SurveyError
 from survey.measures import versions
 from survey.pace import OwnPace
-from survey.records import Attempt, MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target
+from survey.records import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target
 
 ATTEMPTS_S = 30.0  # how much of what is known a killed driver may lose
 
@@ -53,32 +51,6 @@ class Request:
     address: str | None = None
     ship_code: bool = False
     connections: int | None = None
-
-
-@dataclass(slots=True)
-class Result:
-    """What a run did, in the order in which it became known."""
-
-    run_id: str
-    measured: list[Delivered] = field(default_factory=list)
-    unchanged: list[Unchanged] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    failed: list[Failed] = field(default_factory=list)
-    set_aside: list[File] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    interrupted: bool = False
-    compacted: Compacted | None = None
-    filled: int = 0  # unchanged rows that newer measures were added to
-    named: int = 0
-    older: int = 0  # unchanged rows without measures that only their matrices could tell
-    warnings: list[str] = field(default_factory=list)
-    before: Before = Before()
-
-    @property
-    def exit_code(self) -> int:
-        if self.interrupted:
-            return 130
-        return 1 if self.refused or self.failed else 0
 
 
 def new_run_id() -> str:
@@ -115,8 +87,7 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
         except KeyboardInterrupt:
             result.interrupted = True
         finally:
-            if result.attempts:
-                commit_attempts(place, result.run_id, attempts_table(result.attempts))
+            _record(place, result)
         if not result.interrupted:
             _tidy(place, lock, result)
     return result
@@ -143,24 +114,6 @@ def plan_only(
     with progress:
         progress.planning(len(request.models))
         return make_plan(request.models, wanted, settings, OwnPace(), progress.planned)
-
-
-def summary_json(result: Result) -> str:
-    """A run's outcome for other programs: counts, what changed, and every attempt."""
-    return json.dumps(
-        {
-            "run_id": result.run_id,
-            "measured": len(result.measured),
-            "unchanged": len(result.unchanged),
-            "named": result.named,
-            "failed": len(result.refused) + len(result.failed),
-            "interrupted": result.interrupted,
-            "changes": asdict(changes(result.attempts, result.before)),
-            "attempts": [asdict(attempt) for attempt in result.attempts],
-        },
-        default=str,
-        indent=2,
-    )
 
 
 def _versions(settings: Settings) -> dict[str, int]:
@@ -217,9 +170,9 @@ def _plan(
         matrix: MatrixName = "input" if request.matrix == "input" else "output"
         problem = "the run was stopped while it was planned"
         stopped = [Refusal(model, matrix, "interrupted", f"{model}: {problem}") for model in request.models]
-        _note_plan(Plan([], [], stopped, {}), result)
+        note_plan(Plan([], [], stopped, {}), result)
         raise
-    _note_plan(plan, result)
+    note_plan(plan, result)
     return plan
 
 
@@ -237,23 +190,27 @@ def _measure(
     try:
         for outcome, tries in _outcomes(plan.targets, request, settings, pace, place, progress):
             ended = _committed(outcome, place)
-            if isinstance(ended, Delivered):
-                result.measured.append(ended)
-            else:
-                result.failed.append(ended)
-            result.attempts.append(_attempt(ended, tries, result.run_id))
+            note_ended(ended, tries, result)
             for same in plan.also.get(ended.target.key, []):
-                _note_same(same, ended, result)
+                note_same(same, ended, result)
             del left[ended.target.key]
             if time.monotonic() - written > ATTEMPTS_S:
-                commit_attempts(place, result.run_id, attempts_table(result.attempts))
+                _record(place, result)
                 written = time.monotonic()
     except KeyboardInterrupt:
-        for target in left.values():
-            failed = Failed(target, "interrupted", f"{target.identity.repo}: the run was stopped")
-            result.failed.append(failed)
-            result.attempts.append(_attempt(failed, 0, result.run_id))
+        note_stopped(left.values(), result)
         raise
+
+
+def _record(place: Place, result: Result) -> None:
+    """Write the attempts down, or why that cannot be: what was measured is worth more than its record."""
+    result.unrecorded = None
+    if not result.attempts:
+        return
+    try:
+        commit_attempts(place, result.run_id, attempts_table(result.attempts))
+    except CommitError as error:
+        result.unrecorded = str(error)
 
 
 def _name_stored(plan: Plan, settings: Settings, pace: OwnPace, place: Place, result: Result) -> None:
@@ -305,91 +262,3 @@ def _committed(outcome: Outcome, place: Place) -> Outcome:
             outcome.elapsed_s,
             outcome.host,
         )
-
-
-def _note_plan(plan: Plan, result: Result) -> None:
-    result.unchanged, result.refused = plan.unchanged, plan.refusals
-    for item in plan.unchanged:
-        result.attempts.append(_plain_attempt(result.run_id, item.model, item.sha, item.matrix, "unchanged"))
-    for refusal in plan.refusals:
-        attempt = _plain_attempt(
-            result.run_id,
-            refusal.model,
-            refusal.sha,
-            refusal.matrix,
-            "failed",
-            refusal.reason,
-            refusal.message,
-            refusal.fetched_bytes,
-            refusal.elapsed_s,
-        )
-        result.attempts.append(attempt)
-
-
-def _note_same(same: Target, ended: Outcome, result: Result) -> None:
-    """Another revision of a commit that was measured, or failed, under the first."""
-    identity = same.identity
-    model = ModelRef(identity.repo, identity.revision, same.folder, pattern=same.pattern)
-    if isinstance(ended, Failed):
-        result.refused.append(Refusal(model, identity.matrix, ended.reason, ended.message, identity.sha))
-        outcome: tuple[Literal["failed", "unchanged"], str | None, str | None]
-        outcome = ("failed", ended.reason, ended.message)
-    else:
-        result.unchanged.append(Unchanged(model, identity.sha, identity.matrix))
-        outcome = ("unchanged", None, None)
-    result.attempts.append(_plain_attempt(result.run_id, model, identity.sha, identity.matrix, *outcome))
-
-
-def _plain_attempt(
-    run_id: str,
-    model: ModelRef,
-    sha: str | None,
-    matrix: str,
-    status: Literal["unchanged", "failed"],
-    reason: str | None = None,
-    message: str | None = None,
-    fetched_bytes: int = 0,
-    elapsed_s: float = 0.0,
-) -> Attempt:
-    """What the driver knew without a task of its own."""
-    return Attempt(
-        run_id=run_id,
-        repo=str(model.folder or model.repo),
-        revision=model.revision or "main",
-        pattern=model.pattern,
-        sha=sha,
-        matrix=matrix,
-        status=status,
-        reason=reason,
-        message=message,
-        tries=0,
-        fetched_bytes=fetched_bytes,
-        elapsed_s=elapsed_s,
-        host=socket.gethostname(),
-        finished_at=_now(),
-    )
-
-
-def _attempt(outcome: Outcome, tries: int, run_id: str) -> Attempt:
-    identity = outcome.target.identity
-    failed = isinstance(outcome, Failed)
-    return Attempt(
-        run_id=run_id,
-        repo=identity.repo,
-        revision=identity.revision,
-        pattern=outcome.target.pattern,
-        sha=identity.sha,
-        matrix=identity.matrix,
-        status="failed" if failed else "measured",
-        reason=outcome.reason if isinstance(outcome, Failed) else None,
-        message=outcome.message if isinstance(outcome, Failed) else None,
-        tries=tries,
-        fetched_bytes=outcome.fetched_bytes,
-        elapsed_s=outcome.elapsed_s,
-        host=outcome.host,
-        finished_at=_now(),
-    )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -12,7 +12,7 @@ from jobs.changes import Change, changes
 from jobs.explanation import print_explanation
 from jobs.outcome import Delivered
 from jobs.plan import Plan
-from jobs.run import Result
+from jobs.result import Result
 from survey.errors import REASONS, printable
 from survey.records import Identity
 

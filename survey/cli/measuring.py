@@ -58,8 +58,8 @@ def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, 
     """
     from catalog.place import place_to_write
     from jobs.progress import progress_for
+    from jobs.result import summary_json
     from jobs.run import run as run_survey
-    from jobs.run import summary_json
     from jobs.summary import print_result
 
     if dry_run:
@@ -76,6 +76,8 @@ def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, 
     name_damaged(result.set_aside, "set aside")
     for warning in result.warnings:
         click.echo(f"survey: {warning}", err=True)
+    if result.unrecorded:
+        click.echo(f"survey: what this run did is not written down: {result.unrecorded}", err=True)
     print_result(result, console())
     if summary is not None:
         summary.write_text(summary_json(result), encoding="utf-8")

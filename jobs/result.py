@@ -1,0 +1,165 @@
+"""What a run did, as it becomes known: its outcomes, and an attempt for each model and matrix."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from catalog.compact import Compacted
+from catalog.files import File
+from jobs.changes import Before, changes
+from jobs.outcome import Delivered, Failed, Outcome
+from jobs.plan import Plan, Unchanged
+from survey.records import Attempt, ModelRef, Refusal, Target
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run did, in the order in which it became known."""
+
+    run_id: str
+    measured: list[Delivered] = field(default_factory=list)
+    unchanged: list[Unchanged] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    set_aside: list[File] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    interrupted: bool = False
+    compacted: Compacted | None = None
+    filled: int = 0  # unchanged rows that newer measures were added to
+    named: int = 0
+    older: int = 0  # unchanged rows without measures that only their matrices could tell
+    warnings: list[str] = field(default_factory=list)
+    unrecorded: str | None = None  # why the attempts are not in the catalog
+    before: Before = Before()
+
+    @property
+    def exit_code(self) -> int:
+        if self.interrupted:
+            return 130
+        return 1 if self.refused or self.failed or self.unrecorded else 0
+
+
+def summary_json(result: Result) -> str:
+    """A run's outcome for other programs: counts, what changed, and every attempt."""
+    return json.dumps(
+        {
+            "run_id": result.run_id,
+            "measured": len(result.measured),
+            "unchanged": len(result.unchanged),
+            "named": result.named,
+            "failed": len(result.refused) + len(result.failed),
+            "interrupted": result.interrupted,
+            "changes": asdict(changes(result.attempts, result.before)),
+            "attempts": [asdict(attempt) for attempt in result.attempts],
+        },
+        default=str,
+        indent=2,
+    )
+
+
+def note_ended(ended: Outcome, tries: int, result: Result) -> None:
+    """What came of a target, after its commit."""
+    if isinstance(ended, Delivered):
+        result.measured.append(ended)
+    else:
+        result.failed.append(ended)
+    result.attempts.append(_of_task(ended, tries, result.run_id))
+
+
+def note_stopped(targets: Iterable[Target], result: Result) -> None:
+    """Targets that an interrupted run did not come to."""
+    for target in targets:
+        note_ended(Failed(target, "interrupted", f"{target.identity.repo}: the run was stopped"), 0, result)
+
+
+def note_plan(plan: Plan, result: Result) -> None:
+    result.unchanged, result.refused = plan.unchanged, plan.refusals
+    for item in plan.unchanged:
+        result.attempts.append(_of_driver(result.run_id, item.model, item.sha, item.matrix, "unchanged"))
+    for refusal in plan.refusals:
+        attempt = _of_driver(
+            result.run_id,
+            refusal.model,
+            refusal.sha,
+            refusal.matrix,
+            "failed",
+            refusal.reason,
+            refusal.message,
+            refusal.fetched_bytes,
+            refusal.elapsed_s,
+        )
+        result.attempts.append(attempt)
+
+
+def note_same(same: Target, ended: Outcome, result: Result) -> None:
+    """Another revision of a commit that was measured, or failed, under the first."""
+    identity = same.identity
+    model = ModelRef(identity.repo, identity.revision, same.folder, pattern=same.pattern)
+    if isinstance(ended, Failed):
+        result.refused.append(Refusal(model, identity.matrix, ended.reason, ended.message, identity.sha))
+        outcome: tuple[Literal["failed", "unchanged"], str | None, str | None]
+        outcome = ("failed", ended.reason, ended.message)
+    else:
+        result.unchanged.append(Unchanged(model, identity.sha, identity.matrix))
+        outcome = ("unchanged", None, None)
+    result.attempts.append(_of_driver(result.run_id, model, identity.sha, identity.matrix, *outcome))
+
+
+def _of_driver(
+    run_id: str,
+    model: ModelRef,
+    sha: str | None,
+    matrix: str,
+    status: Literal["unchanged", "failed"],
+    reason: str | None = None,
+    message: str | None = None,
+    fetched_bytes: int = 0,
+    elapsed_s: float = 0.0,
+) -> Attempt:
+    """What the driver knew without a task of its own."""
+    return Attempt(
+        run_id=run_id,
+        repo=str(model.folder or model.repo),
+        revision=model.revision or "main",
+        pattern=model.pattern,
+        sha=sha,
+        matrix=matrix,
+        status=status,
+        reason=reason,
+        message=message,
+        tries=0,
+        fetched_bytes=fetched_bytes,
+        elapsed_s=elapsed_s,
+        host=socket.gethostname(),
+        finished_at=_now(),
+    )
+
+
+def _of_task(outcome: Outcome, tries: int, run_id: str) -> Attempt:
+    identity = outcome.target.identity
+    failed = isinstance(outcome, Failed)
+    return Attempt(
+        run_id=run_id,
+        repo=identity.repo,
+        revision=identity.revision,
+        pattern=outcome.target.pattern,
+        sha=identity.sha,
+        matrix=identity.matrix,
+        status="failed" if failed else "measured",
+        reason=outcome.reason if isinstance(outcome, Failed) else None,
+        message=outcome.message if isinstance(outcome, Failed) else None,
+        tries=tries,
+        fetched_bytes=outcome.fetched_bytes,
+        elapsed_s=outcome.elapsed_s,
+        host=outcome.host,
+        finished_at=_now(),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
