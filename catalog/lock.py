@@ -141,9 +141,7 @@ def _refresh(store: ObjectStore, us: Holder, lock: Held, done: threading.Event) 
     refreshed = time.monotonic()
     while not done.wait(REFRESH_S):
         try:
-            seen = peek(store, LOCK)
-            ours = seen if _is_ours(seen, us) else None
-            if ours is None or not replace(store, LOCK, us.to_json(), ours):
+            if not _refreshed(store, us):
                 lock.lose()
                 return
             refreshed = time.monotonic()
@@ -151,6 +149,15 @@ def _refresh(store: ObjectStore, us: Holder, lock: Held, done: threading.Event) 
             if time.monotonic() - refreshed > STALE_S:
                 lock.lose()
                 return
+
+
+def _refreshed(store: ObjectStore, us: Holder) -> bool:
+    """Write the lock anew; False where it is another's. Raises Unreadable."""
+    seen = peek(store, LOCK)
+    if seen is None or not _is_ours(seen, us):
+        return False
+    # One that is refused because its first answer was lost, and not the PUT, has left it ours.
+    return replace(store, LOCK, us.to_json(), seen) or _is_ours(peek(store, LOCK), us)
 
 
 def _is_ours(seen: Seen | None, us: Holder) -> bool:

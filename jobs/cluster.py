@@ -38,6 +38,7 @@ from survey.records import Settings, Target
 
 TRIES = 3  # of one target, where workers or nodes die under it
 GRACE_S = 30.0  # beyond the task's own deadline, before the driver ends its worker
+FETCH_S = 30.0  # for a result that is ready: from outside, some MB over whatever link there is
 LOOK_S = 0.25  # how often the driver looks at deadlines and progress
 NODES_S = 3.0  # how often it looks at the nodes
 # Ray does not tell how much memory a GPU has; the smallest in use for such work have 16 GB.
@@ -222,6 +223,7 @@ class _Driver:
         except RayError:
             self._deaf = True  # outcomes come another way
             return
+        self._deaf = False
         for key, count in counts.items():
             self._progress.advanced(key, count)
         for ref, task in self._running.items():
@@ -248,10 +250,10 @@ class _Driver:
         self._nodes_of.pop(ref, None)
         again = _again(task)
         try:
-            outcome: Outcome = ray.get(ref, timeout=DESK_TIMEOUT_S)
+            outcome: Outcome = ray.get(ref, timeout=FETCH_S)
             return outcome, None
-        except GetTimeoutError:  # it ended, but its node is out of reach
-            return self._given_up(ref, task)
+        except GetTimeoutError:
+            reason, message = "node-lost", "it ended, and its node is out of reach"
         except OutOfMemoryError as error:
             reason, message = "out-of-memory", _first_line(error)
             again = replace(again, memory_bytes=2 * task.memory_bytes, was_out_of_memory=True)

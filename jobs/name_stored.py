@@ -22,7 +22,7 @@ from survey.pace import Pace
 from survey.records import Settings
 from survey.vocabulary.read import tokenizer_files
 
-AT_ONCE = 2  # a tokenizer of 256,000 tokens takes some hundred MB while it is read
+AT_ONCE = 2  # at most: a tokenizer of 256,000 tokens takes some hundred MB while it is read
 
 
 def name_stored(unchanged: Sequence[Unchanged], settings: Settings, pace: Pace, place: Place) -> Filled:
@@ -31,7 +31,7 @@ def name_stored(unchanged: Sequence[Unchanged], settings: Settings, pace: Pace, 
         (item.unnamed.repo, item.sha, item.matrix): item.unnamed for item in unchanged if item.unnamed
     }
     done = Filled()
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="names") as pool:
+    with ThreadPoolExecutor(min(AT_ONCE, settings.connections), thread_name_prefix="names") as pool:
         for problem in pool.map(lambda key: _name_one(key, todo[key], settings, pace, place), todo):
             if problem is None:
                 done.rows += 1

@@ -22,7 +22,7 @@ from survey.records import MatrixChoice, MatrixName, ModelRef, Refusal, Settings
 from survey.slabs import CHUNK_ROWS
 from survey.vocabulary.read import expected_names_bytes, tokenizer_files
 
-PLANNERS = 8  # models asked about at a time; the Hub's quota, not the link, is the limit
+PLANNERS = 8  # models asked about at a time, at most: the Hub's quota, not the link, is the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def make_plan(
         elapsed_s = time.monotonic() - started
         return [replace(item, elapsed_s=elapsed_s) if isinstance(item, Refusal) else item for item in step]
 
-    pool = ThreadPoolExecutor(PLANNERS, thread_name_prefix="plan")
+    pool = ThreadPoolExecutor(min(PLANNERS, settings.connections), thread_name_prefix="plan")
     try:
         listed.update(commits_listed(models, known, settings, pace, pool))
         steps = [item for step in pool.map(one, models) for item in step]

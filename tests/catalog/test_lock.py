@@ -78,6 +78,21 @@ def test_a_lock_whose_answer_was_lost_is_ours(s3: S3, bucket: str, code: str) ->
         assert lock.ours
 
 
+def test_a_refresh_whose_answer_was_lost_loses_nothing(
+    s3: S3, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The PUT is done; made again, it is refused, because the lock is not what was seen."""
+    monkeypatch.setattr("catalog.lock.REFRESH_S", 0.05)
+    with held(place_to_write(bucket)) as lock:
+        lost = Fault("lost", contains=".lock")
+        s3.faults.append(lost)
+        wait_for(lambda: lost.hits == 1)
+        first = lock_of(bucket)["refreshed_at"]
+        wait_for(lambda: not lock.ours or lock_of(bucket)["refreshed_at"] != first)
+        assert lock.ours
+    assert peek(ObjectStore(bucket), ".lock") is None
+
+
 def test_a_dead_process_of_this_machine_holds_nothing(bucket: str) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, bucket], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None

@@ -5,6 +5,7 @@ Every run has a deadline, its tries are counted, and the catalog ends right, wit
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -191,13 +192,22 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_nothing_that_was_finished(
-    hub: LocalHub, serve: Callable[..., list[str]], survey: Survey, small_disk: Path
+    hub: LocalHub,
+    serve: Callable[..., list[str]],
+    survey: Survey,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     models = serve([f"m{number}" for number in range(8)])
     command = ["run", *models, "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial"]
-    ran = survey(*command)
+    monkeypatch.setattr(
+        "jobs.run.ATTEMPTS_S", 0.0
+    )  # written after each model, so it meets the full disk, too
+    ran = survey(*command, "--summary", "summary.json")
     kept = rows()
-    assert ran.code in (1, 2)
+    assert ran.code == 1
+    assert f"{len(kept)} measured, 0 unchanged, {8 - len(kept)} failed" in ran.out
+    assert json.loads(Path("summary.json").read_text())["measured"] == len(kept)
     assert 0 < len(kept) < 8
     assert "No space left on device" in ran.out + ran.err
     assert "Traceback" not in ran.out + ran.err
@@ -326,6 +336,19 @@ def test_when_the_hub_asks_one_model_to_wait_all_wait(
     assert len(after) >= 3
     assert asked("SELECT count(DISTINCT repo), sum(tries) FROM attempts") == [(8, 8)]
     assert asked("SELECT count(*) FROM models_history") == [(8,)]
+
+
+def test_no_more_connections_at_a_time_than_allowed_while_planning_and_measuring(
+    hub: LocalHub, serve: Callable[..., list[str]], folder: Path
+) -> None:
+    models = serve([f"m{number}" for number in range(6)])
+    hub.log = log = Clock()
+    hub.shape = Shape(latency_s=0.2)
+    code, out, err = ended(start(hub, models, "--connections", "2"))
+    assert code == 0, err
+    assert "6 measured" in out
+    # Each is answered after 0.2 s: of three in less than that, the first was still under way.
+    assert all(third - first > 0.19 for first, third in zip(log.times, log.times[2:], strict=False))
 
 
 def test_a_branch_that_moves_meanwhile_is_measured_as_it_was_planned(
