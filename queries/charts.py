@@ -209,16 +209,14 @@ def angles_polar(points: Values) -> alt.LayerChart | alt.FacetChart:
     names = [spoke for spoke in spokes if spoke["outer"]] + [{"spoke": "live = 1", **_polar(1.0, -4)}]
     ends = [{**point, **_polar(point["relative"], point["angle"])} for point in turned]
     colour = _family(_families(points))
-    rays = [
-        {**end, "outer": outer, "x": end["x"] * outer, "y": end["y"] * outer}
-        for end in ends
-        for outer in (0, 1)
-    ]
+    rays = [{**end, "zero": 0} for end in ends]
     layers = (
         alt.Chart(_data(rings)).mark_line(**quiet).encode(x=x, y=y, detail="ring:N", order="order:Q"),
         alt.Chart(_data(spokes)).mark_line(**quiet).encode(x=x, y=y, detail="spoke:N"),
         alt.Chart(_data(names)).mark_text(color="currentColor", dy=-8).encode(x=x, y=y, text="spoke:N"),
-        alt.Chart(_data(rays)).mark_line(opacity=0.6).encode(x=x, y=y, detail="repo:N", color=colour),
+        alt.Chart(_data(rays))
+        .mark_rule(opacity=0.6)
+        .encode(x=x, y=y, x2="zero:Q", y2="zero:Q", color=colour),
         alt.Chart(_data(ends))
         .mark_circle(size=60, cursor="pointer")
         .encode(

@@ -169,7 +169,12 @@ for (const place of document.querySelectorAll("[data-table]")) {
   const { columns, rows, cards } = data.tables[place.dataset.table];
   table(place, columns, rows, cards ? { repo: (row) => cards[rows.indexOf(row)] } : {});
 }
-for (const place of document.querySelectorAll("[data-chart]")) chart(place, data.charts[place.dataset.chart]);
+(async () => {
+  for (const place of document.querySelectorAll("[data-chart]")) {
+    await chart(place, data.charts[place.dataset.chart]);
+    await new Promise(requestAnimationFrame); // what is drawn is shown before the next is begun
+  }
+})();
 if (data.cards.length) {
   const pick = document.getElementById("pick");
   pick.append(...data.cards.map((model, id) => element("option", model.title, { value: id })));

@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from browser import chromium, watched
 from conftest import LITTLE, Ran, little
+from many import multiplied
 from playwright.sync_api import Browser, Page, expect
 
 from jobs.demo.checkpoints import write
@@ -226,23 +224,6 @@ def test_two_thousand_models_fit_into_5_mb_and_open_in_two_seconds(survey: Surve
         assert page.locator("[data-table=models] tbody tr").count() == 200
         page.locator("[data-table=models] button", has_text="Show all").click()
         assert page.locator("[data-table=models] tbody tr").count() == 2000
-
-
-def multiplied(catalog: Path, into: Path, count: int) -> None:
-    """A catalog of many models: the rows of a small one over and over, under new names."""
-    for folder in ("rows", "tokens"):
-        (into / folder).mkdir(parents=True)
-        found = [pq.read_table(path) for path in sorted((catalog / folder).glob("*.parquet"))]
-        first = [table.slice(0, 1 if folder == "rows" else 50) for table in found]
-        renamed = []
-        for number in range(count):
-            table = first[number % len(first)]
-            at = table.schema.get_field_index("repo")
-            name = pc.binary_join_element_wise(table["repo"], pa.scalar(str(number)), "-")
-            renamed.append(
-                table.set_column(at, table.schema.field(at), name.cast(table.schema.field(at).type))
-            )
-        pq.write_table(pa.concat_tables(renamed), into / folder / "part-000000.parquet")
 
 
 @pytest.mark.parametrize(
