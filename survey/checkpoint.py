@@ -72,7 +72,9 @@ def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) ->
     if size > cap_bytes:
         raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}")
     # Configs are written by hand, too: what transformers reads of them is what counts.
-    found = parse_json(checkpoint.read_file(file, cap_bytes), reason, where, twice=file == "config.json")
+    found = parse_json(
+        checkpoint.read_file(file, cap_bytes), reason, where, twice=file.endswith("config.json")
+    )
     if not isinstance(found, dict):
         raise BrokenFile(reason, where, f"holds a {type(found).__name__}, expected an object")
     return found

@@ -14,9 +14,7 @@ from survey.records import MatrixName
 from survey.statements import said
 
 # What sounds like a vocabulary matrix; of a layer's own tensors only what a second head or a table has.
-_SOUNDS_LIKE = re.compile(
-    r"(?i)embed(?!.*norm)|lm_head|unembed|wte|vocab|output_proj|(^|[._])head\.|score\.|d2t|t2d"
-)
+_SOUNDS_LIKE = re.compile(r"(?i)embed|lm_head|unembed|wte|vocab|output_proj|(^|[._])head\.|score\.|d2t|t2d")
 _OF_A_LAYER = re.compile(r"\.\d+\.")
 _SECOND_HEAD = re.compile(r"embed_tokens|lm_head|shared_head")
 _MOST_PASSED_OVER = 8
@@ -96,4 +94,4 @@ def _candidates(layout: Layout, names: list[str] | tuple[str, ...]) -> Iterator[
 def _sounds_like(name: str) -> bool:
     if _OF_A_LAYER.search(name):
         return bool(_SECOND_HEAD.search(name)) and "lora" not in name
-    return bool(_SOUNDS_LIKE.search(name)) and not name.endswith(".bias")
+    return bool(_SOUNDS_LIKE.search(name)) and "norm" not in name.lower() and not name.endswith(".bias")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import xxhash
 
-from survey.checkpoint import Card, OnBytes
+from survey.checkpoint import INDEX_CAP_BYTES, Card, OnBytes
 from survey.errors import BrokenFile, NotThere, storable
 from survey.header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.records import ByteRange, Traffic
@@ -86,12 +86,12 @@ class FolderCheckpoint:
                 or name.endswith(".bin.index.json")
             ):
                 seen.update(f"{file}\0{size}\0".encode())
-                seen.update((self.folder / file).read_bytes())
+                seen.update(self._first(file, INDEX_CAP_BYTES + 1))  # what is larger is refused
             elif file in names:
                 changed = (self.folder / file).stat().st_mtime_ns
                 seen.update(f"{file}\0{size}\0{changed}\0".encode())
             elif name.endswith(".safetensors") or (
-                name.startswith("pytorch_model") and name.endswith(".bin")
+                name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin")
             ):
                 changed = (self.folder / file).stat().st_mtime_ns
                 seen.update(f"{file}\0{size}\0{changed}\0".encode())
@@ -110,6 +110,10 @@ class FolderCheckpoint:
             wanted = int.from_bytes(length, "little")
             return length + opened.read(min(wanted, size, HEADER_CAP_BYTES))
 
+    def _first(self, file: str, most_bytes: int) -> bytes:
+        with (self.folder / file).open("rb") as opened:
+            return opened.read(most_bytes)
+
     def _ends(self, file: str, size: int) -> bytes:
         """Where a pickled checkpoint keeps its structure."""
         with (self.folder / file).open("rb") as opened:
@@ -122,11 +126,19 @@ class FolderCheckpoint:
 
 
 def _files(folder: Path) -> dict[str, int]:
-    """Names and sizes; those of the folders in it, too, where it holds no weights itself."""
-    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    """Names and sizes; those of the folders in it, too, where it holds no weights itself.
+
+    Links are followed, as the Hub's own cache is made of them: a folder is its owner's to fill.
+    Names that are no UTF-8 are left out; neither an index nor the catalog could say them.
+    """
+    files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}
     if any(name.endswith((".safetensors", ".bin")) for name in files):
         return files
-    inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    for path in (path for held in inner for path in sorted(held.iterdir()) if path.is_file()):
+    inner = [path for path in _named(folder) if path.is_dir() and not path.name.startswith(".")]
+    for path in (path for held in inner for path in _named(held) if path.is_file()):
         files[path.relative_to(folder).as_posix()] = path.stat().st_size
     return files
+
+
+def _named(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if storable(path.name) == path.name)

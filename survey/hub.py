@@ -7,6 +7,7 @@ client's session, and checked: 206, the exact Content-Range, the exact length, t
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ class HubCheckpoint:
 
     def _size(self, response: httpx2.Response, header: str, where: str) -> int:
         text = response.headers.get(header, "")
-        if not text.isdecimal():
+        if not re.fullmatch(r"[0-9]{1,18}", text):
             raise Unreachable("network", where, f"{header} is {text!r}, expected a number")
         return int(text)
 

@@ -21,6 +21,7 @@ from survey.pace import Pace
 from survey.records import Settings
 
 _SHA = re.compile(r"[0-9a-f]{40}")
+_ELSEWHERE = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\|[\x00-\x1f]")  # ``, `.`, `..` between slashes
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 
 
@@ -36,8 +37,17 @@ def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace | No
     assert info.sha is not None
     # A renamed repository answers under its new name; that is the one to know it by.
     name = info.id if isinstance(info.id, str) and _HUB_ID.fullmatch(info.id) else repo
-    files = {storable(item.rfilename): item.size or 0 for item in info.siblings or []}
+    files = _files(info)
     return HubCheckpoint(name, revision or "main", info.sha, files, settings, manners, _card(info))
+
+
+def _files(info: ModelInfo) -> dict[str, int]:
+    """Names and sizes in bytes; a name that a URL could lead elsewhere by is left out."""
+    return {
+        storable(item.rfilename): item.size if type(item.size) is int and item.size >= 0 else 0
+        for item in info.siblings or []
+        if isinstance(item.rfilename, str) and not _ELSEWHERE.search(item.rfilename)
+    }
 
 
 def _model_info(api: HfApi, repo: str, revision: str | None, **wanted: Any) -> ModelInfo:
@@ -187,9 +197,10 @@ def _card(info: ModelInfo) -> Card:
     base = getattr(info.card_data, "base_model", None)
     first = base[0] if isinstance(base, list) and base else base
     changed = info.last_modified
+    tags = info.tags if isinstance(info.tags, list) else ()
     return Card(
         base_model=storable(first) if isinstance(first, str) else None,
         library_name=info.library_name if isinstance(info.library_name, str) else None,
-        tags=tuple(storable(tag) for tag in info.tags or () if isinstance(tag, str)),
+        tags=tuple(storable(tag) for tag in tags if isinstance(tag, str)),
         last_modified=changed.astimezone(UTC).replace(tzinfo=None) if changed else None,
     )

@@ -20,6 +20,8 @@ from survey.statements import architecture, stated_shape, stated_tie
 from survey.unembedding import Choice, choose, has_head_bias, refuse_adapter
 from survey.weights import ADAPTER_CONFIG, find_weights
 
+TEXT_CHARS = 1_000  # of a model type, a class or a base model; what is longer is none
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -160,6 +162,11 @@ def _spec(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
             f"{tensor} has shape {list(spec.shape)}, the config says {list(stated)}: it is stored transposed"
         )
         raise NotThere("no-head", where, problem)
+    if stated is not None and 2 * spec.shape[0] < stated[0]:
+        problem = (
+            f"{tensor} has {spec.shape[0]:,} rows, the config says {stated[0]:,} tokens: it is for others"
+        )
+        raise NotThere("no-head", where, problem)
     return spec
 
 
@@ -185,7 +192,7 @@ def _identity(
     model_type = _text(config.get("model_type"))
     card = checkpoint.card
     name = checkpoint.folder.name if checkpoint.folder else checkpoint.repo
-    base_model = card.base_model or layout.adapter_of or None
+    base_model = _text(card.base_model) or layout.adapter_of or None
     family = family_of(model_type, base_model, name)
     org = checkpoint.repo.partition("/")[0] if not checkpoint.folder else None
     return Identity(
@@ -212,4 +219,4 @@ def _identity(
 
 
 def _text(value: Any) -> str | None:  # Any: a value of somebody's JSON
-    return storable(value) if isinstance(value, str) else None
+    return storable(value) if isinstance(value, str) and len(value) <= TEXT_CHARS else None

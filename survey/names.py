@@ -27,7 +27,9 @@ WRAPPERS = (
     "thinker.",  # Qwen-Omni, beside its talker
     "text_decoder.",  # BLIP, SeamlessM4T
     "decoder.",  # any encoder and any decoder, as in Donut
-    "base_model.model.",  # PEFT
+    "base_model.model.",  # PEFT, around any of the above
+    "base_model.model.language_model.",
+    "base_model.model.model.language_model.",
     "pretrained_model.",  # TRL
 )
 # What holds its layers; a model type's own name (`bert.`, `gpt_neox.`) is added from the config.
@@ -39,7 +41,6 @@ HEADS = (
     "lm_head.weight",
     "lm_head.modules_to_save.weight",  # early PEFT
     "embed_out.weight",  # GPT-NeoX
-    "output_layer.weight",  # ChatGLM
     "transformer.ff_out.weight",  # OLMo-1: a layer's own ff_out has a longer name
     "lm_head.linear.weight",  # phi-msft
     "lm_head.out_proj.weight",  # T5Gemma
@@ -51,12 +52,13 @@ HEADS = (
     "pred_layer.proj.weight",  # XLM
     "lm_loss.weight",  # XLNet
     "unembed.weight",  # Inkling
-    "proj_out.weight",  # Whisper
     "decoder.output_projection.weight",  # FSMT
-    "output_projection.weight",
 )
-# Other models call a classifier so: a head only beside an embedding.
+# Other models call a classifier so, or what leaves a diffusion transformer: a head only beside an embedding.
 VAGUE_HEADS = (
+    "output_layer.weight",  # ChatGLM
+    "proj_out.weight",  # Whisper
+    "output_projection.weight",
     "output.weight",  # Mistral's own format, InternLM2
     "head.weight",  # RWKV
     "decoder.weight",  # ModernBERT

@@ -56,6 +56,10 @@ def state_dict(value: Any, where: str) -> dict[str, PickledTensor]:  # Any: as r
         name: entry for name, entry in value.items() if type(name) is str and type(entry) is PickledTensor
     }
     if value and not found:
+        inner = next((key for key, held in value.items() if type(held) is dict and held), None)
+        if inner is not None:
+            problem = f"holds its tensors, if any, one level down in {str(inner)[:MESSAGE_CHARS]}"
+            raise BrokenFile("bad-pickle", where, f"{problem}: a training checkpoint, not a state dict")
         keys = ", ".join(str(key)[:MESSAGE_CHARS] for key in list(value)[:3])
         raise BrokenFile("bad-pickle", where, f"holds no tensors but {keys}, …; expected a state dict")
     return found

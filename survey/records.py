@@ -155,7 +155,9 @@ class Identity:
     tensor: str = column("name of the tensor that was measured")
     file: str = column("file that holds it")
     tied: bool = column("the unembedding and the embedding are one tensor in the files")
-    tie_stated: bool | None = column("`tie_word_embeddings` of config.json; NULL where not stated")
+    tie_stated: bool | None = column(
+        "what the config says of tying (`tie_word_embeddings` or its like); NULL where it says nothing"
+    )
     head_bias: bool = column("the files hold a bias beside the unembedding")
     scale: str | None = column(
         "what stored values were multiplied by, and `per tensor`, `row` or tile; NULL where by nothing"

@@ -78,7 +78,7 @@ def scale_spec(
         return ScaleSpec(scale, file_bytes, (rows, 1), (1, dims), "row")
     if len(scale.shape) == 2:
         tiles: tuple[int, int] = scale.shape[0], scale.shape[1]
-        for tile in (_stated_tile(config), (_tile(rows, tiles[0]), _tile(dims, tiles[1]))):
+        for tile in (_stated_tile(config, rows, dims), (_tile(rows, tiles[0]), _tile(dims, tiles[1]))):
             if tile and all(tile) and (-(-rows // tile[0]), -(-dims // tile[1])) == tiles:
                 return ScaleSpec(scale, file_bytes, tiles, tile, f"{tile[0]}×{tile[1]}")
     problem = f"{scale.name} of shape {list(scale.shape)} fits no tiles of {matrix.name} {[rows, dims]}"
@@ -105,7 +105,7 @@ def _tile(length: int, tiles: int) -> int:
     return size
 
 
-def _stated_tile(config: Mapping[str, Any]) -> tuple[int, int] | None:
+def _stated_tile(config: Mapping[str, Any], rows: int, dims: int) -> tuple[int, int] | None:
     """`weight_block_size` of the quantisation, as transformers and DeepSeek write it."""
     quantisation = config.get("quantization_config")
     stated = quantisation.get("weight_block_size") if isinstance(quantisation, Mapping) else None
@@ -114,5 +114,5 @@ def _stated_tile(config: Mapping[str, Any]) -> tuple[int, int] | None:
         and len(stated) == 2
         and all(type(size) is int and size > 0 for size in stated)
     ):
-        return stated[0], stated[1]
+        return min(stated[0], rows), min(stated[1], dims)  # one tile is no larger than the matrix
     return None

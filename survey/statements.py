@@ -13,6 +13,7 @@ from typing import Any
 LANGUAGE_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
 # transformers; Mistral's own params.json; OLMo-1; Mamba's authors.
 _TIES = ("tie_word_embeddings", "tied_embeddings", "weight_tying", "tie_embeddings")
+NAME_CHARS = 200  # what is longer names neither a model type nor a class
 # Classes whose output is a score, a label or a span.
 _SCORES = re.compile(r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction|Reward|Ranking")
 
@@ -47,14 +48,16 @@ def stated_tie(config: Mapping[str, Any]) -> bool | None:
 def model_types(config: Mapping[str, Any]) -> list[str]:
     """`model_type` of the whole and of its language parts."""
     found = [part.get("model_type") for _, part in language_parts(config)]
-    return list(dict.fromkeys(kind for kind in found if isinstance(kind, str) and kind))
+    return list(
+        dict.fromkeys(kind for kind in found if isinstance(kind, str) and 0 < len(kind) <= NAME_CHARS)
+    )
 
 
 def architecture(config: Mapping[str, Any]) -> str | None:
     """The first entry of `architectures`."""
     listed = config.get("architectures")
     first = listed[0] if isinstance(listed, list) and listed else None
-    return first if isinstance(first, str) else None
+    return first if isinstance(first, str) and len(first) <= NAME_CHARS else None
 
 
 def stated_shape(config: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -93,6 +96,6 @@ def said(config: Mapping[str, Any]) -> list[str]:
     for place, part in language_parts(config):
         for key in ("model_type", "vocab_size", "hidden_size"):
             if isinstance(value := part.get(key), str | int):
-                lines.append(f"{place}.{key}: {value}".lstrip("."))
+                lines.append(f"{place}.{key}: {str(value)[:NAME_CHARS]}".lstrip("."))
     name = architecture(config)
     return [*([f"architectures: {name}"] if name else []), *lines]

@@ -1,7 +1,7 @@
 """A torch file since 1.6: a zip whose members are stored, not compressed, read by ranges.
 
 The directory at its end, the pickle near its start, and of each tensor that is asked for the 30
-bytes before its data: nothing else is read. `zipfile` parses the directory, zip64 included.
+bytes and the name before its data: nothing else is read. `zipfile` parses the directory, zip64 included.
 """
 
 from __future__ import annotations
@@ -112,11 +112,14 @@ class TorchZip:
         stop = start + LOCAL_HEADER.size
         if start < 0 or stop > self._directory:
             raise self._bad(f"{name} is said to lie at byte {start:,}")
-        magic, _, _, method, *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(
-            self._file.fetch(ByteRange(start, stop))
-        )
+        named = member.orig_filename.encode()
+        found = self._file.fetch(ByteRange(start, min(stop + len(named), self._directory)))
+        magic, _, _, method, *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(found[: LOCAL_HEADER.size])
         if magic != MAGIC or method != zipfile.ZIP_STORED:
             raise self._bad(f"has no stored member at byte {start:,}, where {name} should lie")
+        # Elsewhere than its own: another reader of the same file might see other numbers.
+        if name_bytes != len(named) or found[LOCAL_HEADER.size :] != named:
+            raise self._bad(f"has a member of another name at byte {start:,}, where {name} should lie")
         data = ByteRange(stop + name_bytes + extra_bytes, stop + name_bytes + extra_bytes + member.file_size)
         if data.stop > self._directory:
             raise self._bad(f"{name} ends at byte {data.stop:,}, after the data's end {self._directory:,}")

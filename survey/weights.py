@@ -17,15 +17,17 @@ INDEX = "model.safetensors.index.json"
 PICKLED_SINGLE = "pytorch_model.bin"
 PICKLED_INDEX = "pytorch_model.bin.index.json"
 CONSOLIDATED = "consolidated.safetensors"  # Mistral's own format
-ADAPTER = "adapter_model.safetensors"
+ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")  # PEFT
 CONFIG = "config.json"
 MISTRAL_CONFIG = "params.json"
 ADAPTER_CONFIG = "adapter_config.json"
 
 _INDEX = re.compile(r".+\.safetensors\.index(?:\.\w+)?\.json")  # model.safetensors.index.fp16.json, …
-_SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.safetensors")
+_SHARD = re.compile(r"(.+)-([0-9]{1,6})-of-([0-9]{1,6})\.safetensors")
 # What training and other tools leave beside a model.
 _OTHER = re.compile(r"(?i)^(adapter|optimizer|scheduler|training|trainer|mmproj|vae|.*lora)")
+# Weights that are not read: their names say neither which model they are nor whether they are whole.
+LOOSE = (".safetensors", ".bin", ".gguf", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz")
 _MOST_SHARDS = 200  # without an index, each costs a request
 
 
@@ -44,7 +46,7 @@ class Weights:
 
     @property
     def is_adapter(self) -> bool:
-        return self.single is not None and self.single.endswith(ADAPTER)
+        return self.single is not None and self.single.rpartition("/")[2] in ADAPTERS
 
     @property
     def folder(self) -> str:
@@ -76,14 +78,14 @@ def find_weights(files: Collection[str], where: str) -> Weights:
         problem = f"several folders hold weights, and the root none ({', '.join(inner[:4])})"
         raise NotThere("no-safetensors", where, problem)
     problem = f"neither {SINGLE} nor {INDEX}, nor {PICKLED_SINGLE}"
-    loose = sorted(name for name in folders[""] if name.endswith((".safetensors", ".bin", ".gguf", ".pth")))
+    loose = sorted(name for name in folders[""] if name.endswith(LOOSE))
     raise NotThere("no-safetensors", where, problem + (f" (found {', '.join(loose[:3])})" if loose else ""))
 
 
 def _described(folder: str, rule: str, names: list[str], folders: dict[str, set[str]]) -> Weights:
     """The weights with the config that is theirs: beside them, or at the root."""
     paths = [folder + name for name in names]
-    known = [CONFIG, ADAPTER_CONFIG] if names == [ADAPTER] else [CONFIG, MISTRAL_CONFIG]
+    known = [CONFIG, ADAPTER_CONFIG] if names[0] in ADAPTERS else [CONFIG, MISTRAL_CONFIG]
     places = [place + name for place in (folder, "") for name in known if name in folders[place]]
     config = places[0] if places else folder + CONFIG
     rule = f"{rule} in {folder}" if folder else rule
@@ -106,21 +108,21 @@ def _in_one_folder(names: set[str]) -> tuple[str, list[str]] | None:
     whole = [name for name in loose if not _SHARD.fullmatch(name)]
     if CONSOLIDATED in whole:
         return CONSOLIDATED, [CONSOLIDATED]
+    if shards := _numbered(loose):  # what lies beside a whole set may be anything
+        return "numbered shards without an index", shards
     if len(whole) == 1:
         return "the only file of weights", whole
-    if shards := _numbered(loose):
-        return "numbered shards without an index", shards
     for name in (PICKLED_SINGLE, PICKLED_INDEX):
         if name in names:
             return name, [name]
-    return ("an adapter", [ADAPTER]) if ADAPTER in names else None
+    return next((("an adapter", [name]) for name in ADAPTERS if name in names), None)
 
 
 def _numbered(names: list[str]) -> list[str]:
     """The complete set of shards among them; empty where there is none, or more than one."""
     sets: dict[tuple[str, int], dict[int, str]] = {}
     for name in names:
-        if (cut := _SHARD.fullmatch(name)) and len(cut[3]) <= 6:
+        if cut := _SHARD.fullmatch(name):
             sets.setdefault((cut[1], int(cut[3])), {})[int(cut[2])] = name
     complete = [
         [held[number] for number in sorted(held)]

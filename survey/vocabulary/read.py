@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from survey.checkpoint import Checkpoint
-from survey.errors import storable
+from survey.errors import NotThere, storable
 from survey.vocabulary.byte_ranks import from_tekken, from_tiktoken, is_tiktoken
 from survey.vocabulary.entries import BadVocabulary, Entry, Vocabulary, spelled
+from survey.weights import find_weights
 
 TOKENIZER_CAP_BYTES = 64 << 20  # the largest that are known have 34 MB (Gemma 3, with 262,145 tokens)
 COMPANION_CAP_BYTES = 16 << 20
@@ -28,13 +29,28 @@ Files = Mapping[str, int]  # name -> size in bytes
 
 
 def tokenizer_files(files: Files) -> dict[str, int]:
-    """The files that would be read for names, the one with the vocabulary first; empty: there is none."""
-    ranks = sorted(name for name in files if name.endswith(".tiktoken") and "/" not in name)
-    main = next((name for name in (*MAIN, *ranks[:1]) if name in files), None)
+    """The files that would be read for names, the one with the vocabulary first; empty: there is none.
+
+    They lie at the root or, of a model that lies in a folder, beside its weights.
+    """
+    return _in_folder(files, "") or _in_folder(files, _folder_of_weights(files))
+
+
+def _in_folder(files: Files, folder: str) -> dict[str, int]:
+    held = {name.removeprefix(folder) for name in files if name.startswith(folder)}
+    ranks = sorted(name for name in held if name.endswith(".tiktoken") and "/" not in name)
+    main = next((name for name in (*MAIN, *ranks[:1]) if name in held), None)
     if main is None:
         return {}
     wanted = (main, *_BESIDE.get(main, ()), *COMPANIONS)
-    return {name: files[name] for name in wanted if name in files}
+    return {folder + name: files[folder + name] for name in wanted if name in held}
+
+
+def _folder_of_weights(files: Files) -> str:
+    try:
+        return find_weights(files.keys(), "").folder
+    except NotThere:
+        return ""
 
 
 def expected_names_bytes(files: Files) -> int:
@@ -52,13 +68,13 @@ def read_vocabulary(checkpoint: Checkpoint, files: Files) -> Vocabulary:
     if size > TOKENIZER_CAP_BYTES:
         raise BadVocabulary(f"{main}: has {size:,} bytes, our cap is {TOKENIZER_CAP_BYTES:,}")
     companions = {
-        name: checkpoint.read_file(name, COMPANION_CAP_BYTES)
+        name.rpartition("/")[2]: checkpoint.read_file(name, COMPANION_CAP_BYTES)
         for name, size in files.items()
         if name != main and size <= COMPANION_CAP_BYTES
     }
     content = checkpoint.read_file(main, TOKENIZER_CAP_BYTES)
     try:
-        found = _parse(main, content, companions)
+        found = _parse(main.rpartition("/")[2], content, companions)
     except BadVocabulary as error:
         raise BadVocabulary(f"{main}: {error}") from error
     if not found.entries:

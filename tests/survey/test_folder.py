@@ -235,3 +235,30 @@ def test_the_helper_writes_what_the_library_reads(tmp_path: Path) -> None:
         "b": ("<f2", (5,)),
     }
     assert found["a"].tobytes() == stored(2, 3, seed=7).data
+
+
+# ---- folders as somebody might fill them
+
+
+def test_a_file_whose_name_is_no_utf_8_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, single(TABLE))
+    for name in (b"\xff.safetensors", b"\xff"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"")
+    assert sorted(FolderCheckpoint(tmp_path).files) == ["config.json", SINGLE]
+
+
+@pytest.mark.parametrize("name", ["config.json", INDEX])
+def test_a_small_file_that_claims_a_terabyte_is_not_read(name: str, tmp_path: Path) -> None:
+    write(tmp_path, single(TABLE))
+    os.truncate(write(tmp_path, {name: b""}) / name, 1 << 40)
+    assert FolderCheckpoint(tmp_path).files[name] == 1 << 40
+
+
+def test_links_are_followed_as_those_of_the_hubs_cache(tmp_path: Path) -> None:
+    blobs = write(tmp_path / "blobs", single(TABLE))
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    for name in ("config.json", SINGLE):
+        (snapshot / name).symlink_to(blobs / name)
+    (snapshot / "gone.safetensors").symlink_to("nowhere")
+    assert sorted(FolderCheckpoint(snapshot).files) == ["config.json", SINGLE]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from checkpoints import CONFIG, INDEX, SINGLE, Stored, safetensors, sharded, single, stored, write
+from held import HeldCheckpoint
 
 import survey
 from survey.errors import BrokenFile, NotOffered, NotThere, SurveyError
@@ -458,3 +459,30 @@ def test_one_call_opens_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(NotOffered) as caught:
         survey.open_matrix(Path("absent"))
     assert (caught.value.reason, caught.value.where) == ("not-found", "absent")
+
+
+def test_a_model_type_of_megabytes_names_nothing() -> None:
+    config = {"model_type": "x" * 7_000_000, "architectures": ["y" * 1000]}
+    checkpoint = HeldCheckpoint(single({"a.weight": stored(6, 4)}, config))
+    with pytest.raises(NotThere, match="neither head nor embedding"):
+        locate(checkpoint, lay_out(checkpoint), "output", 1)
+    checkpoint = HeldCheckpoint(single({"lm_head.weight": stored(6, 4)}, config))
+    identity = locate(checkpoint, lay_out(checkpoint), "output", 1).identity
+    assert (identity.model_type, identity.architecture) == (None, None)
+
+
+def test_a_head_for_far_fewer_than_the_tokens_is_for_something_else() -> None:
+    tensors = {"model.embed_tokens.weight": stored(6, 4), "lm_head.weight": stored(1, 4, seed=1)}
+    checkpoint = HeldCheckpoint(single(tensors, CONFIG | {"vocab_size": 6, "hidden_size": 4}))
+    with pytest.raises(NotThere, match="has 1 rows, the config says 6 tokens") as caught:
+        locate(checkpoint, lay_out(checkpoint), "output", 1)
+    assert caught.value.reason == "no-head"
+    assert locate(checkpoint, lay_out(checkpoint), "input", 1).spec.shape == (6, 4)
+
+
+def test_a_config_in_a_folder_is_read_as_one_at_the_root_is() -> None:
+    files = single({"lm_head.weight": stored(6, 4)})
+    held = {f"final/{name}": content for name, content in files.items()}
+    held["final/config.json"] = b'{"model_type": "llama", "model_type": "qwen2"}'
+    checkpoint = HeldCheckpoint(held)
+    assert locate(checkpoint, lay_out(checkpoint), "output", 1).identity.model_type == "qwen2"

@@ -66,9 +66,14 @@ def outcome(contents: Mapping[str, bytes]) -> str:
     """`measured`, or the reason of a refusal, of both matrices; any other exception is a failure."""
     checkpoint = HeldCheckpoint(contents)
     found = []
+    try:
+        layout = lay_out(checkpoint)
+    except SurveyError as error:
+        str(error).encode()
+        return f"{error.reason} {error.reason}"
     for matrix in ("output", "input"):
         try:
-            target = locate(checkpoint, lay_out(checkpoint), matrix, 1)
+            target = locate(checkpoint, layout, matrix, 1)
             opened = Matrix(target, checkpoint)
             stored_bytes = b"".join(bytes(block) for block in opened.blocks())
             seen = (opened.dtype, opened.shape, stored_bytes, repr(opened.scale()))

@@ -208,27 +208,27 @@ BOMBS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_takes_neither_long_nor_much(name: str, tmp_path: Path) -> None:
-    (tmp_path / "bomb").write_bytes(BOMBS[name])
+def test_bombs_take_neither_long_nor_much(tmp_path: Path) -> None:
+    for name, content in BOMBS.items():
+        (tmp_path / name).write_bytes(content)
     program = """
-import io, resource, sys
+import io, pathlib, resource, sys
 from survey.errors import BrokenFile
 from survey.pickle_reader import read_pickle, state_dict
-content = open(sys.argv[1], "rb").read()
-room = int(open("/proc/self/statm").read().split()[0]) * 4096 + (256 << 20)
-resource.setrlimit(resource.RLIMIT_AS, (room, room))
-try:
-    state_dict(read_pickle(io.BytesIO(content), "here"), "here")
-except BrokenFile as error:
-    print(error.reason)
+for name in sys.argv[1:]:
+    content = pathlib.Path(name).read_bytes()
+    room = int(open("/proc/self/statm").read().split()[0]) * 4096 + (256 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (room, resource.RLIM_INFINITY))
+    try:
+        state_dict(read_pickle(io.BytesIO(content), "here"), "here")
+    except BrokenFile as error:
+        print(error.reason)
 """
     start = time.monotonic()
-    ran = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "bomb"], capture_output=True, text=True, check=False
-    )
-    assert (ran.stdout, ran.stderr, ran.returncode) == ("bad-pickle\n", "", 0)
-    assert time.monotonic() - start < 30
+    paths = [tmp_path / name for name in BOMBS]
+    ran = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("bad-pickle\n" * len(BOMBS), "", 0)
+    assert time.monotonic() - start < 60
     assert OPCODES_CAP == 1_000_000
 
 

@@ -232,3 +232,24 @@ def test_a_scale_in_another_shard_is_read_from_the_hub_and_said(hub: LocalHub, s
     (row,) = json.loads(answer.out)
     assert (row["dtype"], row["scale"]) == ("F8_E4M3", "lm_head.weight_scale_inv per 128×72")
     assert row["centroid_l2"] == pytest.approx(expected["centroid_l2"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tile", "tiles"), [([128, 10**9], (2, 1)), ([10**30, 64], (1, 2))], ids=["wide", "beyond-64-bits"]
+)
+def test_a_stated_tile_is_no_larger_than_the_matrix(
+    tile: list[int], tiles: tuple[int, int], tmp_path: Path
+) -> None:
+    words = in_8_bits("F8_E4M3", 256, 128)
+    scales, scale = factors(*tiles)
+    config = CONFIG | {"quantization_config": {"weight_block_size": tile}}
+    tensors = {HEAD: matrix("F8_E4M3", words), "lm_head.weight_scale_inv": scale}
+    folder = write(tmp_path, single(tensors, config))
+    found = located(folder).scale
+    assert found is not None
+    assert found.tile == (256 // tiles[0], 128 // tiles[1])
+    with survey.open_matrix(folder) as opened:
+        held = opened.scale()
+    assert held is not None
+    wanted = np.repeat(np.repeat(scales, found.tile[0], 0), found.tile[1], 1)
+    assert np.array_equal(held.times(np.ones((256, 128)), np.arange(256)), wanted)

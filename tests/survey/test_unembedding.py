@@ -730,3 +730,10 @@ def test_a_bias_beside_the_head_is_seen(name: str) -> None:
 )
 def test_other_biases_are_not(name: str) -> None:
     assert not has_head_bias(["lm_head.weight", name], SILENT)
+
+
+@pytest.mark.parametrize("head", ["proj_out.weight", "output_layer.weight", "output_projection.weight"])
+def test_what_leaves_a_diffusion_transformer_is_no_head(head: str) -> None:
+    with pytest.raises(NotThere, match="neither head nor embedding"):
+        choose([head, "x_embedder.weight", "context_embedder.weight"], SILENT, "output", "org/flux")
+    assert choose([head, "model.decoder.embed_tokens.weight"], SILENT, "output", "here").tensor == head

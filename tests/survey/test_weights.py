@@ -56,6 +56,11 @@ CHOSEN: dict[str, tuple[list[str], list[str]]] = {
         ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"],
         ["pytorch_model.bin.index.json"],
     ),
+    "shards without an index beside another file": (
+        [FIRST, SECOND, THIRD, "speech_tokenizer.safetensors"],
+        [FIRST, SECOND, THIRD],
+    ),
+    "a pickled adapter": (["adapter_model.bin"], ["adapter_model.bin"]),
     "an adapter": (["adapter_model.safetensors"], ["adapter_model.safetensors"]),
     "the root before a folder": ([SINGLE, f"original/{SINGLE}", "original/config.json"], [SINGLE]),
     "the only folder with weights": (["README.md", f"checkpoint/{SINGLE}"], [f"checkpoint/{SINGLE}"]),
@@ -80,6 +85,17 @@ REFUSED: dict[str, tuple[list[str], str, str]] = {
     "a page alone": (["README.md"], "no-config", "no such file"),
     "a config alone": (["config.json"], "no-safetensors", "neither model.safetensors nor"),
     "GGUF": (["config.json", "model-Q4_K_M.gguf"], "no-safetensors", "found model-Q4_K_M.gguf"),
+    "a pickle of another name": (["config.json", "rwkv.pth"], "no-safetensors", "found rwkv.pth"),
+    "a training checkpoint": (
+        ["config.json", "last.ckpt", "x.pt"],
+        "no-safetensors",
+        "found last.ckpt, x.pt",
+    ),
+    "a shard's number of 5000 digits": (
+        ["config.json", f"m-{'1' * 5000}-of-00002.safetensors", "b.safetensors"],
+        "no-safetensors",
+        "found b.safetensors",
+    ),
     "two files that could both be it": (
         ["config.json", "a.safetensors", "b.safetensors"],
         "no-safetensors",

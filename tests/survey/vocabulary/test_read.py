@@ -36,8 +36,19 @@ def texts(vocabulary: Vocabulary) -> list[str]:
         ),
         (["qwen.tiktoken", "tokenizer_config.json"], ["qwen.tiktoken", "tokenizer_config.json"]),
         (["tokenizer_config.json", "merges.txt", "onnx/tokenizer.json"], []),
+        (
+            ["final/model.safetensors", "final/vocab.json", "final/merges.txt", "other/tokenizer.json"],
+            ["final/vocab.json", "final/merges.txt"],
+        ),
     ],
-    ids=["the whole one first", "with its companion", "both halves", "whatever its stem", "nothing to read"],
+    ids=[
+        "the whole one first",
+        "with its companion",
+        "both halves",
+        "whatever its stem",
+        "nothing to read",
+        "beside the weights",
+    ],
 )
 def test_the_file_that_says_most_speaks(names: list[str], wanted: list[str]) -> None:
     assert list(tokenizer_files(dict.fromkeys(names, 10))) == wanted
