@@ -75,6 +75,9 @@ class TorchZip:
         self._members = {member.orig_filename: member for member in members}
         if len(self._members) != len(members):
             raise self._bad("holds two members of one name")
+        if min((member.header_offset for member in members), default=0) != 0:
+            # zipfile would shift all offsets by what lies before; torch takes them as they stand.
+            raise self._bad("does not begin with its first member")
         found = [name for name in self._members if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(found) != 1:
             raise self._bad(f"holds {len(found)} members called data.pkl, expected one")

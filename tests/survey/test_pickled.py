@@ -456,3 +456,9 @@ def test_a_pickled_adapter_is_an_adapter(tmp_path: Path) -> None:
     opened = survey.open_matrix(write(tmp_path, {"adapter_model.bin": saved(lora | head)}))
     assert (opened.shape, opened.target.identity.base_model) == ((4, 3), "org/base")
     assert FolderCheckpoint(folder).sha != before
+
+
+def test_bytes_before_a_zip_are_refused_for_torch_sees_others_there() -> None:
+    first, second = (saved({HEAD: torch.full((4, 3), number)}) for number in (1.0, 2.0))
+    assert "does not begin with its first member" in refusal(first + second)
+    assert "does not begin with its first member" in refusal(b"PK\x03\x04" + bytes(1000) + first)
