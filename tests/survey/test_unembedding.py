@@ -737,3 +737,30 @@ def test_what_leaves_a_diffusion_transformer_is_no_head(head: str) -> None:
     with pytest.raises(NotThere, match="neither head nor embedding"):
         choose([head, "x_embedder.weight", "context_embedder.weight"], SILENT, "output", "org/flux")
     assert choose([head, "model.decoder.embed_tokens.weight"], SILENT, "output", "here").tensor == head
+
+
+@pytest.mark.parametrize(
+    ("kind", "embedding"),
+    [
+        ("mpnet", "mpnet.embeddings.word_embeddings.weight"),
+        ("deberta-v2", "deberta.embeddings.word_embeddings.weight"),
+        ("xlm-roberta", "roberta.embeddings.word_embeddings.weight"),
+        ("esm", "esm.embeddings.word_embeddings.weight"),
+        ("longformer", "longformer.embeddings.word_embeddings.weight"),
+        ("flaubert", "transformer.embeddings.weight"),
+    ],
+)
+def test_a_masked_language_models_embedding_is_found(kind: str, embedding: str) -> None:
+    names = [
+        embedding,
+        f"{kind}.embeddings.position_embeddings.weight",
+        f"{kind}.embeddings.LayerNorm.weight",
+    ]
+    assert choose(names, {"model_type": kind}, "input", "").tensor == embedding
+
+
+@pytest.mark.parametrize("inner", ["", "model.", "language_model.", "model.language_model."])
+def test_an_adapter_around_a_multimodal_model_keeps_its_names(inner: str) -> None:
+    names = [f"base_model.model.{inner}{name}" for name in ("embed_tokens.weight", "lm_head.weight")]
+    assert choose(names, SILENT, "output", "").tensor == names[1]
+    assert choose(names, SILENT, "input", "").tensor == names[0]
