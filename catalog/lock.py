@@ -75,7 +75,7 @@ def held(place: Place, run_id: str = "unknown") -> Iterator[Held]:
     catalog cannot be written.
     """
     if isinstance(place, LocalFolder):
-        with _flock(place):
+        with _flock(place, Holder(run_id)):
             yield Held()
         return
     with _object(place, Holder(run_id)) as lock:
@@ -83,7 +83,7 @@ def held(place: Place, run_id: str = "unknown") -> Iterator[Held]:
 
 
 @contextmanager
-def _flock(place: LocalFolder) -> Iterator[None]:
+def _flock(place: LocalFolder, us: Holder) -> Iterator[None]:
     import fcntl
 
     with (place.root / LOCK).open("a+") as lock:
@@ -91,10 +91,9 @@ def _flock(place: LocalFolder) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise _in_use(place, f"process {holder}") from error
+            raise _in_use(place, lock.read().strip() or "an unknown holder") from error
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(str(us))
         lock.flush()
         yield
 

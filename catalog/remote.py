@@ -172,6 +172,10 @@ class ObjectStore:
         package, install = _INSTALL.get(protocol, (None, None))
         if package is not None and importlib.util.find_spec(package) is None:
             raise UsageError(f"{self.url}: {protocol}:// needs one more package: {install}")
+        if package == "gcsfs":
+            import logging
+
+            logging.getLogger(package).setLevel(logging.CRITICAL)  # what it says is in the error
         options = _S3_OPTIONS if package == "s3fs" else {}
         try:
             fs = fsspec.filesystem(protocol, skip_instance_cache=True, use_listings_cache=False, **options)
@@ -274,8 +278,15 @@ def _refused_precondition(error: Exception) -> bool:
     return _cause(error) in ("PreconditionFailed", "412")
 
 
+def _is_refused(error: Exception) -> bool:
+    """Whether Google's store refuses us: gcsfs has no class for that."""
+    return getattr(error, "code", None) in (401, 403) or str(error).startswith("Forbidden: ")
+
+
 def _may_pass(error: Exception) -> bool:
     """Whether asking again may help: a server that is busy or ill, a connection that broke."""
+    if _is_refused(error):
+        return False
     if "Credential" in type(error).__name__ or "Token" in type(error).__name__:
         return False
     if _cause(error) in ("InvalidBucketName", "AuthorizationHeaderMalformed", "InvalidArgument"):
@@ -289,6 +300,11 @@ def _told(error: Exception) -> str:
     name, text = type(error).__name__, " ".join(str(error).split()) or type(error).__name__
     if "Credential" in name:
         return f"{text}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what your store asks for"
+    if _is_refused(error):
+        return (
+            f"{text}: set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`, "
+            "with rights to the bucket"
+        )
     if isinstance(error, PermissionError):
         return f"permission denied ({text}): check the credentials in the environment and their rights"
     if _cause(error) == "NoSuchBucket":

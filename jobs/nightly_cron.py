@@ -9,16 +9,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobs.nightly_job import (
-    ON_THIS_MACHINE,
-    PREFIX,
-    Job,
-    Machine,
-    log_file,
-    machine_environment,
-    prepare_folders,
-    secret_names,
-)
+from jobs.nightly_job import PREFIX, Job, Machine, log_file, machine_environment, prepare_folders
 from survey.errors import UsageError
 
 BEGIN, END = "# BEGIN ", "# END "
@@ -38,7 +29,7 @@ def unit(job: Job, machine: Machine) -> str:
             f"the command has {len(command)} characters and cron takes {LONGEST_COMMAND}: "
             "use shorter paths, or --on systemd"
         )
-    secrets = secret_names(machine.environment, ON_THIS_MACHINE)
+    secrets = machine.secret_names
     lines = [
         f"{BEGIN}{job.name} (by `survey nightly`)",
         f"# {job.title}",

@@ -57,6 +57,12 @@ class Machine:
         """Where secrets belong that a unit must not show."""
         return self.config / "nightly.env"
 
+    @property
+    def secret_names(self) -> str:
+        """What belongs there: the token, and variables that hold a password."""
+        with_password = [name for name in ON_THIS_MACHINE if _has_password(self.environment.get(name, ""))]
+        return ", ".join(["HF_TOKEN=...", *(f"{name}=... (it holds a password)" for name in with_password)])
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -157,12 +163,6 @@ def carried(environment: Mapping[str, str], names: Sequence[str]) -> dict[str, s
     for name, value in found.items():
         _refuse_unwritable(value, name)
     return {name: value for name, value in found.items() if not _has_password(value)}
-
-
-def secret_names(environment: Mapping[str, str], names: Sequence[str]) -> str:
-    """What belongs where secrets belong: the token, and variables that hold a password."""
-    with_password = [name for name in names if _has_password(environment.get(name, ""))]
-    return ", ".join(["HF_TOKEN=...", *(f"{name}=... (it holds a password)" for name in with_password)])
 
 
 def machine_environment(machine: Machine) -> dict[str, str]:

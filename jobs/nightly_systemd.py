@@ -5,16 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 
-from jobs.nightly_job import (
-    ON_THIS_MACHINE,
-    PREFIX,
-    Job,
-    Machine,
-    log_file,
-    machine_environment,
-    prepare_folders,
-    secret_names,
-)
+from jobs.nightly_job import PREFIX, Job, Machine, log_file, machine_environment, prepare_folders
 from survey.errors import UsageError
 
 
@@ -39,7 +30,7 @@ Description={_percent(job.title)}
 [Service]
 Type=oneshot
 {"".join(f"Environment={_quoted(item)}{chr(10)}" for item in environment)}\
-# Secrets belong into this file, mode 600: {secret_names(machine.environment, ON_THIS_MACHINE)}
+# Secrets belong into this file, mode 600: {machine.secret_names}
 EnvironmentFile=-{_percent(str(machine.env_file))}
 ExecStart={_quoted(program)} {" ".join(_quoted(item).replace("$", "$$") for item in arguments)}
 # The log's folder must exist.

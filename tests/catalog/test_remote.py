@@ -20,7 +20,7 @@ from catalog.commit import commit
 from catalog.files import ROWS, TOKENS, File
 from catalog.place import Place, place_if_there, place_to_read, place_to_write
 from catalog.read import Reader
-from catalog.remote import ObjectStore
+from catalog.remote import ObjectStore, Unreadable
 from survey.errors import CommitError, UsageError
 
 Make = Callable[..., Path]
@@ -198,6 +198,27 @@ def test_a_url_that_cannot_be_opened_says_what_to_do(
     with pytest.raises(UsageError, match=message) as refused:
         place_to_read(url)
     assert "word@" not in str(refused.value)
+
+
+class AsGcsfs(Exception):
+    """What gcsfs raises for an answer with a status of 400 or more."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"answered, {code}")
+        self.code = code
+
+
+@pytest.mark.parametrize("error", [AsGcsfs(401), OSError("Forbidden: b/bucket/o\ndenied")])
+def test_a_store_of_googles_that_refuses_us_is_asked_once_and_says_what_to_set(error: Exception) -> None:
+    asked = []
+
+    def refuse() -> None:
+        asked.append(error)
+        raise error
+
+    with pytest.raises(Unreadable, match="GOOGLE_APPLICATION_CREDENTIALS"):
+        ObjectStore("gs://bucket/x").patiently(refuse)
+    assert len(asked) == 1
 
 
 REFUSED = [

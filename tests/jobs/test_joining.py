@@ -35,12 +35,16 @@ TOKEN = "hf_secretsecretsecretsecretsecret12"
 RAY_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}
 COMMAND = "from survey.cli import entry; entry()"
 # As many of the client server's children as the file says die at once, as they do in gRPC's fork handler.
+# For such a child's log the server that forked it waits five times, for which Ray has no setting.
 MORTAL = """
 import os, pathlib
-left = pathlib.Path(os.environ["DEATHS"])
-if b"specific-server" in pathlib.Path("/proc/self/cmdline").read_bytes() and int(left.read_text()):
+left, command = pathlib.Path(os.environ["DEATHS"]), pathlib.Path("/proc/self/cmdline").read_bytes()
+if b"specific-server" in command and int(left.read_text()):
     left.write_text(str(int(left.read_text()) - 1))
     os._exit(1)
+if b"ray.util.client.server" in command and b"specific-server" not in command:
+    from ray.util.client.server import proxier
+    proxier.LOGSTREAM_RETRIES = 1
 """
 
 
