@@ -15,7 +15,7 @@ from survey.results import KinematicsRow
 if TYPE_CHECKING:
     import altair as alt
 
-DRAWN = 1_000  # points of a line: more than a picture has columns
+DRAWN = 250  # points of a line: a finer line of noise is a band, and a PNG of it 150 kB
 
 
 def print_motion(row: KinematicsRow, console: Console) -> None:

@@ -194,7 +194,7 @@ def _table(answer: Answer) -> dict[str, Any]:
 
 
 def _counts(reader: Reader) -> str:
-    ((models, matrices, families, holes, measured, fetched, repositories),) = reader.ask(COUNTS).rows
+    ((models, matrices, families, holes, measured, fetched, repositories, *_),) = reader.ask(COUNTS).rows
     if not matrices:
         return "Nothing has been measured yet."
     return (

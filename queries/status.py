@@ -17,7 +17,9 @@ SELECT
     sum(tensor_bytes)::BIGINT AS tensor_bytes, sum(fetched_bytes)::BIGINT AS fetched_bytes,
     -- Both matrices of a model lie in one repository.
     (SELECT sum(bytes)::BIGINT FROM (SELECT max(repo_bytes) AS bytes FROM models_history GROUP BY repo, sha))
-        AS repo_bytes
+        AS repo_bytes,
+    (SELECT count(*) FROM clusters) AS clusters, (SELECT count(*) FROM kinematics) AS kinematics,
+    (SELECT count(*) FROM training_runs) AS training_runs
 FROM models_history
 """
 
@@ -41,7 +43,7 @@ GROUP BY reason ORDER BY failing DESC, reason
 def print_status(reader: Reader, where: str, console: Console) -> None:
     """Print the state of a catalog."""
     (counts,) = reader.ask(COUNTS).rows
-    models, rows, families, holes, measured, fetched, repositories = counts
+    models, rows, families, holes, measured, fetched, repositories, clusters, motions, trainings = counts
     console.print(f"[bold]{escape(where)}[/]")
     console.print(f"{models} models, {rows} matrices, {families} families; {holes} with black holes")
     if rows:
@@ -49,6 +51,8 @@ def print_status(reader: Reader, where: str, console: Console) -> None:
             f"{size(measured)} of matrices measured; {size(fetched)} fetched of "
             f"{size(repositories)} of repositories"
         )
+    if clusters or motions or trainings:
+        console.print(f"{clusters} clusters, {motions} histories followed, {trainings} training runs")
     _print_runs(reader, console)
     _print_failing(reader, console)
 

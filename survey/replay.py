@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from survey.errors import UsageError
 from survey.stream import Block
+
+
+@contextmanager
+def _room_needed() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"no room for a copy of the matrix in {tempfile.gettempdir()}: {error.strerror}. "
+            "Point TMPDIR at a folder with room"
+        ) from error
 
 
 class Replay:
@@ -29,14 +41,11 @@ class Replay:
     def keep(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """The same blocks, written down on their way. Raises UsageError where there is no room."""
         for block in blocks:
-            try:
+            with _room_needed():
                 self._file.write(block)
-            except OSError as error:
-                raise UsageError(
-                    f"no room for a copy of the matrix in {tempfile.gettempdir()}: {error.strerror}. "
-                    "Point TMPDIR at a folder with room"
-                ) from error
             yield block
+        with _room_needed():
+            self._file.flush()
 
     def slabs(self, slab_bytes: int) -> Iterator[Block]:
         """What was kept, from the start, in pieces of `slab_bytes`; the last one may be shorter."""

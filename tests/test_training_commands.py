@@ -128,6 +128,17 @@ def test_a_run_leaves_its_history_and_its_row_and_can_be_followed(survey: Survey
     followed = survey("kinematics", "gradient_delta_history.safetensors", "--catalog", "c")
     assert followed.code == 0
     assert "20 dead rows × 16, 12 recorded steps 1–12; positions" in followed.out
+    state = survey("status", "--catalog", "c").out
+    assert "0 clusters, 1 histories followed, 1 training runs" in state
+
+
+def test_every_part_of_the_model_is_an_option(survey: Survey) -> None:
+    wanted = ("--layers", "1", "--heads", "4", "--ff", "24", "--steps", "1")
+    ran = survey("train", *LITTLE, *wanted, "--record-every", "1", "--no-history", "--catalog", "c")
+    assert ran.code == 0, ran.err
+    assert asked(survey, "SELECT layers, heads, ff FROM training_runs") == ["1,4,24"]
+    refused = survey("train", *LITTLE, "--heads", "3", "--catalog", "c")
+    assert (refused.code, "cannot be divided among 3 heads" in refused.err) == (2, True)
 
 
 @pytest.mark.parametrize("executor", ["serial", "ray"])

@@ -157,7 +157,10 @@ def step_bar(name: str) -> Iterator[Callable[[int], Callable[[], None]]]:
 )  # fmt: skip
 @click.option("--init", type=click.Choice(("normal", "point")), help="N(0, σ²), or a unit vector plus that.")
 @click.option("--init-scale", type=float, metavar="σ", help="Standard deviation of W at the start.")
+@click.option("--layers", type=int, metavar="N", help="Transformer layers.")
+@click.option("--heads", type=int, metavar="N", help="Attention heads; they divide the hidden size.")
 @click.option("--dim", type=int, metavar="D", help="Hidden size.")
+@click.option("--ff", type=int, metavar="N", help="Width of the feed-forward layers.")
 @click.option("--vocabulary", type=int, metavar="V", help="Rows of W.")
 @click.option("--dead", type=int, metavar="K", help="Tokens that the corpus leaves unused.")
 @click.option("--learning-rate", type=float, metavar="LR")
@@ -202,8 +205,9 @@ def train(
 ) -> int:
     """Train a small language model whose corpus never uses some tokens, and record how they move.
 
-    A run that was killed goes on where it was: run the same command again. In FILE.toml options stand
-    by their names (with _ for -), and under [grid] with lists of values.
+    A run that was stopped goes on from its last saved state: run the same command again. It trains on
+    the CPU, where the same command gives the same bits. In FILE.toml options stand by their names (with _
+    for -), and under [grid] with lists of values.
 
     \b
     survey train --setup goldilocks --steps 500
@@ -251,8 +255,12 @@ def _train(setup: str, options: dict[str, Any], output: Path | None, threads: in
         size = f"{path}: {history_bytes(wanted) / 1e6:,.0f} MB"
         click.echo(f"survey: {size}{f', goes on after step {step:,}' if step else ''}", err=True)
 
-    with step_bar(f"{setup}, {wanted.steps:,} steps") as progress:
-        done = train_one(wanted, path, threads=threads, on_start=started, on_step=progress(wanted.steps))
+    try:
+        with step_bar(f"{setup}, {wanted.steps:,} steps") as progress:
+            done = train_one(wanted, path, threads=threads, on_start=started, on_step=progress(wanted.steps))
+    except KeyboardInterrupt:
+        click.echo("survey: interrupted; the same command goes on from the last saved state", err=True)
+        raise
     if done.was_there:
         click.echo(f"survey: {path}: was finished before; delete it to train again", err=True)
     commit_run(place, done.row)

@@ -3,7 +3,8 @@
 Σ(x−c)(x−c)ᵀ is summed over slabs of some thousand rows: the product of one slab in float32, which runs
 three times as fast as float64, the sum over slabs in float64. The shift c, the mean of the first slab,
 keeps a cloud that stands far from the origin from losing its spread to rounding (Chan, Golub and
-LeVeque 1983); it is taken out exactly at the end. Measured: eigenvalues within 1e-6 of float64's.
+LeVeque 1983); it is taken out exactly at the end. Measured: eigenvalues within about
+1e-6 of float64's (1.2e-6 at 151,936 × 2,560).
 """
 
 from __future__ import annotations
