@@ -33,6 +33,8 @@ def create(store: ObjectStore, name: str, content: bytes) -> bool:
         if _is_s3(store):
             _put(store, path, content, IfNoneMatch="*")
             return True
+        if peek(store, name) is not None:  # some file systems (hf://) know no such mode, and write over it
+            return False
         store.patiently(lambda: store.fs.pipe_file(path, content, mode="create"))
     except FileExistsError:
         return False

@@ -121,6 +121,25 @@ def test_a_stale_lock_is_taken_over_and_its_holder_notices(
             taken.__exit__(None, None, None)
 
 
+def test_a_file_system_that_cannot_make_only_where_there_is_none_does_not_write_over_a_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the Hub's, whose `create` mode is not told from writing."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    write = MemoryFileSystem.pipe_file
+    monkeypatch.setattr(
+        MemoryFileSystem, "pipe_file", lambda self, path, value, mode="": write(self, path, value)
+    )
+    monkeypatch.setattr("catalog.conditional.SETTLE_S", 0.0)
+    store = ObjectStore("memory://of-its-own/c")
+    assert create(store, ".lock", b"first")
+    assert not create(store, ".lock", b"second")
+    found = peek(store, ".lock")
+    assert found is not None
+    assert found.content == b"first"
+
+
 def test_only_one_of_many_takes_a_stale_lock(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ObjectStore(bucket)
     assert create(store, ".lock", b"{}")
