@@ -43,9 +43,9 @@ def name_matrix(
         return Named(nameless("the repository holds no tokenizer that we know"), None, NAMES)
     try:
         vocabulary = read_vocabulary(checkpoint, files)
+        return Named(*name_rows(vocabulary, next(iter(files)), rows, black_holes), NAMES)
     except BadVocabulary as error:
         return Named(nameless(str(error)), None, NAMES)
     except SurveyError as error:
         lasting = error.reason in _LASTING
         return Named(nameless(f"{error.reason}: {error}"), None, NAMES if lasting else {})
-    return Named(*name_rows(vocabulary, next(iter(files)), rows, black_holes), NAMES)

@@ -21,7 +21,10 @@ _LETTERS = 12  # for pieces that stand inside words: after the letters that begi
 def name_rows(
     vocabulary: Vocabulary, file: str, rows: int, black_holes: Sequence[Sequence[int]]
 ) -> tuple[Naming, TokenNames]:
-    """The columns of a matrix of V = `rows` rows. black_holes: the rows of each, by rank."""
+    """The columns of a matrix of V = `rows` rows. black_holes: the rows of each, by rank.
+
+    Raises BadVocabulary where text cannot be cut at all.
+    """
     size = vocabulary.size
     known = {number: entry for number, entry in vocabulary.entries.items() if number < rows}
     text: list[str | None] = [None] * rows

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from survey.errors import storable
-from survey.vocabulary.entries import BadVocabulary, Entry, Vocabulary, spelled
+from survey.vocabulary.entries import BadVocabulary, Entry, Vocabulary, is_id, spelled
 
+MOST_SPECIALS = 1 << 16  # Mistral has 1,000; each is an entry, however short the file
 _LINE = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]{1,9}")
 
 
@@ -42,7 +43,7 @@ def from_tekken(content: Mapping[str, Any]) -> Vocabulary:
         raise BadVocabulary("expected config and vocab")
     specials = config.get("default_num_special_tokens", 1000)
     size = config.get("default_vocab_size")
-    if not isinstance(specials, int) or not 0 <= specials < 1 << 24:
+    if not is_id(specials) or specials > MOST_SPECIALS:
         raise BadVocabulary(f"default_num_special_tokens is {specials!r}")
     limit = size - specials if isinstance(size, int) else len(vocab)
     entries: dict[int, Entry] = {}
@@ -50,11 +51,12 @@ def from_tekken(content: Mapping[str, Any]) -> Vocabulary:
         rank, text = (
             (item.get("rank"), item.get("token_bytes")) if isinstance(item, Mapping) else (None, None)
         )
-        if not isinstance(rank, int) or not 0 <= rank < 1 << 31 or not isinstance(text, str):
+        if not is_id(rank) or not isinstance(text, str):
             raise BadVocabulary(f"vocab holds {str(item)[:80]}, expected rank and token_bytes")
         entries[specials + rank] = spelled(_unpacked(text.encode(), f"rank {rank}"))
     entries |= {number: spelled(b"<SPECIAL_%d>" % number, special=True) for number in range(specials)}
-    for item in content.get("special_tokens") or []:
+    named = content.get("special_tokens")
+    for item in named if isinstance(named, list) else ():
         rank, text = _pair(item, "token_str")
         if rank is not None and rank < specials and text is not None:
             entries[rank] = spelled(storable(text).encode(), special=True)
@@ -65,8 +67,7 @@ def _pair(item: Any, name: str) -> tuple[int | None, str | None]:  # Any: JSON
     if not isinstance(item, Mapping):
         return None, None
     rank, text = item.get("rank"), item.get(name)
-    usable = isinstance(rank, int) and 0 <= rank < 1 << 31
-    return (rank if usable else None), (text if isinstance(text, str) else None)
+    return (rank if is_id(rank) else None), (text if isinstance(text, str) else None)
 
 
 def _unpacked(data: bytes, where: str) -> bytes:

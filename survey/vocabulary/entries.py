@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from survey.errors import storable
 
+# Texts to ids; none for a text that the tokenizer refuses to cut. Raises BadVocabulary.
 Encode = Callable[[Sequence[str]], list[list[int]]]
 TEXT_CHARS = 1000  # of one token's text; real ones stay below 200
 BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -44,6 +45,11 @@ class Vocabulary:
     def size(self) -> int:
         """The highest token id + 1."""
         return max(self.entries, default=-1) + 1
+
+
+def is_id(number: object) -> bool:
+    """Whether what a file holds can be a token's id; JSON's true is no number."""
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 31
 
 
 def spelled(data: bytes, *, added: bool = False, special: bool = False) -> Entry:

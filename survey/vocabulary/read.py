@@ -9,7 +9,7 @@ from typing import Any
 from survey.checkpoint import Checkpoint
 from survey.errors import NotThere, storable
 from survey.vocabulary.byte_ranks import from_tekken, from_tiktoken, is_tiktoken
-from survey.vocabulary.entries import BadVocabulary, Entry, Vocabulary, spelled
+from survey.vocabulary.entries import BadVocabulary, Entry, Vocabulary, is_id, spelled
 from survey.weights import find_weights
 
 TOKENIZER_CAP_BYTES = 64 << 20  # the largest that are known have 34 MB (Gemma 3, with 262,145 tokens)
@@ -110,7 +110,7 @@ def _added(known: Mapping[int, Entry], companions: Mapping[str, bytes]) -> dict[
     found: dict[int, Entry] = {}
     listed = _lenient(companions.get("added_tokens.json"))
     for text, number in listed.items():
-        if _is_id(number):
+        if is_id(number):
             special = known[number].special if number in known else False
             found[number] = spelled(storable(text).encode(), added=True, special=special)
     decoder = _config(companions).get("added_tokens_decoder")
@@ -121,15 +121,11 @@ def _added(known: Mapping[int, Entry], companions: Mapping[str, bytes]) -> dict[
             and len(key) < 11
             and key.isascii()
             and key.isdecimal()
-            and _is_id(int(key))
+            and is_id(int(key))
         ):
             special = item.get("special") is True
             found[int(key)] = spelled(storable(content).encode(), added=True, special=special)
     return found
-
-
-def _is_id(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 31
 
 
 def _config(companions: Mapping[str, bytes]) -> Mapping[str, Any]:

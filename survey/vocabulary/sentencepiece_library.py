@@ -19,7 +19,10 @@ def from_sentencepiece(content: bytes) -> Vocabulary:
     entries = {number: _entry(processor, number) for number in range(processor.GetPieceSize())}
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
-        found: list[list[int]] = processor.Encode(list(texts), out_type=int)
+        try:
+            found: list[list[int]] = processor.Encode(list(texts), out_type=int)
+        except RuntimeError as error:
+            raise BadVocabulary(f"SentencePiece cannot cut with it: {str(error)[:300]}") from error
         return found
 
     return Vocabulary(entries, encode)

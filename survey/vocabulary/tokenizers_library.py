@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from survey.vocabulary.entries import (
     Entry,
     Vocabulary,
     byte_alphabet,
+    is_id,
     shown,
     spelled,
     with_spaces,
@@ -38,7 +40,7 @@ def from_tokenizer_json(content: bytes) -> Vocabulary:
 
 def from_vocab_json(vocab: Mapping[str, Any], merges: str | None) -> Vocabulary:
     """GPT-2's two files; without the merges the tokens have names only. Raises BadVocabulary."""
-    if not all(isinstance(number, int) and 0 <= number < 1 << 31 for number in vocab.values()):
+    if not all(is_id(number) for number in vocab.values()):
         raise BadVocabulary("expected an object that gives each token's id")
     spell = partial(_byte_level, alphabet=byte_alphabet())
     entries = {number: spell(piece) for piece, number in vocab.items()}
@@ -70,15 +72,25 @@ def from_vocab_txt(content: str, *, lowercase: bool) -> Vocabulary:
     return Vocabulary(entries, _encoder(tokenizer))
 
 
-def _made(make: Callable[[], Tokenizer]) -> Tokenizer:
+@contextmanager
+def _panics() -> Iterator[None]:
+    """Raise BadVocabulary where the library panics."""
     try:
-        tokenizer = make()
-    except Exception as error:  # the library raises bare Exceptions, too
-        raise BadVocabulary(f"the tokenizers library refuses it: {str(error)[:300]}") from error
+        yield
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
             raise
         raise BadVocabulary(f"the tokenizers library panics: {str(error)[:300]}") from error
+
+
+def _made(make: Callable[[], Tokenizer]) -> Tokenizer:
+    try:
+        with _panics():
+            tokenizer = make()
+    except BadVocabulary:
+        raise
+    except Exception as error:  # the library raises bare Exceptions, too
+        raise BadVocabulary(f"the tokenizers library refuses it: {str(error)[:300]}") from error
     # Some files ask to cut or to pad every text; and dropout would make chance decide.
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -88,12 +100,18 @@ def _made(make: Callable[[], Tokenizer]) -> Tokenizer:
 
 
 def _encoder(tokenizer: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+    def cut(texts: Sequence[str]) -> list[list[int]]:
+        try:
+            with _panics():
+                return [one.ids for one in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        except BadVocabulary:
+            raise
+        except Exception:  # noqa: BLE001 - bare: a character is unknown, and no token says so
+            half = len(texts) // 2
+            return [*cut(texts[:half]), *cut(texts[half:])] if half else [[]]
+
     def encode(texts: Sequence[str]) -> list[list[int]]:
-        found = []
-        for start in range(0, len(texts), BATCH):
-            batch = list(texts[start : start + BATCH])
-            found += [one.ids for one in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-        return found
+        return [ids for start in range(0, len(texts), BATCH) for ids in cut(texts[start : start + BATCH])]
 
     return encode
 

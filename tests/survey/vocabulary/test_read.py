@@ -142,6 +142,20 @@ def test_tekken_puts_its_special_tokens_first(tmp_path: Path) -> None:
     assert [entry.special for _, entry in sorted(found.entries.items())] == [True] * 4 + [False] * 2
 
 
+@pytest.mark.parametrize("said", [b"5", b'"ab"', b'{"rank": 0}', b"[5]", b"null"])
+def test_tekkens_special_tokens_may_be_nonsense(tmp_path: Path, said: bytes) -> None:
+    content = b'{"config": {"default_num_special_tokens": 1}, "vocab": [], "special_tokens": %s}' % said
+    assert texts(read(tmp_path, {"tekken.json": content})) == ["<SPECIAL_0>"]
+
+
+def test_a_text_that_the_tokenizer_refuses_is_cut_into_nothing(tmp_path: Path) -> None:
+    # WordPiece without [UNK] raises for every unknown character, whatever else is in the batch.
+    found = read(tmp_path, {"vocab.txt": b"a\nb\nab\n"})
+    assert found.encode is not None
+    assert found.encode(["ab", "z", "a", "東", "b"]) == [[2], [], [0], [], [1]]
+    assert found.encode([]) == []
+
+
 BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
     "not JSON": ({"tokenizer.json": b"{"}, "tokenizers library refuses"),
     "no model": ({"tokenizer.json": b"{}"}, "tokenizers library refuses"),
@@ -160,6 +174,11 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
     "not text": ({"vocab.txt": b"\xff\xfe"}, "not UTF-8"),
     "half a list": ({"a.tiktoken": b"YQ== 0\nnonsense\n"}, "line 2"),
     "tekken without ranks": ({"tekken.json": b'{"config": {}, "vocab": [3]}'}, "expected rank"),
+    "tekken with a bomb of special tokens": (
+        {"tekken.json": b'{"config": {"default_num_special_tokens": 16777215}, "vocab": []}'},
+        "default_num_special_tokens is 16777215",
+    ),
+    "true where an id should be": ({"vocab.json": b'{"a": true}'}, "gives each token's id"),
     "nothing at all": ({"vocab.json": b"{}"}, "holds no tokens"),
 }
 
