@@ -207,12 +207,23 @@ def test_a_model_whose_only_fitting_node_dies_is_refused_with_the_numbers(
     assert list(Path("c/rows").iterdir()) == []
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.S3]:
-    with s3.serve() as served:
+@pytest.fixture(scope="module")
+def store() -> Iterator[s3.S3]:
+    with s3.serve() as served, pytest.MonkeyPatch.context() as patch:
         for name, value in s3.environment(served.url).items():
-            monkeypatch.setenv(name, value)
+            patch.setenv(name, value)
         yield served
+
+
+KEYS = ("first", "second")
+
+
+@pytest.fixture(scope="module")
+def with_keys(store: s3.S3) -> Iterator[Cluster]:
+    """Two nodes with keys of their own to the store, so that it knows who wrote what."""
+    nodes = [{"num_cpus": 1, "env_vars": {"AWS_ACCESS_KEY_ID": key}} for key in KEYS]
+    with cluster_of(*nodes) as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -226,22 +237,19 @@ def uri(store: s3.S3, request: pytest.FixtureRequest) -> str:
 
 
 def test_each_node_writes_its_rows_to_an_object_store_once(
-    hub: LocalHub, store: s3.S3, uri: str, survey: Survey, tmp_path: Path
+    hub: LocalHub, store: s3.S3, with_keys: Cluster, uri: str, survey: Survey, tmp_path: Path
 ) -> None:
-    """Nodes have keys of their own to the store, so it knows who wrote what; it is busy, and loses an answer."""
+    """The store is busy, and loses an answer."""
     models = serve(hub, tmp_path, *(f"m{number}" for number in range(6)))
     store.faults += [
         s3.Fault("SlowDown", contains="/rows/", times=2),
         s3.Fault("lost", contains="/tokens/", times=1),
     ]
-    keys = ("first", "second")
-    nodes = [{"num_cpus": 1, "env_vars": {"AWS_ACCESS_KEY_ID": key}} for key in keys]
-    with cluster_of(*nodes) as cluster:
-        command = ["run", *models, "--catalog", uri, "--endpoint", hub.endpoint, "--address", cluster.address]
-        ran = survey(*command)
-        assert ran.code == 0, ran.err
-        assert "6 measured, 0 unchanged, 0 failed" in ran.out
-        again = survey(*command)
+    command = ["run", *models, "--catalog", uri, "--endpoint", hub.endpoint, "--address", with_keys.address]
+    ran = survey(*command)
+    assert ran.code == 0, ran.err
+    assert "6 measured, 0 unchanged, 0 failed" in ran.out
+    again = survey(*command)
     assert "0 measured, 6 unchanged, 0 failed" in again.out
     assert asked(uri, "SELECT count(*), count(DISTINCT repo), min(dead_count) FROM models_history") == [
         (6, 6, 10)
@@ -255,31 +263,29 @@ def test_each_node_writes_its_rows_to_an_object_store_once(
         folder: {key for path, key in store.writers if f"/{folder}/" in path}
         for folder in ("rows", "tokens", "attempts")
     }
-    assert writers == {"rows": set(keys), "tokens": set(keys), "attempts": {"key"}}
+    assert writers == {"rows": set(KEYS), "tokens": set(KEYS), "attempts": {"key"}}
     assert store.puts("/rows/") == 6 + 2
     assert store.puts("/tokens/") == 6 + 1
 
 
 def test_a_node_that_dies_writes_nothing_twice_to_an_object_store(
-    hub: LocalHub, uri: str, survey: Survey, tmp_path: Path
+    hub: LocalHub, with_keys: Cluster, uri: str, survey: Survey, tmp_path: Path
 ) -> None:
+    """The last test of this cluster."""
     models = serve(hub, tmp_path, "one", "two")
     stall = Fault(Stall(5), server="cdn", skip=2, times=2)
     hub.faults.append(stall)
-    with cluster_of({"num_cpus": 1}, {"num_cpus": 1}) as cluster:
-        (other,) = cluster.worker_nodes
+    (other,) = with_keys.worker_nodes
 
-        def kill() -> None:
-            while stall.hits < 2 and not hub.closing.wait(0.1):
-                pass
-            cluster.remove_node(other, allow_graceful=False)
+    def kill() -> None:
+        while stall.hits < 2 and not hub.closing.wait(0.1):
+            pass
+        with_keys.remove_node(other, allow_graceful=False)
 
-        killer = threading.Thread(target=kill)
-        killer.start()
-        ran = survey(
-            "run", *models, "--catalog", uri, "--endpoint", hub.endpoint, "--address", cluster.address
-        )
-        killer.join()
+    killer = threading.Thread(target=kill)
+    killer.start()
+    ran = survey("run", *models, "--catalog", uri, "--endpoint", hub.endpoint, "--address", with_keys.address)
+    killer.join()
     assert ran.code == 0, ran.err
     assert asked(uri, "SELECT repo FROM models_history ORDER BY repo") == [("org/one",), ("org/two",)]
     assert asked(uri, "SELECT count(*) FROM tokens") == [(600,)]
