@@ -41,7 +41,7 @@ Executor = Literal["ray", "serial"]
 class Request:
     """What is to be surveyed, and by whom. address: a Ray cluster; None starts an embedded one.
 
-    connections: at most so many at a time in the whole run; None is 8 for each running model.
+    connections: at most so many at a time in the whole run; None is 16 for each running model.
     """
 
     models: Sequence[ModelRef]

@@ -1,8 +1,8 @@
 """One commit of a repository on the Hub: its small files, and its tensors by byte range.
 
 huggingface_hub's own ranged readers check neither the status nor the length of what comes (a
-server that ignores `Range` makes them return other bytes), so ranges are read here, over the
-client's session, and checked: 206, the exact Content-Range, the exact length, the pinned commit.
+server that ignores `Range` makes them return other bytes), so ranges are read here, over
+lines of our own, and checked: 206, the exact Content-Range, the exact length, the pinned commit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from typing import TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -24,8 +26,10 @@ from survey import version
 from survey.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile, Unreachable
 from survey.hub_http import Answered, Manners, bare, session, status_of, translate, worth_again
+from survey.hub_line import BROKEN, lines, received
 from survey.records import ByteRange, Settings, Traffic
 from survey.stream import Block, in_order
+from survey.width import Width
 
 LIBRARY = "centroid-survey"  # how the Hub's logs see us
 SIGNING_TRIES = 3  # a URL that is refused as often right after it was signed stays refused
@@ -52,10 +56,6 @@ class Part:
     @property
     def full(self) -> bool:
         return self.got == len(self.block)
-
-    def add(self, piece: bytes) -> None:
-        self.block[self.got : self.got + len(piece)] = piece
-        self.got += len(piece)
 
 
 class HubCheckpoint:
@@ -91,11 +91,13 @@ class HubCheckpoint:
         return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None))
 
     def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
-        return in_order(
-            ranges,
-            lambda wanted, stop: self._fetch(file, wanted, stop, on_bytes),
-            self._hub.connections,
-        )
+        width = Width(self._hub.connections)
+
+        def came(count: int) -> None:
+            width.add(count)
+            on_bytes(count)
+
+        return in_order(ranges, lambda wanted, stop: self._fetch(file, wanted, stop, came), width)
 
     def _read_small(self, file: str, cap_bytes: int) -> bytes:
         where = f"{self.repo}/{file}"
@@ -185,7 +187,7 @@ class HubCheckpoint:
             self._manners.pace.wait()
             try:
                 self._receive(signed, wanted, part, stop, on_bytes)
-            except (httpx2.HTTPError, Answered, Unreachable) as error:
+            except (*BROKEN, Answered, Unreachable) as error:
                 self._manners.left_s(where)
                 failures += 1
                 if part.got > before:
@@ -211,42 +213,43 @@ class HubCheckpoint:
         on_bytes: OnBytes,
     ) -> None:
         """One request for what is missing; `part` keeps whatever came, also when it fails."""
-        for piece in self._pieces(signed, ByteRange(wanted.start + part.got, wanted.stop)):
-            self._manners.counter.add(bytes=len(piece))
-            if len(piece) > len(part.block) - part.got:
-                raise Unreachable("network", bare(signed.url), "sends more bytes than it announced")
-            part.add(piece)
-            on_bytes(len(piece))
-            if stop.is_set():
-                return
+        missing = ByteRange(wanted.start + part.got, wanted.stop)
+        with self._answer(signed, missing) as response:
+            if response.length is None or response.length > len(missing):
+                raise Unreachable(
+                    "network",
+                    bare(signed.url),
+                    f"announces {response.length} bytes, expected {len(missing):,}",
+                )
+            for count in received(response, memoryview(part.block)[part.got :]):
+                part.got += count
+                self._manners.counter.add(bytes=count)
+                on_bytes(count)
+                if stop.is_set():
+                    return
         if not part.full:
             raise Unreachable(
                 "network", bare(signed.url), f"ended after {part.got:,} of {len(wanted):,} bytes"
             )
 
-    def _pieces(self, signed: SignedFile, asked: ByteRange) -> Iterator[bytes]:
+    @contextmanager
+    def _answer(self, signed: SignedFile, asked: ByteRange) -> Iterator[HTTPResponse]:
         headers = {**signed.headers, "Range": asked.http_header(), "Accept-Encoding": "identity"}
         self._manners.counter.add(requests=1)
-        # A new session on each attempt: the library closes it under us after a connect error.
-        with session().stream(
-            "GET",
-            signed.url,
-            headers=headers,
-            timeout=self._manners.timeout(bare(signed.url)),
-            follow_redirects=False,
-        ) as response:
-            if response.status_code >= 400:
-                raise Answered(response.status_code, response.headers)
+        timeout = self._manners.timeout(bare(signed.url))
+        with lines().get(signed.url, headers, timeout) as response:
+            if response.status >= 400:
+                raise Answered(response.status, httpx2.Headers(response.getheaders()))
             expected = f"bytes {asked.start}-{asked.stop - 1}/{signed.size}"
             found = response.headers.get("Content-Range")
-            if response.status_code != 206 or found != expected:
+            if response.status != 206 or found != expected:
                 raise Unreachable(
                     "network",
                     bare(signed.url),
-                    f"answered {response.status_code} with Content-Range {found!r}, "
+                    f"answered {response.status} with Content-Range {found!r}, "
                     f"expected 206 with {expected!r}",
                 )
-            yield from response.iter_raw()
+            yield response
 
     # ----------------------------------------------------------------------------- pieces
 

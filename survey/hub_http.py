@@ -30,6 +30,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 )
 
 from survey.errors import NotOffered, SurveyError, Unreachable
+from survey.hub_line import BROKEN
 from survey.pace import OwnPace, Pace
 from survey.records import Settings, Traffic
 
@@ -187,7 +188,9 @@ def worth_again(error: Exception) -> bool:
     if isinstance(error, Unreachable):
         return error.reason == "network"
     status = status_of(error)
-    return status in (408, 429) or (status is not None and status >= 500)
+    if status is None:
+        return isinstance(error, BROKEN)
+    return status in (408, 429) or status >= 500
 
 
 def _asked_wait_s(error: Exception) -> float | None:

@@ -144,7 +144,7 @@ def open_matrix(
     revision: str | None = None,
     endpoint: str | None = None,
     token: str | None = None,
-    connections: int = 8,
+    connections: int = 16,
 ) -> Matrix:
     """Find a model's unembedding (or its embedding, `input`) and open it for streaming.
 

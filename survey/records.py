@@ -125,7 +125,7 @@ class Settings:
 
     endpoint: str = "https://huggingface.co"
     token: str | None = field(default=None, repr=False)
-    connections: int = 8
+    connections: int = 16  # at most; as many are used as bring the bytes faster
     device: str = "auto"
     threads: int | None = None
     tokens: bool = True

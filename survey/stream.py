@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from survey.records import ByteRange, TensorSpec
+from survey.width import Fixed, Width
 
 # Big enough that a request's round trip does not show, small enough that a window of them stays
-# far below the memory of one shard: 8 connections hold 36 MiB.
+# far below the memory of one shard: 4 connections hold 24 MiB.
 BLOCK_BYTES = 4 << 20
+LOOK_S = 0.05  # how often a consumer who waits looks whether more may be fetched at once
 
 Block = bytearray | memoryview
 Fetch = Callable[[ByteRange, threading.Event], Block]
@@ -31,26 +33,29 @@ def window_blocks(connections: int) -> int:
     return connections + 2
 
 
-def in_order(ranges: Sequence[ByteRange], fetch: Fetch, connections: int) -> Iterator[Block]:
-    """Yield `fetch(range, stop)` for each range in order, `connections` at a time.
+def in_order(ranges: Sequence[ByteRange], fetch: Fetch, width: Width | Fixed) -> Iterator[Block]:
+    """Yield `fetch(range, stop)` for each range in order, `width.now` at a time.
 
-    At most `window_blocks(connections)` blocks exist at once. When the consumer stops early or a
+    At most `window_blocks(width.most)` blocks exist at once. When the consumer stops early or a
     fetch raises, the event `stop` is set and the other fetches are told to end.
     """
     stop = threading.Event()
-    pool = ThreadPoolExecutor(connections, thread_name_prefix="fetch")
+    pool = ThreadPoolExecutor(width.most, thread_name_prefix="fetch")
     waiting: deque[Future[Block]] = deque()
     todo = iter(ranges)
+
+    def fill_up() -> None:
+        while len(waiting) < width.now and (following := next(todo, None)) is not None:
+            waiting.append(pool.submit(fetch, following, stop))
+
     try:
-        for item in todo:
-            waiting.append(pool.submit(fetch, item, stop))
-            if len(waiting) == connections:
-                break
+        fill_up()
         while waiting:
+            if not wait([waiting[0]], LOOK_S).done:
+                fill_up()  # the width may have grown meanwhile
+                continue
             block = waiting.popleft().result()
-            following = next(todo, None)
-            if following is not None:
-                waiting.append(pool.submit(fetch, following, stop))
+            fill_up()
             yield block
     finally:
         stop.set()

@@ -57,7 +57,7 @@ def _axis(name: str, default: int, where: str) -> Callable[[Any], Any]:
 )  # fmt: skip
 @click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co).")
 @click.option(
-    "--connections", type=click.IntRange(1, 64), default=8, show_default=True, metavar="N",
+    "--connections", type=click.IntRange(1, 64), default=16, show_default=True, metavar="N",
     help="Connections at a time.",
 )  # fmt: skip
 @click.option(

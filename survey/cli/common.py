@@ -72,7 +72,7 @@ find_options = options_of(
         "--connections",
         type=click.IntRange(1, 1024),
         metavar="N",
-        help="Connections at a time in the whole run (default: 8 for each running model).",
+        help="Connections at a time in the whole run (default: up to 16 for each running model).",
     ),
     click.option("--no-tokens", is_flag=True, help="Leave out the per-token table."),
 )

@@ -178,7 +178,7 @@ def _request(
     settings = Settings(
         endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
         token=os.environ.get("HF_TOKEN") or None,
-        connections=min(connections or 8, 64),
+        connections=min(connections or Settings().connections, 64),
         device=device,
         tokens=not no_tokens,
         timeout_s=timeout_s,

@@ -25,6 +25,7 @@ from jobs.demo.hub import (
     IgnoreRange,
     LocalHub,
     ResetAfter,
+    Shape,
     ShortBody,
     Stall,
     Status,
@@ -453,7 +454,7 @@ def test_waits_double_with_some_jitter_up_to_a_longest_one(
 
 def test_many_faults_at_once_leave_no_mark_on_the_bytes(hub: LocalHub) -> None:
     dice = random.Random(7)
-    actions = [ResetAfter(300), ResetAfter(0), ShortBody(5), IgnoreRange(), WrongContentRange(8), Status(500)]
+    actions = [ResetAfter(3), ResetAfter(0), ShortBody(5), IgnoreRange(), WrongContentRange(8), Status(500)]
     target = planned(hub)
     chosen = [Status(403)] * 3 + [dice.choice(actions) for _ in range(40)]
     hub.faults = [Fault(action, server="cdn", skip=dice.randrange(40)) for action in chosen]
@@ -704,3 +705,38 @@ def test_two_models_are_read_at_once_without_disturbing_each_other(hub: LocalHub
     for reader in readers:
         reader.join()
     assert found == {"org/model": OUTPUT.data, "org/other": OTHER.data}
+
+
+# ---- as many connections as the link is worth
+
+
+def test_a_stream_begins_with_few_connections_and_takes_more_where_each_is_capped(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("survey.width.ROUND_S", 0.1)
+    monkeypatch.setattr("survey.width.SETTLE_S", 0.02)
+    large = stored(60_000, 16)
+    hub.add_repo("org/long", single({HEAD: large}))
+    hub.shape = Shape(connection_bytes_s=1_000_000)
+    opened = survey.open_matrix("org/long", endpoint=hub.endpoint)
+    target = opened.target
+    busy, most, lock = 0, [0], threading.Lock()
+    real = HubCheckpoint._receive
+
+    def counted(*arguments: Any) -> None:
+        nonlocal busy
+        with lock:
+            busy += 1
+            most.append(max(most[-1], busy))
+        try:
+            real(*arguments)
+        finally:
+            with lock:
+                busy -= 1
+
+    monkeypatch.setattr(HubCheckpoint, "_receive", counted)
+    stream = opened.checkpoint.stream(target.spec.file, row_blocks(target.spec, 40_000), lambda count: None)
+    first = bytes(next(stream))
+    assert most[-1] == 4
+    assert first + b"".join(bytes(block) for block in stream) == large.data
+    assert 4 < most[-1] <= 16
