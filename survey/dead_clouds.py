@@ -29,27 +29,47 @@ def frozen_rows(sketches: Sketches) -> Flags:
     for _ in range(CLOUDS):
         if len(left) == 0:
             break
-        apart = np.sqrt(sketches.squared_distances(sketches.rows[left[0]]))
-        median = float(np.median(apart[sketches.usable]))
-        together = apart[left] < min(_length(sketches.rows[left[0]]) / 2, median / 4)
+        first = sketches.rows[left[0]]
+        apart, median = _apart(sketches, first)
+        together = apart[left] < min(_length(first) / 2, median / 4)
         together[0] = True
-        flags |= _around(sketches, left[together])
-        left = left[~together]
+        holes, left = left[together], left[~together]
+        if len(holes) == 1:
+            flags |= _around(sketches, holes, first, apart, median)
+        else:
+            vectors = sketches.rows[holes].astype(np.float64)
+            centre = (np.add.reduce(vectors, axis=0) / len(holes)).astype(np.float32)
+            flags |= _around(sketches, holes, centre, *_apart(sketches, centre))
     return flags & ~sketches.dead
 
 
-def _around(sketches: Sketches, holes: NDArray[np.int64]) -> Flags:
-    """Rows that lie with a cloud of black holes."""
-    vectors = sketches.rows[holes]
-    centre = (np.add.reduce(vectors.astype(np.float64), axis=0) / len(holes)).astype(np.float32)
+def _apart(sketches: Sketches, centre: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Every row's distance from a centre, [V], and the usable ones' median."""
     apart = np.sqrt(sketches.squared_distances(centre))
-    length, median = _length(centre), float(np.median(apart[sketches.usable]))
+    return apart, float(np.median(apart[sketches.usable]))
+
+
+def _around(
+    sketches: Sketches,
+    holes: NDArray[np.int64],
+    centre: NDArray[np.float32],
+    apart: NDArray[np.float32],
+    median: float,
+) -> Flags:
+    """Rows that lie with a cloud of black holes."""
+    length = _length(centre)
     radius = max(float(apart[holes].max()), ULPS * sketches.half_ulp * length)
-    return apart <= _edge(np.sort(apart[sketches.usable]), radius, min(length, median) / 2)
+    farthest = min(length, median) / 2
+    # Of 150,000 rows few lie so near, and the others need no sorting; unusable ones are infinitely far.
+    within = apart[apart <= WIDTH * max(radius, farthest)]
+    return apart <= _edge(np.sort(within), radius, farthest)
 
 
 def _edge(apart: NDArray[np.float32], radius: float, farthest: float) -> float:
-    """Where the void around a cloud begins; `radius` where there is none. apart: ascending."""
+    """Where the void around a cloud begins; `radius` where there is none.
+
+    apart: ascending, at least all up to WIDTH times the farther of both.
+    """
     starts = np.concatenate([[radius], apart[(apart > radius) & (apart <= farthest)]])
     inside = np.searchsorted(apart, starts, side="right")
     within = np.searchsorted(apart, starts * WIDTH, side="right") - inside

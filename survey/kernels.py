@@ -100,6 +100,54 @@ def add_group(rows: NDArray[np.floating], total: NDArray[np.float64]) -> None:
         total[d] = lower + (_eight(rows, 16, d) + _eight(rows, 24, d))
 
 
+@njit(inline="always")
+def _of_float16(word: np.unsignedinteger) -> np.uint32:
+    """The bits of a float32 of the same value. Arithmetic alone: a table would not fit the first cache."""
+    magnitude = np.int32(word) & np.int32(0x7FFF)
+    normal = (magnitude << np.int32(13)) + np.int32(112 << 23)  # the biases are 15 and 127
+    normal += np.int32(112 << 23) if magnitude >= np.int32(0x7C00) else np.int32(0)  # infinity, NaN
+    small = np.float32(np.float32(magnitude) * np.float32(2.0**-24)).view(np.int32)  # subnormal, and zero
+    found = small if magnitude < np.int32(0x400) else normal
+    return np.uint32(found) | (np.uint32(word) & np.uint32(0x8000)) << np.uint32(16)
+
+
+@compiled
+def widen_words(
+    words: Words, table: NDArray[np.float32], mantissa_bits: int, bits: NDArray[np.uint32]
+) -> None:
+    """Words [N] to the bits of the float32 of the same value, [N].
+
+    table: the value of every word of 8 bits. Empty: they are bfloat16, the upper half of a float32,
+    or with 10 bits of mantissa float16.
+    """
+    if table.size:
+        wide = bits.view(np.float32)
+        for i in range(words.size):
+            wide[i] = table[words[i]]
+    elif mantissa_bits == 10:
+        for i in range(words.size):
+            bits[i] = _of_float16(words[i])
+    else:
+        for i in range(words.size):
+            bits[i] = np.uint32(words[i]) << np.uint32(16)
+
+
+@compiled
+def square_distances(
+    rows: NDArray[np.float32], centre: NDArray[np.float32], found: NDArray[np.float32]
+) -> None:
+    """‖row − centre‖² of sketches, [R, SKETCH_DIMS] -> [R], in numpy's order of pairwise summation."""
+    lanes = np.empty(8, dtype=np.float32)
+    for r in range(rows.shape[0]):
+        lanes[:] = 0.0
+        for start in range(0, SKETCH_DIMS, 8):
+            for lane in range(8):
+                apart = rows[r, start + lane] - centre[start + lane]
+                lanes[lane] += apart * apart
+        lower = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+        found[r] = lower + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+
+
 @compiled
 def fold_values(
     words: Words,
@@ -133,20 +181,12 @@ def fold_short_words(
 ) -> None:
     """The same of formats shorter than float32, widened group by group so that they stay in the cache.
 
-    table: the value of every word; empty for bfloat16, which is the upper half of a float32.
+    table: as in `widen_words`.
     """
     bits = np.empty((GROUP_ROWS, words.shape[1]), dtype=np.uint32)
     for group in range(words.shape[0] // GROUP_ROWS):
         start, stop = group * GROUP_ROWS, (group + 1) * GROUP_ROWS
-        stored = words[start:stop].reshape(-1)
-        if table.size == 0:
-            flat = bits.reshape(-1)
-            for i in range(stored.size):
-                flat[i] = np.uint32(stored[i]) << np.uint32(16)
-        else:
-            wide = bits.view(np.float32).reshape(-1)
-            for i in range(stored.size):
-                wide[i] = table[stored[i]]
+        widen_words(words[start:stop].reshape(-1), table, mantissa_bits, bits.reshape(-1))
         fold_values(
             words[start:stop],
             bits.view(np.float32),

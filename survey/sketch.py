@@ -14,7 +14,6 @@ import xxhash
 from numpy.typing import NDArray
 
 SKETCH_DIMS = 32
-ROWS_AT_ONCE = 4096
 LONGEST = 2.0**40  # medians: longer rows count as so long, that their squares stay in float32
 
 Flags = NDArray[np.bool_]
@@ -76,9 +75,9 @@ def scaled_rows(
 
 
 def squared_distances(rows: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float32]:
-    """‖row − centre‖², [R]; elementwise and numpy's pairwise sum: the same bits on every processor."""
+    """‖row − centre‖², [R, SKETCH_DIMS] -> [R]; the same bits on every processor."""
+    from survey.kernels import square_distances  # here, so that planning never loads a compiler
+
     found = np.empty(len(rows), dtype=np.float32)
-    for start in range(0, len(rows), ROWS_AT_ONCE):  # in the cache, and not a second and a third matrix
-        apart = rows[start : start + ROWS_AT_ONCE] - centre
-        found[start : start + ROWS_AT_ONCE] = np.add.reduce(np.square(apart, out=apart), axis=1)
+    square_distances(rows, centre, found)
     return found

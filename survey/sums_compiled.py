@@ -22,12 +22,11 @@ class CompiledSums:
         self._groups = rows_per_slab // GROUP_ROWS
         self._words = np.dtype(f"<u{form.item_bytes}")
         self._signs = signs(dims)
-        # The value of every word; those of at most 32 bits are exact in float32.
+        # The value of every word of 8 bits, exact in float32.
         self._table = np.empty(0, dtype=np.float32)
-        if form.bits < 32 and form.code != "BF16":
-            words = np.arange(1 << form.bits, dtype=self._words)
+        if form.bits == 8:
             with np.errstate(invalid="ignore"):  # NaN that signal, as in `widen`
-                self._table = widen(words.tobytes(), form, 1).reshape(-1).astype(np.float32)
+                self._table = widen(bytes(range(256)), form, 1).reshape(-1).astype(np.float32)
 
     def of(self, slab: Block) -> SlabSums:
         """Widen, square and add up one slab of whole rows."""

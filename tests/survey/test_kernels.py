@@ -1,0 +1,34 @@
+"""The compiled loops against numpy: the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from survey.dtypes import FLOATS
+from survey.floats import widen
+from survey.kernels import square_distances, widen_words
+from survey.sketch import SKETCH_DIMS
+from survey.sums_compiled import CompiledSums
+
+
+@pytest.mark.parametrize("code", ["BF16", "F16", "F8_E4M3", "F8_E5M2"])
+def test_every_word_is_widened_to_its_value(code: str) -> None:
+    form = FLOATS[code]
+    words = np.arange(1 << form.bits, dtype=f"<u{form.item_bytes}")
+    bits = np.empty(len(words), dtype=np.uint32)
+    table = CompiledSums(form, 8, 32)._table
+    widen_words(words, table, form.bits - 1 - form.exponent_bits, bits)
+    found, wanted = bits.view(np.float32), widen(words.tobytes(), form, 1)[:, 0]
+    assert np.array_equal(np.isnan(found), np.isnan(wanted))
+    number = ~np.isnan(wanted)  # minus zero, subnormals and infinities among them
+    assert bits[number].tobytes() == wanted[number].astype(np.float32).tobytes()
+
+
+def test_distances_are_added_in_numpys_order() -> None:
+    draw = np.random.default_rng(1)
+    rows = (draw.normal(size=(5_000, SKETCH_DIMS)) * 10.0 ** draw.uniform(-9, 9, (5_000, 1))).astype("f4")
+    centre, found = rows[17].copy(), np.empty(len(rows), dtype=np.float32)
+    square_distances(rows, centre, found)
+    assert found.tobytes() == np.add.reduce(np.square(rows - centre), axis=1).tobytes()
+    assert found[17] == 0.0
