@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,6 +125,8 @@ def test_a_killed_worker_is_replaced_and_at_last_given_up(
     for tries in (1, 2, 3):
         wait_for(lambda tries=tries: slow.faults[0].hits >= tries, f"try {tries}")  # type: ignore[misc]
         wait_for(lambda: slow.faults[1].hits == 1, "the other model")
+        if tries > 1:  # whoever shares the node with it is killed with it once, and no oftener
+            wait_for(lambda: len(list((tmp_path / "c/rows").glob("*.parquet"))) == 2, "the others' rows")
         for process in workers() - before:
             os.kill(process, signal.SIGKILL)
     out, err = run.communicate(timeout=60)
@@ -131,8 +134,7 @@ def test_a_killed_worker_is_replaced_and_at_last_given_up(
     assert "raylet" not in out
     assert "2 measured, 0 unchanged, 1 failed" in out
     once, quick, stuck = asked("SELECT repo, status, reason, tries FROM attempts ORDER BY repo")
-    assert once[:3] == ("org/once", "measured", None)
-    assert once[3] in (2, 3)  # killed with the other; its second try may be, too
+    assert once == ("org/once", "measured", None, 2)
     assert quick[:3] == ("org/quick", "measured", None)
     assert stuck == ("org/stuck", "failed", "node-lost", 3)
     assert asked("SELECT repo, dead_count FROM models_history ORDER BY repo") == [
@@ -149,7 +151,9 @@ def test_a_model_that_needs_more_memory_than_any_node_has_is_refused(
     ran = survey("run", "org/quick", "--catalog", "c", "--endpoint", slow.endpoint)
     assert ran.code == 1
     assert "infeasible" in ran.out
-    assert "needs 1125899.9 GB of memory, the largest node has" in ran.out
+    assert re.search(
+        r"needs 11259\d\d\.\d GB of memory, the largest node has \d", ran.out
+    )  # 2⁵⁰ bytes and some
 
 
 @pytest.mark.parametrize("executor", ["serial", "ray"])
