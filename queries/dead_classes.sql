@@ -42,14 +42,14 @@ select
     known.repo,
     classes.class,
     if(told[classes.place], count(members.place), null) as rows,
-    count(*) filter (identical) as identical,
-    count(*) filter (zero) as zero,
-    count(*) filter (near_zero) as near_zero,
-    count(*) filter (nonfinite) as nonfinite,
-    count(*) filter (frozen) as frozen,
-    count(*) filter (undertrained) as undertrained,
-    count(*) filter (phantom) as phantom,
-    count(*) filter (unreachable) as unreachable
+    if(told[classes.place] and told[1], count(*) filter (identical), null) as identical,
+    if(told[classes.place] and told[2], count(*) filter (zero), null) as zero,
+    if(told[classes.place] and told[3], count(*) filter (near_zero), null) as near_zero,
+    if(told[classes.place] and told[4], count(*) filter (nonfinite), null) as nonfinite,
+    if(told[classes.place] and told[5], count(*) filter (frozen), null) as frozen,
+    if(told[classes.place] and told[6], count(*) filter (undertrained), null) as undertrained,
+    if(told[classes.place] and told[7], count(*) filter (phantom), null) as phantom,
+    if(told[classes.place] and told[8], count(*) filter (unreachable), null) as unreachable
 from known
 cross join classes
 left join members

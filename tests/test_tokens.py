@@ -170,8 +170,12 @@ def test_dead_classes_leaves_open_what_no_tokenizer_told(survey: Survey, folder:
     (folder / "tokenizer.json").unlink()
     survey("run", folder, "--matrix", "both", "--catalog", "c", "--executor", "serial")
     ran = survey("query", "dead_classes", "--catalog", "c", "--format", "json")
-    found = {row["class"]: row["rows"] for row in json.loads(ran.out)}
+    rows = {row["class"]: row for row in json.loads(ran.out)}
+    found = {name: row["rows"] for name, row in rows.items()}
     assert (found["phantom"], found["unreachable"], found["identical"]) == (None, None, 4)
+    # Nor is an overlap with what is not known: none is not the same as nobody knows.
+    assert rows["identical"]["phantom"] is rows["phantom"]["identical"] is rows["zero"]["unreachable"] is None
+    assert rows["identical"]["zero"] == rows["identical"]["frozen"] == 0
 
 
 def test_the_card_shows_names(survey: Survey, measured: Path) -> None:
