@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit debian hub architectures bench docs clean
+.PHONY: demo test lint types unit debian hub architectures bench docs pictures clean
 
 demo: .venv/ready
 	$(BIN)/survey demo
@@ -46,9 +46,13 @@ architectures: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m tests.bench
 
-# Writes the generated parts of README.md.
+# Writes the generated parts of README.md and docs/, and what the commands in them print.
 docs: .venv/ready
-	$(BIN)/python -m tests.readme
+	$(BIN)/python -m tests.documents
+
+# Makes the pictures in docs/pictures, which needs a browser (`make debian`) and two minutes.
+pictures: .venv/ready
+	$(BIN)/python -m tests.documents.pictures
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobs.demo.checkpoints import MODELS, write
+from jobs.demo.checkpoints import MODELS, DemoModel, write
 from jobs.demo.hub import LocalHub
 
 
@@ -22,15 +22,19 @@ def prepared(folder: Path) -> Iterator[tuple[str, list[str]]]:
     (folder / "models.txt").write_text("# the demo's models\n" + "\n".join(names) + "\n")
     with tempfile.TemporaryDirectory(prefix="survey-demo-") as checkpoints, LocalHub() as hub:
         for model in MODELS:
-            where = Path(checkpoints) / model.repo
-            write(model, where)
-            card = {"base_model": model.base_model} if model.base_model else {}
-            hub.add_repo(
-                model.repo,
-                where,
-                library_name="transformers",
-                pipeline_tag="text-generation",
-                card_data=card,
-                model_tags=("safetensors", "demo"),
-            )
+            publish(hub, model, Path(checkpoints) / model.repo)
         yield hub.endpoint, names
+
+
+def publish(hub: LocalHub, model: DemoModel, where: Path, *, branch: str = "main") -> str:
+    """Write a checkpoint into a folder, and the folder to a branch of its repository; returns the sha."""
+    write(model, where)
+    return hub.add_repo(
+        model.repo,
+        where,
+        branch=branch,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        card_data={"base_model": model.base_model} if model.base_model else {},
+        model_tags=("safetensors", "demo"),
+    )

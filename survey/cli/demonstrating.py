@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Event
 
 import click
 
@@ -30,11 +31,15 @@ _PERSONAL = (
 @click.option(
     "--executor", type=click.Choice(("ray", "serial")), default="ray", show_default=True, help="As in run."
 )
-def demo(folder: Path, executor: str) -> int:
+@click.option(
+    "--hub", "hub_only", is_flag=True, help="Serve the models until Ctrl-C, for commands of your own."
+)
+def demo(folder: Path, executor: str, hub_only: bool) -> int:
     """Everything, offline, in a minute: small models, a local Hub, a run, an answer.
 
     \b
     survey demo
+    survey demo --hub
     survey sql "SELECT repo, dead_count FROM models" --catalog survey-demo/catalog
     """
     from survey.cli import main
@@ -46,6 +51,10 @@ def demo(folder: Path, executor: str) -> int:
     catalog_uri = str(folder / "catalog")
     with _alone(), _demo_hub(folder) as (endpoint, models):
         click.echo(f"A Hub on loopback at {endpoint} serves {len(models)} small models.\n")
+        if hub_only:
+            click.echo(f"Until Ctrl-C. In another terminal:\n  export HF_ENDPOINT={endpoint}")
+            click.echo(f"  survey run {folder / 'models.txt'}")
+            Event().wait()
         arguments = ["--catalog", catalog_uri, "--endpoint", endpoint, "--executor", executor]
         click.echo(f"$ survey run {folder / 'models.txt'} --catalog {catalog_uri} --endpoint {endpoint}")
         code = main(["run", str(folder / "models.txt"), *arguments])
