@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -263,6 +264,22 @@ def test_the_demo_asks_nothing_of_the_persons_own_setup(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout
     assert "7 measured, 0 unchanged, 0 failed" in ran.stdout
+
+
+def test_the_demos_hub_serves_until_it_is_interrupted(survey: Survey, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "from survey.cli import entry; entry()", "demo", "--hub"],
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+    ) as served:  # fmt: skip
+        assert served.stdout is not None
+        printed = "".join(served.stdout.readline() for _ in range(5))
+        endpoint = printed.split("export HF_ENDPOINT=")[1].split()[0]
+        ran = survey("plan", tmp_path / "survey-demo" / "models.txt", "--endpoint", endpoint)
+        served.send_signal(signal.SIGINT)
+        assert served.wait(timeout=30) == 130
+    assert ran.code == 0, ran.err
+    assert "7 to measure" in ran.out
+    assert not (tmp_path / "survey-demo" / "catalog").exists()
 
 
 @pytest.mark.parametrize(
