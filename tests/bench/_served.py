@@ -29,7 +29,7 @@ class Served:
 
 
 @contextmanager
-def served(folders: Path, *, tied: bool = False) -> Iterator[Served]:
+def served(folders: Path) -> Iterator[Served]:
     """Serve every `org/name` below a folder."""
     command = [sys.executable, "-m", "tests.bench._served", str(folders)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hub:
