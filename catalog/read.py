@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +10,7 @@ import duckdb
 
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File
 from catalog.macros import MACROS, named_in
+from catalog.only_reads import refuse_writes
 from catalog.place import Place
 from catalog.views import bodies, connect, has_all_columns, is_readable, stubs, view_columns, with_rows
 from survey.errors import UsageError
@@ -19,11 +19,6 @@ from survey.results import RESULTS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A PIVOT is several statements, of which the last answers; but so is COPY (PIVOT …) TO, which
-# writes. What a statement does with its PIVOT is said by its first word.
-_PIVOTING = re.compile(
-    r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:pivot|from|select|with)\b", re.IGNORECASE | re.DOTALL
-)
 _WHEN_NAMED = (TOKENS, *RESULTS)  # folders that are listed only for statements that name their view
 _LOOKS = 3  # at a catalog that changes while it is read
 
@@ -74,7 +69,7 @@ class Reader:
         Raises UsageError where it does not parse, would write, fails, or goes beyond the limits;
         an answer of more rows than they allow is cut there, and says so.
         """
-        self._check(sql)
+        refuse_writes(self._connection, sql, parameters or {})
         return self._asked(sql, lambda: self._answer(sql, parameters or {}))
 
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
@@ -82,7 +77,7 @@ class Reader:
 
         Raises UsageError also where it has more rows than the limits allow.
         """
-        self._check(sql)
+        refuse_writes(self._connection, sql, parameters or {})
         return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
 
     def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
@@ -90,22 +85,6 @@ class Reader:
         sql = "SELECT * FROM measured_rows WHERE list_contains($keys, concat_ws(chr(0), repo, sha, matrix))"
         parameters = {"keys": ["\0".join(key) for key in keys]}
         return self._asked(sql, lambda: self._connection.sql(sql, params=parameters).to_arrow_table())
-
-    def _check(self, sql: str) -> None:
-        try:
-            statements = self._connection.extract_statements(sql)
-        except duckdb.Error as error:
-            raise UsageError(str(error).strip()) from error
-        if len(statements) != 1:
-            raise UsageError(f"expected one SQL statement, found {len(statements)}")
-        kind = statements[0].type
-        reads = kind == duckdb.StatementType.SELECT or (
-            kind == duckdb.StatementType.MULTI and _PIVOTING.match(sql) is not None
-        )
-        if not reads:
-            raise UsageError(
-                f"{statements[0].type.name} is not allowed: a catalog is only read; write a SELECT"
-            )
 
     def token_files(self) -> set[str]:
         """Names of the per-token tables that can be shown."""
