@@ -15,6 +15,7 @@ from survey.results import KinematicsRow
 if TYPE_CHECKING:
     import altair as alt
 
+COLOURS = ("#3d7ea6", "#d1495b")
 DRAWN = 250  # points of a line: a finer line of noise is a band, and a PNG of it 150 kB
 
 
@@ -68,24 +69,32 @@ def motion_chart(row: KinematicsRow) -> alt.VConcatChart:
             ]
         )
 
-    def lines(data: alt.Data, title: str, *, log: bool = False) -> alt.Chart:
+    steps = alt.Scale(domain=[row.steps[0], row.steps[-1]], nice=False)
+
+    def lines(title: str, *, log: bool = False, **series: tuple[float | None, ...]) -> alt.Chart:
+        data, names = points(**series), [name.replace("_", " ") for name in series]
         scale = alt.Scale(type="log") if log else alt.Scale(zero=False)
         drawn: alt.Chart = (
             alt.Chart(data, width=520, height=130)
             .mark_line(strokeWidth=1.5)
             .encode(
-                x=alt.X("step:Q", title="step"),
+                x=alt.X("step:Q", title="step", scale=steps),
                 y=alt.Y("value:Q", title=title, scale=scale),
-                color=alt.Color("of:N", title=None, legend=alt.Legend(orient="top-right")),
+                color=alt.Color(
+                    "of:N",
+                    title=None,
+                    scale=alt.Scale(domain=names, range=COLOURS[: len(names)]),
+                    legend=alt.Legend(orient="top") if len(names) > 1 else None,
+                ),
             )
         )
         return drawn
 
     title = f"{row.dead_count:,} dead rows of {printable(row.source).rpartition('/')[2]}"
     chart: alt.VConcatChart = alt.vconcat(
-        lines(points(centroid_norm=row.centroid_norm), "‖centroid‖"),
-        lines(points(bulk_speed=row.bulk_speed, thermal_speed=row.thermal_rms), "speed per record", log=True),
-        lines(points(mean_radius=row.mean_radius, max_radius=row.max_radius), "distance from centroid"),
+        lines("‖centroid‖", centroid_norm=row.centroid_norm),
+        lines("speed per record", log=True, bulk_speed=row.bulk_speed, thermal_speed=row.thermal_rms),
+        lines("distance from centroid", mean_radius=row.mean_radius, max_radius=row.max_radius),
         title=title,
     ).resolve_scale(color="independent")
     return chart
