@@ -330,10 +330,8 @@ def test_when_the_hub_asks_one_model_to_wait_all_wait(
     # What was on its way when the Hub said so still arrives.
     late = [entry for entry, when in zip(log, log.times, strict=True) if 0.5 < when - log.times[told] < 4]
     assert late == []
-    before = [when for when in log.times if 0 < log.times[told] - when < 1]
     after = [when for when in log.times if when - log.times[told] >= 4]
-    assert len(before) >= 3
-    assert len(after) >= 3
+    assert len(after) >= 3  # which the others would have asked in the meantime
     assert asked("SELECT count(DISTINCT repo), sum(tries) FROM attempts") == [(8, 8)]
     assert asked("SELECT count(*) FROM models_history") == [(8,)]
 
