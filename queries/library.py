@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 
+from catalog.macros import MACROS
 from catalog.read import Answer
 from catalog.views import empty
 from survey.errors import UsageError
@@ -123,6 +124,8 @@ def listed(library: Mapping[str, Query]) -> Answer:
     connection = duckdb.connect()
     for name, body in empty().items():
         connection.execute(f"CREATE VIEW {name} AS {body}")
+    for name, body in MACROS.items():
+        connection.execute(f"CREATE MACRO {name}{body}")
     rows = []
     for query in library.values():
         values = query.bind({name: "" for name, default in query.parameters.items() if default is None})

@@ -54,21 +54,23 @@ def as_page_json(answer: Answer) -> str:
 
 def as_markdown(answer: Answer) -> str:
     """A GitHub table."""
-    lines = [answer.names, ["---"] * len(answer.names)]
-    lines += [[short(value).replace("|", "\\|") for value in row] for row in answer.rows]
+    cells = [list(answer.names), *([short(value) for value in row] for row in answer.rows)]
+    lines = [[printable(text).replace("|", "\\|") for text in line] for line in cells]
+    lines.insert(1, ["---"] * len(answer.names))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def print_table(answer: Answer, console: Console) -> None:
     """A table, or a card for each row where the columns do not fit side by side."""
     numeric = [kind in _NUMERIC for kind in answer.types]
+    names = [printable(name) for name in answer.names]  # of a PIVOT they are data
     shown = [[short(value) for value in row] for row in answer.rows]
-    if shown and not _fits(answer.names, shown, numeric, console.width):
+    if shown and not _fits(names, shown, numeric, console.width):
         for texts in shown:
-            console.print(_card(answer.names, texts))
+            console.print(_card(names, texts))
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, number in zip(answer.names, numeric, strict=True):
+    for name, number in zip(names, numeric, strict=True):
         # A number is never folded: its pieces would be read as two.
         table.add_column(escape(name), justify="right" if number else "left", overflow="fold", no_wrap=number)
     for texts in shown:
@@ -107,7 +109,7 @@ def short(value: Any) -> str:  # Any: whatever SQL returns
         return f"{value:.6g}"
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds")
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # a tuple is an array of fixed length
         shown = ", ".join(short(item) for item in value[:_LIST_ITEMS])
         return f"[{shown}{', …' if len(value) > _LIST_ITEMS else ''}]"
     return printable(str(value))
@@ -137,7 +139,7 @@ def json_value(value: Any) -> Any:  # Any: whatever SQL returns
         return value if math.isfinite(value) else None
     if isinstance(value, Decimal):
         return float(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [json_value(item) for item in value]
     if isinstance(value, dict):
         return {str(name): json_value(item) for name, item in value.items()}
@@ -150,7 +152,7 @@ def _json_escape(char: str) -> str:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, list | dict):
+    if isinstance(value, list | tuple | dict):
         return json.dumps(value, default=_plain, ensure_ascii=False)
     return value.isoformat() if isinstance(value, datetime) else value
 

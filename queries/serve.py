@@ -40,6 +40,7 @@ MEDIA = {
 }
 SHOWN_ROWS, FILE_ROWS = 10_000, 5_000_000
 AT_ONCE = 2  # questions
+IN_LINE = 8  # questions that run or wait; each holds a thread, and the page needs one, too
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -76,7 +77,8 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
 
     A page of somebody else's whose name comes to mean this machine calls it by another.
     """
-    library, page, turns = load(served.folders), _Page(), threading.BoundedSemaphore(AT_ONCE)
+    library, page = load(served.folders), _Page()
+    line, turns = threading.BoundedSemaphore(IN_LINE), threading.BoundedSemaphore(AT_ONCE)
 
     def index(request: Request) -> Response:
         with page.lock:
@@ -93,8 +95,14 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
             raise UsageError(f"format={form}: expected one of {', '.join(MEDIA)}")
         rows = SHOWN_ROWS if form in ("json", "md") else FILE_ROWS
         question = Question(served.catalog, sql, parameters, form, rows, served.memory_mb)
-        with turns:
-            answer = ask_apart(question, served.seconds)
+        if not line.acquire(blocking=False):
+            busy = {"error": f"busy: {IN_LINE} questions are being asked; try again"}
+            return JSONResponse(busy, 503, headers={"Retry-After": f"{served.seconds:.0f}"})
+        try:
+            with turns:
+                answer = ask_apart(question, served.seconds)
+        finally:
+            line.release()
         headers = {} if form == "json" else {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
         return Response(answer, media_type=MEDIA[form], headers=headers)
 

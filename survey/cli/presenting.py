@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from survey import VERSION
 from survey.cli.common import catalog_option, catalog_reader, console, options_of, queries_option
 from survey.errors import UsageError
 
+_HOST = r"(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]"  # a name, all names below one, or [an IPv6 address]
 _page_options = options_of(
     click.option("--title", default="Centroid Survey", show_default=True, help="The page's title."),
     click.option(
@@ -93,7 +95,13 @@ def serve(
     check_extra("survey serve", "starlette", "uvicorn")
     from queries.serve import Served, listen
 
+    for name in names:
+        if not re.fullmatch(_HOST, name):
+            raise UsageError(f"--allow-host {name}: write one name, as in survey.example.org, no port")
     place_to_read(uri)
+    if host in ("0.0.0.0", "::"):
+        called = " or ".join(names) or "localhost alone: name others with --allow-host"
+        click.echo(f"survey: whoever reaches this machine may ask; browsers call it {called}", err=True)
     served = Served(uri, Heading(title, VERSION), folders=folders, **limits)
     listen(served, host, port, names, lambda url: click.echo(f"survey: {url} (Ctrl-C ends it)", err=True))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def test_a_query_runs_on_an_empty_catalog(survey: Survey, name: str) -> None:
         assert "not in the catalog" in ran.err
     else:
         assert ran.code == 0, ran.err
+
+
+def test_every_query_is_listed_with_the_columns_of_its_answer(survey: Survey) -> None:
+    listed = json.loads(survey("query", "--format", "json").out)
+    assert [row["query"] for row in listed] == sorted(load())
+    assert [row["columns"] for row in listed if "cannot be asked" in row["columns"]] == []
 
 
 @pytest.mark.parametrize("path", sorted(OWN.glob("*.sql")), ids=lambda path: path.stem)

@@ -22,8 +22,11 @@ import pytest
 from browser import chromium, watched
 from conftest import LITTLE, Ran, little
 from playwright.sync_api import expect
+from starlette.testclient import TestClient
 
 from jobs.demo.checkpoints import write
+from queries.report import Heading
+from queries.serve import IN_LINE, Served, app
 
 Survey = Callable[..., Ran]
 PROGRAM = [sys.executable, "-c", "from survey.cli import entry; entry()"]
@@ -144,6 +147,38 @@ def test_questions_at_the_same_time_are_all_answered(url: str) -> None:
     for thread in asking:
         thread.join()
     assert codes == [200] * 5
+
+
+def test_too_many_questions_are_told_to_come_back_and_the_page_is_served(catalog: Path) -> None:
+    served = Served(str(catalog), Heading("busy", "0"), limit=1, seconds=0.8, memory_mb=300)
+    client = TestClient(app(served, ["localhost"]), base_url="http://localhost")
+    slow = {"q": "SELECT count(*) FROM range(1000000000000)"}
+    codes: list[int] = []
+    asking = [
+        threading.Thread(target=lambda: codes.append(client.get("/api/sql", params=slow).status_code))
+        for _ in range(IN_LINE + 3)
+    ]
+    for thread in asking:
+        thread.start()
+    assert client.get("/").status_code == 200
+    for thread in asking:
+        thread.join()
+    assert sorted(codes) == [400] * IN_LINE + [503] * 3
+    assert client.get("/api/queries").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["*", "a*", "a.example:80", "http://a.example", ""])
+def test_a_name_that_no_browser_calls_is_refused(survey: Survey, catalog: Path, name: str) -> None:
+    ran = survey("serve", "--catalog", catalog, "--allow-host", name)
+    assert ran.code == 2
+    assert f"--allow-host {name}: write one name" in ran.err
+
+
+def test_listening_to_everybody_is_told(survey: Survey, url: str, catalog: Path) -> None:
+    taken = url.rpartition(":")[2]  # so that it ends
+    ran = survey("serve", "--catalog", catalog, "--host", "0.0.0.0", "--port", taken)
+    assert "whoever reaches this machine may ask" in ran.err
+    assert "--allow-host" in ran.err
 
 
 def test_only_its_own_names_are_answered(url: str) -> None:
