@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import click
 import pyarrow.parquet as pq
 import pytest
 from conftest import Ran
@@ -329,3 +331,10 @@ def test_show_and_status_answer_programs_too(survey: Survey, measured: Path) -> 
     )
     assert json.loads(survey("status", "--catalog", "c", "--format", "json").out)[0]["models"] == 1
     assert "families" in {item["query"] for item in json.loads(survey("query", "--format", "json").out)}
+
+
+def test_short_help_stays_whoever_parsed_a_command_before() -> None:
+    for command in cli.commands.values():
+        with contextlib.suppress(click.UsageError, click.exceptions.Exit):
+            command.make_context("alone", [])
+        assert "-h, --help" in command.get_help(click.Context(command, info_name="x")), command.name

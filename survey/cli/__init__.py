@@ -27,8 +27,10 @@ from survey.cli.tokens import tokens
 from survey.cli.training import kinematics, train
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable
 
+HELP = {"help_option_names": ["-h", "--help"]}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(context_settings={**HELP, "max_content_width": 100})
 @click.version_option(VERSION)
 def cli() -> None:
     """Survey the vocabulary matrices of many language models.
@@ -61,6 +63,8 @@ for command in (
     train,
     cluster,
 ):
+    # A command keeps the first help option that it is asked for, be it by a context of its own.
+    command.context_settings = {**HELP, **command.context_settings}
     cli.add_command(command)
 
 
