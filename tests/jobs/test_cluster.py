@@ -19,6 +19,9 @@ from catalog.read import Reader
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import Fault, LocalHub, Shape, Stall
 
+# Ray's own processes now and then fail to start; what fails for good fails three times.
+pytestmark = pytest.mark.flaky(reruns=2, reruns_delay=5)
+
 Survey = Callable[..., Ran]
 
 

@@ -28,7 +28,8 @@ from jobs.demo.hub import LocalHub
 from survey import VERSION
 from survey.errors import UsageError
 
-pytestmark = pytest.mark.timeout(240)
+# Ray's own processes now and then fail to start; what fails for good fails three times.
+pytestmark = [pytest.mark.timeout(240), pytest.mark.flaky(reruns=2, reruns_delay=5)]
 
 RUN_S = 90  # no run may take longer
 TOKEN = "hf_secretsecretsecretsecretsecret12"

@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
 # Ray's nodes leave sockets unclosed in this process.
-pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+# Ray's own processes now and then fail to start; what fails for good fails three times.
+pytestmark = [
+    pytest.mark.timeout(240),
+    pytest.mark.flaky(reruns=2, reruns_delay=5),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
 Survey = Callable[..., Ran]
 
