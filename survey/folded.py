@@ -94,9 +94,15 @@ class Folded:
         return dead
 
     @cached_property
+    def sorted_norms(self) -> NDArray[np.float64]:
+        """Norms of the finite rows, ascending."""
+        norms: NDArray[np.float64] = np.sort(self.norms[self.finite])
+        return norms
+
+    @cached_property
     def sketches(self) -> Sketches:
         """Every row in 32 dimensions."""
-        usable = self.finite & (self.norms > 0) & (self.norms >= near_zero_below(self.norms[self.finite]))
+        usable = self.finite & (self.norms > 0) & (self.norms >= near_zero_below(self.sorted_norms))
         ranked = sorted(self.members, key=lambda rows: (-len(rows), rows[0]))
         return Sketches(
             rows=scaled_rows(self.directions, self.norms, usable),
@@ -211,8 +217,9 @@ def row_units(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def near_zero_below(norms: NDArray[np.float64]) -> float:
-    """The norm below which a row counts as almost zero: NEAR_ZERO × the lower median of finite norms."""
-    return NEAR_ZERO * float(np.sort(norms)[(len(norms) - 1) // 2]) if len(norms) else 0.0
+    """The norm below which a row counts as almost zero: NEAR_ZERO × the lower median of finite norms, which
+    come ascending."""
+    return NEAR_ZERO * float(norms[(len(norms) - 1) // 2]) if len(norms) else 0.0
 
 
 def unit(vector: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

@@ -9,7 +9,7 @@ cannot be written to in the user's cache folder (numba's `NUMBA_CACHE_DIR` names
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import numpy as np
 from numba import njit
@@ -19,6 +19,8 @@ from survey.sketch import SKETCH_DIMS
 from survey.slabs import GROUP_ROWS
 from survey.sums import LANE_DIMS
 
+QUAD_ROWS = 4  # are folded together: neighbours' sums stay in registers
+BFLOAT16_MANTISSA = 7
 COUNTERS = 8  # side by side: neighbours often share an exponent, and would wait for each other
 
 Words = NDArray[np.unsignedinteger]
@@ -45,59 +47,10 @@ def count_exponents(words: Words, mantissa_bits: int, counts: NDArray[np.uint32]
         counts[0, (np.uint64(words[i]) >> shift) & mask] += 1
 
 
-@compiled
-def square_rows(
-    rows: NDArray[np.floating],
-    signs: NDArray[np.float64],
-    squared: NDArray[np.float64],
-    sketched: NDArray[np.float64],
-) -> None:
-    """Σ_d w² of each row, [R, D] -> [R], and its sketch with these signs [D], -> [R, SKETCH_DIMS]."""
-    dims = rows.shape[1]
-    whole = dims // LANE_DIMS * LANE_DIMS  # a loop of fixed length is five times as fast
-    lanes, turned = np.empty(LANE_DIMS), np.empty(LANE_DIMS)
-    for r in range(rows.shape[0]):
-        lanes[:] = 0.0
-        turned[:] = 0.0
-        for start in range(0, whole, LANE_DIMS):
-            for lane in range(LANE_DIMS):
-                value = np.float64(rows[r, start + lane])
-                lanes[lane] += value * value
-                turned[lane] += value * signs[start + lane]
-        for lane in range(dims - whole):
-            value = np.float64(rows[r, whole + lane])
-            lanes[lane] += value * value
-            turned[lane] += value * signs[whole + lane]
-        half = LANE_DIMS // 2
-        while half > 0:
-            for lane in range(half):
-                lanes[lane] += lanes[half + lane]
-            if half >= SKETCH_DIMS:
-                for lane in range(half):
-                    turned[lane] += turned[half + lane]
-            half //= 2
-        squared[r] = lanes[0]
-        for lane in range(SKETCH_DIMS):
-            sketched[r, lane] = turned[lane]
-
-
 @njit(inline="always")
-def _pair(rows: NDArray[np.floating], r: int, d: int) -> float:
-    return np.float64(rows[r, d]) + np.float64(rows[r + 1, d])
-
-
-@njit(inline="always")
-def _eight(rows: NDArray[np.floating], r: int, d: int) -> float:
-    lower = _pair(rows, r, d) + _pair(rows, r + 2, d)
-    return lower + (_pair(rows, r + 4, d) + _pair(rows, r + 6, d))
-
-
-@compiled
-def add_group(rows: NDArray[np.floating], total: NDArray[np.float64]) -> None:
-    """GROUP_ROWS rows added pairwise, [GROUP_ROWS, D] -> [D], in registers."""
-    for d in range(rows.shape[1]):
-        lower = _eight(rows, 0, d) + _eight(rows, 8, d)
-        total[d] = lower + (_eight(rows, 16, d) + _eight(rows, 24, d))
+def _of_bfloat16(word: np.unsignedinteger) -> np.uint32:
+    """The bits of a float32 of the same value: bfloat16 is its upper half."""
+    return np.uint32(np.uint32(word) << np.uint32(16))
 
 
 @njit(inline="always")
@@ -117,19 +70,18 @@ def widen_words(
 ) -> None:
     """Words [N] to the bits of the float32 of the same value, [N].
 
-    table: the value of every word of 8 bits. Empty: they are bfloat16, the upper half of a float32,
-    or with 10 bits of mantissa float16.
+    table: the value of every word of 8 bits. Empty: they are float16, or with 7 bits of mantissa bfloat16.
     """
     if table.size:
         wide = bits.view(np.float32)
         for i in range(words.size):
             wide[i] = table[words[i]]
-    elif mantissa_bits == 10:
+    elif mantissa_bits == BFLOAT16_MANTISSA:
         for i in range(words.size):
-            bits[i] = _of_float16(words[i])
+            bits[i] = _of_bfloat16(words[i])
     else:
         for i in range(words.size):
-            bits[i] = np.uint32(words[i]) << np.uint32(16)
+            bits[i] = _of_float16(words[i])
 
 
 @compiled
@@ -148,52 +100,130 @@ def square_distances(
         found[r] = lower + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
 
 
-@compiled
-def fold_values(
-    words: Words,
-    values: NDArray[np.floating],
-    mantissa_bits: int,
-    counts: NDArray[np.uint32],
-    signs: NDArray[np.float64],
-    squared: NDArray[np.float64],
-    sketched: NDArray[np.float64],
-    groups: NDArray[np.float64],
-) -> None:
-    """Exponents, squares [R], sketches [R, SKETCH_DIMS] and sums [R / GROUP_ROWS, D] of stored words and
-    their values, both [R, D]."""
-    for group in range(words.shape[0] // GROUP_ROWS):
-        start, stop = group * GROUP_ROWS, (group + 1) * GROUP_ROWS
-        count_exponents(words[start:stop].reshape(-1), mantissa_bits, counts)
-        square_rows(values[start:stop], signs, squared[start:stop], sketched[start:stop])
-        add_group(values[start:stop], groups[group])
+def _folding(value_of: Callable[[Any], float]) -> Callable[..., None]:
+    """What folds QUAD_ROWS rows of LANE_DIMS elements each, whose values are `value_of` them.
 
-
-@compiled
-def fold_short_words(
-    words: Words,
-    table: NDArray[np.float32],
-    mantissa_bits: int,
-    counts: NDArray[np.uint32],
-    signs: NDArray[np.float64],
-    squared: NDArray[np.float64],
-    sketched: NDArray[np.float64],
-    groups: NDArray[np.float64],
-) -> None:
-    """The same of formats shorter than float32, widened group by group so that they stay in the cache.
-
-    table: as in `widen_words`.
+    Each element is widened once and stays in a register for everything that becomes of it.
     """
-    bits = np.empty((GROUP_ROWS, words.shape[1]), dtype=np.uint32)
+    value = njit(inline="always")(value_of)
+
+    @njit(inline="always")
+    def fold_block(
+        row0: NDArray[Any],
+        row1: NDArray[Any],
+        row2: NDArray[Any],
+        row3: NDArray[Any],
+        signs: NDArray[np.float64],
+        lanes: NDArray[np.float64],
+        turned: NDArray[np.float64],
+        total: NDArray[np.float64],
+    ) -> None:
+        lanes0, lanes1, lanes2, lanes3 = lanes[0], lanes[1], lanes[2], lanes[3]
+        turned0, turned1, turned2, turned3 = turned[0], turned[1], turned[2], turned[3]
+        for lane in range(LANE_DIMS):  # a loop of fixed length is five times as fast
+            a, b, c, d = value(row0[lane]), value(row1[lane]), value(row2[lane]), value(row3[lane])
+            sign = signs[lane]
+            lanes0[lane] += a * a
+            lanes1[lane] += b * b
+            lanes2[lane] += c * c
+            lanes3[lane] += d * d
+            turned0[lane] += a * sign
+            turned1[lane] += b * sign
+            turned2[lane] += c * sign
+            turned3[lane] += d * sign
+            total[lane] = (a + b) + (c + d)
+
+    return fold_block
+
+
+def _of_float(value: np.floating) -> float:
+    return np.float64(value)
+
+
+def _widened(word: np.unsignedinteger) -> float:
+    return np.float64(_of_bfloat16(word).view(np.float32))
+
+
+_fold_floats, _fold_bfloat16 = _folding(_of_float), _folding(_widened)
+
+
+@njit()
+def _halve(lanes: NDArray[np.float64], half: int) -> None:
+    for row in range(QUAD_ROWS):
+        of_row = lanes[row]
+        for lane in range(half):
+            of_row[lane] += of_row[half + lane]
+
+
+@njit()
+def _copy_start(stored: NDArray[Any], r: int, start: int, block: NDArray[Any]) -> None:
+    """What is left of QUAD_ROWS rows from a dimension on."""
+    for row in range(QUAD_ROWS):
+        for d in range(stored.shape[1] - start):
+            block[row, d] = stored[r + row, start + d]
+
+
+@compiled
+def fold_rows(
+    words: Words,
+    stored: NDArray[Any],
+    table: NDArray[np.float32] | None,
+    mantissa_bits: int,
+    counts: NDArray[np.uint32],
+    signs: NDArray[np.float64],
+    squared: NDArray[np.float64],
+    sketched: NDArray[np.float64],
+    groups: NDArray[np.float64],
+) -> None:
+    """Exponents, squares [R], sketches [R, SKETCH_DIMS] and sums [R / GROUP_ROWS, D] of stored words [R, D].
+
+    stored: the same as float32 or float64 and `table` None; else the words, and the table of `widen_words`.
+    signs: of the dimensions, padded with zeros to whole LANE_DIMS.
+    """
+    dims, quads = words.shape[1], GROUP_ROWS // QUAD_ROWS
+    totals = np.empty((quads, len(signs)))
+    lanes, turned = np.empty((QUAD_ROWS, LANE_DIMS)), np.empty((QUAD_ROWS, LANE_DIMS))
+    last = np.zeros((QUAD_ROWS, LANE_DIMS), stored.dtype)
+    bits = np.empty((QUAD_ROWS, LANE_DIMS), np.uint32)
+    wide = bits.view(np.float32)
     for group in range(words.shape[0] // GROUP_ROWS):
-        start, stop = group * GROUP_ROWS, (group + 1) * GROUP_ROWS
-        widen_words(words[start:stop].reshape(-1), table, mantissa_bits, bits.reshape(-1))
-        fold_values(
-            words[start:stop],
-            bits.view(np.float32),
-            mantissa_bits,
-            counts,
-            signs,
-            squared[start:stop],
-            sketched[start:stop],
-            groups[group : group + 1],
-        )
+        first = group * GROUP_ROWS
+        count_exponents(words[first : first + GROUP_ROWS].reshape(-1), mantissa_bits, counts)
+        for quad in range(quads):
+            r = first + quad * QUAD_ROWS
+            for row in range(QUAD_ROWS):
+                for lane in range(LANE_DIMS):
+                    lanes[row, lane] = turned[row, lane] = 0.0
+            for start in range(0, len(signs), LANE_DIMS):
+                end = start + LANE_DIMS
+                sign, total = signs[start:end], totals[quad, start:end]
+                if end <= dims:
+                    row0, row1 = stored[r, start:end], stored[r + 1, start:end]
+                    row2, row3 = stored[r + 2, start:end], stored[r + 3, start:end]
+                else:
+                    _copy_start(stored, r, start, last)
+                    row0, row1, row2, row3 = last[0], last[1], last[2], last[3]
+                if table is None:  # what cannot be is not compiled
+                    _fold_floats(row0, row1, row2, row3, sign, lanes, turned, total)
+                elif mantissa_bits == BFLOAT16_MANTISSA:
+                    _fold_bfloat16(row0, row1, row2, row3, sign, lanes, turned, total)
+                else:
+                    widen_words(row0, table, mantissa_bits, bits[0])
+                    widen_words(row1, table, mantissa_bits, bits[1])
+                    widen_words(row2, table, mantissa_bits, bits[2])
+                    widen_words(row3, table, mantissa_bits, bits[3])
+                    _fold_floats(wide[0], wide[1], wide[2], wide[3], sign, lanes, turned, total)
+            half = LANE_DIMS // 2
+            while half > 0:
+                _halve(lanes, half)
+                if half >= SKETCH_DIMS:
+                    _halve(turned, half)
+                half //= 2
+            for row in range(QUAD_ROWS):
+                squared[r + row] = lanes[row, 0]
+                for lane in range(SKETCH_DIMS):
+                    sketched[r + row, lane] = turned[row, lane]
+        added = groups[group]
+        for d in range(dims):
+            lower = (totals[0, d] + totals[1, d]) + (totals[2, d] + totals[3, d])
+            added[d] = lower + ((totals[4, d] + totals[5, d]) + (totals[6, d] + totals[7, d]))

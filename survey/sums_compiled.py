@@ -11,7 +11,7 @@ from survey.floats import widen
 from survey.sketch import SKETCH_DIMS, directions_of, signs
 from survey.slabs import GROUP_ROWS
 from survey.stream import Block
-from survey.sums import SlabSums, added_pairwise, bands_of
+from survey.sums import LANE_DIMS, SlabSums, added_pairwise, bands_of
 
 
 class CompiledSums:
@@ -21,7 +21,8 @@ class CompiledSums:
         self._form, self._dims = form, dims
         self._groups = rows_per_slab // GROUP_ROWS
         self._words = np.dtype(f"<u{form.item_bytes}")
-        self._signs = signs(dims)
+        self._signs = np.zeros(-(-dims // LANE_DIMS) * LANE_DIMS)
+        self._signs[:dims] = signs(dims)
         # The value of every word of 8 bits, exact in float32.
         self._table = np.empty(0, dtype=np.float32)
         if form.bits == 8:
@@ -39,7 +40,7 @@ class CompiledSums:
         norms = np.sqrt(squared)
         if self._form.bits == 64:
             values, scale = scaled(words.view(np.float64))
-            kernels.square_rows(values, self._signs, squared, sketched)
+            squared, sketched, _, _ = self._fold(values.view(self._words))
             with np.errstate(over="ignore"):
                 norms = np.sqrt(squared) * scale
         norms, finite = norms[:rows], np.isfinite(squared[:rows])
@@ -68,13 +69,8 @@ class CompiledSums:
         if not words.flags.aligned:
             words = words.copy()
         words.flags.writeable = False  # one type, and not two, to compile for
-        if form.bits < 32:
-            kernels.fold_short_words(
-                words, self._table, mantissa_bits, counts, self._signs, squared, sketched, groups
-            )
-        else:
-            values: NDArray[np.floating] = words.view(f"f{form.item_bytes}")
-            kernels.fold_values(words, values, mantissa_bits, counts, self._signs, squared, sketched, groups)
+        stored, table = (words, self._table) if form.bits < 32 else (words.view(f"f{form.item_bytes}"), None)
+        kernels.fold_rows(words, stored, table, mantissa_bits, counts, self._signs, squared, sketched, groups)
         return squared, sketched, added_pairwise(groups), counts.sum(axis=0, dtype=np.int64)
 
 

@@ -8,7 +8,7 @@ from survey.records import RowClasses
 
 def row_classes(folded: Folded) -> RowClasses:
     """Counts of zero, near-zero and not finite rows; the classes may overlap."""
-    norms = folded.norms[folded.finite]
+    norms = folded.sorted_norms
     return RowClasses(
         zero_rows=int((norms == 0.0).sum()),
         near_zero_rows=int((norms < near_zero_below(norms)).sum()),

@@ -14,7 +14,7 @@ Flags = dict[str, NDArray[np.bool_]]
 def row_flags(tokens: Tokens) -> Flags:
     """The classes that are known of every row, [V] each; they may overlap."""
     finite = ~np.isnan(tokens.norm)
-    below = near_zero_below(tokens.norm[finite])
+    below = near_zero_below(np.sort(tokens.norm[finite]))
     with np.errstate(invalid="ignore"):
         told = {"frozen": tokens.frozen, "undertrained": tokens.undertrained}
         return {name: flags for name, flags in told.items() if flags is not None} | {

@@ -11,7 +11,7 @@ from survey.records import RowNorms
 
 def row_norms(folded: Folded) -> RowNorms:
     """Statistics of ‖w_i‖ and the centroid's length in units of its mean; None without rows."""
-    norms = np.sort(folded.norms[folded.finite])
+    norms = folded.sorted_norms
     if len(norms) == 0:
         return RowNorms(**dict.fromkeys(RowNorms.__dataclass_fields__))
     mean, std = mean_and_std(norms)
