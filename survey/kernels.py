@@ -21,6 +21,7 @@ from survey.sums import LANE_DIMS
 
 QUAD_ROWS = 4  # are folded together: neighbours' sums stay in registers
 BFLOAT16_MANTISSA = 7
+LINE_BYTES = 64
 COUNTERS = 8  # side by side: neighbours often share an exponent, and would wait for each other
 
 Words = NDArray[np.unsignedinteger]
@@ -148,11 +149,33 @@ _fold_floats, _fold_bfloat16 = _folding(_of_float), _folding(_widened)
 
 
 @njit()
+def _lanes() -> NDArray[np.float64]:
+    """Room for QUAD_ROWS × LANE_DIMS whose rows begin with a line of the cache, as the widest vectors want it,
+    and not a power of two apart: such addresses are taken for the same one."""
+    width = LANE_DIMS + LINE_BYTES // 8
+    room = np.empty((QUAD_ROWS + 1) * width)
+    start = (LINE_BYTES - room.ctypes.data % LINE_BYTES) % LINE_BYTES // 8
+    return room[start : start + QUAD_ROWS * width].reshape(QUAD_ROWS, width)
+
+
+@njit()
 def _halve(lanes: NDArray[np.float64], half: int) -> None:
     for row in range(QUAD_ROWS):
         of_row = lanes[row]
         for lane in range(half):
             of_row[lane] += of_row[half + lane]
+
+
+@njit()
+def _add_pairwise(sums: NDArray[np.float64]) -> None:
+    """[2^n, D] to [D], which takes the place of the first."""
+    count = len(sums)
+    while count > 1:
+        count //= 2
+        for i in range(count):
+            lower, upper, added = sums[2 * i], sums[2 * i + 1], sums[i]
+            for d in range(len(added)):
+                added[d] = lower[d] + upper[d]
 
 
 @njit()
@@ -175,14 +198,15 @@ def fold_rows(
     sketched: NDArray[np.float64],
     groups: NDArray[np.float64],
 ) -> None:
-    """Exponents, squares [R], sketches [R, SKETCH_DIMS] and sums [R / GROUP_ROWS, D] of stored words [R, D].
+    """Exponents, squares [R], sketches [R, SKETCH_DIMS] and column sums of stored words [R, D].
 
+    groups: room for the sums of each GROUP_ROWS rows, [2^n, D], zeros; the sum of all ends in the first.
     stored: the same as float32 or float64 and `table` None; else the words, and the table of `widen_words`.
     signs: of the dimensions, padded with zeros to whole LANE_DIMS.
     """
     dims, quads = words.shape[1], GROUP_ROWS // QUAD_ROWS
     totals = np.empty((quads, len(signs)))
-    lanes, turned = np.empty((QUAD_ROWS, LANE_DIMS)), np.empty((QUAD_ROWS, LANE_DIMS))
+    lanes, turned = _lanes(), _lanes()
     last = np.zeros((QUAD_ROWS, LANE_DIMS), stored.dtype)
     bits = np.empty((QUAD_ROWS, LANE_DIMS), np.uint32)
     wide = bits.view(np.float32)
@@ -224,6 +248,7 @@ def fold_rows(
                 for lane in range(SKETCH_DIMS):
                     sketched[r + row, lane] = turned[row, lane]
         added = groups[group]
-        for d in range(dims):
+        for d in range(dims):  # in one sweep
             lower = (totals[0, d] + totals[1, d]) + (totals[2, d] + totals[3, d])
             added[d] = lower + ((totals[4, d] + totals[5, d]) + (totals[6, d] + totals[7, d]))
+    _add_pairwise(groups)

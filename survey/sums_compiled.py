@@ -11,7 +11,7 @@ from survey.floats import widen
 from survey.sketch import SKETCH_DIMS, directions_of, signs
 from survey.slabs import GROUP_ROWS
 from survey.stream import Block
-from survey.sums import LANE_DIMS, SlabSums, added_pairwise, bands_of
+from survey.sums import LANE_DIMS, SlabSums, bands_of
 
 
 class CompiledSums:
@@ -71,7 +71,7 @@ class CompiledSums:
         words.flags.writeable = False  # one type, and not two, to compile for
         stored, table = (words, self._table) if form.bits < 32 else (words.view(f"f{form.item_bytes}"), None)
         kernels.fold_rows(words, stored, table, mantissa_bits, counts, self._signs, squared, sketched, groups)
-        return squared, sketched, added_pairwise(groups), counts.sum(axis=0, dtype=np.int64)
+        return squared, sketched, groups[0].copy(), counts.sum(axis=0, dtype=np.int64)
 
 
 def scaled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
