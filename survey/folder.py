@@ -12,7 +12,7 @@ from survey.checkpoint import INDEX_CAP_BYTES, Card, OnBytes
 from survey.errors import BrokenFile, NotThere, storable
 from survey.header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.records import ByteRange, Traffic
-from survey.stream import Block
+from survey.stream import Block, room
 from survey.vocabulary.read import tokenizer_files
 from survey.weights import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG
 
@@ -54,18 +54,18 @@ class FolderCheckpoint:
         try:
             with (self.folder / file).open("rb", buffering=0) as opened:
                 for wanted in ranges:
-                    block = bytearray(len(wanted))
+                    block = room(len(wanted))
                     self._fill(block, opened, wanted, file)
                     on_bytes(len(block))
                     yield block
         except OSError as error:
             raise BrokenFile("bad-header", self._where(file), f"cannot be read: {error}") from error
 
-    def _fill(self, block: bytearray, opened: FileIO, wanted: ByteRange, file: str) -> None:
+    def _fill(self, block: memoryview, opened: FileIO, wanted: ByteRange, file: str) -> None:
         opened.seek(wanted.start)
-        view, got = memoryview(block), 0
+        got = 0
         while got < len(block):
-            count = opened.readinto(view[got:])
+            count = opened.readinto(block[got:])
             if not count:
                 raise BrokenFile(
                     "bad-header",

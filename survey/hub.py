@@ -28,7 +28,7 @@ from survey.errors import BrokenFile, Unreachable
 from survey.hub_http import Answered, Manners, bare, session, status_of, translate, worth_again
 from survey.hub_line import BROKEN, lines, received
 from survey.records import ByteRange, Settings, Traffic
-from survey.stream import Block, in_order
+from survey.stream import Block, in_order, room
 from survey.width import Width
 
 LIBRARY = "centroid-survey"  # how the Hub's logs see us
@@ -50,7 +50,7 @@ class SignedFile:
 class Part:
     """A block that fills up."""
 
-    def __init__(self, block: bytearray) -> None:
+    def __init__(self, block: memoryview) -> None:
         self.block, self.got = block, 0
 
     @property
@@ -177,11 +177,11 @@ class HubCheckpoint:
                 self._signed[file] = known
             return known
 
-    def _fetch(self, file: str, wanted: ByteRange, stop: threading.Event, on_bytes: OnBytes) -> bytearray:
+    def _fetch(self, file: str, wanted: ByteRange, stop: threading.Event, on_bytes: OnBytes) -> memoryview:
         """Exactly the wanted bytes, resumed where a connection broke."""
         where, failures, refusals = f"{self.repo}/{file}", 0, 0
         signed = self._signed_file(file)
-        part = Part(bytearray(len(wanted)))
+        part = Part(room(len(wanted)))
         while not part.full and not stop.is_set():
             before = part.got
             self._manners.pace.wait()
@@ -221,7 +221,7 @@ class HubCheckpoint:
                     bare(signed.url),
                     f"announces {response.length} bytes, expected {len(missing):,}",
                 )
-            for count in received(response, memoryview(part.block)[part.got :]):
+            for count in received(response, part.block[part.got :]):
                 part.got += count
                 self._manners.counter.add(bytes=count)
                 on_bytes(count)

@@ -150,7 +150,7 @@ _fold_floats, _fold_bfloat16 = _folding(_of_float), _folding(_widened)
 
 @njit()
 def _lanes() -> NDArray[np.float64]:
-    """Room for QUAD_ROWS × LANE_DIMS whose rows begin with a line of the cache, as the widest vectors want it,
+    """Room for QUAD_ROWS × LANE_DIMS whose rows begin with a line of the cache, as wide vectors want it,
     and not a power of two apart: such addresses are taken for the same one."""
     width = LANE_DIMS + LINE_BYTES // 8
     room = np.empty((QUAD_ROWS + 1) * width)

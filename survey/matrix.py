@@ -16,7 +16,8 @@ from survey.one_pass import Clock, choose_device, fold
 from survey.pace import Pace
 from survey.records import MatrixName, Measurement, ModelRef, Settings, Target
 from survey.scale import Scale, scale_of
-from survey.stream import Block, row_blocks
+from survey.slabs import row_blocks
+from survey.stream import Block
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""Cut a stream of bytes into slabs of rows: what one thread works on.
+"""Cut a matrix into blocks of rows, what one request brings, and these into slabs: what one thread works on.
 
 Chunks of exactly 1,024 rows, aligned to the absolute row number, decide the order of summation;
 slabs divide a chunk into equal parts, each some groups of rows.
@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from survey.records import ByteRange, TensorSpec
 from survey.stream import Block
 
 CHUNK_ROWS = 1024
 GROUP_ROWS = 32  # are added in one sweep
 SLAB_BYTES = 4 << 20  # enough work for a thread to be handed it; a few of them are held at once
+
+# Big enough that a request's round trip does not show, small enough that a window of them stays
+# far below the memory of one shard: 8 connections hold 80 MiB.
+BLOCK_BYTES = 8 << 20
+SHARES = 32  # of what is left, at the end: the connections then stop at about the same time
 
 
 def slab_rows(row_bytes: int) -> int:
@@ -21,6 +27,25 @@ def slab_rows(row_bytes: int) -> int:
     while rows < CHUNK_ROWS and rows * 2 * row_bytes <= SLAB_BYTES:
         rows *= 2
     return rows
+
+
+def row_blocks(spec: TensorSpec, most_bytes: int = BLOCK_BYTES) -> list[ByteRange]:
+    """Cut the tensor's bytes into consecutive ranges of whole rows, `most_bytes` each, or less at the end.
+
+    They are whole slabs where these fit, so that no slab lies across two and has to be put together.
+    """
+    row, left = spec.row_bytes, len(spec.bytes)
+    unit = slab_rows(row) * row
+    if unit > most_bytes:
+        unit = max(1, most_bytes // row) * row
+    most = most_bytes // unit * unit or unit
+    found: list[ByteRange] = []
+    while left > 0:
+        start = spec.bytes.stop - left
+        block = min(max(left // SHARES // unit * unit, unit), most, left)
+        found.append(ByteRange(start, start + block))
+        left -= block
+    return found
 
 
 def slabs(blocks: Iterable[Block], slab_bytes: int) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""A tensor's bytes as row-aligned blocks, in order, fetched several at a time."""
+"""Ranges of a file as blocks, in order, fetched several at a time."""
 
 from __future__ import annotations
 
@@ -7,25 +7,22 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from survey.records import ByteRange, TensorSpec
+import numpy as np
+
+from survey.records import ByteRange
 from survey.width import Fixed, Width
 
-# Big enough that a request's round trip does not show, small enough that a window of them stays
-# far below the memory of one shard: 4 connections hold 24 MiB.
-BLOCK_BYTES = 4 << 20
 LOOK_S = 0.05  # how often a consumer who waits looks whether more may be fetched at once
 
 Block = bytearray | memoryview
+
+
+def room(count: int) -> memoryview:
+    """So many bytes to be written over: nobody has cleared them, which for a whole matrix takes a while."""
+    return np.empty(count, dtype=np.uint8).data
+
+
 Fetch = Callable[[ByteRange, threading.Event], Block]
-
-
-def row_blocks(spec: TensorSpec, block_bytes: int = BLOCK_BYTES) -> list[ByteRange]:
-    """Cut the tensor's bytes into consecutive ranges of whole rows, about `block_bytes` each."""
-    step = max(1, block_bytes // spec.row_bytes) * spec.row_bytes
-    return [
-        ByteRange(start, min(start + step, spec.bytes.stop))
-        for start in range(spec.bytes.start, spec.bytes.stop, step)
-    ]
 
 
 def window_blocks(connections: int) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
-from survey.slabs import CHUNK_ROWS, GROUP_ROWS, SLAB_BYTES, slab_rows, slabs
+from survey.dtypes import FLOATS
+from survey.records import ByteRange, TensorSpec
+from survey.slabs import BLOCK_BYTES, CHUNK_ROWS, GROUP_ROWS, SLAB_BYTES, row_blocks, slab_rows, slabs
 
 
 def cut(content: bytes, sizes: list[int]) -> Iterator[bytearray]:
@@ -90,3 +93,49 @@ def test_slabs_divide_a_chunk_into_whole_groups(row_bytes: int) -> None:
     rows = slab_rows(row_bytes)
     assert (CHUNK_ROWS % rows, rows % GROUP_ROWS) == (0, 0)
     assert rows == GROUP_ROWS or rows * row_bytes <= SLAB_BYTES
+
+
+# ---- blocks
+
+
+def spec(rows: int, dims: int, dtype: str = "BF16", start: int = 0) -> TensorSpec:
+    stop = start + rows * dims * FLOATS[dtype].item_bytes
+    return TensorSpec("w", "w.safetensors", dtype, (rows, dims), ByteRange(start, stop))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "block_bytes", "cuts"),
+    [
+        pytest.param(spec(6, 4), 16, [0, 16, 32, 48], id="two-rows-a-block"),
+        pytest.param(spec(6, 4), 23, [0, 16, 32, 48], id="no-half-row"),
+        pytest.param(spec(6, 4), 24, [0, 24, 48], id="three-rows-a-block"),
+        pytest.param(spec(7, 4), 24, [0, 24, 48, 56], id="a-shorter-last-block"),
+        pytest.param(spec(3, 4), 7, [0, 8, 16, 24], id="a-row-larger-than-a-block"),
+        pytest.param(spec(3, 4), 1000, [0, 24], id="all-in-one"),
+        pytest.param(spec(1, 1), 1000, [0, 2], id="one-number"),
+        pytest.param(spec(6, 4, start=1003), 16, [1003, 1019, 1035, 1051], id="later-in-the-file"),
+        pytest.param(spec(2, 3, "F64"), 24, [0, 24, 48], id="doubles"),
+    ],
+)
+def test_blocks_are_consecutive_whole_rows(tensor: TensorSpec, block_bytes: int, cuts: list[int]) -> None:
+    assert row_blocks(tensor, block_bytes) == [ByteRange(*pair) for pair in pairwise(cuts)]
+
+
+@pytest.mark.parametrize("rows", [1, 511, 512, 513, 1535, 1536, 151_936])
+@pytest.mark.parametrize("dims", [3, 2560, 16_384, 3_000_000])
+def test_blocks_are_whole_slabs_and_cover_the_tensor(rows: int, dims: int) -> None:
+    tensor = spec(rows, dims, start=2**33 + 77)
+    row = tensor.row_bytes
+    blocks = row_blocks(tensor)
+    assert (blocks[0].start, blocks[-1].stop) == (2**33 + 77, tensor.bytes.stop)
+    assert all(left.stop == right.start for left, right in pairwise(blocks))
+    unit = slab_rows(row) * row if slab_rows(row) * row <= BLOCK_BYTES else row
+    assert all(len(block) % unit == 0 for block in blocks[:-1])
+    assert all(0 < len(block) <= max(BLOCK_BYTES, row) for block in blocks)
+
+
+def test_blocks_become_shorter_at_the_end_so_that_no_connection_is_waited_for() -> None:
+    sizes = [len(block) for block in row_blocks(spec(151_936, 2560))]
+    assert sizes[:-1] == sorted(sizes[:-1], reverse=True)
+    assert (sizes[0], sizes[-2]) == (3 * 512 * 5120, 512 * 5120)
+    assert sum(sizes[-30:]) < 31 * sizes[-2]

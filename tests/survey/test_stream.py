@@ -5,56 +5,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 import pytest
 
-from survey.dtypes import FLOATS
-from survey.records import ByteRange, TensorSpec
-from survey.stream import BLOCK_BYTES, in_order, row_blocks, window_blocks
+from survey.records import ByteRange
+from survey.stream import in_order, window_blocks
 from survey.width import Fixed
-
-
-def spec(rows: int, dims: int, dtype: str = "BF16", start: int = 0) -> TensorSpec:
-    stop = start + rows * dims * FLOATS[dtype].item_bytes
-    return TensorSpec("w", "w.safetensors", dtype, (rows, dims), ByteRange(start, stop))
-
-
-# ---- cutting
-
-
-@pytest.mark.parametrize(
-    ("tensor", "block_bytes", "cuts"),
-    [
-        pytest.param(spec(6, 4), 16, [0, 16, 32, 48], id="two-rows-a-block"),
-        pytest.param(spec(6, 4), 23, [0, 16, 32, 48], id="no-half-row"),
-        pytest.param(spec(6, 4), 24, [0, 24, 48], id="three-rows-a-block"),
-        pytest.param(spec(7, 4), 24, [0, 24, 48, 56], id="a-shorter-last-block"),
-        pytest.param(spec(3, 4), 7, [0, 8, 16, 24], id="a-row-larger-than-a-block"),
-        pytest.param(spec(3, 4), 1000, [0, 24], id="all-in-one"),
-        pytest.param(spec(1, 1), 1000, [0, 2], id="one-number"),
-        pytest.param(spec(6, 4, start=1003), 16, [1003, 1019, 1035, 1051], id="later-in-the-file"),
-        pytest.param(spec(2, 3, "F64"), 24, [0, 24, 48], id="doubles"),
-        pytest.param(
-            spec(2**20, 2**11, start=2**33),
-            2**31,
-            [2**33, 2**33 + 2**31, 2**33 + 2**32],
-            id="past-32-bits",
-        ),
-    ],
-)
-def test_blocks_are_consecutive_whole_rows(tensor: TensorSpec, block_bytes: int, cuts: list[int]) -> None:
-    assert row_blocks(tensor, block_bytes) == [ByteRange(*pair) for pair in pairwise(cuts)]
-
-
-@pytest.mark.parametrize("rows", [1, 818, 819, 820, 151_936])
-def test_blocks_of_the_usual_size_cover_the_tensor(rows: int) -> None:
-    tensor = spec(rows, 2560, start=77)
-    blocks = row_blocks(tensor)
-    assert (blocks[0].start, blocks[-1].stop) == (77, tensor.bytes.stop)
-    assert all(left.stop == right.start for left, right in pairwise(blocks))
-    assert all(0 < len(block) <= BLOCK_BYTES and len(block) % 5120 == 0 for block in blocks)
-
 
 # ---- fetching
 
