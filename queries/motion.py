@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
+from queries.courses import courses
 from survey.errors import printable
 from survey.results import KinematicsRow
 
 if TYPE_CHECKING:
     import altair as alt
-
-COLOURS = ("#3d7ea6", "#d1495b")
-DRAWN = 250  # points of a line: a finer line of noise is a band, and a PNG of it 150 kB
 
 
 def print_motion(row: KinematicsRow, console: Console) -> None:
@@ -55,47 +52,13 @@ def motion_chart(row: KinematicsRow) -> alt.VConcatChart:
     """Centroid norm; bulk against thermal speed; the cloud's radius, over the recorded steps."""
     import altair as alt
 
-    every = max(1, math.ceil(len(row.steps) / DRAWN))
-    picked = list(range(0, len(row.steps), every))
-
-    def points(**series: tuple[float | None, ...]) -> alt.Data:
-        return alt.Data(  # type: ignore[no-untyped-call]  # as Altair wrote it
-            values=[
-                {"step": row.steps[at], "value": values[at], "of": name.replace("_", " ")}
-                for name, values in series.items()
-                for at in picked
-                # A logarithmic axis has no place for zero.
-                if values[at] is not None and (len(series) == 1 or "speed" not in name or values[at])
-            ]
-        )
-
-    steps = alt.Scale(domain=[row.steps[0], row.steps[-1]], nice=False)
-
-    def lines(title: str, *, log: bool = False, **series: tuple[float | None, ...]) -> alt.Chart:
-        data, names = points(**series), [name.replace("_", " ") for name in series]
-        scale = alt.Scale(type="log") if log else alt.Scale(zero=False)
-        drawn: alt.Chart = (
-            alt.Chart(data, width=520, height=130)
-            .mark_line(strokeWidth=1.5)
-            .encode(
-                x=alt.X("step:Q", title="step", scale=steps),
-                y=alt.Y("value:Q", title=title, scale=scale),
-                color=alt.Color(
-                    "of:N",
-                    title=None,
-                    scale=alt.Scale(domain=names, range=COLOURS[: len(names)]),
-                    legend=alt.Legend(orient="top") if len(names) > 1 else None,
-                ),
-            )
-        )
-        return drawn
-
-    title = f"{row.dead_count:,} dead rows of {printable(row.source).rpartition('/')[2]}"
+    speeds = {"bulk speed": row.bulk_speed, "thermal speed": row.thermal_rms}
+    radii = {"mean radius": row.mean_radius, "max radius": row.max_radius}
     chart: alt.VConcatChart = alt.vconcat(
-        lines("‖centroid‖", centroid_norm=row.centroid_norm),
-        lines("speed per record", log=True, bulk_speed=row.bulk_speed, thermal_speed=row.thermal_rms),
-        lines("distance from centroid", mean_radius=row.mean_radius, max_radius=row.max_radius),
-        title=title,
+        courses("‖centroid‖", row.steps, {"centroid norm": row.centroid_norm}),
+        courses("speed per record", row.steps, speeds, log=True),
+        courses("distance from centroid", row.steps, radii),
+        title=f"{row.dead_count:,} dead rows of {printable(row.source).rpartition('/')[2]}",
     ).resolve_scale(color="independent")
     return chart
 

@@ -1,14 +1,19 @@
-"""Training runs for a person: one run's figures, and a sweep as a table."""
+"""Training runs for a person: one run's figures as a table and as a picture, a sweep as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from catalog.read import Answer
+from queries.courses import courses
 from queries.render import print_table
 from survey.results import TrainingRow
+
+if TYPE_CHECKING:
+    import altair as alt
 
 _COURSES = {
     "loss": "loss",
@@ -31,6 +36,20 @@ def print_run(row: TrainingRow, console: Console) -> None:
     )
     rows = [(step, *(getattr(row, name)[place] for name in _COURSES)) for place, step in enumerate(row.steps)]
     print_table(Answer(["step", *_COURSES.values()], ["BIGINT", *["DOUBLE"] * len(_COURSES)], rows), console)
+
+
+def run_chart(row: TrainingRow) -> alt.VConcatChart:
+    """Loss; what pushes a live and a dead row; the angle between the two clouds' centroids."""
+    import altair as alt
+
+    pushes = {"live rows": row.live_grad_norm, "dead rows": row.dead_grad_norm}
+    chart: alt.VConcatChart = alt.vconcat(
+        courses("loss", row.steps, {"loss": row.loss}, log_steps=True),
+        courses("‖gradient‖ of a row", row.steps, pushes, log=True, log_steps=True),
+        courses("dead–live angle, °", row.steps, {"angle": row.centroid_angle_deg}, log_steps=True),
+        title=f"{row.setup}: {row.dead_count:,} of {row.vocabulary:,} tokens never occur",
+    ).resolve_scale(color="independent")
+    return chart
 
 
 def print_sweep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def test_a_history_becomes_a_file_a_row_and_a_picture(survey: Survey, history: P
         "csv",
     )
     assert asked.out.splitlines()[1] == f"{history},[4],12,8.0".replace("[4]", "[4]")
+
+
+def test_a_followed_history_as_json_is_the_row_of_its_view(survey: Survey, history: Path) -> None:
+    ran = survey("kinematics", history, "--catalog", "c", "--format", "json")
+    stored = survey("sql", "SELECT * FROM kinematics", "--catalog", "c", "--format", "json")
+    assert json.loads(ran.out) == json.loads(stored.out)
+    assert json.loads(ran.out)[0]["gaps"] == [4]
 
 
 def test_the_same_history_again_replaces_its_row(survey: Survey, history: Path) -> None:
@@ -132,6 +140,17 @@ def test_a_run_leaves_its_history_and_its_row_and_can_be_followed(survey: Survey
     assert "0 clusters, 1 histories followed, 1 training runs" in state
 
 
+@pytest.mark.parametrize("steps", ["1", "12"])
+def test_a_run_becomes_json_and_a_picture(survey: Survey, steps: str) -> None:
+    wanted = ("--steps", steps, "--record-every", "1", "--no-history", "--catalog", "c")
+    ran = survey("train", *LITTLE, *wanted, "--format", "json", "--plot", "run.svg")
+    assert ran.code == 0, ran.err
+    stored = survey("sql", "SELECT * FROM training_runs", "--catalog", "c", "--format", "json")
+    assert json.loads(ran.out) == json.loads(stored.out)
+    assert json.loads(ran.out)[0]["last_step"] == int(steps)
+    assert "20 of 60 tokens never occur" in Path("run.svg").read_text()
+
+
 def test_every_part_of_the_model_is_an_option(survey: Survey) -> None:
     wanted = ("--layers", "1", "--heads", "4", "--ff", "24", "--steps", "1")
     ran = survey("train", *LITTLE, *wanted, "--record-every", "1", "--no-history", "--catalog", "c")
@@ -152,6 +171,9 @@ def test_a_sweep_trains_every_combination_once(survey: Survey, executor: str) ->
     ]  # fmt: skip
     again = survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", executor)
     assert again.out.splitlines()[-1] == "0 trained, 4 unchanged, 0 failed"
+    told = survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", executor, "--format", "json")
+    assert [row["init_scale"] for row in json.loads(told.out)] == [0.02, 0.02, 1.0, 1.0]
+    assert "0 trained, 4 unchanged, 0 failed" in told.err
     effect = survey("query", "init_effect", "--catalog", "c", "--format", "csv").out.splitlines()
     assert len(effect) == 1 + 4
     assert len(survey("query", "training", "--catalog", "c", "--format", "csv").out.splitlines()) == 1 + 4
@@ -198,3 +220,5 @@ def test_options_beside_a_sweep_are_refused(survey: Survey) -> None:
     ran = survey("train", "--sweep", "s.toml", "--dim", "16", "--setup", "bytes")
     assert ran.code == 2
     assert "--dim, --setup: of a sweep, options stand in its file" in ran.err
+    ran = survey("train", "--sweep", "s.toml", "--plot", "run.svg")
+    assert (ran.code, "--plot: of one run, not of a sweep" in ran.err) == (2, True)

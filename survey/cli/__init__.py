@@ -20,11 +20,12 @@ from survey.cli.asking import attach, query, shell, show, sql, status
 from survey.cli.clustering import cluster
 from survey.cli.comparing import lineage
 from survey.cli.demonstrating import demo
+from survey.cli.following import kinematics
 from survey.cli.measuring import INTERRUPTED, compact, plan, run
 from survey.cli.presenting import report, serve
 from survey.cli.scheduling import discover, nightly
 from survey.cli.tokens import tokens
-from survey.cli.training import kinematics, train
+from survey.cli.training import train
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable
 
 HELP = {"help_option_names": ["-h", "--help"]}

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from survey.cli.common import catalog_option, console, print_in
-from survey.cli.training import check_output, plot_option
+from survey.cli.common import (
+    catalog_option,
+    check_output,
+    console,
+    plot_option,
+    print_results,
+    result_option,
+)
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,10 +71,7 @@ def _axis(name: str, default: int, where: str) -> Callable[[Any], Any]:
     help="Where the covariance is computed.",
 )  # fmt: skip
 @catalog_option
-@click.option(
-    "--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True,
-    help="How to print the result.",
-)  # fmt: skip
+@result_option
 def cluster(
     model: str, uri: str, form: str, output: Path | None, plot: Path | None, matrix: Any, **options: Any
 ) -> int:
@@ -103,7 +106,7 @@ def cluster(
     if form == "table":
         print_cluster(row, console())
     else:
-        _print_row(form, row)
+        print_results("clusters", [row], form)
     if plot is not None:
         holes = [(rows[0], len(rows)) for rows in found.black_holes]
         save_picture(sky_chart(row, found.sky.lat_deg, found.sky.lon_deg, holes), plot)
@@ -147,17 +150,6 @@ def _settings(*, endpoint: str | None, connections: int, device: str) -> Setting
         connections=connections,
         device=device,
     )
-
-
-def _print_row(form: str, row: Any) -> None:
-    from catalog.read import Answer
-    from catalog.schema import result_columns
-
-    described = result_columns("clusters")
-    values = [getattr(row, column.name) for column in described]
-    plain = tuple(list(value) if isinstance(value, tuple) else value for value in values)
-    names = [column.name for column in described]
-    print_in(form, Answer(names, [column.sql_type for column in described], [plain]))
 
 
 @contextmanager

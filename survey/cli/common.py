@@ -58,6 +58,16 @@ queries_option = click.option(
     metavar="DIR",
     help="A folder with more .sql files.",
 )
+plot_option = click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw a picture: .png or .svg (needs the extra `plots`).",
+)
+result_option = click.option(
+    "--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True,
+    help="How to print the result.",
+)  # fmt: skip
 find_options = options_of(
     catalog_option,
     click.option(
@@ -111,6 +121,17 @@ def print_in(form: str, answer: Answer) -> None:
     click.echo(printers[form](answer), nl=False)
 
 
+def print_results(kind: str, rows: Sequence[Any], form: str) -> None:
+    """Single results with their view's columns. kind: of `survey.results.RESULTS`; rows: its records."""
+    from catalog.read import Answer
+    from catalog.schema import result_columns
+
+    described = result_columns(kind)
+    names = [column.name for column in described]
+    values = [tuple(getattr(row, name) for name in names) for row in rows]
+    print_in(form, Answer(names, [column.sql_type for column in described], values))
+
+
 def _print_bytes(made: Callable[[], bytes]) -> None:
     if sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add > FILE.parquet")
@@ -143,3 +164,27 @@ def console(*, stderr: bool = False) -> Console:
 
     made = Piped(stderr=stderr, highlight=False)
     return made if made.is_terminal else Piped(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+
+
+def check_output(output: Path, history: Path | None = None) -> None:
+    """Before a long computation, not after it."""
+    if not output.parent.is_dir():
+        raise UsageError(f"-o {output}: there is no folder {output.parent}")
+    if history is not None and output.exists() and history.exists() and output.samefile(history):
+        raise UsageError(f"-o {output}: that is the history itself; name another file")
+
+
+@contextmanager
+def step_bar(name: str) -> Iterator[Callable[[int], Callable[[], None]]]:
+    """A bar on stderr, where that is a terminal: given a number of steps, a function to call at each."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    errors = console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=errors, disable=not errors.is_terminal) as bars:
+
+        def start(steps: int) -> Callable[[], None]:
+            task = bars.add_task(name, total=steps)
+            return lambda: bars.advance(task)
+
+        yield start

@@ -1,153 +1,27 @@
-"""A vocabulary matrix while it is trained: `survey train` records it, `survey kinematics` follows it."""
+"""Small language models whose vocabulary matrix is recorded while they are trained: `survey train`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from survey.cli.common import catalog_option, console
+from survey.cli.common import (
+    catalog_option,
+    check_output,
+    console,
+    plot_option,
+    print_results,
+    result_option,
+    step_bar,
+)
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
     from jobs.sweep import Execute
-    from survey.results import KinematicsRow
-
-plot_option = click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Draw a picture: .png or .svg (needs the extra `plots`).",
-)
-
-
-@click.command()
-@click.argument("history", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@click.option(
-    "--from-catalog", "model", metavar="ORG/NAME@PATTERN",
-    help="Follow the surveyed revisions of a model instead of a history.",
-)  # fmt: skip
-@click.option(
-    "--matrix", type=click.Choice(("output", "input")), default="output", show_default=True,
-    help="Which matrix of the surveyed revisions.",
-)  # fmt: skip
-@click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co).")
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.safetensors",
-    help="Write positions, centroid and velocities there.",
-)  # fmt: skip
-@click.option(
-    "--tensor", metavar="NAME", help="The history's tensor [steps, tokens, dimensions], by its name."
-)
-@click.option(
-    "--holds", type=click.Choice(("deltas", "weights")),
-    help="What that tensor holds: moves, or the matrix itself (default: by its name).",
-)  # fmt: skip
-@click.option(
-    "--frame", type=click.Choice(("absolute", "displacement")),
-    help="Positions of the rows, or from their start (default: absolute where the start is known).",
-)  # fmt: skip
-@plot_option
-@catalog_option
-def kinematics(
-    history: Path | None,
-    model: str | None,
-    matrix: Any,
-    endpoint: str | None,
-    output: Path | None,
-    plot: Path | None,
-    uri: str,
-    **reading: Any,
-) -> int:
-    """Follow the dead rows of a recorded training run: bulk motion, thermal motion, contraction.
-
-    HISTORY is a safetensors file with recorded_steps, dead_token_ids and deltas [steps, tokens,
-    dimensions], or W instead of deltas. It is read step by step.
-
-    \b
-    survey kinematics gradient_delta_history.safetensors -o dead_token_kinematics.safetensors
-    survey kinematics movie.safetensors --tensor W --holds weights --plot motion.png
-    survey kinematics --from-catalog 'EleutherAI/pythia-70m@step*' --plot motion.png
-    """
-    from queries.motion import motion_chart, print_motion
-    from queries.pictures import check_picture, save_picture
-
-    if plot is not None:
-        check_picture(plot)
-    if output is not None:
-        check_output(output, history)
-    if (history is None) == (model is None):
-        raise UsageError("name a history, or revisions of the catalog with --from-catalog org/name@step*")
-    if history is not None:
-        row = _follow_history(history, output, uri, reading)
-    else:
-        row = _follow_revisions(str(model), matrix, endpoint, output, uri, reading)
-    print_motion(row, console())
-    if plot is not None:
-        save_picture(motion_chart(row), plot)
-    return 0
-
-
-def _follow_history(history: Path, output: Path | None, uri: str, reading: dict[str, Any]) -> KinematicsRow:
-    from catalog.place import place_to_write
-    from jobs.kinematics import Wanted, follow
-
-    with step_bar(history.name) as progress:
-        return follow(Wanted(history, output, **reading), place_to_write(uri), progress)
-
-
-def _follow_revisions(
-    model: str, matrix: Any, endpoint: str | None, output: Path | None, uri: str, reading: dict[str, Any]
-) -> KinematicsRow:
-    from catalog.place import place_to_read
-    from jobs.revisions import follow_revisions
-    from survey.records import Settings
-
-    frame = reading.pop("frame")
-    if given := [f"--{name}" for name, value in reading.items() if value is not None]:
-        raise UsageError(f"{', '.join(given)}: of histories only, not of --from-catalog")
-    settings = Settings(
-        endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
-        token=os.environ.get("HF_TOKEN") or None,
-    )
-    with step_bar(model) as progress:
-        found = follow_revisions(
-            model, place_to_read(uri), settings, progress, matrix=matrix, output=output, frame=frame
-        )
-    click.echo(
-        f"survey: {found.read_bytes / 1e6:.2f} MB of rows read, of {found.matrix_bytes / 1e6:.2f} MB "
-        "of matrices",
-        err=True,
-    )
-    return found.row
-
-
-def check_output(output: Path, history: Path | None = None) -> None:
-    """Before a long computation, not after it."""
-    if not output.parent.is_dir():
-        raise UsageError(f"-o {output}: there is no folder {output.parent}")
-    if history is not None and output.exists() and history.exists() and output.samefile(history):
-        raise UsageError(f"-o {output}: that is the history itself; name another file")
-
-
-@contextmanager
-def step_bar(name: str) -> Iterator[Callable[[int], Callable[[], None]]]:
-    """A bar on stderr, where that is a terminal: given a number of steps, a function to call at each."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    errors = console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=errors, disable=not errors.is_terminal) as bars:
-
-        def start(steps: int) -> Callable[[], None]:
-            task = bars.add_task(name, total=steps)
-            return lambda: bars.advance(task)
-
-        yield start
+    from survey.results import TrainingRow
 
 
 @click.command()
@@ -193,12 +67,16 @@ def step_bar(name: str) -> Iterator[Callable[[int], Callable[[], None]]]:
     "--executor", type=click.Choice(("ray", "serial")), default="ray", show_default=True,
     help="A sweep's Ray tasks, or one run after another.",
 )  # fmt: skip
+@plot_option
 @catalog_option
+@result_option
 def train(
     sweep_file: Path | None,
     output: Path | None,
+    plot: Path | None,
     threads: int | None,
     uri: str,
+    form: str,
     address: str | None,
     executor: str,
     **options: Any,
@@ -210,22 +88,33 @@ def train(
     for -), and under [grid] with lists of values.
 
     \b
-    survey train --setup goldilocks --steps 500
+    survey train --setup goldilocks --steps 500 --plot run.png
     survey train --setup bytes --corpus war_and_peace.txt -o bytes.safetensors
     survey train --sweep init.toml
     """
+    from queries.pictures import check_picture, save_picture
+    from queries.trained import print_run, run_chart
 
     if sweep_file is not None:
         _refuse_options(sweep_file)
         address = address or os.environ.get("RAY_ADDRESS") or None
-        return _sweep(sweep_file, output, uri, address, serial=executor == "serial")
+        return _sweep(sweep_file, output, uri, address, form, serial=executor == "serial")
     wanted_options = {name: value for name, value in options.items() if value is not None}
     setup, no_history = wanted_options.pop("setup"), wanted_options.pop("no_history")
     if (corpus := wanted_options.get("corpus")) is not None:
         wanted_options["corpus"] = str(corpus.expanduser().resolve())
     if no_history:
         wanted_options["history"] = False
-    return _train(setup, wanted_options, output, threads, uri)
+    if plot is not None:
+        check_picture(plot)
+    row = _train(setup, wanted_options, output, threads, uri)
+    if form == "table":
+        print_run(row, console())
+    else:
+        print_results("training_runs", [row], form)
+    if plot is not None:
+        save_picture(run_chart(row), plot)
+    return 0
 
 
 def _refuse_options(sweep_file: Path) -> None:
@@ -233,15 +122,18 @@ def _refuse_options(sweep_file: Path) -> None:
     typed = click.core.ParameterSource.COMMANDLINE
     context = click.get_current_context()
     given = [name for name in context.params if context.get_parameter_source(name) is typed]
-    own = ("sweep_file", "output", "uri", "address", "executor")
+    own = ("sweep_file", "output", "uri", "form", "address", "executor")
+    if "plot" in given:
+        raise UsageError("--plot: of one run, not of a sweep")
     if wrong := [f"--{name.replace('_', '-')}" for name in given if name not in own]:
         raise UsageError(f"{', '.join(wrong)}: of a sweep, options stand in its file {sweep_file}")
 
 
-def _train(setup: str, options: dict[str, Any], output: Path | None, threads: int | None, uri: str) -> int:
+def _train(
+    setup: str, options: dict[str, Any], output: Path | None, threads: int | None, uri: str
+) -> TrainingRow:
     from catalog.place import place_to_write
     from jobs.training import commit_run, train_one
-    from queries.trained import print_run
     from survey.dynamics.setups import training
 
     wanted = training(setup, options)
@@ -264,11 +156,10 @@ def _train(setup: str, options: dict[str, Any], output: Path | None, threads: in
     if done.was_there:
         click.echo(f"survey: {path}: was finished before; delete it to train again", err=True)
     commit_run(place, done.row)
-    print_run(done.row, console())
-    return 0
+    return done.row
 
 
-def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, *, serial: bool) -> int:
+def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form: str, *, serial: bool) -> int:
     from catalog.place import place_to_write
     from jobs.sweep import Failure, Outcome, read_sweep, run_sweep
     from jobs.training import Done
@@ -294,11 +185,16 @@ def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, *, se
         (outcome for outcome in outcomes if isinstance(outcome, Done)),
         key=lambda outcome: list(runs).index(outcome.row.run),
     )
-    varied = [{name: getattr(runs[item.row.run], name) for name in sweep.varied} for item in done]
-    print_sweep([item.row for item in done], varied, console())
+    rows = [item.row for item in done]
+    if form == "table":
+        varied = [{name: getattr(runs[row.run], name) for name in sweep.varied} for row in rows]
+        print_sweep(rows, varied, console())
+    else:
+        print_results("training_runs", rows, form)
     there = sum(item.was_there for item in done)
     failed = len(outcomes) - len(done)
-    click.echo(f"{len(done) - there} trained, {there} unchanged, {failed} failed")
+    counted = f"{len(done) - there} trained, {there} unchanged, {failed} failed"
+    click.echo(counted, err=form != "table")
     return 1 if failed else 0
 
 
