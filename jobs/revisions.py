@@ -1,8 +1,8 @@
 """`survey kinematics --from-catalog`: the surveyed revisions of a model as the steps of its training.
 
 Which rows are dead is said by the last revision's black holes. A row is read by range where its hash
-is not that of a row already at hand: of this revision or of the one before. Whole matrices are never
-read.
+is not that of a row already at hand: of this revision or of the one before. What lies between near
+ones comes along (`survey/picked_rows.py`).
 """
 
 from __future__ import annotations

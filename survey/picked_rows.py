@@ -1,4 +1,4 @@
-"""A few rows of a matrix, by byte range: never the whole of it."""
+"""A few rows of a matrix, by byte range, and what lies between near ones: of a tiny matrix, most of it."""
 
 from __future__ import annotations
 
