@@ -42,9 +42,8 @@ def commands() -> str:
     """Every command as its `--help` describes it."""
     parts = []
     for name, command in cli.commands.items():
-        context = click.Context(
-            command, info_name=f"survey {name}", terminal_width=WIDTH, max_content_width=WIDTH
-        )
+        settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+        context = click.Context(command, info_name=f"survey {name}", **settings)
         parts.append(f"## survey {name}\n\n```text\n{command.get_help(context)}\n```")
     return "\n\n".join(parts)
 
