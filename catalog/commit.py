@@ -31,12 +31,15 @@ def commit_attempts(place: Place, run_id: str, attempts: pa.Table) -> None:
 
 
 def commit_result(place: Place, kind: str, key: tuple[str, ...], record: Any) -> None:
-    """Publish a single result; one with the same key is replaced. Raises CommitError.
+    """Publish a single result; of those with the same key the newest is shown. Raises CommitError.
 
     kind: of `survey.results.RESULTS`, whose record `record` is (therefore Any). key: what tells
-    results apart, the readable part first. No lock is needed: it is one rename, or one PUT.
+    results apart, the readable part first. No lock is needed: it is one rename, or one PUT, of a name
+    that was never there, so whoever compacts meanwhile cannot remove it for its predecessor.
     """
-    place.publish(kind, result_key(*key) + ENDING, _parquet(result_table(kind, record)))
+    name = result_key(*key)
+    when = f"{record.made_at:%Y%m%dT%H%M%S%f}"
+    place.publish(kind, f"{name}.{when}{ENDING}", _parquet(result_table(kind, name, record)))
 
 
 def _tokens_parquet(table: pa.Table) -> Write:

@@ -3,7 +3,8 @@
 Nothing is written down about what was merged: a file may be removed when everything in it stands,
 as new or newer, in a part that was there before this compaction began. So inputs live one
 compaction longer than their part, a crash at any step leaves rows twice and never none, and views
-show the newest of a key. Only the holder of the catalog's lock may compact.
+show the newest of a key. Only the holder of the catalog's lock may compact. Single results are written
+without it, but never under a name that was there: what is removed is what was looked at.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any
 
 import duckdb
@@ -21,8 +23,16 @@ import pyarrow.parquet as pq
 from catalog.files import ATTEMPTS, ENDING, PART, ROWS, File
 from catalog.lock import Held
 from catalog.place import Place, is_part, loose_files
-from catalog.schema import Column, arrow_schema, attempt_columns, row_columns
+from catalog.schema import (
+    RESULT_KEY,
+    Column,
+    arrow_schema,
+    attempt_columns,
+    row_columns,
+    stored_result_columns,
+)
 from catalog.views import Files, connect, listed
+from survey.results import RESULTS
 
 DUE = 500  # loose files from which on a run merges them: 1,000 would slow each query down
 PART_ROWS = 4096
@@ -32,7 +42,7 @@ GROUP_BYTES = 48 << 20
 AT_ONCE = 512  # files that one connection looks at: it keeps each one's footer, 50 kB
 ATTEMPT_ROWS = 1 << 18  # in one part
 
-Key = tuple[Any, ...]  # repo, sha, matrix; or the run
+Key = tuple[Any, ...]  # repo, sha, matrix; or the run; or what tells a single result from others
 Stamp = tuple[Any, ...]  # of two copies of a key the one with the larger stamp wins
 
 
@@ -62,6 +72,11 @@ _ROWS = _Kind(ROWS, row_columns, ("repo", "sha", "matrix"), ("max(measured_at)",
 _ATTEMPTS = _Kind(
     ATTEMPTS, attempt_columns, ("run_id",), ("max(finished_at)", "count(*)"), ATTEMPT_ROWS, True
 )
+_RESULTS = tuple(
+    _Kind(kind, partial(stored_result_columns, kind), (RESULT_KEY,), ("max(made_at)",), PART_ROWS, False)
+    for kind in RESULTS
+)
+_KINDS = (_ROWS, _ATTEMPTS, *_RESULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +89,13 @@ class _Content:
 
 def is_due(place: Place) -> bool:
     """Whether so many loose files lie about that a run should merge them at its end."""
-    return any(len(loose_files(place, kind.folder)) >= DUE for kind in (_ROWS, _ATTEMPTS))
+    return any(len(loose_files(place, kind.folder)) >= DUE for kind in _KINDS)
 
 
 def compact(place: Place, lock: Held) -> Compacted:
     """Remove what an earlier compaction merged, then merge what is loose now. Raises CommitError."""
     done = Compacted(removed=retire(place, lock))
-    for kind in (_ROWS, _ATTEMPTS):
+    for kind in _KINDS:
         _merge(place, kind, done)
     return done
 
@@ -88,7 +103,7 @@ def compact(place: Place, lock: Held) -> Compacted:
 def retire(place: Place, lock: Held) -> int:
     """Remove files whose content stands in parts; how many. Raises CommitError."""
     removed = 0
-    for kind in (_ROWS, _ATTEMPTS):
+    for kind in _KINDS:
         files = place.files(kind.folder)
         if len(files) < 2 or not any(map(is_part, files)):
             continue

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
-from catalog.files import DAMAGED, ENDING, ROWS, SURVEY_FOLDERS, File, Write, is_tail_whole
+from catalog.files import (
+    DAMAGED,
+    ENDING,
+    FOLDERS,
+    PART,
+    ROWS,
+    SURVEY_FOLDERS,
+    File,
+    Write,
+    is_tail_whole,
+)
 from survey.errors import CommitError, UsageError
 
 if TYPE_CHECKING:
@@ -103,8 +113,9 @@ class LocalFolder:
 
     def sweep(self) -> None:
         """Remove half-written files of runs that were killed; only for the holder of the lock."""
-        for folder in SURVEY_FOLDERS:  # single results are written without the lock
-            for beside in (self.root / folder).glob(f".*{ENDING}.*.tmp"):
+        for folder in FOLDERS:
+            begun = "" if folder in SURVEY_FOLDERS else PART  # single results are written without the lock
+            for beside in (self.root / folder).glob(f".{begun}*{ENDING}.*.tmp"):
                 beside.unlink(missing_ok=True)
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:

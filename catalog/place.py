@@ -65,7 +65,7 @@ def file_key(repo: str, sha: str, matrix: str) -> str:
 
 
 def result_key(*parts: str) -> str:
-    """Name of the file of a single result, without its ending; as `file_key`, of any parts."""
+    """What tells a single result from others, and begins its file's name; as `file_key`, of any parts."""
     readable, exact = _readable_and_exact(*parts)
     return f"{readable}@{exact}"
 

@@ -37,6 +37,7 @@ class Column:
     meaning: str
 
 
+RESULT_KEY = "result_key"
 _SCALARS: dict[Any, str] = {
     str: "VARCHAR",
     int: "BIGINT",
@@ -72,6 +73,13 @@ def attempt_columns() -> tuple[Column, ...]:
 def result_columns(kind: str) -> tuple[Column, ...]:
     """Columns of one kind of single results."""
     return _columns(RESULTS[kind])
+
+
+@cache
+def stored_result_columns(kind: str) -> tuple[Column, ...]:
+    """Columns of their files: before those of the view, what tells one result from another."""
+    key = Column(RESULT_KEY, "VARCHAR", "", "the same for results of the same inputs; the newest is shown")
+    return (key, *result_columns(kind))
 
 
 @cache

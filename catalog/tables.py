@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from catalog.schema import (
+    RESULT_KEY,
     arrow_schema,
     arrow_type,
     attempt_columns,
-    result_columns,
     row_columns,
+    stored_result_columns,
     token_columns,
 )
 from survey.errors import storable
@@ -145,11 +146,14 @@ def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
     )
 
 
-def result_table(kind: str, record: Any) -> pa.Table:  # Any: RESULTS[kind]
+def result_table(kind: str, key: str, record: Any) -> pa.Table:  # Any: RESULTS[kind]
     """One single result as a row."""
-    schema = arrow_schema(result_columns(kind))
+    values = {RESULT_KEY: key} | {
+        field.name: getattr(record, field.name) for field in dataclasses.fields(record)
+    }
+    schema = arrow_schema(stored_result_columns(kind))
     return pa.table(
-        {field.name: pa.array([_plain(getattr(record, field.name))], field.type) for field in schema},
+        {field.name: pa.array([_plain(values[field.name])], field.type) for field in schema},
         schema=schema,
     )
 

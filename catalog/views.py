@@ -14,11 +14,13 @@ import duckdb
 from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, File
 from catalog.place import Place, file_key, is_part
 from catalog.schema import (
+    RESULT_KEY,
     Column,
     attempt_columns,
     hole_columns,
     result_columns,
     row_columns,
+    stored_result_columns,
     token_columns,
 )
 from survey.results import RESULTS
@@ -31,7 +33,7 @@ COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
     ROWS: row_columns,
     TOKENS: token_columns,
     ATTEMPTS: attempt_columns,
-    **{kind: partial(result_columns, kind) for kind in RESULTS},
+    **{kind: partial(stored_result_columns, kind) for kind in RESULTS},
 }
 
 
@@ -159,7 +161,7 @@ def bodies(
         "vectors": f"SELECT {_KEY}, {', '.join(VECTORS)} FROM measured_rows",
         "sketches": f"SELECT {_KEY}, {', '.join(SKETCHES)} FROM measured_rows",
         "tokens": union(tokens, token_columns()),
-        **{kind: union(of(kind), result_columns(kind)) for kind in RESULTS},
+        **{kind: _results(of(kind), kind) for kind in RESULTS},
     }
     return {name: made[name] for name in made if name in names}
 
@@ -233,6 +235,15 @@ def _attempts(files: Files) -> str:
         SELECT {names} FROM ({empty} UNION ALL BY NAME {found})
         QUALIFY rank() OVER (
             PARTITION BY run_id ORDER BY contains(filename, '/part-'), filename DESC) = 1"""
+
+
+def _results(files: Files, kind: str) -> str:
+    """One that was made again, or merged, stands twice: the newest is shown."""
+    names = ", ".join(f'"{column.name}"' for column in result_columns(kind))
+    return f"""
+        SELECT {names} FROM ({union(files, stored_result_columns(kind))})
+        QUALIFY {RESULT_KEY} IS NULL  -- as an older version wrote it
+            OR row_number() OVER (PARTITION BY {RESULT_KEY} ORDER BY made_at DESC) = 1"""
 
 
 def _without_files(condition: str) -> dict[str, str]:

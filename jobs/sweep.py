@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tomllib
 import traceback
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from catalog.compact import compact, is_due
+from catalog.lock import held
 from catalog.place import Place
 from catalog.read import Reader
 from jobs.training import KIND, Done, commit_run, train_one
 from survey.dynamics.setups import Training, training
-from survey.errors import SurveyError, UsageError
+from survey.errors import CatalogInUse, SurveyError, UsageError
 from survey.results import TrainingRow
 
 MOST_RUNS = 10_000
@@ -112,6 +115,13 @@ def run_sweep(
         outcomes.append(outcome)
         on_done(outcome)
     return outcomes
+
+
+def merge_if_due(place: Place) -> None:
+    """Merge loose files where there are many, unless a run holds the catalog: it will. Raises CommitError."""
+    if is_due(place):
+        with contextlib.suppress(CatalogInUse), held(place) as lock:
+            compact(place, lock)
 
 
 def runs_in(place: Place) -> dict[str, TrainingRow]:

@@ -100,7 +100,7 @@ def plan(models: tuple[str, ...], uri: str, explain: bool, **options: Any) -> in
 @click.command()
 @catalog_option
 def compact(uri: str) -> int:
-    """Merge loose files into few large ones; a run does it by itself from 500 on.
+    """Merge loose files into few large ones; a run or a sweep does it by itself from 500 on.
 
     Readers may go on meanwhile. What was merged is removed by the next compaction or run. Rows that
     an older version measured get the columns that their stored tokens tell.

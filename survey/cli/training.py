@@ -17,7 +17,7 @@ from survey.cli.common import (
     result_option,
     step_bar,
 )
-from survey.errors import UsageError
+from survey.errors import SurveyError, UsageError
 
 if TYPE_CHECKING:
     from jobs.sweep import Execute
@@ -161,7 +161,7 @@ def _train(
 
 def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form: str, *, serial: bool) -> int:
     from catalog.place import place_to_write
-    from jobs.sweep import Failure, Outcome, read_sweep, run_sweep
+    from jobs.sweep import Failure, Outcome, merge_if_due, read_sweep, run_sweep
     from jobs.training import Done
     from queries.trained import print_sweep
 
@@ -177,9 +177,8 @@ def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form:
                 options = ", ".join(f"{name}={getattr(outcome.run, name)}" for name in sweep.varied)
                 click.echo(f"survey: {options}: {outcome.problem}", err=True)
 
-        outcomes = run_sweep(
-            sweep, place_to_write(uri), folder and folder.resolve(), _executor(serial, address), told
-        )
+        place = place_to_write(uri)
+        outcomes = run_sweep(sweep, place, folder and folder.resolve(), _executor(serial, address), told)
     runs = {run.digest(): run for run in sweep.runs}
     done = sorted(
         (outcome for outcome in outcomes if isinstance(outcome, Done)),
@@ -195,6 +194,10 @@ def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form:
     failed = len(outcomes) - len(done)
     counted = f"{len(done) - there} trained, {there} unchanged, {failed} failed"
     click.echo(counted, err=form != "table")
+    try:
+        merge_if_due(place)
+    except (SurveyError, UsageError) as error:
+        click.echo(f"survey: loose files were not merged: {error}", err=True)
     return 1 if failed else 0
 
 

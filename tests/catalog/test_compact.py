@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -14,19 +15,21 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Ran
 from delivery import delivered
+from results import kinematics_row
 
-from catalog.commit import commit, commit_attempts
+from catalog.commit import commit, commit_attempts, commit_result
 from catalog.compact import Compacted, compact, retire
 from catalog.files import ATTEMPTS, ROWS, File
 from catalog.lock import Held
 from catalog.place import Place, is_part, loose_files, place_to_write
 from catalog.read import Reader
 from catalog.schema import arrow_schema, attempt_columns
-from catalog.tables import Tables
+from catalog.tables import Tables, result_table
 from survey.errors import CommitError
 
 Make = Callable[..., Path]
 MODELS = 7
+KIND = "kinematics"
 
 
 @pytest.fixture
@@ -157,16 +160,9 @@ class Stop(Exception):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("step", range(6))
-def test_a_crash_at_any_step_loses_nothing(
-    tmp_path: Path, tables: Tables, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
+@contextlib.contextmanager
+def crashing(place: Place, monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
     """Steps are what changes the disk: parts published, files removed one by one."""
-    place = place_to_write(str(tmp_path / "c"))
-    add(place, tables, [f"org/{number}" for number in range(4)])
-    compact(place, Held())
-    add(place, tables, ["org/4", "org/5"])
-    expected = (6, 6, 6 * 300, 6)
     steps = iter(range(100))
     publish, remove = type(place).publish, type(place).remove
 
@@ -185,7 +181,20 @@ def test_a_crash_at_any_step_loses_nothing(
         patched.setattr(type(place), "publish", counted_publish)
         patched.setattr(type(place), "remove", counted_remove)
         with contextlib.suppress(Stop):
-            compact(place, Held())
+            yield
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_crash_at_any_step_loses_nothing(
+    tmp_path: Path, tables: Tables, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    place = place_to_write(str(tmp_path / "c"))
+    add(place, tables, [f"org/{number}" for number in range(4)])
+    compact(place, Held())
+    add(place, tables, ["org/4", "org/5"])
+    expected = (6, 6, 6 * 300, 6)
+    with crashing(place, monkeypatch, step):
+        compact(place, Held())
     assert seen(place) == expected
     for _ in range(3):
         compact(place, Held())
@@ -242,6 +251,100 @@ def test_attempts_are_merged_by_run(uri: str) -> None:
         with Reader(place) as reader:
             asked = reader.ask("SELECT run_id, count(*) FROM attempts GROUP BY ALL ORDER BY 1")
             assert asked.rows == list(runs.items())
+
+
+def follow(place: Place, names: str, later_s: int = 0, dead_count: int = 3) -> None:
+    """A single result for each of these names."""
+    for name in names:
+        row = kinematics_row(source=name, dead_count=dead_count)
+        row = replace(row, made_at=row.made_at + timedelta(seconds=later_s))
+        commit_result(place, KIND, (name,), row)
+
+
+def followed(place: Place) -> list[tuple[object, ...]]:
+    with Reader(place) as reader:
+        found = reader.ask("SELECT source, dead_count FROM kinematics ORDER BY source").rows
+        assert reader.damaged == []
+    return found
+
+
+def test_of_a_single_result_the_newest_is_shown_wherever_it_lies(uri: str) -> None:
+    place = place_to_write(uri)
+    follow(place, "abcd")
+    follow(place, "b", later_s=1, dead_count=9)
+    expected = [("a", 3), ("b", 9), ("c", 3), ("d", 3)]
+    for left in (6, 1, 1):
+        compact(place, Held())
+        assert len(place.files(KIND)) == left
+        assert followed(place) == expected
+    follow(place, "c", later_s=1, dead_count=8)
+    for left in (2, 3, 1):
+        assert followed(place) == [("a", 3), ("b", 9), ("c", 8), ("d", 3)]
+        assert len(place.files(KIND)) == left
+        compact(place, Held())
+
+
+def test_a_reader_of_single_results_sees_the_same_after(uri: str) -> None:
+    place = place_to_write(uri)
+    follow(place, "abc")
+    with Reader(place) as reader:
+        for _ in range(3):
+            assert reader.ask("SELECT source FROM kinematics ORDER BY source").rows == [
+                ("a",),
+                ("b",),
+                ("c",),
+            ]
+            compact(place, Held())
+        assert reader.damaged == []
+
+
+def test_a_result_that_is_written_while_files_are_removed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Single results are written without the lock."""
+    place = place_to_write(str(tmp_path / "c"))
+    follow(place, "ab")
+    compact(place, Held())
+    remove = type(place).remove
+
+    def late(self: Place, files: list[File]) -> None:
+        follow(place, "a", later_s=1, dead_count=9)
+        remove(self, files)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(place), "remove", late)
+        assert retire(place, Held()) == 2
+    assert followed(place) == [("a", 9), ("b", 3)]
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_crash_at_any_step_loses_no_single_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    place = place_to_write(str(tmp_path / "c"))
+    follow(place, "ab")
+    compact(place, Held())
+    follow(place, "bc", later_s=1, dead_count=9)
+    with crashing(place, monkeypatch, step):
+        compact(place, Held())
+    for _ in range(4):
+        assert followed(place) == [("a", 3), ("b", 9), ("c", 9)]
+        compact(place, Held())
+    assert len(place.files(KIND)) == 1
+
+
+def test_a_single_result_of_an_older_version_is_shown_and_stays(tmp_path: Path) -> None:
+    place = place_to_write(str(tmp_path / "c"))
+    keyless = [
+        result_table(KIND, "", kinematics_row(source=name)).drop_columns(["result_key"]) for name in "ab"
+    ]
+    for name, table in zip("ab", keyless, strict=True):
+        place.publish(KIND, f"{name}@old.parquet", lambda opened, table=table: pq.write_table(table, opened))
+    follow(place, "c")
+    for _ in range(3):
+        assert followed(place) == [("a", 3), ("b", 3), ("c", 3)]
+        compact(place, Held())
+    assert [file.name for file in loose_files(place, KIND)] == ["a@old.parquet", "b@old.parquet"]
 
 
 def test_a_run_merges_by_itself_and_removes_at_the_next(
