@@ -41,6 +41,9 @@ GRACE_S = 30.0  # beyond the task's own deadline, before the driver ends its wor
 FETCH_S = 30.0  # for a result that is ready: from outside, some MB over whatever link there is
 LOOK_S = 0.25  # how often the driver looks at deadlines and progress
 NODES_S = 3.0  # how often it looks at the nodes
+# A task waits for the wire half of its time or more; a small model's takes less than its bookkeeping.
+CPU_SHARE = 0.5
+LARGE_BYTES = 32 << 20
 # Ray does not tell how much memory a GPU has; the smallest in use for such work have 16 GB.
 GPU_BYTES = 16e9
 
@@ -52,6 +55,7 @@ class _Task:
     tries: int = 1
     was_out_of_memory: bool = False
     gpu_share: float = 0.0
+    cpu_share: float = 1.0
     launched: float = field(default_factory=time.monotonic)
     started: float | None = None  # when its worker said so; it may wait for memory until then
 
@@ -87,7 +91,7 @@ def run_on_ray(
 
 
 class _Driver:
-    """The tasks in flight, never more than the cluster has CPUs for."""
+    """The tasks in flight, as many as the cluster's CPUs can feed."""
 
     def __init__(self, settings: Settings, progress: Progress, options: RayOptions) -> None:
         # The nodes do not have the token that a person logged in with here.
@@ -97,6 +101,8 @@ class _Driver:
         self._outside = outside()
         self._here = ray.get_runtime_context().get_node_id()  # from outside: the cluster's head
         self._running: dict[Any, _Task] = {}  # Any: a ray.ObjectRef, which is untyped
+        self._most = 1  # tasks at once, by the number of targets
+        self._least_share = 1.0
         self._nodes_of: dict[Any, str] = {}
         self._lost: dict[str, float] = {}  # node -> since when it is missed
         self._deaf = False  # the desk is out of reach: nobody hears of tasks that start
@@ -107,6 +113,8 @@ class _Driver:
         self._looked = time.monotonic()
 
     def run(self, targets: Sequence[Target]) -> Iterator[tuple[Outcome, int]]:
+        self._most = max(1, len(targets))
+        self._least_share = min(map(cpu_share, targets), default=1.0)
         waiting: deque[_Task] = deque()
         waiting.extend(_Task(target, target.memory_bytes) for target in targets)
         while waiting or self._running:
@@ -151,14 +159,17 @@ class _Driver:
     def _launch(self, task: _Task) -> bool:
         """Start a task where there is room; whether it was started."""
         running = self._running.values()
-        if len(running) >= self._slots():
-            return False
         share = self._gpu_share(task.target)
         in_use = [other.gpu_share for other in running if other.gpu_share]
         # What waited for a CPU beside a GPU would leave the other nodes idle.
         fits = sum(in_use) + share <= self._cluster.gpus + 1e-9 and len(in_use) < self._cluster.gpu_cpus
         task.gpu_share = share if fits else 0.0
         if task.gpu_share == 0.0 and self._settings.device == "cuda":
+            return False
+        task.cpu_share = 1.0 if task.gpu_share else cpu_share(task.target)
+        if running and sum(other.cpu_share for other in running) + task.cpu_share > self._cluster.cpus:
+            return False
+        if self._connections is not None and len(running) >= self._connections:
             return False
         options: dict[str, Any] = {"memory": task.memory_bytes, "name": "measure"}
         if task.target.folder is not None:
@@ -167,10 +178,10 @@ class _Driver:
             # Declared with a GPU and used once: a process that measured keeps its CUDA context.
             declared = ray.remote(num_cpus=1, num_gpus=task.gpu_share, max_retries=0, max_calls=1)
         else:
-            declared = ray.remote(num_cpus=1, max_retries=0)
+            declared = ray.remote(num_cpus=task.cpu_share, max_retries=0)
         settings = self._settings
         if self._connections is not None:
-            settings = replace(settings, connections=max(1, self._connections // self._slots()))
+            settings = replace(settings, connections=self._connections // self._slots())
         if task.tries > 1:
             self._desk.forget.remote(task.target.key)
         remote = declared(measure_on_node).options(**options)
@@ -181,8 +192,9 @@ class _Driver:
         return True
 
     def _slots(self) -> int:
-        slots = max(1, int(self._cluster.cpus))
-        return slots if self._connections is None else min(slots, self._connections)
+        """How many tasks may run at once, where connections are to be shared out: each has one at least."""
+        assert self._connections is not None
+        return min(max(1, int(self._cluster.cpus / self._least_share)), self._most, self._connections)
 
     def _gpu_share(self, target: Target) -> float:
         """The share of one GPU that a target needs, in hundredths; 0 where none is wanted."""
@@ -279,6 +291,11 @@ class _Driver:
             return _failed(task.target, "timeout", f"not finished after {limit_s:.0f} s", task), None
         lost = _failed(task.target, "node-lost", "its node is gone", task)
         return lost, _again(task) if task.tries < TRIES else None
+
+
+def cpu_share(target: Target) -> float:
+    """The share of a CPU that a task is started for."""
+    return CPU_SHARE if target.folder is None and len(target.spec.bytes) >= LARGE_BYTES else 1.0
 
 
 def _again(task: _Task) -> _Task:

@@ -117,10 +117,11 @@ def survey(*arguments: str) -> tuple[str, ...]:
 def compaction(folder: Path) -> tuple[float, float]:
     """Seconds and peak memory (MB beyond an idle process with the same imports)."""
     program = (
-        "import resource, sys\nfrom catalog.compact import compact\nfrom catalog.lock import Held\n"
+        "import sys\nfrom catalog.compact import compact\nfrom catalog.lock import Held\n"
         "from catalog.place import place_to_write\nplace = place_to_write(sys.argv[1])\n"
         "if sys.argv[2] == 'go': compact(place, Held())\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        # Not ru_maxrss: that begins with what the parent had when it forked.
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     peaks = {}
     began = time.perf_counter()
