@@ -124,8 +124,11 @@ def valley(squared: NDArray[np.float32]) -> float | None:
 
 def _neighbour_distances(rows: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared distance of each row to its fourth nearest in the sample, itself included."""
-    last = min(NEIGHBOURS, len(sample) - 1)
-    return np.array([np.partition(squared_distances(sample, row), last)[last] for row in rows])
+    from survey.kernels import neighbour_distances  # here, so that planning never loads a compiler
+
+    nearest = np.empty((len(rows), min(NEIGHBOURS + 1, len(sample))), dtype=np.float32)
+    neighbour_distances(rows, sample, nearest)
+    return nearest[:, -1]
 
 
 def _mean(rows: NDArray[np.float32]) -> NDArray[np.float32]:

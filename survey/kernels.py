@@ -85,20 +85,48 @@ def widen_words(
             bits[i] = _of_float16(words[i])
 
 
+@njit(inline="always")
+def _square_distance(
+    row: NDArray[np.float32], centre: NDArray[np.float32], lanes: NDArray[np.float32]
+) -> np.float32:
+    """‖row − centre‖² of sketches, in numpy's order of pairwise summation. lanes: room for eight."""
+    lanes[:] = 0.0
+    for start in range(0, SKETCH_DIMS, 8):
+        for lane in range(8):
+            apart = row[start + lane] - centre[start + lane]
+            lanes[lane] += apart * apart
+    lower = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+    return lower + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+
+
 @compiled
 def square_distances(
     rows: NDArray[np.float32], centre: NDArray[np.float32], found: NDArray[np.float32]
 ) -> None:
-    """‖row − centre‖² of sketches, [R, SKETCH_DIMS] -> [R], in numpy's order of pairwise summation."""
+    """‖row − centre‖² of sketches, [R, SKETCH_DIMS] -> [R]."""
     lanes = np.empty(8, dtype=np.float32)
     for r in range(rows.shape[0]):
-        lanes[:] = 0.0
-        for start in range(0, SKETCH_DIMS, 8):
-            for lane in range(8):
-                apart = rows[r, start + lane] - centre[start + lane]
-                lanes[lane] += apart * apart
-        lower = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
-        found[r] = lower + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+        found[r] = _square_distance(rows[r], centre, lanes)
+
+
+@compiled
+def neighbour_distances(
+    rows: NDArray[np.float32], sample: NDArray[np.float32], nearest: NDArray[np.float32]
+) -> None:
+    """‖row − other‖² of each row's nearest others in the sample, ascending, [R, SKETCH_DIMS] -> [R, N]."""
+    lanes = np.empty(8, dtype=np.float32)
+    last = nearest.shape[1] - 1
+    for r in range(rows.shape[0]):
+        least = nearest[r]
+        least[:] = np.inf
+        for other in range(sample.shape[0]):
+            apart = _square_distance(sample[other], rows[r], lanes)
+            if apart < least[last]:
+                at = last
+                while at > 0 and apart < least[at - 1]:
+                    least[at] = least[at - 1]
+                    at -= 1
+                least[at] = apart
 
 
 def _folding(value_of: Callable[[Any], float]) -> Callable[..., None]:

@@ -8,10 +8,11 @@ images or sound, a draft head, a codebook or a table for each layer has another 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from survey.quantised import packed_beside
+from survey.quantised import PACKED, packed_beside, packed_stem
 from survey.statements import model_types
 
 # The language model: alone, in a multimodal model, in an encoder-decoder, in an adapter.
@@ -93,6 +94,8 @@ BIASES = ("cls.predictions.bias", "final_logits_bias")
 # Pieces of one matrix, the heads of several codebooks, and Molmo's embedding with its new rows apart.
 _CUT = re.compile(r"\.(?:\d+\.weight|weight\.\d+|weight_part_?\d+|new_embedding)$")
 
+_PACKED = tuple(PACKED)
+
 
 class Names:
     """The names of a checkpoint's tensors, and which of them have a place in a language model."""
@@ -110,33 +113,35 @@ class Names:
         """Whether a bias is added to the logits."""
         biases = [name.removesuffix("weight") + "bias" for name in HEADS]
         beside = (head.removesuffix("weight") + "bias" in self.all for head in self.heads)
-        return any(beside) or any(True for _ in self._held((*biases, "output.bias", *BIASES)))
+        return any(beside) or bool(self._held((*biases, "output.bias", *BIASES)))
 
     def packed(self, *, of_head: bool) -> str | None:
         """A tensor that shows a head, or an embedding, to be stored quantised."""
-        found = (packed_beside(self.all, stem) for stem in sorted(self._stems(of_head)))
-        return next((name for name in found if name is not None), None)
+        stems, found = self._stems(of_head), []
+        for name in self.all:
+            if name.endswith(_PACKED) and (stem := packed_stem(name)) in stems:
+                found.append(stem)
+        return packed_beside(self.all, min(found)) if found else None
 
     def cut(self, *, of_head: bool) -> str | None:
         """A tensor that shows a head, or an embedding, to be cut over several."""
         stems = self._stems(of_head)
-        found = (
-            name
-            for name in sorted(self.all)
-            if (piece := _CUT.search(name)) and name[: piece.start()] in stems
-        )
-        return next(found, None)
+        found = (name for name in self.all if (piece := _CUT.search(name)) and name[: piece.start()] in stems)
+        return min(found, default=None)
 
     def _stems(self, of_head: bool) -> frozenset[str]:
-        known = (*HEADS, *VAGUE_HEADS, "lm_heads.weight") if of_head else EMBEDDINGS
-        return frozenset(prefix + name.removesuffix(".weight") for prefix in self._prefixes for name in known)
+        return _stems(self._prefixes, (*HEADS, *VAGUE_HEADS, "lm_heads.weight") if of_head else EMBEDDINGS)
 
-    def _held(self, wanted: Iterable[str]) -> Iterator[str]:
+    def _held(self, wanted: Iterable[str]) -> list[str]:
         """Those of the wanted names that there are, the better known first."""
-        seen = set()
-        for ending in wanted:
-            for prefix in self._prefixes:
-                name = prefix + ending
-                if name in self.all and name not in seen:
-                    seen.add(name)
-                    yield name
+        return [name for name in _candidates(self._prefixes, tuple(wanted)) if name in self.all]
+
+
+@lru_cache(64)  # thousands of names, the same for every model of a type
+def _candidates(prefixes: tuple[str, ...], endings: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(prefix + ending for ending in endings for prefix in prefixes))
+
+
+@lru_cache(64)
+def _stems(prefixes: tuple[str, ...], known: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(prefix + name.removesuffix(".weight") for prefix in prefixes for name in known)

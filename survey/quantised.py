@@ -38,6 +38,11 @@ def packed_beside(names: Collection[str], stem: str) -> str | None:
     return next((stem + suffix for suffix in PACKED if stem + suffix in names), None)
 
 
+def packed_stem(name: str) -> str:
+    """What lies before the ending of PACKED that a tensor's name has; none of them ends in another."""
+    return name.removesuffix(next(suffix for suffix in PACKED if name.endswith(suffix)))
+
+
 def scheme(config: Mapping[str, Any], names: Collection[str], tensor: str) -> str:
     """The quantisation of a tensor by name: as the config states it, else by what lies beside it."""
     stated = config.get("quantization_config")
