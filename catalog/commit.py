@@ -22,7 +22,7 @@ def commit(place: Place, tables: Tables) -> None:
     name = file_key(first["repo"], first["sha"], first["matrix"]) + ENDING
     if tables.tokens is not None:
         place.publish(TOKENS, name, _tokens_parquet(tables.tokens))
-    place.publish(ROWS, name, _parquet(tables.row))
+    place.publish(ROWS, name, _parquet(tables.row, use_dictionary=False))  # of one row: it would only add
 
 
 def commit_attempts(place: Place, run_id: str, attempts: pa.Table) -> None:
@@ -60,5 +60,7 @@ def _tokens_parquet(table: pa.Table) -> Write:
     )
 
 
-def _parquet(table: pa.Table) -> Write:
-    return lambda opened: pq.write_table(table, opened, compression="zstd", write_page_checksum=True)
+def _parquet(table: pa.Table, *, use_dictionary: bool = True) -> Write:
+    return lambda opened: pq.write_table(
+        table, opened, compression="zstd", write_page_checksum=True, use_dictionary=use_dictionary
+    )

@@ -109,8 +109,12 @@ class _Driver:
         self._commit_to = options.commit_to
         # Beside the driver, so that no other node's death takes it away.
         self._desk = Desk.options(scheduling_strategy=pinned_to(self._here)).remote()  # type: ignore[attr-defined]
+        # Declared once: each declaration is sent to every worker that runs it.
+        self._on_cpu = ray.remote(max_retries=0)(measure_on_node)
+        # On a GPU used once: a process that measured keeps its CUDA context.
+        self._on_gpu = ray.remote(max_retries=0, max_calls=1)(measure_on_node)
         self._cluster = _look()
-        self._looked = time.monotonic()
+        self._looked = self._heard = time.monotonic()
 
     def run(self, targets: Sequence[Target]) -> Iterator[tuple[Outcome, int]]:
         self._most = max(1, len(targets))
@@ -167,25 +171,24 @@ class _Driver:
         if task.gpu_share == 0.0 and self._settings.device == "cuda":
             return False
         task.cpu_share = 1.0 if task.gpu_share else cpu_share(task.target)
-        if running and sum(other.cpu_share for other in running) + task.cpu_share > self._cluster.cpus:
+        # Small ones end while the driver is busy with another: the next ones wait at Ray for their CPU.
+        cpus = self._cluster.cpus * (1 if self._connections or _is_large(task.target) else 2)
+        if running and sum(other.cpu_share for other in running) + task.cpu_share > cpus:
             return False
         if self._connections is not None and len(running) >= self._connections:
             return False
-        options: dict[str, Any] = {"memory": task.memory_bytes, "name": "measure"}
+        options: dict[str, Any] = {"memory": task.memory_bytes, "num_cpus": task.cpu_share, "name": "measure"}
         if task.target.folder is not None:
             options["scheduling_strategy"] = pinned_to(self._here)
         if task.gpu_share:
-            # Declared with a GPU and used once: a process that measured keeps its CUDA context.
-            declared = ray.remote(num_cpus=1, num_gpus=task.gpu_share, max_retries=0, max_calls=1)
-        else:
-            declared = ray.remote(num_cpus=task.cpu_share, max_retries=0)
+            options["num_gpus"] = task.gpu_share
+        declared = self._on_gpu if task.gpu_share else self._on_cpu
         settings = self._settings
         if self._connections is not None:
             settings = replace(settings, connections=self._connections // self._slots())
         if task.tries > 1:
             self._desk.forget.remote(task.target.key)
-        remote = declared(measure_on_node).options(**options)
-        ref = remote.remote(task.target, settings, self._desk, self._commit_to)
+        ref = declared.options(**options).remote(task.target, settings, self._desk, self._commit_to)
         task.launched = time.monotonic()
         self._running[ref] = task
         self._progress.started(task.target)
@@ -214,7 +217,9 @@ class _Driver:
         now = time.monotonic()
         if now - self._looked > NODES_S:
             self._cluster, self._looked = _look(), now
-        self._hear_reports()
+        if now - self._heard > LOOK_S or not ready:
+            self._hear_reports()
+            self._heard = now
         missing = self._missing(now)
         given_up = {
             ref: False
@@ -295,7 +300,11 @@ class _Driver:
 
 def cpu_share(target: Target) -> float:
     """The share of a CPU that a task is started for."""
-    return CPU_SHARE if target.folder is None and len(target.spec.bytes) >= LARGE_BYTES else 1.0
+    return CPU_SHARE if target.folder is None and _is_large(target) else 1.0
+
+
+def _is_large(target: Target) -> bool:
+    return len(target.spec.bytes) >= LARGE_BYTES
 
 
 def _again(task: _Task) -> _Task:

@@ -19,7 +19,7 @@ from survey import version
 from survey.pace import OwnPace
 from survey.records import Settings, Target
 
-REPORT_S = 0.25  # how often a task reports its bytes
+REPORT_S = 0.25  # how often a task reports its bytes, and hears whether the Hub asks to wait
 DESK_TIMEOUT_S = 5.0  # a desk that does not answer is out of reach: go on without it
 
 
@@ -60,12 +60,17 @@ class DeskPace:
     def __init__(self, desk: Any) -> None:  # Any: an actor's handle is untyped
         self._desk = desk
         self._own = OwnPace()
+        self._asked = -REPORT_S
 
     def wait(self) -> None:
+        """Asked before every request; what the other nodes heard is asked for now and then."""
         self._own.wait()
+        if time.monotonic() - self._asked < REPORT_S:
+            return
         try:
             while (left_s := ray.get(self._desk.left_s.remote(), timeout=DESK_TIMEOUT_S)) > 0:
                 time.sleep(left_s)
+            self._asked = time.monotonic()
         except RayError:  # a timeout is one, too
             return
 

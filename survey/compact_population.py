@@ -124,10 +124,13 @@ def valley(squared: NDArray[np.float32]) -> float | None:
 
 def _neighbour_distances(rows: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared distance of each row to its fourth nearest in the sample, itself included."""
-    from survey.kernels import neighbour_distances  # here, so that planning never loads a compiler
+    # Here, so that planning never loads a compiler.
+    from survey.kernels import SAMPLE_BLOCK, neighbour_distances
 
+    columns = np.full((sample.shape[1], -(-len(sample) // SAMPLE_BLOCK) * SAMPLE_BLOCK), np.float32(np.inf))
+    columns[:, : len(sample)] = sample.T
     nearest = np.empty((len(rows), min(NEIGHBOURS + 1, len(sample))), dtype=np.float32)
-    neighbour_distances(rows, sample, nearest)
+    neighbour_distances(rows, columns, nearest)
     return nearest[:, -1]
 
 

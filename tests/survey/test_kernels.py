@@ -7,7 +7,7 @@ import pytest
 
 from survey.dtypes import FLOATS
 from survey.floats import widen
-from survey.kernels import square_distances, widen_words
+from survey.kernels import SAMPLE_BLOCK, neighbour_distances, square_distances, widen_words
 from survey.sketch import SKETCH_DIMS
 from survey.sums_compiled import CompiledSums
 
@@ -32,3 +32,17 @@ def test_distances_are_added_in_numpys_order() -> None:
     square_distances(rows, centre, found)
     assert found.tobytes() == np.add.reduce(np.square(rows - centre), axis=1).tobytes()
     assert found[17] == 0.0
+
+
+@pytest.mark.parametrize("others", [1, 4, 5, SAMPLE_BLOCK, 3 * SAMPLE_BLOCK])
+def test_the_nearest_of_a_sample_are_those_of_all_distances(others: int) -> None:
+    draw = np.random.default_rng(2)
+    sample, rows = (draw.normal(size=(count, SKETCH_DIMS)).astype("f4") for count in (others, 20))
+    columns = np.full((SKETCH_DIMS, -(-others // SAMPLE_BLOCK) * SAMPLE_BLOCK), np.inf, dtype="f4")
+    columns[:, :others] = sample.T
+    nearest = np.empty((len(rows), min(5, others)), dtype="f4")
+    neighbour_distances(rows, columns, nearest)
+    for row, found in zip(rows, nearest, strict=True):
+        apart = np.empty(others, dtype="f4")
+        square_distances(sample, row, apart)
+        assert found.tobytes() == np.sort(apart)[: len(found)].tobytes()
