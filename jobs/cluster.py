@@ -171,9 +171,7 @@ class _Driver:
         if task.gpu_share == 0.0 and self._settings.device == "cuda":
             return False
         task.cpu_share = 1.0 if task.gpu_share else cpu_share(task.target)
-        # Small ones end while the driver is busy with another: the next ones wait at Ray for their CPU.
-        cpus = self._cluster.cpus * (1 if self._connections or _is_large(task.target) else 2)
-        if running and sum(other.cpu_share for other in running) + task.cpu_share > cpus:
+        if running and sum(other.cpu_share for other in running) + task.cpu_share > self._room(task):
             return False
         if self._connections is not None and len(running) >= self._connections:
             return False
@@ -193,6 +191,12 @@ class _Driver:
         self._running[ref] = task
         self._progress.started(task.target)
         return True
+
+    def _room(self, task: _Task) -> float:
+        """CPUs for tasks that run, and for small ones as many for the next: while the driver is busy with one
+        that has ended, they wait at Ray. Not where they would wait for a CPU beside a GPU."""
+        queued = not (_is_large(task.target) or self._cluster.gpus or self._connections)
+        return self._cluster.cpus * (2 if queued else 1)
 
     def _slots(self) -> int:
         """How many tasks may run at once, where connections are to be shared out: each has one at least."""

@@ -72,14 +72,21 @@ def load(folders: Sequence[Path] = ()) -> dict[str, Query]:
 
     Raises UsageError where a folder does not exist or a file does not declare what it uses.
     """
-    found: dict[str, Query] = {}
     parser = duckdb.connect()  # one for all: making one takes as long as reading ten files
-    for folder in (OWN, *folders):
+    return {name: parse(path, parser) for name, path in _files(folders).items()}
+
+
+def find(name: str, folders: Sequence[Path] = ()) -> Query:
+    """One of them; the others are not read. Raises UsageError where there is none, and as `load`."""
+    path = _files(folders).get(name)
+    return pick(load(folders), name) if path is None else parse(path, duckdb.connect())
+
+
+def _files(folders: Sequence[Path]) -> dict[str, Path]:
+    for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"no such folder of queries: {folder}")
-        for path in sorted(folder.glob("*.sql")):
-            found[path.stem] = parse(path, parser)
-    return found
+    return {path.stem: path for folder in (OWN, *folders) for path in sorted(folder.glob("*.sql"))}
 
 
 def parse(path: Path, parser: duckdb.DuckDBPyConnection) -> Query:

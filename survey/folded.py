@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +122,12 @@ class Folded:
     def frozen(self) -> NDArray[np.bool_]:
         """Unique rows that lie with the dead, [V]."""
         return frozen_rows(self.sketches)
+
+    def search(self) -> None:
+        """Look for both at the same time: what takes longest after a pass."""
+        _ = self.sketches
+        with ThreadPoolExecutor(2, thread_name_prefix="search") as pool:
+            list(pool.map(partial(getattr, self), ("compact", "frozen")))
 
     @cached_property
     def holes(self) -> Holes:

@@ -36,17 +36,16 @@ def query(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], 
     survey query families
     survey query compare --param a=Qwen/Qwen3-4B --param b=google/gemma-3-4b-it
     """
-    from queries.library import listed, load, pick
+    from queries.library import find, listed, load
     from queries.render import print_queries
 
-    library = load(folders)
     if name is None:
         if form == "table":
-            print_queries(listed(library), console())
+            print_queries(listed(load(folders)), console())
         else:
-            print_in(form, listed(library))
+            print_in(form, listed(load(folders)))
         return 0
-    chosen = pick(library, name)
+    chosen = find(name, folders)
     return answer(uri, form, chosen.sql, chosen.bind(_pairs(params)))
 
 

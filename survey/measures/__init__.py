@@ -12,7 +12,6 @@ measured again; what a token measure says is made anew from the stored tokens, w
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,17 +45,16 @@ class TokenMeasure(NamedTuple):
 
 
 MEASURES: tuple[Measure, ...] = (
-    Measure(1, undertrained),  # those that take longest begin first
-    Measure(1, frozen),
-    Measure(1, row_norms),
-    Measure(1, dead_and_live),
     Measure(1, shape),
     Measure(1, centroid),
+    Measure(1, row_norms),
     Measure(1, identical_rows),
+    Measure(1, dead_and_live),
     Measure(1, exponents),
     Measure(1, row_classes),
+    Measure(1, frozen),
+    Measure(1, undertrained),
 )
-MEASURED_AT_ONCE = 2
 TOKEN_MEASURES: tuple[TokenMeasure, ...] = (TokenMeasure(1, row_sketch),)
 TOKENS = ("tokens", 1)  # the per-token table, unless it was declined
 
@@ -69,9 +67,7 @@ def versions(tokens: bool) -> dict[str, int]:
 
 def measure_folded(folded: Folded, *, tokens: bool = True) -> Measurement:
     """Every column of one matrix."""
-    _ = folded.sketches  # two measures begin with them
-    with ThreadPoolExecutor(MEASURED_AT_ONCE, thread_name_prefix="measures") as pool:
-        groups = list(pool.map(lambda measure: vars(measure.of(folded)), MEASURES))
+    groups = [vars(measure.of(folded)) for measure in MEASURES]
     columns = {name: value for group in groups for name, value in group.items()}
     per_token = _tokens(folded, columns["black_holes"])
     columns |= from_tokens(per_token)

@@ -19,7 +19,9 @@ HEADS = (("0.4 GB", 151_936, 1_280), ("0.8 GB", 151_936, 2_560), ("2.1 GB", 128_
 
 
 def main() -> None:
-    print(f"{'head, BF16':<12}{'V × D':>20}{'folder':>10}{'Hub':>10}{'Ray worker, folder':>20}")
+    print(
+        f"{'head, BF16':<12}{'V × D':>20}{'folder':>10}{'Hub':>10}{'Ray worker, folder':>20}{'and Hub':>10}"
+    )
     with tempfile.TemporaryDirectory() as made, LocalHub() as hub:
         write_head(Path(made, "tiny"), 2200, 64)
         hub.add_repo("org/tiny", Path(made, "tiny"))
@@ -31,9 +33,12 @@ def main() -> None:
                 peak_mb(tiny, here),
                 peak_mb("org/tiny", "org/head", hub.endpoint),
                 peak_mb(tiny, here, in_a_worker=True),
+                peak_mb("org/tiny", "org/head", hub.endpoint, in_a_worker=True),
             )
             print(
                 f"{name:<12}{f'{rows:,} × {dims:,}':>20}{peaks[0]:>10.0f}{peaks[1]:>10.0f}{peaks[2]:>20.0f}"
+                f"{peaks[3]:>10.0f}",
+                flush=True,
             )
 
 

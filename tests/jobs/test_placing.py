@@ -20,13 +20,14 @@ from conftest import Ran, little
 
 from catalog.place import place_to_read
 from catalog.read import Reader
+from jobs.cluster import LARGE_BYTES
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import Fault, LocalHub, Stall
 from jobs.outcome import Failed
 from jobs.progress import Silence
 from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
-from survey.records import ModelRef, Settings, Target
+from survey.records import ByteRange, ModelRef, Settings, Target
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -166,6 +167,21 @@ def test_a_cluster_without_gpus_needs_no_option(
     seen = placed(without_gpu, targets[:3], "auto", monkeypatch)
     assert [task["gpus"] for task in seen] == [[], [], []]
     assert placed(without_gpu, targets[:3], "cuda", monkeypatch) == []
+
+
+def most_at_once(seen: list[dict[str, Any]]) -> int:
+    """How many tasks ran at some time."""
+    return max(sum(other["from"] <= one["from"] < other["to"] for other in seen) for one in seen)
+
+
+def test_models_that_take_their_time_to_come_share_a_cpu(
+    without_gpu: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert most_at_once(placed(without_gpu, targets[:5], "cpu", monkeypatch)) == 2
+    large = [
+        replace(target, spec=replace(target.spec, bytes=ByteRange(0, LARGE_BYTES))) for target in targets[:5]
+    ]
+    assert most_at_once(placed(without_gpu, large, "cpu", monkeypatch)) == 4
 
 
 # ------------------------------------------------------------------------- nodes that are different
