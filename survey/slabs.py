@@ -16,9 +16,8 @@ GROUP_ROWS = 32  # are added in one sweep
 SLAB_BYTES = 4 << 20  # enough work for a thread to be handed it; a few of them are held at once
 
 # Big enough that a request's round trip does not show, small enough that a window of them stays
-# far below the memory of one shard: 8 connections hold 80 MiB.
-BLOCK_BYTES = 8 << 20
-SHARES = 32  # of what is left, at the end: the connections then stop at about the same time
+# far below the memory of one shard: 8 connections hold 50 MiB.
+BLOCK_BYTES = 5 << 20
 
 
 def slab_rows(row_bytes: int) -> int:
@@ -30,22 +29,18 @@ def slab_rows(row_bytes: int) -> int:
 
 
 def row_blocks(spec: TensorSpec, most_bytes: int = BLOCK_BYTES) -> list[ByteRange]:
-    """Cut the tensor's bytes into consecutive ranges of whole rows, `most_bytes` each, or less at the end.
+    """Cut the tensor's bytes into consecutive ranges of whole rows, at most `most_bytes` each where a row fits.
 
     They are whole slabs where these fit, so that no slab lies across two and has to be put together.
     """
-    row, left = spec.row_bytes, len(spec.bytes)
-    unit = slab_rows(row) * row
+    unit = slab_rows(spec.row_bytes) * spec.row_bytes
     if unit > most_bytes:
-        unit = max(1, most_bytes // row) * row
-    most = most_bytes // unit * unit or unit
-    found: list[ByteRange] = []
-    while left > 0:
-        start = spec.bytes.stop - left
-        block = min(max(left // SHARES // unit * unit, unit), most, left)
-        found.append(ByteRange(start, start + block))
-        left -= block
-    return found
+        unit = spec.row_bytes
+    step = max(1, most_bytes // unit) * unit
+    return [
+        ByteRange(start, min(start + step, spec.bytes.stop))
+        for start in range(spec.bytes.start, spec.bytes.stop, step)
+    ]
 
 
 def slabs(blocks: Iterable[Block], slab_bytes: int) -> Iterator[Block]:

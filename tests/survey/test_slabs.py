@@ -132,10 +132,3 @@ def test_blocks_are_whole_slabs_and_cover_the_tensor(rows: int, dims: int) -> No
     unit = slab_rows(row) * row if slab_rows(row) * row <= BLOCK_BYTES else row
     assert all(len(block) % unit == 0 for block in blocks[:-1])
     assert all(0 < len(block) <= max(BLOCK_BYTES, row) for block in blocks)
-
-
-def test_blocks_become_shorter_at_the_end_so_that_no_connection_is_waited_for() -> None:
-    sizes = [len(block) for block in row_blocks(spec(151_936, 2560))]
-    assert sizes[:-1] == sorted(sizes[:-1], reverse=True)
-    assert (sizes[0], sizes[-2]) == (3 * 512 * 5120, 512 * 5120)
-    assert sum(sizes[-30:]) < 31 * sizes[-2]
