@@ -29,7 +29,7 @@ def slab_rows(row_bytes: int) -> int:
 
 
 def row_blocks(spec: TensorSpec, most_bytes: int = BLOCK_BYTES) -> list[ByteRange]:
-    """Cut the tensor's bytes into consecutive ranges of whole rows, at most `most_bytes` each where a row fits.
+    """Cut the tensor's bytes into consecutive ranges of whole rows, at most `most_bytes` where a row fits.
 
     They are whole slabs where these fit, so that no slab lies across two and has to be put together.
     """
