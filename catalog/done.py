@@ -9,7 +9,7 @@ from catalog.files import ENDING
 from catalog.place import file_key
 from catalog.read import Reader
 from catalog.views import view_columns
-from survey.records import MatrixChoice, MatrixName
+from survey.target import MatrixChoice, MatrixName
 
 Key = tuple[str, str, str]  # repo, sha, matrix
 

@@ -15,7 +15,7 @@ from catalog.read import Reader
 from catalog.stored import token_files, token_table, tokens_of
 from catalog.tables import Tables, renewed
 from survey.errors import CommitError
-from survey.records import Tokens
+from survey.measurement import Tokens
 
 ROWS_AT_ONCE = 64  # in memory, 50 kB each
 

@@ -10,17 +10,9 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from survey.records import (
-    ROW_GROUPS,
-    Attempt,
-    BlackHole,
-    Float32,
-    TokenId,
-    TokenRow,
-    UInt64,
-    Vector,
-    columns_of,
-)
+from survey.catalog_rows import ROW_GROUPS, Attempt, TokenRow
+from survey.columns import Float32, TokenId, UInt64, Vector, columns_of
+from survey.measurement import BlackHole
 from survey.results import RESULTS
 
 if TYPE_CHECKING:

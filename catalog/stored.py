@@ -14,7 +14,7 @@ from catalog.place import Place, file_key
 from catalog.read import Reader
 from catalog.tables import Tables
 from survey.errors import CommitError
-from survey.records import Tokens
+from survey.measurement import Tokens
 
 
 @dataclass(frozen=True, slots=True)

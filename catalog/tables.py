@@ -22,8 +22,9 @@ from catalog.schema import (
     stored_result_columns,
     token_columns,
 )
+from survey.catalog_rows import Attempt, Measured
 from survey.errors import storable
-from survey.records import Attempt, Measured, Naming, TokenNames
+from survey.measurement import Naming, TokenNames
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from catalog.read import Reader
-from survey.records import Attempt
+from survey.catalog_rows import Attempt
 
 GONE = frozenset({"not-found", "revision-not-found", "gated", "disabled"})
 

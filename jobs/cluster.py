@@ -34,7 +34,7 @@ from jobs.progress import Progress
 from jobs.task import deadline_s
 from survey.hub_api import stored_token
 from survey.memory import gpu_memory_bytes
-from survey.records import Settings, Target
+from survey.target import Settings, Target
 
 TRIES = 3  # of one target, where workers or nodes die under it
 GRACE_S = 30.0  # beyond the task's own deadline, before the driver ends its worker

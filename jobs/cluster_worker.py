@@ -17,7 +17,7 @@ from jobs.progress import Key
 from jobs.task import measure_one
 from survey import version
 from survey.pace import OwnPace
-from survey.records import Settings, Target
+from survey.target import Settings, Target
 
 REPORT_S = 0.25  # how often a task reports its bytes, and hears whether the Hub asks to wait
 DESK_TIMEOUT_S = 5.0  # a desk that does not answer is out of reach: go on without it

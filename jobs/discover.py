@@ -13,7 +13,7 @@ from survey.errors import UsageError
 from survey.family import MODEL_TYPES, NAMES, ORGS, family_of
 from survey.hub_api import Listed, listed
 from survey.pace import OwnPace
-from survey.records import Settings
+from survey.target import Settings
 
 # A family that hardly anybody downloads must not make us read the listing of the whole Hub.
 LOOK_AT_MOST = 20_000

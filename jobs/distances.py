@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from jobs.naming import Named
 from survey.matrix import Matrix, distances_to_unused
-from survey.records import Naming, Settings, TokenNames
+from survey.measurement import Naming, TokenNames
 from survey.reference import chosen_rows
+from survey.target import Settings
 
 DISTANCES = {"unused_distances": 1}  # the measure and its version
 

@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 
 from survey.errors import SurveyError
 from survey.pace import Pace
-from survey.records import ModelRef, Settings
+from survey.target import ModelRef, Settings
 
 # A page of the listing holds an author's other repositories, too: worth it from so many on.
 MANY = 5

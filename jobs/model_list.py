@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from survey.errors import UsageError
-from survey.records import ModelRef
+from survey.target import ModelRef
 
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", re.ASCII)
 _LIST_SUFFIXES = (".txt", ".lst", ".list")

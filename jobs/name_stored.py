@@ -19,7 +19,7 @@ from survey.matrix import reopen
 from survey.measures.names import NAMES
 from survey.measures.row_flags import row_flags
 from survey.pace import Pace
-from survey.records import Settings
+from survey.target import Settings
 from survey.vocabulary.read import tokenizer_files
 
 AT_ONCE = 2  # at most: a tokenizer of 256,000 tokens takes some hundred MB while it is read

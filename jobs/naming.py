@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from survey.checkpoint import Checkpoint
 from survey.errors import SurveyError
+from survey.measurement import Measurement, Naming, TokenNames
 from survey.measures.names import NAMES, name_rows, nameless
-from survey.records import Measurement, Naming, Target, TokenNames
+from survey.target import Target
 from survey.vocabulary.entries import BadVocabulary
 from survey.vocabulary.read import read_vocabulary
 

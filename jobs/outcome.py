@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catalog.tables import Tables
-from survey.records import Target
+from survey.target import Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
 from survey.measures.names import NAMES
 from survey.pace import Pace
-from survey.records import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target, Traffic
 from survey.slabs import CHUNK_ROWS
+from survey.target import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target, Traffic
 from survey.vocabulary.read import expected_names_bytes, tokenizer_files
 
 PLANNERS = 8  # models asked about at a time, at most: the Hub's quota, not the link, is the limit

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from survey.records import MatrixName, Target
+from survey.target import MatrixName, Target
 
 Key = tuple[str, str, MatrixName]
 

@@ -14,7 +14,8 @@ from catalog.files import File
 from jobs.changes import Before, changes
 from jobs.outcome import Delivered, Failed, Outcome
 from jobs.plan import Plan, Unchanged
-from survey.records import Attempt, ModelRef, Refusal, Target
+from survey.catalog_rows import Attempt
+from survey.target import ModelRef, Refusal, Target
 
 
 @dataclass(slots=True)

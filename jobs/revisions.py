@@ -27,8 +27,8 @@ from survey.floats import widen
 from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
 from survey.picked_rows import picked_rows
-from survey.records import MatrixName, ModelRef, Settings
 from survey.results import KinematicsRow
+from survey.target import MatrixName, ModelRef, Settings
 
 _REVISIONS = """
 WITH named AS (

@@ -30,7 +30,7 @@ from jobs.task import committed
 from survey.errors import CommitError, SurveyError
 from survey.measures import versions
 from survey.pace import OwnPace
-from survey.records import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target
+from survey.target import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target
 
 ATTEMPTS_S = 30.0  # how much of what is known a killed driver may lose
 

@@ -11,7 +11,7 @@ from jobs.outcome import Outcome, infeasible
 from jobs.progress import Progress
 from jobs.task import measure_one
 from survey.pace import Pace
-from survey.records import Settings, Target
+from survey.target import Settings, Target
 
 
 def run_serially(

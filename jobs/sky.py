@@ -15,11 +15,11 @@ from jobs.kinematics import columns, made
 from survey.errors import UsageError
 from survey.matrix import Matrix, cluster, open_model
 from survey.one_pass import choose_device
-from survey.records import MatrixName, ModelRef, Settings
 from survey.results import ClusterRow
 from survey.sky.basis import Axes
 from survey.sky.sphere import Field
 from survey.sky.study import ClusterStudy
+from survey.target import MatrixName, ModelRef, Settings
 
 OnOpened = Callable[[Matrix], Callable[[int], None]]
 

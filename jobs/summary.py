@@ -14,7 +14,7 @@ from jobs.outcome import Delivered
 from jobs.plan import Plan
 from jobs.result import Result
 from survey.errors import REASONS, printable
-from survey.records import Identity
+from survey.target import Identity
 
 _NAMES = 3  # in one line of what changed
 

@@ -16,13 +16,15 @@ from jobs.distances import Told, distances_told
 from jobs.naming import name_target
 from jobs.outcome import Delivered, Failed, Headline, Outcome
 from survey import version
+from survey.catalog_rows import Measured, Provenance
 from survey.errors import BrokenFile, SurveyError, Unreachable
 from survey.folder import FolderCheckpoint
 from survey.matrix import Matrix, measure, open_target
+from survey.measurement import Measurement
 from survey.measures.row_flags import row_flags
 from survey.one_pass import choose_device
 from survey.pace import Pace
-from survey.records import Measured, Measurement, Provenance, Settings, Target, Traffic
+from survey.target import Settings, Target, Traffic
 
 OnProgress = Callable[[int], None]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from survey.matrix import cluster as cluster
     from survey.matrix import measure as measure
     from survey.matrix import open_matrix as open_matrix
-    from survey.records import Measurement as Measurement
+    from survey.measurement import Measurement as Measurement
     from survey.sky.basis import Axes as Axes
     from survey.sky.sphere import Field as Field
 
@@ -28,7 +28,7 @@ _HOMES = {
     "Axes": "survey.sky.basis",
     "Field": "survey.sky.sphere",
     "Matrix": "survey.matrix",
-    "Measurement": "survey.records",
+    "Measurement": "survey.measurement",
     "cluster": "survey.matrix",
     "measure": "survey.matrix",
     "open_matrix": "survey.matrix",

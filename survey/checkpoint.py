@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from survey.errors import BrokenFile, NotThere
 from survey.json_text import parse_json
-from survey.records import ByteRange, Traffic
 from survey.stream import Block
+from survey.target import ByteRange, Traffic
 
 CONFIG_CAP_BYTES = 8 << 20
 INDEX_CAP_BYTES = 32 << 20

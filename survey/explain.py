@@ -10,8 +10,8 @@ from survey.checkpoint import Checkpoint
 from survey.errors import SurveyError
 from survey.locate import Layout, locate
 from survey.names import Names
-from survey.records import MatrixName
 from survey.statements import said
+from survey.target import MatrixName
 
 # What sounds like a vocabulary matrix; of a layer's own tensors only what a second head or a table has.
 _SOUNDS_LIKE = re.compile(r"(?i)embed|lm_head|unembed|wte|vocab|output_proj|(^|[._])head\.|score\.|d2t|t2d")

@@ -11,11 +11,11 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.columns import Vector
 from survey.compact_population import Population, compact_population
 from survey.dead_clouds import frozen_rows
 from survey.dtypes import FloatFormat
 from survey.floats import biased_exponents, widen
-from survey.records import Vector
 from survey.row_identity import RowIdentity
 from survey.scale import Scale
 from survey.sketch import Sketches, scaled_rows

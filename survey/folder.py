@@ -11,8 +11,8 @@ import xxhash
 from survey.checkpoint import INDEX_CAP_BYTES, Card, OnBytes
 from survey.errors import BrokenFile, NotThere, storable
 from survey.header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
-from survey.records import ByteRange, Traffic
 from survey.stream import Block, room
+from survey.target import ByteRange, Traffic
 from survey.vocabulary.read import tokenizer_files
 from survey.weights import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG
 

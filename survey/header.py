@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from survey.dtypes import BITS
 from survey.errors import BrokenFile
 from survey.json_text import parse_json
-from survey.records import ByteRange, TensorSpec
+from survey.target import ByteRange, TensorSpec
 
 LENGTH_BYTES = 8
 # The format allows 100 MB, which would take a GB of memory; the tensors that we read at most fit here.

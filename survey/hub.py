@@ -27,8 +27,8 @@ from survey.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile, Unreachable
 from survey.hub_http import Answered, Manners, bare, session, status_of, translate, worth_again
 from survey.hub_line import BROKEN, lines, received
-from survey.records import ByteRange, Settings, Traffic
 from survey.stream import Block, in_order, room
+from survey.target import ByteRange, Settings, Traffic
 from survey.width import Width
 
 LIBRARY = "centroid-survey"  # how the Hub's logs see us

@@ -18,7 +18,7 @@ from survey.errors import Unreachable, storable
 from survey.hub import LIBRARY, HubCheckpoint
 from survey.hub_http import TIMEOUT, Manners, noted_now
 from survey.pace import Pace
-from survey.records import Settings
+from survey.target import Settings
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 _ELSEWHERE = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\|[\x00-\x1f]")  # ``, `.`, `..` between slashes

@@ -32,7 +32,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 from survey.errors import NotOffered, SurveyError, Unreachable
 from survey.hub_line import BROKEN
 from survey.pace import OwnPace, Pace
-from survey.records import Settings, Traffic
+from survey.target import Settings, Traffic
 
 TIMEOUT = httpx2.Timeout(10.0, read=30.0, pool=None)
 _FAILURES = (HfHubHTTPError, httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled)

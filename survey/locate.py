@@ -14,9 +14,9 @@ from survey.header import Header, read_header
 from survey.memory import expected_memory_bytes
 from survey.pickled import read_pickled
 from survey.quantised import is_packed, scheme
-from survey.records import Identity, MatrixName, ScaleSpec, Target, TensorSpec
 from survey.scale import scale_name, scale_spec
 from survey.statements import architecture, stated_shape, stated_tie
+from survey.target import Identity, MatrixName, ScaleSpec, Target, TensorSpec
 from survey.unembedding import Choice, choose, has_head_bias, refuse_adapter
 from survey.weights import ADAPTER_CONFIG, find_weights
 

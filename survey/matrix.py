@@ -11,13 +11,14 @@ from survey.checkpoint import Checkpoint
 from survey.dtypes import FLOATS, FloatFormat, float_format
 from survey.errors import BrokenFile, NotOffered
 from survey.locate import lay_out, locate
+from survey.measurement import Measurement
 from survey.measures import measure_folded
 from survey.one_pass import Clock, choose_device, fold
 from survey.pace import Pace
-from survey.records import MatrixName, Measurement, ModelRef, Settings, Target
 from survey.scale import Scale, scale_of
 from survey.slabs import row_blocks
 from survey.stream import Block
+from survey.target import MatrixName, ModelRef, Settings, Target
 
 if TYPE_CHECKING:
     import numpy as np

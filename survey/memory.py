@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from survey.one_pass import MAX_THREADS
-from survey.records import TensorSpec
 from survey.row_identity import SPOOL_BYTES
 from survey.slabs import BLOCK_BYTES, CHUNK_ROWS, GROUP_ROWS, slab_rows
 from survey.stream import window_blocks
 from survey.sums import GPU_ROOMS, LANE_DIMS
+from survey.target import TensorSpec
 
 # Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
 PROCESS_BYTES = 450 << 20

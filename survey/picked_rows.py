@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from survey.checkpoint import Checkpoint
-from survey.records import ByteRange, TensorSpec
+from survey.target import ByteRange, TensorSpec
 
 # Rows between two wanted ones are read over where that costs less than one more request.
 GAP_BYTES = 32 << 10

@@ -15,7 +15,7 @@ from survey.errors import BrokenFile
 from survey.header import FIRST_READ_BYTES, Header, ReadRange
 from survey.pickle_reader import read_pickle, state_dict
 from survey.pickled_tensor import PickledTensor
-from survey.records import ByteRange, TensorSpec
+from survey.target import ByteRange, TensorSpec
 from survey.torch_legacy import TorchLegacy
 from survey.torch_zip import TorchZip
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from survey.records import MatrixName, TokenId, column
+from survey.columns import TokenId, column
+from survey.target import MatrixName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from survey.dtypes import FLOATS
 from survey.errors import NotThere
 from survey.floats import widen
-from survey.records import ScaleSpec, TensorSpec
+from survey.target import ScaleSpec, TensorSpec
 
 SUFFIXES = (".weight_scale_inv", ".weight_scale", ".weight.scale", ".scale_weight")
 FACTORS_CAP = 4 << 20  # held as float64: 32 MB; MX formats, with one for 32 elements, have more

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from survey.records import ByteRange, TensorSpec
 from survey.stream import Block
+from survey.target import ByteRange, TensorSpec
 
 CHUNK_ROWS = 1024
 GROUP_ROWS = 32  # are added in one sweep

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 
-from survey.records import ByteRange
+from survey.target import ByteRange
 from survey.width import Fixed, Width
 
 LOOK_S = 0.05  # how often a consumer who waits looks whether more may be fetched at once

@@ -18,7 +18,7 @@ from survey.dtypes import BITS, FLOATS
 from survey.errors import BrokenFile, UsageError
 from survey.floats import widen
 from survey.header import LENGTH_BYTES, Header, read_header
-from survey.records import ByteRange, TensorSpec
+from survey.target import ByteRange, TensorSpec
 
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype code, shape; in the file's order
 INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "U16": "<u2", "U32": "<u4", "U64": "<u8"}

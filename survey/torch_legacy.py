@@ -14,7 +14,7 @@ from survey.errors import BrokenFile
 from survey.header import ReadRange
 from survey.pickle_reader import PICKLE_CAP_BYTES, Cut, read_pickle, state_dict
 from survey.pickled_tensor import PickledTensor
-from survey.records import ByteRange
+from survey.target import ByteRange
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 MAGIC = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little") + b"."

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from survey.errors import BrokenFile
 from survey.header import ReadRange
 from survey.pickle_reader import PICKLE_CAP_BYTES
-from survey.records import ByteRange
+from survey.target import ByteRange
 
 MAGIC = b"PK\x03\x04"
 DIRECTORY_CAP_BYTES = 4 << 20  # 40,000 members take as much

@@ -14,8 +14,8 @@ from typing import Any
 from survey.errors import NotThere
 from survey.names import Names
 from survey.quantised import scheme
-from survey.records import MatrixName
 from survey.statements import stated_tie, why_scoring, why_untied
+from survey.target import MatrixName
 
 # Heads that give scores, in files that hold no head for tokens.
 _SCORES = ("score.weight", "classifier.weight", "classifier.dense.weight", "classifier.out_proj.weight",

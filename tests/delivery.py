@@ -9,7 +9,7 @@ from jobs.task import measure_one
 from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
 from survey.pace import OwnPace
-from survey.records import ModelRef, Settings
+from survey.target import ModelRef, Settings
 
 ON_CPU = Settings(device="cpu")
 

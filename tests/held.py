@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from survey.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile
-from survey.records import ByteRange, Traffic
 from survey.stream import Block
+from survey.target import ByteRange, Traffic
 
 
 class HeldCheckpoint:

@@ -22,8 +22,8 @@ from survey.errors import UsageError
 
 if TYPE_CHECKING:
     from survey.matrix import Matrix
-    from survey.records import ModelRef, Settings
     from survey.sky.sphere import Field
+    from survey.target import ModelRef, Settings
 
 
 def _axis(name: str, default: int, where: str) -> Callable[[Any], Any]:
@@ -140,7 +140,7 @@ def _one_model(model: str) -> ModelRef:
 
 
 def _settings(*, endpoint: str | None, connections: int, device: str) -> Settings:
-    from survey.records import Settings
+    from survey.target import Settings
 
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         raise UsageError(f"--endpoint {endpoint}: expected a URL such as https://huggingface.co")

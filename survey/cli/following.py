@@ -108,7 +108,7 @@ def _follow_revisions(
 ) -> KinematicsRow:
     from catalog.place import place_to_read
     from jobs.revisions import follow_revisions
-    from survey.records import Settings
+    from survey.target import Settings
 
     frame = reading.pop("frame")
     if given := [f"--{name}" for name, value in reading.items() if value is not None]:

@@ -14,8 +14,8 @@ from survey.errors import UsageError
 
 if TYPE_CHECKING:
     from jobs.run import Request
-    from survey.records import Settings
     from survey.reference import ReferenceTokens
+    from survey.target import Settings
 
 INTERRUPTED = 130
 
@@ -157,7 +157,7 @@ def _request(
 ) -> tuple[Request, Settings]:
     from jobs.model_list import read_models
     from jobs.run import Request, new_run_id
-    from survey.records import Settings
+    from survey.target import Settings
 
     listed = read_models(models, Path.cwd())
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):

@@ -32,7 +32,7 @@ def discover(endpoint: str | None, **wanted: Any) -> int:
     """
     from jobs.discover import Wish, as_list
     from jobs.discover import discover as discover_models
-    from survey.records import Settings
+    from survey.target import Settings
 
     wish = Wish(**wanted)
     settings = Settings(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from survey.dtypes import FLOATS
 from survey.errors import UsageError
 from survey.floats import widen
-from survey.records import ByteRange, TensorSpec
+from survey.target import ByteRange, TensorSpec
 from survey.tensor_file import TensorReader
 
 Holds = Literal["deltas", "weights"]

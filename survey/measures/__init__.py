@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from survey.folded import Folded
+from survey.measurement import Measurement, Tokens
 from survey.measures.centroid import centroid
 from survey.measures.dead_and_live import dead_and_live
 from survey.measures.exponents import exponents
@@ -27,7 +28,6 @@ from survey.measures.row_norms import row_norms
 from survey.measures.row_sketch import row_sketch
 from survey.measures.shape import shape
 from survey.measures.undertrained import undertrained
-from survey.records import Measurement, Tokens
 
 
 class Measure(NamedTuple):

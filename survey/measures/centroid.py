@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.folded import Folded, float32, length, mean_and_std, number
-from survey.records import Centroid
+from survey.measurement import Centroid
 
 
 def mean_row(folded: Folded) -> NDArray[np.float64] | None:

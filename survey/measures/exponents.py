@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.folded import Folded
-from survey.records import Exponents
+from survey.measurement import Exponents
 
 
 def exponents(folded: Folded) -> Exponents:

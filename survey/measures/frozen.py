@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from survey.folded import Folded
-from survey.records import Frozen
+from survey.measurement import Frozen
 
 
 def frozen(folded: Folded) -> Frozen:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from survey.columns import TokenId, UInt64
 from survey.folded import Folded, number
+from survey.measurement import BlackHole, IdenticalRows
 from survey.measures.dead_and_live import live_mean
-from survey.records import BlackHole, IdenticalRows, TokenId, UInt64
 
 
 def identical_rows(folded: Folded) -> IdenticalRows:

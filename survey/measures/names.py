@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from survey.records import Naming, Reach, TokenNames
+from survey.measurement import Naming, Reach, TokenNames
 from survey.vocabulary.entries import Encode, Entry, Vocabulary
 
 NAMES = {"names": 1}  # the measure and its version

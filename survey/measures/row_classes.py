@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from survey.folded import Folded, near_zero_below
-from survey.records import RowClasses
+from survey.measurement import RowClasses
 
 
 def row_classes(folded: Folded) -> RowClasses:

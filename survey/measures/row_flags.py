@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.folded import near_zero_below
-from survey.records import Tokens
+from survey.measurement import Tokens
 
 Flags = dict[str, NDArray[np.bool_]]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from survey.folded import Folded, length, mean_and_std, number
+from survey.measurement import RowNorms
 from survey.measures.centroid import mean_row
-from survey.records import RowNorms
 
 
 def row_norms(folded: Folded) -> RowNorms:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from survey.folded import Folded
-from survey.records import Shape
+from survey.measurement import Shape
 
 
 def shape(folded: Folded) -> Shape:

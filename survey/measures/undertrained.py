@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from survey.folded import Folded, number
-from survey.records import Undertrained
+from survey.measurement import Undertrained
 
 
 def undertrained(folded: Folded) -> Undertrained:

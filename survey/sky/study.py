@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.columns import TokenId
 from survey.errors import UsageError
-from survey.records import TokenId
 from survey.replay import Replay
 from survey.results import Cluster, RefBy
 from survey.row_identity import RowIdentity, row_digests

@@ -8,7 +8,7 @@ from architectures.checkpoint import Truth, Weight, digest
 
 from survey.errors import SurveyError
 from survey.matrix import Matrix, open_matrix
-from survey.records import MatrixName
+from survey.target import MatrixName
 
 
 def misses(folder: Path, truth: Truth) -> list[str]:

@@ -16,7 +16,7 @@ from catalog.commit import commit
 from catalog.place import file_key, place_to_read, place_to_write
 from catalog.read import Reader
 from survey.errors import CommitError, UsageError
-from survey.records import Settings
+from survey.target import Settings
 
 Make = Callable[..., Path]
 

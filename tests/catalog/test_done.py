@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from catalog.done import Done, Row
-from survey.records import MatrixChoice
+from survey.target import MatrixChoice
 
 WANTED = {"centroid": 1, "tokens": 1}
 UNTIED = Row({"centroid": 1, "tokens": 1, "retired": 4}, tied=False)

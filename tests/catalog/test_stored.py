@@ -13,7 +13,7 @@ from catalog.fill import fill
 from catalog.place import place_to_read, place_to_write
 from catalog.read import Reader
 from catalog.stored import read_stored
-from survey.records import Tokens
+from survey.measurement import Tokens
 
 Make = Callable[..., Path]
 SQL = "SELECT repo, sha, matrix, informative_rows, measures['counted'], measured_at FROM models"

@@ -27,7 +27,7 @@ from jobs.outcome import Failed
 from jobs.progress import Silence
 from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
-from survey.records import ByteRange, ModelRef, Settings, Target
+from survey.target import ByteRange, ModelRef, Settings, Target
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster

@@ -14,7 +14,8 @@ from catalog.place import place_to_read
 from catalog.read import Reader
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import Fault, Garbage, LocalHub, Stall, Status
-from survey.records import ROW_GROUPS, columns_of
+from survey.catalog_rows import ROW_GROUPS
+from survey.columns import columns_of
 
 Survey = Callable[..., Ran]
 EXECUTORS = ["serial", "ray"]

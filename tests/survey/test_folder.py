@@ -13,7 +13,7 @@ from checkpoints import CONFIG, INDEX, SINGLE, safetensors, sharded, single, sto
 from survey.checkpoint import CONFIG_CAP_BYTES
 from survey.errors import BrokenFile, NotThere
 from survey.folder import FolderCheckpoint
-from survey.records import ByteRange
+from survey.target import ByteRange
 
 TABLE = {"model.embed_tokens.weight": stored(6, 4), "lm_head.weight": stored(6, 4, seed=1)}
 SHARD = "model-00001-of-00002.safetensors"
@@ -203,7 +203,7 @@ import os
 from pathlib import Path
 from survey.errors import BrokenFile
 from survey.folder import FolderCheckpoint
-from survey.records import ByteRange
+from survey.target import ByteRange
 
 wanted = [ByteRange(0, 1 << 19), ByteRange(1 << 19, 1 << 20)]
 blocks = FolderCheckpoint(Path({str(tmp_path)!r})).stream("w.safetensors", wanted, lambda count: None)

@@ -7,7 +7,7 @@ from checkpoints import with_length
 
 from survey.errors import BrokenFile
 from survey.header import Header, read_header
-from survey.records import ByteRange, TensorSpec
+from survey.target import ByteRange, TensorSpec
 
 WHERE = "org/name/w.safetensors"
 GOOD = b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'  # 57 bytes

@@ -39,8 +39,8 @@ from survey.hub_api import refs, resolve
 from survey.hub_http import Manners
 from survey.locate import lay_out, locate
 from survey.matrix import Matrix, open_target
-from survey.records import ByteRange, Patience, Settings, Target
 from survey.slabs import row_blocks
+from survey.target import ByteRange, Patience, Settings, Target
 
 TOKEN, STRANGER = "hf_a-token-that-nobody-may-see", "hf_a-stranger"
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"

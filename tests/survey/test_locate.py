@@ -15,7 +15,7 @@ from survey.errors import BrokenFile, NotOffered, NotThere, SurveyError
 from survey.folder import FolderCheckpoint
 from survey.locate import lay_out, locate
 from survey.matrix import open_target
-from survey.records import ByteRange, MatrixChoice, Settings, Target, Traffic
+from survey.target import ByteRange, MatrixChoice, Settings, Target, Traffic
 
 EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 EMBEDDING, OUTPUT, VECTOR = stored(6, 4), stored(6, 4, seed=1), stored(4, seed=2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from peak import peak_mb, write_head
 
 from survey.memory import PROCESS_BYTES, expected_memory_bytes
-from survey.records import ByteRange, TensorSpec
+from survey.target import ByteRange, TensorSpec
 
 
 def test_a_head_eight_times_as_big_takes_no_more_memory(tmp_path: Path) -> None:

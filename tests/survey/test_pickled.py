@@ -24,7 +24,7 @@ from survey.locate import lay_out, locate
 from survey.matrix import open_target
 from survey.pickled import read_pickled
 from survey.pickled_tensor import DTYPES, STORAGES
-from survey.records import ByteRange, Settings, Target
+from survey.target import ByteRange, Settings, Target
 
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 CONFIG = b'{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'

@@ -20,7 +20,7 @@ from survey.errors import NotThere
 from survey.floats import biased_exponents, widen
 from survey.folder import FolderCheckpoint
 from survey.locate import lay_out, locate
-from survey.records import Target
+from survey.target import Target
 
 HEAD = "lm_head.weight"
 EIGHT_BITS = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}

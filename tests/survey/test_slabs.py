@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from survey.dtypes import FLOATS
-from survey.records import ByteRange, TensorSpec
 from survey.slabs import BLOCK_BYTES, CHUNK_ROWS, GROUP_ROWS, SLAB_BYTES, row_blocks, slab_rows, slabs
+from survey.target import ByteRange, TensorSpec
 
 
 def cut(content: bytes, sizes: list[int]) -> Iterator[bytearray]:

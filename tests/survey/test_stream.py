@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from survey.records import ByteRange
 from survey.stream import in_order, window_blocks
+from survey.target import ByteRange
 from survey.width import Fixed
 
 # ---- fetching

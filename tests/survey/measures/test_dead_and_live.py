@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from planted import folded
 
+from survey.measurement import DeadAndLive
 from survey.measures.dead_and_live import dead_and_live
-from survey.records import DeadAndLive
 
 NAN, INF = float("nan"), float("inf")
 

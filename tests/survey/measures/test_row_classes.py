@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 from planted import folded
 
+from survey.measurement import RowClasses
 from survey.measures.row_classes import row_classes
-from survey.records import RowClasses
 
 NAN, INF = float("nan"), float("inf")
 ONE = (0.6, 0.8)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 from planted import folded
 
+from survey.measurement import RowNorms
 from survey.measures.row_norms import row_norms
-from survey.records import RowNorms
 
 NAN, INF = float("nan"), float("inf")
 

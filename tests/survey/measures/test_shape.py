@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from planted import folded
 
+from survey.measurement import Shape
 from survey.measures.shape import shape
-from survey.records import Shape
 
 
 @pytest.mark.parametrize("code", ["F64", "F32", "F16", "BF16"])

@@ -1,0 +1,29 @@
+"""What a column of the catalog is: a field of a record, with its type, unit and meaning.
+
+They are stated once, where the record is; the Parquet schema, the SQL views and the data dictionary
+are derived from these fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import field
+from typing import Any, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]  # [D]
+UInt64 = NewType("UInt64", int)
+Float32 = NewType("Float32", float)
+TokenId = NewType("TokenId", int)  # stored in 32 bits: no vocabulary reaches 2^31 rows
+
+
+def column(meaning: str, unit: str = "") -> Any:  # Any: dataclasses.field() is typed this way too
+    """A field that is a column: what it means, and its unit (empty: none)."""
+    return field(metadata={"meaning": meaning, "unit": unit})
+
+
+def columns_of(*records: type[Any]) -> list[dataclasses.Field[Any]]:
+    """The fields that are columns, base classes' first, in the order they are written."""
+    return [item for record in records for item in dataclasses.fields(record) if "meaning" in item.metadata]

@@ -1,0 +1,198 @@
+"""What is asked and what is planned: a model of the list, the settings, and the target of a task."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from survey.columns import column
+from survey.reference import ReferenceTokens
+
+MatrixName = Literal["output", "input"]
+MatrixChoice = Literal["output", "input", "both"]
+
+# --------------------------------------------------------------------------- bytes and tensors
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes [start, stop) of one file; stop is one past the last byte."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def http_header(self) -> str:
+        return f"bytes={self.start}-{self.stop - 1}"  # HTTP names the last byte itself
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A tensor in a file: [V, D], row-major, at `bytes` of the file (absolute)."""
+
+    name: str
+    file: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: ByteRange
+
+    @property
+    def row_bytes(self) -> int:
+        return len(self.bytes) // self.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleSpec:
+    """What a matrix is to be multiplied by: [P, Q] factors, each for a tile of rows × dimensions.
+
+    file_bytes: size of the file that holds it. per: `tensor`, `row` or the tile, such as `128×128`.
+    """
+
+    tensor: TensorSpec
+    file_bytes: int
+    tiles: tuple[int, int]
+    tile: tuple[int, int]
+    per: str
+
+
+# ------------------------------------------------------------------------------- what was asked
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """One line of the list: a Hub id with a revision, or a checkpoint folder.
+
+    pattern: where the line had one, such as `step*`; then the revision is one that matches.
+    """
+
+    repo: str
+    revision: str | None = None
+    folder: Path | None = None
+    origin: str = "command line"
+    pattern: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.revision}" if self.revision else self.repo
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a busy or broken server is asked again, and how long we wait in between.
+
+    tries: attempts in a row without a single byte of progress.
+    """
+
+    tries: int = 6
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 60.0
+
+    def wait_s(self, failures: int, asked_s: float | None) -> float:
+        """What the server asks for, or twice as long after each failure; jitter on top."""
+        wanted = self.first_wait_s * 2 ** (failures - 1) if asked_s is None else asked_s
+        return min(wanted * random.uniform(1.0, 1.25), self.longest_wait_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to reach the Hub and how to measure; the same in this process and in a Ray worker.
+
+    timeout_s: deadline of one model, from its start. threads: of the CPU's arithmetic; None takes
+    one for each CPU that the process may use. token: never printed (repr is off).
+    """
+
+    endpoint: str = "https://huggingface.co"
+    token: str | None = field(default=None, repr=False)
+    connections: int = 16  # at most; as many are used as bring the bytes faster
+    device: str = "auto"
+    threads: int | None = None
+    tokens: bool = True
+    timeout_s: float = 1800.0
+    patience: Patience = Patience()
+    run_id: str = "notebook"
+    reference: ReferenceTokens | None = None  # known unused tokens to which distances are measured
+
+
+# ------------------------------------------------------------------------- identity of a matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Which matrix of which model."""
+
+    repo: str = column("Hub id, or the resolved path of a checkpoint folder")
+    revision: str = column("what the user wrote: a branch, a tag or a commit; `main` by default")
+    sha: str = column("commit that the revision resolved to; `local-…` for a folder")
+    org: str | None = column("the part of the Hub id before the slash")
+    family: str | None = column("the name people use: Qwen, Llama, Gemma, …")
+    family_by: str | None = column("what decided the family: model_type, base_model, name or org")
+    model_type: str | None = column("`model_type` of config.json")
+    architecture: str | None = column("first entry of `architectures` of config.json")
+    base_model: str | None = column("the model card's `base_model` (the first, if several)")
+    matrix: MatrixName = column("`output` = the unembedding, `input` = the embedding")
+    tensor: str = column("name of the tensor that was measured")
+    file: str = column("file that holds it")
+    tied: bool = column("the unembedding and the embedding are one tensor in the files")
+    tie_stated: bool | None = column(
+        "what the config says of tying (`tie_word_embeddings` or its like); NULL where it says nothing"
+    )
+    head_bias: bool = column("the files hold a bias beside the unembedding")
+    scale: str | None = column(
+        "what stored values were multiplied by, and `per tensor`, `row` or tile; NULL where by nothing"
+    )
+    library_name: str | None = column("the model card's library, e.g. transformers")
+    tags: tuple[str, ...] = column("tags of the repository")
+    last_modified: datetime | None = column("time of the repository's last commit", "UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A planned measurement: everything that a task needs, and nothing that it must look up."""
+
+    identity: Identity
+    spec: TensorSpec
+    folder: Path | None
+    rule: str
+    file_bytes: int
+    repo_bytes: int
+    memory_bytes: int
+    planning: Traffic
+    pattern: str | None = None  # as in ModelRef
+    scale: ScaleSpec | None = None
+    tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size, the one with the vocabulary first
+
+    @property
+    def key(self) -> tuple[str, str, MatrixName]:
+        return self.identity.repo, self.identity.sha, self.identity.matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a model, or one matrix of it, cannot be measured; elapsed_s: until that was known."""
+
+    model: ModelRef
+    matrix: MatrixName
+    reason: str
+    message: str
+    sha: str | None = None
+    fetched_bytes: int = 0
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What came over the network. bytes: bodies, failed attempts included."""
+
+    bytes: int = 0
+    requests: int = 0
+    retries: int = 0
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(self.bytes + other.bytes, self.requests + other.requests, self.retries + other.retries)
+
+    def __sub__(self, other: Traffic) -> Traffic:
+        return Traffic(self.bytes - other.bytes, self.requests - other.requests, self.retries - other.retries)
