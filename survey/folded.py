@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,21 +113,28 @@ class Folded:
             half_ulp=2.0 ** (self.form.exponent_bits - self.form.bits),  # 1 sign bit, so 1 + mantissa
         )
 
-    @cached_property
+    @property
     def compact(self) -> Population | None:
         """The compact population apart from the main cloud, if there is one."""
-        return compact_population(self.sketches)
+        return self._search[0].result()
 
-    @cached_property
+    @property
     def frozen(self) -> NDArray[np.bool_]:
         """Unique rows that lie with the dead, [V]."""
-        return frozen_rows(self.sketches)
+        return self._search[1].result()
 
-    def search(self) -> None:
-        """Look for both at the same time: what takes longest after a pass."""
-        _ = self.sketches
-        with ThreadPoolExecutor(2, thread_name_prefix="search") as pool:
-            list(pool.map(partial(getattr, self), ("compact", "frozen")))
+    @cached_property
+    def _search(self) -> tuple[Future[Population | None], Future[NDArray[np.bool_]]]:
+        """Both take as long as all that is left to do after a pass, and run beside it."""
+        sketches = self.sketches
+        pool = ThreadPoolExecutor(2, thread_name_prefix="search")
+        found = pool.submit(compact_population, sketches), pool.submit(frozen_rows, sketches)
+        pool.shutdown(wait=False)
+        return found
+
+    def begin_search(self) -> None:
+        """Let the search for compact populations and frozen rows run beside what is computed next."""
+        _ = self._search
 
     @cached_property
     def holes(self) -> Holes:

@@ -185,7 +185,7 @@ def measure(
     """
     form, shape, blocks, scale = _blocks(matrix, on_progress)
     with fold(blocks, form, shape, choose_device(device), scale, threads) as folded:
-        folded.search()
+        folded.begin_search()
         return measure_folded(folded, tokens=tokens)
 
 
