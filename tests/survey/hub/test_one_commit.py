@@ -1,0 +1,72 @@
+"""The door to the Hub: a model is one commit, whatever its branch does meanwhile."""
+
+import threading
+
+import pytest
+from checkpoints import single
+from hub_model import EMBED, HEAD, OTHER, OUTPUT, TABLE, located, planned, read, settings
+
+import survey
+from jobs.demo.hub import Fault, LocalHub, ResetAfter, WrongCommit
+from survey.errors import Unreachable
+from survey.hub_api import resolve
+from survey.matrix import Matrix, open_target
+from survey.slabs import row_blocks
+
+
+@pytest.mark.parametrize("revision", [None, "main", "v1", "sha"])
+def test_a_branch_that_moves_after_planning_changes_nothing(hub: LocalHub, revision: str | None) -> None:
+    sha = hub.repos["org/model"].branches["main"]
+    hub.tag("org/model", "v1", sha)
+    asking = settings(hub)
+    checkpoint = resolve("org/model", sha if revision == "sha" else revision, asking)
+    assert (checkpoint.sha, checkpoint.revision) == (sha, sha if revision == "sha" else revision or "main")
+    later = hub.commit("org/model", single({HEAD: OTHER, EMBED: TABLE}, {"model_type": "qwen3"}))
+    target = located(checkpoint, 1)
+    assert (target.identity.sha, target.identity.model_type) == (sha, "llama")
+    assert read(Matrix(target, checkpoint)) == OUTPUT.data
+    assert read(open_target(target, asking)) == OUTPUT.data
+    now = survey.open_matrix("org/model", endpoint=hub.endpoint)
+    assert (now.target.identity.sha, read(now)) == (later, OTHER.data)
+
+
+def test_a_branch_that_moves_during_a_stream_changes_nothing(hub: LocalHub) -> None:
+    target = planned(hub)
+    checkpoint = open_target(target, settings(hub, connections=2)).checkpoint
+    stream = checkpoint.stream(target.spec.file, row_blocks(target.spec, 1000), lambda count: None)
+    found = [bytes(next(stream))]
+    hub.commit("org/model", single({HEAD: OTHER, EMBED: TABLE}))
+    hub.expire_signatures()
+    found.extend(bytes(block) for block in stream)
+    assert b"".join(found) == OUTPUT.data
+
+
+def test_a_config_of_another_commit_is_never_used(hub: LocalHub) -> None:
+    hub.faults = [Fault(WrongCommit("f" * 40), path_contains="config.json", times=None)]
+    with pytest.raises(Unreachable, match=r"config\.json: came from commit ffff") as caught:
+        located(resolve("org/model", None, settings(hub)), 1)
+    assert caught.value.reason == "network"
+
+
+def test_another_commit_is_read_by_its_own_name(hub: LocalHub) -> None:
+    hub.commit("org/model", single({HEAD: OTHER, EMBED: TABLE}), branch="step2")
+    assert read(survey.open_matrix("org/model", endpoint=hub.endpoint)) == OUTPUT.data
+    assert read(survey.open_matrix("org/model", revision="step2", endpoint=hub.endpoint)) == OTHER.data
+
+
+def test_two_models_are_read_at_once_without_disturbing_each_other(hub: LocalHub) -> None:
+    hub.add_repo("org/other", single({HEAD: OTHER}))
+    hub.faults = [Fault(ResetAfter(100), server="cdn", skip=number * 3) for number in range(8)]
+    found: dict[str, bytes] = {}
+
+    def fetch(repo: str) -> None:
+        target = located(checkpoint := resolve(repo, None, settings(hub, connections=4)), 4)
+        ranges = row_blocks(target.spec, 1000)
+        found[repo] = b"".join(map(bytes, checkpoint.stream(target.spec.file, ranges, lambda count: None)))
+
+    readers = [threading.Thread(target=fetch, args=(repo,)) for repo in ("org/model", "org/other")]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert found == {"org/model": OUTPUT.data, "org/other": OTHER.data}
