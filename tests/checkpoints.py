@@ -16,6 +16,9 @@ ITEM_BYTES |= {"F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1}
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG: dict[str, Any] = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+TIED, UNTIED = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
+SILENT: dict[str, Any] = {}  # of tying
+LAYER = "model.layers.0.self_attn.q_proj.weight"  # neither head nor embedding
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,10 @@
 from typing import Any
 
 import pytest
+from checkpoints import LAYER, SILENT, TIED, UNTIED
 
 from survey.errors import NotThere
-from survey.statements import stated_tie
 from survey.unembedding import choose, has_head_bias
-
-TIED, UNTIED, SILENT = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}, {}
-LAYER = "model.layers.0.self_attn.q_proj.weight"
 
 # checkpoint: its names beside the layers, what its config says, unembedding, embedding, one tensor for both
 CHOSEN: dict[str, tuple[list[str], dict[str, Any], str, str, bool]] = {
@@ -379,185 +376,6 @@ def test_the_head_in_the_files_is_the_unembedding_else_the_embedding_is(
         assert (chosen.tensor, chosen.tied) == (embedding, tied)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "vision_tower.vision_model.embeddings.position_embedding.weight",
-        "vision_tower.embed_tokens.weight",
-        "vision_model.head.weight",
-        "model.visual.pos_embed.weight",
-        "visual.lm_head.weight",
-        "audio_tower.embed_positions.weight",
-        "audio_tower.embed_tokens.weight",
-        "audio_encoder.lm_head.weight",
-        "thinker.audio_tower.embed_positions.weight",
-        "image_encoder.embeddings.word_embeddings.weight",
-        "model.embed_vision.embedding.weight",
-        "model.language_model.embed_tokens_per_layer.weight",
-        "model.layers.61.embed_tokens.weight",
-        "model.layers.61.shared_head.head.weight",
-        "model.mtp.lm_head.weight",
-        "mtp.embed_tokens.weight",
-        "draft.lm_head.weight",
-        "model.decoder.embed_positions.weight",
-        "bert.embeddings.position_embeddings.weight",
-        "bert.embeddings.token_type_embeddings.weight",
-        "transformer.wpe.weight",
-        "transformer.word_embeddings_layernorm.weight",
-        "transformer.blocks.0.ff_out.weight",
-        "layers.0.attention.output.weight",
-        "cls.predictions.transform.dense.weight",
-        "cls.seq_relationship.weight",
-        "lm_head.bias",
-        "lm_head.dense.weight",
-        "lm_head.layer_norm.weight",
-        "lm_head.weight_scale",
-        "lm_head.weight_scale_inv",
-        "my_lm_head.weight",
-        "LM_HEAD.weight",
-        "lm_head.weights",
-        "v_head.summary.weight",
-        "pooler.dense.weight",
-        "base_model.model.lm_head.lora_A.weight",
-        "",
-    ],
-)
-def test_what_is_no_token_table_is_never_chosen(name: str) -> None:
-    for matrix in ("output", "input"):
-        with pytest.raises(NotThere) as caught:
-            choose([LAYER, name], SILENT, matrix, "org/model")
-        assert (caught.value.reason, caught.value.where) == ("no-head", "org/model")
-    assert (
-        choose([name, "model.embed_tokens.weight"], SILENT, "output", "").tensor
-        == "model.embed_tokens.weight"
-    )
-    assert choose([name, "lm_head.weight"], SILENT, "output", "").tensor == "lm_head.weight"
-
-
-@pytest.mark.parametrize(
-    ("names", "reason", "named"),
-    [
-        pytest.param(
-            ["lm_head.qweight", "lm_head.scales"], "quantised-head", "lm_head.qweight", id="gptq-and-awq"
-        ),
-        pytest.param(
-            ["lm_head.weight_packed", "lm_head.weight_scale"],
-            "quantised-head",
-            "lm_head.weight_packed",
-            id="compressed-tensors",
-        ),
-        pytest.param(
-            ["lm_head.weight.absmax"], "quantised-head", "lm_head.weight.absmax", id="bitsandbytes-4"
-        ),
-        pytest.param(["lm_head.SCB"], "quantised-head", "lm_head.SCB", id="bitsandbytes-8"),
-        pytest.param(["embed_out.qweight"], "quantised-head", "embed_out.qweight", id="gpt-neox"),
-        pytest.param(
-            ["language_model.lm_head.qweight"],
-            "quantised-head",
-            "language_model.lm_head.qweight",
-            id="multimodal",
-        ),
-        pytest.param(
-            ["lm_head.0.weight", "lm_head.1.weight"], "split-head", "lm_head.0.weight", id="a-list-of-heads"
-        ),
-        pytest.param(
-            ["lm_head.weight.0", "lm_head.weight.1"], "split-head", "lm_head.weight.0", id="numbered"
-        ),
-        pytest.param(
-            ["lm_head.weight_part_0", "lm_head.weight_part_1"],
-            "split-head",
-            "lm_head.weight_part_0",
-            id="parts",
-        ),
-        pytest.param(["output.weight.00"], "split-head", "output.weight.00", id="mistrals-own"),
-        pytest.param(
-            ["language_model.lm_head.3.weight"],
-            "split-head",
-            "language_model.lm_head.3.weight",
-            id="multimodal-cut",
-        ),
-    ],
-)
-@pytest.mark.parametrize("config", [TIED, UNTIED, SILENT], ids=["tied", "untied", "silent"])
-def test_a_quantised_or_cut_head_is_named_and_never_replaced_by_the_embedding(
-    names: list[str], reason: str, named: str, config: dict[str, Any]
-) -> None:
-    with pytest.raises(NotThere) as caught:
-        choose([*names, "model.embed_tokens.weight"], config, "output", "org/model")
-    assert caught.value.reason == reason
-    assert named in caught.value.problem
-    assert (
-        choose([*names, "model.embed_tokens.weight"], config, "input", "").tensor
-        == "model.embed_tokens.weight"
-    )
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("model.layers.0.mlp.down_proj.qweight", id="a-quantised-layer"),
-        pytest.param("model.layers.0.self_attn.q_proj.weight.absmax", id="a-4-bit-layer"),
-        pytest.param("model.layers.0.mlp.experts.0.weight", id="numbered-experts"),
-        pytest.param("vision_tower.lm_head.qweight", id="another-tower"),
-        pytest.param("lm_head.bias", id="a-bias"),
-    ],
-)
-def test_quantised_layers_do_not_make_a_quantised_head(name: str) -> None:
-    assert choose([name, "model.embed_tokens.weight"], TIED, "output", "").tied
-
-
-def test_a_quantised_embedding_that_serves_as_unembedding_is_called_quantised() -> None:
-    for matrix in ("output", "input"):
-        with pytest.raises(NotThere) as caught:
-            choose(["model.embed_tokens.qweight", "model.embed_tokens.scales"], TIED, matrix, "org/model")
-        assert caught.value.reason == "quantised-head"
-
-
-def test_a_base_model_has_an_embedding_and_no_head() -> None:
-    names = [LAYER, "embed_tokens.weight"]
-    with pytest.raises(NotThere, match="base model") as caught:
-        choose(names, UNTIED, "output", "org/model")
-    assert caught.value.reason == "no-head"
-    embedding = choose(names, UNTIED, "input", "org/model")
-    assert (embedding.tensor, embedding.tied) == ("embed_tokens.weight", False)
-
-
-SCORERS = {
-    "its class": ({"architectures": ["Qwen2ForSequenceClassification"]}, []),
-    "a reward model's class": ({"architectures": ["LlamaForRewardModel"]}, []),
-    "a token classifier's class": ({"architectures": ["BertForTokenClassification"]}, []),
-    "a score": ({}, ["score.weight"]),
-    "a classifier": ({}, ["classifier.dense.weight", "classifier.out_proj.weight"]),
-    "an answer's span": ({}, ["qa_outputs.weight"]),
-    "a value": ({}, ["v_head.weight"]),
-}
-
-
-@pytest.mark.parametrize(("config", "names"), SCORERS.values(), ids=SCORERS)
-@pytest.mark.parametrize("tie", [TIED, SILENT], ids=["tied", "silent"])
-def test_a_model_that_scores_has_no_unembedding(
-    config: dict[str, Any], names: list[str], tie: dict[str, Any]
-) -> None:
-    held = ["model.embed_tokens.weight", *names]
-    with pytest.raises(NotThere, match="scores") as caught:
-        choose(held, config | tie, "output", "org/model")
-    assert caught.value.reason == "no-head"
-    embedding = choose(held, config | tie, "input", "")
-    assert (embedding.tensor, embedding.tied) == ("model.embed_tokens.weight", False)
-    assert choose([*held, "lm_head.weight"], config | tie, "output", "").tensor == "lm_head.weight"
-
-
-def test_a_value_head_beside_a_language_model_changes_nothing() -> None:
-    names = ["pretrained_model.model.embed_tokens.weight", "v_head.summary.weight"]
-    assert choose(names, TIED, "output", "").tensor == "pretrained_model.model.embed_tokens.weight"
-
-
-def test_a_draft_models_short_vocabulary_is_refused() -> None:
-    with pytest.raises(NotThere, match="draft model") as caught:
-        choose(["lm_head.weight", "d2t", "t2d", "fc.weight", "embed_tokens.weight"], UNTIED, "output", "m")
-    assert caught.value.reason == "no-head"
-
-
 @pytest.mark.parametrize("head", ["output.weight", "head.weight", "decoder.weight"])
 def test_a_vague_name_is_a_head_only_beside_an_embedding(head: str) -> None:
     with pytest.raises(NotThere, match="neither head nor embedding"):
@@ -572,42 +390,6 @@ def test_the_only_tensor_may_have_the_heads_name() -> None:
         assert (chosen.tensor, chosen.tied) == ("lm_head.weight", True)
 
 
-def test_an_embedding_with_its_new_rows_apart_is_cut() -> None:
-    names = ["model.transformer.wte.embedding", "model.transformer.wte.new_embedding", "lm_head.weight"]
-    for config in (TIED, UNTIED):
-        assert not choose(names, config, "output", "").tied
-        with pytest.raises(NotThere) as caught:
-            choose(names, config, "input", "")
-        assert caught.value.reason == "split-head"
-
-
-def test_the_heads_of_codebooks_are_no_unembedding() -> None:
-    names = ["decoder.lm_heads.0.weight", "decoder.lm_heads.1.weight", "shared.weight"]
-    with pytest.raises(NotThere) as caught:
-        choose(names, TIED, "output", "")
-    assert caught.value.reason == "split-head"
-
-
-@pytest.mark.parametrize(
-    ("config", "tied"),
-    [
-        pytest.param({"tied_embeddings": True}, True, id="mistrals-own"),
-        pytest.param({"weight_tying": True}, True, id="olmo-1"),
-        pytest.param({"tie_embeddings": True}, True, id="mambas-authors"),
-        pytest.param({"tied_embeddings": False}, False, id="mistrals-own-untied"),
-        pytest.param({"llm_config": {"tie_word_embeddings": False}}, False, id="internvl"),
-        pytest.param({"language_config": {"tie_word_embeddings": False}}, False, id="deepseek-vl"),
-        pytest.param(
-            {"thinker_config": {"text_config": {"tie_word_embeddings": False}}}, False, id="qwen-omni"
-        ),
-        pytest.param({"decoder": {"tie_word_embeddings": False}}, False, id="an-encoder-decoder"),
-        pytest.param({"talker_config": {"tie_word_embeddings": False}}, None, id="its-talker"),
-    ],
-)
-def test_other_words_for_tying_are_understood(config: dict[str, Any], tied: bool | None) -> None:
-    assert stated_tie(config) is tied
-
-
 def test_a_base_models_own_name_is_learnt_from_its_config() -> None:
     names = ["grape_lm.embeddings.word_embeddings.weight"]
     assert choose(names, {"model_type": "grape-lm"}, "output", "").tensor == names[0]
@@ -615,89 +397,10 @@ def test_a_base_models_own_name_is_learnt_from_its_config() -> None:
         choose(names, {"model_type": "apple"}, "output", "")
 
 
-@pytest.mark.parametrize("name", ["LlamaModel", "GPT2Model", "BertModel", "T5EncoderModel"])
-def test_a_class_that_has_no_head_is_a_base_model_where_the_config_says_nothing(name: str) -> None:
-    config = {"architectures": [name]}
-    with pytest.raises(NotThere, match=f"its class is {name}") as caught:
-        choose(["embed_tokens.weight"], config, "output", "org/model")
-    assert caught.value.reason == "no-head"
-    assert not choose(["embed_tokens.weight"], config, "input", "").tied
-    assert choose(["embed_tokens.weight"], config | TIED, "output", "").tied
-    assert choose(["embed_tokens.weight", "lm_head.weight"], config, "output", "").tensor == "lm_head.weight"
-
-
-@pytest.mark.parametrize(
-    "architectures",
-    [
-        pytest.param(["LlamaForCausalLM"], id="causal"),
-        pytest.param(["GPT2LMHeadModel"], id="lm-head-model"),
-        pytest.param(["T5WithLMHeadModel"], id="with-lm-head-model"),
-        pytest.param(["BartForConditionalGeneration"], id="conditional-generation"),
-        pytest.param(["BertForMaskedLM", "BertModel"], id="the-first-counts"),
-        pytest.param([], id="none"),
-        pytest.param(None, id="null"),
-        pytest.param("LlamaModel", id="a-text"),
-        pytest.param([7], id="a-number"),
-    ],
-)
-def test_any_other_class_is_tied_where_the_config_says_nothing(architectures: object) -> None:
-    assert choose(["wte.weight"], {"architectures": architectures}, "output", "").tied
-
-
 def test_a_head_without_an_embedding_is_measured_as_output_alone() -> None:
     assert choose(["lm_head.weight"], UNTIED, "output", "").tensor == "lm_head.weight"
     with pytest.raises(NotThere, match="no embedding among its 1 tensors"):
         choose(["lm_head.weight"], UNTIED, "input", "")
-
-
-@pytest.mark.parametrize(
-    ("config", "stated"),
-    [
-        pytest.param({}, None, id="nothing"),
-        pytest.param({"tie_word_embeddings": True}, True, id="tied"),
-        pytest.param({"tie_word_embeddings": False}, False, id="untied"),
-        pytest.param({"tie_word_embeddings": None}, None, id="null"),
-        pytest.param({"tie_word_embeddings": "false"}, None, id="a-text"),
-        pytest.param({"tie_word_embeddings": 0}, None, id="a-number"),
-        pytest.param({"text_config": {"tie_word_embeddings": True}}, True, id="its-language-model-alone"),
-        pytest.param({"tie_word_embeddings": False, "text_config": {}}, False, id="the-whole-alone"),
-        pytest.param({"tie_word_embeddings": True, "text_config": None}, True, id="no-language-model"),
-        pytest.param({"tie_word_embeddings": True, "text_config": "llama"}, True, id="a-text-for-a-config"),
-        pytest.param({"vision_config": {"tie_word_embeddings": False}}, None, id="its-vision-tower"),
-    ],
-)
-def test_what_the_config_says_about_tying(config: dict[str, Any], stated: bool | None) -> None:
-    assert stated_tie(config) is stated
-
-
-# transformers 5 ties by the outer config, 4 by the language model's: the files of either may come.
-@pytest.mark.parametrize(
-    ("outer", "inner", "tied"),
-    [
-        pytest.param(True, True, True, id="both-tied"),
-        pytest.param(True, False, True, id="mistral-3-as-transformers-5-writes-it"),
-        pytest.param(False, True, True, id="as-transformers-4-read-it"),
-        pytest.param(True, None, True, id="outer-alone"),
-        pytest.param(None, True, True, id="inner-alone"),
-        pytest.param(None, None, True, id="nobody-says"),
-        pytest.param(False, False, False, id="both-untied"),
-        pytest.param(None, False, False, id="inner-untied"),
-        pytest.param(False, None, False, id="outer-untied"),
-    ],
-)
-def test_a_headless_multimodal_model_is_tied_where_either_config_says_so(
-    outer: bool | None, inner: bool | None, tied: bool
-) -> None:
-    def said(word: bool | None) -> dict[str, Any]:
-        return {} if word is None else {"tie_word_embeddings": word}
-
-    config = {**said(outer), "text_config": said(inner)}
-    names = ["language_model.model.embed_tokens.weight"]
-    if tied:
-        assert choose(names, config, "output", "").tied
-    else:
-        with pytest.raises(NotThere, match="base model"):
-            choose(names, config, "output", "")
 
 
 @pytest.mark.parametrize(
@@ -730,13 +433,6 @@ def test_a_bias_beside_the_head_is_seen(name: str) -> None:
 )
 def test_other_biases_are_not(name: str) -> None:
     assert not has_head_bias(["lm_head.weight", name], SILENT)
-
-
-@pytest.mark.parametrize("head", ["proj_out.weight", "output_layer.weight", "output_projection.weight"])
-def test_what_leaves_a_diffusion_transformer_is_no_head(head: str) -> None:
-    with pytest.raises(NotThere, match="neither head nor embedding"):
-        choose([head, "x_embedder.weight", "context_embedder.weight"], SILENT, "output", "org/flux")
-    assert choose([head, "model.decoder.embed_tokens.weight"], SILENT, "output", "here").tensor == head
 
 
 @pytest.mark.parametrize(
