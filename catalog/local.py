@@ -13,7 +13,6 @@ from catalog.files import (
     DAMAGED,
     ENDING,
     FOLDERS,
-    PART,
     ROWS,
     SURVEY_FOLDERS,
     File,
@@ -114,9 +113,10 @@ class LocalFolder:
     def sweep(self) -> None:
         """Remove half-written files of runs that were killed; only for the holder of the lock."""
         for folder in FOLDERS:
-            begun = "" if folder in SURVEY_FOLDERS else PART  # single results are written without the lock
-            for beside in (self.root / folder).glob(f".{begun}*{ENDING}.*.tmp"):
-                beside.unlink(missing_ok=True)
+            for beside in (self.root / folder).glob(f".*{ENDING}.*.tmp"):
+                # Single results, which have an @ in their names, are written without the lock.
+                if folder in SURVEY_FOLDERS or "@" not in beside.name:
+                    beside.unlink(missing_ok=True)
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let a connection read this folder and nothing else."""

@@ -242,8 +242,7 @@ def _results(files: Files, kind: str) -> str:
     names = ", ".join(f'"{column.name}"' for column in result_columns(kind))
     return f"""
         SELECT {names} FROM ({union(files, stored_result_columns(kind))})
-        QUALIFY {RESULT_KEY} IS NULL  -- as an older version wrote it
-            OR row_number() OVER (PARTITION BY {RESULT_KEY} ORDER BY made_at DESC) = 1"""
+        QUALIFY row_number() OVER (PARTITION BY {RESULT_KEY} ORDER BY made_at DESC) = 1"""
 
 
 def _without_files(condition: str) -> dict[str, str]:

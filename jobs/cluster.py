@@ -101,7 +101,7 @@ class _Driver:
         self._outside = outside()
         self._here = ray.get_runtime_context().get_node_id()  # from outside: the cluster's head
         self._running: dict[Any, _Task] = {}  # Any: a ray.ObjectRef, which is untyped
-        self._most = 1  # tasks at once, by the number of targets
+        self._most = 1  # tasks at once that need connections, by the number of targets
         self._least_share = 1.0
         self._nodes_of: dict[Any, str] = {}
         self._lost: dict[str, float] = {}  # node -> since when it is missed
@@ -117,8 +117,9 @@ class _Driver:
         self._looked = self._heard = time.monotonic()
 
     def run(self, targets: Sequence[Target]) -> Iterator[tuple[Outcome, int]]:
-        self._most = max(1, len(targets))
-        self._least_share = min(map(cpu_share, targets), default=1.0)
+        fetched = [target for target in targets if target.folder is None]
+        self._most = max(1, len(fetched))
+        self._least_share = min(map(self._cpu_share, fetched), default=1.0)
         waiting: deque[_Task] = deque()
         waiting.extend(_Task(target, target.memory_bytes) for target in targets)
         while waiting or self._running:
@@ -170,7 +171,7 @@ class _Driver:
         task.gpu_share = share if fits else 0.0
         if task.gpu_share == 0.0 and self._settings.device == "cuda":
             return False
-        task.cpu_share = 1.0 if task.gpu_share else cpu_share(task.target)
+        task.cpu_share = 1.0 if task.gpu_share else self._cpu_share(task.target)
         if running and sum(other.cpu_share for other in running) + task.cpu_share > self._room(task):
             return False
         if self._connections is not None and len(running) >= self._connections:
@@ -183,7 +184,8 @@ class _Driver:
         declared = self._on_gpu if task.gpu_share else self._on_cpu
         settings = self._settings
         if self._connections is not None:
-            settings = replace(settings, connections=self._connections // self._slots())
+            share_of_all = self._connections // self._slots()
+            settings = replace(settings, connections=min(settings.connections, share_of_all))
         if task.tries > 1:
             self._desk.forget.remote(task.target.key)
         ref = declared.options(**options).remote(task.target, settings, self._desk, self._commit_to)
@@ -195,13 +197,18 @@ class _Driver:
     def _room(self, task: _Task) -> float:
         """CPUs for tasks that run, and for small ones as many for the next: while the driver is busy with one
         that has ended, they wait at Ray. Not where they would wait for a CPU beside a GPU."""
-        queued = not (_is_large(task.target) or self._cluster.gpus or self._connections)
+        queued = not (_is_large(task.target) or self._gpu_share(task.target) or self._connections)
         return self._cluster.cpus * (2 if queued else 1)
 
     def _slots(self) -> int:
         """How many tasks may run at once, where connections are to be shared out: each has one at least."""
         assert self._connections is not None
         return min(max(1, int(self._cluster.cpus / self._least_share)), self._most, self._connections)
+
+    def _cpu_share(self, target: Target) -> float:
+        """The share of a CPU that a target needs; where it may get a GPU, a whole one to feed it."""
+        waits = target.folder is None and _is_large(target) and not self._gpu_share(target)
+        return CPU_SHARE if waits else 1.0
 
     def _gpu_share(self, target: Target) -> float:
         """The share of one GPU that a target needs, in hundredths; 0 where none is wanted."""
@@ -300,11 +307,6 @@ class _Driver:
             return _failed(task.target, "timeout", f"not finished after {limit_s:.0f} s", task), None
         lost = _failed(task.target, "node-lost", "its node is gone", task)
         return lost, _again(task) if task.tries < TRIES else None
-
-
-def cpu_share(target: Target) -> float:
-    """The share of a CPU that a task is started for."""
-    return CPU_SHARE if target.folder is None and _is_large(target) else 1.0
 
 
 def _is_large(target: Target) -> bool:

@@ -103,7 +103,7 @@ def measure_on_node(
 ) -> Outcome:
     """The task: measure one target with what Ray assigned to it."""
     desk.started.remote(target.key, ray.get_runtime_context().get_node_id())
-    settings = replace(settings, threads=1)  # a task has one CPU and uses one
+    settings = replace(settings, threads=1)  # a task has one CPU, or a share of one
     if settings.device == "auto":
         # num_gpus=0 does not hide GPUs: only Ray's assignment says whether one is ours.
         settings = replace(settings, device="cuda" if ray.get_gpu_ids() else "cpu")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catalog.commit import commit_result
 from catalog.place import Place
-from survey import version
+from jobs.keep import keep, made
 from survey.dynamics.history import History, Holds
 from survey.dynamics.kinematics import Frame, kinematics
 from survey.results import KinematicsRow, Motion
@@ -41,18 +38,11 @@ def follow(wanted: Wanted, place: Place, progress: Callable[[int], Callable[[], 
 
 
 def commit_motion(place: Place, found: Motion, source: str, output: str | None = None) -> KinematicsRow:
-    """The row of a source; a former one of the same source is replaced. Raises CommitError."""
+    """The row of a source; the newest of the same source is shown. Raises CommitError."""
     row = KinematicsRow(**columns(found), **made(), source=source, output=output)
-    commit_result(place, "kinematics", (source,), row)
-    return row
+    return keep(place, "kinematics", (source,), row)
 
 
 def columns(record: Any) -> dict[str, Any]:  # Any: a record
     """A record's fields by name."""
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-
-
-def made() -> dict[str, Any]:
-    """The fields of `survey.results.Made`, now and here."""
-    now = datetime.now(UTC).replace(tzinfo=None)
-    return {"survey_version": version(), "made_at": now, "host": socket.gethostname()}

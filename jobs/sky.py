@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.commit import commit_result
 from catalog.place import Place
-from jobs.kinematics import columns, made
+from jobs.keep import keep, made
+from jobs.kinematics import columns
 from survey.errors import UsageError
 from survey.matrix import Matrix, cluster, open_model
 from survey.one_pass import choose_device
@@ -69,8 +69,7 @@ def look(
         device=device,
         elapsed_s=time.perf_counter() - start,
     )
-    commit_result(place, "clusters", _key(row), row)
-    return row, found
+    return keep(place, "clusters", _key(row), row), found
 
 
 def write_tensors(found: ClusterStudy, path: Path) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import tomllib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from catalog.compact import compact, is_due
-from catalog.lock import held
 from catalog.place import Place
 from catalog.read import Reader
 from jobs.training import KIND, Done, commit_run, train_one
 from survey.dynamics.setups import Training, training
-from survey.errors import CatalogInUse, SurveyError, UsageError
+from survey.errors import SurveyError, UsageError
 from survey.results import TrainingRow
 
 MOST_RUNS = 10_000
@@ -109,19 +106,12 @@ def run_sweep(
     for run, outcome in execute(todo):
         try:
             if isinstance(outcome, Done):
-                commit_run(place, outcome.row)
+                outcome = replace(outcome, row=commit_run(place, outcome.row))
         except SurveyError as error:
             outcome = Failure(run, str(error))
         outcomes.append(outcome)
         on_done(outcome)
     return outcomes
-
-
-def merge_if_due(place: Place) -> None:
-    """Merge loose files where there are many, unless a run holds the catalog: it will. Raises CommitError."""
-    if is_due(place):
-        with contextlib.suppress(CatalogInUse), held(place) as lock:
-            compact(place, lock)
 
 
 def runs_in(place: Place) -> dict[str, TrainingRow]:

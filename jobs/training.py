@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.commit import commit_result
 from catalog.place import Place
-from jobs.kinematics import columns, made
+from jobs.keep import keep, made
+from jobs.kinematics import columns
 from survey.dynamics.figures import figures_of, is_history_of, options_row
 from survey.dynamics.setups import Training
 from survey.results import TrainingRow
@@ -54,9 +54,9 @@ def train_one(
     return Done(row, trained.resumed_at)
 
 
-def commit_run(place: Place, row: TrainingRow) -> None:
-    """Put a run into the catalog; a former one of the same options is replaced. Raises CommitError."""
-    commit_result(place, KIND, (row.setup, row.run), row)
+def commit_run(place: Place, row: TrainingRow) -> TrainingRow:
+    """The row as it stands in the catalog; the newest of the same options is shown. Raises CommitError."""
+    return keep(place, KIND, (row.setup, row.run), row)
 
 
 def _row(wanted: Training, found: Path, kept: Path | None, steps_per_s: float | None) -> TrainingRow:

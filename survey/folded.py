@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,7 @@ class Folded:
     directions: NDArray[np.float32]
     identity: RowIdentity
     scale: Scale | None = None
+    begun: dict[str, Future[Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def total(self) -> NDArray[np.float64]:
@@ -113,28 +115,24 @@ class Folded:
             half_ulp=2.0 ** (self.form.exponent_bits - self.form.bits),  # 1 sign bit, so 1 + mantissa
         )
 
-    @property
+    @cached_property
     def compact(self) -> Population | None:
         """The compact population apart from the main cloud, if there is one."""
-        return self._search[0].result()
-
-    @property
-    def frozen(self) -> NDArray[np.bool_]:
-        """Unique rows that lie with the dead, [V]."""
-        return self._search[1].result()
+        begun = self.begun.get("compact")
+        return begun.result() if begun else compact_population(self.sketches)
 
     @cached_property
-    def _search(self) -> tuple[Future[Population | None], Future[NDArray[np.bool_]]]:
-        """Both take as long as all that is left to do after a pass, and run beside it."""
-        sketches = self.sketches
-        pool = ThreadPoolExecutor(2, thread_name_prefix="search")
-        found = pool.submit(compact_population, sketches), pool.submit(frozen_rows, sketches)
-        pool.shutdown(wait=False)
-        return found
+    def frozen(self) -> NDArray[np.bool_]:
+        """Unique rows that lie with the dead, [V]."""
+        begun = self.begun.get("frozen")
+        return begun.result() if begun else frozen_rows(self.sketches)
 
     def begin_search(self) -> None:
-        """Let the search for compact populations and frozen rows run beside what is computed next."""
-        _ = self._search
+        """Look for both in threads: they take as long as all else that is left to do after a pass."""
+        pool = ThreadPoolExecutor(2, thread_name_prefix="search")
+        self.begun["compact"] = pool.submit(compact_population, self.sketches)
+        self.begun["frozen"] = pool.submit(frozen_rows, self.sketches)
+        pool.shutdown(wait=False)
 
     @cached_property
     def holes(self) -> Holes:

@@ -13,7 +13,7 @@ from survey.errors import BrokenFile, NotOffered
 from survey.locate import lay_out, locate
 from survey.measurement import Measurement
 from survey.measures import measure_folded
-from survey.one_pass import Clock, choose_device, fold
+from survey.one_pass import Clock, choose_device, fold, usable_cpus
 from survey.pace import Pace
 from survey.scale import Scale, scale_of
 from survey.slabs import row_blocks
@@ -185,7 +185,8 @@ def measure(
     """
     form, shape, blocks, scale = _blocks(matrix, on_progress)
     with fold(blocks, form, shape, choose_device(device), scale, threads) as folded:
-        folded.begin_search()
+        if (threads or usable_cpus()) > 1:
+            folded.begin_search()
         return measure_folded(folded, tokens=tokens)
 
 

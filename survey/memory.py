@@ -34,11 +34,11 @@ def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
     block = max(BLOCK_BYTES, spec.row_bytes)
     slab = slab_rows(spec.row_bytes)
     # Each thread has a slab in hand, whose block it keeps, or a copy where it lies across two; and
-    # a group of its rows widened, with the groups' sums. A chunk holds its slabs' sums.
+    # the sums of groups of its rows. A chunk holds its slabs' sums.
     in_hand = (MAX_THREADS + 2) * (block + slab * spec.row_bytes)
-    widened = MAX_THREADS * (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8
+    sums = MAX_THREADS * (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8
     chunk = CHUNK_ROWS // slab * dims * 8
     # Black holes hold at most half the rows; past SPOOL_BYTES their vectors go to a file.
     holes = min(SPOOL_BYTES, len(spec.bytes) // 2)
-    working = in_hand + widened + chunk + holes + rows * ROW_BYTES
+    working = in_hand + sums + chunk + holes + rows * ROW_BYTES
     return PROCESS_BYTES + window_blocks(connections) * block + working

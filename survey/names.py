@@ -137,11 +137,11 @@ class Names:
         return [name for name in _candidates(self._prefixes, tuple(wanted)) if name in self.all]
 
 
-@lru_cache(64)  # thousands of names, the same for every model of a type
+@lru_cache(16)  # thousands of names, the same for every model of a type
 def _candidates(prefixes: tuple[str, ...], endings: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(prefix + ending for ending in endings for prefix in prefixes))
 
 
-@lru_cache(64)
+@lru_cache(16)
 def _stems(prefixes: tuple[str, ...], known: tuple[str, ...]) -> frozenset[str]:
     return frozenset(prefix + name.removesuffix(".weight") for prefix in prefixes for name in known)

@@ -17,7 +17,7 @@ from survey.cli.common import (
     result_option,
     step_bar,
 )
-from survey.errors import SurveyError, UsageError
+from survey.errors import UsageError
 
 if TYPE_CHECKING:
     from jobs.sweep import Execute
@@ -155,13 +155,12 @@ def _train(
         raise
     if done.was_there:
         click.echo(f"survey: {path}: was finished before; delete it to train again", err=True)
-    commit_run(place, done.row)
-    return done.row
+    return commit_run(place, done.row)
 
 
 def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form: str, *, serial: bool) -> int:
     from catalog.place import place_to_write
-    from jobs.sweep import Failure, Outcome, merge_if_due, read_sweep, run_sweep
+    from jobs.sweep import Failure, Outcome, read_sweep, run_sweep
     from jobs.training import Done
     from queries.trained import print_sweep
 
@@ -194,10 +193,6 @@ def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form:
     failed = len(outcomes) - len(done)
     counted = f"{len(done) - there} trained, {there} unchanged, {failed} failed"
     click.echo(counted, err=form != "table")
-    try:
-        merge_if_due(place)
-    except (SurveyError, UsageError) as error:
-        click.echo(f"survey: loose files were not merged: {error}", err=True)
     return 1 if failed else 0
 
 

@@ -24,7 +24,7 @@ from catalog.lock import Held
 from catalog.place import Place, is_part, loose_files, place_to_write
 from catalog.read import Reader
 from catalog.schema import arrow_schema, attempt_columns
-from catalog.tables import Tables, result_table
+from catalog.tables import Tables
 from survey.errors import CommitError
 
 Make = Callable[..., Path]
@@ -331,20 +331,6 @@ def test_a_crash_at_any_step_loses_no_single_result(
         assert followed(place) == [("a", 3), ("b", 9), ("c", 9)]
         compact(place, Held())
     assert len(place.files(KIND)) == 1
-
-
-def test_a_single_result_of_an_older_version_is_shown_and_stays(tmp_path: Path) -> None:
-    place = place_to_write(str(tmp_path / "c"))
-    keyless = [
-        result_table(KIND, "", kinematics_row(source=name)).drop_columns(["result_key"]) for name in "ab"
-    ]
-    for name, table in zip("ab", keyless, strict=True):
-        place.publish(KIND, f"{name}@old.parquet", lambda opened, table=table: pq.write_table(table, opened))
-    follow(place, "c")
-    for _ in range(3):
-        assert followed(place) == [("a", 3), ("b", 3), ("c", 3)]
-        compact(place, Held())
-    assert [file.name for file in loose_files(place, KIND)] == ["a@old.parquet", "b@old.parquet"]
 
 
 def test_a_run_merges_by_itself_and_removes_at_the_next(

@@ -101,7 +101,7 @@ def targets(checkpoint: Callable[..., Path]) -> list[Target]:
 
 
 def placed(
-    address: str, targets: list[Target], device: str, monkeypatch: pytest.MonkeyPatch
+    address: str, targets: list[Target], device: str, monkeypatch: pytest.MonkeyPatch, lasting_s: float = 1
 ) -> list[dict[str, Any]]:
     """What each task saw of its node, in place of measuring."""
     from jobs import cluster
@@ -117,7 +117,7 @@ def placed(
         began = time.time()
         context = ray.get_runtime_context()
         desk.started.remote(target.key, context.get_node_id())
-        time.sleep(1)
+        time.sleep(lasting_s)
         seen = {
             "gpus": ray.get_gpu_ids(), "visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "process": os.getpid(),
             "node": context.get_node_id(), "share": context.get_assigned_resources().get("GPU", 0),
@@ -181,7 +181,7 @@ def test_models_that_take_their_time_to_come_share_a_cpu(
     large = [
         replace(target, spec=replace(target.spec, bytes=ByteRange(0, LARGE_BYTES))) for target in targets[:5]
     ]
-    assert most_at_once(placed(without_gpu, large, "cpu", monkeypatch)) == 4
+    assert most_at_once(placed(without_gpu, large, "cpu", monkeypatch, lasting_s=8)) == 4
 
 
 # ------------------------------------------------------------------------- nodes that are different
