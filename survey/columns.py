@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import field
-from typing import Any, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # asking a catalog needs no numpy, which takes a tenth of a second to load
+    import numpy as np
+    from numpy.typing import NDArray
 
-Vector = NDArray[np.float32]  # [D]
+    Vector = NDArray[np.float32]
+else:
+
+    class Vector:
+        """[D], float32."""
+
+
 UInt64 = NewType("UInt64", int)
 Float32 = NewType("Float32", float)
 TokenId = NewType("TokenId", int)  # stored in 32 bits: no vocabulary reaches 2^31 rows
