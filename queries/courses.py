@@ -35,13 +35,18 @@ def courses(
         if values[at] is not None and (not log or values[at])  # a logarithmic axis has no place for zero
     ]
     data = alt.Data(values=points)  # type: ignore[no-untyped-call]  # as Altair wrote it
+    # Short labels, and room beside them: where a font is wider, they would reach into the title.
+    upwards = {
+        "scale": alt.Scale(type="log") if log else alt.Scale(zero=False),
+        "axis": alt.Axis(format=".0e", titlePadding=16) if log else alt.Axis(titlePadding=16),
+    }
     along = alt.Scale(type="log" if log_steps else "linear", domain=[steps[0], steps[-1]], nice=False)
     drawn: alt.Chart = (
         alt.Chart(data, width=520, height=130)
         .mark_line(strokeWidth=1.5, point=len(picked) <= FEW)
         .encode(
             x=alt.X("step:Q", title="step", scale=along),
-            y=alt.Y("value:Q", title=title, scale=alt.Scale(type="log") if log else alt.Scale(zero=False)),
+            y=alt.Y("value:Q", title=title, **upwards),
             color=alt.Color(
                 "of:N",
                 title=None,

@@ -105,10 +105,13 @@ class Folded:
     @cached_property
     def sketches(self) -> Sketches:
         """Every row in 32 dimensions."""
-        usable = self.finite & (self.norms > 0) & (self.norms >= near_zero_below(self.sorted_norms))
+        least = near_zero_below(self.sorted_norms)
+        usable = self.finite & (self.norms > 0) & (self.norms >= least)
+        known = self.sorted_norms[(self.sorted_norms > 0) & (self.sorted_norms >= least)]
+        median = float(known[(len(known) - 1) // 2]) if len(known) else 1.0
         ranked = sorted(self.members, key=lambda rows: (-len(rows), rows[0]))
         return Sketches(
-            rows=scaled_rows(self.directions, self.norms, usable),
+            rows=scaled_rows(self.directions, self.norms, usable, median),
             usable=usable,
             dead=self.dead,
             firsts=np.array([rows[0] for rows in ranked], dtype=np.int64),
@@ -285,8 +288,13 @@ def float32(vector: NDArray[np.float64]) -> Vector:
 
 
 def _added(values: NDArray[np.float64]) -> float:
-    """Σ, rounded once; Python's own floats are added several times as fast as numpy's."""
-    return math.fsum(values.tolist())
+    """Σ, rounded once: by a compiled loop that nearly always can tell, else by Python."""
+    from survey.kernels import add_up  # here, so that planning never loads a compiler
+
+    found = np.empty(3)
+    add_up(values, found)
+    total, least, most = found.tolist()
+    return total if least == most and math.isfinite(total) else math.fsum(values.tolist())
 
 
 def _scaled(vector: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:

@@ -62,11 +62,9 @@ class Sketches:
 
 
 def scaled_rows(
-    directions: NDArray[np.float32], norms: NDArray[np.float64], usable: Flags
+    directions: NDArray[np.float32], norms: NDArray[np.float64], usable: Flags, median: float
 ) -> NDArray[np.float32]:
     """Sketches of rows from those of their directions, [V, 32], in units of the usable rows' median norm."""
-    known = np.sort(norms[usable])
-    median = known[(len(known) - 1) // 2] if len(known) else 1.0
     lengths = np.zeros(len(norms), dtype=np.float32)
     with np.errstate(over="ignore"):
         lengths[usable] = np.minimum(norms[usable] / median, LONGEST)

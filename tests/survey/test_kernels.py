@@ -1,13 +1,15 @@
-"""The compiled loops against numpy: the same bits."""
+"""The compiled loops against numpy and Python: the same bits."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
 
 from survey.dtypes import FLOATS
 from survey.floats import widen
-from survey.kernels import SAMPLE_BLOCK, neighbour_distances, square_distances, widen_words
+from survey.kernels import SAMPLE_BLOCK, add_up, neighbour_distances, square_distances, widen_words
 from survey.sketch import SKETCH_DIMS
 from survey.sums_compiled import CompiledSums
 
@@ -46,3 +48,37 @@ def test_the_nearest_of_a_sample_are_those_of_all_distances(others: int) -> None
         apart = np.empty(others, dtype="f4")
         square_distances(sample, row, apart)
         assert found.tobytes() == np.sort(apart)[: len(found)].tobytes()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([0.1] * 10, id="tenths"),
+        pytest.param([1e100, 1.0, -1e100], id="what cancels"),
+        pytest.param([1.0, 2.0**-53, 2.0**-106], id="just above a tie"),
+        pytest.param([1.0, 2.0**-53, -(2.0**-106)], id="just below a tie"),
+        pytest.param([1.0, 2.0**-53], id="a tie"),
+        pytest.param([5e-324] * 7, id="subnormal"),
+        *(
+            pytest.param((draw.normal(size=5000) * 10.0 ** draw.uniform(-spread, spread, 5000)).tolist(), id=f"{spread} decades")
+            for spread in (0, 1, 4, 20)
+            for draw in (np.random.default_rng(spread),)
+        ),
+    ],
+)  # fmt: skip
+def test_a_sum_is_that_of_python_or_left_to_it(values: list[float]) -> None:
+    found = np.empty(3)
+    add_up(np.array(values), found)
+    total, least, most = found.tolist()
+    assert least <= math.fsum(values) <= most
+    if least == most:
+        assert total == math.fsum(values)
+
+
+def test_a_sum_of_many_lengths_is_seldom_left_to_python() -> None:
+    found, sure = np.empty(3), 0
+    for seed in range(100):
+        add_up(np.random.default_rng(seed).normal(1.0, 0.1, size=20_000) ** 2, found)
+        sure += found[1] == found[2]
+    assert sure >= 98
