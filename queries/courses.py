@@ -36,17 +36,15 @@ def courses(
     ]
     data = alt.Data(values=points)  # type: ignore[no-untyped-call]  # as Altair wrote it
     # Short labels, and room beside them: where a font is wider, they would reach into the title.
-    upwards = {
-        "scale": alt.Scale(type="log") if log else alt.Scale(zero=False),
-        "axis": alt.Axis(format=".0e", titlePadding=16) if log else alt.Axis(titlePadding=16),
-    }
+    axis = alt.Axis(format=".0e", titlePadding=16) if log else alt.Axis(titlePadding=16)
+    upwards = alt.Scale(type="log") if log else alt.Scale(zero=False)
     along = alt.Scale(type="log" if log_steps else "linear", domain=[steps[0], steps[-1]], nice=False)
     drawn: alt.Chart = (
         alt.Chart(data, width=520, height=130)
         .mark_line(strokeWidth=1.5, point=len(picked) <= FEW)
         .encode(
             x=alt.X("step:Q", title="step", scale=along),
-            y=alt.Y("value:Q", title=title, **upwards),
+            y=alt.Y("value:Q", title=title, scale=upwards, axis=axis),
             color=alt.Color(
                 "of:N",
                 title=None,
