@@ -13,7 +13,7 @@ from catalog.compact import compact, is_due
 from catalog.lock import held
 from catalog.place import Place
 from survey import version
-from survey.errors import SurveyError
+from survey.errors import CatalogInUse, CommitError
 
 Row = TypeVar("Row", bound=Any)  # of survey.results.RESULTS
 
@@ -31,8 +31,8 @@ def keep(place: Place, kind: str, key: tuple[str, ...], row: Row) -> Row:
     """
     stamped = dataclasses.replace(row, made_at=made()["made_at"])
     commit_result(place, kind, key, stamped)
-    # Where a run holds the catalog it merges them itself; what fails now is tried again after the next one.
-    with contextlib.suppress(SurveyError):
+    # A run that holds the catalog merges them itself; what cannot be merged now, the next run says.
+    with contextlib.suppress(CatalogInUse, CommitError):
         if is_due(place):
             with held(place, f"merge of {kind}") as lock:
                 place.sweep()

@@ -50,12 +50,6 @@ def count_exponents(words: Words, mantissa_bits: int, counts: NDArray[np.uint32]
 
 
 @njit(inline="always")
-def _of_bfloat16(word: np.unsignedinteger) -> np.uint32:
-    """The bits of a float32 of the same value: bfloat16 is its upper half."""
-    return np.uint32(np.uint32(word) << np.uint32(16))
-
-
-@njit(inline="always")
 def _of_float16(word: np.unsignedinteger) -> np.uint32:
     """The bits of a float32 of the same value. Arithmetic alone: a table would not fit the first cache."""
     magnitude = np.int32(word) & np.int32(0x7FFF)
@@ -67,20 +61,15 @@ def _of_float16(word: np.unsignedinteger) -> np.uint32:
 
 
 @compiled
-def widen_words(
-    words: Words, table: NDArray[np.float32], mantissa_bits: int, bits: NDArray[np.uint32]
-) -> None:
+def widen_words(words: Words, table: NDArray[np.float32], bits: NDArray[np.uint32]) -> None:
     """Words [N] to the bits of the float32 of the same value, [N].
 
-    table: the value of every word of 8 bits. Empty: they are float16, or with 7 bits of mantissa bfloat16.
+    table: the value of every word of 8 bits. Empty: they are float16.
     """
     if table.size:
         wide = bits.view(np.float32)
         for i in range(words.size):
             wide[i] = table[words[i]]
-    elif mantissa_bits == BFLOAT16_MANTISSA:
-        for i in range(words.size):
-            bits[i] = _of_bfloat16(words[i])
     else:
         for i in range(words.size):
             bits[i] = _of_float16(words[i])
@@ -198,11 +187,12 @@ def _of_float(value: np.floating) -> float:
     return np.float64(value)
 
 
-def _widened(word: np.unsignedinteger) -> float:
-    return np.float64(_of_bfloat16(word).view(np.float32))
+def _of_bfloat16(word: np.unsignedinteger) -> float:
+    """Its bits are the upper half of a float32's."""
+    return np.float64(np.uint32(np.uint32(word) << np.uint32(16)).view(np.float32))
 
 
-_fold_floats, _fold_bfloat16 = _folding(_of_float), _folding(_widened)
+_fold_floats, _fold_bfloat16 = _folding(_of_float), _folding(_of_bfloat16)
 
 
 @njit()
@@ -289,10 +279,10 @@ def fold_rows(
                 elif mantissa_bits == BFLOAT16_MANTISSA:
                     _fold_bfloat16(row0, row1, row2, row3, sign, lanes, turned, total)
                 else:
-                    widen_words(row0, table, mantissa_bits, bits[0])
-                    widen_words(row1, table, mantissa_bits, bits[1])
-                    widen_words(row2, table, mantissa_bits, bits[2])
-                    widen_words(row3, table, mantissa_bits, bits[3])
+                    widen_words(row0, table, bits[0])
+                    widen_words(row1, table, bits[1])
+                    widen_words(row2, table, bits[2])
+                    widen_words(row3, table, bits[3])
                     _fold_floats(wide[0], wide[1], wide[2], wide[3], sign, lanes, turned, total)
             half = LANE_DIMS // 2
             while half > 0:

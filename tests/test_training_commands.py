@@ -11,6 +11,9 @@ import pytest
 from conftest import Ran
 from safetensors.numpy import load_file, save_file
 
+from catalog.lock import held
+from catalog.place import place_to_write
+
 Survey = Callable[..., Ran]
 
 
@@ -47,7 +50,7 @@ def test_a_history_becomes_a_file_a_row_and_a_picture(survey: Survey, history: P
         "--format",
         "csv",
     )
-    assert asked.out.splitlines()[1] == f"{history},[4],12,8.0".replace("[4]", "[4]")
+    assert asked.out.splitlines()[1] == f"{history},[4],12,8.0"
 
 
 def test_a_followed_history_as_json_is_the_row_of_its_view(survey: Survey, history: Path) -> None:
@@ -55,6 +58,19 @@ def test_a_followed_history_as_json_is_the_row_of_its_view(survey: Survey, histo
     stored = survey("sql", "SELECT * FROM kinematics", "--catalog", "c", "--format", "json")
     assert json.loads(ran.out) == json.loads(stored.out)
     assert json.loads(ran.out)[0]["gaps"] == [4]
+
+
+def test_a_result_is_kept_while_a_run_holds_a_catalog_that_is_due_for_merging(
+    survey: Survey, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.compact.DUE", 1)
+    with held(place_to_write("c")):
+        ran = survey("kinematics", history, "--catalog", "c")
+        assert (ran.code, ran.err) == (0, "")
+        assert "straightness" in ran.out
+        assert [path.name.startswith("part-") for path in Path("c/kinematics").iterdir()] == [False]
+    assert survey("kinematics", history, "--catalog", "c").code == 0
+    assert sum(path.name.startswith("part-") for path in Path("c/kinematics").iterdir()) == 1
 
 
 def test_the_same_history_again_replaces_its_row(survey: Survey, history: Path) -> None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +23,7 @@ from huggingface_hub import HfApi
 from jobs.demo.hub import Shape
 from jobs.plan import PLANNERS
 from tests.bench._served import Served, served
+from tests.bench.catalog import seconds, survey
 
 SMALL, AUTHORS, DIFFERENT = 1000, 250, 8  # four of each author: too few for a page of the Hub's listing
 VOCAB, DIMS = 8_000, 128  # tied, 2 MB
@@ -49,11 +48,8 @@ def write_model(folder: Path, vocab: int, dims: int, seed: int) -> None:
 
 def run(catalog: Path, listed: Path, hub: Served) -> float:
     """Wall seconds of `survey run`, from start to end."""
-    program = "from survey.cli import entry; entry()"
-    command = [sys.executable, "-c", program, "run", str(listed), "--catalog", str(catalog)]
-    start = time.perf_counter()
-    subprocess.run([*command, "--endpoint", hub.endpoint], check=True, capture_output=True)
-    return time.perf_counter() - start
+    command = survey("run", str(listed), "--catalog", str(catalog), "--endpoint", hub.endpoint)
+    return seconds(*command, rounds=1)
 
 
 def look_up(repos: list[str], hub: Served) -> float:

@@ -7,27 +7,11 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
+from tests.bench.catalog import ROUNDS, seconds, survey
 from tests.bench.models import write_model
-
-ROUNDS = 7
-ENTRY = "from survey.cli import entry; entry()"
-
-
-def seconds(*command: str, rounds: int = ROUNDS) -> float:
-    """The median wall time of a command, its start included."""
-    taken = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, *command], check=True, capture_output=True)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
 
 
 def main() -> None:
@@ -45,7 +29,7 @@ def main() -> None:
             ("survey run ./one-small-folder (embedded Ray)", (*ray, "--catalog", catalog), 3),
             ("survey query families, of that catalog", ("query", "families", "--catalog", catalog), ROUNDS),
         ):
-            took = seconds("-c", ENTRY, *command, rounds=rounds)
+            took = seconds(*survey(*command), rounds=rounds)
             print(f"{name:<56}{took:>7.2f}{took - bare:>20.2f}", flush=True)
 
 

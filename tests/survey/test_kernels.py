@@ -10,21 +10,38 @@ import pytest
 from survey.dtypes import FLOATS
 from survey.floats import widen
 from survey.kernels import SAMPLE_BLOCK, add_up, neighbour_distances, square_distances, widen_words
-from survey.sketch import SKETCH_DIMS
+from survey.sketch import SKETCH_DIMS, signs
 from survey.sums_compiled import CompiledSums
 
 
-@pytest.mark.parametrize("code", ["BF16", "F16", "F8_E4M3", "F8_E5M2"])
+@pytest.mark.parametrize("code", ["F16", "F8_E4M3", "F8_E5M2"])
 def test_every_word_is_widened_to_its_value(code: str) -> None:
     form = FLOATS[code]
     words = np.arange(1 << form.bits, dtype=f"<u{form.item_bytes}")
     bits = np.empty(len(words), dtype=np.uint32)
     table = CompiledSums(form, 8, 32)._table
-    widen_words(words, table, form.bits - 1 - form.exponent_bits, bits)
+    widen_words(words, table, bits)
     found, wanted = bits.view(np.float32), widen(words.tobytes(), form, 1)[:, 0]
     assert np.array_equal(np.isnan(found), np.isnan(wanted))
     number = ~np.isnan(wanted)  # minus zero, subnormals and infinities among them
     assert bits[number].tobytes() == wanted[number].astype(np.float32).tobytes()
+
+
+@pytest.mark.parametrize("code", ["BF16", "F16", "F8_E4M3", "F8_E5M2"])
+def test_every_word_is_folded_as_its_value(code: str) -> None:
+    """A matrix [V, 1] of all words: the norm is the magnitude, the sketch's only element the sign."""
+    form = FLOATS[code]
+    words = np.arange(1 << form.bits, dtype=f"<u{form.item_bytes}")
+    wanted = widen(words.tobytes(), form, 1)[:, 0]
+    number = np.isfinite(wanted)
+    sums = CompiledSums(form, 1, 1024)
+    parts = [sums.of(part.tobytes()) for part in np.split(words, max(1, len(words) // 1024))]
+    norms, finite, directions = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("norms", "finite", "directions")
+    )
+    assert np.array_equal(finite, number)
+    assert norms[number].tobytes() == np.abs(wanted[number]).tobytes()
+    assert np.array_equal(directions[number, 0], np.sign(wanted[number]) * signs(1)[0])
 
 
 def test_distances_are_added_in_numpys_order() -> None:
