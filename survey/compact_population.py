@@ -125,7 +125,7 @@ def valley(squared: NDArray[np.float32]) -> float | None:
 def _neighbour_distances(rows: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared distance of each row to its fourth nearest in the sample, itself included."""
     # Here, so that planning never loads a compiler.
-    from survey.kernels import SAMPLE_BLOCK, neighbour_distances
+    from survey.kernels.distances import SAMPLE_BLOCK, neighbour_distances
 
     columns = np.full((sample.shape[1], -(-len(sample) // SAMPLE_BLOCK) * SAMPLE_BLOCK), np.float32(np.inf))
     columns[:, : len(sample)] = sample.T

@@ -289,7 +289,7 @@ def float32(vector: NDArray[np.float64]) -> Vector:
 
 def _added(values: NDArray[np.float64]) -> float:
     """Σ, rounded once: by a compiled loop that nearly always can tell, else by Python."""
-    from survey.kernels import add_up  # here, so that planning never loads a compiler
+    from survey.kernels.exact_sum import add_up  # here, so that planning never loads a compiler
 
     found = np.empty(3)
     add_up(values, found)

@@ -11,10 +11,10 @@ from survey.target import TensorSpec
 
 # Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
 PROCESS_BYTES = 450 << 20
-# 115 while folding (xxh3-128 as bytes, its slot in a dictionary, its row number, norms); the rest is
-# the worst that comes after: a matrix of nothing but pairs, each a record and a row of a table; and
-# two sketches in 32 dimensions, of the row's direction and of the row.
-ROW_BYTES = 350 + 2 * 128
+# 40 while folding (xxh3-128, two to four slots of a table, norms); the rest is the worst that comes after:
+# a matrix of nothing but pairs, each a record and a row of a table; and two sketches in 32 dimensions, of the
+# row's direction and of the row.
+ROW_BYTES = 275 + 2 * 128
 
 
 GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA

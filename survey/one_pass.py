@@ -16,13 +16,13 @@ from survey.dtypes import FLOATS, FloatFormat
 from survey.errors import NotRunnable
 from survey.floats import biased_exponents, widen
 from survey.folded import Folded
-from survey.row_identity import RowIdentity, row_digests
+from survey.row_identity import Digests, RowIdentity, row_digests
 from survey.scale import Scale
 from survey.slabs import CHUNK_ROWS, slab_rows, slabs
 from survey.stream import Block
 from survey.sums import SlabSums, Totals
 
-MAX_THREADS = 4  # more would wait for the hashes, which hold Python's global lock
+MAX_THREADS = 4  # more would wait for the bytes, or for Python's global lock
 
 
 @dataclass
@@ -66,7 +66,7 @@ def fold(
     # On a GPU a launch costs more than the cache saves. Scaled values are held as float64.
     rows_per_slab = slab_rows(row_bytes if scale is None else dims * 8) if on_cpu else CHUNK_ROWS
     pieces = slabs(blocks, rows_per_slab * row_bytes)
-    totals, identity = Totals(shape, rows_per_slab, form.exponent_values), RowIdentity(row_bytes)
+    totals, identity = Totals(shape, rows_per_slab, form.exponent_values), RowIdentity(rows, row_bytes)
     try:
         for slab, digests, sums in (
             _on_cpu(pieces, row_bytes, _summing(form, dims, rows_per_slab, scale), threads or usable_cpus())
@@ -91,7 +91,7 @@ def fold(
         identity.close()
 
 
-Piece = tuple[Block, list[bytes], SlabSums]  # a slab, its rows' digests and its sums
+Piece = tuple[Block, Digests, SlabSums]  # a slab, its rows' digests and its sums
 
 
 def _summing(
@@ -118,22 +118,22 @@ def _summing(
 def _on_cpu(
     pieces: Iterable[Block], row_bytes: int, sums_of: Callable[[Block, int], SlabSums], threads: int
 ) -> Iterator[Piece]:
+    def piece(slab: Block, number: int) -> Piece:
+        return slab, row_digests(slab, row_bytes), sums_of(slab, number)
+
     if threads == 1:
         for number, slab in enumerate(pieces):
-            yield slab, row_digests(slab, row_bytes), sums_of(slab, number)
+            yield piece(slab, number)
         return
-    # The sums run without Python's global lock and the hashes hold it: they stay in this thread,
-    # so that the others seldom wait for it. One slab more than threads: none waits for the next.
+    # Nearly all of it runs without Python's global lock. One slab more than threads: none waits for the next.
     with ThreadPoolExecutor(threads, thread_name_prefix="sums") as pool:
-        running: deque[tuple[Block, list[bytes], Future[SlabSums]]] = deque()
+        running: deque[Future[Piece]] = deque()
         for number, slab in enumerate(pieces):
-            summing = pool.submit(sums_of, slab, number)
-            running.append((slab, row_digests(slab, row_bytes), summing))
+            running.append(pool.submit(piece, slab, number))
             if len(running) > threads:
-                done, digests, summed = running.popleft()
-                yield done, digests, summed.result()
-        for done, digests, summed in running:
-            yield done, digests, summed.result()
+                yield running.popleft().result()
+        for done in running:
+            yield done.result()
 
 
 def _on_gpu(

@@ -6,8 +6,9 @@ kept, once for each black hole; so nothing is read twice and the matrix is never
 
 from __future__ import annotations
 
+import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import xxhash
@@ -16,41 +17,53 @@ from numpy.typing import NDArray
 from survey.stream import Block
 
 SPOOL_BYTES = 64 << 20  # beyond this the black holes' vectors go to a temporary file
-DIGEST_BYTES = 16
+SHORT_BYTES = 240  # xxh3 has other formulas for rows up to here
+WORD_BYTES = 8
+
+Digests = NDArray[np.uint64]  # [R, 2]: high and low half
 
 
 class RowIdentity:
-    """Folds rows of `row_bytes` each; `holes` are in order of their first repetition."""
+    """Folds `rows` rows of `row_bytes` each; `holes` are in order of their first repetition."""
 
-    def __init__(self, row_bytes: int) -> None:
+    def __init__(self, rows: int, row_bytes: int) -> None:
         self._row_bytes = row_bytes
-        self._first: dict[bytes, int] = {}  # digest -> first row
+        self._digests = np.empty((rows, 2), dtype=np.uint64)
+        self._rows = self._repeats = 0
+        bits = rows.bit_length() + 1  # at most half full
+        self._slots = np.zeros(1 << bits, dtype=np.int32)
+        self._shift = np.uint64(64 - bits)
+        self._factor = np.uint64(secrets.randbits(64) | 1)
         self._members: dict[int, list[int]] = {}  # first row -> all rows, ascending
         self._vectors = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - close() closes it
-        self._digests = bytearray()
 
     def close(self) -> None:
         self._vectors.close()
 
-    def add(self, slab: Block, digests: Sequence[bytes]) -> None:
+    def add(self, slab: Block, digests: Digests) -> None:
         """The next rows, and the digest of each."""
-        view, start_row = memoryview(slab), len(self._digests) // DIGEST_BYTES
-        self._digests += b"".join(digests)
-        for row, found in enumerate(digests, start_row):
-            first = self._first.setdefault(found, row)
-            if first != row:
-                self._repeat(first, row, view, (row - start_row) * self._row_bytes)
+        from survey.kernels.repeats import find_first  # here, so that planning never loads a compiler
 
-    def _repeat(self, first: int, row: int, slab: memoryview, start: int) -> None:
+        view, start = memoryview(slab), self._rows
+        self._rows += len(digests)
+        self._digests[start : self._rows] = digests
+        first = np.empty(len(digests), dtype=np.int32)
+        find_first(self._digests, start, self._rows, self._factor, self._shift, self._slots, first)
+        again = np.flatnonzero(first != np.arange(start, self._rows))
+        self._repeats += len(again)
+        for at in again.tolist():
+            self._repeat(int(first[at]), start + at, view[at * self._row_bytes : (at + 1) * self._row_bytes])
+
+    def _repeat(self, first: int, row: int, stored: memoryview) -> None:
         if first in self._members:
             self._members[first].append(row)
             return
         self._members[first] = [first, row]
-        self._vectors.write(slab[start : start + self._row_bytes])
+        self._vectors.write(stored)
 
     @property
     def unique_rows(self) -> int:
-        return len(self._first)
+        return self._rows - self._repeats
 
     @property
     def holes(self) -> list[list[int]]:
@@ -65,11 +78,21 @@ class RowIdentity:
 
     def row_hashes(self) -> NDArray[np.uint64]:
         """The low half of each row's digest, [V]."""
-        halves = np.frombuffer(bytes(self._digests), dtype=">u8").reshape(-1, 2)
-        return halves[:, 1].astype(np.uint64)  # the canonical digest has its high half first
+        return self._digests[: self._rows, 1].copy()
 
 
-def row_digests(slab: Block, row_bytes: int) -> list[bytes]:
-    """xxh3-128 of each row's bytes."""
-    view, digest = memoryview(slab), xxhash.xxh3_128_digest
-    return [digest(view[start : start + row_bytes]) for start in range(0, len(view), row_bytes)]
+def row_digests(slab: Block, row_bytes: int) -> Digests:
+    """xxh3-128 of each row's bytes, [R, 2]."""
+    view = memoryview(slab)
+    if row_bytes > SHORT_BYTES and row_bytes % WORD_BYTES == 0:
+        words = np.frombuffer(view, dtype="<u8").reshape(-1, row_bytes // WORD_BYTES)
+        if words.flags.aligned:
+            from survey.kernels.xxh3 import hash_rows  # here, so that planning never loads a compiler
+
+            found = np.empty((len(words), 2), dtype=np.uint64)
+            words.flags.writeable = False  # one type, and not two, to compile for
+            hash_rows(words, found)
+            return found
+    digest = xxhash.xxh3_128_digest
+    digests = b"".join([digest(view[at : at + row_bytes]) for at in range(0, len(view), row_bytes)])
+    return np.frombuffer(digests, dtype=">u8").reshape(-1, 2).astype(np.uint64)

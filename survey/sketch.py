@@ -74,7 +74,7 @@ def scaled_rows(
 
 def squared_distances(rows: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float32]:
     """‖row − centre‖², [R, SKETCH_DIMS] -> [R]; the same bits on every processor."""
-    from survey.kernels import square_distances  # here, so that planning never loads a compiler
+    from survey.kernels.distances import square_distances  # here, so that planning never loads a compiler
 
     found = np.empty(len(rows), dtype=np.float32)
     square_distances(rows, centre, found)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from survey import kernels
 from survey.dtypes import FloatFormat
 from survey.floats import widen
+from survey.kernels.fold import COUNTERS, fold_rows
 from survey.sketch import SKETCH_DIMS, directions_of, signs
 from survey.slabs import GROUP_ROWS
 from survey.stream import Block
@@ -64,13 +64,13 @@ class CompiledSums:
         form, squared = self._form, np.empty(len(words))
         sketched = np.empty((len(words), SKETCH_DIMS))
         groups = np.zeros((self._groups, self._dims))
-        counts = np.zeros((kernels.COUNTERS, form.exponent_values), dtype=np.uint32)
+        counts = np.zeros((COUNTERS, form.exponent_values), dtype=np.uint32)
         mantissa_bits = form.bits - 1 - form.exponent_bits
         if not words.flags.aligned:
             words = words.copy()
         words.flags.writeable = False  # one type, and not two, to compile for
         stored, table = (words, self._table) if form.bits < 32 else (words.view(f"f{form.item_bytes}"), None)
-        kernels.fold_rows(words, stored, table, mantissa_bits, counts, self._signs, squared, sketched, groups)
+        fold_rows(words, stored, table, mantissa_bits, counts, self._signs, squared, sketched, groups)
         return squared, sketched, groups[0].copy(), counts.sum(axis=0, dtype=np.int64)
 
 

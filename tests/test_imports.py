@@ -37,7 +37,7 @@ DOORS = {
     "vl_convert": ("queries/pictures.py", "queries/report.py"),
     "tokenizers": ("survey/vocabulary/",),
     "sentencepiece": ("survey/vocabulary/",),
-    "numba": ("survey/kernels.py",),
+    "numba": ("survey/kernels/",),
     "torch": (
         "survey/sums_torch.py",
         "survey/one_pass.py",

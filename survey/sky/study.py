@@ -72,7 +72,7 @@ def study(
         view.check()
     chunk_bytes = CHUNK_ROWS * rows.row_bytes
     with Replay() as replay:
-        covariance, holes = _read(replay.keep(blocks), rows, device)
+        covariance, holes = _read(replay.keep(blocks), rows, vocab, device)
         found = basis(covariance, axes)
         sky, norms = _survey(replay.slabs(chunk_bytes), rows, found, covariance.finite)
         ref, ref_by = _choose(token, view, sky, holes, norms)
@@ -122,9 +122,9 @@ def study(
     return ClusterStudy(figures, sky, found, holes, seen, cluster)
 
 
-def _read(blocks: Iterable[Block], rows: Rows, device: str) -> tuple[Covariance, list[list[int]]]:
+def _read(blocks: Iterable[Block], rows: Rows, vocab: int, device: str) -> tuple[Covariance, list[list[int]]]:
     """The covariance, and the rows of each black hole, the largest first."""
-    summed, identity = CovarianceSum(rows.dims, device), RowIdentity(rows.row_bytes)
+    summed, identity = CovarianceSum(rows.dims, device), RowIdentity(vocab, rows.row_bytes)
     try:
         for first, slab in rows.numbered(slabs(blocks, rows_per_slab(rows.dims) * rows.row_bytes)):
             summed.add(rows.values(slab, first))

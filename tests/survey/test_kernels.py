@@ -9,7 +9,9 @@ import pytest
 
 from survey.dtypes import FLOATS
 from survey.floats import widen
-from survey.kernels import SAMPLE_BLOCK, add_up, neighbour_distances, square_distances, widen_words
+from survey.kernels.distances import SAMPLE_BLOCK, neighbour_distances, square_distances
+from survey.kernels.exact_sum import add_up
+from survey.kernels.fold import widen_words
 from survey.sketch import SKETCH_DIMS, signs
 from survey.sums_compiled import CompiledSums
 

@@ -1,20 +1,15 @@
-"""Compiled loops over rows: what numpy would do in several sweeps through memory, done in one.
-
-Each is written as the order of summation in survey/sums.py says, without `fastmath`: the compiler
-may then use vectors as wide as the processor's, but may neither reorder a sum nor fuse its products.
-They run without Python's global lock. What is compiled is kept beside this file, or where that
-cannot be written to in the user's cache folder (numba's `NUMBA_CACHE_DIR` names another).
-"""
+"""One slab of rows, folded: exponents counted, squares, sketches and columns added up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from survey.kernels.compiled import compiled
 from survey.sketch import SKETCH_DIMS
 from survey.slabs import GROUP_ROWS
 from survey.sums import LANE_DIMS
@@ -22,19 +17,9 @@ from survey.sums import LANE_DIMS
 QUAD_ROWS = 4  # are folded together: neighbours' sums stay in registers
 BFLOAT16_MANTISSA = 7
 LINE_BYTES = 64
-SAMPLE_BLOCK = 256  # distances that are found together
 COUNTERS = 8  # side by side: neighbours often share an exponent, and would wait for each other
 
 Words = NDArray[np.unsignedinteger]
-Arguments = ParamSpec("Arguments")
-
-
-def compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """The loop, compiled when it is first called, once for each type of its arguments."""
-    try:
-        return njit(nogil=True, cache=True)(loop)
-    except RuntimeError:  # no folder that may be written to
-        return njit(nogil=True)(loop)
 
 
 @compiled
@@ -73,78 +58,6 @@ def widen_words(words: Words, table: NDArray[np.float32], bits: NDArray[np.uint3
     else:
         for i in range(words.size):
             bits[i] = _of_float16(words[i])
-
-
-@compiled
-def add_up(values: NDArray[np.float64], found: NDArray[np.float64]) -> None:
-    """Σ of finite values [N]: found becomes the sum, and the least and the most that the exact one rounds to.
-
-    The error of each addition is known exactly (D. Knuth, TAOCP 2, 4.2.2, theorem B). Their own sum may lose
-    N·2^-53 of their magnitudes: that, doubled, and the last places of what is computed from it are in doubt.
-    """
-    total, error, errors = 0.0, 0.0, 0.0
-    for value in values:
-        added = total + value
-        part = added - total
-        lost = (total - (added - part)) + (value - part)
-        error += lost
-        errors += abs(lost)
-        total = added
-    doubt = len(values) * 2.0**-52 * errors + 2.0**-51 * abs(error)
-    found[0], found[1], found[2] = total + error, total + (error - doubt), total + (error + doubt)
-
-
-@compiled
-def square_distances(
-    rows: NDArray[np.float32], centre: NDArray[np.float32], found: NDArray[np.float32]
-) -> None:
-    """‖row − centre‖² of sketches, [R, SKETCH_DIMS] -> [R], in numpy's order of pairwise summation."""
-    lanes = np.empty(8, dtype=np.float32)
-    for r in range(rows.shape[0]):
-        lanes[:] = 0.0
-        for start in range(0, SKETCH_DIMS, 8):
-            for lane in range(8):
-                apart = rows[r, start + lane] - centre[start + lane]
-                lanes[lane] += apart * apart
-        lower = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
-        found[r] = lower + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
-
-
-@njit()
-def _add_squares(values: NDArray[np.float32], centre: np.float32, sums: NDArray[np.float32]) -> None:
-    for i in range(SAMPLE_BLOCK):
-        apart = values[i] - centre
-        sums[i] += apart * apart
-
-
-@compiled
-def neighbour_distances(
-    rows: NDArray[np.float32], sample: NDArray[np.float32], nearest: NDArray[np.float32]
-) -> None:
-    """‖row − other‖² of each row's N nearest others in a sample, ascending, [R, SKETCH_DIMS] -> [R, N].
-
-    The same bits as `square_distances`. sample: transposed, [SKETCH_DIMS, S]; S is a multiple of
-    SAMPLE_BLOCK, so that many others are looked at in one vector.
-    """
-    last = nearest.shape[1] - 1
-    lanes = np.empty((8, SAMPLE_BLOCK), dtype=np.float32)
-    for r in range(rows.shape[0]):
-        least = nearest[r]
-        least[:] = np.inf
-        for start in range(0, sample.shape[1], SAMPLE_BLOCK):
-            lanes[:] = 0.0
-            for d in range(SKETCH_DIMS):
-                _add_squares(sample[d, start : start + SAMPLE_BLOCK], rows[r, d], lanes[d % 8])
-            for i in range(SAMPLE_BLOCK):
-                lower = (lanes[0, i] + lanes[1, i]) + (lanes[2, i] + lanes[3, i])
-                lanes[0, i] = lower + ((lanes[4, i] + lanes[5, i]) + (lanes[6, i] + lanes[7, i]))
-            for apart in lanes[0]:
-                if apart < least[last]:
-                    at = last
-                    while at > 0 and apart < least[at - 1]:
-                        least[at] = least[at - 1]
-                        at -= 1
-                    least[at] = apart
 
 
 def _folding(value_of: Callable[[Any], float]) -> Callable[..., None]:
