@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from survey.dtypes import FloatFormat
 from survey.floats import widen
-from survey.kernels.fold import COUNTERS, fold_rows
+from survey.kernels.fold import fold_rows
 from survey.sketch import SKETCH_DIMS, directions_of, signs
 from survey.slabs import GROUP_ROWS
 from survey.stream import Block
@@ -64,14 +64,15 @@ class CompiledSums:
         form, squared = self._form, np.empty(len(words))
         sketched = np.empty((len(words), SKETCH_DIMS))
         groups = np.zeros((self._groups, self._dims))
-        counts = np.zeros((COUNTERS, form.exponent_values), dtype=np.uint32)
-        mantissa_bits = form.bits - 1 - form.exponent_bits
+        counts = np.zeros(form.exponent_values, dtype=np.int64)
         if not words.flags.aligned:
             words = words.copy()
         words.flags.writeable = False  # one type, and not two, to compile for
         stored, table = (words, self._table) if form.bits < 32 else (words.view(f"f{form.item_bytes}"), None)
-        fold_rows(words, stored, table, mantissa_bits, counts, self._signs, squared, sketched, groups)
-        return squared, sketched, groups[0].copy(), counts.sum(axis=0, dtype=np.int64)
+        upper = words.view(f"<u{min(form.item_bytes, 2)}")
+        mantissa_bits = min(form.bits, 16) - 1 - form.exponent_bits
+        fold_rows(upper, stored, table, mantissa_bits, counts, self._signs, squared, sketched, groups)
+        return squared, sketched, groups[0].copy(), counts
 
 
 def scaled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

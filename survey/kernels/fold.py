@@ -17,21 +17,111 @@ from survey.sums import LANE_DIMS
 QUAD_ROWS = 4  # are folded together: neighbours' sums stay in registers
 BFLOAT16_MANTISSA = 7
 LINE_BYTES = 64
-COUNTERS = 8  # side by side: neighbours often share an exponent, and would wait for each other
+LEVELS = 15  # exponents from the largest downwards; also what 4 bits can count
+COUNT_LANES = 64
+PACKED = COUNT_LANES * LEVELS  # elements until counters of 4 bits are full
+ROUNDS = 17  # of them, until counters of 8 bits are
+EVEN = np.uint64(0x0F0F0F0F0F0F0F0F)
 
 Words = NDArray[np.unsignedinteger]
+UInt16s = NDArray[np.uint16]
+UInt64s = NDArray[np.uint64]
+Counts = NDArray[np.int64]
+
+
+@njit()
+def _exponent_fields(upper: Words, stride: int, mask: np.uint16, fields: UInt16s) -> None:
+    """The exponents of PACKED elements, in place, from the upper 16 bits of each (little-endian)."""
+    if stride == 1:  # of 8 or 16 bits; a stride that is written down makes vectors
+        for i in range(PACKED):
+            fields[i] = upper[i] & mask
+    elif stride == 2:
+        for i in range(PACKED):
+            fields[i] = upper[2 * i + 1] & mask
+    else:
+        for i in range(PACKED):
+            fields[i] = upper[4 * i + 3] & mask
+
+
+@njit()
+def _largest(fields: UInt16s) -> np.uint16:
+    largest = np.uint16(0)
+    for i in range(fields.size):  # by number, which makes vectors
+        largest = max(largest, fields[i])
+    return largest
+
+
+@njit()
+def _levels(fields: UInt16s, top: np.uint16, beyond: np.uint16, levels: UInt16s) -> int:
+    """How far each field lies below the top, `beyond` at most; returns how many do lie beyond."""
+    found = np.uint16(0)
+    for i in range(PACKED):
+        level = min(np.uint16(top - fields[i]), beyond)
+        found = np.uint16(found + np.uint16(level == beyond))
+        levels[i] = level
+    return int(found)
+
+
+@njit()
+def _count_levels(levels: UInt16s, shift: np.uint64, even: UInt64s, odd: UInt64s) -> None:
+    """Add PACKED levels to the 16 counters of 4 bits in each lane, and these to counters of 8 bits."""
+    for lane in range(COUNT_LANES):
+        packed = np.uint64(0)
+        for term in range(LEVELS):
+            packed += np.uint64(1) << (np.uint64(levels[term * COUNT_LANES + lane]) >> shift)
+        even[lane] += packed & EVEN
+        odd[lane] += (packed >> np.uint64(4)) & EVEN
+
+
+@njit()
+def _empty(counters: UInt64s, first: int, top: int, counts: Counts) -> None:
+    """Move every second level's counters, from the first on, to the counts of exponents."""
+    for place in range(8):
+        found = np.uint64(0)
+        for lane in range(COUNT_LANES):
+            found += (counters[lane] >> np.uint64(8 * place)) & np.uint64(0xFF)
+        level = first + 2 * place
+        if level < LEVELS and found:
+            counts[top - level] += np.int64(found)
+    counters[:] = np.uint64(0)
 
 
 @compiled
-def count_exponents(words: Words, mantissa_bits: int, counts: NDArray[np.uint32]) -> None:
-    """Add the biased exponents of words [N] to counts [COUNTERS, exponent values]."""
-    shift, mask = np.uint64(mantissa_bits), np.uint64(counts.shape[1] - 1)
-    whole = words.size // COUNTERS * COUNTERS
-    for i in range(0, whole, COUNTERS):
-        for counter in range(COUNTERS):
-            counts[counter, (np.uint64(words[i + counter]) >> shift) & mask] += 1
-    for i in range(whole, words.size):
-        counts[0, (np.uint64(words[i]) >> shift) & mask] += 1
+def count_exponents(upper: Words, stride: int, mantissa_bits: int, counts: Counts) -> None:
+    """Add the biased exponents of N elements to counts [exponent values].
+
+    upper: words of 8 or 16 bits, [N · stride], of which every stride-th holds sign, exponent and
+    `mantissa_bits` more. Nearly all exponents of a matrix lie among LEVELS neighbours. These are counted in
+    vectors, 16 counters of 4 bits in one word of 64, and one store an element is saved.
+    """
+    mask, one = np.uint16((len(counts) - 1) << mantissa_bits), np.uint16(1 << mantissa_bits)
+    beyond, shift = np.uint16(LEVELS << mantissa_bits), np.uint64(mantissa_bits - 2)  # 4 bits a level
+    fields, levels = np.empty(PACKED, np.uint16), np.empty(PACKED, np.uint16)
+    even, odd = np.zeros(COUNT_LANES, np.uint64), np.zeros(COUNT_LANES, np.uint64)
+    top, rounds, words = np.uint16(0), 0, PACKED * stride
+    whole = upper.size // words * words
+    for start in range(0, whole, words):
+        _exponent_fields(upper[start : start + words], stride, mask, fields)
+        if rounds % ROUNDS == 0:
+            _empty(even, 0, int(top) >> mantissa_bits, counts)
+            _empty(odd, 1, int(top) >> mantissa_bits, counts)
+            top = np.uint16(_largest(fields) + one)  # those that follow may be a little larger
+        rounds += 1
+        outside = _levels(fields, top, beyond, levels)
+        if outside > COUNT_LANES:  # other exponents altogether
+            for field in fields:
+                counts[field >> mantissa_bits] += 1
+            continue
+        _count_levels(levels, shift, even, odd)
+        for lane in range(0, PACKED if outside else 0, COUNT_LANES):
+            if _largest(levels[lane : lane + COUNT_LANES]) == beyond:
+                for i in range(lane, lane + COUNT_LANES):
+                    if levels[i] == beyond:
+                        counts[fields[i] >> mantissa_bits] += 1
+    _empty(even, 0, int(top) >> mantissa_bits, counts)
+    _empty(odd, 1, int(top) >> mantissa_bits, counts)
+    for i in range(whole + stride - 1, upper.size, stride):
+        counts[(upper[i] & mask) >> mantissa_bits] += 1
 
 
 @njit(inline="always")
@@ -148,31 +238,33 @@ def _copy_start(stored: NDArray[Any], r: int, start: int, block: NDArray[Any]) -
 
 @compiled
 def fold_rows(
-    words: Words,
+    upper: Words,
     stored: NDArray[Any],
     table: NDArray[np.float32] | None,
     mantissa_bits: int,
-    counts: NDArray[np.uint32],
+    counts: Counts,
     signs: NDArray[np.float64],
     squared: NDArray[np.float64],
     sketched: NDArray[np.float64],
     groups: NDArray[np.float64],
 ) -> None:
-    """Exponents, squares [R], sketches [R, SKETCH_DIMS] and column sums of stored words [R, D].
+    """Exponents, squares [R], sketches [R, SKETCH_DIMS] and column sums of stored rows [R, D].
 
     groups: room for the sums of each GROUP_ROWS rows, [2^n, D], zeros; the sum of all ends in the first.
-    stored: the same as float32 or float64 and `table` None; else the words, and the table of `widen_words`.
+    stored: float32 or float64 and `table` None; else words, and the table of `widen_words`. upper: the same
+    in words of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in `count_exponents`.
     signs: of the dimensions, padded with zeros to whole LANE_DIMS.
     """
-    dims, quads = words.shape[1], GROUP_ROWS // QUAD_ROWS
+    dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
+    stride = upper.shape[1] // dims
     totals = np.empty((quads, len(signs)))
     lanes, turned = _lanes(), _lanes()
     last = np.zeros((QUAD_ROWS, LANE_DIMS), stored.dtype)
     bits = np.empty((QUAD_ROWS, LANE_DIMS), np.uint32)
     wide = bits.view(np.float32)
-    for group in range(words.shape[0] // GROUP_ROWS):
+    for group in range(stored.shape[0] // GROUP_ROWS):
         first = group * GROUP_ROWS
-        count_exponents(words[first : first + GROUP_ROWS].reshape(-1), mantissa_bits, counts)
+        count_exponents(upper[first : first + GROUP_ROWS].reshape(-1), stride, mantissa_bits, counts)
         for quad in range(quads):
             r = first + quad * QUAD_ROWS
             for row in range(QUAD_ROWS):

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from survey.dtypes import FLOATS
-from survey.floats import widen
+from survey.dtypes import FLOATS, FloatFormat
+from survey.floats import biased_exponents, widen
 from survey.kernels.distances import SAMPLE_BLOCK, neighbour_distances, square_distances
 from survey.kernels.exact_sum import add_up
-from survey.kernels.fold import widen_words
+from survey.kernels.fold import PACKED, ROUNDS, count_exponents, widen_words
 from survey.sketch import SKETCH_DIMS, signs
 from survey.sums_compiled import CompiledSums
 
@@ -44,6 +44,50 @@ def test_every_word_is_folded_as_its_value(code: str) -> None:
     assert np.array_equal(finite, number)
     assert norms[number].tobytes() == np.abs(wanted[number]).tobytes()
     assert np.array_equal(directions[number, 0], np.sign(wanted[number]) * signs(1)[0])
+
+
+def drawn(kind: str, count: int, form: FloatFormat) -> bytes:
+    draw = np.random.default_rng(5)
+    words = draw.integers(0, 1 << form.bits, count, dtype=f"<u{form.item_bytes}", endpoint=False)
+    kept = 1 + form.bits - 1 - form.exponent_bits  # sign and mantissa, as they were drawn
+    middle = form.exponent_values // 2
+    exponents = {
+        "neighbours, as weights have them": middle - draw.geometric(0.5, count),
+        "outliers above and below": middle + draw.integers(-1, 2, count) * draw.geometric(0.1, count),
+        "any": draw.integers(0, form.exponent_values, count),
+        "another one for each stretch": np.arange(count) // (2 * PACKED) * 7,
+        "the largest": np.full(count, form.exponent_values - 1),
+        "zeros": np.zeros(count, np.int64),
+        "zeros among others": np.where(np.arange(count) % 5_000 < 1_000, 0, middle),
+    }[kind]
+    exponents = np.clip(exponents, 0, form.exponent_values - 1).astype(words.dtype)
+    mantissa = (1 << (kept - 1)) - 1
+    return (words & words.dtype.type(mantissa | 1 << (form.bits - 1)) | exponents << (kept - 1)).tobytes()
+
+
+@pytest.mark.parametrize("code", ["F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "neighbours, as weights have them",
+        "outliers above and below",
+        "any",
+        "another one for each stretch",
+        "the largest",
+        "zeros",
+        "zeros among others",
+    ],
+)
+def test_every_exponent_is_counted(code: str, kind: str) -> None:
+    form = FLOATS[code]
+    for count in (0, 1, PACKED - 1, PACKED, 3 * PACKED * ROUNDS + 17):
+        stored = drawn(kind, count, form)
+        upper = np.frombuffer(stored, dtype=f"<u{min(form.item_bytes, 2)}")
+        found = np.zeros(form.exponent_values, dtype=np.int64)
+        stride = max(1, form.item_bytes // 2)
+        count_exponents(upper, stride, min(form.bits, 16) - 1 - form.exponent_bits, found)
+        wanted = np.bincount(biased_exponents(stored, form, 1)[:, 0], minlength=form.exponent_values)
+        assert np.array_equal(found, wanted), count
 
 
 def test_distances_are_added_in_numpys_order() -> None:
