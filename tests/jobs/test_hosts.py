@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -116,13 +117,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def here(cluster: Cluster, request: pytest.FixtureRequest) -> Path:
-    """A folder of the driver that no node can see."""
+def here(cluster: Cluster) -> Path:
+    """A folder of the driver that no node can see, a new one also where a test is run again."""
     cluster.hub.faults.clear()
     cluster.hub.clear_log()
-    folder = cluster.folder / "hidden" / request.node.name[:40]
-    folder.mkdir()
-    return folder
+    return Path(tempfile.mkdtemp(dir=cluster.folder / "hidden"))
 
 
 def ended(run: subprocess.Popen[str]) -> tuple[int, str, str]:

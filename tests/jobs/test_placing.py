@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 import s3
@@ -250,9 +251,9 @@ def with_keys(store: s3.S3) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def uri(store: s3.S3, request: pytest.FixtureRequest) -> str:
-    """A catalog in a bucket of the test's own: one store keeps what another was given."""
-    bucket = request.node.name.replace("_", "-")[:40]
+def uri(store: s3.S3) -> str:
+    """A catalog in a bucket of its own: one store keeps what another was given, and what a first try left."""
+    bucket = f"catalog-{uuid4().hex}"
     s3.make_bucket(bucket)
     store.requests.clear()
     store.writers.clear()
