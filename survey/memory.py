@@ -14,7 +14,7 @@ PROCESS_BYTES = 450 << 20
 # 40 while folding (xxh3-128, two to four slots of a table, norms); the rest is the worst that comes after:
 # a matrix of nothing but pairs, each a record and a row of a table; and two sketches in 32 dimensions, of the
 # row's direction and of the row.
-ROW_BYTES = 275 + 2 * 128
+ROW_BYTES = 325 + 2 * 128
 
 
 GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA

@@ -22,7 +22,7 @@ from survey.slabs import CHUNK_ROWS, slab_rows, slabs
 from survey.stream import Block
 from survey.sums import SlabSums, Totals
 
-MAX_THREADS = 4  # more would wait for the bytes, or for Python's global lock
+MAX_THREADS = 4  # each holds a slab, and these measure as many bytes as a link brings
 
 
 @dataclass
@@ -125,7 +125,8 @@ def _on_cpu(
         for number, slab in enumerate(pieces):
             yield piece(slab, number)
         return
-    # Nearly all of it runs without Python's global lock. One slab more than threads: none waits for the next.
+    # Long rows are hashed and added up without Python's global lock. One slab more than threads: none waits
+    # for the next.
     with ThreadPoolExecutor(threads, thread_name_prefix="sums") as pool:
         running: deque[Future[Piece]] = deque()
         for number, slab in enumerate(pieces):

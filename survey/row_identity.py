@@ -19,6 +19,7 @@ from survey.stream import Block
 SPOOL_BYTES = 64 << 20  # beyond this the black holes' vectors go to a temporary file
 SHORT_BYTES = 240  # xxh3 has other formulas for rows up to here
 WORD_BYTES = 8
+MOST_ROWS = 2**31 - 1  # their numbers are kept in 32 bits
 
 Digests = NDArray[np.uint64]  # [R, 2]: high and low half
 
@@ -27,13 +28,15 @@ class RowIdentity:
     """Folds `rows` rows of `row_bytes` each; `holes` are in order of their first repetition."""
 
     def __init__(self, rows: int, row_bytes: int) -> None:
+        if rows >= MOST_ROWS:
+            raise ValueError(f"{rows:,} rows, expected fewer than {MOST_ROWS:,}")
         self._row_bytes = row_bytes
         self._digests = np.empty((rows, 2), dtype=np.uint64)
         self._rows = self._repeats = 0
-        bits = rows.bit_length() + 1  # at most half full
+        bits = max(1, (2 * rows - 1).bit_length())  # at most half full
         self._slots = np.zeros(1 << bits, dtype=np.int32)
         self._shift = np.uint64(64 - bits)
-        self._factor = np.uint64(secrets.randbits(64) | 1)
+        self._secrets = np.frombuffer(secrets.token_bytes(32), dtype=np.uint64)
         self._members: dict[int, list[int]] = {}  # first row -> all rows, ascending
         self._vectors = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - close() closes it
 
@@ -46,9 +49,10 @@ class RowIdentity:
 
         view, start = memoryview(slab), self._rows
         self._rows += len(digests)
+        assert self._rows <= len(self._digests), "a stream delivers no more rows than announced"
         self._digests[start : self._rows] = digests
         first = np.empty(len(digests), dtype=np.int32)
-        find_first(self._digests, start, self._rows, self._factor, self._shift, self._slots, first)
+        find_first(self._digests, start, self._rows, self._secrets, self._shift, self._slots, first)
         again = np.flatnonzero(first != np.arange(start, self._rows))
         self._repeats += len(again)
         for at in again.tolist():

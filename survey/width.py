@@ -2,7 +2,8 @@
 
 Nobody says what a link can do, so it is tried: the number is doubled, and kept where the bytes then come
 faster. A link of 2.5 Gbit/s is full with four connections, of which more would only take CPU time from the
-measuring; where the storage grants 100 Mbit/s to each, sixteen bring four times as much.
+measuring; where the storage grants 100 Mbit/s to each, sixteen bring four times as much. Where bytes come so
+slowly that nobody misses that CPU time, all are tried at once.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from dataclasses import dataclass
 FIRST = 4
 ROUND_S = 0.25  # of bytes that are counted before the number is judged
 SETTLE_S = 0.1  # not counted: new connections are being opened
-# Of what more connections could bring at best, how much they must bring. Half of it would be missed
+# Of what twice as many connections could bring at best, how much they must bring. Half of it would be missed
 # by a link that is shared with others, a tenth is noise.
 PAYS = 0.3
+SLOW_BYTES_S = 100e6  # receiving them takes a thirtieth of a CPU
 ROUNDS = 8  # after which a number that did not pay is tried again; then twice as many
 
 
@@ -59,7 +61,7 @@ class Width:
         if self._before is not None:
             number, rate = self._before
             self._before = None
-            if bytes_s < rate * (1 + PAYS * (self.now / number - 1)):
+            if bytes_s < rate * (1 + PAYS * min(self.now / number - 1, 1)):
                 self.now = number
                 self._rounds_left = self._patience
                 self._patience *= 2
@@ -67,4 +69,4 @@ class Width:
             self._rounds_left -= 1
         elif self.now < self.most:
             self._before = self.now, bytes_s
-            self.now = min(2 * self.now, self.most)
+            self.now = self.most if bytes_s < SLOW_BYTES_S else min(2 * self.now, self.most)

@@ -1,4 +1,7 @@
-"""One slab of rows, folded: exponents counted, squares, sketches and columns added up."""
+"""One slab of rows, folded: exponents counted, squares, sketches and columns added up.
+
+All in one file, as one loop calls the others (see compiled.py).
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,14 @@ from survey.slabs import GROUP_ROWS
 from survey.sums import LANE_DIMS
 
 QUAD_ROWS = 4  # are folded together: neighbours' sums stay in registers
-BFLOAT16_MANTISSA = 7
+BFLOAT16_MANTISSA, FLOAT16_MANTISSA = 7, 10
 LINE_BYTES = 64
-LEVELS = 15  # exponents from the largest downwards; also what 4 bits can count
+LEVELS = 15  # exponents that are counted side by side, in 4 bits each; the 16th place takes all others
+FULL = 15  # what 4 bits can count
 COUNT_LANES = 64
-PACKED = COUNT_LANES * LEVELS  # elements until counters of 4 bits are full
+PACKED = COUNT_LANES * FULL  # elements until they are full
 ROUNDS = 17  # of them, until counters of 8 bits are
+MANY = 64  # of PACKED, that are better counted one by one
 EVEN = np.uint64(0x0F0F0F0F0F0F0F0F)
 
 Words = NDArray[np.unsignedinteger]
@@ -31,7 +36,7 @@ Counts = NDArray[np.int64]
 
 @njit()
 def _exponent_fields(upper: Words, stride: int, mask: np.uint16, fields: UInt16s) -> None:
-    """The exponents of PACKED elements, in place, from the upper 16 bits of each (little-endian)."""
+    """The exponent of each of PACKED elements, left where it stands in its upper 16 bits (little-endian)."""
     if stride == 1:  # of 8 or 16 bits; a stride that is written down makes vectors
         for i in range(PACKED):
             fields[i] = upper[i] & mask
@@ -52,23 +57,31 @@ def _largest(fields: UInt16s) -> np.uint16:
 
 
 @njit()
-def _levels(fields: UInt16s, top: np.uint16, beyond: np.uint16, levels: UInt16s) -> int:
+def _below(fields: UInt16s, top: np.uint16, beyond: np.uint16, steps: UInt16s) -> int:
     """How far each field lies below the top, `beyond` at most; returns how many do lie beyond."""
     found = np.uint16(0)
     for i in range(PACKED):
-        level = min(np.uint16(top - fields[i]), beyond)
-        found = np.uint16(found + np.uint16(level == beyond))
-        levels[i] = level
+        step = min(np.uint16(top - fields[i]), beyond)
+        found = np.uint16(found + np.uint16(step == beyond))
+        steps[i] = step
     return int(found)
 
 
 @njit()
-def _count_levels(levels: UInt16s, shift: np.uint64, even: UInt64s, odd: UInt64s) -> None:
-    """Add PACKED levels to the 16 counters of 4 bits in each lane, and these to counters of 8 bits."""
+def _zeros(fields: UInt16s) -> int:
+    found = np.uint16(0)
+    for i in range(PACKED):
+        found = np.uint16(found + np.uint16(fields[i] == 0))
+    return int(found)
+
+
+@njit()
+def _count_levels(steps: UInt16s, shift: np.uint64, even: UInt64s, odd: UInt64s) -> None:
+    """Add PACKED elements to the 16 counters of 4 bits in each lane, and these to counters of 8 bits."""
     for lane in range(COUNT_LANES):
         packed = np.uint64(0)
-        for term in range(LEVELS):
-            packed += np.uint64(1) << (np.uint64(levels[term * COUNT_LANES + lane]) >> shift)
+        for term in range(FULL):
+            packed += np.uint64(1) << (np.uint64(steps[term * COUNT_LANES + lane]) >> shift)
         even[lane] += packed & EVEN
         odd[lane] += (packed >> np.uint64(4)) & EVEN
 
@@ -86,17 +99,29 @@ def _empty(counters: UInt64s, first: int, top: int, counts: Counts) -> None:
     counters[:] = np.uint64(0)
 
 
+@njit()
+def _count_others(
+    fields: UInt16s, steps: UInt16s, beyond: np.uint16, mantissa_bits: int, counts: Counts
+) -> None:
+    """The exponents that lie beyond and are not 0, one by one: few, so most stretches are only looked at."""
+    for start in range(0, PACKED, COUNT_LANES):
+        if _largest(steps[start : start + COUNT_LANES]) == beyond:
+            for i in range(start, start + COUNT_LANES):
+                if steps[i] == beyond and fields[i]:
+                    counts[fields[i] >> mantissa_bits] += 1
+
+
 @compiled
 def count_exponents(upper: Words, stride: int, mantissa_bits: int, counts: Counts) -> None:
     """Add the biased exponents of N elements to counts [exponent values].
 
     upper: words of 8 or 16 bits, [N · stride], of which every stride-th holds sign, exponent and
-    `mantissa_bits` more. Nearly all exponents of a matrix lie among LEVELS neighbours. These are counted in
-    vectors, 16 counters of 4 bits in one word of 64, and one store an element is saved.
+    `mantissa_bits` more. Nearly all exponents of a matrix are 0 or among LEVELS neighbours. These are counted
+    in vectors, 16 counters of 4 bits in one word of 64, and one store an element is saved.
     """
     mask, one = np.uint16((len(counts) - 1) << mantissa_bits), np.uint16(1 << mantissa_bits)
     beyond, shift = np.uint16(LEVELS << mantissa_bits), np.uint64(mantissa_bits - 2)  # 4 bits a level
-    fields, levels = np.empty(PACKED, np.uint16), np.empty(PACKED, np.uint16)
+    fields, steps = np.empty(PACKED, np.uint16), np.empty(PACKED, np.uint16)
     even, odd = np.zeros(COUNT_LANES, np.uint64), np.zeros(COUNT_LANES, np.uint64)
     top, rounds, words = np.uint16(0), 0, PACKED * stride
     whole = upper.size // words * words
@@ -107,47 +132,22 @@ def count_exponents(upper: Words, stride: int, mantissa_bits: int, counts: Count
             _empty(odd, 1, int(top) >> mantissa_bits, counts)
             top = np.uint16(_largest(fields) + one)  # those that follow may be a little larger
         rounds += 1
-        outside = _levels(fields, top, beyond, levels)
-        if outside > COUNT_LANES:  # other exponents altogether
+        others = _below(fields, top, beyond, steps)
+        zeros = _zeros(fields) if others and top >= beyond else 0
+        others -= zeros
+        if others > MANY:  # it has other exponents: the next one's are looked at anew
+            rounds = 0
             for field in fields:
                 counts[field >> mantissa_bits] += 1
             continue
-        _count_levels(levels, shift, even, odd)
-        for lane in range(0, PACKED if outside else 0, COUNT_LANES):
-            if _largest(levels[lane : lane + COUNT_LANES]) == beyond:
-                for i in range(lane, lane + COUNT_LANES):
-                    if levels[i] == beyond:
-                        counts[fields[i] >> mantissa_bits] += 1
+        _count_levels(steps, shift, even, odd)
+        counts[0] += zeros
+        if others:
+            _count_others(fields, steps, beyond, mantissa_bits, counts)
     _empty(even, 0, int(top) >> mantissa_bits, counts)
     _empty(odd, 1, int(top) >> mantissa_bits, counts)
     for i in range(whole + stride - 1, upper.size, stride):
         counts[(upper[i] & mask) >> mantissa_bits] += 1
-
-
-@njit(inline="always")
-def _of_float16(word: np.unsignedinteger) -> np.uint32:
-    """The bits of a float32 of the same value. Arithmetic alone: a table would not fit the first cache."""
-    magnitude = np.int32(word) & np.int32(0x7FFF)
-    normal = (magnitude << np.int32(13)) + np.int32(112 << 23)  # the biases are 15 and 127
-    normal += np.int32(112 << 23) if magnitude >= np.int32(0x7C00) else np.int32(0)  # infinity, NaN
-    small = np.float32(np.float32(magnitude) * np.float32(2.0**-24)).view(np.int32)  # subnormal, and zero
-    found = small if magnitude < np.int32(0x400) else normal
-    return np.uint32(found) | (np.uint32(word) & np.uint32(0x8000)) << np.uint32(16)
-
-
-@compiled
-def widen_words(words: Words, table: NDArray[np.float32], bits: NDArray[np.uint32]) -> None:
-    """Words [N] to the bits of the float32 of the same value, [N].
-
-    table: the value of every word of 8 bits. Empty: they are float16.
-    """
-    if table.size:
-        wide = bits.view(np.float32)
-        for i in range(words.size):
-            wide[i] = table[words[i]]
-    else:
-        for i in range(words.size):
-            bits[i] = _of_float16(words[i])
 
 
 def _folding(value_of: Callable[[Any], float]) -> Callable[..., None]:
@@ -195,7 +195,26 @@ def _of_bfloat16(word: np.unsignedinteger) -> float:
     return np.float64(np.uint32(np.uint32(word) << np.uint32(16)).view(np.float32))
 
 
-_fold_floats, _fold_bfloat16 = _folding(_of_float), _folding(_of_bfloat16)
+def _of_float16(word: np.unsignedinteger) -> float:
+    """Through the bits of a float32. Arithmetic alone: a table would not fit the first cache."""
+    magnitude = np.int32(word) & np.int32(0x7FFF)
+    normal = (magnitude << np.int32(13)) + np.int32(112 << 23)  # the biases are 15 and 127
+    normal += np.int32(112 << 23) if magnitude >= np.int32(0x7C00) else np.int32(0)  # infinity, NaN
+    small = np.float32(np.float32(magnitude) * np.float32(2.0**-24)).view(np.int32)  # subnormal, and zero
+    found = small if magnitude < np.int32(0x400) else normal
+    bits = np.uint32(np.uint32(found) | (np.uint32(word) & np.uint32(0x8000)) << np.uint32(16))
+    return np.float64(bits.view(np.float32))
+
+
+_fold_floats = _folding(_of_float)
+_fold_bfloat16 = _folding(_of_bfloat16)
+_fold_float16 = _folding(_of_float16)
+
+
+@njit()
+def _look_up(words: Words, table: NDArray[np.float32], values: NDArray[np.float32]) -> None:
+    for i in range(words.size):
+        values[i] = table[words[i]]
 
 
 @njit()
@@ -251,17 +270,16 @@ def fold_rows(
     """Exponents, squares [R], sketches [R, SKETCH_DIMS] and column sums of stored rows [R, D].
 
     groups: room for the sums of each GROUP_ROWS rows, [2^n, D], zeros; the sum of all ends in the first.
-    stored: float32 or float64 and `table` None; else words, and the table of `widen_words`. upper: the same
-    in words of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in `count_exponents`.
-    signs: of the dimensions, padded with zeros to whole LANE_DIMS.
+    stored: float32 or float64 and `table` None; else words, and the values of all words of 8 bits. upper:
+    the same in words of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in
+    `count_exponents`. signs: of the dimensions, padded with zeros to whole LANE_DIMS.
     """
     dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
     stride = upper.shape[1] // dims
     totals = np.empty((quads, len(signs)))
     lanes, turned = _lanes(), _lanes()
     last = np.zeros((QUAD_ROWS, LANE_DIMS), stored.dtype)
-    bits = np.empty((QUAD_ROWS, LANE_DIMS), np.uint32)
-    wide = bits.view(np.float32)
+    wide = np.empty((QUAD_ROWS, LANE_DIMS), np.float32)
     for group in range(stored.shape[0] // GROUP_ROWS):
         first = group * GROUP_ROWS
         count_exponents(upper[first : first + GROUP_ROWS].reshape(-1), stride, mantissa_bits, counts)
@@ -283,11 +301,13 @@ def fold_rows(
                     _fold_floats(row0, row1, row2, row3, sign, lanes, turned, total)
                 elif mantissa_bits == BFLOAT16_MANTISSA:
                     _fold_bfloat16(row0, row1, row2, row3, sign, lanes, turned, total)
+                elif mantissa_bits == FLOAT16_MANTISSA:
+                    _fold_float16(row0, row1, row2, row3, sign, lanes, turned, total)
                 else:
-                    widen_words(row0, table, bits[0])
-                    widen_words(row1, table, bits[1])
-                    widen_words(row2, table, bits[2])
-                    widen_words(row3, table, bits[3])
+                    _look_up(row0, table, wide[0])
+                    _look_up(row1, table, wide[1])
+                    _look_up(row2, table, wide[2])
+                    _look_up(row3, table, wide[3])
                     _fold_floats(wide[0], wide[1], wide[2], wide[3], sign, lanes, turned, total)
             half = LANE_DIMS // 2
             while half > 0:

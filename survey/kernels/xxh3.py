@@ -1,8 +1,8 @@
 """xxh3-128 of many rows in one loop.
 
-The `xxhash` library hashes one row a call and holds Python's global lock for it, which keeps up the threads
-that add up. After its specification (Y. Collet, "xxHash fast digest algorithm", version 0.2.0, XXH3 of large
-inputs), for rows of more than 240 bytes in whole words of 64 bits; the library takes the others.
+The `xxhash` library hashes one row a call and holds Python's global lock for it, for which the threads that
+add up then wait. After its specification (Y. Collet, "xxHash fast digest algorithm", version 0.2.0, XXH3 of
+large inputs), for rows of more than 240 bytes in whole words of 64 bits; the library takes the others.
 """
 
 from __future__ import annotations

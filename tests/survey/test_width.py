@@ -16,12 +16,24 @@ def capped_each(connections: int) -> float:
     return connections * 12.5 * MB
 
 
+def capped_each_less(connections: int) -> float:
+    return connections * 50 * MB
+
+
 def capped_in_all(connections: int) -> float:
     return 312.5 * MB
 
 
+def slow(connections: int) -> float:
+    return 5 * MB
+
+
 def capped_each_and_in_all(connections: int) -> float:
-    return min(connections * 12.5 * MB, 100 * MB)
+    return min(connections * 50 * MB, 400 * MB)
+
+
+def slow_each_and_in_all(connections: int) -> float:
+    return min(connections * 12.5 * MB, 80 * MB)
 
 
 class Link:
@@ -44,9 +56,12 @@ class Link:
 @pytest.mark.parametrize(
     ("bytes_s", "tried"),
     [
-        pytest.param(capped_each, [4, 8, 16], id="each-is-capped"),
+        pytest.param(capped_each_less, [4, 8, 16], id="each-is-capped"),
+        pytest.param(capped_each, [4, 16], id="each-is-capped-and-slow"),
         pytest.param(capped_in_all, [4, 8, 4], id="few-fill-the-link"),
+        pytest.param(slow, [4, 16, 4], id="few-fill-a-slow-link"),
         pytest.param(capped_each_and_in_all, [4, 8, 16, 8], id="some-fill-the-link"),
+        pytest.param(slow_each_and_in_all, [4, 16], id="some-fill-a-slow-link"),
     ],
 )
 def test_as_many_connections_are_used_as_bring_more_bytes(
@@ -57,7 +72,7 @@ def test_as_many_connections_are_used_as_bring_more_bytes(
 
 @pytest.mark.parametrize(("most", "tried"), [(1, [1]), (3, [3]), (4, [4]), (5, [4, 5]), (12, [4, 8, 12])])
 def test_never_more_than_allowed(most: int, tried: list[int]) -> None:
-    assert Link(capped_each, most).bring(3.0).tried == tried
+    assert Link(capped_each_less, most).bring(3.0).tried == tried
 
 
 def test_a_short_stream_stays_with_few() -> None:
@@ -66,7 +81,7 @@ def test_a_short_stream_stays_with_few() -> None:
 
 def test_a_link_that_becomes_better_is_noticed() -> None:
     link = Link(capped_in_all).bring(2.0)
-    link.bytes_s = capped_each
+    link.bytes_s = capped_each_less
     assert link.bring(5.0).tried == [4, 8, 4, 8, 16]
 
 
