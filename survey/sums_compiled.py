@@ -23,9 +23,8 @@ class CompiledSums:
         self._words = np.dtype(f"<u{form.item_bytes}")
         self._signs = np.zeros(-(-dims // LANE_DIMS) * LANE_DIMS)
         self._signs[:dims] = signs(dims)
-        # The value of every word of 8 bits, exact in float32.
-        self._table = np.empty(0, dtype=np.float32)
-        if form.bits == 8:
+        self._table: NDArray[np.float32] | None = None
+        if form.bits == 8:  # all values are exact in float32
             with np.errstate(invalid="ignore"):  # NaN that signal, as in `widen`
                 self._table = widen(bytes(range(256)), form, 1).reshape(-1).astype(np.float32)
 
@@ -68,10 +67,19 @@ class CompiledSums:
         if not words.flags.aligned:
             words = words.copy()
         words.flags.writeable = False  # one type, and not two, to compile for
-        stored, table = (words, self._table) if form.bits < 32 else (words.view(f"f{form.item_bytes}"), None)
-        upper = words.view(f"<u{min(form.item_bytes, 2)}")
-        mantissa_bits = min(form.bits, 16) - 1 - form.exponent_bits
-        fold_rows(upper, stored, table, mantissa_bits, counts, self._signs, squared, sketched, groups)
+        fold_rows(
+            words.view(f"<u{min(form.item_bytes, 2)}"),
+            words if form.bits < 32 else words.view(f"<f{form.item_bytes}"),
+            True if form.code == "BF16" else None,
+            True if form.code == "F16" else None,
+            self._table,
+            min(form.bits, 16) - 1 - form.exponent_bits,
+            counts,
+            self._signs,
+            squared,
+            sketched,
+            groups,
+        )
         return squared, sketched, groups[0].copy(), counts
 
 

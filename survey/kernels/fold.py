@@ -18,7 +18,6 @@ from survey.slabs import GROUP_ROWS
 from survey.sums import LANE_DIMS
 
 QUAD_ROWS = 4  # are folded together: neighbours' sums stay in registers
-BFLOAT16_MANTISSA, FLOAT16_MANTISSA = 7, 10
 LINE_BYTES = 64
 LEVELS = 15  # exponents that are counted side by side, in 4 bits each; the 16th place takes all others
 FULL = 15  # what 4 bits can count
@@ -259,6 +258,8 @@ def _copy_start(stored: NDArray[Any], r: int, start: int, block: NDArray[Any]) -
 def fold_rows(
     upper: Words,
     stored: NDArray[Any],
+    bfloat16: bool | None,
+    float16: bool | None,
     table: NDArray[np.float32] | None,
     mantissa_bits: int,
     counts: Counts,
@@ -270,9 +271,10 @@ def fold_rows(
     """Exponents, squares [R], sketches [R, SKETCH_DIMS] and column sums of stored rows [R, D].
 
     groups: room for the sums of each GROUP_ROWS rows, [2^n, D], zeros; the sum of all ends in the first.
-    stored: float32 or float64 and `table` None; else words, and the values of all words of 8 bits. upper:
-    the same in words of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in
-    `count_exponents`. signs: of the dimensions, padded with zeros to whole LANE_DIMS.
+    stored: float32 or float64; or words, and what they are: bfloat16, float16, or a table of the values of
+    all words of 8 bits. The others are None, as branches on None are not compiled. upper: the same in words
+    of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in `count_exponents`. signs: of
+    the dimensions, padded with zeros to whole LANE_DIMS.
     """
     dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
     stride = upper.shape[1] // dims
@@ -297,12 +299,12 @@ def fold_rows(
                 else:
                     _copy_start(stored, r, start, last)
                     row0, row1, row2, row3 = last[0], last[1], last[2], last[3]
-                if table is None:  # what cannot be is not compiled
-                    _fold_floats(row0, row1, row2, row3, sign, lanes, turned, total)
-                elif mantissa_bits == BFLOAT16_MANTISSA:
+                if bfloat16 is not None:
                     _fold_bfloat16(row0, row1, row2, row3, sign, lanes, turned, total)
-                elif mantissa_bits == FLOAT16_MANTISSA:
+                elif float16 is not None:
                     _fold_float16(row0, row1, row2, row3, sign, lanes, turned, total)
+                elif table is None:
+                    _fold_floats(row0, row1, row2, row3, sign, lanes, turned, total)
                 else:
                     _look_up(row0, table, wide[0])
                     _look_up(row1, table, wide[1])

@@ -106,7 +106,8 @@ def hash_rows(rows: UInt64s, digests: UInt64s) -> None:
     state = np.empty(LANES, np.uint64)
     for r in range(rows.shape[0]):
         row = rows[r]
-        state[:] = START
+        for i in range(LANES):  # to assign it whole takes numba 2 s to compile
+            state[i] = START[i]
         for start in range(0, rest, BLOCK_WORDS):
             _add(row[start : start + BLOCK_WORDS], BLOCK_KEYS, products, plain)
             _close(state, products, plain)
