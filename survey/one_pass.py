@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +23,9 @@ from survey.scale import Scale
 from survey.slabs import CHUNK_ROWS, slab_rows, slabs
 from survey.stream import Block
 from survey.sums import SlabSums, Totals
+
+if TYPE_CHECKING:
+    from survey.sums_compiled import CompiledSums
 
 MAX_THREADS = 4  # each holds a slab, and these measure as many bytes as a link brings
 
@@ -98,19 +103,23 @@ def _summing(
     form: FloatFormat, dims: int, rows_per_slab: int, scale: Scale | None
 ) -> Callable[[Block, int], SlabSums]:
     """What sums a slab on the CPU, given its number."""
-    from survey.sums_compiled import CompiledSums  # here, so that planning never loads a compiler
+
+    @cache
+    def sums() -> CompiledSums:
+        """For the first slab: the next ones come while the compiler is loaded, which takes half a second."""
+        from survey.sums_compiled import CompiledSums
+
+        # Scaled values are exact in float64, so they are summed as if they had been stored so.
+        return CompiledSums(form if scale is None else FLOATS["F64"], dims, rows_per_slab)
 
     if scale is None:
-        sums = CompiledSums(form, dims, rows_per_slab)
-        return lambda slab, number: sums.of(slab)
-    # Scaled values are exact in float64, so they are summed as if they had been stored so.
-    sums = CompiledSums(FLOATS["F64"], dims, rows_per_slab)
+        return lambda slab, number: sums().of(slab)
 
     def of_scaled(slab: Block, number: int) -> SlabSums:
         values, fields = widen(slab, form, dims), biased_exponents(slab, form, dims)
         scaled = scale.times(values, np.arange(len(values)) + number * rows_per_slab)
         exponents = np.bincount(fields.ravel(), minlength=form.exponent_values)
-        return replace(sums.of(scaled.data.cast("B")), exponents=exponents)
+        return replace(sums().of(scaled.data.cast("B")), exponents=exponents)
 
     return of_scaled
 
