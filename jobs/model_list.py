@@ -52,7 +52,10 @@ def _all(arguments: Sequence[str], base: Path) -> Iterable[ModelRef]:
 def _read_list(path: Path) -> Iterable[ModelRef]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        problem = "cannot be read as a list of models, as it is no text: name a checkpoint by its folder"
+        raise UsageError(f"{path}: {problem}") from error
+    except OSError as error:
         raise UsageError(f"{path}: cannot be read as a list of models: {error}") from error
     for number, line in enumerate(lines, 1):
         text = re.sub(r"(^|\s)#.*", "", line).strip()

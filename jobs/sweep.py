@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from catalog.place import Place
-from catalog.read import Reader
-from jobs.training import KIND, Done, commit_run, train_one
+from jobs.training import Done, commit_run, runs_in, train_one
 from survey.dynamics.setups import Training, training
 from survey.errors import SurveyError, UsageError
-from survey.results import TrainingRow
 
 MOST_RUNS = 10_000
 
@@ -112,16 +110,6 @@ def run_sweep(
         outcomes.append(outcome)
         on_done(outcome)
     return outcomes
-
-
-def runs_in(place: Place) -> dict[str, TrainingRow]:
-    """The catalog's training runs by their digest."""
-    with Reader(place) as reader:
-        answer = reader.ask(f"SELECT * FROM {KIND}")
-    rows = [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
-    for row in rows:
-        row |= {name: tuple(value) for name, value in row.items() if isinstance(value, list)}
-    return {row["run"]: TrainingRow(**row) for row in rows}
 
 
 def attempt(run: Training, path: Path | None) -> Outcome:

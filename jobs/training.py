@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from catalog.place import Place
+from catalog.read import Reader
 from jobs.keep import keep, made
 from jobs.kinematics import columns
 from survey.dynamics.figures import figures_of, is_history_of, options_row
 from survey.dynamics.setups import Training
+from survey.errors import UsageError
 from survey.results import TrainingRow
 
 KIND = "training_runs"
@@ -36,10 +38,13 @@ def train_one(
 ) -> Done:
     """Train, or read what a finished run of the same options left at `path`.
 
-    path: where the history goes; None keeps nothing but the row. Raises UsageError, BrokenFile.
+    path: where the history goes; None keeps nothing but the row. Raises UsageError, also where another run's
+    history stands there, and BrokenFile.
     """
-    if path is not None and path.exists() and is_history_of(path, wanted):
-        return Done(_row(wanted, path, path, None), was_there=True)
+    if path is not None and path.exists():
+        if is_history_of(path, wanted):
+            return Done(_row(wanted, path, path, None), was_there=True)
+        raise UsageError(f"{path}: holds another run; name another file with -o, or delete this one")
     from survey.dynamics.training import train  # here: torch takes a while to load
 
     with tempfile.TemporaryDirectory(prefix="survey-train-") as folder:
@@ -55,8 +60,23 @@ def train_one(
 
 
 def commit_run(place: Place, row: TrainingRow) -> TrainingRow:
-    """The row as it stands in the catalog; the newest of the same options is shown. Raises CommitError."""
+    """The row as it stands in the catalog; the newest of the same options is shown. Raises CommitError.
+
+    How fast a run was trained is known to who trained it: of one that was there, the catalog's figure stays.
+    """
+    if row.steps_per_s is None and (known := runs_in(place).get(row.run)):
+        row = replace(row, steps_per_s=known.steps_per_s)
     return keep(place, KIND, (row.setup, row.run), row)
+
+
+def runs_in(place: Place) -> dict[str, TrainingRow]:
+    """The catalog's training runs by their digest."""
+    with Reader(place) as reader:
+        answer = reader.ask(f"SELECT * FROM {KIND}")
+    rows = [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
+    for row in rows:
+        row |= {name: tuple(value) for name, value in row.items() if isinstance(value, list)}
+    return {row["run"]: TrainingRow(**row) for row in rows}
 
 
 def _row(wanted: Training, found: Path, kept: Path | None, steps_per_s: float | None) -> TrainingRow:

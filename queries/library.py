@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import duckdb
@@ -151,5 +152,7 @@ def pick(library: Mapping[str, Query], name: str) -> Query:
     Raises UsageError naming those there are.
     """
     if name not in library:
-        raise UsageError(f"no query {name!r}; there are {', '.join(sorted(library))}")
+        close = get_close_matches(name, library, n=1)
+        meant = f"did you mean {close[0]}? There are" if close else "there are"
+        raise UsageError(f"no query {name!r}; {meant} {', '.join(sorted(library))}")
     return library[name]

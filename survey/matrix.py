@@ -248,6 +248,9 @@ def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int,
         tensor = matrix.detach()
     elif isinstance(matrix, np.ma.MaskedArray):
         raise TypeError("a masked array has no bytes of its own; fill or drop what is masked")
+    elif not isinstance(matrix, np.ndarray):
+        kinds = "a torch tensor, a numpy array, or a model's matrix from survey.open_matrix"
+        raise TypeError(f"is a {type(matrix).__name__}, expected {kinds}")
     else:
         # A copy where the array is not contiguous, not writable or not of this machine's byte order.
         native = matrix.astype(matrix.dtype.newbyteorder("="), copy=False)
@@ -258,7 +261,8 @@ def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int,
         )
     codes = {getattr(torch, form.torch_name): form.code for form in FLOATS.values()}
     if tensor.dtype not in codes:
-        raise TypeError(f"dtype is {tensor.dtype}, expected one of {', '.join(map(str, codes))}")
+        wanted = ", ".join(map(str, codes))
+        raise TypeError(f"dtype is {tensor.dtype}, expected one of {wanted}: convert it first")
     if tensor.ndim != 2 or 0 in tensor.shape:
         raise ValueError(f"shape is {tuple(tensor.shape)}, expected [V, D] with V, D ≥ 1")
     contiguous = tensor.cpu().contiguous()

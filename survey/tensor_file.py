@@ -20,6 +20,7 @@ from survey.floats import widen
 from survey.header import LENGTH_BYTES, Header, read_header
 from survey.target import ByteRange, TensorSpec
 
+UNFINISHED = ".partial"  # ends the name of a file that is still filled
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype code, shape; in the file's order
 INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "U16": "<u2", "U32": "<u4", "U64": "<u8"}
 _NUMPY = {**INTEGERS, "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # BF16: its bits
@@ -98,7 +99,7 @@ class TensorWriter:
     ) -> None:
         """Raises UsageError where the file cannot be made, or another process is writing it."""
         self.path, self._layout, self._keep = path, layout, keep
-        self.beside = path.with_name(f".{path.name}.partial")
+        self.beside = path.with_name(f".{path.name}{UNFINISHED}")
         start, self._at = _header(layout, metadata or {})
         self.resumed = False
         try:

@@ -54,6 +54,7 @@ MISUSE = [
     ("no catalog to read", ["query", "families"], "no catalog at"),
     ("no catalog to show", ["show", "a/b"], "`survey run MODELS --catalog"),
     ("unknown query", ["query", "nope", "--catalog", "c"], "no query 'nope'; there are angles, "),
+    ("mistyped query", ["query", "familes", "--catalog", "c"], "no query 'familes'; did you mean families? There are"),
     ("unknown parameter", ["query", "families", "--param", "x=1", "--catalog", "c"], "unknown: x. It takes --param matrix=output"),
     ("missing parameter", ["query", "compare", "--catalog", "c"], "missing: a, b"),
     ("malformed parameter", ["query", "compare", "--param", "a", "--catalog", "c"], "--param a: write name=value"),

@@ -86,7 +86,9 @@ def test_the_same_history_again_replaces_its_row(survey: Survey, history: Path) 
     ("arguments", "says"),
     [
         (["nowhere.safetensors"], "nowhere.safetensors: cannot be read: No such file"),
-        (["{history}", "-o", "{history}"], "that is the history itself"),
+        (["{history}", "-o", "{history}"], "was not written by this command"),
+        ([".run.safetensors.partial"], "is a history that is still written"),
+        (["{history}", "--from-catalog", "you/none@step*"], "not both"),
         (["{history}", "-o", "no/folder/out"], "there is no folder no/folder"),
         (["{history}", "--plot", "p.pdf"], "ends in .png or .svg"),
         (["{history}", "--frame", "absolute"], "holds no initial_W"),
@@ -132,6 +134,67 @@ record_every = 1
 init_scale = [0.02, 1.0]
 precision = ["fp32", "bf16-pure"]
 """
+
+
+def test_another_run_is_not_written_over(survey: Survey) -> None:
+    command = [
+        "train",
+        *LITTLE,
+        "--layers",
+        "1",
+        "--heads",
+        "2",
+        "--ff",
+        "16",
+        "-o",
+        "run.safetensors",
+        "--catalog",
+        "c",
+    ]
+    assert survey(*command, "--steps", "3").code == 0
+    before = Path("run.safetensors").read_bytes()
+    ran = survey(*command, "--steps", "4")
+    assert ran.code == 2
+    assert "run.safetensors: holds another run; name another file with -o, or delete this one" in ran.err
+    assert Path("run.safetensors").read_bytes() == before
+
+
+def test_a_run_that_was_there_keeps_its_speed(survey: Survey) -> None:
+    command = [
+        "train",
+        *LITTLE,
+        "--layers",
+        "1",
+        "--heads",
+        "2",
+        "--ff",
+        "16",
+        "--steps",
+        "3",
+        "--catalog",
+        "c",
+    ]
+    speeds = []
+    for _ in range(2):
+        assert survey(*command).code == 0
+        speeds.append(
+            survey("sql", "SELECT steps_per_s FROM training_runs", "--catalog", "c", "--format", "csv").out
+        )
+    assert speeds[0] == speeds[1]
+    assert float(speeds[0].split()[1]) > 0
+
+
+@pytest.mark.parametrize("command", [["train", *LITTLE, "--steps", "3"], ["kinematics", "{history}"]])
+def test_what_another_program_wrote_is_not_written_over(
+    survey: Survey, history: Path, command: list[str]
+) -> None:
+    Path("mine.safetensors").write_bytes(b"something else")
+    ran = survey(
+        *(word.format(history=history) for word in command), "-o", "mine.safetensors", "--catalog", "c"
+    )
+    assert ran.code == 2
+    assert "-o mine.safetensors: is there, and was not written by this command" in ran.err
+    assert Path("mine.safetensors").read_bytes() == b"something else"
 
 
 def asked(survey: Survey, statement: str) -> list[str]:

@@ -97,7 +97,7 @@ def cluster(
     if plot is not None:
         check_picture(plot)
     if output is not None:
-        check_output(output)
+        check_output(output, ("cluster_mask", "cluster_token_ids"))
     axes = Axes(*(options.pop(name) for name in ("north", "meridian", "equinox")))
     field = _field(*(options.pop(name) for name in ("lat_deg", "lon_deg", "diameter_deg", "radius_deg")))
     wanted = Wanted(_one_model(model), matrix, axes, options.pop("token"), field, output)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from survey.errors import UsageError
+from survey.errors import SurveyError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -166,12 +166,23 @@ def console(*, stderr: bool = False) -> Console:
     return made if made.is_terminal else Piped(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
 
 
-def check_output(output: Path, history: Path | None = None) -> None:
-    """Before a long computation, not after it."""
+def check_output(output: Path, tensors: Sequence[str]) -> None:
+    """Before a long computation, not after it: only what a command wrote is written over by it.
+
+    tensors: names of some that it writes. Raises UsageError.
+    """
+    from survey.tensor_file import TensorReader
+
     if not output.parent.is_dir():
         raise UsageError(f"-o {output}: there is no folder {output.parent}")
-    if history is not None and output.exists() and history.exists() and output.samefile(history):
-        raise UsageError(f"-o {output}: that is the history itself; name another file")
+    if output.exists():
+        try:
+            with TensorReader(output) as reader:
+                there = set(reader.header.tensors)
+        except (SurveyError, UsageError):
+            there = set()
+        if not there.issuperset(tensors):
+            raise UsageError(f"-o {output}: is there, and was not written by this command; name another file")
 
 
 @contextmanager

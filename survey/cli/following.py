@@ -79,9 +79,12 @@ def kinematics(
     if plot is not None:
         check_picture(plot)
     if output is not None:
-        check_output(output, history)
+        check_output(output, ("positions", "centroid"))
     if (history is None) == (model is None):
-        raise UsageError("name a history, or revisions of the catalog with --from-catalog org/name@step*")
+        both = "" if history is None else ", not both"
+        raise UsageError(
+            f"name a history, or revisions of the catalog with --from-catalog org/name@step*{both}"
+        )
     if history is not None:
         row = _follow_history(history, output, uri, reading)
     else:

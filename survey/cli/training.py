@@ -138,7 +138,7 @@ def _train(
 
     wanted = training(setup, options)
     path = output or Path("gradient_delta_history.safetensors")
-    check_output(path)
+    check_output(path, ("recorded_steps", "scalars"))
     place = place_to_write(uri)
 
     def started(step: int) -> None:

@@ -20,7 +20,7 @@ from survey.dtypes import FLOATS
 from survey.errors import UsageError
 from survey.floats import widen
 from survey.target import ByteRange, TensorSpec
-from survey.tensor_file import TensorReader
+from survey.tensor_file import UNFINISHED, TensorReader
 
 Holds = Literal["deltas", "weights"]
 INITIAL = "initial_W"
@@ -46,6 +46,10 @@ class History:
 
     def __init__(self, path: Path, *, tensor: str | None = None, holds: Holds | None = None) -> None:
         """tensor, holds: where the names do not tell. Raises UsageError or BrokenFile naming the file."""
+        if path.suffix == UNFINISHED:
+            raise UsageError(
+                f"{path}: is a history that is still written; the same `survey train` finishes it"
+            )
         self._reader = TensorReader(path)
         try:
             self.path = path

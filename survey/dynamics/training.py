@@ -28,7 +28,7 @@ from survey.dynamics.language_model import LanguageModel
 from survey.dynamics.observed import SCALARS, observe
 from survey.dynamics.setups import Training
 from survey.errors import UsageError
-from survey.tensor_file import Layout, TensorWriter
+from survey.tensor_file import UNFINISHED, Layout, TensorWriter
 
 SAVE_EVERY_S = 20.0
 _STATE = "survey training state, 1"
@@ -249,7 +249,7 @@ def _check_room(wanted: Training, path: Path) -> None:
     wants = history_bytes(wanted)
     try:
         disk = os.statvfs(path.parent)
-        partial = path.with_name(f".{path.name}.partial")
+        partial = path.with_name(f".{path.name}{UNFINISHED}")
         has = disk.f_bavail * disk.f_frsize + (partial.stat().st_blocks * 512 if partial.exists() else 0)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error

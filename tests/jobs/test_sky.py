@@ -125,6 +125,15 @@ def test_a_model_of_the_hub_is_fetched_once_at_its_revision(
     assert all(start <= matrix_bytes.start for start in starts)
 
 
+def test_a_models_own_weights_are_not_written_over(survey: Survey, checkpoint: Make) -> None:
+    weights = Path(checkpoint("mine")) / "model.safetensors"
+    before = weights.read_bytes()
+    ran = survey("cluster", weights.parent, "-o", weights, "--catalog", "c")
+    assert ran.code == 2
+    assert "was not written by this command; name another file" in ran.err
+    assert weights.read_bytes() == before
+
+
 def test_a_picture_of_the_sky(survey: Survey, checkpoint: Make) -> None:
     folder = checkpoint("mine")
     assert survey("cluster", folder, "--plot", "sky.png").code == 0

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import IO, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from planted import CODES, TORCH, cloud, plant, raw, repeat
 from survey import one_pass, row_identity
 from survey.dtypes import FLOATS
 from survey.floats import widen
+from survey.matrix import measure
 from survey.measures import measure_folded
 from survey.one_pass import fold
 from survey.slabs import slab_rows, slabs
@@ -265,6 +267,7 @@ def test_sketched_distances_are_unbiased() -> None:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[IO[bytes]]:
     """The temporary files that were really opened."""
+    import_module("survey.sums_compiled")  # loading the compiler opens one, too
     files: list[IO[bytes]] = []
     original = tempfile.TemporaryFile
 
@@ -342,3 +345,19 @@ def test_hashes_are_of_the_rows_bytes_wherever_the_stream_was_cut() -> None:
     expected = [xxhash.xxh3_128_intdigest(stored[at : at + 10]) % 2**64 for at in range(0, len(stored), 10)]
     with fold(cut(stored, 4097), FLOATS["F16"], (2055, 5), "cpu") as folded:
         assert folded.identity.row_hashes().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([[1.0, 2.0]], "is a list, expected a torch tensor, a numpy array, or a model's matrix"),
+        (
+            "org/model",
+            "is a str, expected a torch tensor, a numpy array, or a model's matrix from survey.open_matrix",
+        ),
+        (np.ones((2, 2), dtype=np.int32), "dtype is torch.int32, expected one of .*: convert it first"),
+    ],
+)
+def test_what_is_no_matrix_of_numbers_is_refused_by_its_kind(given: object, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        measure(given)  # type: ignore[arg-type]
