@@ -136,21 +136,11 @@ precision = ["fp32", "bf16-pure"]
 """
 
 
+TINY = [*LITTLE, "--layers", "1", "--heads", "2", "--ff", "16", "--catalog", "c"]
+
+
 def test_another_run_is_not_written_over(survey: Survey) -> None:
-    command = [
-        "train",
-        *LITTLE,
-        "--layers",
-        "1",
-        "--heads",
-        "2",
-        "--ff",
-        "16",
-        "-o",
-        "run.safetensors",
-        "--catalog",
-        "c",
-    ]
+    command = ["train", *TINY, "-o", "run.safetensors"]
     assert survey(*command, "--steps", "3").code == 0
     before = Path("run.safetensors").read_bytes()
     ran = survey(*command, "--steps", "4")
@@ -160,26 +150,11 @@ def test_another_run_is_not_written_over(survey: Survey) -> None:
 
 
 def test_a_run_that_was_there_keeps_its_speed(survey: Survey) -> None:
-    command = [
-        "train",
-        *LITTLE,
-        "--layers",
-        "1",
-        "--heads",
-        "2",
-        "--ff",
-        "16",
-        "--steps",
-        "3",
-        "--catalog",
-        "c",
-    ]
+    asked = ["sql", "SELECT steps_per_s FROM training_runs", "--catalog", "c", "--format", "csv"]
     speeds = []
     for _ in range(2):
-        assert survey(*command).code == 0
-        speeds.append(
-            survey("sql", "SELECT steps_per_s FROM training_runs", "--catalog", "c", "--format", "csv").out
-        )
+        assert survey("train", *TINY, "--steps", "3").code == 0
+        speeds.append(survey(*asked).out)
     assert speeds[0] == speeds[1]
     assert float(speeds[0].split()[1]) > 0
 
