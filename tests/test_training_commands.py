@@ -87,7 +87,7 @@ def test_the_same_history_again_replaces_its_row(survey: Survey, history: Path) 
     [
         (["nowhere.safetensors"], "nowhere.safetensors: cannot be read: No such file"),
         (["{history}", "-o", "{history}"], "was not written by this command"),
-        ([".run.safetensors.partial"], "is a history that is still written"),
+        (["nowhere.safetensors.partial"], "cannot be read: No such file"),
         (["{history}", "--from-catalog", "you/none@step*"], "not both"),
         (["{history}", "-o", "no/folder/out"], "there is no folder no/folder"),
         (["{history}", "--plot", "p.pdf"], "ends in .png or .svg"),
@@ -102,6 +102,15 @@ def test_misuse_is_told_before_anything_is_made(
     assert ran.code == 2
     assert says in ran.err
     assert ran.out == ""
+
+
+def test_a_history_that_is_still_written_is_refused(survey: Survey, history: Path) -> None:
+    """What is not written yet would be read as zeros."""
+    partial = Path(".run.safetensors.partial")
+    partial.write_bytes(history.read_bytes())
+    ran = survey("kinematics", partial, "--catalog", "c")
+    assert ran.code == 2
+    assert "is a history that is still written; the same `survey train` finishes it" in ran.err
 
 
 # ------------------------------------------------------------------------------------ train

@@ -46,13 +46,11 @@ class History:
 
     def __init__(self, path: Path, *, tensor: str | None = None, holds: Holds | None = None) -> None:
         """tensor, holds: where the names do not tell. Raises UsageError or BrokenFile naming the file."""
-        if path.suffix == UNFINISHED:
-            raise UsageError(
-                f"{path}: is a history that is still written; the same `survey train` finishes it"
-            )
         self._reader = TensorReader(path)
         try:
             self.path = path
+            if path.suffix == UNFINISHED:
+                self._refuse("is a history that is still written; the same `survey train` finishes it")
             self._spec, self.holds = self._find(tensor, holds)
             self.steps = self._steps()
             self.dead = self._dead()
