@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from survey.columns import Vector
-from survey.compact_population import Population, compact_population
-from survey.dead_clouds import frozen_rows
 from survey.dtypes import FloatFormat
 from survey.floats import biased_exponents, widen
 from survey.row_identity import RowIdentity
@@ -58,7 +54,6 @@ class Folded:
     directions: NDArray[np.float32]
     identity: RowIdentity
     scale: Scale | None = None
-    begun: dict[str, Future[Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def total(self) -> NDArray[np.float64]:
@@ -117,25 +112,6 @@ class Folded:
             firsts=np.array([rows[0] for rows in ranked], dtype=np.int64),
             half_ulp=2.0 ** (self.form.exponent_bits - self.form.bits),  # 1 sign bit, so 1 + mantissa
         )
-
-    @cached_property
-    def compact(self) -> Population | None:
-        """The compact population apart from the main cloud, if there is one."""
-        begun = self.begun.get("compact")
-        return begun.result() if begun else compact_population(self.sketches)
-
-    @cached_property
-    def frozen(self) -> NDArray[np.bool_]:
-        """Unique rows that lie with the dead, [V]."""
-        begun = self.begun.get("frozen")
-        return begun.result() if begun else frozen_rows(self.sketches)
-
-    def begin_search(self) -> None:
-        """Look for both in threads: they take as long as all else that is left to do after a pass."""
-        pool = ThreadPoolExecutor(2, thread_name_prefix="search")
-        self.begun["compact"] = pool.submit(compact_population, self.sketches)
-        self.begun["frozen"] = pool.submit(frozen_rows, self.sketches)
-        pool.shutdown(wait=False)
 
     @cached_property
     def holes(self) -> Holes:

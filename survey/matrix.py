@@ -185,9 +185,7 @@ def measure(
     """
     form, shape, blocks, scale = _blocks(matrix, on_progress)
     with fold(blocks, form, shape, choose_device(device), scale, threads) as folded:
-        if (threads or usable_cpus()) > 1:
-            folded.begin_search()
-        return measure_folded(folded, tokens=tokens)
+        return measure_folded(folded, tokens=tokens, threads=threads or usable_cpus())
 
 
 def cluster(

@@ -11,7 +11,9 @@ measured again; what a token measure says is made anew from the stored tokens, w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,20 +23,26 @@ from survey.measurement import Measurement, Tokens
 from survey.measures.centroid import centroid
 from survey.measures.dead_and_live import dead_and_live
 from survey.measures.exponents import exponents
-from survey.measures.frozen import frozen
+from survey.measures.frozen import frozen, frozen_rows
 from survey.measures.identical_rows import identical_rows
 from survey.measures.row_classes import row_classes
 from survey.measures.row_norms import row_norms
 from survey.measures.row_sketch import row_sketch
 from survey.measures.shape import shape
-from survey.measures.undertrained import undertrained
+from survey.measures.undertrained import dense_cluster, undertrained
+from survey.sketch import Sketches
 
 
 class Measure(NamedTuple):
-    """`of` gives one group of columns; `version` counts its formula's changes."""
+    """`of` gives one group of columns; `version` counts its formula's changes.
+
+    search: looks at the sketches of all rows, which takes as long as all other measures together. It
+    runs beside them in a thread; `of` gets its result as second argument.
+    """
 
     version: int
-    of: Callable[[Folded], Any]  # Any: each measure returns its own record
+    of: Callable[..., Any]  # Any: each measure returns its own record
+    search: Callable[[Sketches], Any] | None = None
 
 
 class TokenMeasure(NamedTuple):
@@ -52,8 +60,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure(1, dead_and_live),
     Measure(1, exponents),
     Measure(1, row_classes),
-    Measure(1, frozen),
-    Measure(1, undertrained),
+    Measure(1, frozen, search=frozen_rows),
+    Measure(1, undertrained, search=dense_cluster),
 )
 TOKEN_MEASURES: tuple[TokenMeasure, ...] = (TokenMeasure(1, row_sketch),)
 TOKENS = ("tokens", 1)  # the per-token table, unless it was declined
@@ -65,11 +73,18 @@ def versions(tokens: bool) -> dict[str, int]:
     return found | dict([TOKENS]) if tokens else found
 
 
-def measure_folded(folded: Folded, *, tokens: bool = True) -> Measurement:
-    """Every column of one matrix."""
-    groups = [vars(measure.of(folded)) for measure in MEASURES]
-    columns = {name: value for group in groups for name, value in group.items()}
-    per_token = _tokens(folded, columns["black_holes"])
+def measure_folded(folded: Folded, *, tokens: bool = True, threads: int = 1) -> Measurement:
+    """Every column of one matrix. threads: 1 searches in this thread, else beside the other measures."""
+    with ThreadPoolExecutor(2, thread_name_prefix="search") if threads > 1 else nullcontext() as pool:
+        searches = _searches(folded.sketches, pool)
+        groups = [measure.of(folded) for measure in MEASURES if measure.search is None]
+        groups += [
+            measure.of(folded, searches[measure.of.__name__].result())
+            for measure in MEASURES
+            if measure.search is not None
+        ]
+    columns = {name: value for group in groups for name, value in vars(group).items()}
+    per_token = _tokens(folded, columns["black_holes"], searches)
     columns |= from_tokens(per_token)
     measures = versions(tokens) | token_versions()
     return Measurement(**columns, measures=measures, tokens=per_token)
@@ -86,7 +101,23 @@ def from_tokens(tokens: Tokens) -> dict[str, Any]:
     return {name: value for group in groups for name, value in group.items()}
 
 
-def _tokens(folded: Folded, black_holes: tuple[Any, ...]) -> Tokens:
+def _searches(sketches: Sketches, pool: Executor | None) -> dict[str, Future[Any]]:
+    """Start what each measure looks for among the sketches, by the measure's name."""
+    searches: dict[str, Future[Any]] = {}
+    for measure in MEASURES:
+        if measure.search is None:
+            continue
+        if pool is not None:
+            searches[measure.of.__name__] = pool.submit(measure.search, sketches)
+        else:
+            done: Future[Any] = Future()
+            done.set_result(measure.search(sketches))
+            searches[measure.of.__name__] = done
+    return searches
+
+
+def _tokens(folded: Folded, black_holes: tuple[Any, ...], searches: Mapping[str, Future[Any]]) -> Tokens:
+    cluster = searches["undertrained"].result()
     rank = np.zeros(folded.vocab_rows, dtype=np.int32)
     for hole in black_holes:
         rank[list(hole.token_ids)] = hole.rank
@@ -95,6 +126,6 @@ def _tokens(folded: Folded, black_holes: tuple[Any, ...]) -> Tokens:
         norm=norm,
         row_hash=folded.identity.row_hashes(),
         black_hole=rank,
-        frozen=folded.frozen,
-        undertrained=folded.compact.rows if folded.compact else np.zeros(folded.vocab_rows, dtype=bool),
+        frozen=searches["frozen"].result(),
+        undertrained=np.zeros(folded.vocab_rows, dtype=bool) if cluster is None else cluster.rows,
     )
