@@ -63,7 +63,10 @@ def measure_one(
             matrix, device=device, threads=settings.threads, tokens=settings.tokens, on_progress=advance
         )
         _refuse_change(target)
-        named = name_target(matrix.checkpoint, target, measurement)
+        left_s = limit_s - (time.monotonic() - started)
+        # Names may take half of what is left where the matrix is to be read again for distances.
+        share = 0.5 if settings.reference else 1.0
+        named = name_target(matrix.checkpoint, target, measurement, share * left_s)
         told = distances_told(matrix, named, settings, advance)
         elapsed_s = time.monotonic() - started
         delivered = _delivered(matrix, measurement, told, settings, device, elapsed_s)

@@ -85,3 +85,43 @@ def tekken(tokens: list[bytes], specials: list[str]) -> bytes:
             "special_tokens": [{"rank": rank, "token_str": text} for rank, text in enumerate(specials)],
         }
     ).encode()
+
+
+def bpe(vocab: dict[str, int] | None = None, **fields: Any) -> bytes:
+    """A tokenizer.json of nothing but letters, and what a test puts in."""
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1} if vocab is None else vocab, "merges": []}
+    empty = dict.fromkeys(
+        ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+    )
+    return json.dumps({"version": "1.0", "added_tokens": [], **empty, "model": model, **fields}).encode()
+
+
+def split(regex: str) -> dict[str, Any]:
+    """A pre-tokenizer that cuts text by a regular expression."""
+    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+
+
+def sequence(*normalizers: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Sequence", "normalizers": list(normalizers)}
+
+
+def replace(char: str, by: str) -> dict[str, Any]:
+    """A normalizer."""
+    return {"type": "Replace", "pattern": {"String": char}, "content": by}
+
+
+def sentencepiece_of(*pieces: bytes, charsmap: bytes = b"") -> bytes:
+    """A tokenizer.model of these pieces after <unk>, <s> and </s>, byte by byte."""
+    kinds = [(b"<unk>", 2), (b"<s>", 3), (b"</s>", 3), *((piece, 1) for piece in pieces)]
+    listed = [
+        _field(1, _field(1, piece) + b"\x15" + bytes(4) + b"\x18" + bytes([kind])) for piece, kind in kinds
+    ]
+    return b"".join([*listed, _field(2, b""), _field(3, _field(2, charsmap) if charsmap else b"")])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer that has a length."""
+    length, size = b"", len(content)
+    while size > 0x7F:
+        length, size = length + bytes([size & 0x7F | 0x80]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content

@@ -11,6 +11,7 @@ from survey.errors import storable
 
 # Texts to ids; none for a text that the tokenizer refuses to cut. Raises BadVocabulary.
 Encode = Callable[[Sequence[str]], list[list[int]]]
+MOST_IDS = 1 << 31
 TEXT_CHARS = 1000  # of one token's text; real ones stay below 200
 BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 SPACE_MARK = "▁"  # how SentencePiece spells a space
@@ -18,6 +19,14 @@ SPACE_MARK = "▁"  # how SentencePiece spells a space
 
 class BadVocabulary(Exception):
     """A tokenizer's file cannot be understood; the message says what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFiles:
+    """A tokenizer as its files: contents by name, without folders. main: the one that holds the vocabulary."""
+
+    main: str
+    contents: Mapping[str, bytes]
 
 
 class Entry(NamedTuple):
@@ -49,7 +58,7 @@ class Vocabulary:
 
 def is_id(number: object) -> bool:
     """Whether what a file holds can be a token's id; JSON's true is no number."""
-    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 31
+    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MOST_IDS
 
 
 def spelled(data: bytes, *, added: bool = False, special: bool = False) -> Entry:

@@ -1,15 +1,12 @@
-"""From a checkpoint's files to its vocabulary: which files speak, their caps, and who parses them."""
+"""Which of a checkpoint's files name its tokens, and their caps."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from survey.checkpoint import Checkpoint
-from survey.errors import NotThere, storable
-from survey.vocabulary.byte_ranks import from_tekken, from_tiktoken, is_tiktoken
-from survey.vocabulary.entries import BadVocabulary, Entry, Vocabulary, is_id, spelled
+from survey.errors import NotThere
+from survey.vocabulary.entries import BadVocabulary, TokenizerFiles
 from survey.weights import find_weights
 
 TOKENIZER_CAP_BYTES = 64 << 20  # the largest that are known have 34 MB (Gemma 3, with 262,145 tokens)
@@ -59,98 +56,24 @@ def expected_names_bytes(files: Files) -> int:
     return NAMES_BYTES + MEMORY_PER_BYTE * size if 0 < size <= TOKENIZER_CAP_BYTES else 0
 
 
-def read_vocabulary(checkpoint: Checkpoint, files: Files) -> Vocabulary:
-    """The vocabulary of a checkpoint. files: of `tokenizer_files`, not empty.
+def names_limit_bytes(files: Files) -> int:
+    """The memory that the libraries may take: more than twice what sound files of these sizes make them take."""
+    size = sum(size for size in files.values() if size <= TOKENIZER_CAP_BYTES)
+    return (256 << 20) + 2 * (NAMES_BYTES + MEMORY_PER_BYTE * size)
 
-    Raises BadVocabulary where they cannot be understood, SurveyError where they cannot be read.
+
+def read_tokenizer(checkpoint: Checkpoint, files: Files) -> TokenizerFiles:
+    """What the files hold. files: of `tokenizer_files`, not empty.
+
+    Raises BadVocabulary where they are too large, SurveyError where they cannot be read.
     """
     main, size = next(iter(files.items()))
     if size > TOKENIZER_CAP_BYTES:
-        raise BadVocabulary(f"{main}: has {size:,} bytes, our cap is {TOKENIZER_CAP_BYTES:,}")
-    companions = {
-        name.rpartition("/")[2]: checkpoint.read_file(name, COMPANION_CAP_BYTES)
+        raise BadVocabulary(f"has {size:,} bytes, our cap is {TOKENIZER_CAP_BYTES:,}")
+    caps = {name: TOKENIZER_CAP_BYTES if name == main else COMPANION_CAP_BYTES for name in files}
+    contents = {
+        name.rpartition("/")[2]: checkpoint.read_file(name, caps[name])
         for name, size in files.items()
-        if name != main and size <= COMPANION_CAP_BYTES
+        if size <= caps[name]
     }
-    content = checkpoint.read_file(main, TOKENIZER_CAP_BYTES)
-    try:
-        found = _parse(main.rpartition("/")[2], content, companions)
-    except BadVocabulary as error:
-        raise BadVocabulary(f"{main}: {error}") from error
-    if not found.entries:
-        raise BadVocabulary(f"{main}: holds no tokens")
-    return Vocabulary({**found.entries, **_added(found.entries, companions)}, found.encode)
-
-
-def _parse(main: str, content: bytes, companions: Mapping[str, bytes]) -> Vocabulary:
-    if main == "tokenizer.json":
-        from survey.vocabulary.tokenizers_library import from_tokenizer_json
-
-        return from_tokenizer_json(content)
-    if main == "vocab.json":
-        from survey.vocabulary.tokenizers_library import from_vocab_json
-
-        merges = companions.get("merges.txt")
-        return from_vocab_json(_object(content), None if merges is None else _text(merges))
-    if main == "vocab.txt":
-        from survey.vocabulary.tokenizers_library import from_vocab_txt
-
-        return from_vocab_txt(_text(content), lowercase=_config(companions).get("do_lower_case") is not False)
-    if main == "tekken.json":
-        return from_tekken(_object(content))
-    if is_tiktoken(content):
-        return from_tiktoken(content)
-    from survey.vocabulary.sentencepiece_library import from_sentencepiece
-
-    return from_sentencepiece(content)
-
-
-def _added(known: Mapping[int, Entry], companions: Mapping[str, bytes]) -> dict[int, Entry]:
-    """Tokens that were added beside the vocabulary; companions that are broken add nothing."""
-    found: dict[int, Entry] = {}
-    listed = _lenient(companions.get("added_tokens.json"))
-    for text, number in listed.items():
-        if is_id(number):
-            special = known[number].special if number in known else False
-            found[number] = spelled(storable(text).encode(), added=True, special=special)
-    decoder = _config(companions).get("added_tokens_decoder")
-    for key, item in decoder.items() if isinstance(decoder, Mapping) else ():
-        content = item.get("content") if isinstance(item, Mapping) else None
-        if (
-            isinstance(content, str)
-            and len(key) < 11
-            and key.isascii()
-            and key.isdecimal()
-            and is_id(int(key))
-        ):
-            special = item.get("special") is True
-            found[int(key)] = spelled(storable(content).encode(), added=True, special=special)
-    return found
-
-
-def _config(companions: Mapping[str, bytes]) -> Mapping[str, Any]:
-    return _lenient(companions.get("tokenizer_config.json"))
-
-
-def _lenient(content: bytes | None) -> Mapping[str, Any]:
-    try:
-        return {} if content is None else _object(content)
-    except BadVocabulary:
-        return {}
-
-
-def _object(content: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise BadVocabulary(f"not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise BadVocabulary(f"holds a {type(found).__name__}, expected an object")
-    return found
-
-
-def _text(content: bytes) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadVocabulary(f"not UTF-8: {error}") from error
+    return TokenizerFiles(main.rpartition("/")[2], contents)

@@ -14,7 +14,7 @@ def from_sentencepiece(content: bytes) -> Vocabulary:
     processor = SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(content)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # its words of what is no UTF-8 are none, either
         raise BadVocabulary(f"SentencePiece refuses it: {str(error)[:300]}") from error
     entries = {number: _entry(processor, number) for number in range(processor.GetPieceSize())}
 
@@ -29,7 +29,10 @@ def from_sentencepiece(content: bytes) -> Vocabulary:
 
 
 def _entry(processor: SentencePieceProcessor, number: int) -> Entry:
-    piece = processor.IdToPiece(number)
+    try:
+        piece = processor.IdToPiece(number)
+    except UnicodeDecodeError as error:
+        raise BadVocabulary(f"piece {number} is not UTF-8: {error.reason}") from error
     if processor.IsControl(number) or processor.IsUnknown(number):
         return Entry(shown(piece.encode()), piece.encode(), special=True)
     return with_spaces(piece)

