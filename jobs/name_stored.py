@@ -45,13 +45,8 @@ def _name_one(key: Key, checkpoint: Checkpoint, settings: Settings, pace: Pace, 
     try:
         stored = read_stored(place, key)
         files = tokenizer_files(checkpoint.files)
-        named = name_matrix(
-            reopen(checkpoint, settings, pace),
-            files,
-            stored.vocab_rows,
-            stored.black_holes,
-            settings.timeout_s,
-        )
+        again = reopen(checkpoint, settings, pace)
+        named = name_matrix(again, files, stored.vocab_rows, stored.black_holes, settings.timeout_s)
         if not named.measures:
             return f"{key[0]}: no names yet: {named.naming.tokenizer_note}"
         flags = {} if stored.tokens is None else row_flags(stored.tokens)

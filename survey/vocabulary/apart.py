@@ -57,9 +57,9 @@ def close() -> None:
 
 @cache  # one for each process: a start takes longer than a small model
 def _pool() -> _Pool:
-    office = _Pool()
-    atexit.register(office.close)
-    return office
+    pool = _Pool()
+    atexit.register(pool.close)
+    return pool
 
 
 class _Pool:
@@ -102,13 +102,10 @@ class _Pool:
         if limits.wall_s <= 0:
             raise _not_named(Ended("wall"), limits)
         try:
-            with self._lock:
-                server = self._waiting.pop() if self._waiting else None
-            server = server or ServerProcess()
+            server = self._server()
         except OSError as error:
-            raise NotNamed(
-                f"no process could be started to name its tokens: {error}", lasting=False
-            ) from error
+            problem = f"no process to name its tokens can be started: {error}"
+            raise NotNamed(problem, lasting=False) from error
         keep = False
         try:
             answer = server.ask(_request(files, rows, limits), until, ANSWER_CAP_BYTES)
@@ -118,6 +115,17 @@ class _Pool:
         finally:
             self._done(server, keep=keep)
         return answer
+
+    def _server(self) -> ServerProcess:
+        """One that waits, or a new one. Raises OSError."""
+        while True:
+            with self._lock:
+                server = self._waiting.pop() if self._waiting else None
+            if server is None:
+                return ServerProcess()
+            if server.runs():
+                return server
+            server.kill()  # it was ended meanwhile
 
     def _done(self, server: ServerProcess, *, keep: bool) -> None:
         with self._lock:
@@ -140,7 +148,7 @@ def _request(files: TokenizerFiles, rows: int, limits: Limits) -> list[bytes]:
         "files": [[name, len(content)] for name, content in files.contents.items()],
         "rows": rows,
         "memory_bytes": limits.memory_bytes,
-        "cpu_s": max(1, math.ceil(limits.cpu_s)),
+        "cpu_s": _cpu_seconds(limits),
         "wall_s": limits.wall_s + 1.0,  # we end it at wall_s, if we still live
     }
     return [json.dumps(header).encode(), *files.contents.values()]
@@ -156,23 +164,25 @@ def _digest(files: TokenizerFiles) -> bytes:
 
 
 def _not_named(ended: Ended, limits: Limits) -> NotNamed:
+    again, process = "; the next run tries again", "the process that named its tokens"
     match ended.how:
         case "memory":
             return NotNamed(f"naming its tokens takes more than {limits.memory_bytes >> 20:,} MB of memory")
         case "cpu":
-            return NotNamed(
-                f"naming its tokens takes more than {max(1, math.ceil(limits.cpu_s))} CPU-seconds"
-            )
+            return NotNamed(f"naming its tokens takes more than {_cpu_seconds(limits)} CPU-seconds")
         case "wall":
-            problem = (
-                f"its tokens were not named within {max(0.0, limits.wall_s):.1f} s; the next run tries again"
-            )
-            return NotNamed(problem, lasting=False)
+            within = max(0.0, limits.wall_s)
+            return NotNamed(f"its tokens were not named within {within:.1f} s{again}", lasting=False)
         case "answer":
             return NotNamed(f"its names take more than {ANSWER_CAP_BYTES >> 20} MB")
-        case "killed" | "lost":
-            by = "was killed from outside" if ended.how == "killed" else "could not be kept running"
-            problem = f"the process that named its tokens {by} ({ended.detail}); the next run tries again"
-            return NotNamed(problem, lasting=False)
-        case _:
-            return NotNamed(f"the process that named its tokens crashed ({ended.detail})")
+        case "killed":
+            return NotNamed(f"{process} was killed from outside ({ended.detail}){again}", lasting=False)
+        case "lost":
+            return NotNamed(f"{process} could not be kept running ({ended.detail}){again}", lasting=False)
+        case "crashed":
+            return NotNamed(f"{process} crashed ({ended.detail})")
+
+
+def _cpu_seconds(limits: Limits) -> int:
+    """What a system's limit can say: whole ones."""
+    return max(1, math.ceil(limits.cpu_s))

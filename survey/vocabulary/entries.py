@@ -23,7 +23,7 @@ class BadVocabulary(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFiles:
-    """A tokenizer as its files: contents by name, without folders. main: the one that holds the vocabulary."""
+    """Contents of a tokenizer's files by name, without folders. main: the one that holds the vocabulary."""
 
     main: str
     contents: Mapping[str, bytes]

@@ -14,7 +14,7 @@ _LETTERS = 12  # for pieces that stand inside words: after the letters that begi
 
 
 def token_table(vocabulary: Vocabulary, rows: int) -> TokenTable:
-    """What a vocabulary says of a matrix of V = `rows` rows. Raises BadVocabulary where no text can be cut."""
+    """What a vocabulary says of a matrix of V = `rows` rows. Raises BadVocabulary where none can be cut."""
     known = {number: vocabulary.entries[number] for number in sorted(vocabulary.entries) if number < rows}
     reach = _reach(known, vocabulary.encode)
     return TokenTable(

@@ -57,7 +57,7 @@ def expected_names_bytes(files: Files) -> int:
 
 
 def names_limit_bytes(files: Files) -> int:
-    """The memory that the libraries may take: more than twice what sound files of these sizes make them take."""
+    """The memory that the libraries may take: more than twice what sound files of these sizes need."""
     size = sum(size for size in files.values() if size <= TOKENIZER_CAP_BYTES)
     return (256 << 20) + 2 * (NAMES_BYTES + MEMORY_PER_BYTE * size)
 

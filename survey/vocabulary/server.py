@@ -15,7 +15,6 @@ import re
 import resource
 import signal
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from survey.vocabulary.entries import BadVocabulary, TokenizerFiles
@@ -42,20 +41,20 @@ def _main() -> None:
         fork = os.fork()
         if fork == 0:
             os.close(ended)
-            _answer(json.loads(_read(*LENGTH.unpack(length))))
+            _answer(*LENGTH.unpack(length))
         _, status = os.waitpid(fork, 0)
         os.write(ended, ENDED.pack(os.waitstatus_to_exitcode(status)))
 
 
-def _answer(request: Mapping[str, Any]) -> None:  # Any: JSON, of our own process
+def _answer(header_bytes: int) -> None:
     """Answer one request and end this process."""
     code = 1
     try:
-        # By default this signal ends the process, which else would outlive a killed parent.
-        signal.setitimer(signal.ITIMER_REAL, request["wall_s"])
-        _limit(
-            resource.RLIMIT_CPU, request["cpu_s"], beyond=1
-        )  # at the hard limit it is SIGKILL, as from anybody
+        request: dict[str, Any] = json.loads(_read(header_bytes))  # Any: our parent's own words
+        for number in (signal.SIGALRM, signal.SIGXCPU):
+            signal.signal(number, signal.SIG_DFL)  # they end the process, whatever it is busy with
+        signal.setitimer(signal.ITIMER_REAL, request["wall_s"])  # or it would outlive a parent that is killed
+        _limit(resource.RLIMIT_CPU, request["cpu_s"], beyond=1)  # the hard limit kills as anybody does
         _limit(resource.RLIMIT_DATA, request["memory_bytes"])
         contents = {name: _read(size) for name, size in request["files"]}
         answer = memoryview(_named(TokenizerFiles(request["main"], contents), request["rows"]))

@@ -43,7 +43,7 @@ class ServerProcess:
 
     def __init__(self) -> None:
         """Raises OSError where no process can be started."""
-        self._complaints = tempfile.TemporaryFile()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         self._ended, theirs = os.pipe()
         kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         threads = min(THREADS, os.cpu_count() or 1)
@@ -144,6 +144,10 @@ class ServerProcess:
         size = self._complaints.seek(0, os.SEEK_END)
         self._complaints.seek(max(0, size - COMPLAINTS_READ))
         return self._complaints.read(COMPLAINTS_READ)
+
+    def runs(self) -> bool:
+        """Whether it still waits for a request."""
+        return self._process.poll() is None
 
     def kill(self) -> None:
         """End the server and whatever it runs."""

@@ -10,6 +10,7 @@ import struct
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from survey.vocabulary.entries import MOST_IDS, TEXT_CHARS
 
@@ -37,8 +38,8 @@ class BadAnswer(Exception):
 class TokenTable:
     """The tokens that have a row, by ascending id.
 
-    size: the highest token id + 1, with a row or without. added: tokens added beside the vocabulary, likewise.
-    cuts: whether the files say how text is cut. kinds: for each id a number in REACHES and the flags.
+    size: the highest token id + 1, with a row or without. added: tokens added beside the vocabulary,
+    likewise. cuts: whether the files say how text is cut. kinds: for each id a number in REACHES and the flags.
     """
 
     size: int
@@ -85,7 +86,7 @@ def _table(body: memoryview, rows: int) -> TokenTable:
     ids = array("i", bytes(body[start : start + 4 * count]))
     lengths = array("i", bytes(body[start + 4 * count : start + 8 * count]))
     kinds = bytes(body[start + 8 * count : texts_at])
-    if any(low >= high for low, high in zip(ids, ids[1:], strict=False)) or (
+    if any(low >= high for low, high in pairwise(ids)) or (
         count and not 0 <= ids[0] <= ids[-1] < min(rows, size)
     ):
         raise BadAnswer("token ids that do not ascend, or have no row")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import made_tokenizers as made
 import pytest
@@ -38,8 +39,8 @@ def of(**contents: bytes) -> TokenizerFiles:
     return TokenizerFiles(next(iter(named)), named)
 
 
-def whole(**fields: object) -> TokenizerFiles:
-    return of(tokenizer__json=made.bpe(**fields))  # type: ignore[arg-type]
+def whole(**fields: Any) -> TokenizerFiles:
+    return of(tokenizer__json=made.bpe(**fields))
 
 
 @pytest.fixture(autouse=True)
@@ -301,6 +302,16 @@ def test_one_server_names_many() -> None:
 
 
 @linux
+def test_a_server_that_was_ended_while_it_waited_is_replaced() -> None:
+    name_tokens(whole(), 2, LITTLE)
+    (server,) = servers()
+    os.kill(server, signal.SIGKILL)
+    while runs(server):
+        time.sleep(0.01)
+    assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).size == 13
+
+
+@linux
 def test_a_server_knows_no_secret_of_ours_and_leaves_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "secret")
@@ -329,7 +340,7 @@ name_tokens(endless, 3000, limits)
 def test_a_server_and_its_fork_end_with_their_parent(tmp_path: Path) -> None:
     (tmp_path / "good").write_bytes(made.bpe())
     (tmp_path / "endless").write_bytes(made.bpe(LONG, pre_tokenizer=made.split("(a|aa)+c")))
-    command = [sys.executable, "-c", WORKER, tmp_path / "good", tmp_path / "endless"]
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "good"), str(tmp_path / "endless")]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(import_path())}
     ) as worker:
