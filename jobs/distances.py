@@ -34,7 +34,9 @@ def distances_told(
 
     Raises SurveyError where the matrix cannot be read again.
     """
-    if settings.reference is None:
+    # Texts that could not be had this time are not absent: another run is to look for them.
+    untold = not named.measures and settings.reference is not None and settings.reference.asks_texts
+    if settings.reference is None or untold:
         return Told(named.naming, named.names, {}, named.measures)
     texts = named.names.text if named.names else None
     unused = chosen_rows(settings.reference, texts, matrix.shape[0])

@@ -21,6 +21,11 @@ class ReferenceTokens:
 
     entries: tuple[int | str, ...] | None = None
 
+    @property
+    def asks_texts(self) -> bool:
+        """Whether ids alone do not say which rows are meant."""
+        return self.entries is None or any(isinstance(entry, str) for entry in self.entries)
+
 
 def parse_reference(text: str) -> ReferenceTokens:
     """One token a line: its id, or its text; lines that begin with `# ` are comments."""

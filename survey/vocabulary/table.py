@@ -39,7 +39,7 @@ class TokenTable:
     """The tokens that have a row, by ascending id.
 
     size: the highest token id + 1, with a row or without. added: tokens added beside the vocabulary,
-    likewise. cuts: whether the files say how text is cut. kinds: for each id a number in REACHES and the flags.
+    likewise. cuts: whether the files say how text is cut. kinds: of each id, a number in REACHES and flags.
     """
 
     size: int

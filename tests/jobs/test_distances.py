@@ -13,7 +13,7 @@ from conftest import Ran, little
 from catalog.place import place_to_read
 from catalog.read import Reader
 from jobs.demo.checkpoints import Cloud, write
-from jobs.demo.hub import LocalHub
+from jobs.demo.hub import Fault, LocalHub, Status
 
 Survey = Callable[..., Ran]
 FLOATS = Cloud(rows=300, dims=16, centre_l2=0.3, row_norm=1.1, seed=3)
@@ -99,3 +99,13 @@ def test_distances_without_a_table_for_them_are_refused(survey: Survey) -> None:
     ran = survey("run", "org/m", "--catalog", "c", "--reference-tokens", "own", "--no-tokens")
     assert ran.code == 2
     assert "leave out --no-tokens" in ran.err
+
+
+def test_names_that_could_not_be_had_are_looked_for_again(hub_with_model: LocalHub, survey: Survey) -> None:
+    hub = hub_with_model
+    hub.faults.append(Fault(Status(403), path_contains="tokenizer.json", times=100))
+    assert run(survey, hub, "--reference-tokens", "own").code == 0
+    assert ask("SELECT reference_rows, measures['unused_distances'] FROM models") == [(None, None)]
+    hub.faults.clear()
+    assert run(survey, hub, "--reference-tokens", "own").code == 0
+    assert ask("SELECT reference_rows, measures['unused_distances'] FROM models") == [(6, 1)]

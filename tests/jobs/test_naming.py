@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from catalog.place import place_to_read
 from catalog.read import Reader
 from catalog.stored import read_stored
 from catalog.tables import Tables
-from jobs.demo.checkpoints import write
+from jobs.demo.checkpoints import Cloud, write
 from jobs.demo.hub import Fault, LocalHub, Status
 
 Survey = Callable[..., Ran]
@@ -90,6 +91,95 @@ def test_no_tokenizer_is_no_failure(
     hub.clear_log()
     assert "0 measured, 1 unchanged" in run(survey, hub, "org/nameless").out
     assert not hub.requests(path_contains="tokenizer")
+
+
+BACKTRACKS = {"a" * 400 + f"{number:05d}": number for number in range(3000)}
+COSTLY = {
+    "memory": (
+        {
+            "tokenizer.json": made.bpe(
+                normalizer={"type": "Precompiled", "precompiled_charsmap": "/" * 21 + "w=="}
+            )
+        },
+        "tokenizer.json: naming its tokens takes more than 576 MB of memory",
+        1,
+    ),
+    "time": (
+        {"tokenizer.json": made.bpe(BACKTRACKS, pre_tokenizer=made.split("(a|aa)+c"))},
+        "tokenizer.json: its tokens were not named within ",
+        None,
+    ),
+    "not UTF-8": (
+        {"tokenizer.model": made.sentencepiece_of(b"a", b"\xff\xfe")},
+        "tokenizer.model: piece 4 is not UTF-8",
+        1,
+    ),
+}
+LONG_ROWS = Cloud(rows=3000, dims=16, centre_l2=0.3, row_norm=1.1, holes=(5,), dead_l2=0.4, angle_deg=30)
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_a_costly_tokenizer_is_a_note_and_every_row_stands(
+    hub: LocalHub, survey: Survey, tmp_path: Path, executor: str
+) -> None:
+    for name, (extra, _, _) in COSTLY.items():
+        serve(hub, tmp_path / name, f"org/{name.replace(' ', '-')}", extra, cloud=LONG_ROWS)
+    serve(hub, tmp_path / "good", "org/good", {"tokenizer.json": made.byte_level()})
+    models = [f"org/{name.replace(' ', '-')}" for name in COSTLY]
+    ran = run(survey, hub, *models, "org/good", executor=executor, more=("--timeout", "6"))
+    assert (ran.code, "4 measured" in ran.out) == (0, True), ran
+    found = {
+        repo: rest
+        for repo, *rest in ask("SELECT repo, tokenizer_note, measures['names'], dead_count FROM models")
+    }
+    assert found.pop("org/good") == [None, 1, 10]
+    assert len(found) == len(COSTLY)
+    for name, (_, note, version) in COSTLY.items():
+        said, measured, dead_count = found[f"org/{name.replace(' ', '-')}"]
+        assert said.startswith(note)
+        assert (measured, dead_count) == (version, 5)
+
+
+def test_the_time_of_a_model_holds_for_its_tokenizer(survey: Survey, tmp_path: Path) -> None:
+    write(little("endless", cloud=LONG_ROWS), tmp_path / "endless")
+    (tmp_path / "endless" / "tokenizer.json").write_bytes(COSTLY["time"][0]["tokenizer.json"])
+    more = ("--catalog", "c", "--executor", "serial", "--timeout", "3")
+    survey("run", tmp_path / "endless", *more)  # compiles
+    started = time.monotonic()
+    ran = survey("run", tmp_path / "endless", "--resurvey", *more)
+    assert (ran.code, "1 measured" in ran.out) == (0, True)
+    assert 2 < time.monotonic() - started < 3 + 2
+    # The next run asks for the names alone, in the driver, and within the same time.
+    started = time.monotonic()
+    ran = survey("run", tmp_path / "endless", *more)
+    assert (ran.code, "0 measured, 1 unchanged" in ran.out) == (0, True)
+    assert "no names yet: tokenizer.json: its tokens were not named within 3.0 s" in ran.err
+    assert 2 < time.monotonic() - started < 3 + 2
+
+
+def test_a_stored_row_with_a_costly_tokenizer_gets_its_note(
+    hub: LocalHub, survey: Survey, tmp_path: Path
+) -> None:
+    shas = {
+        f"org/{name}": serve(hub, tmp_path / name, f"org/{name}", extra)
+        for name, extra in (("memory", COSTLY["memory"][0]), ("good", {"tokenizer.json": made.byte_level()}))
+    }
+    assert run(survey, hub, *shas).code == 0
+    as_new = ask("SELECT repo, tokenizer_note, tokenizer_size FROM models ORDER BY repo")
+    for repo, sha in shas.items():
+        forget_names((repo, sha, "output"))
+    assert "2 named from their tokenizers" in run(survey, hub, *shas).out
+    assert ask("SELECT repo, tokenizer_note, tokenizer_size FROM models ORDER BY repo") == as_new
+    assert as_new == [("org/good", None, 13), ("org/memory", COSTLY["memory"][1], None)]
+
+
+def test_a_model_without_a_tokenizer_starts_no_process(
+    hub: LocalHub, survey: Survey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("survey.vocabulary.apart.ServerProcess", None)
+    serve(hub, tmp_path / "m", "org/m", {"tokenizer_config.json": b"{}"})
+    assert run(survey, hub, "org/m").code == 0
+    assert ask("SELECT tokenizer_note FROM models") == [("the repository holds no tokenizer that we know",)]
 
 
 def forget_names(key: tuple[str, str, str]) -> None:

@@ -1,0 +1,90 @@
+"""What another process says of a tokenizer is believed only where it fits together."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from survey.vocabulary.entries import MOST_IDS, TEXT_CHARS
+from survey.vocabulary.table import BadAnswer, TokenTable, packed, packed_problem, unpacked
+
+TABLE = TokenTable(size=9, added=1, cuts=True, ids=[0, 2, 5], texts=["a", "é", "▁x"], kinds=b"\x01\x22\x0b")
+ROWS = 8
+HEAD = 1 + 1 + 3 * 8  # what it is, how text is cut, three numbers
+
+
+def changed(at: int, by: bytes) -> bytes:
+    whole = packed(TABLE)
+    return whole[:at] + by + whole[at + len(by) :]
+
+
+def number(value: int, size: str = "<q") -> bytes:
+    return struct.pack(size, value)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        TABLE,
+        replace(TABLE, cuts=False),
+        TokenTable(size=MOST_IDS, added=0, cuts=False, ids=[], texts=[], kinds=b""),
+        TokenTable(size=8, added=8, cuts=True, ids=list(range(8)), texts=[""] * 8, kinds=bytes([61] * 8)),
+        replace(TABLE, texts=["𝄞" * TEXT_CHARS, "\0", "\u202e"]),
+    ],
+    ids=["a table", "without reach", "no rows", "every row and flag", "the longest text"],
+)
+def test_a_table_comes_as_it_went(table: TokenTable) -> None:
+    came = unpacked(packed(table), ROWS)
+    assert isinstance(came, TokenTable)
+    assert replace(came, ids=list(came.ids)) == table
+
+
+@pytest.mark.parametrize("problem", ["", "holds no tokens", "\ud800 half a character", "x" * 10_000 + "é"])
+def test_a_problem_comes_as_words(problem: str) -> None:
+    came = unpacked(packed_problem(problem), ROWS)
+    assert isinstance(came, str)
+    assert came[:9] == problem.encode("utf-8", "backslashreplace").decode()[:9]
+    assert len(came) <= 4000
+
+
+FALSE = {
+    "nothing": b"",
+    "another kind": b"X" + packed(TABLE)[1:],
+    "a pickle": b"\x80\x04\x95\x1e\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.",
+    "cut in its head": packed(TABLE)[:20],
+    "cut in its rows": packed(TABLE)[: HEAD + 10],
+    "cut in its texts": packed(TABLE)[:-1],
+    "more after its end": packed(TABLE) + b"x",
+    "more rows than it has": changed(2 + 16, number(4)),
+    "a row less than it has": changed(2 + 16, number(2)),
+    "rows below none": changed(2 + 16, number(-1)),
+    "rows without end": changed(2 + 16, number(2**62)),
+    "a size below none": changed(2, number(-9)),
+    "a size without end": changed(2, number(2**40)),
+    "a size below its ids": changed(2, number(5)),
+    "more added than tokens": changed(2 + 8, number(10)),
+    "added below none": changed(2 + 8, number(-1)),
+    "an id twice": changed(HEAD + 4, number(0, "<i")),
+    "ids that descend": changed(HEAD, number(3, "<i")),
+    "an id below none": changed(HEAD, number(-1, "<i")),
+    "an id beyond the rows": changed(HEAD + 8, number(8, "<i")),
+    "a text that is longer": changed(HEAD + 12, number(2, "<i")),
+    "a text below none": changed(HEAD + 12, number(-1, "<i") + number(4, "<i")),
+    "a text that ends within a character": changed(HEAD + 12, number(2, "<i") + number(1, "<i")),
+    "a text that is not UTF-8": packed(TABLE)[:-1] + b"\xff",
+    "a kind that there is not": changed(HEAD + 24, b"\x06"),
+    "a flag that there is not": changed(HEAD + 24, b"\x41"),
+    "too long a text": packed(replace(TABLE, texts=["x" * (TEXT_CHARS + 1), "", ""])),
+    "too long a problem": b"P" + b"x" * 5000,
+    "more rows than the matrix": packed(
+        TokenTable(size=9, added=0, cuts=True, ids=list(range(9)), texts=[""] * 9, kinds=bytes(9))
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", FALSE.values(), ids=FALSE)
+def test_an_answer_that_contradicts_itself_is_refused(answer: bytes) -> None:
+    with pytest.raises(BadAnswer):
+        unpacked(answer, ROWS)
