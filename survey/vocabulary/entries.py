@@ -69,7 +69,7 @@ def spelled(data: bytes, *, added: bool = False, special: bool = False) -> Entry
 
 def shown(data: bytes) -> str:
     """Bytes as text; those that are no whole characters as `\\xe2`."""
-    text = storable(data.decode("utf-8", "backslashreplace"))
+    text = data.decode("utf-8", "backslashreplace")
     return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
 
 

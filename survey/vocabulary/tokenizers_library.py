@@ -42,7 +42,7 @@ def from_vocab_json(vocab: Mapping[str, Any], merges: str | None) -> Vocabulary:
     """GPT-2's two files; without the merges the tokens have names only. Raises BadVocabulary."""
     if not all(is_id(number) for number in vocab.values()):
         raise BadVocabulary("expected an object that gives each token's id")
-    spell = partial(_byte_level, alphabet=byte_alphabet())
+    spell = _byte_level()
     entries = {number: spell(piece) for piece, number in vocab.items()}
     if merges is None:
         return Vocabulary(entries, None)
@@ -123,7 +123,7 @@ def _spelling(tokenizer: Tokenizer) -> Spell:
     said = [part.__getstate__().decode() for part in parts if part is not None]  # as JSON
     kinds = {kind for text in said for kind in _types(json.loads(text))}
     if "ByteLevel" in kinds:
-        return partial(_byte_level, alphabet=byte_alphabet())
+        return _byte_level()
     if "Metaspace" in kinds or any(SPACE_MARK in text for text in said):
         return with_spaces
     return partial(
@@ -142,10 +142,18 @@ def _types(value: Any) -> list[str]:  # Any: JSON
     return [*inner, value["type"]] if isinstance(value.get("type"), str) else inner
 
 
-def _byte_level(piece: str, alphabet: Mapping[str, int]) -> Entry:
-    if all(char in alphabet for char in piece):
-        return spelled(bytes(alphabet[char] for char in piece))
-    return spelled(storable(piece).encode())
+def _byte_level() -> Spell:
+    """GPT-2's spelling; a piece with another character stands for itself."""
+    alphabet = byte_alphabet()
+    spells = frozenset(alphabet).issuperset  # these and `translate` are quick: there are 150,000 pieces
+    bytes_of = {ord(char): byte for char, byte in alphabet.items()}
+
+    def spell(piece: str) -> Entry:
+        if spells(piece):
+            return spelled(piece.translate(bytes_of).encode("latin-1"))
+        return spelled(storable(piece).encode())
+
+    return spell
 
 
 def _word_piece(piece: str, prefix: str, suffix: str = "") -> Entry:
