@@ -159,13 +159,14 @@ def _request(
     from jobs.run import Request, new_run_id
     from survey.target import Settings
 
-    listed = read_models(models, Path.cwd())
+    asked = (endpoint or os.environ.get("HF_ENDPOINT") or "").rstrip("/")
+    listed = read_models(models, Path.cwd(), asked)
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         raise UsageError(f"--endpoint {endpoint}: expected a URL such as https://huggingface.co")
     if reference_tokens is not None and no_tokens:
         raise UsageError("--reference-tokens measures columns of the per-token table: leave out --no-tokens")
-    for line in listed.duplicates:
-        click.echo(f"survey: {line}; measured once", err=True)
+    for line in (*listed.notes, *(f"{twice}; measured once" for twice in listed.duplicates)):
+        click.echo(f"survey: {line}", err=True)
     request = Request(
         listed.models,
         matrix,
