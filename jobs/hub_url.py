@@ -11,29 +11,11 @@ HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.c
 # First parts of paths that are no user and no organisation.
 _OTHER_KINDS = {"datasets": "a dataset", "spaces": "a space", "buckets": "a bucket", "kernels": "a kernel"}
 _OTHER_PAGES = frozenset(
-    [
-        "api",
-        "blog",
-        "chat",
-        "collections",
-        "docs",
-        "enterprise",
-        "jobs",
-        "join",
-        "learn",
-        "login",
-        "models",
-        "new",
-        "notifications",
-        "organizations",
-        "papers",
-        "posts",
-        "pricing",
-        "search",
-        "settings",
-        "support",
-        "tasks",
-    ]
+    (
+        *("api", "blog", "chat", "collections", "docs", "enterprise", "jobs"),
+        *("join", "learn", "login", "models", "new", "notifications", "organizations"),
+        *("papers", "posts", "pricing", "search", "settings", "support", "tasks"),
+    )
 )
 _FILE_PAGES = frozenset({"blob", "resolve", "raw", "blame", "edit"})
 _REVISION_PAGES = frozenset({"tree", "commit", "commits", "revision"})

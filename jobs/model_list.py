@@ -107,8 +107,10 @@ def _on_hub(text: str, origin: str, endpoint: str) -> ModelRef:
     if is_url(word):
         try:
             word = model_of_url(word, endpoint)
-        except (UsageError, ValueError) as error:  # ValueError: brackets that hold no address
+        except UsageError as error:
             raise UsageError(f"{origin}: {shown!r} {error}") from None
+        except ValueError as error:  # brackets that hold no address
+            raise UsageError(f"{origin}: {shown!r} is no URL: {error}") from None
     repo, at, revision = word.partition("@")
     if _HUB_ID.fullmatch(repo) and (revision or not at) and not re.search(r"\s", word):
         return ModelRef(repo, revision or None, None, origin)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from jobs.nightly_environment import secret_names
 from jobs.nightly_files import log_file, prepare_folders, write_whole
 from jobs.nightly_job import PREFIX, Job, Machine
-from jobs.nightly_quoting import comments, crontab_command, lines
+from jobs.nightly_quoting import comments, crontab_command, lines, one_line
 from survey.errors import UsageError
 
 BEGIN, END = "# BEGIN ", "# END "
@@ -40,7 +40,7 @@ def unit(job: Job, machine: Machine) -> str:
                 job.title,
                 f"Secrets belong into {machine.env_file}, mode 600, one NAME=value a line: {secrets}",
                 "What stands there wins.",
-                "cron cannot catch up on a night when this machine was off; the next measures what is missing.",
+                "cron cannot catch up on a night when this machine was off; the next fills the gap.",
             ),
             *(_about_variables(variables, machine) if variables else ()),
             *(_about_zones(job) if job.zone else ()),
@@ -126,7 +126,8 @@ def _command(job: Job, machine: Machine, *, guarded: bool, variables: Path | Non
 
 def _exports(machine: Machine) -> list[str]:
     """For the shell.  (`env` would take a program with a = in its path for one more variable.)"""
-    return [f"export {shlex.quote(f'{name}={value}')}" for name, value in machine.variables.items()]
+    pairs = [one_line(f"{name}={value}") for name, value in machine.variables.items()]
+    return [f"export {shlex.quote(pair)}" for pair in pairs]
 
 
 def _variables_file(job: Job, machine: Machine) -> Path | None:

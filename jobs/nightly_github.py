@@ -62,8 +62,8 @@ def _about(job: Job, machine: Machine, path: str) -> list[str]:
         f"{path}, on the default branch.",
         f"Secrets come from the repository's settings (Secrets and variables, Actions): {secrets}.",
         "GitHub may start a run late and does not catch up on one that it dropped; the next night measures",
-        "what is missing. In a public repository without any activity for 60 days it stops scheduled workflows",
-        "until somebody enables this one again (Actions, or `gh workflow enable`).",
+        "what is missing. In a public repository without any activity for 60 days it stops all scheduled",
+        "workflows until somebody enables them again (Actions, or `gh workflow enable`).",
         *(_ABOUT_CACHE if job.is_local else ()),
         *([f"Left out, as they name files outside the repository: {', '.join(here)}."] if here else []),
     ]

@@ -68,7 +68,8 @@ class Job:
     @property
     def name(self) -> str:
         """Tells units apart: one for each list and catalog. Good as a Kubernetes name, too."""
-        digest = hashlib.sha256(f"{self.models}\n{self.catalog}".encode()).hexdigest()[:8]
+        key = f"{self.models}\n{self.catalog}".encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(key).hexdigest()[:8]
         stem = re.sub(r"[^a-z0-9]+", "-", self.models.stem.lower()).strip("-")[:20].strip("-")
         return f"{PREFIX}{stem or 'list'}-{digest}"
 

@@ -55,6 +55,10 @@ REFUSED = [
     ("a folder in a pod", ["folders.txt", "--at", "2:00", "--on", "kubernetes", "--image", "i"], "a pod does not see it"),
     ("a line break", ["models.txt", "--at", "2:00", "--on", "cron", "--log", "a\nb"], "control characters"),
     ("a catalog that GitHub would compute", ["models.txt", "--at", "2:00", "--on", "cron", "--log", "a\\"], "a last backslash"),
+    ("a direction", ["models.txt", "--at", "2:00", "--on", "cron", "--log", "a\u202eb"], "--log: control characters"),
+    ("standard input", ["-", "--at", "2:00", "--on", "cron"], "no such list of models: -; a unit reads it anew every night"),
+    ("a password in an option", ["models.txt", "--at", "2:00", "--on", "cron", "--", "--endpoint", "https://me:word@hub"], "holds a password or a token"),
+    ("a token in a package", ["models.txt", "--at", "2:00", "--on", "github", "--package", "git+https://word@github.com/a/b@c"], "holds a password or a token"),
     ("a line for cron that is too long", ["models.txt", "--at", "2:00", "--on", "cron", "--catalog", "c" * 900], "and cron takes 998"),
 ]  # fmt: skip
 
