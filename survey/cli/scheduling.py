@@ -11,7 +11,7 @@ import click
 
 from survey.cli.common import catalog_option
 from survey.cli.measuring import run
-from survey.errors import UsageError
+from survey.errors import UsageError, printable
 
 
 @click.command()
@@ -92,7 +92,7 @@ def nightly(
     machine = this_machine(os.environ)
     if action == "list":
         for line in installed(scheduler, machine):
-            click.echo(line)
+            click.echo(printable(line))  # of a cluster that others write to, too
         return 0
     if models is None:
         raise UsageError("name the list of models: survey nightly MODELS --at HH:MM --on …")
@@ -109,7 +109,7 @@ def nightly(
         click.echo(unit(scheduler, job, machine), nl=False)
         return 0
     for line in install(scheduler, job, machine):
-        click.echo(f"survey: {line}", err=True)
+        click.echo(f"survey: {printable(line)}", err=True)
     return 0
 
 

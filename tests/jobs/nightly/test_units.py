@@ -78,6 +78,14 @@ def test_what_cannot_run_is_refused_now_and_not_at_night(
     assert message in ran.err
 
 
+def test_lines_that_name_no_model_are_said_and_stop_no_unit(survey: Survey) -> None:
+    Path("models.txt").write_text("org/model\nnot a model\n")
+    ran = survey("nightly", "models.txt", "--at", "2:00", "--on", "cron")
+    assert ran.code == 0
+    assert "models.txt:2: 'not a model' is not a model" in ran.err
+    assert "refused every night" in ran.err
+
+
 def test_the_command_prints_absolute_paths(survey: Survey, tmp_path: Path) -> None:
     Path("models.txt").write_text("org/model\n")
     ran = survey("nightly", "models.txt", "--at", "2:00", "--on", "cron")
