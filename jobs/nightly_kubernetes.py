@@ -85,11 +85,14 @@ def _certificates(machine: Machine) -> dict[str, str]:
     texts = {}
     for name, path in _certificate_files(machine).items():
         try:
-            texts[_mounted(name)] = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"{name}={path}: certificates for the pod, which cannot be read: {error}"
             ) from error
+        if "PRIVATE KEY" in text:
+            raise UsageError(f"{name}={path}: holds a private key, and others can read a ConfigMap")
+        texts[_mounted(name)] = text
     return texts
 
 

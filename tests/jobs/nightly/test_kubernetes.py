@@ -88,6 +88,9 @@ def test_what_this_machine_trusts_goes_with_the_list(
     assert Path(variables["SSL_CERT_FILE"]).parent == Path("/models")
     assert "HF_HOME" not in variables
     assert "Left out, as they name files of this machine: HF_HOME.\n" in unit
+    (tmp_path / "ours.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    with pytest.raises(UsageError, match="holds a private key"):
+        nightly.unit("kubernetes", job("kubernetes"), there)
     (tmp_path / "ours.pem").unlink()
     with pytest.raises(UsageError, match="certificates for the pod, which cannot be read"):
         nightly.unit("kubernetes", job("kubernetes"), there)
