@@ -20,7 +20,6 @@ from survey.errors import UsageError
 BEGIN, END = "# BEGIN ", "# END "
 # Debian's cron refuses a crontab with a longer command (MAX_COMMAND is 1000, its end included).
 LONGEST_COMMAND = 998
-LONGEST_EXPORTS = 300  # of it, for the environment: paths take the rest
 WRITES = 3
 
 
@@ -30,8 +29,7 @@ def unit(job: Job, machine: Machine) -> str:
     Variables set in a crontab would hold for all lines below, which are the user's own.
     """
     times = local_times(job, machine)
-    variables = _variables_file(job, machine)
-    command = _command(job, machine, guarded=len(times) > 1, variables=variables)
+    command, variables = _command(job, machine, guarded=len(times) > 1)
     secrets = ", ".join(f"{name}=..." for name in secret_names(machine.environment))
     return lines(
         [
@@ -69,7 +67,8 @@ def install(job: Job, machine: Machine) -> list[str]:
     block = unit(job, machine)
     _without(_crontab(), job.name)  # a crontab that cannot be changed stops it before anything is written
     done = prepare_folders(job, machine)
-    if variables := _variables_file(job, machine):
+    _, variables = _command(job, machine, guarded=len(local_times(job, machine)) > 1)
+    if variables:
         write_whole(variables, lines(_exports(machine)))
     _edit(lambda crontab: _without(crontab, job.name) + block, lambda crontab: block in crontab)
     return ["your crontab runs it, as long as the cron daemon runs", *done]
@@ -101,39 +100,45 @@ def _edit(change: Callable[[str], str], holds: Callable[[str], bool]) -> None:
     raise UsageError(f"your crontab was changed by another program {WRITES} times at that moment: try again")
 
 
-def _command(job: Job, machine: Machine, *, guarded: bool, variables: Path | None) -> str:
-    """The sixth field; raises UsageError where cron would not take it."""
+def _command(job: Job, machine: Machine, *, guarded: bool) -> tuple[str, Path | None]:
+    """The sixth field, and the file for the variables if they are too many for it.
+
+    Raises UsageError where cron would not take it either way.
+    """
+    exports = "; ".join(_exports(machine))
+    file = _environment_file(job.name, machine)
+    command = _sixth_field(job, machine, exports, guarded=guarded)
+    if len(command.encode()) <= LONGEST_COMMAND:
+        return command, None
+    command = _sixth_field(job, machine, f". {shlex.quote(str(file))}", guarded=guarded)
+    if len(command.encode()) <= LONGEST_COMMAND:
+        return command, file
+    raise UsageError(
+        f"the command has {len(command)} characters and cron takes {LONGEST_COMMAND}: "
+        "use shorter paths, or --on systemd"
+    )
+
+
+def _sixth_field(job: Job, machine: Machine, environment: str, *, guarded: bool) -> str:
     log, lock = log_file(job, machine), machine.state / f"{job.name}.lock"
     run = job.command(str(machine.program), str(job.models), job.catalog)
     # Without util-linux (macOS) the catalog's own lock alone keeps two runs apart.
     flock = shutil.which("flock")
     held = [flock, "--nonblock", str(lock)] if flock else []
     there = f'[ "$(TZ={shlex.quote(job.zone or "")} date +%H:%M)" = {job.at:%H:%M} ] || exit 0; '
-    environment = f". {shlex.quote(str(variables))}" if variables else "; ".join(_exports(machine))
-    command = crontab_command(
+    command = (
         f"{there if guarded else ''}mkdir -p {shlex.join(sorted({str(log.parent), str(lock.parent)}))}; "
         f"{environment}; "
         f'e={shlex.quote(str(machine.env_file))}; set -a; [ ! -f "$e" ] || . "$e"; set +a; '
         f"exec {shlex.join([*held, *run])} >>{shlex.quote(str(log))} 2>&1"
     )
-    if len(command.encode("utf-8", "surrogateescape")) > LONGEST_COMMAND:
-        raise UsageError(
-            f"the command has {len(command)} characters and cron takes {LONGEST_COMMAND}: "
-            "use shorter paths, or --on systemd"
-        )
-    return command
+    return crontab_command(one_line(command))
 
 
 def _exports(machine: Machine) -> list[str]:
     """For the shell.  (`env` would take a program with a = in its path for one more variable.)"""
     pairs = [one_line(f"{name}={value}") for name, value in machine.variables.items()]
     return [f"export {shlex.quote(pair)}" for pair in pairs]
-
-
-def _variables_file(job: Job, machine: Machine) -> Path | None:
-    """A file for the variables, if they are too many for cron's line."""
-    exports = sum(len(f"{export}; ".encode()) for export in _exports(machine))
-    return _environment_file(job.name, machine) if exports > LONGEST_EXPORTS else None
 
 
 def _environment_file(name: str, machine: Machine) -> Path:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from jobs.list_text import read_list
 from jobs.model_list import read_models
-from jobs.nightly_environment import CERTIFICATES, carried_away, left_behind, secret_names
+from jobs.nightly_certificates import certificate_variables, certificates
+from jobs.nightly_environment import carried_away, left_behind, secret_names
 from jobs.nightly_job import Job, Machine
 from jobs.nightly_quoting import checked, comments, kubernetes_value, lines, one_line
 from survey.errors import UsageError
@@ -25,18 +25,33 @@ GROUP = 10_001  # of the volumes; a group of its own
 Document = dict[str, Any]  # Any: the shape of each is Kubernetes' own, and checked by its schema
 
 
+class _Readable(yaml.SafeDumper):  # type: ignore[misc]  # yaml carries no annotations
+    """Writes text of several lines as it is, where YAML can."""
+
+
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
+
+
 def unit(job: Job, machine: Machine) -> str:
     """ConfigMap, CronJob and, for a catalog in a folder, the claim of a disk for it."""
     names = secret_names(machine.environment)
     here = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
     head = comments(
         job.title,
-        f"kubectl apply -f THIS; the log: kubectl logs -l app.kubernetes.io/instance={job.name}",
+        "kubectl apply --server-side -f THIS",
+        f"The log: kubectl logs -l app.kubernetes.io/instance={job.name}",
         f"Secrets ({', '.join(names)}) come from the Secret `{SECRET}`:",
         f"  kubectl create secret generic {SECRET} --from-env-file=nightly.env",
         *([f"Left out, as they name files of this machine: {', '.join(here)}."] if here else []),
     )
-    return lines(head) + str(yaml.safe_dump_all(documents(job, machine), sort_keys=False, allow_unicode=True))
+    return lines(head) + str(
+        yaml.dump_all(documents(job, machine), Dumper=_Readable, sort_keys=False, allow_unicode=True)
+    )
 
 
 def documents(job: Job, machine: Machine) -> list[Document]:
@@ -46,7 +61,8 @@ def documents(job: Job, machine: Machine) -> list[Document]:
 
 
 def install(job: Job, machine: Machine) -> list[str]:
-    said = _kubectl("apply", "-f", "-", text=unit(job, machine))
+    # On the server's side: otherwise the whole list, and certificates, must fit into an annotation of 256 kB.
+    said = _kubectl("apply", "--server-side", "-f", "-", text=unit(job, machine))
     return [*said.splitlines(), f"secrets such as HF_TOKEN come from the Secret `{SECRET}`, if there is one"]
 
 
@@ -73,35 +89,11 @@ def _config_map(job: Job, machine: Machine) -> Document:
             raise UsageError(
                 f"{model.origin}: {model.folder} is a folder of this machine; a pod does not see it"
             )
-    data = {"models.txt": read_list(job.models).text, **_certificates(machine)}
+    data = {"models.txt": read_list(job.models).text, **certificates(machine)}
     if len("".join(data.values()).encode()) > LARGEST_LIST_BYTES:
         files = f"{job.models} with certificates" if len(data) > 1 else str(job.models)
         raise UsageError(f"{files} is larger than {LARGEST_LIST_BYTES:,} bytes, a ConfigMap's limit")
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job), "data": data}
-
-
-def _certificates(machine: Machine) -> dict[str, str]:
-    """What this machine trusts, where a variable names a file of it: it goes with the list."""
-    texts = {}
-    for name, path in _certificate_files(machine).items():
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{name}={path}: certificates for the pod, which cannot be read: {error}"
-            ) from error
-        if "PRIVATE KEY" in text:
-            raise UsageError(f"{name}={path}: holds a private key, and others can read a ConfigMap")
-        texts[_mounted(name)] = text
-    return texts
-
-
-def _certificate_files(machine: Machine) -> dict[str, str]:
-    return {name: machine.environment[name] for name in CERTIFICATES if machine.environment.get(name)}
-
-
-def _mounted(variable: str) -> str:
-    return f"{variable.lower()}.pem"
 
 
 def _claim(job: Job) -> Document:
@@ -175,7 +167,7 @@ def _variables(machine: Machine) -> dict[str, str]:
     """Folders that a pod can write to, certificates where they are mounted, and the rest."""
     folders = {"HOME": HOME, "TMPDIR": "/tmp"}
     folders |= {f"XDG_{kind}_HOME": f"{HOME}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
-    trusted = {name: f"/models/{_mounted(name)}" for name in _certificate_files(machine)}
+    trusted = certificate_variables(machine, "/models")
     return {**carried_away(machine.environment), **folders, **trusted}
 
 

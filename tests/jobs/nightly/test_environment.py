@@ -108,6 +108,7 @@ def test_a_night_of_crons_sees_it_though_its_line_is_short(
     _, environment = json.loads((short_path / "s" / f"{made.name}.log").read_text())
     at_night = {**SETTINGS, **PATHS, "HF_TOKEN": "hf_mine", "HF_HUB_DOWNLOAD_TIMEOUT": "99"}
     assert {name: environment.get(name) for name in at_night} == at_night
+    assert list(there.config.glob("*.sh")) == [there.config / f"{made.name}.sh"]
     (script,) = there.config.glob("*.sh")
     nightly.remove("cron", made, there)
     assert not script.exists()

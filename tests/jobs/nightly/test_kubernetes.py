@@ -77,6 +77,19 @@ def test_a_pod_may_write_to_its_home_and_its_volume_whoever_it_runs_as(
     assert pod["automountServiceAccountToken"] is False
 
 
+def test_certificates_that_several_variables_name_go_along_once(
+    machine: Machine, job: Callable[..., Job], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"certificate {name}\n" * 1000)
+    named = {"SSL_CERT_FILE": "a", "REQUESTS_CA_BUNDLE": "b", "AWS_CA_BUNDLE": "a"}
+    there = replace(machine, environment={name: str(tmp_path / file) for name, file in named.items()})
+    _, variables, files = pod_of(nightly.unit("kubernetes", job("kubernetes"), there))
+    assert len(files) == 3
+    for name, file in named.items():
+        assert files[Path(variables[name]).name] == (tmp_path / file).read_text()
+
+
 def test_what_this_machine_trusts_goes_with_the_list(
     machine: Machine, job: Callable[..., Job], tmp_path: Path
 ) -> None:
