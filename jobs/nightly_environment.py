@@ -30,8 +30,10 @@ _NAMES = frozenset((*PROXIES, *CERTIFICATES, *FOLDERS, *RAY, *GOOGLE, "HUGGINGFA
 _PREFIXES = ("HF_", "AWS_")  # settings of the Hub's and of Amazon's clients, of which there are many
 _TOLD_APART_BY_FILES = frozenset({"AWS_PROFILE", "AWS_DEFAULT_PROFILE"})  # sections of files of this machine
 
-_SECRET_NAME = re.compile(r"(?:TOKEN|KEY|KEY_ID|SECRET|PASSWORD|CREDENTIALS)$")
-_FLAG = re.compile(r"HF_HUB_DISABLE_\w+")  # HF_HUB_DISABLE_IMPLICIT_TOKEN is a yes or no
+# Not by the value: a key of Amazon's may begin like a path.
+_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSW")
+# HF_TOKEN_PATH and AWS_WEB_IDENTITY_TOKEN_FILE name files, HF_HUB_DISABLE_IMPLICIT_TOKEN is a yes or no.
+_NOT_ITSELF = re.compile(r".*_(?:PATH|FILE)|HF_HUB_DISABLE_\w+")
 _PASSWORD = re.compile(r"//[^/?#\s]*@|^[^/\s]+:[^/\s]+@")
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
@@ -40,7 +42,7 @@ def is_secret(name: str, value: str) -> bool:
     """Whether others must not see the value: by its name, or as it holds a password or a token."""
     if name.lower().endswith("_proxy") and "@" in value:
         return True
-    named = _SECRET_NAME.search(name) and not _FLAG.fullmatch(name) and not is_path(value)
+    named = _SECRET_NAME.search(name) and not _NOT_ITSELF.fullmatch(name)
     return bool(named) or holds_secret(value)
 
 

@@ -31,9 +31,10 @@ PATHS = {
 }  # fmt: skip
 CERTIFICATES = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"]
 SECRETS = {
-    "HF_TOKEN": "hf_s3cret", "HUGGING_FACE_HUB_TOKEN": "s3cret", "AWS_ACCESS_KEY_ID": "AKIAs3cret", "AWS_SECRET_ACCESS_KEY": "s3cret",
+    "HF_TOKEN": "hf_s3cret", "HUGGING_FACE_HUB_TOKEN": "s3cret", "AWS_ACCESS_KEY_ID": "AKIAs3cret", "AWS_SECRET_ACCESS_KEY": "/s3cret",
     "AWS_SESSION_TOKEN": "s3cret", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "s3cret", "HTTPS_PROXY": "http://me:s3cret@proxy:1",
     "http_proxy": "me:s3cret@proxy:1", "all_proxy": "http://s3cret@proxy:1", "AWS_ENDPOINT_URL": "https://me:s3cret@store",
+    "AWS_BEARER_TOKEN_BEDROCK": "s3cret",
     "HF_XET_SOMETHING_SECRET": "s3cret", "HF_HUB_X": "hf_s3cretABCDEFGHIJKLMNOP",
 }  # fmt: skip
 OTHERS = {
