@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit debian hub architectures bench docs pictures clean
+.PHONY: demo test lint types unit debian hub audit architectures bench docs pictures clean
 
 demo: .venv/ready
 	$(BIN)/survey demo
@@ -39,6 +39,17 @@ debian:
 # Surveys public models from the real Hub and compares them with published figures.
 hub: .venv/ready
 	$(BIN)/pytest -m hub
+
+# Compares the versions in constraints.txt to known vulnerabilities. It needs the internet; where there is none,
+# fetch https://storage.googleapis.com/osv-vulnerabilities/PyPI/all.zip elsewhere: make audit OSV=all.zip
+audit: .venv/ready
+ifdef OSV
+	$(BIN)/python -m tests.audit $(OSV)
+else
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+endif
 
 # A tiny checkpoint of every architecture of transformers, and what is found in it: docs/architectures.md.
 architectures: .venv/ready

@@ -4,66 +4,93 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from survey.errors import UsageError
+from jobs.hub_url import is_url, model_of_url, unwrapped, without_command
+from jobs.list_text import NOT_UTF8, STANDARD_INPUT, ListText, is_list, read_list, read_standard_input
+from survey.errors import UsageError, printable
 from survey.target import ModelRef
 
-_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", re.ASCII)
+# As the Hub has them: no -- and no .. in them, and letters, digits or _ at both ends.
+_HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w(?:[\w.-]*\w)?/)?\w(?:[\w.-]*\w)?", re.ASCII)
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
+SHOWN_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """The models asked for, each once, and what was said twice."""
+    """The models asked for, each once, what was said twice, and how lists were read.
+
+    A line that names no model is among the models, with its problem: the plan refuses it by itself.
+    """
 
     models: list[ModelRef]
     duplicates: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        return [f"{model.origin}: {model.problem}" for model in self.models if model.problem]
 
 
-def read_models(arguments: Sequence[str], base: Path) -> ModelList:
-    """Resolve arguments: an existing path is a folder or a list, anything else a Hub id.
+def read_models(arguments: Sequence[str], base: Path, endpoint: str = "") -> ModelList:
+    """Resolve arguments: an existing path is a folder or a list, `-` standard input, anything else a Hub id.
 
-    Relative paths start at `base`; in a list file, at the file's folder. Raises UsageError naming
-    the file and the line of what is wrong.
+    Relative paths start at `base`; in a list file, at the file's folder. endpoint: a Hub whose URLs are
+    understood, too. Raises UsageError naming what is wrong with an argument, or the lines of a list that
+    holds no model at all.
     """
     models: dict[tuple[str, str | None], ModelRef] = {}
     duplicates: list[str] = []
-    for model in _all(arguments, base):
+    notes: list[str] = []
+    for model in _all(arguments, base, endpoint, notes):
         key = (str(model.folder or model.repo), model.revision)
         if key in models:
             duplicates.append(f"{model.origin}: {model} is already named in {models[key].origin}")
         models.setdefault(key, model)
-    if not models:
-        raise UsageError(f"no model in {', '.join(arguments)}: write one Hub id or folder a line")
-    return ModelList(list(models.values()), duplicates)
+    listed = ModelList(list(models.values()), duplicates, notes)
+    if len(listed.problems) == len(models):
+        wrong = "".join(f"\n  {problem}" for problem in listed.problems[:5])
+        raise UsageError(f"no model in {', '.join(arguments)}: write one Hub id or folder a line{wrong}")
+    return listed
 
 
-def _all(arguments: Sequence[str], base: Path) -> Iterable[ModelRef]:
+def _all(arguments: Sequence[str], base: Path, endpoint: str, notes: list[str]) -> Iterable[ModelRef]:
     for argument in arguments:
-        path = _path(argument, base, "command line")
-        if path is not None and path.is_file():
-            yield from _read_list(path)
-        else:
-            yield _model(argument, base, "command line")
+        listed = _list(argument, base)
+        if listed is None:
+            yield _model(argument, base, "command line", endpoint)
+            continue
+        if listed.encoding != "utf-8":
+            notes.append(f"{listed.origin}: read as {listed.encoding}, as its byte order mark says")
+        for origin, text in listed.lines():
+            yield _model_of_line(text, listed.folder, origin, endpoint)
 
 
-def _read_list(path: Path) -> Iterable[ModelRef]:
+def _list(argument: str, base: Path) -> ListText | None:
+    """The list that an argument stands for, if it does."""
+    if argument == STANDARD_INPUT:
+        return read_standard_input(base)
+    path = _path(argument, base, "command line")
+    return read_list(path, base) if path is not None and path.exists() and is_list(path) else None
+
+
+def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRef:
+    """One line of a list; what is wrong with it stops none of the others."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        problem = "cannot be read as a list of models, as it is no text: name a checkpoint by its folder"
-        raise UsageError(f"{path}: {problem}") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read as a list of models: {error}") from error
-    for number, line in enumerate(lines, 1):
-        text = re.sub(r"(^|\s)#.*", "", line).strip()
-        if text:
-            yield _model(text, path.parent, f"{path}:{number}")
+        if text.startswith((".", "/", "~")) and not text.endswith(_LIST_SUFFIXES):
+            path = _path(text, base, origin)
+            if path is not None and not path.exists():  # a disk that is not mounted, maybe
+                return ModelRef(str(path.resolve()), None, path.resolve(), origin)
+        return _model(text, base, origin, endpoint)
+    except UsageError as error:
+        # Of a URL that somebody pasted, a password would go into the catalog.
+        shown = re.sub(r"//[^/@\s]*@", "//", printable(text[:SHOWN_CHARS]))
+        return ModelRef(shown, origin=origin, problem=str(error).removeprefix(f"{origin}: "))
 
 
-def _model(text: str, base: Path, origin: str) -> ModelRef:
+def _model(text: str, base: Path, origin: str, endpoint: str = "") -> ModelRef:
     path = _path(text, base, origin)
     if path is not None and path.is_dir():
         return ModelRef(str(path.resolve()), None, path.resolve(), origin)
@@ -71,13 +98,33 @@ def _model(text: str, base: Path, origin: str) -> ModelRef:
         raise UsageError(f"{origin}: {path} is a file; a line names a Hub id or a folder")
     if text.startswith((".", "/", "~")) or text.endswith(_LIST_SUFFIXES):
         raise UsageError(f"{origin}: no such file or folder: {text}")
-    repo, at, revision = text.partition("@")
-    if "://" in text:
-        short = re.sub(r"^https?://[^/]+/([^/]+/[^/]+)(?:/tree/([^/]+))?.*$", r"\1@\2", text).rstrip("@")
-        raise UsageError(f"{origin}: {text!r} is a URL; write {short}")
-    if not _HUB_ID.fullmatch(repo) or (at and not revision) or re.search(r"\s", text):
-        raise UsageError(f"{origin}: {text!r} is not a model; write org/name, org/name@revision or a folder")
-    return ModelRef(repo, revision or None, None, origin)
+    return _on_hub(text, origin, endpoint)
+
+
+def _on_hub(text: str, origin: str, endpoint: str) -> ModelRef:
+    shown = re.sub(r"//[^/@\s]*@", "//", printable(text[:SHOWN_CHARS]))
+    word = without_command(unwrapped(text))
+    if is_url(word):
+        try:
+            word = model_of_url(word, endpoint)
+        except UsageError as error:
+            raise UsageError(f"{origin}: {shown!r} {error}") from None
+        except ValueError as error:  # brackets that hold no address
+            raise UsageError(f"{origin}: {shown!r} is no URL: {error}") from None
+    repo, at, revision = word.partition("@")
+    if _HUB_ID.fullmatch(repo) and (revision or not at) and not re.search(r"\s", word):
+        return ModelRef(repo, revision or None, None, origin)
+    raise UsageError(f"{origin}: {shown!r} is not a model; {_advice(word)}")
+
+
+def _advice(word: str) -> str:
+    if NOT_UTF8 in word:
+        return "the line is not UTF-8; save the list as UTF-8"
+    if word.endswith("/") and _HUB_ID.fullmatch(word.rstrip("/")):
+        return f"there is no such folder; for the model of the Hub write {word.rstrip('/')}"
+    if re.search(r"\S[\s,;]+\S", word):
+        return "write one model a line: org/name, org/name@revision or a folder"
+    return "write org/name, org/name@revision or a folder"
 
 
 def _path(text: str, base: Path, origin: str) -> Path | None:

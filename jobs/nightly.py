@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from jobs import nightly_cron, nightly_github, nightly_kubernetes, nightly_systemd
+from jobs.nightly_files import one_at_a_time
 from jobs.nightly_job import Job, Machine
 from survey.errors import UsageError
 
@@ -56,7 +57,8 @@ def unit(scheduler: str, job: Job, machine: Machine) -> str:
 def install(scheduler: str, job: Job, machine: Machine) -> list[str]:
     """Put the unit in place, in the stead of an earlier one; returns what people should know."""
     unit(scheduler, job, machine)
-    return SCHEDULERS[scheduler].install(job, machine)
+    with one_at_a_time(machine):
+        return SCHEDULERS[scheduler].install(job, machine)
 
 
 def installed(scheduler: str, machine: Machine) -> list[str]:
@@ -67,7 +69,9 @@ def installed(scheduler: str, machine: Machine) -> list[str]:
 def remove(scheduler: str, job: Job, machine: Machine) -> str:
     """Remove the unit of the job's list and catalog; returns its name."""
     name = nightly_github.named(job, machine) if scheduler == "github" else job.name
-    if not SCHEDULERS[scheduler].remove(name, machine):
+    with one_at_a_time(machine):
+        removed = SCHEDULERS[scheduler].remove(name, machine)
+    if not removed:
         others = installed(scheduler, machine)
         there = "".join(f"\n  {line}" for line in others) or " no unit of ours at all"
         raise UsageError(f"no unit for {job.models} into {job.catalog}; there is{there}")

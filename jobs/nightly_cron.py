@@ -6,40 +6,46 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from jobs.nightly_job import PREFIX, Job, Machine, log_file, machine_environment, prepare_folders
+from jobs.nightly_environment import secret_names
+from jobs.nightly_files import log_file, prepare_folders, write_whole
+from jobs.nightly_job import PREFIX, Job, Machine
+from jobs.nightly_quoting import comments, crontab_command, lines, one_line
 from survey.errors import UsageError
 
 BEGIN, END = "# BEGIN ", "# END "
 # Debian's cron refuses a crontab with a longer command (MAX_COMMAND is 1000, its end included).
 LONGEST_COMMAND = 998
+WRITES = 3
 
 
 def unit(job: Job, machine: Machine) -> str:
-    """The block; everything that the command needs is in its line.
+    """The block; everything that the command needs is in its line, or in a file that the line reads.
 
     Variables set in a crontab would hold for all lines below, which are the user's own.
     """
     times = local_times(job, machine)
-    command = _command(job, machine, guarded=len(times) > 1)
-    if len(command) > LONGEST_COMMAND:
-        raise UsageError(
-            f"the command has {len(command)} characters and cron takes {LONGEST_COMMAND}: "
-            "use shorter paths, or --on systemd"
-        )
-    secrets = machine.secret_names
-    lines = [
-        f"{BEGIN}{job.name} (by `survey nightly`)",
-        f"# {job.title}",
-        f"# Secrets belong into {machine.env_file}, mode 600: {secrets}",
-        "# cron cannot catch up on a night when this machine was off; the next one measures what is missing.",
-        *(_about_zones(job) if job.zone else ()),
-        *(f"{minute} {hour} * * * {command}" for hour, minute in times),
-        f"{END}{job.name}",
-    ]
-    return "\n".join(lines) + "\n"
+    command, variables = _command(job, machine, guarded=len(times) > 1)
+    secrets = ", ".join(f"{name}=..." for name in secret_names(machine.environment))
+    return lines(
+        [
+            f"{BEGIN}{job.name} (by `survey nightly`)",
+            *comments(
+                job.title,
+                f"Secrets belong into {machine.env_file}, mode 600, one NAME=value a line: {secrets}",
+                "What stands there wins.",
+                "cron cannot catch up on a night when this machine was off; the next fills the gap.",
+            ),
+            *(_about_variables(variables, machine) if variables else ()),
+            *(_about_zones(job) if job.zone else ()),
+            *(f"{minute} {hour} * * * {command}" for hour, minute in times),
+            f"{END}{job.name}",
+        ]
+    )
 
 
 def local_times(job: Job, machine: Machine) -> list[tuple[int, int]]:
@@ -59,9 +65,12 @@ def local_times(job: Job, machine: Machine) -> list[tuple[int, int]]:
 def install(job: Job, machine: Machine) -> list[str]:
     """Put the block at the end of the user's crontab, in place of an earlier one of this name."""
     block = unit(job, machine)
-    others = _without(_crontab(), job.name)
+    _without(_crontab(), job.name)  # a crontab that cannot be changed stops it before anything is written
     done = prepare_folders(job, machine)
-    _write_crontab(f"{others}{block}")
+    _, variables = _command(job, machine, guarded=len(local_times(job, machine)) > 1)
+    if variables:
+        write_whole(variables, lines(_exports(machine)))
+    _edit(lambda crontab: _without(crontab, job.name) + block, lambda crontab: block in crontab)
     return ["your crontab runs it, as long as the cron daemon runs", *done]
 
 
@@ -75,34 +84,76 @@ def installed(machine: Machine) -> list[str]:
 
 
 def remove(name: str, machine: Machine) -> bool:
-    before = _crontab()
-    after = _without(before, name)
-    if after != before:
-        _write_crontab(after)
-    return after != before
+    if _without(_crontab(), name) == _crontab():
+        return False
+    _edit(lambda crontab: _without(crontab, name), lambda crontab: f"{BEGIN}{name} " not in crontab)
+    _environment_file(name, machine).unlink(missing_ok=True)
+    return True
 
 
-def _command(job: Job, machine: Machine, *, guarded: bool) -> str:
-    log, lock, env_file = log_file(job, machine), machine.state / f"{job.name}.lock", machine.env_file
+def _edit(change: Callable[[str], str], holds: Callable[[str], bool]) -> None:
+    """Change the crontab, which has no lock that others would heed: look whether it came to stay."""
+    for _ in range(WRITES):
+        _write_crontab(change(_crontab()))
+        if holds(_crontab()):
+            return
+    raise UsageError(f"your crontab was changed by another program {WRITES} times at that moment: try again")
+
+
+def _command(job: Job, machine: Machine, *, guarded: bool) -> tuple[str, Path | None]:
+    """The sixth field, and the file for the variables if they are too many for it.
+
+    Raises UsageError where cron would not take it either way.
+    """
+    exports = "; ".join(_exports(machine))
+    file = _environment_file(job.name, machine)
+    command = _sixth_field(job, machine, exports, guarded=guarded)
+    if len(command.encode()) <= LONGEST_COMMAND:
+        return command, None
+    command = _sixth_field(job, machine, f". {shlex.quote(str(file))}", guarded=guarded)
+    if len(command.encode()) <= LONGEST_COMMAND:
+        return command, file
+    raise UsageError(
+        f"the command has {len(command)} characters and cron takes {LONGEST_COMMAND}: "
+        "use shorter paths, or --on systemd"
+    )
+
+
+def _sixth_field(job: Job, machine: Machine, environment: str, *, guarded: bool) -> str:
+    log, lock = log_file(job, machine), machine.state / f"{job.name}.lock"
     run = job.command(str(machine.program), str(job.models), job.catalog)
     # Without util-linux (macOS) the catalog's own lock alone keeps two runs apart.
     flock = shutil.which("flock")
     held = [flock, "--nonblock", str(lock)] if flock else []
-    environment = [f"{name}={value}" for name, value in machine_environment(machine).items()]
-    there = f'[ "$(TZ={job.zone} date +%H:%M)" = {job.at:%H:%M} ] || exit 0; ' if guarded else ""
+    there = f'[ "$(TZ={shlex.quote(job.zone or "")} date +%H:%M)" = {job.at:%H:%M} ] || exit 0; '
     command = (
-        f"{there}mkdir -p {shlex.join(sorted({str(log.parent), str(lock.parent)}))}; "
-        f'e={shlex.quote(str(env_file))}; set -a; [ ! -f "$e" ] || . "$e"; set +a; '
-        f"exec {shlex.join(['env', *environment, *held, *run])} >>{shlex.quote(str(log))} 2>&1"
+        f"{there if guarded else ''}mkdir -p {shlex.join(sorted({str(log.parent), str(lock.parent)}))}; "
+        f"{environment}; "
+        f'e={shlex.quote(str(machine.env_file))}; set -a; [ ! -f "$e" ] || . "$e"; set +a; '
+        f"exec {shlex.join([*held, *run])} >>{shlex.quote(str(log))} 2>&1"
     )
-    return command.replace("%", "\\%")  # a bare % ends the command and begins its input
+    return crontab_command(one_line(command))
+
+
+def _exports(machine: Machine) -> list[str]:
+    """For the shell.  (`env` would take a program with a = in its path for one more variable.)"""
+    pairs = [one_line(f"{name}={value}") for name, value in machine.variables.items()]
+    return [f"export {shlex.quote(pair)}" for pair in pairs]
+
+
+def _environment_file(name: str, machine: Machine) -> Path:
+    return machine.config / f"{name}.sh"
+
+
+def _about_variables(file: Path, machine: Machine) -> list[str]:
+    return comments(f"Too many variables for cron's line, which reads them from {file}:", *_exports(machine))
 
 
 def _about_zones(job: Job) -> list[str]:
-    return [
-        f"# cron goes by this machine's clock: it fires whenever that can mean {job.when}, and only the line",
-        "# whose hour has come there runs. On the night when clocks there jump over that hour none does.",
-    ]
+    return comments(
+        f"cron goes by this machine's clock: it fires whenever that can mean {job.when}, and only the line",
+        "whose hour has come there runs. On the night when clocks there jump over that hour none does.",
+    )
 
 
 def _crontab() -> str:

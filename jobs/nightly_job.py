@@ -13,26 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, time, tzinfo
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from jobs.model_list import read_models
-from survey import version
+from jobs.nightly_environment import carried, refuse_secret
+from jobs.nightly_quoting import one_line
 from survey.errors import UsageError
 
 PREFIX = "survey-nightly-"
-
-# What a run reads from its environment and what may stand in a unit that others can read. Secrets
-# (HF_TOKEN, AWS_SECRET_ACCESS_KEY, …) are not among them: each scheduler says where they belong.
-EVERYWHERE = (
-    *("HF_ENDPOINT", "RAY_ADDRESS", "RAY_AUTH_MODE"),
-    *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"),
-)
-ON_THIS_MACHINE = (
-    *EVERYWHERE,
-    *("HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "SSL_CERT_FILE"),
-    *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"),
-    *("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +45,10 @@ class Machine:
         return self.config / "nightly.env"
 
     @property
-    def secret_names(self) -> str:
-        """What belongs there: the token, and variables that hold a password."""
-        with_password = [name for name in ON_THIS_MACHINE if _has_password(self.environment.get(name, ""))]
-        return ", ".join(["HF_TOKEN=...", *(f"{name}=... (it holds a password)" for name in with_password)])
+    def variables(self) -> dict[str, str]:
+        """The environment of a run on this machine; schedulers themselves give next to none."""
+        path = f"{self.program.parent}:/usr/local/bin:/usr/bin:/bin"
+        return {"PATH": path, **carried(self.environment)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +68,8 @@ class Job:
     @property
     def name(self) -> str:
         """Tells units apart: one for each list and catalog. Good as a Kubernetes name, too."""
-        digest = hashlib.sha256(f"{self.models}\n{self.catalog}".encode()).hexdigest()[:8]
+        key = f"{self.models}\n{self.catalog}".encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(key).hexdigest()[:8]
         stem = re.sub(r"[^a-z0-9]+", "-", self.models.stem.lower()).strip("-")[:20].strip("-")
         return f"{PREFIX}{stem or 'list'}-{digest}"
 
@@ -100,11 +88,6 @@ class Job:
     def command(self, program: str, models: str, catalog: str) -> list[str]:
         return [program, "run", models, "--catalog", catalog, *self.options]
 
-    def requirement(self) -> str:
-        """What pip installs where there is no environment of ours."""
-        extra = "[s3]" if self.catalog.startswith("s3://") else ""
-        return self.package or f"centroid-survey{extra}=={version()}"
-
 
 def make_job(
     models: Path,
@@ -118,12 +101,10 @@ def make_job(
     package: str | None = None,
 ) -> Job:
     """A job whose list can be read and whose hour exists; raises UsageError."""
-    for text in (str(models), catalog, str(log or ""), image or "", package or "", *options):
-        _refuse_unwritable(text, repr(text))
     if not models.is_file():
-        raise UsageError(f"no such list of models: {models}")
+        raise UsageError(f"no such list of models: {models}; a unit reads it anew every night")
     read_models([str(models)], Path.cwd())
-    return Job(
+    job = Job(
         _absolute(models),
         _absolute_catalog(catalog),
         tuple(options),
@@ -133,18 +114,22 @@ def make_job(
         image,
         package,
     )
+    _check_texts(job)
+    return job
 
 
 def key_job(models: Path, catalog: str) -> Job:
     """As much of a job as names its unit; the list itself may be gone by now."""
-    return Job(_absolute(models), _absolute_catalog(catalog), (), time(), None)
+    job = Job(_absolute(models), _absolute_catalog(catalog), (), time(), None)
+    _check_texts(job)
+    return job
 
 
 def this_machine(environment: Mapping[str, str]) -> Machine:
     """Raises UsageError where the `survey` command cannot be found."""
     home, root = Path.home(), os.geteuid() == 0
-    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-    state = Path(environment.get("XDG_STATE_HOME") or home / ".local/state")
+    config = _absolute(Path(environment.get("XDG_CONFIG_HOME") or home / ".config"))
+    state = _absolute(Path(environment.get("XDG_STATE_HOME") or home / ".local/state"))
     return Machine(
         environment,
         _program(environment),
@@ -157,36 +142,13 @@ def this_machine(environment: Mapping[str, str]) -> Machine:
     )
 
 
-def carried(environment: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
-    """The variables that the unit may show; one that holds a password (a proxy's) is left out."""
-    found = {name: environment[name] for name in names if environment.get(name)}
-    for name, value in found.items():
-        _refuse_unwritable(value, name)
-    return {name: value for name, value in found.items() if not _has_password(value)}
-
-
-def machine_environment(machine: Machine) -> dict[str, str]:
-    """The environment of a run on this machine; schedulers themselves give next to none."""
-    path = f"{machine.program.parent}:/usr/local/bin:/usr/bin:/bin"
-    return {"PATH": path, **carried(machine.environment, ON_THIS_MACHINE)}
-
-
-def log_file(job: Job, machine: Machine) -> Path:
-    return job.log or machine.state / f"{job.name}.log"
-
-
-def prepare_folders(job: Job, machine: Machine) -> list[str]:
-    """Make what the unit needs: the log's folder, and a file for secrets that only its owner reads."""
-    log_file(job, machine).parent.mkdir(parents=True, exist_ok=True)
-    machine.state.mkdir(parents=True, exist_ok=True)
-    machine.config.mkdir(parents=True, exist_ok=True)
-    file = machine.env_file
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text("# Secrets for `survey nightly`, one NAME=value a line.\n# HF_TOKEN=\n")
-    if file.stat().st_mode & 0o077:
-        raise UsageError(f"{file} holds secrets and others may read it: chmod 600 {file}")
-    return [f"secrets such as HF_TOKEN=… belong into {file}", f"the log is {log_file(job, machine)}"]
+def _check_texts(job: Job) -> None:
+    """Refuse what no unit can hold, or must not, by the name under which it was given."""
+    given = {"MODELS": str(job.models), "--catalog": job.catalog, "--log": str(job.log or "")}
+    given |= {"--image": job.image or "", "--package": job.package or ""}
+    for what, text in (*given.items(), *(("an option of run", option) for option in job.options)):
+        refuse_secret(text, what)
+        one_line(text, what)
 
 
 def _absolute(path: Path) -> Path:
@@ -233,16 +195,3 @@ def _zone(name: str | None) -> str | None:
         missing = "" if known else " (this machine has no time zones: pip install tzdata)"
         raise UsageError(f"--timezone {name}: no such time zone{advice}{missing}") from None
     return name
-
-
-def _refuse_unwritable(text: str, what: str) -> None:
-    """No format of ours can hold a line break; a backslash at the end joins lines in systemd's."""
-    if re.search(r"[\x00-\x1f\x7f\x85\u2028\u2029]|\\$", text):
-        raise UsageError(f"{what}: control characters or a last backslash cannot be written into a unit")
-
-
-def _has_password(value: str) -> bool:
-    try:
-        return "@" in urlsplit(value).netloc
-    except ValueError:
-        return "@" in value

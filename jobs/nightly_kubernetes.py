@@ -8,36 +8,61 @@ from typing import Any
 
 import yaml
 
+from jobs.list_text import read_list
 from jobs.model_list import read_models
-from jobs.nightly_job import EVERYWHERE, Job, Machine, carried
+from jobs.nightly_certificates import certificate_variables, certificates
+from jobs.nightly_environment import carried_away, left_behind, secret_names
+from jobs.nightly_job import Job, Machine
+from jobs.nightly_quoting import checked, comments, kubernetes_value, lines, one_line
 from survey.errors import UsageError
 
 SECRET = "centroid-survey"
 LARGEST_LIST_BYTES = 1_000_000  # a ConfigMap holds 1 MiB
 CATCH_UP_S = 12 * 3600  # a night that was missed is made up for within half a day
 MANAGED = {"app.kubernetes.io/managed-by": "centroid-survey"}
+HOME = "/home/survey"
+GROUP = 10_001  # of the volumes; a group of its own
 Document = dict[str, Any]  # Any: the shape of each is Kubernetes' own, and checked by its schema
+
+
+class _Readable(yaml.SafeDumper):  # type: ignore[misc]  # yaml carries no annotations
+    """Writes text of several lines as it is, where YAML can."""
+
+
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
 
 
 def unit(job: Job, machine: Machine) -> str:
     """ConfigMap, CronJob and, for a catalog in a folder, the claim of a disk for it."""
-    where = "the log: kubectl logs -l app.kubernetes.io/instance=" + job.name
-    head = f"""\
-# {job.title}
-# kubectl apply -f THIS; {where}
-# Secrets such as HF_TOKEN and AWS_SECRET_ACCESS_KEY come from the Secret `{SECRET}`:
-#   kubectl create secret generic {SECRET} --from-env-file=nightly.env
-"""
-    return head + str(yaml.safe_dump_all(documents(job, machine), sort_keys=False, allow_unicode=True))
+    names = secret_names(machine.environment)
+    here = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
+    head = comments(
+        job.title,
+        "kubectl apply --server-side -f THIS",
+        f"The log: kubectl logs -l app.kubernetes.io/instance={job.name}",
+        f"Secrets ({', '.join(names)}) come from the Secret `{SECRET}`:",
+        f"  kubectl create secret generic {SECRET} --from-env-file=nightly.env",
+        *([f"Left out, as they name files of this machine: {', '.join(here)}."] if here else []),
+    )
+    return lines(head) + str(
+        yaml.dump_all(documents(job, machine), Dumper=_Readable, sort_keys=False, allow_unicode=True)
+    )
 
 
 def documents(job: Job, machine: Machine) -> list[Document]:
     claim = [_claim(job)] if job.is_local else []
-    return [_config_map(job), *claim, _cron_job(job, machine)]
+    written = [*claim, _cron_job(job, machine)]
+    return [_config_map(job, machine), *(checked(document, one_line) for document in written)]
 
 
 def install(job: Job, machine: Machine) -> list[str]:
-    said = _kubectl("apply", "-f", "-", text=unit(job, machine))
+    # On the server's side: otherwise the whole list, and certificates, must fit into an annotation of 256 kB.
+    said = _kubectl("apply", "--server-side", "-f", "-", text=unit(job, machine))
     return [*said.splitlines(), f"secrets such as HF_TOKEN come from the Secret `{SECRET}`, if there is one"]
 
 
@@ -58,21 +83,17 @@ def remove(name: str, machine: Machine) -> bool:
     return "deleted" in said
 
 
-def _config_map(job: Job) -> Document:
+def _config_map(job: Job, machine: Machine) -> Document:
     for model in read_models([str(job.models)], job.models.parent).models:
         if model.folder is not None:
             raise UsageError(
                 f"{model.origin}: {model.folder} is a folder of this machine; a pod does not see it"
             )
-    text = job.models.read_text(encoding="utf-8-sig")
-    if len(text.encode()) > LARGEST_LIST_BYTES:
-        raise UsageError(f"{job.models} is larger than {LARGEST_LIST_BYTES:,} bytes, a ConfigMap's limit")
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": _metadata(job),
-        "data": {"models.txt": text},
-    }
+    data = {"models.txt": read_list(job.models).text, **certificates(machine)}
+    if len("".join(data.values()).encode()) > LARGEST_LIST_BYTES:
+        files = f"{job.models} with certificates" if len(data) > 1 else str(job.models)
+        raise UsageError(f"{files} is larger than {LARGEST_LIST_BYTES:,} bytes, a ConfigMap's limit")
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job), "data": data}
 
 
 def _claim(job: Job) -> Document:
@@ -111,6 +132,8 @@ def _pod(job: Job, machine: Machine) -> Document:
     disk = [("catalog", "/disk", {"persistentVolumeClaim": {"claimName": job.name}})] if job.is_local else []
     volumes: list[tuple[str, str, Document]] = [
         ("models", "/models", {"configMap": {"name": job.name}}),
+        ("home", HOME, {"emptyDir": {}}),
+        ("tmp", "/tmp", {"emptyDir": {}}),
         # Ray keeps its objects there, and a pod's own 64 MB are too few.
         ("shm", "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}),
         *disk,
@@ -118,22 +141,34 @@ def _pod(job: Job, machine: Machine) -> Document:
     container = {
         "name": "survey",
         "image": job.image,
-        "command": job.command("survey", "/models/models.txt", catalog),
+        "command": [kubernetes_value(word) for word in job.command("survey", "/models/models.txt", catalog)],
         "env": [
-            {"name": name, "value": value} for name, value in carried(machine.environment, EVERYWHERE).items()
+            {"name": name, "value": kubernetes_value(value)} for name, value in _variables(machine).items()
         ],
         "envFrom": [{"secretRef": {"name": SECRET, "optional": True}}],
         "resources": {"requests": {"cpu": "1", "memory": "4Gi"}},
+        "securityContext": {"allowPrivilegeEscalation": False},
         "volumeMounts": [{"name": name, "mountPath": path} for name, path, _ in volumes],
     }
     return {
         "metadata": {"labels": _labels(job)},
         "spec": {
             "restartPolicy": "Never",
+            "automountServiceAccountToken": False,  # a run asks nothing of Kubernetes
+            # Whoever the image runs as may write to the volumes.
+            "securityContext": {"fsGroup": GROUP, "fsGroupChangePolicy": "OnRootMismatch"},
             "containers": [container],
             "volumes": [{"name": name, **source} for name, _, source in volumes],
         },
     }
+
+
+def _variables(machine: Machine) -> dict[str, str]:
+    """Folders that a pod can write to, certificates where they are mounted, and the rest."""
+    folders = {"HOME": HOME, "TMPDIR": "/tmp"}
+    folders |= {f"XDG_{kind}_HOME": f"{HOME}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
+    trusted = certificate_variables(machine, "/models")
+    return {**carried_away(machine.environment), **folders, **trusted}
 
 
 def _metadata(job: Job) -> Document:

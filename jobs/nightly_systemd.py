@@ -5,51 +5,70 @@ from __future__ import annotations
 import shlex
 import subprocess
 
-from jobs.nightly_job import PREFIX, Job, Machine, log_file, machine_environment, prepare_folders
+from jobs.nightly_environment import secret_names
+from jobs.nightly_files import log_file, prepare_folders, write_whole
+from jobs.nightly_job import PREFIX, Job, Machine
+from jobs.nightly_quoting import (
+    comments,
+    lines,
+    systemd_command,
+    systemd_pattern,
+    systemd_value,
+    systemd_word,
+)
 from survey.errors import UsageError
 
 
 def unit(job: Job, machine: Machine) -> str:
     """Both files, each below a comment with its path."""
-    return "\n".join(f"# {machine.units / name}\n{text}" for name, text in files(job, machine).items())
+    texts = files(job, machine).items()
+    return "\n".join(lines(comments(str(machine.units / name))) + text for name, text in texts)
 
 
 def files(job: Job, machine: Machine) -> dict[str, str]:
     """The texts of the service and the timer by file name."""
-    program, log = str(machine.program), _percent(str(log_file(job, machine)))
-    if set(program) & set("'\"\\"):
-        raise UsageError(f"{program}: systemd takes no program with quotes or backslashes in its path")
-    environment = [f"{name}={value}" for name, value in machine_environment(machine).items()]
-    arguments = job.command("", str(job.models), job.catalog)[1:]
-    # A service that is still running is not started again: a oneshot never overlaps itself.
-    network = "Wants=network-online.target\nAfter=network-online.target\n" if machine.root else ""
-    service = f"""\
-[Unit]
-Description={_percent(job.title)}
-{network}
-[Service]
-Type=oneshot
-{"".join(f"Environment={_quoted(item)}{chr(10)}" for item in environment)}\
-# Secrets belong into this file, mode 600: {machine.secret_names}
-EnvironmentFile=-{_percent(str(machine.env_file))}
-ExecStart={_quoted(program)} {" ".join(_quoted(item).replace("$", "$$") for item in arguments)}
-# The log's folder must exist.
-StandardOutput=append:{log}
-StandardError=append:{log}
-"""
-    timer = f"""\
-[Unit]
-Description={_percent(job.title)}
-
-[Timer]
-OnCalendar={calendar(job)}
-# A night that was missed is made up for as soon as the machine runs.
-Persistent=true
-
-[Install]
-WantedBy=timers.target
-"""
+    service, timer = lines(_service(job, machine)), lines(_timer(job))
     return {f"{job.name}.service": service, f"{job.name}.timer": timer}
+
+
+def _service(job: Job, machine: Machine) -> list[str]:
+    log = systemd_value(str(log_file(job, machine)))
+    _, *arguments = job.command("", str(job.models), job.catalog)
+    # A service that is still running is not started again: a oneshot never overlaps itself.
+    network = ["Wants=network-online.target", "After=network-online.target"] if machine.root else []
+    return [
+        "[Unit]",
+        f"Description={systemd_value(job.title)}",
+        *network,
+        "",
+        "[Service]",
+        "Type=oneshot",
+        *(f"Environment={systemd_word(f'{name}={value}')}" for name, value in machine.variables.items()),
+        *comments(
+            f"Secrets belong into this file, mode 600, one NAME=value a line: "
+            f"{', '.join(secret_names(machine.environment))}. What stands there wins."
+        ),
+        f"EnvironmentFile=-{systemd_pattern(str(machine.env_file))}",
+        f"ExecStart={systemd_command(str(machine.program), arguments)}",
+        *comments("The log's folder must exist."),
+        f"StandardOutput=append:{log}",
+        f"StandardError=append:{log}",
+    ]
+
+
+def _timer(job: Job) -> list[str]:
+    return [
+        "[Unit]",
+        f"Description={systemd_value(job.title)}",
+        "",
+        "[Timer]",
+        f"OnCalendar={calendar(job)}",
+        *comments("A night that was missed is made up for as soon as the machine runs."),
+        "Persistent=true",
+        "",
+        "[Install]",
+        "WantedBy=timers.target",
+    ]
 
 
 def calendar(job: Job) -> str:
@@ -59,9 +78,8 @@ def calendar(job: Job) -> str:
 def install(job: Job, machine: Machine) -> list[str]:
     """Write the files and start the timer; raises UsageError where systemd does not answer."""
     done = prepare_folders(job, machine)
-    machine.units.mkdir(parents=True, exist_ok=True)
     for name, text in files(job, machine).items():
-        (machine.units / name).write_text(text, encoding="utf-8")
+        write_whole(machine.units / name, text)
         done.append(f"wrote {machine.units / name}")
     calls = [("daemon-reload",), ("enable", "--now", f"{job.name}.timer")]
     for number, arguments in enumerate(calls):
@@ -106,13 +124,3 @@ def _call(machine: Machine, *arguments: str) -> str | None:
     except FileNotFoundError:
         return "there is no systemctl here"
     return f"`{shlex.join(command)}` said: {ran.stderr.strip()}" if ran.returncode else None
-
-
-def _percent(text: str) -> str:
-    """% begins a specifier everywhere in a unit file."""
-    return text.replace("%", "%%")
-
-
-def _quoted(text: str) -> str:
-    escaped = _percent(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

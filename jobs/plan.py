@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from catalog.done import Done
 from jobs.glance import commits_listed, glance
 from survey.checkpoint import Checkpoint
-from survey.errors import NotOffered, SurveyError
+from survey.errors import NotOffered, NotThere, SurveyError
 from survey.explain import Explanation, explain
 from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
@@ -161,6 +161,8 @@ def _glanced(model: ModelRef, seen: tuple[str, str] | None, wanted: Wanted) -> S
 def _plan_one(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
     checkpoint: Checkpoint | None = None
     try:
+        if model.problem is not None:
+            raise NotThere("not-a-model", model.origin, model.problem)
         if unchanged := _glanced(model, seen(model), wanted):
             return unchanged
         checkpoint = open_checkpoint(model, settings, pace)

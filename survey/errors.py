@@ -3,7 +3,7 @@
 SurveyError                 one model cannot be measured; `reason` is a column of `attempts`
 ├── NotOffered              the repository does not give the file away: gated, unauthorised,
 │                           not-found, revision-not-found, disabled
-├── NotThere                no-config, no-safetensors, no-head, split-head, quantised-head
+├── NotThere                not-a-model, no-config, no-safetensors, no-head, split-head, quantised-head
 ├── BrokenFile              bad-header, bad-pickle, index-mismatch, unsupported-dtype
 ├── Unreachable             network, rate-limited, timeout
 ├── NotRunnable             infeasible, node-lost, out-of-memory, not-on-cluster, interrupted
@@ -17,6 +17,7 @@ from __future__ import annotations
 REASONS: dict[str, str] = {
     "gated": "accept the model's terms on its page, then set HF_TOKEN",
     "unauthorised": "the token is not valid: `hf auth login`, or set HF_TOKEN",
+    "not-a-model": "write org/name, org/name@revision, the URL of a model's page or a folder into the line",
     "not-found": "check the spelling; a private repository needs a token that may read it",
     "revision-not-found": "check the branch, tag or commit after the @",
     "disabled": "the Hub has withdrawn the repository: take it off the list, or survey a copy",

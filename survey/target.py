@@ -68,6 +68,7 @@ class ModelRef:
     """One line of the list: a Hub id with a revision, or a checkpoint folder.
 
     pattern: where the line had one, such as `step*`; then the revision is one that matches.
+    problem: why the line, which then stands for the repository, names no model.
     """
 
     repo: str
@@ -75,6 +76,7 @@ class ModelRef:
     folder: Path | None = None
     origin: str = "command line"
     pattern: str | None = None
+    problem: str | None = None
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.revision}" if self.revision else self.repo

@@ -134,6 +134,8 @@ def _one_model(model: str) -> ModelRef:
     (found, *more) = read_models((model,), Path.cwd()).models
     if more:
         raise UsageError(f"{model} names {1 + len(more)} models; this command looks at one")
+    if found.problem is not None:
+        raise UsageError(f"{found.origin}: {found.problem}")
     if found.revision is not None and "*" in found.revision:
         raise UsageError(f"{model} may be many revisions; this command looks at one")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,8 @@ INTERRUPTED = 130
 def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, **options: Any) -> int:
     """Measure models into a catalog, one row each; what is there already is skipped.
 
-    MODELS are lists (one model a line), Hub ids such as org/name[@revision], or checkpoint folders.
+    MODELS are lists (one model a line; - is standard input), Hub ids such as org/name[@revision], URLs of
+    the Hub's pages, or checkpoint folders.
 
     \b
     survey run models.txt
@@ -159,13 +161,16 @@ def _request(
     from jobs.run import Request, new_run_id
     from survey.target import Settings
 
-    listed = read_models(models, Path.cwd())
+    if "-" in models and sys.stdin.isatty():
+        click.echo("survey: type one model a line, then Ctrl-D", err=True)
+    asked = (endpoint or os.environ.get("HF_ENDPOINT") or "").rstrip("/")
+    listed = read_models(models, Path.cwd(), asked)
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
         raise UsageError(f"--endpoint {endpoint}: expected a URL such as https://huggingface.co")
     if reference_tokens is not None and no_tokens:
         raise UsageError("--reference-tokens measures columns of the per-token table: leave out --no-tokens")
-    for line in listed.duplicates:
-        click.echo(f"survey: {line}; measured once", err=True)
+    for line in (*listed.notes, *(f"{twice}; measured once" for twice in listed.duplicates)):
+        click.echo(f"survey: {line}", err=True)
     request = Request(
         listed.models,
         matrix,

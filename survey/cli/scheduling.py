@@ -11,7 +11,7 @@ import click
 
 from survey.cli.common import catalog_option
 from survey.cli.measuring import run
-from survey.errors import UsageError
+from survey.errors import UsageError, printable
 
 
 @click.command()
@@ -63,7 +63,11 @@ def discover(endpoint: str | None, **wanted: Any) -> int:
     help="Where the run's output is appended (cron, systemd; default: in ~/.local/state/centroid-survey).",
 )  # fmt: skip
 @click.option("--image", help="A container image that holds `survey` (kubernetes).")
-@click.option("--package", help="What pip installs on the runner (github; default: this version).")
+@click.option(
+    "--package",
+    help="What pip installs on the runner (github): git+https://…@COMMIT, a wheel with its digest, or a "
+    "file of the repository (default: the commit that this program was installed from).",
+)  # fmt: skip
 @click.option(
     "--install", "action", flag_value="install", help="Put the unit in place, instead of printing it."
 )
@@ -81,13 +85,14 @@ def nightly(
     survey nightly models.txt --at 02:00 --on systemd -- --matrix both
     survey nightly --on cron --list
     """
+    from jobs.model_list import read_models
     from jobs.nightly import install, installed, remove, unit
     from jobs.nightly_job import key_job, make_job, this_machine
 
     machine = this_machine(os.environ)
     if action == "list":
         for line in installed(scheduler, machine):
-            click.echo(line)
+            click.echo(printable(line))  # of a cluster that others write to, too
         return 0
     if models is None:
         raise UsageError("name the list of models: survey nightly MODELS --at HH:MM --on …")
@@ -98,11 +103,13 @@ def nightly(
         raise UsageError("say when: --at HH:MM")
     _check_run_options(models, given["options"])
     job = make_job(models, uri, at, **given)
+    for problem in read_models([str(models)], Path.cwd()).problems:
+        click.echo(f"survey: {problem}; refused every night", err=True)
     if action is None:
         click.echo(unit(scheduler, job, machine), nl=False)
         return 0
     for line in install(scheduler, job, machine):
-        click.echo(f"survey: {line}", err=True)
+        click.echo(f"survey: {printable(line)}", err=True)
     return 0
 
 

@@ -113,7 +113,7 @@ class Session:
             shutil.rmtree("survey-demo", ignore_errors=True)
         out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
         complaints, stdin = io.StringIO(), sys.stdin
-        sys.stdin = io.StringIO(sent)
+        sys.stdin = io.TextIOWrapper(io.BytesIO(sent.encode()), encoding="utf-8")
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(complaints):
                 code = main(arguments)

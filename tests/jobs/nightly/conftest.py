@@ -13,6 +13,7 @@ import pytest
 
 from jobs.nightly_job import Job, Machine, make_job
 
+COMMIT = f"git+https://github.com/somebody/centroid-survey@{'0123456789' * 4}"
 AWKWARD = """a b%c'd"e$HOME;f"""  # what shells, crontabs, unit files and YAML each read in their own way
 
 
@@ -55,7 +56,14 @@ def job(machine: Machine) -> Callable[..., Job]:
         models = machine.folder / "my models.txt"
         models.write_text("# mine\norg/model@main  # a branch\n")
         image = "registry.example/survey:1" if scheduler == "kubernetes" else None
-        given = {"catalog": str(machine.folder / "my catalog"), "at": "02:05", "zone": None, **changes}
+        package = COMMIT if scheduler == "github" else None
+        given = {
+            "catalog": str(machine.folder / "my catalog"),
+            "at": "02:05",
+            "zone": None,
+            "package": package,
+            **changes,
+        }
         return make_job(models, **given, options=("--matrix", "both"), image=image)  # type: ignore[arg-type]
 
     return make
@@ -75,3 +83,17 @@ def commands_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
         return seen
 
     return stand_in
+
+
+@pytest.fixture
+def telling_program() -> Callable[[Path], None]:
+    """Writes a program that tells, as JSON, with what arguments and variables it was called."""
+
+    def write(program: Path) -> None:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(
+            f"#!{sys.executable}\nimport json, os, sys\nprint(json.dumps([sys.argv[1:], dict(os.environ)]))\n"
+        )
+        program.chmod(0o755)
+
+    return write

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -11,6 +13,7 @@ import yaml
 
 from jobs import nightly
 from jobs.nightly_job import Job, Machine
+from survey.errors import UsageError
 
 
 @pytest.mark.parametrize("version", ["1.27", "1.37"])
@@ -50,3 +53,63 @@ def test_kubectl_applies_lists_and_deletes(
         seen.read_text().splitlines()[-1]
         == f"delete cronjob/{made.name} configmap/{made.name} --ignore-not-found"
     )
+
+
+def pod_of(unit: str) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """The pod's spec, its container's variables, and the files of the ConfigMap."""
+    files, *_, scheduled = yaml.safe_load_all(unit)
+    pod = scheduled["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    return pod, {pair["name"]: pair["value"] for pair in pod["containers"][0]["env"]}, files["data"]
+
+
+def test_a_pod_may_write_to_its_home_and_its_volume_whoever_it_runs_as(
+    machine: Machine, job: Callable[..., Job]
+) -> None:
+    pod, variables, _ = pod_of(nightly.unit("kubernetes", job("kubernetes"), machine))
+    assert pod["securityContext"]["fsGroup"] > 0
+    mounted = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    for name in ("HOME", "TMPDIR"):
+        assert volumes[mounted[variables[name]]]["emptyDir"] == {}
+    assert all(
+        variables[f"XDG_{kind}_HOME"].startswith(variables["HOME"]) for kind in ("CACHE", "CONFIG", "STATE")
+    )
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_certificates_that_several_variables_name_go_along_once(
+    machine: Machine, job: Callable[..., Job], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"certificate {name}\n" * 1000)
+    named = {"SSL_CERT_FILE": "a", "REQUESTS_CA_BUNDLE": "b", "AWS_CA_BUNDLE": "a"}
+    there = replace(machine, environment={name: str(tmp_path / file) for name, file in named.items()})
+    _, variables, files = pod_of(nightly.unit("kubernetes", job("kubernetes"), there))
+    assert len(files) == 3
+    for name, file in named.items():
+        assert files[Path(variables[name]).name] == (tmp_path / file).read_text()
+
+
+def test_what_this_machine_trusts_goes_with_the_list(
+    machine: Machine, job: Callable[..., Job], tmp_path: Path
+) -> None:
+    (tmp_path / "ours.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    there = replace(machine, environment={"SSL_CERT_FILE": f"{tmp_path}/ours.pem", "HF_HOME": "/big/disk"})
+    unit = nightly.unit("kubernetes", job("kubernetes"), there)
+    _, variables, files = pod_of(unit)
+    assert files[Path(variables["SSL_CERT_FILE"]).name] == "-----BEGIN CERTIFICATE-----\n"
+    assert Path(variables["SSL_CERT_FILE"]).parent == Path("/models")
+    assert "HF_HOME" not in variables
+    assert "Left out, as they name files of this machine: HF_HOME.\n" in unit
+    (tmp_path / "ours.pem").write_text("-----BEGIN PRIVATE KEY-----\n")
+    with pytest.raises(UsageError, match="holds a private key"):
+        nightly.unit("kubernetes", job("kubernetes"), there)
+    (tmp_path / "ours.pem").unlink()
+    with pytest.raises(UsageError, match="certificates for the pod, which cannot be read"):
+        nightly.unit("kubernetes", job("kubernetes"), there)
+
+
+def test_a_list_goes_along_in_whatever_encoding(machine: Machine, job: Callable[..., Job]) -> None:
+    made = job("kubernetes")
+    made.models.write_bytes("\ufefforg/name\n".encode("utf-16-le"))
+    assert pod_of(nightly.unit("kubernetes", made, machine))[2]["models.txt"] == "org/name\n"

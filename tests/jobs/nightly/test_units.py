@@ -55,6 +55,10 @@ REFUSED = [
     ("a folder in a pod", ["folders.txt", "--at", "2:00", "--on", "kubernetes", "--image", "i"], "a pod does not see it"),
     ("a line break", ["models.txt", "--at", "2:00", "--on", "cron", "--log", "a\nb"], "control characters"),
     ("a catalog that GitHub would compute", ["models.txt", "--at", "2:00", "--on", "cron", "--log", "a\\"], "a last backslash"),
+    ("a direction", ["models.txt", "--at", "2:00", "--on", "cron", "--log", "a\u202eb"], "--log: control characters"),
+    ("standard input", ["-", "--at", "2:00", "--on", "cron"], "no such list of models: -; a unit reads it anew every night"),
+    ("a password in an option", ["models.txt", "--at", "2:00", "--on", "cron", "--", "--endpoint", "https://me:word@hub"], "holds a password or a token"),
+    ("a token in a package", ["models.txt", "--at", "2:00", "--on", "github", "--package", "git+https://word@github.com/a/b@c"], "holds a password or a token"),
     ("a line for cron that is too long", ["models.txt", "--at", "2:00", "--on", "cron", "--catalog", "c" * 900], "and cron takes 998"),
 ]  # fmt: skip
 
@@ -72,6 +76,14 @@ def test_what_cannot_run_is_refused_now_and_not_at_night(
     ran = survey("nightly", *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert message in ran.err
+
+
+def test_lines_that_name_no_model_are_said_and_stop_no_unit(survey: Survey) -> None:
+    Path("models.txt").write_text("org/model\nnot a model\n")
+    ran = survey("nightly", "models.txt", "--at", "2:00", "--on", "cron")
+    assert ran.code == 0
+    assert "models.txt:2: 'not a model' is not a model" in ran.err
+    assert "refused every night" in ran.err
 
 
 def test_the_command_prints_absolute_paths(survey: Survey, tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""What people paste for a model: the Hub's URLs in every shape, and commands that download."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from survey.errors import UsageError
+
+HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com"})
+# First parts of paths that are no user and no organisation.
+_OTHER_KINDS = {"datasets": "a dataset", "spaces": "a space", "buckets": "a bucket", "kernels": "a kernel"}
+_OTHER_PAGES = frozenset(
+    (
+        *("api", "blog", "chat", "collections", "docs", "enterprise", "jobs"),
+        *("join", "learn", "login", "models", "new", "notifications", "organizations"),
+        *("papers", "posts", "pricing", "search", "settings", "support", "tasks"),
+    )
+)
+_FILE_PAGES = frozenset({"blob", "resolve", "raw", "blame", "edit"})
+_REVISION_PAGES = frozenset({"tree", "commit", "commits", "revision"})
+# Of a file that only describes the model, the model is meant.
+_DESCRIPTION = re.compile(r"(?:README\.md|\w*config\.json|.*\.index\.json)")
+_DOWNLOAD = re.compile(r"\$?\s*(?:huggingface-cli|hf)\s+download\s+(\S+)(?:\s+--revision[ =](\S+))?")
+_CLONE = re.compile(r"\$?\s*git\s+(?:lfs\s+)?clone\s+(https?://\S+)")
+_LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)>?\s*\)")
+_QUOTES = "\"'`“”„‟‘’‚‛«»‹›"
+
+
+def unwrapped(text: str) -> str:
+    """A line's text without what mail, Markdown, JSON, shells and word processors put around it."""
+    text = re.sub(r"^(?:[-*•]|\d+[.)])\s+", "", text)
+    while True:
+        before = text
+        if link := _LINK.fullmatch(text):
+            text = link[1]
+        text = text.strip().rstrip(",;").strip()
+        if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+            text = text[1:-1]
+        if text.startswith("<") and text.endswith(">"):
+            text = text[1:-1]
+        if text == before:
+            return text
+
+
+def without_command(text: str) -> str:
+    """What a command that downloads names, as `org/name@revision` or a URL."""
+    if found := _DOWNLOAD.fullmatch(text):
+        name, revision = unwrapped(found[1]), found[2]
+        return f"{name}@{unwrapped(revision)}" if revision else name
+    if found := _CLONE.fullmatch(text):
+        return found[1].removesuffix(".git")
+    return text
+
+
+def is_url(text: str) -> bool:
+    return "://" in text or text.split("/")[0].lower() in HOSTS
+
+
+def model_of_url(text: str, endpoint: str = "") -> str:
+    """`org/name` or `org/name@revision` for a URL of the Hub.
+
+    endpoint: of the Hub that is asked, where that is another. Raises UsageError for what names no model, or
+    less than a whole one; its message begins with what the text is.
+    """
+    if text.startswith("hf://"):
+        return _of_file_system(text.removeprefix("hf://").removeprefix("models/"))
+    if endpoint and text.startswith(f"{endpoint}/"):
+        return _of_path(_path_of(urlsplit(f"//hub/{text.removeprefix(endpoint)}")))
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    if parts.scheme not in ("http", "https"):
+        raise UsageError(f"is a URL of {parts.scheme}; write org/name, or the URL of a model's page")
+    if (parts.hostname or "").lower() not in HOSTS:
+        raise UsageError(
+            f"is a URL of {parts.hostname}, not of the Hub that is asked; write org/name, "
+            f"with --endpoint {parts.scheme}://{parts.hostname} if its Hub is there"
+        )
+    return _of_path(_path_of(parts))
+
+
+def _path_of(parts: SplitResult) -> list[str]:
+    path = [part for part in parts.path.split("/") if part]
+    if path[:2] == ["api", "models"] or path[:1] == ["models"]:
+        path = path[path.index("models") + 1 :]
+    return path
+
+
+def _of_file_system(path: str) -> str:
+    """Of `hf://`, where a revision follows the name."""
+    kind = path.split("/")[0]
+    if kind in _OTHER_KINDS:
+        raise UsageError(f"is {_OTHER_KINDS[kind]}, not a model")
+    found = re.fullmatch(r"([^/@]+/[^/@]+)(?:@(refs/[^/]+/[^/]+|[^/]+))?(?:/(.*))?", path)
+    if found is None:
+        raise UsageError("names no model; write hf://org/name or org/name")
+    name, revision, inner = found[1], found[2], found[3]
+    model = f"{name}@{unquote(revision)}" if revision else name
+    return _whole(model, inner or "")
+
+
+def _of_path(path: list[str]) -> str:
+    kind = path[0] if path else ""
+    if kind in _OTHER_KINDS:
+        raise UsageError(f"is {_OTHER_KINDS[kind]}, not a model")
+    if not path or kind in _OTHER_PAGES:
+        raise UsageError("is a page of the Hub, not a model; write org/name")
+    if len(path) == 1 or path[1] in _FILE_PAGES | _REVISION_PAGES:  # gpt2 and its like have no organisation
+        name, rest = path[0], path[1:]
+    else:
+        name, rest = "/".join(path[:2]), path[2:]
+    name = unquote(name).removesuffix(".git")
+    if not rest or (len(rest) == 1 and rest[0] in _REVISION_PAGES | _FILE_PAGES):
+        return name
+    page, revision, inner = rest[0], *_revision(rest[1:])
+    if page in _REVISION_PAGES:
+        return _whole(f"{name}@{revision}", inner)
+    if page in _FILE_PAGES:
+        return _whole(f"{name}@{revision}", inner if not _DESCRIPTION.fullmatch(inner) else "")
+    raise UsageError(f"is a page about a model, not a revision of it; write {name}")
+
+
+def _revision(path: list[str]) -> tuple[str, str]:
+    """A revision, and what follows it; one with slashes is quoted, but for refs/pr/1 and its like."""
+    length = 3 if path[:1] == ["refs"] and len(path) >= 3 else 1
+    return unquote("/".join(path[:length])), unquote("/".join(path[length:]))
+
+
+def _whole(model: str, inner: str) -> str:
+    inner = inner.strip("/")
+    if not inner:
+        return model
+    name, at, revision = model.partition("@")
+    branch = f", or {name}@{revision}/{inner} if that is a branch" if at else ""
+    raise UsageError(f"names {inner} in a model; write {model} for the model{branch}")

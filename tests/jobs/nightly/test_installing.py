@@ -1,0 +1,118 @@
+"""`survey nightly --install`: many at once, each for itself, and nothing lost of what is others'."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from jobs import nightly, nightly_files, nightly_github
+from jobs.nightly_job import Job, Machine, this_machine
+from survey.errors import UsageError
+
+# A crontab that takes its time, as one on a busy disk.
+SLOW_CRONTAB = """\
+if [ "$1" = - ]; then sleep 0.2; cat >"$at.new"; mv "$at.new" "$at"; elif [ -s "$at" ]; then cat "$at"; sleep 0.2; \
+else echo "no crontab for me" >&2; exit 1; fi"""
+
+
+def test_six_at_once_install_six(
+    tmp_path: Path, commands_seen: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = commands_seen("crontab", SLOW_CRONTAB).with_name("crontab.kept")
+    kept.write_text("1 1 * * * mine\n")
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    (tmp_path / "models.txt").write_text("org/model\n")
+    command = [
+        this_machine(os.environ).program,
+        "nightly",
+        "models.txt",
+        "--at",
+        "2:00",
+        "--on",
+        "cron",
+        "--install",
+    ]
+    started = [
+        subprocess.Popen(
+            [*command, "--catalog", f"c{n}"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for n in range(6)
+    ]
+    ended = [(process.communicate(timeout=120), process.returncode) for process in started]
+    assert [code for _, code in ended] == [0] * 6, ended
+    text = kept.read_text()
+    assert text.startswith("1 1 * * * mine\n")
+    assert sorted(re.findall(r"--catalog \S+/(c\d)", text)) == [f"c{n}" for n in range(6)]
+    assert len(re.findall("^# BEGIN survey-nightly-", text, re.MULTILINE)) == 6
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "suffixes"), [("systemd", (".timer", ".service")), ("github", (".yml",))]
+)
+def test_six_at_once_write_six_units(
+    machine: Machine,
+    job: Callable[..., Job],
+    commands_seen: Callable[[str, str], Path],
+    scheduler: str,
+    suffixes: tuple[str, ...],
+) -> None:
+    commands_seen("systemctl", "sleep 0.05")
+    jobs = [job(scheduler, catalog=f"s3://bucket/{number % 6}") for number in range(12)]  # each of them twice
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda made: nightly.install(scheduler, made, machine), jobs))
+    folder = machine.units if scheduler == "systemd" else machine.folder / ".github/workflows"
+    names = {nightly_github.named(made, machine) if scheduler == "github" else made.name for made in jobs}
+    assert {path.name for path in folder.iterdir()} == {
+        f"{name}{suffix}" for name in names for suffix in suffixes
+    }
+    assert len(nightly.installed(scheduler, machine)) == 6
+
+
+def test_an_installation_that_is_stuck_is_named(
+    machine: Machine,
+    job: Callable[..., Job],
+    commands_seen: Callable[[str, str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = commands_seen("crontab", "exit 0")
+    monkeypatch.setattr(nightly_files, "LOCK_WAIT_S", 0.1)
+    with (
+        nightly_files.one_at_a_time(machine),
+        pytest.raises(UsageError, match=r"install\.lock for a minute: is it stuck"),
+    ):
+        nightly.install("cron", job(), machine)
+    assert not seen.exists()
+
+
+def test_a_crontab_that_another_program_writes_over_is_written_again(
+    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+) -> None:
+    """The first write is lost, as where somebody saves in `crontab -e` at that moment."""
+    once = 'if [ "$1" = - ]; then if [ -e "$at.lost" ]; then cat >"$at"; else touch "$at.lost"; fi; elif [ -s "$at" ]; then cat "$at"; fi'
+    kept = commands_seen("crontab", once).with_name("crontab.kept")
+    nightly.install("cron", job(), machine)
+    assert job().name in kept.read_text()
+
+
+def test_a_crontab_that_never_keeps_it_is_no_success(
+    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+) -> None:
+    commands_seen("crontab", 'if [ "$1" = - ]; then cat >/dev/null; fi')
+    with pytest.raises(UsageError, match="changed by another program 3 times"):
+        nightly.install("cron", job(), machine)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(
+    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+) -> None:
+    commands_seen("crontab", "exit 0")
+    machine.state.write_text("a file")
+    with pytest.raises(UsageError, match=r"state: cannot be made: File exists"):
+        nightly.install("cron", job(), machine)
