@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from catalog.files import (
     FOLDERS,
     ROWS,
     SURVEY_FOLDERS,
+    End,
     File,
+    NoEnd,
     Write,
-    is_tail_whole,
 )
+from catalog.regular import end_of, open_to_read
 from survey.errors import CommitError, UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ class LocalFolder:
 
     def open(self, file: File) -> IO[bytes]:
         """A file to read."""
-        return open(file.path, "rb")
+        return open_to_read(file.path)
 
     def remove(self, files: Sequence[File]) -> None:
         """Remove files; one that is gone already is no error. Raises CommitError."""
@@ -123,12 +126,14 @@ class LocalFolder:
         root = str(self.root).replace("'", "''")
         connection.execute(f"SET allowed_directories = ['{root}']")
 
-    def cut_short(self, files: Sequence[File]) -> tuple[list[File], list[File]]:
-        """Those that do not begin and end as Parquet files do, and those that are gone."""
-        states = [(file, _state(file.path)) for file in files]
-        return [file for file, state in states if state == "cut"], [
-            file for file, state in states if state == "gone"
-        ]
+    def ends(self, files: Sequence[File]) -> list[End | NoEnd]:
+        """The end of each file, for its footer."""
+        return [end_of(file.path) for file in files]
+
+    def copy(self, file: File, to: IO[bytes]) -> None:
+        """Read all of a file. Raises OSError."""
+        with open_to_read(file.path) as opened:
+            shutil.copyfileobj(opened, to, 1 << 20)
 
     @contextlib.contextmanager
     def _explained(self):  # type: ignore[no-untyped-def]  # a generator of nothing
@@ -147,17 +152,3 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _state(path: str) -> str:
-    try:
-        with open(path, "rb", buffering=0) as opened:
-            if opened.read(4) != b"PAR1":
-                return "cut"
-            size = opened.seek(0, 2)
-            opened.seek(max(0, size - 8))
-            return "whole" if is_tail_whole(opened.read(8), size) else "cut"
-    except FileNotFoundError:
-        return "gone"
-    except OSError:
-        return "cut"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from catalog.commit import commit_attempts
-from catalog.compact import Compacted, compact, is_due, retire
+from catalog.compact import Compacted, compact, is_due
 from catalog.done import NOTHING_DONE, Done, read_done
 from catalog.fill import Filled
 from catalog.lock import Held, held
 from catalog.place import Place
 from catalog.read import Reader
+from catalog.retire import retire
 from catalog.tables import attempts_table
 from jobs.changes import read_before
 from jobs.distances import DISTANCES
@@ -67,8 +67,10 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
     pace = OwnPace()
     with held(place, settings.run_id) as lock:
         place.sweep()
-        with contextlib.suppress(CommitError):  # they are in the way of nothing
+        try:
             retire(place, lock)
+        except SurveyError as error:  # they are in the way of nothing
+            result.warnings.append(f"files that were merged are kept: {error}")
         done = _done(place, result)
         try:
             with progress:
