@@ -53,7 +53,7 @@ def inspect(place: Place, files: Sequence[File]) -> Inspection:
 
 def unnamed(files: Iterable[File]) -> list[LeftOut]:
     """Those whose names the survey does not give, whatever they hold."""
-    problem = "not a name that the survey gives: not counted"
+    problem = "not a name that the survey gives; move it out of the catalog"
     return [LeftOut(file, "foreign", problem) for file in files if not file.is_named_by_us]
 
 
