@@ -13,6 +13,8 @@ from catalog.files import End, NoEnd, is_tail_whole
 FOOTER_BYTES = 1 << 15  # the schema of a row file, 3 kB, is the beginning of its footer
 # To open a FIFO would wait for its other end; where a flag is unknown, so is what it is against.
 _CAREFULLY = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+# What a file system says of a call that it does not have.
+UNSUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK))
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -45,6 +47,18 @@ def open_new(path: Path) -> IO[bytes]:
 def open_to_read(path: str) -> IO[bytes]:
     """A regular file; a link to one is followed. Raises OSError."""
     return os.fdopen(_regular(os.open(path, os.O_RDONLY | _CAREFULLY), Path(path)), "rb")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, on file systems that can. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # CIFS, VirtualBox and some of FUSE cannot sync a folder
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(handle)
 
 
 def end_of(path: str) -> End | NoEnd:

@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 WAITS_S = (0.5, 1.0, 2.0, 4.0)  # before the second try, the third, …
 COPY_BYTES = 1 << 24
 _MD5 = re.compile(r"\b[0-9a-f]{32}\b(?!-)")  # the ETag of an object that was put in one request
+_FINAL = ("InvalidBucketName", "AuthorizationHeaderMalformed", "InvalidArgument", "NotImplemented", "501")
 AT_ONCE = 16  # requests in flight while many small files are looked at
 # What fsspec needs for a protocol and does not bring along.
 _INSTALL = {
@@ -53,6 +54,13 @@ class Unreadable(Exception):
     def __init__(self, problem: str, *, gone: bool = False) -> None:
         super().__init__(problem)
         self.gone = gone
+
+
+@dataclass(slots=True)
+class Conditions:
+    """What became known of a store. honoured: it writes only where a condition holds, if that is asked."""
+
+    honoured: bool = True
 
 
 @dataclass(frozen=True)
@@ -184,6 +192,11 @@ class ObjectStore:
         return digest.hexdigest()
 
     @cached_property
+    def conditions(self) -> Conditions:
+        """Whether it can be trusted with conditional writes."""
+        return Conditions()
+
+    @cached_property
     def confined(self) -> ConfinedFiles:
         """This catalog as DuckDB sees it."""
         from catalog.confined import ConfinedFiles
@@ -299,6 +312,11 @@ def _cause(error: object) -> str | None:
     return response["Error"].get("Code") if isinstance(response, dict) and "Error" in response else None
 
 
+def is_not_implemented(error: Unreadable) -> bool:
+    """Whether the store does not know what a request asked for."""
+    return _cause(error.__cause__) in ("NotImplemented", "501")
+
+
 def _is_gone(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError)
 
@@ -318,7 +336,12 @@ def _may_pass(error: Exception) -> bool:
         return False
     if "Credential" in type(error).__name__ or "Token" in type(error).__name__:
         return False
-    if _cause(error) in ("InvalidBucketName", "AuthorizationHeaderMalformed", "InvalidArgument"):
+    if _cause(error) in (
+        "InvalidBucketName",
+        "AuthorizationHeaderMalformed",
+        "InvalidArgument",
+        "NotImplemented",
+    ):
         return False
     never = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
     return not isinstance(error, (*never, ImportError, NotImplementedError, TypeError, ValueError))

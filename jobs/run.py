@@ -66,6 +66,7 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
     result = Result(settings.run_id)
     pace = OwnPace()
     with held(place, settings.run_id) as lock:
+        result.warnings += [lock.note] if lock.note else []
         place.sweep()
         try:
             retire(place, lock)
