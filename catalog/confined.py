@@ -55,7 +55,7 @@ class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not 
             else:
                 self._files[_inside(file.path)] = file
                 footer_bytes = int.from_bytes(tail[-8:-4], "little")
-                ends.append(End(tail[-8 - footer_bytes : -8], footer_bytes))
+                ends.append(End(tail[-8 - footer_bytes : -8]))
         return ends
 
     def _tail(self, file: File) -> bytes | Unreadable:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import IO, Literal
 
 from catalog.files import File
-from catalog.footer import MalformedFooter, schema_of
+from catalog.footer import MalformedFooter, StrangeFooter, schema_of
 from catalog.place import Place
 from catalog.regular import NotRegular
 from catalog.remote import Unreadable
-from catalog.versions import ALWAYS, MARK, columns_in, mark_of, problem_of
+from catalog.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
 
 MAX_FOOTER_BYTES = 1 << 26
 
@@ -51,9 +51,9 @@ def _of_content(folder: str, copy: IO[bytes]) -> Examined:
         return Examined("damaged", "not a whole Parquet file")
     try:
         types, _, rows = schema_of(footer)
+    except StrangeFooter as error:
+        return Examined("foreign", f"not a table of {folder}/: {error}")
     except MalformedFooter as error:
-        if "deep" in str(error):
-            return Examined("foreign", f"not a table of {folder}/: {error}")
         return Examined("damaged", f"its footer is broken: {error}")
     problem, mark = _read_all(copy)
     if problem:
@@ -64,7 +64,7 @@ def _of_content(folder: str, copy: IO[bytes]) -> Examined:
             return Examined("sound")  # as it was written, by this version or a newer one
     if mark is not None and mark.startswith(f"{folder} ".encode()) and mark != mark_of(folder, types):
         return Examined("foreign", "its columns are not those that the survey wrote")
-    problem = problem_of(folder, types, rows)
+    problem = problem_of(folder, types) or problem_of_rows(rows)
     return Examined("foreign", problem) if problem else Examined("sound")
 
 

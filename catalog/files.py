@@ -54,7 +54,6 @@ class End:
     """The end of a file. footer: as much of its footer as was read; None if it has none."""
 
     footer: bytes | None
-    footer_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ class MalformedFooter(Exception):
     """The bytes are no Parquet footer, or one that is nested too deep."""
 
 
+class StrangeFooter(MalformedFooter):
+    """A footer, of a file that cannot be ours."""
+
+
 class CutFooter(MalformedFooter):
     """There are too few bytes for the whole schema."""
 
@@ -55,7 +59,7 @@ def schema_of(footer: bytes) -> tuple[dict[str, str], int, int]:
     for _ in range(_children(nodes[0])):
         name, kind, position = _column(nodes, position, 1)
         if name in names:
-            raise MalformedFooter(f"two columns are called {name}")
+            raise StrangeFooter(f"two columns are called {name}")
         names[name] = kind
     if position != len(nodes):
         raise MalformedFooter("the schema's groups do not add up")
@@ -72,7 +76,7 @@ def rows_at(footer: bytes, position: int) -> int:
 def _column(nodes: Sequence[Node], position: int, depth: int) -> tuple[str, str, int]:
     """Name and SQL type of the column that begins at a node, and where the next one begins."""
     if depth > MAX_DEPTH:
-        raise MalformedFooter(f"a column is nested more than {MAX_DEPTH} deep")
+        raise StrangeFooter(f"a column is nested more than {MAX_DEPTH} deep")
     if position >= len(nodes):
         raise MalformedFooter("the schema's groups do not add up")
     node, position = nodes[position], position + 1
@@ -181,7 +185,7 @@ class _Thrift:
 
     def _value(self, kind: int, depth: int) -> Any:  # Any: by the kind of field
         if depth > MAX_DEPTH:
-            raise MalformedFooter("it is nested too deep")
+            raise StrangeFooter("it is nested too deep")
         if kind in (_TRUE, _FALSE):
             return kind == _TRUE
         if kind == _BYTE:
@@ -205,7 +209,7 @@ class _Thrift:
         if count == 15:
             count = self._varint()
         if count > MAX_NODES:
-            raise MalformedFooter(f"it has {count} columns and groups")
+            raise StrangeFooter(f"it has {count} columns and groups")
         return [self._value(kind, depth + 1) for _ in range(count)]
 
     def _fields(self, depth: int) -> dict[int, Any]:

@@ -7,7 +7,7 @@ question reads anyway: 1,000 loose files take 30 ms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,7 +15,7 @@ from catalog.damage import examine
 from catalog.files import End, File, NoEnd
 from catalog.footer import MalformedFooter, rows_at, schema_of
 from catalog.place import Place
-from catalog.versions import problem_of
+from catalog.versions import problem_of, problem_of_rows
 
 # foreign: not ours. damaged: ours, and broken. unreadable: nobody knows, so nothing follows from it.
 Fate = Literal["foreign", "damaged", "unreadable"]
@@ -61,16 +61,20 @@ class _Schemas:
     """The schemas that were seen: files of one version begin their footers with the same bytes."""
 
     def __init__(self) -> None:
-        self._seen: list[tuple[bytes, Mapping[str, str]]] = []
+        self._seen: list[tuple[str, bytes, str]] = []  # by folder: its first bytes, and what is wrong
 
-    def of(self, footer: bytes) -> tuple[Mapping[str, str], int]:
-        """Columns with their types, and the number of rows. Raises MalformedFooter."""
-        for beginning, types in self._seen:
-            if footer.startswith(beginning):
-                return types, rows_at(footer, len(beginning))
-        types, end, rows = schema_of(footer)
-        self._seen.append((footer[:end], types))
-        return types, rows
+    def problem(self, folder: str, footer: bytes) -> str:
+        """Why it is not one of ours; empty if it is."""
+        try:
+            for known, beginning, problem in self._seen:
+                if known == folder and footer.startswith(beginning):
+                    return problem or problem_of_rows(rows_at(footer, len(beginning)))
+            types, end, rows = schema_of(footer)
+        except MalformedFooter as error:
+            return f"its footer is broken: {error}"
+        problem = problem_of(folder, types)
+        self._seen.append((folder, footer[:end], problem))
+        return problem or problem_of_rows(rows)
 
 
 def _judge(place: Place, file: File, end: End | NoEnd, schemas: _Schemas, found: Inspection) -> None:
@@ -83,12 +87,7 @@ def _judge(place: Place, file: File, end: End | NoEnd, schemas: _Schemas, found:
     if end.footer is None:
         found.left_out.append(LeftOut(file, "damaged", "not a whole Parquet file"))
         return
-    try:
-        types, rows = schemas.of(end.footer)
-        problem = problem_of(file.folder, types, rows)
-    except MalformedFooter as error:
-        problem = str(error)
-    if not problem:
+    if not schemas.problem(file.folder, end.footer):
         found.sound.append(file)
         return
     # Rare enough to read it whole: ours and broken, a newer version's, or somebody else's?

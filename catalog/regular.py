@@ -46,7 +46,7 @@ def open_new(path: Path) -> IO[bytes]:
 
 def open_to_read(path: str) -> IO[bytes]:
     """A regular file; a link to one is followed. Raises OSError."""
-    return os.fdopen(_regular(os.open(path, os.O_RDONLY | _CAREFULLY), Path(path)), "rb")
+    return os.fdopen(_regular(os.open(path, os.O_RDONLY | _CAREFULLY), path), "rb")
 
 
 def sync_folder(folder: Path) -> None:
@@ -63,9 +63,12 @@ def sync_folder(folder: Path) -> None:
 
 def end_of(path: str) -> End | NoEnd:
     """The end of a file, for the beginning of its footer."""
-    try:
-        with open_to_read(path) as opened:
-            return _end_of(opened.fileno())
+    try:  # without the objects of `open`: 1,000 files take 15 ms
+        handle = _regular(os.open(path, os.O_RDONLY | _CAREFULLY), path)
+        try:
+            return _end_of(handle)
+        finally:
+            os.close(handle)
     except FileNotFoundError:
         if os.path.lexists(path):
             return NoEnd("a link to nothing", foreign=True)
@@ -74,21 +77,22 @@ def end_of(path: str) -> End | NoEnd:
         return NoEnd(str(error.strerror), foreign=True)
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ELOOP):
-            return NoEnd(_instead(Path(path)), foreign=True)
+            return NoEnd(_instead(path), foreign=True)
         return NoEnd(f"cannot be read: {error.strerror}")
 
 
 def _end_of(handle: int) -> End:
     size = os.fstat(handle).st_size
-    tail = os.pread(handle, 8, max(0, size - 8))
+    tail = os.pread(handle, FOOTER_BYTES, max(0, size - FOOTER_BYTES))
     if os.pread(handle, 4, 0) != b"PAR1" or not is_tail_whole(tail, size):
         return End(None)
-    footer_bytes = int.from_bytes(tail[:4], "little")
-    start = size - 8 - footer_bytes
-    return End(os.pread(handle, min(footer_bytes, FOOTER_BYTES), start), footer_bytes)
+    footer_bytes = int.from_bytes(tail[-8:-4], "little")
+    if footer_bytes + 8 <= len(tail):
+        return End(tail[-8 - footer_bytes : -8])
+    return End(os.pread(handle, min(footer_bytes, FOOTER_BYTES), size - 8 - footer_bytes))
 
 
-def _regular(handle: int, path: Path, links: int | None = None) -> int:
+def _regular(handle: int, path: str | Path, links: int | None = None) -> int:
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)
@@ -99,10 +103,10 @@ def _regular(handle: int, path: Path, links: int | None = None) -> int:
     return handle
 
 
-def _instead(path: Path) -> str:
+def _instead(path: str | Path) -> str:
     """What stands where a file was expected."""
     try:
-        mode = path.lstat().st_mode
+        mode = os.lstat(path).st_mode
     except OSError:
         return "not a file"
     kinds = (

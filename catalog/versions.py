@@ -55,7 +55,7 @@ def file_schema(folder: str) -> pa.Schema:
     return arrow_schema(columns).with_metadata({MARK: mark_of(folder, types)})
 
 
-def problem_of(folder: str, types: Mapping[str, str], rows: int) -> str:
+def problem_of(folder: str, types: Mapping[str, str]) -> str:
     """Why columns are not those of a version of ours up to this one; empty if they are."""
     known = {column.name: column.sql_type for column in columns_in(folder)}
     if lacking := [name for name in ALWAYS[folder] if name not in types]:
@@ -65,4 +65,9 @@ def problem_of(folder: str, types: Mapping[str, str], rows: int) -> str:
             return f"not a table of {folder}/: nobody knows its column {name}"
         if kind != known[name]:
             return f"not a table of {folder}/: its column {name} is {kind}, expected {known[name]}"
+    return ""
+
+
+def problem_of_rows(rows: int) -> str:
+    """Nothing that the survey commits is without rows."""
     return "" if rows > 0 else "it has no rows"
