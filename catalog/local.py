@@ -44,10 +44,8 @@ class LocalFolder:
 
     def entries(self) -> set[str] | None:
         """Names in the root, or None where it does not exist."""
-        if not self.root.is_dir():
-            return None
         try:
-            return {entry.name for entry in self.root.iterdir()}
+            return {entry.name for entry in self.root.iterdir()} if self.root.is_dir() else None
         except OSError as error:
             raise UsageError(f"the catalog {self.root} cannot be read: {error.strerror}") from error
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -173,31 +175,73 @@ def as_nobody() -> Callable[[], None]:
     return lambda: os.seteuid(65534)
 
 
+def open_to_all(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+
+
 def test_another_user_s_row_stays_and_is_not_measured_again(
-    tmp_path_factory: pytest.TempPathFactory, survey: Survey, checkpoint: Make, as_nobody: Callable[[], None]
+    survey: Survey, checkpoint: Make, as_nobody: Callable[[], None]
 ) -> None:
-    command = ["run", checkpoint(), "--catalog", "c", "--executor", "serial"]
-    assert survey(*command).code == 0
-    (row,) = Path("c/rows").iterdir()
-    row.chmod(0o600)
-    for path in (Path("c"), *Path("c").iterdir(), *Path.cwd().parents):
-        path.chmod(
-            path.stat().st_mode | (0o777 if "c" in path.parts[-1:] or path.parent == Path("c") else 0o005)
+    with tempfile.TemporaryDirectory() as shared:
+        catalog = Path(shared, "c")
+        model = shutil.copytree(checkpoint(), Path(shared, "model"))
+        command = ["run", str(model), "--catalog", str(catalog), "--executor", "serial"]
+        assert survey(*command).code == 0
+        open_to_all(Path(shared))
+        (row,) = (catalog / "rows").iterdir()
+        before = row.read_bytes()
+        row.chmod(0o600)
+        try:
+            as_nobody()
+            asked = survey("sql", "SELECT 1 AS one FROM models", "--catalog", str(catalog), "--format", "csv")
+            runs = [survey(*command), survey(*command, "--resurvey")]
+        finally:
+            os.seteuid(0)
+        assert (asked.code, asked.out) == (0, "one\n")
+        assert f"{row.name}: cannot be read: Permission denied; left out" in asked.err
+        for ran in runs:
+            assert ran.code == 1
+            assert "is there and cannot be read: let this user read it" in ran.out
+        assert row.read_bytes() == before
+        assert not (catalog / "damaged").exists()
+
+
+def test_a_tokens_file_that_cannot_be_read_is_no_reason_to_read_the_matrix_again(
+    survey: Survey, checkpoint: Make, as_nobody: Callable[[], None]
+) -> None:
+    with tempfile.TemporaryDirectory() as shared:
+        catalog = Path(shared, "c")
+        model = shutil.copytree(checkpoint(), Path(shared, "model"))
+        command = ["run", str(model), "--catalog", str(catalog), "--executor", "serial"]
+        assert survey(*command).code == 0
+        open_to_all(Path(shared))
+        next((catalog / "tokens").iterdir()).chmod(0o600)
+        try:
+            as_nobody()
+            ran = survey(*command)
+        finally:
+            os.seteuid(0)
+        assert ran.code == 0
+        assert "0 measured, 1 unchanged" in ran.out
+        assert "cannot be read: Permission denied; left out" in ran.err
+
+
+def test_a_catalog_that_may_not_be_entered_is_one_line(survey: Survey, as_nobody: Callable[[], None]) -> None:
+    with tempfile.TemporaryDirectory() as shared:
+        Path(shared, "c").mkdir()
+        Path(shared).chmod(0o700)
+        try:
+            as_nobody()
+            commands = (["sql", "SELECT 1 AS one"], ["compact"], ["status"])
+            said = [survey(*command, "--catalog", f"{shared}/c") for command in commands]
+        finally:
+            os.seteuid(0)
+    for ran in said:
+        assert (ran.code, ran.err) == (
+            2,
+            f"survey: the catalog {shared}/c cannot be read: Permission denied\n",
         )
-    before = row.read_bytes()
-    try:
-        as_nobody()
-        asked = survey("sql", "SELECT count(*) AS n FROM models", "--catalog", "c", "--format", "csv")
-        ran = survey(*command)
-    finally:
-        os.seteuid(0)
-    assert (asked.code, asked.out) == (0, "n\n0\n")
-    assert f"{row.name}: cannot be read: Permission denied; left out" in asked.err
-    assert ran.code == 1
-    assert "commit-failed" in ran.out
-    assert "is there and cannot be read" in ran.out
-    assert row.read_bytes() == before
-    assert not Path("c/damaged").exists()
 
 
 def test_a_part_that_lacks_a_value_replaces_nothing(filled: Place) -> None:
@@ -235,7 +279,7 @@ def test_a_run_says_that_nothing_was_removed(survey: Survey, checkpoint: Make) -
     assert "nothing was removed" in ran.err
     assert survey("compact", "--catalog", "c").code == 2
     asked = survey("sql", "SELECT count(*) AS n FROM black_holes", "--catalog", "c", "--format", "csv")
-    assert asked.out == "n\n2\n"  # the loose row is shown, not the part's
+    assert asked.out == "n\n3\n"  # the loose row is shown, not the part's
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=36500)], ids=["a day", "a century"])
@@ -265,7 +309,7 @@ def test_parts_are_in_order_although_the_clock_was_ahead_when_one_was_made(uri: 
     future = replace(part, name="part-20991231T235959999999-000.parquet")
     put(place, future, content_of(place, part))
     place.remove([part])
-    commit(place, measured(0, NOW, centroid_ratio=2.0))
+    commit(place, measured(0, NOW + timedelta(seconds=1), centroid_ratio=2.0))
     for _ in range(3):
         with Reader(place) as reader:
             assert reader.ask("SELECT centroid_ratio FROM models").rows == [(2.0,)]
