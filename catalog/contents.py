@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ import duckdb
 
 from catalog.files import ATTEMPTS, ROWS, File
 from catalog.inspection import LeftOut, inspect
-from catalog.place import Place, is_part
+from catalog.place import Place, is_part, result_key
 from catalog.schema import RESULT_KEY, Column, attempt_columns, row_columns, stored_result_columns
 from catalog.views import Files, connect, listed
 from survey.results import RESULTS
@@ -82,6 +83,16 @@ def contents_of(
         found |= _stamps_of(place, inspected.sound[first : first + AT_ONCE], kind)
     sound = [file for file in inspected.sound if file.path in found]
     return [Content(file, found[file.path], file.path in newer) for file in sound]
+
+
+def last_made(place: Place, kind: str, key: tuple[str, ...]) -> datetime | None:
+    """When the newest single result of a key was made, as far as its files tell."""
+    name = result_key(*key)
+    # Loose files of other keys need not be opened: their names begin with their keys.
+    files = [file for file in place.files(kind) if is_part(file) or file.name.startswith(f"{name}.")]
+    contents = contents_of(place, files, next(one for one in KINDS if one.folder == kind))
+    made = [content.stamps[(name,)][0] for content in contents if (name,) in content.stamps]
+    return max(made, default=None)
 
 
 def _stamps_of(place: Place, files: Sequence[File], kind: Kind) -> dict[str, dict[Key, Stamp]]:

@@ -186,6 +186,8 @@ class Reader:
     def _suspects(self, error: duckdb.Error) -> list[File]:
         """The files that an error may be about: those that it names, else all."""
         files = [file for files in self._files.values() for file in files]
+        if isinstance(error, duckdb.PermissionException):
+            return []  # a statement that asks for what it may not read
         named = [file for file in files if file.path in str(error)]
         return named or (files if _is_about_a_file(error) else [])
 

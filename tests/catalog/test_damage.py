@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Ran
+from results import kinematics_row
 from s3 import S3, Fault
 
-from catalog.commit import commit
+from catalog.commit import commit, commit_result
 from catalog.compact import compact
 from catalog.damage import examine
 from catalog.files import ROWS, File
@@ -28,6 +29,7 @@ from catalog.read import Reader
 from catalog.remote import ObjectStore
 from catalog.retire import retire
 from catalog.tables import Tables
+from jobs.keep import keep
 from survey.errors import CommitError
 from tests.bench.catalog import rows
 
@@ -315,3 +317,21 @@ def test_parts_are_in_order_although_the_clock_was_ahead_when_one_was_made(uri: 
             assert reader.ask("SELECT centroid_ratio FROM models").rows == [(2.0,)]
         compact(place, Held())
     assert [file.name > future.name for file in place.files(ROWS)] == [True]
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["loose", "merged"])
+def test_a_single_result_that_comes_later_is_shown_whatever_the_clock_of_the_first(
+    uri: str, merged: bool
+) -> None:
+    place = place_to_write(uri)
+    future = kinematics_row(source="a", dead_count=1, made_at=NOW + timedelta(days=1))
+    commit_result(place, "kinematics", ("a",), future)
+    commit_result(place, "kinematics", ("b",), kinematics_row(source="b", dead_count=1, made_at=NOW))
+    for _ in range(2 * merged):
+        compact(place, Held())
+    keep(place, "kinematics", ("a",), kinematics_row(source="a", dead_count=2))
+    for _ in range(3):
+        with Reader(place) as reader:
+            rows = reader.ask("SELECT source, dead_count FROM kinematics ORDER BY source").rows
+        assert rows == [("a", 2), ("b", 1)]
+        compact(place, Held())
