@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, Write
 from catalog.place import Place, file_key, result_key
 from catalog.tables import Tables, result_table
+from catalog.versions import file_schema
 
 
 def commit(place: Place, tables: Tables) -> None:
@@ -21,13 +22,14 @@ def commit(place: Place, tables: Tables) -> None:
     first = tables.row.select(["repo", "sha", "matrix"]).to_pylist()[0]
     name = file_key(first["repo"], first["sha"], first["matrix"]) + ENDING
     if tables.tokens is not None:
-        place.publish(TOKENS, name, _tokens_parquet(tables.tokens))
-    place.publish(ROWS, name, _parquet(tables.row, use_dictionary=False))  # of one row: it would only add
+        place.publish(TOKENS, name, _tokens_parquet(_marked(TOKENS, tables.tokens)))
+    row = _marked(ROWS, tables.row)
+    place.publish(ROWS, name, _parquet(row, use_dictionary=False))  # of one row: it would only add
 
 
 def commit_attempts(place: Place, run_id: str, attempts: pa.Table) -> None:
     """Publish what a run did; the same run again replaces its file. Raises CommitError."""
-    place.publish(ATTEMPTS, run_id + ENDING, _parquet(attempts))
+    place.publish(ATTEMPTS, run_id + ENDING, _parquet(_marked(ATTEMPTS, attempts)))
 
 
 def commit_result(place: Place, kind: str, key: tuple[str, ...], record: Any) -> None:
@@ -39,7 +41,13 @@ def commit_result(place: Place, kind: str, key: tuple[str, ...], record: Any) ->
     """
     name = result_key(*key)
     when = f"{record.made_at:%Y%m%dT%H%M%S%f}"
-    place.publish(kind, f"{name}.{when}{ENDING}", _parquet(result_table(kind, name, record)))
+    place.publish(kind, f"{name}.{when}{ENDING}", _parquet(_marked(kind, result_table(kind, name, record))))
+
+
+def _marked(folder: str, table: pa.Table) -> pa.Table:
+    """The same table with what says that it is ours."""
+    schema = file_schema(folder)
+    return table.replace_schema_metadata(schema.metadata) if table.schema.equals(schema) else table
 
 
 def _tokens_parquet(table: pa.Table) -> Write:

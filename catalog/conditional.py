@@ -1,7 +1,8 @@
 """One small object, written only where it is what we saw: the ground a lock stands on.
 
-S3 decides by If-None-Match and If-Match. Other stores offer, through fsspec, at most "make it only
-where there is none"; there a take-over looks, writes and looks again.
+S3 decides by If-None-Match and If-Match. Some stores that speak its protocol ignore them, or refuse to
+know them; that is noticed when the object is made. Other stores offer, through fsspec, at most "make it
+only where there is none", and so do folders; there a take-over looks, writes and looks again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from catalog.remote import ObjectStore, Unreadable
+from catalog import lock_file
+from catalog.local import LocalFolder
+from catalog.place import Place
+from catalog.remote import ObjectStore, Unreadable, is_not_implemented
 
 SETTLE_S = 1.0  # until another's write of the same moment would show
 
@@ -26,39 +30,48 @@ class Seen:
     age_s: float
 
 
-def create(store: ObjectStore, name: str, content: bytes) -> bool:
+def create(store: Place, name: str, content: bytes) -> bool:
     """Write where there is nothing; False where there is something. Raises Unreadable."""
+    if isinstance(store, LocalFolder):
+        return lock_file.create(store.root / name, content)
+    if peek(store, name) is not None:  # who knows no condition (hf://, some S3) would write over it
+        return False
     path = store.inside(name)
     try:
-        if _is_s3(store):
-            _put(store, path, content, IfNoneMatch="*")
+        if not _is_s3(store):
+            store.patiently(lambda: store.fs.pipe_file(path, content, mode="create"))
+        elif _put(store, path, content, IfNoneMatch="*") and _refuses_again(store, path, content):
             return True
-        if peek(store, name) is not None:  # some file systems (hf://) know no such mode, and write over it
-            return False
-        store.patiently(lambda: store.fs.pipe_file(path, content, mode="create"))
+        elif not store.conditions.honoured:
+            store.patiently(lambda: store.fs.pipe_file(path, content))
     except FileExistsError:
         return False
     return _settled(store, name, content)
 
 
-def replace(store: ObjectStore, name: str, content: bytes, seen: Seen) -> bool:
+def replace(store: Place, name: str, content: bytes, seen: Seen) -> bool:
     """Write where it is still what was seen; False where it is not. Raises Unreadable."""
-    path = store.inside(name)
     try:
-        if _is_s3(store):
-            _put(store, path, content, IfMatch=seen.version)
-            return True
+        if isinstance(store, ObjectStore) and _is_s3(store) and store.conditions.honoured:
+            return _put(store, store.inside(name), content, IfMatch=seen.version)
     except FileExistsError:
         return False
     now = peek(store, name)
     if now is None or now.content != seen.content:
         return False
-    store.patiently(lambda: store.fs.pipe_file(path, content))
+    if isinstance(store, LocalFolder):
+        lock_file.overwrite(store.root / name, content)
+    else:
+        path = store.inside(name)
+        store.patiently(lambda: store.fs.pipe_file(path, content))
     return _settled(store, name, content)
 
 
-def peek(store: ObjectStore, name: str) -> Seen | None:
+def peek(store: Place, name: str) -> Seen | None:
     """The object as it is now, or None. Raises Unreadable."""
+    if isinstance(store, LocalFolder):
+        found = lock_file.read(store.root / name)
+        return None if found is None else Seen(found[0], "", found[1])
     path = store.inside(name)
     try:
         return store.patiently(lambda: _got(store, path) if _is_s3(store) else _read(store, path))
@@ -68,18 +81,40 @@ def peek(store: ObjectStore, name: str) -> Seen | None:
         raise
 
 
-def erase(store: ObjectStore, name: str) -> None:
+def erase(store: Place, name: str) -> None:
     """Remove it. Raises Unreadable."""
-    store.patiently(lambda: store.fs.rm_file(store.inside(name)))
+    if isinstance(store, LocalFolder):
+        lock_file.erase(store.root / name)
+    else:
+        store.patiently(lambda: store.fs.rm_file(store.inside(name)))
 
 
 def _is_s3(store: ObjectStore) -> bool:
     return hasattr(store.fs, "call_s3")
 
 
-def _put(store: ObjectStore, path: str, content: bytes, **condition: str) -> None:
+def _put(store: ObjectStore, path: str, content: bytes, **condition: str) -> bool:
+    """Write on a condition; False where the store knows none. Raises FileExistsError, Unreadable."""
     bucket, _, key = path.partition("/")
-    store.patiently(lambda: store.fs.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition))
+    try:
+        store.patiently(
+            lambda: store.fs.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
+        )
+    except Unreadable as error:
+        if not is_not_implemented(error):
+            raise
+        store.conditions.honoured = False
+    return store.conditions.honoured
+
+
+def _refuses_again(store: ObjectStore, path: str, content: bytes) -> bool:
+    """Whether the store refuses to write what is there now: one that ignores conditions does not."""
+    try:
+        _put(store, path, content, IfNoneMatch="*")
+    except FileExistsError:
+        return True
+    store.conditions.honoured = False
+    return False
 
 
 def _got(store: ObjectStore, path: str) -> Seen:
@@ -106,7 +141,7 @@ def _age_s(info: dict[str, Any]) -> float:  # Any: what a backend tells of a fil
     return 0.0  # never stale where the store does not tell
 
 
-def _settled(store: ObjectStore, name: str, content: bytes) -> bool:
+def _settled(store: Place, name: str, content: bytes) -> bool:
     """Whether our write is the one that lasts."""
     time.sleep(SETTLE_S)
     now = peek(store, name)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec import AbstractFileSystem
 
-from catalog.files import FOLDERS, File, is_tail_whole
+from catalog.files import FOLDERS, End, File, NoEnd, is_tail_whole
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from catalog.remote import ObjectStore
+    from catalog.remote import ObjectStore, Unreadable
 
 TAIL_BYTES = 1 << 16  # holds the footer of a row file, 20 kB
 SMALL_BYTES = 1 << 18  # a row file up to this size is fetched whole: one request instead of three
@@ -42,20 +42,23 @@ class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not 
         self._kept_bytes = 0
         self._lock = threading.Lock()
 
-    def look_at(self, files: Sequence[File]) -> tuple[list[File], list[File]]:
-        """Fetch the end of each file; those that are cut short, and those that are gone."""
-        tails = self._store.at_once(self._tail, files)
-        cut, gone = [], []
-        for file, tail in zip(files, tails, strict=True):
-            if tail is None:
-                gone.append(file)
+    def look_at(self, files: Sequence[File]) -> list[End | NoEnd]:
+        """Fetch the end of each file: all of its footer."""
+        from catalog.remote import Unreadable
+
+        ends: list[End | NoEnd] = []
+        for file, tail in zip(files, self._store.at_once(self._tail, files), strict=True):
+            if isinstance(tail, Unreadable):
+                ends.append(NoEnd(f"cannot be read: {tail}", gone=tail.gone))
             elif not is_tail_whole(tail, file.size):
-                cut.append(file)
+                ends.append(End(None))
             else:
                 self._files[_inside(file.path)] = file
-        return cut, gone
+                footer_bytes = int.from_bytes(tail[-8:-4], "little")
+                ends.append(End(tail[-8 - footer_bytes : -8]))
+        return ends
 
-    def _tail(self, file: File) -> bytes | None:
+    def _tail(self, file: File) -> bytes | Unreadable:
         from catalog.remote import Unreadable
 
         known = self._tails.get(file.path)
@@ -65,10 +68,12 @@ class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not 
         wanted = file.size if whole else min(file.size, TAIL_BYTES)
         try:
             tail = self._store.range(file, file.size - wanted, file.size) if wanted else b""
+            missing = int.from_bytes(tail[-8:-4], "little") + 8 - len(tail)
+            if missing > 0 and is_tail_whole(tail, file.size):  # a part's footer may be longer
+                start = file.size - wanted
+                tail = self._store.range(file, start - missing, start) + tail
         except Unreadable as error:
-            if error.gone:
-                return None
-            raise
+            return error
         with self._lock:
             self._tails[file.path] = (file.version, tail)
             self._kept_bytes += len(tail)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from catalog.files import ENDING
+from catalog.files import ENDING, ROWS
 from catalog.place import file_key
 from catalog.read import Reader
 from catalog.views import view_columns
+from survey.errors import CommitError
 from survey.target import MatrixChoice, MatrixName
 
 Key = tuple[str, str, str]  # repo, sha, matrix
@@ -25,9 +26,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The rows of a catalog by repo, sha and matrix."""
+    """The rows of a catalog by repo, sha and matrix, as far as they can be read."""
 
     rows: Mapping[Key, Row]
+    unreadable: frozenset[str] = frozenset()  # names of row files that are there, whatever they hold
 
     def repos(self) -> frozenset[str]:
         """Repositories of which there is a row, of whatever commit."""
@@ -57,6 +59,12 @@ class Done:
         row = self.rows.get(key)
         return row is not None and any(row.measures.get(name) != version for name, version in wanted.items())
 
+    def refuse_unreadable(self, key: Key) -> None:
+        """Unknown is not absent: a row that cannot be read is not measured again. Raises CommitError."""
+        if (name := file_key(*key) + ENDING) in self.unreadable:
+            problem = "is there and cannot be read: let this user read it, or remove it to measure it anew"
+            raise CommitError("commit-failed", f"{ROWS}/{name}", problem)
+
     def _holds(self, key: Key, wanted: Mapping[str, int]) -> bool:
         row = self.rows.get(key)
         if row is None or ("tokens" in wanted and not row.has_tokens):
@@ -76,7 +84,9 @@ def read_done(reader: Reader) -> Done:
     # them would else pass for done and never be made anew.
     figures = ", ".join(column.name for column in view_columns()["models"])
     answer = reader.ask(f"SELECT repo, sha, matrix, tied, measures, {figures} FROM measured_rows")
+    # Those that cannot be read are not missing.
     files = reader.token_files()
+    files |= {item.file.name for item in reader.left_out if item.fate == "unreadable"}
     return Done(
         {
             (repo, sha, matrix): Row(measures, tied, f"{file_key(repo, sha, matrix)}{ENDING}" in files)

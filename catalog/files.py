@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
@@ -13,6 +14,12 @@ SURVEY_FOLDERS = (ROWS, TOKENS, ATTEMPTS)  # of `survey run`; each kind of singl
 FOLDERS = (*SURVEY_FOLDERS, *RESULTS)
 ENDING = ".parquet"
 PART = "part-"  # how the files that compaction writes begin
+# As `catalog.place` and `catalog.compact` make names: what somebody saved under another one is not ours.
+_PART_NAME = re.compile(r"part-[0-9A-Za-z-]+\.parquet")
+_MATRIX_NAME = re.compile(r"[A-Za-z0-9._-]*@[A-Za-z0-9-]{1,14}\.(?:output|input)\.[0-9a-f]{16}\.parquet")
+_RUN_NAME = re.compile(r"[0-9]{8}T[0-9]{6}[0-9-]*\.parquet")
+_RESULT_NAME = re.compile(r"[A-Za-z0-9._-]*@[0-9a-f]{16}(?:\.[0-9]{8}T[0-9]{12})?\.parquet")
+_LOOSE_NAMES = {ROWS: _MATRIX_NAME, TOKENS: _MATRIX_NAME, ATTEMPTS: _RUN_NAME}
 
 Write = Callable[[IO[bytes]], None]
 
@@ -34,6 +41,29 @@ class File:
 
     def __str__(self) -> str:
         return self.shown
+
+    @property
+    def is_named_by_us(self) -> bool:
+        """Whether a commit or a compaction could have given this name."""
+        loose = _LOOSE_NAMES.get(self.folder, _RESULT_NAME)
+        return bool(loose.fullmatch(self.name) or _PART_NAME.fullmatch(self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a file. footer: as much of its footer as was read; None if it has none."""
+
+    footer: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoEnd:
+    """Why the end of a file could not be read. gone: it is not there any more. foreign: no
+    file of ours at all."""
+
+    problem: str
+    gone: bool = False
+    foreign: bool = False
 
 
 def is_tail_whole(tail: bytes, size: int) -> bool:

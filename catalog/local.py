@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
+import secrets
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +19,12 @@ from catalog.files import (
     FOLDERS,
     ROWS,
     SURVEY_FOLDERS,
+    End,
     File,
+    NoEnd,
     Write,
-    is_tail_whole,
 )
+from catalog.regular import end_of, open_new, open_to_read, sync_folder
 from survey.errors import CommitError, UsageError
 
 if TYPE_CHECKING:
@@ -38,10 +44,8 @@ class LocalFolder:
 
     def entries(self) -> set[str] | None:
         """Names in the root, or None where it does not exist."""
-        if not self.root.is_dir():
-            return None
         try:
-            return {entry.name for entry in self.root.iterdir()}
+            return {entry.name for entry in self.root.iterdir()} if self.root.is_dir() else None
         except OSError as error:
             raise UsageError(f"the catalog {self.root} cannot be read: {error.strerror}") from error
 
@@ -54,9 +58,9 @@ class LocalFolder:
         """Make the folders and see that they can be written. Raises UsageError."""
         with self._explained():
             for name in SURVEY_FOLDERS:
-                (self.root / name).mkdir(exist_ok=True)
-            probe = self.root / ROWS / f".probe-{os.getpid()}"
-            probe.touch()
+                self._folder(name)
+            probe = self.root / ROWS / _beside(".probe")
+            open_new(probe).close()
             probe.unlink()
 
     def files(self, folder: str) -> list[File]:
@@ -65,6 +69,9 @@ class LocalFolder:
             names = sorted(os.listdir(self.root / folder))
         except FileNotFoundError:
             return []
+        except OSError as error:
+            problem = f"{self.root / folder} cannot be read: {error.strerror}"
+            raise UsageError(f"the catalog {self.root} cannot be read: {problem}") from error
         root = str(self.root / folder)
         return [
             File(folder, name, f"{root}/{name}", f"{root}/{name}")
@@ -75,24 +82,25 @@ class LocalFolder:
     def publish(self, folder: str, name: str, write: Write, *, large: bool = False) -> None:
         """Let `write` fill a file, then show it under its name, whole. Raises CommitError."""
         path = self.root / folder / name
-        beside = path.with_name(f".{name}.{os.getpid()}.tmp")
+        beside = path.with_name(_beside(f".{name}"))
         try:
-            path.parent.mkdir(exist_ok=True)  # of a kind of which this is the first
-            with beside.open("wb") as opened:
+            self._folder(folder)  # of a kind of which this is the first
+            with open_new(beside) as opened:
                 write(opened)
                 opened.flush()
                 os.fsync(opened.fileno())
             beside.replace(path)
-            _sync(path.parent)  # or a power cut could keep a row and lose the tokens before it
+            sync_folder(path.parent)  # or a power cut could keep a row and lose the tokens before it
         except OSError as error:
-            raise CommitError("commit-failed", str(path), f"cannot be written: {error}") from error
+            problem = f"cannot be written: {error.strerror or error}"
+            raise CommitError("commit-failed", str(path), problem) from error
         finally:
             with contextlib.suppress(OSError):
                 beside.unlink()
 
     def open(self, file: File) -> IO[bytes]:
         """A file to read."""
-        return open(file.path, "rb")
+        return open_to_read(file.path)
 
     def remove(self, files: Sequence[File]) -> None:
         """Remove files; one that is gone already is no error. Raises CommitError."""
@@ -105,10 +113,18 @@ class LocalFolder:
                 raise CommitError("commit-failed", file.shown, f"cannot be removed: {error}") from error
 
     def set_aside(self, file: File) -> None:
-        """Move a damaged file where no view looks."""
-        damaged = self.root / DAMAGED
-        damaged.mkdir(exist_ok=True)
-        os.replace(file.path, damaged / f"{file.folder}-{file.name}")
+        """Move a damaged file where no view looks, beside what was moved there before. Raises CommitError."""
+        name = aside = f"{file.folder}-{file.name}"
+        try:
+            damaged = self._folder(DAMAGED)
+            for number in itertools.count(2):
+                if not os.path.lexists(damaged / aside):
+                    break
+                aside = f"{name}.{number}"
+            os.rename(file.path, damaged / aside)
+        except OSError as error:
+            problem = f"is damaged and cannot be set aside: {error.strerror}"
+            raise CommitError("commit-failed", file.shown, problem) from error
 
     def sweep(self) -> None:
         """Remove half-written files of runs that were killed; only for the holder of the lock."""
@@ -116,19 +132,35 @@ class LocalFolder:
             for beside in (self.root / folder).glob(f".*{ENDING}.*.tmp"):
                 # Single results, which have an @ in their names, are written without the lock.
                 if folder in SURVEY_FOLDERS or "@" not in beside.name:
-                    beside.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # another user's: it is in the way of nothing
+                        beside.unlink()
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let a connection read this folder and nothing else."""
         root = str(self.root).replace("'", "''")
         connection.execute(f"SET allowed_directories = ['{root}']")
 
-    def cut_short(self, files: Sequence[File]) -> tuple[list[File], list[File]]:
-        """Those that do not begin and end as Parquet files do, and those that are gone."""
-        states = [(file, _state(file.path)) for file in files]
-        return [file for file, state in states if state == "cut"], [
-            file for file, state in states if state == "gone"
-        ]
+    def ends(self, files: Sequence[File]) -> list[End | NoEnd]:
+        """The end of each file, for its footer."""
+        return [end_of(file.path) for file in files]
+
+    def copy(self, file: File, to: IO[bytes]) -> None:
+        """Read all of a file. Raises OSError."""
+        with open_to_read(file.path) as opened:
+            shutil.copyfileobj(opened, to, 1 << 20)
+
+    def _folder(self, name: str) -> Path:
+        """One of its folders, made if it is missing; a link that somebody else put there is not followed.
+
+        Raises OSError.
+        """
+        folder = self.root / name
+        folder.mkdir(exist_ok=True)
+        owner = folder.lstat().st_uid
+        if folder.is_symlink() and owner not in (0, os.geteuid(), self.root.stat().st_uid):
+            problem = f"{folder} is a link that user {owner} made, neither you nor the catalog's owner"
+            raise PermissionError(errno.EPERM, problem)
+        return folder
 
     @contextlib.contextmanager
     def _explained(self):  # type: ignore[no-untyped-def]  # a generator of nothing
@@ -141,23 +173,6 @@ class LocalFolder:
             ) from error
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _state(path: str) -> str:
-    try:
-        with open(path, "rb", buffering=0) as opened:
-            if opened.read(4) != b"PAR1":
-                return "cut"
-            size = opened.seek(0, 2)
-            opened.seek(max(0, size - 8))
-            return "whole" if is_tail_whole(opened.read(8), size) else "cut"
-    except FileNotFoundError:
-        return "gone"
-    except OSError:
-        return "cut"
+def _beside(name: str) -> str:
+    """A name for what is not finished, that nobody can know before."""
+    return f"{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"

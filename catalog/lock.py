@@ -1,8 +1,8 @@
 """One run at a time on a catalog.
 
 In a local folder the operating system's lock, which it lets go when its holder dies. In an object
-store a small object that is made only where there is none, refreshed while its holder lives, and
-taken over where it has gone stale.
+store, and in a folder whose file system has no locks, a small object that is made only where there is
+none, refreshed while its holder lives, and taken over where it has gone stale.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from pathlib import Path
 from catalog.conditional import Seen, create, erase, peek, replace
 from catalog.local import LocalFolder
 from catalog.place import Place
-from catalog.remote import ObjectStore, Unreadable
+from catalog.regular import UNSUPPORTED, NotRegular, open_lock
+from catalog.remote import Unreadable
 from survey.errors import CatalogInUse, UsageError
 
 LOCK = ".lock"
+LOCK_FILE = ".lock-held"  # in a folder without locks: there .lock is always there
 REFRESH_S = 60.0
 STALE_S = 600.0  # without a refresh its holder is dead, or cut off
 
@@ -53,10 +55,11 @@ class Holder:
 
 
 class Held:
-    """A lock that is held, as far as its holder knows."""
+    """A lock that is held, as far as its holder knows. note: what a person should know of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: str = "") -> None:
         self._lost = threading.Event()
+        self.note = note
 
     def lose(self) -> None:
         self._lost.set()
@@ -75,37 +78,83 @@ def held(place: Place, run_id: str = "unknown") -> Iterator[Held]:
     catalog cannot be written.
     """
     if isinstance(place, LocalFolder):
-        with _flock(place, Holder(run_id)):
+        with _local(place, Holder(run_id)) as lock:
+            yield lock
+    else:
+        with _object(place, LOCK, Holder(run_id)) as lock:
+            if not place.conditions.honoured:
+                lock.note = (
+                    f"{place} ignores conditional writes: two runs that begin in the same second could "
+                    "both believe that they hold it"
+                )
+            yield lock
+
+
+@contextmanager
+def _local(place: LocalFolder, us: Holder) -> Iterator[Held]:
+    try:
+        handle = open_lock(place.root / LOCK)
+    except OSError as error:
+        problem = f"its lock {place.root / LOCK} is {error.strerror}" if isinstance(error, NotRegular) else ""
+        raise UsageError(_unwritable(place, problem or f"{error.strerror}: {place.root / LOCK}")) from error
+    try:
+        if _flock(handle, place):
+            _refuse_file_holder(place)
+            _write(handle, str(us))
             yield Held()
-        return
-    with _object(place, Holder(run_id)) as lock:
+            return
+    finally:
+        os.close(handle)
+    with _object(place, LOCK_FILE, us) as lock:
+        lock.note = f"the file system of {place} has no locks: {LOCK_FILE} in it keeps other runs away"
         yield lock
 
 
-@contextmanager
-def _flock(place: LocalFolder, us: Holder) -> Iterator[None]:
+def _flock(handle: int, place: LocalFolder) -> bool:
+    """Take the system's lock; False where the file system has none. Raises CatalogInUse, UsageError."""
     import fcntl
 
-    with (place.root / LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise _in_use(place, lock.read().strip() or "an unknown holder") from error
-        lock.truncate(0)
-        lock.write(str(us))
-        lock.flush()
-        yield
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(handle, 1000, 0).decode("utf-8", "replace").strip()
+        raise _in_use(place, holder or "an unknown holder") from error
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise UsageError(_unwritable(place, f"it cannot be locked: {error.strerror}")) from error
+        return False
+    return True
+
+
+def _refuse_file_holder(place: LocalFolder) -> None:
+    """A host whose mount has locks meets one whose mount has none. Raises CatalogInUse, UsageError."""
+    try:
+        seen = peek(place, LOCK_FILE) if (place.root / LOCK_FILE).exists() else None
+    except Unreadable as error:
+        raise UsageError(_unwritable(place, f"{LOCK_FILE}: {error}")) from error
+    if seen is not None and not _is_stale(seen, _read(seen)):
+        raise _in_use(place, str(_read(seen) or "an unknown holder"))
+
+
+def _write(handle: int, text: str) -> None:
+    """Name the holder, for those who wait; a full disk or a lock of another user's does not matter."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, text.encode(), 0)
+
+
+def _unwritable(place: Place, problem: str) -> str:
+    return f"the catalog {place} cannot be written: {problem}. Mend that, or name another with --catalog"
 
 
 @contextmanager
-def _object(store: ObjectStore, us: Holder) -> Iterator[Held]:
+def _object(store: Place, name: str, us: Holder) -> Iterator[Held]:
     try:
-        _take(store, us)
+        _take(store, name, us)
     except Unreadable as error:
         raise UsageError(f"the catalog {store} cannot be written: {error}") from error
     lock, done = Held(), threading.Event()
-    beat = threading.Thread(target=_refresh, args=(store, us, lock, done), daemon=True)
+    beat = threading.Thread(target=_refresh, args=(store, name, us, lock, done), daemon=True)
     beat.start()
     try:
         yield lock
@@ -113,16 +162,16 @@ def _object(store: ObjectStore, us: Holder) -> Iterator[Held]:
         done.set()
         beat.join()
         with contextlib.suppress(Unreadable):  # it goes stale by itself
-            if lock.ours and _is_ours(peek(store, LOCK), us):
-                erase(store, LOCK)
+            if lock.ours and _is_ours(peek(store, name), us):
+                erase(store, name)
 
 
-def _take(store: ObjectStore, us: Holder) -> None:
+def _take(store: Place, name: str, us: Holder) -> None:
     """Make the lock, or take over a stale one. Raises CatalogInUse, Unreadable."""
     for _ in range(2):  # its holder may let go between our two looks
-        if create(store, LOCK, us.to_json()):
+        if create(store, name, us.to_json()):
             return
-        seen = peek(store, LOCK)
+        seen = peek(store, name)
         if seen is None:
             continue
         if _is_ours(seen, us):  # our PUT arrived, its answer did not
@@ -130,17 +179,17 @@ def _take(store: ObjectStore, us: Holder) -> None:
         holder = _read(seen)
         if not _is_stale(seen, holder):
             raise _in_use(store, str(holder or "an unknown holder"))
-        if replace(store, LOCK, us.to_json(), seen):
+        if replace(store, name, us.to_json(), seen):
             return
     raise _in_use(store, "a run that began in this moment")
 
 
-def _refresh(store: ObjectStore, us: Holder, lock: Held, done: threading.Event) -> None:
+def _refresh(store: Place, name: str, us: Holder, lock: Held, done: threading.Event) -> None:
     """Refresh the lock until done; lose it where another took it, or where it cannot be reached."""
     refreshed = time.monotonic()
     while not done.wait(REFRESH_S):
         try:
-            if not _refreshed(store, us):
+            if not _refreshed(store, name, us):
                 lock.lose()
                 return
             refreshed = time.monotonic()
@@ -150,13 +199,13 @@ def _refresh(store: ObjectStore, us: Holder, lock: Held, done: threading.Event) 
                 return
 
 
-def _refreshed(store: ObjectStore, us: Holder) -> bool:
+def _refreshed(store: Place, name: str, us: Holder) -> bool:
     """Write the lock anew; False where it is another's. Raises Unreadable."""
-    seen = peek(store, LOCK)
+    seen = peek(store, name)
     if seen is None or not _is_ours(seen, us):
         return False
     # One that is refused because its first answer was lost, and not the PUT, has left it ours.
-    return replace(store, LOCK, us.to_json(), seen) or _is_ours(peek(store, LOCK), us)
+    return replace(store, name, us.to_json(), seen) or _is_ours(peek(store, name), us)
 
 
 def _is_ours(seen: Seen | None, us: Holder) -> bool:

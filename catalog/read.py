@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
+from catalog.damage import examine
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File
+from catalog.inspection import LeftOut, inspect, unnamed
+from catalog.local import LocalFolder
 from catalog.macros import MACROS, named_in
 from catalog.only_reads import refuse_writes
 from catalog.place import Place
-from catalog.views import bodies, connect, has_all_columns, is_readable, stubs, view_columns, with_rows
+from catalog.views import bodies, connect, has_all_columns, stubs, view_columns, with_rows
 from survey.errors import UsageError
 from survey.results import RESULTS
 
@@ -45,7 +48,7 @@ class Limits:
 
 
 class Reader:
-    """An open catalog. `damaged` names the files that no answer includes.
+    """An open catalog. `left_out` names the files that no answer includes, and says why.
 
     Each statement sees every finished row once, whatever runs and compactions do meanwhile.
     """
@@ -54,7 +57,7 @@ class Reader:
         """Raises UsageError where the catalog cannot be read."""
         self._place = place
         self._limits = limits
-        self.damaged: list[File] = []
+        self.left_out: list[LeftOut] = []
         self._connect()
 
     def __enter__(self) -> Reader:
@@ -62,6 +65,11 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+    @property
+    def damaged(self) -> list[File]:
+        """Those left out that are ours and broken."""
+        return [item.file for item in self.left_out if item.fate == "damaged"]
 
     def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """Run one statement that reads.
@@ -93,7 +101,7 @@ class Reader:
     def _asked(self, sql: str, ask: Callable[[], Result]) -> Result:
         """Ask; where a file turns out to be gone or unreadable, look again and ask again."""
         try:
-            for _ in range(_LOOKS):
+            for look in range(_LOOKS):
                 try:
                     self._open(_named(sql))
                     return ask()
@@ -101,7 +109,9 @@ class Reader:
                     if "schema mismatch" in str(error) and any(self._alike.values()):
                         self._alike.clear()  # some file lacks a column
                         self._opened.clear()
-                    elif not (_is_about_a_file(error) and self._look_again()):
+                        continue
+                    suspects = self._suspects(error)
+                    if not suspects or not self._look_again(suspects, str(error), last=look == _LOOKS - 1):
                         raise
             self._open(_named(sql))
             return ask()
@@ -159,24 +169,33 @@ class Reader:
         }
 
     def _sound(self, folder: str) -> list[File]:
-        """The files of a folder that can be shown; those that are cut short are noted."""
+        """The files of a folder that can be shown; all others are noted."""
         for _ in range(_LOOKS):
-            files = self._place.files(folder)
+            known = {item.file.path for item in self.left_out}
+            files = [file for file in self._place.files(folder) if file.path not in known]
+            self.left_out += unnamed(files)
+            files = [file for file in files if file.is_named_by_us]
             if folder == TOKENS:
                 files = with_rows(self._connection, self._files[ROWS], files)
-            known = {file.path for file in self.damaged}
-            files = [file for file in files if file.path not in known]
-            cut_short, gone = self._place.cut_short(files)
-            self.damaged += cut_short
-            if not gone:
+            found = inspect(self._place, files)
+            self.left_out += found.left_out
+            if not found.gone:
                 break
-        left_out = {file.path for file in (*cut_short, *gone)}
-        return [file for file in files if file.path not in left_out]
+        return found.sound
 
-    def _look_again(self) -> bool:
-        """After a file could not be read: whether looking anew gives other files than before.
+    def _suspects(self, error: duckdb.Error) -> list[File]:
+        """The files that an error may be about: those that it names, else all."""
+        files = [file for files in self._files.values() for file in files]
+        if isinstance(error, duckdb.PermissionException):
+            return []  # a statement that asks for what it may not read
+        named = [file for file in files if file.path in str(error)]
+        return named or (files if _is_about_a_file(error) else [])
 
-        A compaction removes files whose rows stand in a part; a run writes rows anew.
+    def _look_again(self, suspects: Sequence[File], problem: str, *, last: bool) -> bool:
+        """After a file could not be read: whether asking again may help.
+
+        A compaction removes files whose rows stand in a part; a run writes rows anew; a read may
+        fail by itself. A file is left out only after a second opinion.
         """
         before = self._files
         self._connection.close()
@@ -184,20 +203,29 @@ class Reader:
         self._files |= {folder: self._sound(folder) for folder in before if folder in _WHEN_NAMED}
         if any(set(files) - set(self._files[folder]) for folder, files in before.items()):
             return True
-        broken = [
-            file
-            for files in before.values()
-            for file in files
-            if file not in self.damaged and not is_readable(self._place, file)
-        ]
-        self.damaged += broken
-        paths = {file.path for file in broken}
+        left = {file.path for files in self._files.values() for file in files}
+        broken: list[LeftOut] = []
+        for file in suspects:
+            opinion = examine(self._place, file)
+            if opinion.fate in ("damaged", "foreign", "unreadable"):
+                broken.append(LeftOut(file, opinion.fate, opinion.problem))
+            elif last and len(suspects) == 1 and isinstance(self._place, LocalFolder):
+                broken.append(LeftOut(file, "unreadable", f"DuckDB cannot read it: {_first_line(problem)}"))
+        self._leave_out(broken)
+        return bool(broken) or not last or any(file.path not in left for file in suspects)
+
+    def _leave_out(self, broken: Sequence[LeftOut]) -> None:
+        self.left_out += broken
+        paths = {item.file.path for item in broken}
         self._files = {
             folder: [file for file in files if file.path not in paths]
             for folder, files in self._files.items()
         }
         self._compare()
-        return bool(broken)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
 
 
 def _named(sql: str) -> list[str]:

@@ -7,13 +7,15 @@ busy server or a broken connection fails is made again here, and nowhere else.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from catalog.files import DAMAGED, ENDING, File, Write
+from catalog.files import DAMAGED, ENDING, End, File, NoEnd, Write
 from survey.errors import CommitError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 WAITS_S = (0.5, 1.0, 2.0, 4.0)  # before the second try, the third, …
+COPY_BYTES = 1 << 24
+_MD5 = re.compile(r"\b[0-9a-f]{32}\b(?!-)")  # the ETag of an object that was put in one request
+_FINAL = ("InvalidBucketName", "AuthorizationHeaderMalformed", "InvalidArgument", "NotImplemented", "501")
 AT_ONCE = 16  # requests in flight while many small files are looked at
 # What fsspec needs for a protocol and does not bring along.
 _INSTALL = {
@@ -49,6 +54,13 @@ class Unreadable(Exception):
     def __init__(self, problem: str, *, gone: bool = False) -> None:
         super().__init__(problem)
         self.gone = gone
+
+
+@dataclass(slots=True)
+class Conditions:
+    """What became known of a store. honoured: it writes only where a condition holds, if that is asked."""
+
+    honoured: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,7 @@ class ObjectStore:
             raise CommitError("commit-failed", shown, f"cannot be written: {error}") from error
 
     def open(self, file: File) -> IO[bytes]:
-        """A file that `cut_short` has looked at, to read."""
+        """A file whose end was looked at, to read."""
         opened: IO[bytes] = self.confined.open(file.path)
         return opened
 
@@ -147,12 +159,42 @@ class ObjectStore:
         connection.execute(f"SET allowed_directories = ['{self.confined.protocol}://']")
         connection.execute(f"SET threads = {AT_ONCE}")  # they wait for the network, not for a core
 
-    def cut_short(self, files: Sequence[File]) -> tuple[list[File], list[File]]:
-        """Those that do not end as Parquet files do, and those that are gone. Raises UsageError."""
+    def ends(self, files: Sequence[File]) -> list[End | NoEnd]:
+        """The end of each file, for its footer."""
+        return self.confined.look_at(files)
+
+    def copy(self, file: File, to: IO[bytes]) -> None:
+        """Read all of a file as it is now, with connections of its own. Raises Unreadable."""
+        fresh = ObjectStore(self.url)
         try:
-            return self.confined.look_at(files)
-        except Unreadable as error:
-            raise UsageError(f"the catalog {self.url} cannot be read: {error}") from error
+            files = [now for now in fresh.files(file.folder) if now.name == file.name]
+        except UsageError as error:
+            raise Unreadable(str(error)) from error
+        if not files:
+            raise Unreadable(f"{file.shown}: gone", gone=True)
+        digests = set()
+        for _ in range(
+            1 if (stated := _MD5.search(files[0].version)) else 2
+        ):  # else it must come twice alike
+            to.seek(0)
+            to.truncate()
+            digests.add(fresh._fetched(files[0], to))
+        if len(digests) > 1 or (stated and digests != {stated.group()}):
+            raise Unreadable(f"{file.shown}: its bytes come with another checksum than the store's")
+
+    def _fetched(self, file: File, to: IO[bytes]) -> str:
+        """Fetch a file; the MD5 of what came, which is what S3 states of an object. Raises Unreadable."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for start in range(0, file.size, COPY_BYTES):
+            content = self.range(file, start, min(start + COPY_BYTES, file.size))
+            digest.update(content)
+            to.write(content)
+        return digest.hexdigest()
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """Whether it can be trusted with conditional writes."""
+        return Conditions()
 
     @cached_property
     def confined(self) -> ConfinedFiles:
@@ -270,6 +312,11 @@ def _cause(error: object) -> str | None:
     return response["Error"].get("Code") if isinstance(response, dict) and "Error" in response else None
 
 
+def is_not_implemented(error: Unreadable) -> bool:
+    """Whether the store does not know what a request asked for."""
+    return _cause(error.__cause__) in ("NotImplemented", "501")
+
+
 def _is_gone(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError)
 
@@ -289,7 +336,12 @@ def _may_pass(error: Exception) -> bool:
         return False
     if "Credential" in type(error).__name__ or "Token" in type(error).__name__:
         return False
-    if _cause(error) in ("InvalidBucketName", "AuthorizationHeaderMalformed", "InvalidArgument"):
+    if _cause(error) in (
+        "InvalidBucketName",
+        "AuthorizationHeaderMalformed",
+        "InvalidArgument",
+        "NotImplemented",
+    ):
         return False
     never = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
     return not isinstance(error, (*never, ImportError, NotImplementedError, TypeError, ValueError))

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from catalog.done import Key
 from catalog.files import ENDING, TOKENS, File
+from catalog.inspection import inspect
 from catalog.place import Place, file_key
 from catalog.read import Reader
 from catalog.tables import Tables
@@ -48,9 +49,8 @@ def token_files(place: Place, keys: Iterable[Key]) -> dict[Key, File]:
     """The per-token tables of these keys that are there and whole."""
     there = {file.name: file for file in place.files(TOKENS)}
     files = {key: there[name] for key in keys if (name := file_key(*key) + ENDING) in there}
-    cut_short, gone = place.cut_short(list(files.values()))
-    left_out = {file.path for file in (*cut_short, *gone)}
-    return {key: file for key, file in files.items() if file.path not in left_out}
+    sound = {file.path for file in inspect(place, list(files.values())).sound}
+    return {key: file for key, file in files.items() if file.path in sound}
 
 
 def token_table(place: Place, file: File, columns: Sequence[str] | None = None) -> pa.Table:

@@ -29,6 +29,8 @@ VECTORS = ("centroid", "dead_centroid", "live_centroid")
 SKETCHES = ("row_sketch",)
 _NESTED = ("black_holes", "black_hole_texts", "exponents_all", "exponents_dead", *VECTORS, *SKETCHES)
 _KEY = "repo, sha, matrix"
+# Of a file that compaction made, else NULL; a row of org "part-time" has an @ in its name.
+_PART_NAME = "CASE WHEN regexp_matches(filename, '/part-[^/@]*$') THEN parse_filename(filename) END"
 COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
     ROWS: row_columns,
     TOKENS: token_columns,
@@ -123,11 +125,7 @@ def bodies(
     models = ", ".join(f"measured_rows.{column.name}" for column in view_columns()["models"])
     hole = ", ".join(f"hole.{column.name}" for column in hole_columns())
     made = {
-        # The same key twice happens while loose files are merged: the newest wins.
-        "measured_rows": f"""
-            SELECT * FROM ({union(rows, row_columns())})
-            WHERE repo IS NOT NULL
-            QUALIFY row_number() OVER (PARTITION BY {_KEY} ORDER BY measured_at DESC) = 1""",
+        "measured_rows": _newest_rows(rows),
         "attempts": _attempts(attempts),
         # What a repository is now: the commit to which `main` resolved last, or where that was
         # never asked for the last plain revision. A row of which no attempt tells is shown.
@@ -179,18 +177,6 @@ def with_rows(
     return [file for file in tokens if file.name in complete]
 
 
-def is_readable(place: Place, file: File) -> bool:
-    """Whether every column of a file can be read as its type; reads the whole file."""
-    connection = connect(place)
-    try:
-        connection.execute(f"CREATE TABLE probe AS {union(Files([file]), COLUMNS[file.folder]())}")
-    except duckdb.Error:
-        return False
-    finally:
-        connection.close()
-    return True
-
-
 def has_all_columns(connection: duckdb.DuckDBPyConnection, files: Sequence[File]) -> bool:
     """Whether the first file has every column of ours, so that it can stand for all.
 
@@ -224,6 +210,27 @@ def union(files: Files, columns: tuple[Column, ...]) -> str:
     return f"SELECT {names} FROM ({empty} UNION ALL BY NAME SELECT * FROM {listed(files)})"
 
 
+def _newest_rows(files: Files) -> str:
+    """The same key twice happens while loose files are merged: what was committed last wins.
+
+    By its file, and not by the clock of the worker that measured: one that was a day ahead would win
+    over what was measured after it. See `catalog.contents.Kind`.
+    """
+    names = ", ".join(f'"{column.name}"' for column in row_columns())
+    if not any(map(is_part, files.files)):
+        order, found = "measured_at DESC", union(files, row_columns())
+    else:
+        order = f"{_PART_NAME} DESC NULLS FIRST, measured_at DESC, filename DESC"
+        found = (
+            f"SELECT {_typed(row_columns())}, '' AS filename WHERE false "
+            f"UNION ALL BY NAME SELECT * FROM {listed(files, ', filename = true')}"
+        )
+    return f"""
+        SELECT {names} FROM ({found})
+        WHERE repo IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY {_KEY} ORDER BY {order}) = 1"""
+
+
 def _attempts(files: Files) -> str:
     """A run that was merged stands in a part and, for a while, in its own file, too."""
     if not any(map(is_part, files.files)):
@@ -234,7 +241,7 @@ def _attempts(files: Files) -> str:
     return f"""
         SELECT {names} FROM ({empty} UNION ALL BY NAME {found})
         QUALIFY rank() OVER (
-            PARTITION BY run_id ORDER BY contains(filename, '/part-'), filename DESC) = 1"""
+            PARTITION BY run_id ORDER BY {_PART_NAME} DESC NULLS FIRST, filename DESC) = 1"""
 
 
 def _results(files: Files, kind: str) -> str:

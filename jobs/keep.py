@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from catalog.commit import commit_result
 from catalog.compact import compact, is_due
+from catalog.contents import last_made
 from catalog.lock import held
 from catalog.place import Place
 from survey import version
-from survey.errors import CatalogInUse, CommitError
+from survey.errors import CommitError, UsageError
 
+_TICK = timedelta(microseconds=1)
 Row = TypeVar("Row", bound=Any)  # of survey.results.RESULTS
 
 
@@ -25,14 +27,16 @@ def made() -> dict[str, Any]:
 
 
 def keep(place: Place, kind: str, key: tuple[str, ...], row: Row) -> Row:
-    """Commit a result; of those with the same key the newest is shown, by this machine's clock.
+    """Commit a result; of those with the same key the one that was committed last is shown.
 
-    Raises CommitError.
+    Its time is after all of theirs, whose makers' clocks may have been ahead. Raises CommitError.
     """
-    stamped = dataclasses.replace(row, made_at=made()["made_at"])
+    last = last_made(place, kind, key)
+    now = made()["made_at"]
+    stamped = dataclasses.replace(row, made_at=now if last is None else max(now, last + _TICK))
     commit_result(place, kind, key, stamped)
     # A run that holds the catalog merges them itself; what cannot be merged now, the next run says.
-    with contextlib.suppress(CatalogInUse, CommitError):
+    with contextlib.suppress(UsageError, CommitError):
         if is_due(place):
             with held(place, f"merge of {kind}") as lock:
                 place.sweep()

@@ -190,6 +190,7 @@ def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, sett
             step.append(_unchanged(model, checkpoint, matrix, wanted))
             continue
         try:
+            wanted.done.refuse_unreadable((checkpoint.repo, checkpoint.sha, matrix))
             target = locate(checkpoint, layout, matrix, settings.connections)
         except SurveyError as error:
             cost = (checkpoint.traffic - counted).bytes

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from catalog.compact import Compacted
-from catalog.files import File
+from catalog.inspection import LeftOut
 from jobs.changes import Before, changes
 from jobs.outcome import Delivered, Failed, Outcome
 from jobs.plan import Plan, Unchanged
@@ -27,7 +27,8 @@ class Result:
     unchanged: list[Unchanged] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
-    set_aside: list[File] = field(default_factory=list)
+    set_aside: list[LeftOut] = field(default_factory=list)  # proved broken, and moved out of the catalog
+    left_out: list[LeftOut] = field(default_factory=list)  # as they were found
     attempts: list[Attempt] = field(default_factory=list)
     interrupted: bool = False
     compacted: Compacted | None = None
@@ -42,7 +43,7 @@ class Result:
     def exit_code(self) -> int:
         if self.interrupted:
             return 130
-        return 1 if self.refused or self.failed or self.unrecorded else 0
+        return 1 if self.refused or self.failed or self.unrecorded or self.set_aside else 0
 
 
 def summary_json(result: Result) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from catalog.commit import commit_attempts
-from catalog.compact import Compacted, compact, is_due, retire
+from catalog.compact import Compacted, compact, is_due
 from catalog.done import NOTHING_DONE, Done, read_done
 from catalog.fill import Filled
 from catalog.lock import Held, held
 from catalog.place import Place
 from catalog.read import Reader
+from catalog.retire import retire
 from catalog.tables import attempts_table
-from jobs.changes import read_before
+from jobs.catalog_state import read_catalog
 from jobs.distances import DISTANCES
 from jobs.fill import fill_from_tokens
 from jobs.name_stored import name_stored
@@ -66,16 +66,18 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
     result = Result(settings.run_id)
     pace = OwnPace()
     with held(place, settings.run_id) as lock:
+        result.warnings += [lock.note] if lock.note else []
         place.sweep()
-        with contextlib.suppress(CommitError):  # they are in the way of nothing
+        try:
             retire(place, lock)
-        done = _done(place, result)
+        except SurveyError as error:  # they are in the way of nothing
+            result.warnings.append(f"files that were merged are kept: {error}")
+        done = read_catalog(place, result)
         try:
             with progress:
                 progress.planning(len(request.models))
-                wanted = Wanted(
-                    request.matrix, _versions(settings), NOTHING_DONE if request.resurvey else done
-                )
+                known = replace(NOTHING_DONE, unreadable=done.unreadable) if request.resurvey else done
+                wanted = Wanted(request.matrix, _versions(settings), known)
                 plan = _plan(request, wanted, settings, pace, progress, result)
                 _fill(plan, done, place, result)
                 progress.measuring(len(plan.targets))
@@ -119,17 +121,6 @@ def plan_only(
 def _versions(settings: Settings) -> dict[str, int]:
     """What a row must hold to answer this run."""
     return versions(settings.tokens) | (DISTANCES if settings.reference else {})
-
-
-def _done(place: Place, result: Result) -> Done:
-    """What the catalog holds; damaged files are moved out of it first, so they are made anew."""
-    with Reader(place) as reader:
-        done = read_done(reader)
-        result.before = read_before(reader)
-        result.set_aside = reader.damaged
-    for file in result.set_aside:
-        place.set_aside(file)
-    return done
 
 
 def _fill(plan: Plan, done: Done, place: Place, result: Result) -> None:

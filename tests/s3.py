@@ -16,7 +16,7 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code} was ordered</Message></Error>"
-CODES = {"SlowDown": "503 Slow Down", "InternalError": "500 Internal Server Error", "AccessDenied": "403 Forbidden", "InvalidAccessKeyId": "403 Forbidden", "SignatureDoesNotMatch": "403 Forbidden"}  # fmt: skip
+CODES = {"SlowDown": "503 Slow Down", "InternalError": "500 Internal Server Error", "AccessDenied": "403 Forbidden", "InvalidAccessKeyId": "403 Forbidden", "SignatureDoesNotMatch": "403 Forbidden", "NotImplemented": "501 Not Implemented"}  # fmt: skip
 
 
 @dataclass
@@ -40,13 +40,15 @@ class Fault:
 class S3:
     """The server: where it listens, what was asked, which faults are ordered.
 
-    writers: path and access key of every PUT that was done.
+    writers: path and access key of every PUT that was done. conditions: whether If-Match and
+    If-None-Match are `honoured`, `ignored`, or refused as `NotImplemented`.
     """
 
     url: str = ""
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     writers: list[tuple[str, str]] = field(default_factory=list)
+    conditions: str = "honoured"
 
     def puts(self, contains: str = "") -> int:
         return sum(method == "PUT" and contains in path for method, path in self.requests)
@@ -70,14 +72,21 @@ def serve() -> Iterator[S3]:
                     connection.shutdown(socket.SHUT_RDWR)
                     connection.close()
                     raise ConnectionAbortedError(fault.code)
-                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                start(CODES[fault.code], [("Content-Type", "application/xml")])
-                return [ERROR.format(code=fault.code).encode()]
+                return refuse(environ, start, fault.code)
+        if method == "PUT" and served.conditions != "honoured":
+            asked = [environ.pop(name, None) for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")]
+            if any(asked) and served.conditions == "NotImplemented":
+                return refuse(environ, start, "NotImplemented")
         if method == "PUT":
             signed = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2]
             served.writers.append((path, signed.partition("/")[0]))
         content: Iterable[bytes] = app(environ, start)
         return content
+
+    def refuse(environ: dict[str, Any], start: Any, code: str) -> Iterable[bytes]:
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start(CODES[code], [("Content-Type", "application/xml")])
+        return [ERROR.format(code=code).encode()]
 
     server = make_server("127.0.0.1", 0, answer, threaded=True)
     served.url = f"http://127.0.0.1:{server.port}"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from survey.errors import SurveyError, UsageError
+from survey.errors import SurveyError, UsageError, printable, storable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from catalog.files import File
+    from catalog.inspection import LeftOut
     from catalog.read import Answer, Reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -147,12 +147,13 @@ def catalog_reader(uri: str) -> Iterator[Reader]:
         try:
             yield reader
         finally:
-            name_damaged(reader.damaged, "left out")
+            name_left_out(reader.left_out, "left out")
 
 
-def name_damaged(files: Sequence[File], done: str) -> None:
-    for file in files:
-        click.echo(f"survey: {file}: not a whole Parquet file; {done}", err=True)
+def name_left_out(items: Sequence[LeftOut], done: str) -> None:
+    """Say of files in a catalog that they do not count, and why."""
+    for item in items:
+        click.echo(printable(f"survey: {storable(str(item.file))}: {item.problem}; {done}"), err=True)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from survey.cli.common import catalog_option, catalog_reader, console, find_options, name_damaged
+from survey.cli.common import catalog_option, catalog_reader, console, find_options, name_left_out
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, 
         result = run_survey(request, settings, place, progress_for(console(stderr=True)))
     finally:
         signal.signal(signal.SIGTERM, before)
-    name_damaged(result.set_aside, "set aside")
+    name_left_out(result.set_aside, "set aside in damaged/")
+    name_left_out(result.left_out, "left out")
     for warning in result.warnings:
         click.echo(f"survey: {warning}", err=True)
     if result.unrecorded:
@@ -114,6 +115,7 @@ def compact(uri: str) -> int:
     from jobs.run import compact_now
 
     done, filled = compact_now(place_to_read(uri))
+    name_left_out(done.left_out, "left as it is")
     for problem in filled.problems:
         click.echo(f"survey: not brought up to date: {problem}", err=True)
     if filled.rows:

@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.compact import GROUP_ROWS, PART_ROWS
+from catalog.compact import GROUP_ROWS
+from catalog.contents import PART_ROWS
 from catalog.place import file_key, place_to_write
 from catalog.schema import arrow_schema, row_columns
 

@@ -18,11 +18,12 @@ from delivery import delivered
 from results import kinematics_row
 
 from catalog.commit import commit, commit_attempts, commit_result
-from catalog.compact import Compacted, compact, retire
+from catalog.compact import Compacted, compact
 from catalog.files import ATTEMPTS, ROWS, File
 from catalog.lock import Held
 from catalog.place import Place, is_part, loose_files, place_to_write
 from catalog.read import Reader
+from catalog.retire import retire
 from catalog.schema import arrow_schema, attempt_columns
 from catalog.tables import Tables
 from survey.errors import CommitError

@@ -1,0 +1,49 @@
+"""What the catalog holds when a run begins; only what is proved broken is moved out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from catalog.damage import examine
+from catalog.done import Done, read_done
+from catalog.files import ROWS
+from catalog.inspection import LeftOut
+from catalog.place import Place, is_part
+from catalog.read import Reader
+from jobs.changes import read_before
+from jobs.result import Result
+from survey.errors import UsageError
+
+
+def read_catalog(place: Place, result: Result) -> Done:
+    """Every row that can be read; damaged files are moved out of the way, so they are made anew.
+
+    A file that cannot be read is not damaged: it stays, and what it may hold is not measured again.
+    Raises UsageError where that could be anything.
+    """
+    with Reader(place) as reader:
+        done = read_done(reader)
+        result.before = read_before(reader)
+        left_out = list(reader.left_out)
+    _refuse_unreadable_parts(left_out)
+    for item in left_out:
+        opinion = examine(place, item.file) if item.fate == "damaged" else None
+        if opinion is not None and opinion.fate == "damaged":
+            place.set_aside(item.file)
+            result.set_aside.append(LeftOut(item.file, "damaged", opinion.problem))
+        elif opinion is None or opinion.fate != "gone":
+            result.left_out.append(item)
+    rows = [item for item in result.left_out if item.file.folder == ROWS]
+    unknown = {item.file.name for item in rows if item.fate != "foreign"}
+    return replace(done, unreadable=frozenset(unknown))
+
+
+def _refuse_unreadable_parts(left_out: Sequence[LeftOut]) -> None:
+    """A part may hold any model's row: without it a run would measure again what is there."""
+    for item in left_out:
+        if item.fate == "unreadable" and item.file.folder == ROWS and is_part(item.file):
+            raise UsageError(
+                f"{item.file}: {item.problem}; it may hold the rows of any model. Nothing was done: "
+                "let this user read it, or run again when the store answers"
+            )
