@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from survey.cli.common import catalog_option, catalog_reader, console, find_options, name_damaged
+from survey.cli.common import catalog_option, catalog_reader, console, find_options, hub_access, name_damaged
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
@@ -160,8 +160,6 @@ def _request(
     from survey.target import Settings
 
     listed = read_models(models, Path.cwd())
-    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
-        raise UsageError(f"--endpoint {endpoint}: expected a URL such as https://huggingface.co")
     if reference_tokens is not None and no_tokens:
         raise UsageError("--reference-tokens measures columns of the per-token table: leave out --no-tokens")
     for line in listed.duplicates:
@@ -176,8 +174,7 @@ def _request(
         connections,
     )
     settings = Settings(
-        endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
-        token=os.environ.get("HF_TOKEN") or None,
+        **hub_access(endpoint),
         connections=min(connections or Settings().connections, 64),
         device=device,
         tokens=not no_tokens,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx2
 import pytest
 from huggingface_hub.utils import close_session
 
 from jobs.demo.hub import LocalHub
 from survey.errors import Unreachable
-from survey.hub_line import Lines, received
+from survey.hub_line import Limits, Lines, received
 
 CONTENT = bytes(range(256)) * 400
-TIMEOUT = httpx2.Timeout(5.0)
+
+
+def limits(whole_s: float = 5.0) -> Limits:
+    return Limits(5.0, 5.0, time.monotonic() + whole_s)
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 def read(lines: Lines, url: str, start: int, stop: int, *, at_most: int | None = None) -> bytes:
     room = memoryview(bytearray(stop - start))
     got = 0
-    with lines.get(url, {"Range": f"bytes={start}-{stop - 1}"}, TIMEOUT) as response:
+    with lines.ask("GET", url, {"Range": f"bytes={start}-{stop - 1}"}, limits()) as response:
         for count in received(response, room):
             got += count
             if at_most is not None and got >= at_most:
@@ -68,7 +71,7 @@ def test_a_line_whose_answer_was_read_serves_the_next(lines: Lines, url: str, op
 def test_a_line_whose_answer_was_left_is_closed(lines: Lines, url: str, opened: list[object]) -> None:
     assert len(read(lines, url, 0, 100_000, at_most=1)) < 100_001
     assert read(lines, url, 5, 50) == CONTENT[5:50]
-    with pytest.raises(ZeroDivisionError), lines.get(url, {}, TIMEOUT):
+    with pytest.raises(ZeroDivisionError), lines.ask("GET", url, {}, limits()):
         raise ZeroDivisionError
     assert read(lines, url, 5, 50) == CONTENT[5:50]
     assert len(opened) == 3
