@@ -99,7 +99,7 @@ class NoHub(Unreachable):
 
 
 class NotTheHubs(Unreachable):
-    """What answers does not speak as the Hub does: a login page, a proxy. Asking again would not change it."""
+    """What answers does not speak as the Hub does, such as a login page; asking again changes nothing."""
 
 
 class NotRunnable(SurveyError):

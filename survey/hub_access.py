@@ -126,7 +126,7 @@ def why_no_token(settings: Settings) -> str:
         return "; no token was sent: over plain http everybody on the way could read it; use https"
     elsewhere = origin_of(settings.endpoint) != origin_of(PUBLIC_HUB)
     if not stated and elsewhere and os.path.isfile(constants.HF_TOKEN_PATH):
-        return "; no token was sent: the stored login is for huggingface.co alone; set HF_TOKEN for this endpoint"
+        return "; no token was sent: the stored login is for huggingface.co alone; set HF_TOKEN to send one"
     return ""
 
 

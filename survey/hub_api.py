@@ -10,7 +10,9 @@ from urllib.parse import quote, urlencode, urljoin
 
 import httpx2
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but exported lazily
+    validate_repo_id,
+)
 
 from survey.checkpoint import Card
 from survey.errors import BrokenFile, NotTheHubs, storable
@@ -142,7 +144,7 @@ def _count(value: Any) -> int | None:  # Any: JSON
 
 
 def stored_token(settings: Settings) -> str | None:
-    """The token that may go to the endpoint: stated, or of `hf auth login` on this machine. Raises NotOffered."""
+    """The token that may go to the endpoint: stated, or of `hf auth login` here. Raises NotOffered."""
     return token_for(settings)
 
 
@@ -174,7 +176,9 @@ class _Api:
             entries = _json(reply, where)
             if not isinstance(entries, list):
                 raise NotTheHubs(
-                    "network", where, f"is a {type(entries).__name__}, expected a list of models"
+                    "network",
+                    where,
+                    f"what answers is not the Hub's: a {type(entries).__name__}, expected a list",
                 )
             for entry in entries:
                 yield document(entry, where)
@@ -203,9 +207,7 @@ class _Api:
                 "network", where, f"its next page is {bare(url)[:200]}, expected one of the same host"
             )
         if is_empty or url == reply.url:
-            raise NotTheHubs(
-                "network", where, "names a next page after an empty one, or itself: the listing has no end"
-            )
+            raise NotTheHubs("network", where, "names itself or more after an empty page: it has no end")
         return url
 
 

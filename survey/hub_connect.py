@@ -1,4 +1,4 @@
-"""A connection comes about, straight or through a proxy, or it is said why not and whether waiting may help."""
+"""How a connection comes about, straight or through a proxy; or why not, and whether waiting may help."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Document:
     where: str
 
     def get(self, name: str, kind: type[Value], default: Any = _REQUIRED) -> Any:  # Any: JSON
-        """A value of one kind. Raises NotTheHubs for another; null and nothing are the default, if there is one."""
+        """A value of one kind; null and nothing are the default, if there is one. Raises NotTheHubs."""
         value = self.raw.get(name)
         if value is None and default is not _REQUIRED:
             return default
@@ -60,7 +60,7 @@ def model_name(info: Document, repo: str) -> str:
 
 
 def listed_files(siblings: list[Any] | None) -> dict[str, int | None]:  # Any: JSON
-    """Names and sizes in bytes, None where there is none; a name that a URL could lead elsewhere by is left out."""
+    """Names and sizes in bytes, None for unknown; a name that a URL could lead elsewhere by is left out."""
     return {
         storable(item["rfilename"]): _size(item.get("size"))
         for item in siblings or []

@@ -1,4 +1,4 @@
-"""What an answer that is none amounts to: worth another try, or a reason of ours, with the server's own words.
+"""What a failed request amounts to: worth another try, or a reason of ours, with the server's own words.
 
 huggingface_hub tells the Hub's refusals apart (`hf_raise_for_status`); its errors end here.
 """
@@ -25,9 +25,11 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 )
 
 from survey.errors import NoHub, NotOffered, NotTheHubs, SurveyError, Unreachable, printable
+from survey.hub_access import why_no_token
 from survey.hub_connect import NotConnected
 from survey.hub_line import BROKEN, TooLong
 from survey.redaction import redacted
+from survey.target import Settings
 
 WORDS_CHARS = 300  # of a server's own message
 
@@ -120,12 +122,15 @@ def said(headers: Mapping[str, str]) -> str:
     return f" (it says: {words})" if words else ""
 
 
-def translate(error: Exception, where: str, token: str | None = None) -> NoReturn:
+def translate(error: Exception, where: str, settings: Settings | None = None) -> NoReturn:
     """Raise what the door's callers understand."""
     if isinstance(error, SurveyError):
         raise error
     answer = _answer(error)
+    token = settings.token if settings else None
     status, words = (answer[0], redacted(said(answer[1]), token)) if answer else (None, "")
+    if settings and status in (401, 403, 404):
+        words += why_no_token(settings)
     offers: list[tuple[type[Exception], str, str]] = [
         # GatedRepoError is a RepositoryNotFoundError, so it is asked first.
         (GatedRepoError, "gated", f"its owner asks people to accept terms first{words}"),

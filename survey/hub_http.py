@@ -23,7 +23,7 @@ from survey.pace import OwnPace, Pace
 from survey.target import Settings, Traffic
 
 TIMEOUT = httpx2.Timeout(10.0, read=30.0, pool=None)
-# A request for a few bytes that takes longer is one that never ends; of more bytes, a slow link is allowed for.
+# A request for few bytes that takes longer never ends; where more are expected, a link may be slow.
 REQUEST_S = 60.0
 SLOWEST_BYTES_S = 100_000
 FIRST_TRIES = 2  # of an endpoint that never answered: most likely it is not there
@@ -48,8 +48,7 @@ class Manners:
 
     def __init__(self, settings: Settings, pace: Pace | None = None, limit_s: float | None = None) -> None:
         self.patience, self.pace, self.counter = settings.patience, pace or OwnPace(), Counter()
-        self.endpoint = settings.endpoint
-        self._token = settings.token
+        self._settings = settings
         self._limit_s = limit_s if limit_s is not None else settings.timeout_s
         self._until = time.monotonic() + self._limit_s
 
@@ -83,7 +82,7 @@ class Manners:
             except (*FAILURES, Unreachable) as error:
                 self.give_up(error, attempt, where)
                 if longest_s is not None and (asked_wait_s(error) or 0.0) > longest_s:
-                    translate(error, where, self._token)
+                    translate(error, where, self._settings)
                 self.counter.add(retries=1)
                 wait_s = self.wait_s(attempt, error, where)
             time.sleep(wait_s)
@@ -96,13 +95,13 @@ class Manners:
         self.left_s(where)
         tries = self.patience.tries
         if isinstance(error, NotConnected):
-            is_hub = error.origin == origin_of(self.endpoint)
+            is_hub = error.origin == origin_of(self._settings.endpoint)
             if is_hub and error.origin not in lines().answered:
                 tries = min(tries, FIRST_TRIES)
             if is_hub and (error.permanent or failures >= tries) and tries <= FIRST_TRIES:
-                raise NoHub("network", named(self.endpoint), error.problem) from error
+                raise NoHub("network", named(self._settings.endpoint), error.problem) from error
         if failures >= tries or not worth_again(error):
-            translate(error, where, self._token)
+            translate(error, where, self._settings)
 
     def wait_s(self, failures: int, error: Exception, where: str) -> float:
         """How long to wait after a failure; where the server says so, everybody waits.
@@ -113,6 +112,6 @@ class Manners:
         wait_s = self.patience.wait_s(failures, asked_s)
         if asked_s is not None:
             if wait_s > left_s:
-                translate(error, where, self._token)
+                translate(error, where, self._settings)
             self.pace.pause(wait_s)
         return min(wait_s, left_s)

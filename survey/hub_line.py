@@ -1,8 +1,8 @@
 """Connections to the Hub and its storage: kept open, used one request at a time, never beyond a deadline.
 
-httpx spends 0.9 CPU-seconds on a GB, as it hands each piece of 64 kB through its parser, and bounds each wait but
-not their sum: a server that sends a byte a second holds it for ever. The standard library's client leaves a body
-alone, spends 0.3, and reads through a file of ours that knows the deadline.
+httpx spends 0.9 CPU-seconds on a GB, as it hands each piece of 64 kB through its parser, and bounds each wait
+but not their sum: a server that sends a byte a second holds it for ever. The standard library's client leaves
+a body alone, spends 0.3, and reads through a file of ours that knows the deadline.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which proxy a request goes through, and which certificates are trusted: one rule for every byte of the Hub's.
+"""Which proxy a request goes through, and which certificates are trusted: one rule for all bytes of the Hub.
 
 The rule is httpx's, which huggingface_hub follows, and the certificates that `requests` reads from the
 environment count, too: REQUESTS_CA_BUNDLE is what companies set.
@@ -74,7 +74,7 @@ def _is_direct(origin: Origin, listed: str) -> bool:
 
 
 def _covers(entry: str, origin: Origin) -> bool:
-    """Whether an entry of NO_PROXY stands for this origin: `*`, a network, an address, a domain; with a port."""
+    """Whether an entry of NO_PROXY covers an origin: `*`, a network, an address, a domain; with a port."""
     if entry == "*":
         return True
     scheme, _, rest = entry.rpartition("://")
@@ -106,24 +106,26 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 
 def trusted() -> ssl.SSLContext:
-    """The authorities whose certificates are trusted. Raises Misconfigured."""
-    for variable in _AUTHORITIES:
-        if path := os.environ.get(variable, "").strip():
-            return _of(variable, path)
-    return _of("", "")
+    """The authorities whose certificates are trusted: all that the environment names, else the system's.
+
+    Raises Misconfigured.
+    """
+    stated = ((variable, os.environ.get(variable, "").strip()) for variable in _AUTHORITIES)
+    return _of(tuple((variable, path) for variable, path in stated if path))
 
 
 @cache
-def _of(variable: str, path: str) -> ssl.SSLContext:
-    if not variable:
+def _of(stated: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+    if not stated:
         return httpx2.create_ssl_context()  # the system's, as the session of huggingface_hub takes them
-    try:
-        if not Path(path).exists():
-            raise FileNotFoundError("no such file or folder")
-        is_folder = Path(path).is_dir()
-        return ssl.create_default_context(
-            cafile=None if is_folder else path, capath=path if is_folder else None
-        )
-    except (OSError, ValueError) as error:  # ssl's errors are OSErrors
-        problem = f"{variable} names {path}: {error}; name a file of certificates (PEM), or unset it"
-        raise Misconfigured(problem) from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for variable, path in stated:
+        try:
+            if not Path(path).exists():
+                raise FileNotFoundError("no such file or folder")
+            is_folder = Path(path).is_dir()
+            context.load_verify_locations(None if is_folder else path, path if is_folder else None)
+        except (OSError, ValueError) as error:  # ssl's errors are OSErrors
+            problem = f"{variable} names {path}: {error}; name a file of certificates (PEM), or unset it"
+            raise Misconfigured(problem) from None
+    return context

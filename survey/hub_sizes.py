@@ -1,4 +1,4 @@
-"""The sizes of a repository's files: as the Hub lists them, or asked for where a mirror's listing has none."""
+"""The sizes of a repository's files: as the Hub lists them, or asked for where a mirror lists none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Sizes(Mapping[str, int]):
 
     def __init__(self, listed: Mapping[str, int | None], ask: Callable[[str], int]) -> None:
         # Those of another checkpoint are taken over as they are known, without asking for the others.
-        self._listed = dict(listed._listed if isinstance(listed, Sizes) else listed)
+        self._listed: dict[str, int | None] = dict(listed._listed if isinstance(listed, Sizes) else listed)
         self._ask = ask
 
     def known(self, file: str) -> int | None:

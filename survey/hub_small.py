@@ -9,11 +9,12 @@ from __future__ import annotations
 import http.client
 import zlib
 from dataclasses import dataclass, replace
+from platform import python_version
 from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx2
+from huggingface_hub import __version__ as hub_version
 from huggingface_hub import constants
-from huggingface_hub.utils import build_hf_headers
 
 from survey import version
 from survey.errors import BrokenFile, NoHub, Unreachable
@@ -67,10 +68,14 @@ class SmallRequests:
     def headers(self, url: str, encoding: str = "identity") -> dict[str, str]:
         """Whom we say that we are; with the token where the URL is the Hub's."""
         token = token_for(self._settings) if self.is_hubs(url) else None
-        stated = build_hf_headers(token=token or False, library_name=LIBRARY, library_version=version())
+        # Not by huggingface_hub's `build_hf_headers`: it may ask the Hub something of its own first, without
+        # any deadline, to name the program that it believes to run in.
+        stated = {"User-Agent": f"{LIBRARY}/{version()}; hf_hub/{hub_version}; python/{python_version()}"}
+        if token is not None:
+            stated["Authorization"] = f"Bearer {token}"
         user = urlsplit(self._settings.endpoint)
         if token is None and user.username and self.is_hubs(url):
-            stated["authorization"] = basic(unquote(user.username), unquote(user.password or ""))
+            stated["Authorization"] = basic(unquote(user.username), unquote(user.password or ""))
         return {**stated, "Accept-Encoding": encoding}
 
     def get(self, url: str, where: str, cap_bytes: int, *, expected_bytes: int = 0, **extra: str) -> Reply:
