@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPResponse
 from typing import TypeVar
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from survey.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile, NotTheHubs, Unreachable
+from survey.hub_access import joined
 from survey.hub_errors import FAILURES, Answered, headers_of, status_of
 from survey.hub_http import Manners
 from survey.hub_line import lines, received
@@ -295,7 +296,7 @@ class HubCheckpoint:
             if response.status >= 400:
                 raise Answered(response.status, headers_of(response))
             if response.status in REDIRECTS and (location := response.headers.get("Location")):
-                raise Moved(urljoin(signed.url, location))
+                raise Moved(joined(signed.url, location))
             # Some servers do not say how large the whole is.
             total = "*" if signed.size is None else rf"(?:{signed.size}|\*)"
             expected = rf"bytes {asked.start}-{asked.stop - 1}/{total}"

@@ -11,7 +11,7 @@ import base64
 import ipaddress
 import os
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from survey.errors import NotOffered, Unreachable, UsageError
 from survey.redaction import TOKEN_VARIABLES, redacted
@@ -47,6 +47,16 @@ def origin_of(url: str) -> Origin:
     except ValueError as error:  # ports beyond 65535, brackets without an end; UnicodeError is one
         raise Unreachable("network", url[:200], f"is no URL that can be asked: {error}") from None
     return Origin(parts.scheme, parts.hostname, port or _PORTS[parts.scheme])
+
+
+def joined(base: str, location: str) -> str:
+    """Where a redirect or a link leads. Raises Unreachable where that is no URL that can be asked."""
+    try:
+        url = urljoin(base, location)
+    except ValueError as error:  # a bracket without an end
+        raise Unreachable("network", location[:200], f"is no URL that can be asked: {error}") from None
+    origin_of(url)
+    return url
 
 
 def checked_endpoint(given: str, source: str) -> str:

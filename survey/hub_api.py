@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, urlencode
 
 import httpx2
 from huggingface_hub.errors import HFValidationError
@@ -17,7 +17,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 from survey.checkpoint import Card
 from survey.errors import BrokenFile, NotTheHubs, storable
 from survey.hub import HubCheckpoint
-from survey.hub_access import token_for
+from survey.hub_access import joined, token_for
 from survey.hub_documents import Document, document, is_commit, listed_files, model_name
 from survey.hub_errors import translate
 from survey.hub_http import Manners
@@ -201,7 +201,7 @@ class _Api:
         link = httpx2.Response(200, headers=reply.headers).links.get("next", {}).get("url")
         if not link:
             return None
-        url = urljoin(reply.url, link)
+        url = joined(reply.url, link)
         if not self._small.is_hubs(url) or not self._small.is_hubs(reply.url):
             raise NotTheHubs(
                 "network", where, f"its next page is {bare(url)[:200]}, expected one of the same host"

@@ -158,4 +158,4 @@ def _in_words(error: Exception) -> str:
         return "the server fell silent"
     if isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
         return f"the connection broke: {error}"
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {printable(str(error)[:WORDS_CHARS])}"

@@ -121,7 +121,7 @@ class Lines:
         fresh, proxy = line_to(origin)
         line = self._take((origin, proxy)) or fresh
         line.response_class = _answers(limits)  # type: ignore[assignment]  # called as the class would be
-        whole = False
+        whole, response = False, None
         try:
             if line.sock is None:
                 line.timeout = limits.left_s(limits.connect_s)
@@ -137,6 +137,8 @@ class Lines:
                 self._keep((origin, proxy), line)
             else:
                 line.close()
+                if response is not None:
+                    response.close()  # of an answer that ends with its connection, it alone holds the socket
 
     def _take(self, place: Place) -> http.client.HTTPConnection | None:
         """An idle connection to this origin that is still open."""

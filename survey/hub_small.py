@@ -10,7 +10,7 @@ import http.client
 import zlib
 from dataclasses import dataclass, replace
 from platform import python_version
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx2
 from huggingface_hub import __version__ as hub_version
@@ -18,7 +18,7 @@ from huggingface_hub import constants
 
 from survey import version
 from survey.errors import BrokenFile, NoHub, Unreachable
-from survey.hub_access import basic, named, origin_of, token_for
+from survey.hub_access import basic, joined, named, origin_of, token_for
 from survey.hub_errors import Answered, headers_of, raise_for_status
 from survey.hub_http import Manners
 from survey.hub_line import lines
@@ -51,7 +51,7 @@ class Reply:
     def location(self) -> str | None:
         """Where it redirects to, if it does."""
         target = self.headers.get("Location")
-        return urljoin(self.url, target) if self.status in REDIRECTS and target else None
+        return joined(self.url, target) if self.status in REDIRECTS and target else None
 
 
 class SmallRequests:
