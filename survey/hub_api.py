@@ -167,11 +167,11 @@ class _Api:
         url = self._endpoint + path + (f"?{urlencode(query)}" if query else "")
         return _json(self._manners.patiently(lambda: self._get(url, where), where), where)
 
-    def listing(self, query: list[tuple[str, str]], pages: int = PAGES_AT_MOST) -> Iterator[Document]:
-        """The models of a listing, page by page; of at most so many pages."""
+    def listing(self, query: list[tuple[str, str]], pages: int | None = None) -> Iterator[Document]:
+        """The models of a listing, page by page. pages: those after which it may end."""
         where = bare(f"{self._endpoint}/api/models")
         url: str | None = f"{self._endpoint}/api/models?{urlencode(query)}"
-        for _ in range(pages):
+        for _ in range(pages or PAGES_AT_MOST):
             reply = self._page(str(url), where)
             entries = _json(reply, where)
             if not isinstance(entries, list):
@@ -185,8 +185,8 @@ class _Api:
             url = self._next(reply, where, is_empty=not entries)
             if url is None:
                 return
-        if pages == PAGES_AT_MOST:
-            raise NotTheHubs("network", where, f"goes on after {pages:,} pages")
+        if pages is None:
+            raise NotTheHubs("network", where, f"goes on after {PAGES_AT_MOST:,} pages")
 
     def _page(self, url: str, where: str) -> Reply:
         # Whoever waits for a listing sits in front of it: a wait of hours ends it.

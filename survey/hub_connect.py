@@ -45,6 +45,12 @@ def connect(line: http.client.HTTPConnection, origin: Origin, proxy: Proxy | Non
         raise NotConnected(origin, problem, permanent=permanent) from error
 
 
+def refused_by(proxy: Proxy, origin: Origin, asked: str = "the request") -> NotConnected:
+    """A proxy wants to know who asks."""
+    problem = f"{proxy} answered 407 to {asked}; it wants user:password@ in its URL"
+    return NotConnected(origin, problem, permanent=True)
+
+
 def _why(
     error: Exception, line: http.client.HTTPConnection, origin: Origin, proxy: Proxy | None
 ) -> tuple[str, bool]:
@@ -62,9 +68,10 @@ def _why(
         plain = error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
         return f"{whom} does not speak TLS ({error.reason}){'; is it http://?' if plain else ''}", plain
     if answered := re.search(r"Tunnel connection failed: (\d+)", str(error)):
-        status = int(answered[1])
-        hint = "; it wants user:password@ in its URL" if status == 407 else ""
-        return f"{whom} answered {status} to CONNECT {origin.host}:{origin.port}{hint}", 400 <= status < 500
+        status, asked = int(answered[1]), f"CONNECT {origin.host}:{origin.port}"
+        if status == 407 and proxy is not None:
+            return refused_by(proxy, origin, asked).problem, True
+        return f"{whom} answered {status} to {asked}", 400 <= status < 500
     if isinstance(error, TimeoutError):
         return f"{whom} does not answer within {line.timeout or 0:.0f} s", False
     if isinstance(error, ConnectionRefusedError):

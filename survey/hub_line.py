@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from survey.hub_access import Origin, origin_of, without_user
-from survey.hub_connect import connect, line_to
+from survey.hub_connect import connect, line_to, refused_by
 from survey.hub_proxy import Proxy
 
 # What a line may fail with, and what may be asked again over another.
@@ -129,6 +129,8 @@ class Lines:
             line.sock.settimeout(limits.left_s(limits.silence_s))
             _send(line, method, url, headers, origin, proxy)
             response = line.getresponse()
+            if proxy is not None and response.status == 407:
+                raise refused_by(proxy, origin)
             self.answered.add(origin)
             yield response
             whole = response.isclosed() and not response.will_close and line.sock is not None
