@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
 import httpx2
@@ -108,6 +110,11 @@ def asked_wait_s(error: Exception) -> float | None:
     stated = headers.get("Retry-After", "").strip()
     if stated.isascii() and stated.isdecimal():
         return float(stated)
+    try:
+        if stated:  # a date, as HTTP allows, too
+            return max((parsedate_to_datetime(stated) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError):  # none, or one without a zone
+        pass
     try:
         limit = parse_ratelimit_headers(headers)
     except ValueError:  # of thousands of digits

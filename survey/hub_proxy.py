@@ -118,7 +118,7 @@ def trusted() -> ssl.SSLContext:
 def _of(stated: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
     if not stated:
         return httpx2.create_ssl_context()  # the system's, as the session of huggingface_hub takes them
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificates and host names
     for variable, path in stated:
         try:
             if not Path(path).exists():
