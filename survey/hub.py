@@ -104,7 +104,7 @@ class HubCheckpoint:
         size = self._signed.get(file).size
         if size is None:
             where = f"{self.repo}/{file}"
-            raise Unreachable("network", where, "neither the listing nor the answer to HEAD says its size")
+            raise Unreachable("network", where, "neither the listing nor the storage says its size")
         return size
 
     # ------------------------------------------------------------------------ byte ranges

@@ -12,7 +12,7 @@ from survey.errors import BrokenFile, NotTheHubs, Unreachable
 from survey.hub_errors import FAILURES, status_of
 from survey.hub_http import Manners
 from survey.hub_sizes import Sizes
-from survey.hub_small import REDIRECTS_AT_MOST, Reply, SmallRequests
+from survey.hub_small import ERROR_CAP_BYTES, REDIRECTS_AT_MOST, Reply, SmallRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class SignedFiles:
                 known = self._manners.patiently(lambda: self._sign(file), f"{self._repo}/{file}")
                 listed = self._sizes.known(file)
                 if known.size is None:
-                    known = replace(known, size=listed)
+                    known = replace(known, size=self._size_at(known, file) if listed is None else listed)
                 elif listed is not None and known.size != listed:
                     raise BrokenFile(
                         "bad-header",
@@ -59,6 +59,15 @@ class SignedFiles:
                     )
                 self._signed[file] = known
             return known
+
+    def _size_at(self, signed: SignedFile, file: str) -> int | None:
+        """The size as the storage says it, of which one byte is asked for."""
+        where = f"{self._repo}/{file}"
+
+        def ask() -> Reply:
+            return self._small.once("GET", signed.url, where, ERROR_CAP_BYTES, Range="bytes=0-0")
+
+        return _total(self._manners.patiently(ask, where))
 
     def move(self, file: str, signed: SignedFile, url: str) -> SignedFile:
         """The file where a range of it was redirected to; known to all connections from now on."""
@@ -111,15 +120,14 @@ class SignedFiles:
         """The same by asking for one byte, of a mirror that does not know HEAD."""
         where, url = f"{self._repo}/{file}", self.url(file)
         for _ in range(REDIRECTS_AT_MOST):
-            reply = self._small.once("GET", url, where, 1 << 16, Range="bytes=0-0")
+            reply = self._small.once("GET", url, where, ERROR_CAP_BYTES, Range="bytes=0-0")
             if reply.location is not None and self._small.is_hubs(reply.location):
                 url = reply.location
                 continue
             self.check_commit(reply, where, required=True)
             if reply.location is not None:
                 return SignedFile(reply.location, {}, self._size(reply, "X-Linked-Size", where))
-            total = re.fullmatch(r"bytes 0-0/([0-9]{1,18})", reply.headers.get("Content-Range", ""))
-            return SignedFile(url, self._small.headers(url), int(total[1]) if total else None)
+            return SignedFile(url, self._small.headers(url), _total(reply))
         raise Unreachable("network", where, "the Hub redirects in circles")
 
     def _size(self, reply: Reply, header: str, where: str) -> int | None:
@@ -130,3 +138,9 @@ class SignedFiles:
         if not re.fullmatch(r"[0-9]{1,18}", text):
             raise Unreachable("network", where, f"{header} is {text[:100]!r}, expected a number")
         return int(text)
+
+
+def _total(reply: Reply) -> int | None:
+    """How large the whole is of which the first byte came, if that is said."""
+    total = re.fullmatch(r"bytes 0-0/([0-9]{1,18})", reply.headers.get("Content-Range", ""))
+    return int(total[1]) if total and reply.status == 206 else None
