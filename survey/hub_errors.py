@@ -122,10 +122,10 @@ def asked_wait_s(error: Exception) -> float | None:
     return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
 
 
-def said(headers: Mapping[str, str]) -> str:
+def said(headers: Mapping[str, str], token: str | None = None) -> str:
     """The server's own reason, such as a request that is pending, to be put in parentheses."""
     words = headers.get("X-Error-Message", "").encode("latin-1", "replace").decode("utf-8", "replace")
-    words = printable(" ".join(words.split())[:WORDS_CHARS])
+    words = printable(redacted(" ".join(words.split()), token)[:WORDS_CHARS])
     return f" (it says: {words})" if words else ""
 
 
@@ -135,7 +135,7 @@ def translate(error: Exception, where: str, settings: Settings | None = None) ->
         raise error
     answer = _answer(error)
     token = settings.token if settings else None
-    status, words = (answer[0], redacted(said(answer[1]), token)) if answer else (None, "")
+    status, words = (answer[0], said(answer[1], token)) if answer else (None, "")
     if settings and status in (401, 403, 404):
         words += why_no_token(settings)
     offers: list[tuple[type[Exception], str, str]] = [

@@ -146,7 +146,7 @@ def test_the_servers_own_reason_is_shown(hub: LocalHub, code: str | None, words:
 
 
 def test_the_servers_words_are_cleaned_and_cut(hub: LocalHub) -> None:
-    said = f"\x1b[31mred\x9b{TOKEN} " + "x" * 10_000
+    said = "\x1b[31mred\x9b" + "x" * 275 + f"{TOKEN} " + "x" * 10_000
     hub.faults = [Fault(Status(403, {"X-Error-Message": said}), times=None)]
     with pytest.raises(NotOffered) as caught:
         resolve("org/model", None, settings(hub, token=TOKEN))
