@@ -136,15 +136,15 @@ def translate(error: Exception, where: str, settings: Settings | None = None) ->
     answer = _answer(error)
     token = settings.token if settings else None
     status, words = (answer[0], said(answer[1], token)) if answer else (None, "")
-    if settings and status in (401, 403, 404):
-        words += why_no_token(settings)
+    hint = why_no_token(settings) if settings and status in (401, 403, 404) else ""
+    words += hint
     offers: list[tuple[type[Exception], str, str]] = [
         # GatedRepoError is a RepositoryNotFoundError, so it is asked first.
         (GatedRepoError, "gated", f"its owner asks people to accept terms first{words}"),
         (DisabledRepoError, "disabled", "the Hub has disabled it"),
         (RevisionNotFoundError, "revision-not-found", "no such branch, tag or commit"),
         (RemoteEntryNotFoundError, "not-found", "no such file at this commit"),
-        (RepositoryNotFoundError, "not-found", f"no such model, or a private one{words}"),
+        (RepositoryNotFoundError, "not-found", f"no such model, or a private one{hint}"),
         (HFValidationError, "not-found", f"not a model id: {error}"),
     ]
     for kind, reason, problem in offers:

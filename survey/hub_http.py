@@ -90,9 +90,9 @@ class Manners:
 
     def give_up(self, error: Exception, failures: int, where: str) -> None:
         """Raise what a failure amounts to, unless it is worth another try."""
+        self.left_s(where)
         if isinstance(error, TooLong):
             raise Unreachable("timeout", where, "the answer did not end in time; the server sends too slowly")
-        self.left_s(where)
         tries = self.patience.tries
         if isinstance(error, NotConnected):
             is_hub = error.origin == origin_of(self._settings.endpoint)
