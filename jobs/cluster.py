@@ -95,7 +95,7 @@ class _Driver:
 
     def __init__(self, settings: Settings, progress: Progress, options: RayOptions) -> None:
         # The nodes do not have the token that a person logged in with here.
-        self._settings = replace(settings, token=settings.token or stored_token())
+        self._settings = replace(settings, token=stored_token(settings))
         self._progress = progress
         self._connections = options.connections
         self._outside = outside()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -62,14 +63,17 @@ class DeskPace:
         self._own = OwnPace()
         self._asked = -REPORT_S
 
-    def wait(self) -> None:
+    def wait(self, limit_s: float = math.inf) -> None:
         """Asked before every request; what the other nodes heard is asked for now and then."""
-        self._own.wait()
+        until = time.monotonic() + limit_s
+        self._own.wait(limit_s)
         if time.monotonic() - self._asked < REPORT_S:
             return
         try:
             while (left_s := ray.get(self._desk.left_s.remote(), timeout=DESK_TIMEOUT_S)) > 0:
-                time.sleep(left_s)
+                if (sleep_s := min(left_s, until - time.monotonic())) <= 0:
+                    return
+                time.sleep(sleep_s)
             self._asked = time.monotonic()
         except RayError:  # a timeout is one, too
             return

@@ -12,12 +12,13 @@ from fnmatch import fnmatchcase
 from catalog.done import Done
 from jobs.glance import commits_listed, glance
 from survey.checkpoint import Checkpoint
-from survey.errors import NotOffered, NotThere, SurveyError
+from survey.errors import NoHub, NotOffered, NotThere, SurveyError
 from survey.explain import Explanation, explain
 from survey.locate import lay_out, locate
 from survey.matrix import open_checkpoint
 from survey.measures.names import NAMES
 from survey.pace import Pace
+from survey.redaction import redacted
 from survey.slabs import CHUNK_ROWS
 from survey.target import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target, Traffic
 from survey.vocabulary.read import expected_names_bytes, tokenizer_files
@@ -85,7 +86,10 @@ def make_plan(
     pace: Pace,
     on_planned: Callable[[], None] = lambda: None,
 ) -> Plan:
-    """Ask about every model, several at a time and all at one pace."""
+    """Ask about every model, several at a time and all at one pace.
+
+    Raises NoHub where nothing answers and no folder is on the list.
+    """
     known: frozenset[str] = frozenset() if wanted.explain else wanted.done.repos()
     listed: dict[str, str] = {}
 
@@ -94,9 +98,16 @@ def make_plan(
             return None
         return glance(model, listed, settings, pace)
 
+    has_folders = any(model.folder is not None for model in models)
+
     def one(model: ModelRef) -> Step:
         started = time.monotonic()
-        step = _plan_pattern(model, seen, wanted, settings, pace)
+        try:
+            step = _plan_pattern(model, seen, wanted, settings, pace)
+        except NoHub as error:
+            if not has_folders:
+                raise  # nothing on the list can be measured: told once, not for each model
+            step = [Refusal(model, _named(wanted.matrix)[0], error.reason, str(error))]
         on_planned()
         elapsed_s = time.monotonic() - started
         return [replace(item, elapsed_s=elapsed_s) if isinstance(item, Refusal) else item for item in step]
@@ -137,6 +148,8 @@ def _plan_pattern(model: ModelRef, seen: Seen, wanted: Wanted, settings: Setting
         names = [name for name in found if fnmatchcase(name, str(model.pattern))]
         if not names:
             raise NotOffered("revision-not-found", str(model), "no branch or tag matches")
+    except NoHub:
+        raise
     except SurveyError as error:
         return [Refusal(model, _named(wanted.matrix)[0], error.reason, str(error))]
 
@@ -171,10 +184,12 @@ def _plan_one(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, p
         if finished is not None and not wanted.explain:
             return [_unchanged(model, checkpoint, matrix, wanted) for matrix in finished]
         return _plan_matrices(model, checkpoint, wanted, settings)
+    except NoHub:
+        raise
     except SurveyError as error:
         reason, message = error.reason, str(error)
     except Exception:  # noqa: BLE001 - our defect: it is recorded, and the other models go on
-        reason, message = "internal", traceback.format_exc(limit=-3)
+        reason, message = "internal", redacted(traceback.format_exc(limit=-3), settings.token)
     # Refused as a whole: recorded once, under the first matrix that was asked for.
     known = (checkpoint.sha, checkpoint.traffic.bytes) if checkpoint else (None, 0)
     return [Refusal(model, _named(wanted.matrix)[0], reason, message, *known)]

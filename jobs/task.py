@@ -24,6 +24,7 @@ from survey.measurement import Measurement
 from survey.measures.row_flags import row_flags
 from survey.one_pass import choose_device
 from survey.pace import Pace
+from survey.redaction import redacted
 from survey.target import Settings, Target, Traffic
 
 OnProgress = Callable[[int], None]
@@ -81,7 +82,11 @@ def measure_one(
         # torch says so in words only: on a GPU as a RuntimeError, too.
         full = any(words in str(error) for words in ("out of memory", "can't allocate memory"))
         reason = "out-of-memory" if full else "internal"
-        message = f"{target.identity.repo}: {error}" if full else traceback.format_exc(limit=-4)
+        message = (
+            f"{target.identity.repo}: {error}"
+            if full
+            else redacted(traceback.format_exc(limit=-4), settings.token)
+        )
     if matrix is not None:
         traffic = matrix.checkpoint.traffic
     return Failed(

@@ -6,6 +6,8 @@ SurveyError                 one model cannot be measured; `reason` is a column o
 ├── NotThere                not-a-model, no-config, no-safetensors, no-head, split-head, quantised-head
 ├── BrokenFile              bad-header, bad-pickle, index-mismatch, unsupported-dtype
 ├── Unreachable             network, rate-limited, timeout
+│   ├── NoHub               network: nothing answers at the endpoint, so no model can be read
+│   └── NotTheHubs          network: what answers does not speak as the Hub does
 ├── NotRunnable             infeasible, node-lost, out-of-memory, not-on-cluster, interrupted
 └── CommitError             commit-failed
 UsageError                  the command cannot start: exit code 2
@@ -13,6 +15,8 @@ UsageError                  the command cannot start: exit code 2
 """
 
 from __future__ import annotations
+
+from survey.redaction import redacted
 
 REASONS: dict[str, str] = {
     "gated": "accept the model's terms on its page, then set HF_TOKEN",
@@ -64,7 +68,9 @@ class SurveyError(Exception):
     """
 
     def __init__(self, reason: str, where: str, problem: str) -> None:
-        where, problem = storable(where), storable(problem[:PROBLEM_CHARS])
+        # Redacted before it is cut: half a token would no longer be known as one.
+        where, problem = redacted(storable(where)), redacted(storable(problem[: 4 * PROBLEM_CHARS]))
+        problem = problem[:PROBLEM_CHARS]
         super().__init__(reason, where, problem)  # args must rebuild it across processes
         assert reason in REASONS, reason
         self.reason, self.where, self.problem = reason, where, problem
@@ -87,6 +93,14 @@ class BrokenFile(SurveyError):
 
 class Unreachable(SurveyError):
     """The server could not be reached, or not in time."""
+
+
+class NoHub(Unreachable):
+    """Nothing answers at the endpoint, or no way leads there: it is so for every model."""
+
+
+class NotTheHubs(Unreachable):
+    """What answers does not speak as the Hub does, such as a login page; asking again changes nothing."""
 
 
 class NotRunnable(SurveyError):

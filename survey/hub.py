@@ -9,42 +9,32 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import HTTPResponse
-from typing import TypeVar
-from urllib.parse import quote, urljoin, urlsplit
 
-import httpx2
-from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but exported lazily
-    build_hf_headers,
-    hf_raise_for_status,
-)
-
-from survey import version
 from survey.checkpoint import Card, OnBytes
-from survey.errors import BrokenFile, Unreachable
-from survey.hub_http import Answered, Manners, bare, session, status_of, translate, worth_again
-from survey.hub_line import BROKEN, lines, received
+from survey.errors import Unreachable
+from survey.hub_access import joined
+from survey.hub_errors import FAILURES, Answered, headers_of, status_of
+from survey.hub_http import Manners
+from survey.hub_line import lines, received
+from survey.hub_signing import SignedFile, SignedFiles
+from survey.hub_sizes import Sizes
+from survey.hub_small import REDIRECTS, REDIRECTS_AT_MOST, SmallRequests, bare
 from survey.stream import Block, in_order, room
 from survey.target import ByteRange, Settings, Traffic
 from survey.width import Width
 
-LIBRARY = "centroid-survey"  # how the Hub's logs see us
 SIGNING_TRIES = 3  # a URL that is refused as often right after it was signed stays refused
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class SignedFile:
-    """A file as the storage serves it: a URL with its signature, or the Hub's own URL."""
+class Moved(Exception):
+    """A range is served elsewhere: some mirrors redirect GET alone."""
 
-    url: str
-    headers: Mapping[str, str]
-    size: int
+    def __init__(self, url: str) -> None:
+        super().__init__("moved")  # the URL is signed, a secret
+        self.url = url
 
 
 class Part:
@@ -68,27 +58,28 @@ class HubCheckpoint:
         repo: str,
         revision: str,
         sha: str,
-        files: Mapping[str, int],
+        files: Mapping[str, int | None],
         settings: Settings,
         manners: Manners,
         card: Card | None = None,
     ) -> None:
-        """Nothing is asked of the Hub before something is read."""
-        self.repo, self.revision, self.sha, self.files = repo, revision, sha, files
+        """Nothing is asked of the Hub before something is read, or the size of a file that has none yet."""
+        self.repo, self.revision, self.sha = repo, revision, sha
+        self.files: Sizes = Sizes(files, self._ask_size)
         self.card = card or Card()
         self._hub, self._manners = settings, manners
-        self._signed: dict[str, SignedFile] = {}
-        self._signing = threading.Lock()
+        self._small = SmallRequests(settings, manners)
+        self._signed = SignedFiles(settings.endpoint, repo, sha, self.files, self._small, manners)
 
     @property
     def traffic(self) -> Traffic:
         return self._manners.counter.total
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
-        return self._ask(file, lambda: self._read_small(file, cap_bytes))
+        return self._manners.patiently(lambda: self._read_small(file, cap_bytes), f"{self.repo}/{file}")
 
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
-        return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None))
+        return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None, len(wanted)))
 
     def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
         width = Width(self._hub.connections)
@@ -100,106 +91,61 @@ class HubCheckpoint:
         return in_order(ranges, lambda wanted, stop: self._fetch(file, wanted, stop, came), width)
 
     def _read_small(self, file: str, cap_bytes: int) -> bytes:
-        where = f"{self.repo}/{file}"
-        with session().stream(
-            "GET",
-            self._url(file),
-            headers=self._headers(),
-            timeout=self._manners.timeout(where),
-            follow_redirects=True,
-        ) as response:
-            if response.status_code >= 400 and not self._is_hubs(str(response.url)):
-                raise Answered(response.status_code, response.headers)
-            hf_raise_for_status(response)
-            self._check_commit(response, where, required=False)
-            found = bytearray()
-            for piece in response.iter_bytes():
-                found += piece
-                if len(found) > cap_bytes:
-                    raise BrokenFile("bad-header", where, f"is larger than {cap_bytes:,} bytes, our cap")
-        return bytes(found)
+        where, listed = f"{self.repo}/{file}", self.files.known(file)
+        reply = self._small.get(self._signed.url(file), where, cap_bytes, expected_bytes=listed or cap_bytes)
+        self._signed.check_commit(reply, where, required=False)
+        if listed is not None and len(reply.body) != listed:
+            problem = f"came with {len(reply.body):,} bytes, expected {listed:,} as the Hub lists it"
+            raise Unreachable("network", where, problem)
+        return reply.body
 
-    def _sign(self, file: str) -> SignedFile:
-        """Where the storage serves the file now; follows the Hub's own redirects only."""
-        where, url = f"{self.repo}/{file}", self._url(file)
-        for _ in range(5):
-            response = session().request(
-                "HEAD",
-                url,
-                headers=self._headers(),
-                timeout=self._manners.timeout(where),
-                follow_redirects=False,
-            )
-            hf_raise_for_status(response)
-            location = urljoin(url, response.headers.get("Location", ""))
-            if response.status_code in _REDIRECTS and self._is_hubs(location):
-                # A small file, or a repository that was renamed: that answer names no commit.
-                self._check_commit(response, where, required=False)
-                url = location
-                continue
-            self._check_commit(response, where, required=True)
-            if response.status_code not in _REDIRECTS:
-                return SignedFile(url, self._headers(), self._size(response, "Content-Length", where))
-            # The signature is in the URL: the token stays with the Hub.
-            return SignedFile(location, {}, self._size(response, "X-Linked-Size", where))
-        raise Unreachable("network", where, "the Hub redirects in circles")
-
-    def _size(self, response: httpx2.Response, header: str, where: str) -> int:
-        text = response.headers.get(header, "")
-        if not re.fullmatch(r"[0-9]{1,18}", text):
-            raise Unreachable("network", where, f"{header} is {text!r}, expected a number")
-        return int(text)
-
-    def _is_hubs(self, url: str) -> bool:
-        """Whether a URL has the Hub's own origin, which alone may see the token."""
-        return urlsplit(url)[:2] == urlsplit(self._hub.endpoint)[:2]
-
-    def _check_commit(self, response: httpx2.Response, where: str, *, required: bool) -> None:
-        commit = response.headers.get("X-Repo-Commit")
-        if commit != self.sha and (required or commit is not None):
-            raise Unreachable("network", where, f"came from commit {commit}, expected {self.sha}")
+    def _ask_size(self, file: str) -> int:
+        """The size of a file that the listing tells without one."""
+        size = self._signed.get(file).size
+        if size is None:
+            where = f"{self.repo}/{file}"
+            raise Unreachable("network", where, "neither the listing nor the storage says its size")
+        return size
 
     # ------------------------------------------------------------------------ byte ranges
 
-    def _signed_file(self, file: str, refused: SignedFile | None = None) -> SignedFile:
-        """The file's signed URL, shared by all connections; a refused one is signed anew once."""
-        with self._signing:
-            known = self._signed.get(file)
-            if known is None or known is refused:
-                known = self._ask(file, lambda: self._sign(file))
-                listed = self.files[file]
-                if known.size != listed:
-                    raise BrokenFile(
-                        "bad-header",
-                        f"{self.repo}/{file}",
-                        f"has {known.size:,} bytes, expected {listed:,} as the Hub lists it",
-                    )
-                self._signed[file] = known
-            return known
+    def _fetch(
+        self,
+        file: str,
+        wanted: ByteRange,
+        stop: threading.Event,
+        on_bytes: OnBytes,
+        expected_bytes: int | None = None,
+    ) -> memoryview:
+        """Exactly the wanted bytes, resumed where a connection broke.
 
-    def _fetch(self, file: str, wanted: ByteRange, stop: threading.Event, on_bytes: OnBytes) -> memoryview:
-        """Exactly the wanted bytes, resumed where a connection broke."""
-        where, failures, refusals = f"{self.repo}/{file}", 0, 0
-        signed = self._signed_file(file)
+        expected_bytes: bounds the time of each request; None leaves it all that the model has.
+        """
+        where, failures, refusals, moves = f"{self.repo}/{file}", 0, 0, 0
+        signed = self._signed.get(file)
         part = Part(room(len(wanted)))
         while not part.full and not stop.is_set():
             before = part.got
-            self._manners.pace.wait()
+            self._manners.pace.wait(self._manners.left_s(where))
             try:
-                self._receive(signed, wanted, part, stop, on_bytes)
-            except (*BROKEN, Answered, Unreachable) as error:
-                self._manners.left_s(where)
+                self._receive(signed, wanted, part, stop, on_bytes, expected_bytes)
+            except Moved as error:
+                moves += 1
+                if moves > REDIRECTS_AT_MOST:
+                    raise Unreachable("network", where, "its ranges are redirected in circles") from None
+                signed = self._signed.move(file, signed, error.url)
+            except (*FAILURES, Unreachable) as error:
                 failures += 1
                 if part.got > before:
                     failures = refusals = 0
+                wait_s = 0.0
                 if status_of(error) in (401, 403) and refusals < SIGNING_TRIES:
+                    self._manners.left_s(where)
                     refusals += 1  # most likely the signature has expired
-                    signed = self._signed_file(file, refused=signed)
-                    wait_s = 0.0
-                elif failures < self._manners.patience.tries and worth_again(error):
-                    wait_s = self._manners.wait_s(max(failures, 1), error, where)
+                    signed = self._signed.get(file, refused=signed)
                 else:
-                    translate(error, where)
+                    self._manners.give_up(error, failures, where)
+                    wait_s = self._manners.wait_s(max(failures, 1), error, where)
                 self._manners.counter.add(retries=1)
                 stop.wait(wait_s)
         return part.block
@@ -211,10 +157,11 @@ class HubCheckpoint:
         part: Part,
         stop: threading.Event,
         on_bytes: OnBytes,
+        expected_bytes: int | None,
     ) -> None:
         """One request for what is missing; `part` keeps whatever came, also when it fails."""
         missing = ByteRange(wanted.start + part.got, wanted.stop)
-        with self._answer(signed, missing) as response:
+        with self._answer(signed, missing, expected_bytes) as response:
             if response.length is None or response.length > len(missing):
                 raise Unreachable(
                     "network",
@@ -233,34 +180,27 @@ class HubCheckpoint:
             )
 
     @contextmanager
-    def _answer(self, signed: SignedFile, asked: ByteRange) -> Iterator[HTTPResponse]:
+    def _answer(
+        self, signed: SignedFile, asked: ByteRange, expected_bytes: int | None
+    ) -> Iterator[HTTPResponse]:
         headers = {**signed.headers, "Range": asked.http_header(), "Accept-Encoding": "identity"}
         self._manners.counter.add(requests=1)
-        timeout = self._manners.timeout(bare(signed.url))
-        with lines().get(signed.url, headers, timeout) as response:
+        limits = self._manners.limits(bare(signed.url), expected_bytes)
+        with lines().ask("GET", signed.url, headers, limits) as response:
             if response.status >= 400:
-                raise Answered(response.status, httpx2.Headers(response.getheaders()))
-            expected = f"bytes {asked.start}-{asked.stop - 1}/{signed.size}"
+                raise Answered(response.status, headers_of(response))
+            if response.status in REDIRECTS and (location := response.headers.get("Location")):
+                raise Moved(joined(signed.url, location))
+            # Some servers do not say how large the whole is.
+            total = "*" if signed.size is None else rf"(?:{signed.size}|\*)"
+            expected = rf"bytes {asked.start}-{asked.stop - 1}/{total}"
             found = response.headers.get("Content-Range")
-            if response.status != 206 or found != expected:
+            encoding = response.headers.get("Content-Encoding", "identity")
+            if response.status != 206 or not re.fullmatch(expected, found or "") or encoding != "identity":
+                said = f"bytes {asked.start}-{asked.stop - 1}/{signed.size}"
                 raise Unreachable(
                     "network",
                     bare(signed.url),
-                    f"answered {response.status} with Content-Range {found!r}, "
-                    f"expected 206 with {expected!r}",
+                    f"answered {response.status} with Content-Range {found!r}, expected 206 with {said!r}",
                 )
             yield response
-
-    # ----------------------------------------------------------------------------- pieces
-
-    def _ask(self, file: str, call: Callable[[], Result]) -> Result:
-        return self._manners.patiently(call, f"{self.repo}/{file}")
-
-    def _headers(self) -> dict[str, str]:
-        return {
-            **build_hf_headers(token=self._hub.token, library_name=LIBRARY, library_version=version()),
-            "Accept-Encoding": "identity",
-        }
-
-    def _url(self, file: str) -> str:
-        return f"{self._hub.endpoint}/{self.repo}/resolve/{self.sha}/{quote(file)}"

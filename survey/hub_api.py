@@ -1,28 +1,35 @@
-"""What the Hub knows of models: commits, files, revisions, listings; through huggingface_hub."""
+"""What the Hub knows of models: commits, files, revisions, listings."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx2
-from huggingface_hub import HfApi, ModelInfo, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but exported lazily
+    validate_repo_id,
+)
 
-from survey import version
 from survey.checkpoint import Card
-from survey.errors import Unreachable, storable
-from survey.hub import LIBRARY, HubCheckpoint
-from survey.hub_http import TIMEOUT, Manners, noted_now
+from survey.errors import BrokenFile, NotTheHubs, storable
+from survey.hub import HubCheckpoint
+from survey.hub_access import joined, token_for
+from survey.hub_documents import Document, document, is_commit, listed_files, model_name
+from survey.hub_errors import translate
+from survey.hub_http import Manners
+from survey.hub_small import Reply, SmallRequests, bare
+from survey.json_text import parse_json
 from survey.pace import Pace
 from survey.target import Settings
 
-_SHA = re.compile(r"[0-9a-f]{40}")
-_ELSEWHERE = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\|[\x00-\x1f]")  # ``, `.`, `..` between slashes
-_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
+API_CAP_BYTES = (
+    32 << 20
+)  # of an answer; the largest that we know of, of a repository of 50,000 files, has 12 MB
+PAGES_AT_MOST = 1000  # of a listing
 
 
 def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace | None = None) -> HubCheckpoint:
@@ -30,41 +37,11 @@ def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace | No
 
     Raises NotOffered or Unreachable.
     """
-    api, manners = _api(settings), Manners(settings, pace)
-    info = manners.patiently(lambda: _model_info(api, repo, revision, files_metadata=True), repo)
-    if not _SHA.fullmatch(info.sha or ""):
-        raise Unreachable("network", repo, f"the Hub names the commit {info.sha!r}, expected 40 hex digits")
-    assert info.sha is not None
-    # A renamed repository answers under its new name; that is the one to know it by.
-    name = info.id if isinstance(info.id, str) and _HUB_ID.fullmatch(info.id) else repo
-    files = _files(info)
-    return HubCheckpoint(name, revision or "main", info.sha, files, settings, manners, _card(info))
-
-
-def _files(info: ModelInfo) -> dict[str, int]:
-    """Names and sizes in bytes; a name that a URL could lead elsewhere by is left out."""
-    return {
-        storable(item.rfilename): item.size if type(item.size) is int and item.size >= 0 else 0
-        for item in info.siblings or []
-        if isinstance(item.rfilename, str) and not _ELSEWHERE.search(item.rfilename)
-    }
-
-
-def _model_info(api: HfApi, repo: str, revision: str | None, **wanted: Any) -> ModelInfo:
-    try:
-        timeout = noted.timeout if (noted := noted_now.get()) else TIMEOUT
-        return api.model_info(
-            repo,
-            revision=revision,
-            timeout=timeout,  # type: ignore[arg-type]  # httpx2 takes both
-            **wanted,  # Any: the library's own words for what to answer
-        )
-    except (HfHubHTTPError, HFValidationError):
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        # A proxy or a login page answers 200 to everything.
-        problem = f"what answers is not the Hub's: {type(error).__name__}: {error}"
-        raise Unreachable("network", repo, problem) from error
+    manners = Manners(settings, pace)
+    info = _Api(settings, manners).model(repo, revision, blobs="true")
+    name, sha = model_name(info, repo), _commit(info, repo)
+    files = listed_files(info.get("siblings", list, None))
+    return HubCheckpoint(name, revision or "main", sha, files, settings, manners, _card(info))
 
 
 def commit_of(
@@ -74,9 +51,8 @@ def commit_of(
 
     Raises NotOffered or Unreachable.
     """
-    api, manners = _api(settings), Manners(settings, pace)
-    info = manners.patiently(lambda: _model_info(api, repo, revision, expand=["sha"]), repo)
-    return str(info.id), str(info.sha)
+    info = _Api(settings, Manners(settings, pace)).model(repo, revision, expand="sha")
+    return model_name(info, repo), _commit(info, repo)
 
 
 def commits_of(
@@ -86,16 +62,15 @@ def commits_of(
 
     Those that stand further down are left out. Raises NotOffered or Unreachable.
     """
-    where = f"{settings.endpoint}/api/models"
-    entries = iter(_api(settings).list_models(author=author, sort="downloads", expand=["sha", "disabled"]))
-    manners = Manners(replace(settings, patience=replace(settings.patience, tries=1)), pace)
+    manners = Manners(settings, pace)
+    query = [("author", author), ("sort", "downloads"), ("expand", "sha"), ("expand", "disabled")]
     found: dict[str, str] = {}
-    while len(found) < len(repos) and manners.counter.total.requests <= requests:
-        info = manners.patiently(lambda: _next_entry(entries, settings), where)
-        if info is None:
+    for info in _Api(settings, manners).listing(query, pages=max(requests, 1)):
+        name, sha = info.raw.get("id"), info.raw.get("sha")
+        if name in repos and is_commit(sha) and not info.raw.get("disabled"):
+            found[name] = sha
+        if len(found) == len(repos):
             break
-        if info.id in repos and not info.disabled:
-            found[info.id] = str(info.sha)
     return found
 
 
@@ -104,10 +79,18 @@ def refs(repo: str, settings: Settings, pace: Pace | None = None) -> dict[str, s
 
     Raises NotOffered or Unreachable.
     """
-    api = _api(settings)
-    found = Manners(settings, pace).patiently(lambda: api.list_repo_refs(repo), repo)
+    told = _Api(settings, Manners(settings, pace)).ask(f"/api/models/{_checked(repo)}/refs", [], repo)
+    info = document(told, repo)
     # Where a branch and a tag share a name, the Hub means the branch.
-    commits = {ref.name: ref.target_commit for ref in (*found.tags, *found.branches)}
+    commits: dict[str, str] = {}
+    for kind in ("tags", "branches"):
+        for entry in info.get(kind, list):
+            ref = document(entry, f"{repo}: {kind}")
+            if not is_commit(sha := ref.get("targetCommit", str)):
+                raise NotTheHubs(
+                    "network", repo, f"{kind} name the commit {sha[:100]!r}, expected 40 hex digits"
+                )
+            commits[storable(ref.get("name", str))] = sha
     return dict(sorted(commits.items()))
 
 
@@ -131,76 +114,150 @@ def listed(author: str | None, settings: Settings, pace: Pace) -> Iterator[Liste
 
     Raises NotOffered or Unreachable.
     """
-    where = f"{settings.endpoint}/api/models"
-    entries = iter(
-        _api(settings).list_models(
-            author=author,
-            filter="safetensors",
-            pipeline_tag="text-generation",
-            sort="downloads",
-            expand=["downloads", "gated", "safetensors", "config", "cardData"],
-        )
-    )
-    # The library itself asks a busy server again; once it gives up, the listing cannot go on.
-    once = replace(settings, patience=replace(settings.patience, tries=1))
-    manners = Manners(once, pace)
-    while info := manners.patiently(lambda: _next_entry(entries, settings), where):
+    query = [("author", author)] if author else []
+    query += [("filter", "safetensors"), ("pipeline_tag", "text-generation"), ("sort", "downloads")]
+    query += [("expand", name) for name in ("downloads", "gated", "safetensors", "config", "cardData")]
+    for info in _Api(settings, Manners(settings, pace)).listing(query):
         yield _listed(info)
 
 
-def _next_entry(entries: Iterator[ModelInfo], settings: Settings) -> ModelInfo | None:
-    noted = noted_now.get()
-    if noted is not None:
-        noted.longest_wait_s = settings.patience.longest_wait_s
-    try:
-        return next(entries, None)
-    except (HfHubHTTPError, HFValidationError):
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError, httpx2.InvalidURL) as error:
-        problem = f"what answers is not the Hub's: {type(error).__name__}: {error}"
-        raise Unreachable("network", f"{settings.endpoint}/api/models", problem) from error
-
-
-def _listed(info: ModelInfo) -> Listed:
-    config = info.config if isinstance(info.config, dict) else {}
-    kind = config.get("model_type")
-    counts = info.safetensors.parameters if info.safetensors else {}
+def _listed(info: Document) -> Listed:
+    config, counted = info.raw.get("config"), info.raw.get("safetensors")
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    counts = counted.get("parameters") if isinstance(counted, dict) else None
     return Listed(
-        repo=str(info.id),
-        downloads=info.downloads if isinstance(info.downloads, int) else 0,
-        gated=bool(info.gated),
+        repo=storable(info.get("id", str)),
+        downloads=_count(info.raw.get("downloads")) or 0,
+        gated=bool(info.raw.get("gated")),
         parameters={
-            str(dtype): count
-            for dtype, count in (counts.items() if isinstance(counts, dict) else ())
-            if isinstance(count, int) and count >= 0
+            storable(dtype): number
+            for dtype, stated in (counts.items() if isinstance(counts, dict) else ())
+            if (number := _count(stated)) is not None
         },
-        model_type=kind if isinstance(kind, str) else None,
-        base_model=_card(info).base_model,
+        model_type=storable(kind) if isinstance(kind, str) else None,
+        base_model=_base_model(info),
     )
 
 
-def stored_token() -> str | None:
-    """The token that `hf auth login` stored on this machine."""
-    return get_token()
+def _count(value: Any) -> int | None:  # Any: JSON
+    return value if type(value) is int and 0 <= value < 1 << 62 else None
 
 
-def _api(settings: Settings) -> HfApi:
-    return HfApi(
-        endpoint=settings.endpoint,
-        token=settings.token,
-        library_name=LIBRARY,
-        library_version=version(),
-    )
+def stored_token(settings: Settings) -> str | None:
+    """The token that may go to the endpoint: stated, or of `hf auth login` here. Raises NotOffered."""
+    return token_for(settings)
 
 
-def _card(info: ModelInfo) -> Card:
-    base = getattr(info.card_data, "base_model", None)
+class _Api:
+    """Questions to the Hub's API, whose answers are bounded and JSON."""
+
+    def __init__(self, settings: Settings, manners: Manners) -> None:
+        self._settings, self._manners = settings, manners
+        self._small = SmallRequests(settings, manners)
+        self._endpoint = settings.endpoint.rstrip("/")
+
+    def model(self, repo: str, revision: str | None, **query: str) -> Document:
+        """What the Hub says of a model."""
+        path = f"/api/models/{_checked(repo)}"
+        if revision is not None:
+            path += f"/revision/{quote(revision, safe='')}"
+        return document(self.ask(path, list(query.items()), repo), repo)
+
+    def ask(self, path: str, query: list[tuple[str, str]], where: str) -> Any:  # Any: JSON
+        url = self._endpoint + path + (f"?{urlencode(query)}" if query else "")
+        return _json(self._manners.patiently(lambda: self._get(url, where), where), where)
+
+    def listing(self, query: list[tuple[str, str]], pages: int | None = None) -> Iterator[Document]:
+        """The models of a listing, page by page. pages: those after which it may end."""
+        where = bare(f"{self._endpoint}/api/models")
+        url: str | None = f"{self._endpoint}/api/models?{urlencode(query)}"
+        for _ in range(pages or PAGES_AT_MOST):
+            reply = self._page(str(url), where)
+            entries = _json(reply, where)
+            if not isinstance(entries, list):
+                raise NotTheHubs(
+                    "network",
+                    where,
+                    f"what answers is not the Hub's: a {type(entries).__name__}, expected a list",
+                )
+            for entry in entries:
+                yield document(entry, where)
+            url = self._next(reply, where, is_empty=not entries)
+            if url is None:
+                return
+        if pages is None:
+            raise NotTheHubs("network", where, f"goes on after {PAGES_AT_MOST:,} pages")
+
+    def _page(self, url: str, where: str) -> Reply:
+        # Whoever waits for a listing sits in front of it: a wait of hours ends it.
+        longest_s = self._settings.patience.longest_wait_s
+        return self._manners.patiently(lambda: self._get(url, where), where, longest_s=longest_s)
+
+    def _get(self, url: str, where: str) -> Reply:
+        return self._small.get(url, where, API_CAP_BYTES)
+
+    def _next(self, reply: Reply, where: str, *, is_empty: bool) -> str | None:
+        """The following page, which only the Hub itself may serve: the token goes along."""
+        link = httpx2.Response(200, headers=reply.headers).links.get("next", {}).get("url")
+        if not link:
+            return None
+        url = joined(reply.url, link)
+        if not self._small.is_hubs(url) or not self._small.is_hubs(reply.url):
+            raise NotTheHubs(
+                "network", where, f"its next page is {bare(url)[:200]}, expected one of the same host"
+            )
+        if is_empty or url == reply.url:
+            raise NotTheHubs("network", where, "names itself or more after an empty page: it has no end")
+        return url
+
+
+def _json(reply: Reply, where: str) -> Any:  # Any: JSON
+    try:
+        return parse_json(reply.body, "bad-header", where)
+    except BrokenFile as error:
+        raise NotTheHubs("network", where, f"what answers is not the Hub's: {error.problem}") from error
+
+
+def _checked(repo: str) -> str:
+    """A model id that a URL may hold. Raises NotOffered."""
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        translate(error, repo)
+    return repo
+
+
+def _commit(info: Document, repo: str) -> str:
+    sha = info.get("sha", str)
+    if not is_commit(sha):
+        raise NotTheHubs("network", repo, f"the Hub names the commit {sha[:100]!r}, expected 40 hex digits")
+    return sha
+
+
+def _base_model(info: Document) -> str | None:
+    data = info.raw.get("cardData")
+    base = data.get("base_model") if isinstance(data, dict) else None
     first = base[0] if isinstance(base, list) and base else base
-    changed = info.last_modified
-    tags = info.tags if isinstance(info.tags, list) else ()
+    return storable(first) if isinstance(first, str) else None
+
+
+def _card(info: Document) -> Card:
+    library, tags = info.raw.get("library_name"), info.raw.get("tags")
     return Card(
-        base_model=storable(first) if isinstance(first, str) else None,
-        library_name=info.library_name if isinstance(info.library_name, str) else None,
-        tags=tuple(storable(tag) for tag in tags if isinstance(tag, str)),
-        last_modified=changed.astimezone(UTC).replace(tzinfo=None) if changed else None,
+        base_model=_base_model(info),
+        library_name=storable(library) if isinstance(library, str) else None,
+        tags=tuple(storable(tag) for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+        last_modified=_time(info),
     )
+
+
+def _time(info: Document) -> datetime | None:
+    stated = info.get("lastModified", str, None)
+    if stated is None:
+        return None
+    try:
+        return datetime.fromisoformat(stated).astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError) as error:
+        raise NotTheHubs(
+            "network", info.where, f"lastModified is {stated[:100]!r}, expected a time"
+        ) from error

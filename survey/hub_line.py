@@ -1,28 +1,29 @@
-"""Connections to the storage, over which the large ranges come: kept open, and used one request at a time.
+"""Connections to the Hub and its storage: kept open, used one request at a time, never beyond a deadline.
 
-The Hub's session spends 0.9 CPU-seconds on a GB, as it hands each piece of 64 kB through its parser; the
-standard library's client leaves a body alone and spends 0.3. The session's rules hold here, too: the same
-certificates are trusted, and the environment's proxies are gone through.
+httpx spends 0.9 CPU-seconds on a GB, as it hands each piece of 64 kB through its parser, and bounds each wait
+but not their sum: a server that sends a byte a second holds it for ever. The standard library's client leaves
+a body alone, spends 0.3, and reads through a file of ours that knows the deadline.
 """
 
 from __future__ import annotations
 
 import atexit
-import base64
 import http.client
+import io
 import select
-import ssl
+import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import Any
+from urllib.parse import quote, urlsplit
 
-import httpx2
-
-from survey.errors import Unreachable
+from survey.hub_access import Origin, origin_of, without_user
+from survey.hub_connect import connect, line_to, refused_by
+from survey.hub_proxy import Proxy
 
 # What a line may fail with, and what may be asked again over another.
 BROKEN = (OSError, http.client.HTTPException)
@@ -30,15 +31,79 @@ PIECE_BYTES = 1 << 18
 IDLE_S = 30.0  # servers close a connection that is silent for a minute or so
 IDLE_LINES = 32
 
-Origin = tuple[str, str]  # scheme, host with port
+Place = tuple[Origin, Proxy | None]
+
+
+class TooLong(TimeoutError):
+    """A request did not end by its deadline, though bytes may have come all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may take. until: its end by `time.monotonic`. most_bytes: of the whole answer."""
+
+    connect_s: float
+    silence_s: float
+    until: float
+    most_bytes: int | None = None
+
+    def left_s(self, most: float) -> float:
+        """Seconds that one wait may take. Raises TooLong."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TooLong("the deadline has passed")
+        return min(left, most)
+
+
+class _Bounded(io.RawIOBase):
+    """What comes over a socket, within the limits of one request."""
+
+    def __init__(self, source: Any, raw: io.RawIOBase, limits: Limits) -> None:  # Any: TLS or not
+        self._source, self._raw, self._limits = source, raw, limits
+        self._left = limits.most_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # Any: whatever can be written to
+        self._source.settimeout(self._limits.left_s(self._limits.silence_s))
+        try:
+            count = self._raw.readinto(buffer)
+        except TimeoutError:
+            self._limits.left_s(0)
+            raise
+        if self._left is not None:
+            self._left -= count or 0
+            if self._left < 0:
+                raise OSError(f"the answer goes on after {self._limits.most_bytes:,} bytes")
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A socket as the client reads its answers from."""
+
+    source: Any  # a socket, TLS or not
+    limits: Limits
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Bounded(self.source, self.source.makefile(mode, buffering=0), self.limits))
 
 
 class Lines:
-    """Open connections that nobody uses just now: the next model's bytes mostly lie on the same host."""
+    """Open connections that nobody uses just now: the next model's bytes mostly lie on the same host.
+
+    answered: the origins that ever answered this process.
+    """
 
     def __init__(self) -> None:
+        self.answered: set[Origin] = set()
         self._lock = threading.Lock()
-        self._idle: list[tuple[float, Origin, http.client.HTTPConnection]] = []
+        self._idle: list[tuple[float, Place, http.client.HTTPConnection]] = []
 
     def close(self) -> None:
         """Close those that nobody uses just now."""
@@ -48,37 +113,40 @@ class Lines:
             line.close()
 
     @contextmanager
-    def get(
-        self, url: str, headers: Mapping[str, str], timeout: httpx2.Timeout
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str], limits: Limits
     ) -> Iterator[http.client.HTTPResponse]:
-        """The answer to one GET; redirects are not followed. Raises BROKEN, Unreachable."""
-        parts = urlsplit(url)
-        origin = (parts.scheme, parts.netloc)
-        line = self._take(origin) or _line(origin, timeout)
-        whole = False
+        """The answer to one request; redirects are not followed. Raises BROKEN, Unreachable."""
+        origin = origin_of(url)
+        fresh, proxy = line_to(origin)
+        line = self._take((origin, proxy)) or fresh
+        line.response_class = _answers(limits)  # type: ignore[assignment]  # called as the class would be
+        whole, response = False, None
         try:
-            line.timeout = timeout.connect
             if line.sock is None:
-                line.connect()
-            line.sock.settimeout(timeout.read)
-            line.putrequest("GET", _asked_for(line, url), skip_accept_encoding=True)
-            for name, value in headers.items():
-                line.putheader(name, value)
-            line.endheaders()
+                line.timeout = limits.left_s(limits.connect_s)
+                connect(line, origin, proxy)
+            line.sock.settimeout(limits.left_s(limits.silence_s))
+            _send(line, method, url, headers, origin, proxy)
             response = line.getresponse()
+            if proxy is not None and response.status == 407:
+                raise refused_by(proxy, origin)
+            self.answered.add(origin)
             yield response
             whole = response.isclosed() and not response.will_close and line.sock is not None
         finally:
             if whole:
-                self._keep(origin, line)
+                self._keep((origin, proxy), line)
             else:
                 line.close()
+                if response is not None:
+                    response.close()  # of an answer that ends with its connection, it alone holds the socket
 
-    def _take(self, origin: Origin) -> http.client.HTTPConnection | None:
+    def _take(self, place: Place) -> http.client.HTTPConnection | None:
         """An idle connection to this origin that is still open."""
         while True:
             with self._lock:
-                places = [place for place, (_, other, _) in enumerate(self._idle) if other == origin]
+                places = [at for at, (_, other, _) in enumerate(self._idle) if other == place]
                 if not places:
                     return None
                 since, _, line = self._idle.pop(places[-1])
@@ -86,9 +154,9 @@ class Lines:
                 return line
             line.close()
 
-    def _keep(self, origin: Origin, line: http.client.HTTPConnection) -> None:
+    def _keep(self, place: Place, line: http.client.HTTPConnection) -> None:
         with self._lock:
-            self._idle.append((time.monotonic(), origin, line))
+            self._idle.append((time.monotonic(), place, line))
             dropped = self._idle.pop(0)[2] if len(self._idle) > IDLE_LINES else None
         if dropped is not None:
             dropped.close()
@@ -96,7 +164,7 @@ class Lines:
 
 @cache
 def lines() -> Lines:
-    """Those of this process, as the Hub's session is one for all."""
+    """Those of this process."""
     made = Lines()
     atexit.register(made.close)
     return made
@@ -122,6 +190,35 @@ def received(response: http.client.HTTPResponse, room: memoryview) -> Iterator[i
     response.close()  # read to its end: the line is free
 
 
+def _answers(limits: Limits) -> Callable[..., http.client.HTTPResponse]:
+    def answer(source: socket.socket, *rest: Any, **named: Any) -> http.client.HTTPResponse:  # Any: passed on
+        return http.client.HTTPResponse(_Source(source, limits), *rest, **named)  # type: ignore[arg-type]
+
+    return answer
+
+
+def _send(
+    line: http.client.HTTPConnection,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    origin: Origin,
+    proxy: Proxy | None,
+) -> None:
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    # Locations come with spaces and letters beyond ASCII, which a request line cannot hold.
+    target = quote(target, safe="".join(map(chr, range(33, 127))))
+    if proxy is not None and origin.scheme == "http":
+        target = f"http://{without_user(parts)}{target}"  # proxies open tunnels to port 443 alone
+        if proxy.credentials is not None:
+            headers = {**headers, "Proxy-Authorization": proxy.credentials}
+    line.putrequest(method, target, skip_accept_encoding=True)
+    for name, value in headers.items():
+        line.putheader(name, value)
+    line.endheaders()
+
+
 def _hung_up(line: http.client.HTTPConnection) -> bool:
     """Whether the server closed it, or sends what nobody asked for: an idle line is silent."""
     if line.sock is None:
@@ -129,51 +226,3 @@ def _hung_up(line: http.client.HTTPConnection) -> bool:
     silent = select.poll()
     silent.register(line.sock, select.POLLIN)
     return bool(silent.poll(0))
-
-
-def _line(origin: Origin, timeout: httpx2.Timeout) -> http.client.HTTPConnection:
-    """A connection to be opened: straight, or through the proxy that the environment names."""
-    scheme, netloc = origin
-    target = urlsplit(f"//{netloc}")
-    host = target.hostname or ""
-    proxy = _proxy(scheme, host)
-    if proxy is None:
-        return _connection(scheme, host, target.port)
-    through = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    if through.scheme != "http" or not through.hostname:
-        problem = f"the environment names a {through.scheme} proxy, expected an http:// one"
-        raise Unreachable("network", netloc, problem)
-    user, password = through.username or "", through.password or ""
-    headers = {"Proxy-Authorization": _credentials(user, password)} if user else {}
-    line = _connection(scheme, through.hostname, through.port or 80)
-    line.set_tunnel(host, target.port or line.default_port, headers)
-    return line
-
-
-def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-    if scheme == "https":
-        return http.client.HTTPSConnection(host, port, context=_trusted())
-    return http.client.HTTPConnection(host, port)
-
-
-def _asked_for(line: http.client.HTTPConnection, url: str) -> str:
-    parts = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def _proxy(scheme: str, host: str) -> str | None:
-    if proxy_bypass(host):
-        return None
-    found = getproxies()
-    return found.get(scheme) or found.get("all")
-
-
-def _credentials(user: str, password: str) -> str:
-    pair = f"{unquote(user)}:{unquote(password)}"
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    """The certificates that the session trusts."""
-    return httpx2.create_ssl_context()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -152,10 +151,12 @@ def open_matrix(
 
     model: a Hub id such as `Qwen/Qwen3-4B` or `Qwen/Qwen3-4B@main`, or a checkpoint folder (a
     Path, or a string that names an existing folder). Raises SurveyError with a `reason` where it
-    cannot be read.
+    cannot be read, UsageError for an endpoint that is no URL.
     """
+    from survey.hub_access import stated_endpoint
+
     settings = Settings(
-        endpoint=endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint,
+        endpoint=stated_endpoint(endpoint or None, "endpoint"),
         token=token,
         connections=connections,
     )

@@ -5,6 +5,7 @@ The Hub counts requests by user, not by connection: whoever is told to wait tell
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Protocol
@@ -13,8 +14,8 @@ from typing import Protocol
 class Pace(Protocol):
     """Asked before each request, and told of every answer that says wait."""
 
-    def wait(self) -> None:
-        """Return when a request may be made."""
+    def wait(self, limit_s: float = math.inf) -> None:
+        """Return when a request may be made, or after `limit_s` seconds."""
 
     def pause(self, seconds: float) -> None:
         """Let nobody ask for so long."""
@@ -27,8 +28,9 @@ class OwnPace:
         self._lock = threading.Lock()
         self._free_at = 0.0
 
-    def wait(self) -> None:
-        while (left_s := self.left_s()) > 0:
+    def wait(self, limit_s: float = math.inf) -> None:
+        until = time.monotonic() + limit_s
+        while (left_s := min(self.left_s(), until - time.monotonic())) > 0:
             time.sleep(left_s)
 
     def pause(self, seconds: float) -> None:

@@ -340,3 +340,20 @@ def test_short_help_stays_whoever_parsed_a_command_before() -> None:
         with contextlib.suppress(click.UsageError, click.exceptions.Exit):
             command.make_context("alone", [])
         assert "-h, --help" in command.get_help(click.Context(command, info_name="x")), command.name
+
+
+def test_no_defect_shows_a_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from survey.cli import _show_defect
+
+    monkeypatch.setenv("HF_TOKEN", "my-own-token-9")
+    try:
+        raise ValueError("Bearer my-own-token-9 at https://user:secret-word@host/x?Signature=abc")
+    except ValueError as error:
+        _show_defect(type(error), error, error.__traceback__)
+    printed = capsys.readouterr().err
+    assert printed.startswith("Traceback")
+    assert not any(
+        secret in printed.rpartition("ValueError")[2] for secret in ("own-token", "secret-word", "abc")
+    )

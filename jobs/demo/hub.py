@@ -23,6 +23,7 @@ from urllib.parse import quote
 from jobs.demo.hub_api import Api, file_reply
 from jobs.demo.hub_faults import (
     CorruptBytes,
+    Drip,
     Fault,
     FaultAction,
     Garbage,
@@ -32,6 +33,8 @@ from jobs.demo.hub_faults import (
     ShortBody,
     Stall,
     Status,
+    Verbatim,
+    WithHeaders,
     WrongCommit,
     WrongContentRange,
 )
@@ -42,6 +45,7 @@ from jobs.demo.hub_wire import LoggedRequest, Request, Shape, WireServer
 __all__ = [
     "Commit",
     "CorruptBytes",
+    "Drip",
     "Fault",
     "FaultAction",
     "Garbage",
@@ -54,6 +58,8 @@ __all__ = [
     "ShortBody",
     "Stall",
     "Status",
+    "Verbatim",
+    "WithHeaders",
     "WrongCommit",
     "WrongContentRange",
 ]

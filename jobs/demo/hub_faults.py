@@ -80,6 +80,28 @@ class CorruptBytes:
     count: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Send one byte at a time and without an end, so that no wait is long: of the headers or the body."""
+
+    part: Literal["headers", "body"] = "body"
+    interval_s: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """Send exactly these bytes, be they HTTP or not, and hang up."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WithHeaders:
+    """The real answer with other headers; None leaves one out."""
+
+    headers: Mapping[str, str | None]
+
+
 FaultAction = (
     Status
     | ResetAfter
@@ -90,6 +112,9 @@ FaultAction = (
     | WrongCommit
     | Garbage
     | CorruptBytes
+    | Drip
+    | Verbatim
+    | WithHeaders
 )
 
 
@@ -135,6 +160,10 @@ def spoil(reply: Reply, action: FaultAction | None) -> Reply:
             return replace(reply, body=split_body(reply.body, reply.body_bytes - missing)[0])
         case WrongContentRange(offset) if reply.status == 206:
             return _moved(reply, offset)
+        case WithHeaders(headers):
+            stated = {name: value for name, value in headers.items() if value is not None}
+            kept = {name: value for name, value in reply.headers.items() if name not in headers}
+            return replace(reply, headers={**kept, **stated})
         case WrongCommit(sha):
             return reply.with_headers({"X-Repo-Commit": sha})
         case Garbage(body) if reply.status == 206:

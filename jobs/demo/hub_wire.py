@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
 from jobs.demo.hub_faults import (
+    Drip,
     Fault,
     FaultAction,
     IgnoreRange,
@@ -21,6 +22,7 @@ from jobs.demo.hub_faults import (
     ServerName,
     Stall,
     Status,
+    Verbatim,
     next_action,
     spoil,
 )
@@ -215,6 +217,12 @@ class Handler(BaseHTTPRequestHandler):
         self._pause(self.server.host.shape.latency_s)
         if isinstance(action, Stall) and action.after_bytes == 0:
             self._pause(action.seconds)
+        if isinstance(action, Verbatim):
+            self.wfile.write(action.content)
+            self.close_connection = True
+            return
+        if isinstance(action, Drip) and action.part == "headers":
+            self._drip(b"HTTP/1.1 200 OK\r\n", b"X-Slow: 1\r\n", action.interval_s)
         self._send_head(reply)
         body: Body = () if self.command == "HEAD" else reply.body
         match action:
@@ -226,8 +234,18 @@ class Handler(BaseHTTPRequestHandler):
                 self._send(head, entry)
                 self._pause(seconds)
                 self._send(tail, entry)
+            case Drip():
+                self._drip(b"", b" ", action.interval_s)
             case _:
                 self._send(body, entry)
+
+    def _drip(self, first: bytes, again: bytes, interval_s: float) -> None:
+        """Until the client leaves or the Hub closes."""
+        self.connection.sendall(first)
+        while True:
+            for byte in again:
+                self.connection.sendall(bytes([byte]))
+                self._pause(interval_s)
 
     def _send_head(self, reply: Reply) -> None:
         self.send_response_only(reply.status)

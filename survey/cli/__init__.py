@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
 
 import click
 
@@ -27,6 +29,7 @@ from survey.cli.scheduling import discover, nightly
 from survey.cli.tokens import tokens
 from survey.cli.training import train
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable
+from survey.redaction import redacted
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -71,6 +74,7 @@ for command in (
 
 def entry() -> None:
     """The console script."""
+    sys.excepthook = _show_defect
     code = main(sys.argv[1:])
     if code == INTERRUPTED:
         # Everything finished is in the catalog; threads that wait for a stalled server would
@@ -100,6 +104,12 @@ def main(argv: Sequence[str]) -> int:
         return 0
 
 
+def _show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python prints of an exception that nobody expected, without secrets."""
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
+
+
 def _complain(error: Exception, code: int) -> int:
-    click.echo("survey: " + "\n".join(printable(line) for line in str(error).splitlines()), err=True)
+    lines = redacted(str(error)).splitlines()
+    click.echo("survey: " + "\n".join(printable(line) for line in lines), err=True)
     return code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from survey.cli.common import (
     catalog_option,
     check_output,
     console,
+    hub_access,
     plot_option,
     print_results,
     result_option,
@@ -144,11 +144,8 @@ def _one_model(model: str) -> ModelRef:
 def _settings(*, endpoint: str | None, connections: int, device: str) -> Settings:
     from survey.target import Settings
 
-    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
-        raise UsageError(f"--endpoint {endpoint}: expected a URL such as https://huggingface.co")
     return Settings(
-        endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
-        token=os.environ.get("HF_TOKEN") or None,
+        **hub_access(endpoint),
         connections=connections,
         device=device,
     )

@@ -88,6 +88,13 @@ find_options = options_of(
 )
 
 
+def hub_access(endpoint: str | None) -> dict[str, Any]:
+    """Where the Hub is and what identifies us there, of an option and the environment. Raises UsageError."""
+    from survey.hub_access import stated_endpoint, stated_token
+
+    return {"endpoint": stated_endpoint(endpoint), "token": stated_token()}
+
+
 def known_as(model: str) -> str:
     """A model as the catalog names it: a checkpoint folder by its full path."""
     return str(Path(model).resolve()) if Path(model).is_dir() else model

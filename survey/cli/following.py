@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from survey.cli.common import (
     catalog_option,
     check_output,
     console,
+    hub_access,
     plot_option,
     print_results,
     result_option,
@@ -117,8 +117,7 @@ def _follow_revisions(
     if given := [f"--{name}" for name, value in reading.items() if value is not None]:
         raise UsageError(f"{', '.join(given)}: of histories only, not of --from-catalog")
     settings = Settings(
-        endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
-        token=os.environ.get("HF_TOKEN") or None,
+        **hub_access(endpoint),
     )
     with step_bar(model) as progress:
         found = follow_revisions(

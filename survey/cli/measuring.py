@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from survey.cli.common import catalog_option, catalog_reader, console, find_options, name_left_out
+from survey.cli.common import catalog_option, catalog_reader, console, find_options, hub_access, name_left_out
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
@@ -165,10 +165,8 @@ def _request(
 
     if "-" in models and sys.stdin.isatty():
         click.echo("survey: type one model a line, then Ctrl-D", err=True)
-    asked = (endpoint or os.environ.get("HF_ENDPOINT") or "").rstrip("/")
-    listed = read_models(models, Path.cwd(), asked)
-    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
-        raise UsageError(f"--endpoint {endpoint}: expected a URL such as https://huggingface.co")
+    access = hub_access(endpoint)
+    listed = read_models(models, Path.cwd(), access["endpoint"] or "")
     if reference_tokens is not None and no_tokens:
         raise UsageError("--reference-tokens measures columns of the per-token table: leave out --no-tokens")
     for line in (*listed.notes, *(f"{twice}; measured once" for twice in listed.duplicates)):
@@ -183,8 +181,7 @@ def _request(
         connections,
     )
     settings = Settings(
-        endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
-        token=os.environ.get("HF_TOKEN") or None,
+        **access,
         connections=min(connections or Settings().connections, 64),
         device=device,
         tokens=not no_tokens,

@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
-from survey.cli.common import catalog_option
+from survey.cli.common import catalog_option, hub_access
 from survey.cli.measuring import run
 from survey.errors import UsageError, printable
+
+LISTING_S = 300.0  # whoever asks for a list sits in front of it
 
 
 @click.command()
@@ -36,8 +38,8 @@ def discover(endpoint: str | None, **wanted: Any) -> int:
 
     wish = Wish(**wanted)
     settings = Settings(
-        endpoint=(endpoint or os.environ.get("HF_ENDPOINT") or Settings().endpoint).rstrip("/"),
-        token=os.environ.get("HF_TOKEN") or None,
+        **hub_access(endpoint),
+        timeout_s=LISTING_S,
     )
     found = discover_models(wish, settings)
     click.echo(as_list(found.models), nl=False)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-import httpx2
 import pytest
 from huggingface_hub.utils import close_session
+from proxies import alone, forward_proxy
 
 from jobs.demo.hub import LocalHub
-from survey.errors import Unreachable
-from survey.hub_line import Lines, received
+from survey.hub_access import origin_of
+from survey.hub_connect import NotConnected
+from survey.hub_line import Limits, Lines, TooLong, received
+from survey.hub_proxy import Misconfigured, proxy_for
 
 CONTENT = bytes(range(256)) * 400
-TIMEOUT = httpx2.Timeout(5.0)
+
+
+def limits(whole_s: float = 5.0) -> Limits:
+    return Limits(5.0, 5.0, time.monotonic() + whole_s)
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 def read(lines: Lines, url: str, start: int, stop: int, *, at_most: int | None = None) -> bytes:
     room = memoryview(bytearray(stop - start))
     got = 0
-    with lines.get(url, {"Range": f"bytes={start}-{stop - 1}"}, TIMEOUT) as response:
+    with lines.ask("GET", url, {"Range": f"bytes={start}-{stop - 1}"}, limits()) as response:
         for count in received(response, room):
             got += count
             if at_most is not None and got >= at_most:
@@ -68,7 +74,7 @@ def test_a_line_whose_answer_was_read_serves_the_next(lines: Lines, url: str, op
 def test_a_line_whose_answer_was_left_is_closed(lines: Lines, url: str, opened: list[object]) -> None:
     assert len(read(lines, url, 0, 100_000, at_most=1)) < 100_001
     assert read(lines, url, 5, 50) == CONTENT[5:50]
-    with pytest.raises(ZeroDivisionError), lines.get(url, {}, TIMEOUT):
+    with pytest.raises(ZeroDivisionError), lines.ask("GET", url, {}, limits()):
         raise ZeroDivisionError
     assert read(lines, url, 5, 50) == CONTENT[5:50]
     assert len(opened) == 3
@@ -84,52 +90,115 @@ def test_a_line_that_hung_up_is_not_used_again(
     assert len(opened) == 2
 
 
-@contextmanager
-def tunnels() -> Iterator[tuple[str, list[bytes]]]:
-    """A proxy that opens tunnels, and what it was asked."""
-    asked: list[bytes] = []
-    listening = socket.create_server(("127.0.0.1", 0))
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        while piece := source.recv(1 << 16):
-            sink.sendall(piece)
-        sink.shutdown(socket.SHUT_RDWR)
-
-    def serve() -> None:
-        client, _ = listening.accept()
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
-        asked.append(head)
-        host, _, port = head.split()[1].decode().rpartition(":")
-        server = socket.socket()
-        server.connect((host, int(port)))
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = threading.Thread(target=pump, args=(server, client))
-        back.start()
-        with server, client:
-            pump(client, server)
-            back.join()
-
-    threading.Thread(target=serve, daemon=True).start()
-    with listening:
-        yield f"http://user:pass%20word@127.0.0.1:{listening.getsockname()[1]}", asked
-
-
 def test_the_environments_proxy_is_gone_through(
     lines: Lines, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tunnels() as (proxy, asked):
-        monkeypatch.setenv("http_proxy", proxy)
+    with forward_proxy(password="user:pass word") as proxy:
+        monkeypatch.setenv("http_proxy", f"http://user:pass%20word@{proxy.address}")
         monkeypatch.setenv("no_proxy", "localhost")
         assert read(lines, url, 7, 700) == CONTENT[7:700]
         monkeypatch.setenv("no_proxy", "127.0.0.1,127.0.0.2")
         assert read(lines, url, 7, 700) == CONTENT[7:700]
-    assert len(asked) == 1
-    assert b"Proxy-Authorization: Basic dXNlcjpwYXNzIHdvcmQ=" in asked[0]
+    assert proxy.asked == [("GET", url)]
 
 
 def test_a_proxy_of_another_kind_is_refused(lines: Lines, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1080")
-    with pytest.raises(Unreachable, match="names a socks5 proxy, expected an http:// one"):
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(NotConnected, match=r"names a socks5 proxy .* expected an http:// one") as caught:
         read(lines, url, 0, 1)
+    assert caught.value.permanent
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"]
+)
+def test_an_answer_that_drips_ends_at_its_deadline(lines: Lines, sent: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            with contextlib.suppress(OSError), listening.accept()[0] as client:
+                client.sendall(sent)
+                while True:
+                    client.sendall(b"x")
+                    time.sleep(0.05)
+
+        server = threading.Thread(target=drip)
+        server.start()
+        started = time.monotonic()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        with pytest.raises(TooLong), lines.ask("GET", address, {}, limits(0.5)) as response:
+            response.read()
+        assert 0.4 < time.monotonic() - started < 3
+        server.join()
+
+
+# ---- which proxy
+
+PROXY = "http://proxy.test:3128"
+NO_PROXY = [
+    ("", False),
+    ("*", True),
+    ("hub.test", True),
+    ("HUB.test", True),
+    ("test", True),
+    ("hub.test:443", True),
+    ("hub.test:80", False),
+    (".test", True),
+    (".hub.test", False),
+    ("*.test", True),
+    ("ub.test", False),
+    ("other.test, hub.test", True),
+    ("10.0.0.0/8", False),
+    ("https://hub.test", True),
+    ("http://hub.test", False),
+    ("[::1],::1,fe80::/10,999.0.0.0/99,[", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("listed", "direct"), NO_PROXY)
+def test_no_proxy_names_whom_no_proxy_stands_between(
+    listed: str, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(monkeypatch, https_proxy=PROXY, no_proxy=listed)
+    assert (proxy_for(origin_of("https://hub.test")) is None) is direct
+
+
+@pytest.mark.parametrize(
+    ("url", "listed", "direct"),
+    [
+        ("http://127.0.0.1:8000", "127.0.0.0/8", True),
+        ("http://127.0.0.1:8000", "127.0.0.1", True),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", True),
+        ("http://127.0.0.1:8000", "127.0.0.1:80", False),
+        ("http://10.1.2.3", "127.0.0.0/8,10.1.0.0/16", True),
+        ("http://10.2.2.3", "10.1.0.0/16", False),
+        ("http://[::1]:8000", "[::1]", True),
+        ("http://[fe80::1]", "fe80::/10", True),
+        ("http://localhost", "localhost", True),
+        ("http://hub.localhost", "localhost", False),
+    ],
+)
+def test_no_proxy_knows_networks_and_addresses(
+    url: str, listed: str, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(monkeypatch, http_proxy=PROXY, no_proxy=listed)
+    assert (proxy_for(origin_of(url)) is None) is direct
+
+
+def test_the_proxy_for_all_counts_where_none_is_named_for_the_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone(monkeypatch, http_proxy=PROXY, all_proxy="all.test:9")
+    assert str(proxy_for(origin_of("http://hub.test"))) == "the proxy http://proxy.test:3128 (of http_proxy)"
+    assert str(proxy_for(origin_of("https://hub.test"))) == "the proxy http://all.test:9 (of all_proxy)"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://proxy.test:99999", "http://[::1", "socks5://u:secret-word@p.test", "https://p.test"]
+)
+def test_a_proxy_that_cannot_be_used_is_named_with_its_variable(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(monkeypatch, all_proxy=url)
+    with pytest.raises(Misconfigured, match="all_proxy") as caught:
+        proxy_for(origin_of("https://hub.test"))
+    assert "secret-word" not in str(caught.value)

@@ -1,9 +1,8 @@
 """The files that the Hub lists: what a hostile listing may name, and what is made of it."""
 
 import pytest
-from huggingface_hub import ModelInfo
 
-from survey.hub_api import _files
+from survey.hub_documents import listed_files
 
 ELSEWHERE = [
     "../x.safetensors",
@@ -20,8 +19,8 @@ ELSEWHERE = [
 ELSEWHERE += ["a\n.bin", "a\x00.bin"]
 
 
-def listed(*siblings: dict[str, object]) -> dict[str, int]:
-    return _files(ModelInfo(id="org/model", siblings=list(siblings)))
+def listed(*siblings: object) -> dict[str, int | None]:
+    return listed_files(list(siblings))
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
@@ -34,6 +33,6 @@ def test_a_name_in_the_repository_stays(name: str) -> None:
     assert listed({"rfilename": name, "size": 3}) == {name: 3}
 
 
-@pytest.mark.parametrize("size", [None, -1, "3", True, 1.5, [3]])
-def test_a_size_that_is_none_counts_as_empty(size: object) -> None:
-    assert listed({"rfilename": "b", "size": size}, {"rfilename": 5, "size": 5}) == {"b": 0}
+@pytest.mark.parametrize("size", [None, -1, "3", True, 1.5, [3], float("nan"), 10**400])
+def test_a_size_that_is_none_is_not_known(size: object) -> None:
+    assert listed({"rfilename": "b", "size": size}, {"rfilename": 5, "size": 5}, None) == {"b": None}

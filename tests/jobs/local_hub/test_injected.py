@@ -1,7 +1,9 @@
 """Each fault that the local Hub injects, on the wire."""
 
+import socket
 import time
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 import pytest
@@ -10,6 +12,7 @@ from huggingface_hub import hf_hub_download
 
 from jobs.demo.hub import (
     CorruptBytes,
+    Drip,
     Fault,
     Garbage,
     IgnoreRange,
@@ -18,6 +21,8 @@ from jobs.demo.hub import (
     ShortBody,
     Stall,
     Status,
+    Verbatim,
+    WithHeaders,
     WrongCommit,
     WrongContentRange,
 )
@@ -142,3 +147,33 @@ def test_stalled_answers_go_on_afterwards(hub: LocalHub) -> None:
     started = time.monotonic()
     assert httpx2.get(url).content == DIGITS
     assert time.monotonic() - started >= 0.2
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_a_drip_is_never_silent_for_long_and_never_ends(
+    hub: LocalHub, part: Literal["headers", "body"]
+) -> None:
+    hub.faults.append(Fault(Drip(part, interval_s=0.01)))
+    host, _, port = hub.endpoint.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=1.0) as line:
+        line.sendall(b"GET /api/models/org/model HTTP/1.1\r\nHost: hub\r\n\r\n")
+        came = b""
+        while len(came) < 400:
+            came += line.recv(100)
+    assert (b"\r\n\r\n" in came) is (part == "body")
+
+
+def test_bytes_are_sent_as_they_are(hub: LocalHub) -> None:
+    content = b"SSH-2.0-OpenSSH_9.9\r\n"
+    hub.faults.append(Fault(Verbatim(content)))
+    host, _, port = hub.endpoint.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=5.0) as line:
+        line.sendall(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+        assert line.makefile("rb").read() == content
+
+
+def test_headers_are_changed_and_left_out(hub: LocalHub) -> None:
+    hub.faults.append(Fault(WithHeaders({"X-Repo-Commit": None, "X-Linked-Size": "5", "Link": "<x>"})))
+    reply = httpx2.head(f"{hub.endpoint}/org/model/resolve/main/digits.bin")
+    assert (reply.status_code, reply.headers["X-Linked-Size"], reply.headers["Link"]) == (302, "5", "<x>")
+    assert "X-Repo-Commit" not in reply.headers

@@ -1,0 +1,80 @@
+"""How a connection comes about, straight or through a proxy; or why not, and whether waiting may help."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import ssl
+
+from survey.hub_access import Origin
+from survey.hub_proxy import Misconfigured, Proxy, proxy_for, trusted
+
+
+class NotConnected(OSError):
+    """No connection came about. permanent: asking again would not help."""
+
+    def __init__(self, origin: Origin, problem: str, *, permanent: bool) -> None:
+        super().__init__(f"{origin}: {problem}")
+        self.origin, self.problem, self.permanent = origin, problem, permanent
+
+
+def line_to(origin: Origin) -> tuple[http.client.HTTPConnection, Proxy | None]:
+    """A connection to be opened, and the proxy that it goes through. Raises NotConnected."""
+    try:
+        certificates = trusted()  # for http, too: storage is mostly https, and a slip is better told at once
+        proxy = proxy_for(origin)
+        host, port = (origin.host, origin.port) if proxy is None else (proxy.host, proxy.port)
+        if origin.scheme == "http":
+            return http.client.HTTPConnection(host, port), proxy
+        line = http.client.HTTPSConnection(host, port, context=certificates)
+    except Misconfigured as error:
+        raise NotConnected(origin, str(error), permanent=True) from None
+    if proxy is not None:
+        headers = {"Proxy-Authorization": proxy.credentials} if proxy.credentials else {}
+        line.set_tunnel(origin.host, origin.port, headers)
+    return line, proxy
+
+
+def connect(line: http.client.HTTPConnection, origin: Origin, proxy: Proxy | None) -> None:
+    """Open it. Raises NotConnected."""
+    try:
+        line.connect()
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
+        problem, permanent = _why(error, line, origin, proxy)
+        raise NotConnected(origin, problem, permanent=permanent) from error
+
+
+def refused_by(proxy: Proxy, origin: Origin, asked: str = "the request") -> NotConnected:
+    """A proxy wants to know who asks."""
+    problem = f"{proxy} answered 407 to {asked}; it wants user:password@ in its URL"
+    return NotConnected(origin, problem, permanent=True)
+
+
+def _why(
+    error: Exception, line: http.client.HTTPConnection, origin: Origin, proxy: Proxy | None
+) -> tuple[str, bool]:
+    """What went wrong, in words, and whether it stays so."""
+    whom = "it" if proxy is None else str(proxy)
+    if isinstance(error, UnicodeError):
+        return "is no host name", True
+    if isinstance(error, socket.gaierror):
+        gone = error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+        return f"the host name of {whom if proxy else 'the URL'} is unknown ({error.strerror})", gone
+    if isinstance(error, ssl.SSLCertVerificationError):
+        remedy = "name your authority's certificates in SSL_CERT_FILE"
+        return f"its certificate is not trusted ({error.verify_message}); {remedy}", True
+    if isinstance(error, ssl.SSLError):
+        plain = error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
+        return f"{whom} does not speak TLS ({error.reason}){'; is it http://?' if plain else ''}", plain
+    if answered := re.search(r"Tunnel connection failed: (\d+)", str(error)):
+        status, asked = int(answered[1]), f"CONNECT {origin.host}:{origin.port}"
+        if status == 407 and proxy is not None:
+            return refused_by(proxy, origin, asked).problem, True
+        return f"{whom} answered {status} to {asked}", 400 <= status < 500
+    if isinstance(error, TimeoutError):
+        return f"{whom} does not answer within {line.timeout or 0:.0f} s", False
+    if isinstance(error, ConnectionRefusedError):
+        return f"{whom} refuses connections", False
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{whom} cannot be reached: {words}", False

@@ -1,0 +1,74 @@
+"""What the Hub's API answers, read strictly: a value of another kind is named, never taken for none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard, TypeVar
+
+from survey.errors import NotTheHubs, storable
+
+_SHA = re.compile(r"[0-9a-f]{40}")
+_ELSEWHERE = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\|[\x00-\x1f]")  # ``, `.`, `..` between slashes
+_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
+_REQUIRED: Any = object()  # Any: stands for a default of every type
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON object; where: what it is about, for messages."""
+
+    raw: Mapping[str, Any]  # Any: JSON
+    where: str
+
+    def get(self, name: str, kind: type[Value], default: Any = _REQUIRED) -> Any:  # Any: JSON
+        """A value of one kind; null and nothing are the default, if there is one. Raises NotTheHubs."""
+        value = self.raw.get(name)
+        if value is None and default is not _REQUIRED:
+            return default
+        if not isinstance(value, kind):
+            shown = "missing" if name not in self.raw else f"a {type(value).__name__}"
+            raise NotTheHubs(
+                "network",
+                self.where,
+                f"what answers is not the Hub's: {name} is {shown}, expected a {kind.__name__}",
+            )
+        return value
+
+
+def document(value: Any, where: str) -> Document:  # Any: JSON
+    """Raises NotTheHubs where a value is no object."""
+    if not isinstance(value, dict):
+        problem = f"what answers is not the Hub's: a {type(value).__name__}, expected an object"
+        raise NotTheHubs("network", where, problem)
+    return Document(value, where)
+
+
+def is_commit(value: Any) -> TypeGuard[str]:  # Any: JSON
+    return isinstance(value, str) and _SHA.fullmatch(value) is not None
+
+
+def model_name(info: Document, repo: str) -> str:
+    """The name that a repository has now: a renamed one answers under its new name."""
+    name = info.get("id", str)
+    if not _HUB_ID.fullmatch(name) or _ELSEWHERE.search(name):
+        raise NotTheHubs("network", repo, f"the Hub calls it {storable(name[:100])!r}, which is no model id")
+    return str(name)
+
+
+def listed_files(siblings: list[Any] | None) -> dict[str, int | None]:  # Any: JSON
+    """Names and sizes in bytes, None for unknown; a name that a URL could lead elsewhere by is left out."""
+    return {
+        storable(item["rfilename"]): _size(item.get("size"))
+        for item in siblings or []
+        if isinstance(item, dict)
+        and isinstance(item.get("rfilename"), str)
+        and not _ELSEWHERE.search(item["rfilename"])
+    }
+
+
+def _size(value: Any) -> int | None:  # Any: JSON
+    return value if type(value) is int and 0 <= value < 1 << 62 else None

@@ -1,0 +1,198 @@
+"""The door to the Hub: nothing answers, or no way leads there. It is said at once, and what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from hub_model import settings
+from proxies import alone, forward_proxy
+
+from jobs.demo.hub import LocalHub
+from survey.errors import NoHub, Unreachable
+from survey.hub_api import resolve
+from survey.hub_line import lines
+from survey.target import Settings
+
+
+def refused(endpoint: str) -> NoHub:
+    """How asking there ends, within seconds."""
+    started = time.monotonic()
+    with pytest.raises(NoHub) as caught:
+        resolve("org/model", None, Settings(endpoint=endpoint))
+    assert time.monotonic() - started < 8
+    assert caught.value.reason == "network"
+    return caught.value
+
+
+@pytest.fixture
+def port() -> int:
+    """Where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def test_a_port_where_nobody_listens_is_said(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = f"http://127.0.0.1:{port}"
+    assert str(refused(endpoint)) == f"{endpoint} (as given): it refuses connections"
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    assert str(refused(endpoint)) == f"{endpoint} (of HF_ENDPOINT): it refuses connections"
+
+
+def test_a_host_without_a_name_is_said() -> None:
+    assert "the host name of the URL is unknown" in str(refused("http://nowhere.invalid"))
+
+
+def test_a_hub_that_answered_before_is_waited_for(hub: LocalHub) -> None:
+    asking = settings(hub)
+    resolve("org/model", None, asking)
+    assert any(origin.port == int(hub.endpoint.rpartition(":")[2]) for origin in lines().answered)
+    hub.close()
+    with pytest.raises(Unreachable) as caught:
+        resolve("org/model", None, asking)
+    assert not isinstance(caught.value, NoHub)
+
+
+def test_offline_mode_is_said_and_nothing_is_asked(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE is set, so nothing is asked" in str(refused(hub.endpoint))
+    assert hub.log == []
+
+
+# ---- proxies
+
+
+def test_a_proxy_that_is_not_there_is_named(
+    hub: LocalHub, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(monkeypatch, http_proxy=f"http://user:secret-word@127.0.0.1:{port}")
+    error = str(refused(hub.endpoint))
+    assert error.endswith(f"the proxy http://127.0.0.1:{port} (of http_proxy) refuses connections")
+    assert hub.log == []
+
+
+def test_a_socks_proxy_is_named(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone(monkeypatch, all_proxy="socks5://127.0.0.1:7890")
+    assert "all_proxy names a socks5 proxy" in str(refused(hub.endpoint))
+    monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+    assert resolve("org/model", None, settings(hub)).repo == "org/model"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_password_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with forward_proxy(password="user:word") as proxy:
+        alone(monkeypatch, http_proxy=f"http://{proxy.address}", https_proxy=f"http://{proxy.address}")
+        error = str(refused(f"{scheme}://hub.test:443"))
+    assert "407" in error
+    assert f"{scheme}_proxy" in error
+    assert len(proxy.asked) == 1
+
+
+def test_everything_goes_through_the_proxy(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with forward_proxy(password="user:word") as proxy:
+        alone(monkeypatch, http_proxy=f"http://user:word@{proxy.address}")
+        checkpoint = resolve("org/model", None, settings(hub))
+        assert checkpoint.read_file("config.json", 10_000)
+    assert [method for method, _ in proxy.asked] == ["GET", "GET", "GET"]
+    assert all(target.startswith("http://127.0.0.1:") for _, target in proxy.asked)
+
+
+# ---- certificates
+
+
+@pytest.fixture
+def plain() -> Iterator[str]:
+    """An https:// endpoint at which plain http is spoken."""
+    with LocalHub() as hub:
+        yield hub.endpoint.replace("http://", "https://")
+
+
+def test_a_server_without_tls_is_said(plain: str) -> None:
+    assert "does not speak TLS" in str(refused(plain))
+
+
+@pytest.mark.parametrize(
+    "variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+)
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "broken"])
+def test_certificates_that_cannot_be_read_are_said_with_their_variable(
+    hub: LocalHub, variable: str, content: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv(variable, str(file))
+    assert f"{variable} names {file}:" in str(refused(hub.endpoint))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost that no authority signed, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(Encoding.PEM)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "authority.pem").write_bytes(pem)
+    (folder / "server.pem").write_bytes(private + pem)
+    return folder / "authority.pem", folder / "server.pem"
+
+
+@contextlib.contextmanager
+def tls(server: Path) -> Iterator[str]:
+    """A server that speaks TLS, and answers everything with nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = listening.accept()
+                    with (
+                        contextlib.suppress(OSError),
+                        client,
+                        context.wrap_socket(client, server_side=True) as line,
+                    ):
+                        line.recv(1 << 16)
+                        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"https://localhost:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_certificate_that_is_not_trusted_is_said_and_not_asked_again(
+    certificate: tuple[Path, Path],
+) -> None:
+    with tls(certificate[1]) as endpoint:
+        assert "its certificate is not trusted" in str(refused(endpoint))
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_a_certificate_of_an_authority_that_is_named_is_trusted(
+    certificate: tuple[Path, Path], variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, str(certificate[0]))
+    with tls(certificate[1]) as endpoint, pytest.raises(Unreachable, match="what answers is not the Hub's"):
+        resolve("org/model", None, Settings(endpoint=endpoint))

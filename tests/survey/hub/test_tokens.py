@@ -1,0 +1,190 @@
+"""The door to the Hub: to whom a token goes, and that neither it nor another secret is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hub_model import MODEL, TOKEN, settings
+
+import survey
+from jobs.demo.hub import Fault, LocalHub, Status
+from survey.errors import NotOffered, SurveyError, UsageError
+from survey.hub_access import clean_token, is_open_to_all, stated_endpoint, token_for
+from survey.hub_api import resolve
+from survey.redaction import redacted
+from survey.target import Settings
+
+STORED, STATED = "hf_storedbyalogin0000", "hf_statedbyaperson000"
+
+
+@pytest.fixture
+def logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As after `hf auth login`, and nothing in the environment."""
+    (tmp_path / "token").write_text(STORED)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("logged_in")
+@pytest.mark.parametrize(
+    ("endpoint", "stored", "stated"),
+    [
+        ("https://huggingface.co", STORED, STATED),
+        ("https://huggingface.co:443", STORED, STATED),
+        ("https://HuggingFace.co/", STORED, STATED),
+        ("https://hub.test/hf", None, STATED),
+        ("https://huggingface.co.hub.test", None, STATED),
+        ("https://huggingface.co@hub.test", None, STATED),
+        ("https://huggingface.co:8443", None, STATED),
+        ("http://127.0.0.1:8000", None, STATED),
+        ("http://[::1]:8000", None, STATED),
+        ("http://localhost:8000", None, STATED),
+        ("http://huggingface.co", None, None),
+        ("http://hub.test", None, None),
+        ("http://10.0.0.1", None, None),
+        ("http://127.0.0.1.hub.test", None, None),
+        ("http://localhost.hub.test", None, None),
+    ],
+)
+def test_a_token_goes_to_the_endpoint_that_it_was_made_for(
+    endpoint: str, stored: str | None, stated: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert token_for(Settings(endpoint=endpoint)) == stored
+    assert token_for(Settings(endpoint=endpoint, token=STATED)) == stated
+    monkeypatch.setenv("HF_TOKEN", STATED)
+    assert token_for(Settings(endpoint=endpoint)) == stated
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_a_mirror_never_sees_the_stored_token(hub: LocalHub) -> None:
+    hub.add_repo("org/private", MODEL, private=True)
+    with pytest.raises(NotOffered, match=r"the stored login is for huggingface\.co alone") as caught:
+        resolve("org/private", None, settings(hub))
+    assert caught.value.reason == "not-found"
+    assert {entry.authorization for entry in hub.log} == {False}
+
+
+def test_plain_http_to_another_machine_is_open_to_all() -> None:
+    assert is_open_to_all("http://hub.test")
+    assert not is_open_to_all("https://hub.test")
+    assert not is_open_to_all("http://127.8.9.1:5")
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}", "{}\r\n", "\t{} ", "\ufeff{}", "{}\x00"])
+def test_blanks_around_a_token_are_not_part_of_it(hub: LocalHub, around: str) -> None:
+    hub.add_repo("org/private", MODEL, private=True)
+    hub.users = {TOKEN: frozenset({"org/private"})}
+    assert resolve("org/private", None, settings(hub, token=around.format(TOKEN))).repo == "org/private"
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", None])
+def test_a_blank_token_is_none(blank: str | None) -> None:
+    assert clean_token(blank) is None
+
+
+@pytest.mark.parametrize("token", ["“hf_abc”", "hf_a\nb", "hf a", "hf_\x1b", "hf_ü"])
+def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(hub: LocalHub, token: str) -> None:
+    with pytest.raises(UsageError, match=r"HF_TOKEN holds a character that no token has \(U\+") as caught:
+        clean_token(token, "HF_TOKEN")
+    assert "hf" not in str(caught.value)
+    with pytest.raises(NotOffered) as refused:
+        resolve("org/model", None, settings(hub, token=token))
+    assert (refused.value.reason, hub.log) == ("unauthorised", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("token hf_abcdefghijklmnopqrstuvwx!", "token ***!"),
+        ("Authorization: Bearer abc.def-123", "Authorization: Bearer ***"),
+        ("https://user:pass@host/hf is not there", "https://***@host/hf is not there"),
+        ("http://user:p@ss@host:80/x", "http://***@host:80/x"),
+        ("https://cdn/x?X-Amz-Signature=abc&Expires=5 failed", "https://cdn/x failed"),
+        ("/x?Signature=abc&b=c", "/x?Signature=***&b=c"),
+        ("of my-own-token-9 and", "of *** and"),
+    ],
+)
+def test_secrets_are_taken_out_of_text(text: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "my-own-token-9\n")
+    assert redacted(text) == shown
+    assert redacted(shown) == shown
+    assert SurveyError("network", "org/model", text).problem == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["org/name@main: has 5 bytes, expected 6", "a/hf_model.bin", "s3://bucket/x", "why? because"]
+)
+def test_other_text_stays(text: str) -> None:
+    assert redacted(text) == text
+
+
+def test_no_message_shows_the_password_of_an_endpoint() -> None:
+    with pytest.raises(SurveyError) as caught:
+        survey.open_matrix("org/model", endpoint="http://user:secret-word@127.0.0.1:9/")
+    assert "secret-word" not in f"{caught.value} {caught.value!r}"
+
+
+# ---- the server's own words
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "reason"),
+    [
+        ("GatedRepo", "Your request to access model org/model is awaiting a review.", "gated"),
+        ("GatedRepo", "Your request to access model org/model has been rejected.", "gated"),
+        (None, "This token lacks the right to read gated repositories.", "unauthorised"),
+    ],
+)
+def test_the_servers_own_reason_is_shown(hub: LocalHub, code: str | None, words: str, reason: str) -> None:
+    headers = {"X-Error-Message": words} | ({"X-Error-Code": code} if code else {})
+    hub.faults = [Fault(Status(403, headers), times=None)]
+    with pytest.raises(NotOffered) as caught:
+        resolve("org/model", None, settings(hub, token=TOKEN))
+    assert (caught.value.reason, f"(it says: {words})" in caught.value.problem) == (reason, True)
+
+
+def test_the_servers_words_are_cleaned_and_cut(hub: LocalHub) -> None:
+    said = "\x1b[31mred\x9b" + "x" * 275 + f"{TOKEN} " + "x" * 10_000
+    hub.faults = [Fault(Status(403, {"X-Error-Message": said}), times=None)]
+    with pytest.raises(NotOffered) as caught:
+        resolve("org/model", None, settings(hub, token=TOKEN))
+    assert caught.value.problem.isprintable()
+    assert len(caught.value.problem) < 600
+    assert TOKEN not in caught.value.problem
+
+
+# ---- endpoints
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "hf-mirror.com",
+        "",
+        "ftp://host",
+        "https://",
+        "http://host:99999",
+        "http://host:0",
+        "https://h/?q=1",
+        "https://[::1",
+    ],
+)
+def test_an_endpoint_that_is_no_url_is_refused_with_its_source(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match=r"--endpoint .*expected a URL such as"):
+        stated_endpoint(given)
+    if given:
+        monkeypatch.setenv("HF_ENDPOINT", given)
+        with pytest.raises(UsageError, match=r"HF_ENDPOINT .*expected a URL such as"):
+            stated_endpoint(None)
+
+
+def test_slashes_at_the_end_of_an_endpoint_do_no_harm(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stated_endpoint(" https://hub.test/hf// ") == "https://hub.test/hf"
+    assert survey.open_matrix("org/model", endpoint=f"{hub.endpoint}/").shape == (500, 16)
+    monkeypatch.setenv("HF_ENDPOINT", f"{hub.endpoint}/")
+    assert survey.open_matrix("org/model").shape == (500, 16)
+    assert all("//" not in entry.path for entry in hub.log)
