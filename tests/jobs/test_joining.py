@@ -22,7 +22,7 @@ from conftest import little
 
 from catalog.place import place_to_read
 from catalog.read import Reader
-from jobs.cluster_join import FORK_DIED, JOIN_TRIES, RayOptions, join
+from jobs.cluster_join import FORK_DIED, JOIN_TRIES, RayOptions, joineded
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import LocalHub
 from survey import VERSION
@@ -164,7 +164,8 @@ def test_a_head_whose_servers_always_die_is_named(
 
     monkeypatch.setattr("ray.init", init)
     with pytest.raises(UsageError, match=f"(?s)cannot join .*{words}.*Set GRPC_ENABLE_FORK_SUPPORT=0"):
-        join(RayOptions(head.outside))
+        with joined(RayOptions(head.outside)):
+            pass
     assert asked_for == [head.outside] * JOIN_TRIES
 
 
