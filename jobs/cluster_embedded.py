@@ -23,7 +23,8 @@ from survey.machine import available_memory_bytes, cpus
 
 OBJECT_STORE_BYTES = 512 << 20  # a result is a few MB and is fetched at once
 LEAST_STORE_BYTES = 80 << 20  # Ray refuses less than 75 MiB
-# A socket's path has 107 bytes at most; Ray adds session_2026-11-27_20-55-28_123456_4194304/sockets/plasma_store.
+# A socket's path has 107 bytes at most; Ray adds /session_2026-11-27_20-55-28_123456_4194304/sockets/
+# plasma_store, which has 65.
 MOST_PATH_BYTES = 40
 # Of the environment, what names files that the worker processes open, too.
 _PATHS = (
@@ -100,7 +101,7 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 def _forget_settings() -> None:
     """Ray reads its settings once, when it is imported: let it read them again."""
     from ray._private import ray_constants
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
 
     ray_constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
     Config.initialize("")

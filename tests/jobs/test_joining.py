@@ -22,7 +22,7 @@ from conftest import little
 
 from catalog.place import place_to_read
 from catalog.read import Reader
-from jobs.cluster_join import FORK_DIED, JOIN_TRIES, RayOptions, joineded
+from jobs.cluster_join import FORK_DIED, JOIN_TRIES, RayOptions, joined
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import LocalHub
 from survey import VERSION
@@ -163,9 +163,9 @@ def test_a_head_whose_servers_always_die_is_named(
         raise ConnectionAbortedError(f"Initialization failure from server:\n{words}. See …")
 
     monkeypatch.setattr("ray.init", init)
-    with pytest.raises(UsageError, match=f"(?s)cannot join .*{words}.*Set GRPC_ENABLE_FORK_SUPPORT=0"):
-        with joined(RayOptions(head.outside)):
-            pass
+    advice = f"(?s)cannot join .*{words}.*Set GRPC_ENABLE_FORK_SUPPORT=0"
+    with pytest.raises(UsageError, match=advice), joined(RayOptions(head.outside)):
+        pass
     assert asked_for == [head.outside] * JOIN_TRIES
 
 
