@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from jobs.cluster_init import init_ray
+from jobs.cluster_watch import wait_for_worker, watched
 from survey.errors import UsageError
 from survey.machine import available_memory_bytes, cpus
 
@@ -54,16 +55,36 @@ def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of
 def _start(folder: Path, options: Mapping[str, Any]) -> None:
     memory_bytes = available_memory_bytes()
     store = max(LEAST_STORE_BYTES, min(OBJECT_STORE_BYTES, memory_bytes // 8))
-    init_ray(
-        address="local",  # "auto" would join anybody's cluster on this machine
-        include_dashboard=False,
-        num_cpus=cpus(),
-        object_store_memory=store,
-        _memory=max(1, memory_bytes - store),
-        _temp_dir=str(folder),
-        _node_ip_address="127.0.0.1",
-        **options,
-    )
+    try:
+        with watched():
+            init_ray(
+                address="local",  # "auto" would join anybody's cluster on this machine
+                include_dashboard=False,
+                num_cpus=cpus(),
+                object_store_memory=store,
+                _memory=max(1, memory_bytes - store),
+                _temp_dir=str(folder),
+                _node_ip_address="127.0.0.1",
+                **options,
+            )
+        wait_for_worker()
+    except Exception as error:  # Ray raises many kinds, plain Exception among them
+        problem = " ".join(str(error).split()) or type(error).__name__
+        said = _last_words(folder)
+        raise UsageError(
+            f"Ray does not come up on this machine: {problem}{f' ({said})' if said else ''}. "
+            "To go on without Ray, add --executor serial"
+        ) from error
+
+
+def _last_words(folder: Path) -> str:
+    """The last line that Ray's services wrote to stderr before they ended."""
+    for log in ("raylet.err", "gcs_server.err"):
+        with contextlib.suppress(OSError):
+            lines = (folder / "session_latest/logs" / log).read_text(errors="replace").split("\n")
+            if said := [line.strip() for line in lines if line.strip()]:
+                return said[-1][:300]
+    return ""
 
 
 def _closed() -> dict[str, str]:
@@ -75,6 +96,8 @@ def _closed() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # Else this process cannot be stopped while it waits for workers that die as they start.
+        "RAY_prestart_worker_first_driver": "0",
     }
 
 
