@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import secrets
 import shutil
 import tempfile
@@ -27,6 +28,7 @@ LEAST_STORE_BYTES = 80 << 20  # Ray refuses less than 75 MiB
 # A socket's path has 107 bytes at most; Ray adds /session_2026-11-27_20-55-28_123456_4194304/sockets/
 # plasma_store, which has 65.
 MOST_PATH_BYTES = 40
+LEAST_FILES, MANY_FILES = 64, 4096
 # Of the environment, what names files that the worker processes open, too.
 _PATHS = (
     "AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "CURL_CA_BUNDLE", "HF_HOME",
@@ -38,6 +40,7 @@ _PATHS = (
 @contextlib.contextmanager
 def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of ray.init
     """A Ray that this process starts and ends. Raises UsageError where it does not come up."""
+    _allow_files()
     folder = _temporary_folder()
     try:
         with _environment(_closed() | _absolute_paths()):
@@ -82,7 +85,7 @@ def _last_words(folder: Path) -> str:
     for log in ("raylet.err", "gcs_server.err"):
         with contextlib.suppress(OSError):
             lines = (folder / "session_latest/logs" / log).read_text(errors="replace").split("\n")
-            if said := [line.strip() for line in lines if line.strip()]:
+            if said := [line.strip() for line in lines if line.strip() and " @ " not in line]:
                 return said[-1][:300]
     return ""
 
@@ -129,6 +132,19 @@ def _forget_settings() -> None:
     ray_constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _allow_files() -> None:
+    """Ray's processes open some dozens of files each, as many as they inherit leave to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if most < LEAST_FILES:
+        raise UsageError(
+            f"no process may open more than {most} files here, and Ray needs {LEAST_FILES}: "
+            "raise the limit (ulimit -n), or add --executor serial"
+        )
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _temporary_folder() -> Path:

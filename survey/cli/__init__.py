@@ -25,7 +25,7 @@ from survey.cli.measuring import compact, plan, run
 from survey.cli.presenting import report, serve
 from survey.cli.scheduling import discover, nightly
 from survey.cli.stopping import INTERRUPTED
-from survey.cli.streams import give_up_stdout, open_streams, printed
+from survey.cli.streams import give_up_stdout, open_streams, printed, was_printing
 from survey.cli.tokens import tokens
 from survey.cli.training import train
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable
@@ -119,7 +119,7 @@ def _at_the_edge(error: OSError | SystemExit) -> int:
         return 0
     if not isinstance(cause, OSError):
         raise error
-    if cause.filename is None and not printed():
+    if cause.filename is None and was_printing(cause):
         give_up_stdout()
         return _complain(f"stdout: {cause.strerror}; not all was printed", 2)
     files = [os.fsdecode(name) for name in (cause.filename, cause.filename2) if isinstance(name, str | bytes)]

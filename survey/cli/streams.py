@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import traceback
 
 
 class _Unfailing(io.RawIOBase):
@@ -52,6 +53,15 @@ def printed() -> bool:
     except (OSError, ValueError):  # ValueError: closed
         return False
     return True
+
+
+def was_printing(error: OSError) -> bool:
+    """Whether an error that names no file came of a print, or of the flush at a command's end."""
+    printers = {("click.utils", "echo"), ("rich.console", "_write_buffer"), ("survey.cli", "main")}
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    innermost = (frames[-1].f_globals.get("__name__"), frames[-1].f_code.co_name)
+    within = {(frame.f_globals.get("__name__"), frame.f_code.co_name) for frame in frames[1:]}
+    return bool(within & printers) or innermost in printers
 
 
 def give_up_stdout() -> None:
