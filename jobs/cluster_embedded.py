@@ -19,7 +19,7 @@ from typing import Any
 import ray
 
 from jobs.cluster_init import init_ray
-from jobs.cluster_watch import wait_for_worker, watched
+from jobs.cluster_watch import end_leftovers, wait_for_worker, watched
 from survey.errors import UsageError
 from survey.machine import available_memory_bytes, cpus
 
@@ -50,6 +50,7 @@ def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of
                 yield
             finally:
                 ray.shutdown()
+                end_leftovers(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         _forget_settings()

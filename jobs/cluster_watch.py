@@ -91,6 +91,14 @@ def wait_for_worker() -> None:
     raise NotUp(f"no worker process answered within {WORKER_S:.0f} s")
 
 
+def end_leftovers(folder: Path) -> None:
+    """End the processes that still write their logs in a folder: workers outlive a raylet that was killed."""
+    for stream in Path("/proc").glob("[0-9]*/fd/[12]"):
+        with contextlib.suppress(OSError):  # it is gone, or another user's
+            if os.readlink(stream).startswith(f"{folder}/"):
+                os.kill(int(stream.parts[2]), signal.SIGKILL)
+
+
 def _died(seen: dict[int, str]) -> str | None:
     """The name of a child that Ray needs and that is no more. seen: children so far, added to."""
     children = {item.pid: item for item in _processes() if item.parent == os.getpid()}

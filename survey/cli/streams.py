@@ -57,7 +57,12 @@ def printed() -> bool:
 
 def was_printing(error: OSError) -> bool:
     """Whether an error that names no file came of a print, or of the flush at a command's end."""
-    printers = {("click.utils", "echo"), ("rich.console", "_write_buffer"), ("survey.cli", "main")}
+    printers = {
+        ("click.utils", "echo"),
+        ("rich.console", "_write_buffer"),
+        ("survey.cli.common", "_print_bytes"),
+        ("survey.cli", "main"),
+    }
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     innermost = (frames[-1].f_globals.get("__name__"), frames[-1].f_code.co_name)
     within = {(frame.f_globals.get("__name__"), frame.f_code.co_name) for frame in frames[1:]}
