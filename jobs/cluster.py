@@ -27,7 +27,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from jobs.cluster_join import RayOptions, join, outside, pinned_to
+from jobs.cluster_join import RayOptions, joined, outside, pinned_to
 from jobs.cluster_worker import DESK_TIMEOUT_S, Desk, measure_on_node
 from jobs.outcome import Failed, Outcome, infeasible
 from jobs.progress import Progress
@@ -82,12 +82,8 @@ def run_on_ray(
     Raises UsageError where the cluster cannot be joined.
     """
     # Ray prints what its raylet says, whatever it is told; stdout is for results.
-    with contextlib.redirect_stdout(sys.stderr):
-        join(options)
-        try:
-            yield from _Driver(settings, progress, options).run(targets)
-        finally:
-            ray.shutdown()
+    with contextlib.redirect_stdout(sys.stderr), joined(options):
+        yield from _Driver(settings, progress, options).run(targets)
 
 
 class _Driver:

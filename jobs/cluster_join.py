@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from catalog.place import Place
+from jobs.cluster_embedded import embedded
+from jobs.cluster_init import init_ray
 from jobs.cluster_worker import describe_node
 from survey import version
 from survey.errors import UsageError
 
-OBJECT_STORE_BYTES = 512 << 20  # of an embedded Ray: a result is a few MB and is fetched at once
 LISTEN_S = 5.0
 JOIN_TRIES = 3  # each may take a minute
 # What a cluster's head says whose server for a client died while it was forked.
@@ -43,11 +46,12 @@ class RayOptions:
     commit_to: Place | None = None
 
 
-def join(options: RayOptions) -> None:
-    """Connect this process.
+@contextlib.contextmanager
+def joined(options: RayOptions) -> Iterator[None]:
+    """Connect this process, and part again.
 
-    Raises UsageError where nobody answers, versions differ, a token is missing, or a node lacks
-    our packages.
+    Raises UsageError where nobody answers, an embedded Ray does not come up, versions differ, a token is
+    missing, or a node lacks our packages.
     """
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if options.ship_code:
@@ -55,25 +59,28 @@ def join(options: RayOptions) -> None:
         root = Path(__file__).parent.parent
         packages = [str(root / name) for name in ("survey", "catalog", "jobs")]
         common["runtime_env"] = {"py_modules": packages}
-    if options.address is None:
-        # "auto" would join anybody's cluster on this machine.
-        store = OBJECT_STORE_BYTES
-        ray.init(address="local", include_dashboard=False, object_store_memory=store, **common)
+    if options.address in (None, "local"):
+        with embedded(common):
+            yield
         return
-    _refuse_silence(options.address)
+    try:
+        _attach(options.address, common)
+        _compare_versions()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _attach(address: str, common: dict[str, Any]) -> None:
+    _refuse_silence(address)
     for name, seconds in IMPATIENCE.items():
         os.environ.setdefault(name, seconds)  # Ray reads them when it first becomes a client
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they say is in the error
-            _init_patiently(options.address, common)
+            _init_patiently(address, common)
     except (ConnectionError, RayError, RuntimeError, ValueError, ImportError) as error:
-        raise UsageError(f"cannot join the Ray cluster at {options.address}: {_advice(error)}") from error
-    try:
-        _compare_versions()
-    except BaseException:
-        ray.shutdown()
-        raise
+        raise UsageError(f"cannot join the Ray cluster at {address}: {_advice(error)}") from error
 
 
 def _init_patiently(address: str, common: dict[str, Any]) -> None:
@@ -85,7 +92,7 @@ def _init_patiently(address: str, common: dict[str, Any]) -> None:
     """
     for left in reversed(range(JOIN_TRIES)):
         try:
-            ray.init(address=address, **common)
+            init_ray(address=address, **common)
             return
         except ConnectionError as error:
             if left == 0 or not any(words in str(error) for words in FORK_DIED):

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from jobs.cluster_join import RayOptions, join, pinned_to
+from jobs.cluster_join import RayOptions, joined, pinned_to
 from jobs.cluster_worker import DESK_TIMEOUT_S, Desk
 from jobs.progress import Key
 from jobs.sweep import Failure, Outcome, attempt
@@ -49,12 +49,8 @@ def execute_on_ray(
     if not todo:
         return
     # Ray prints what its raylet says, whatever it is told; stdout is for results.
-    with contextlib.redirect_stdout(sys.stderr):
-        join(options)
-        try:
-            yield from _drive(todo)
-        finally:
-            ray.shutdown()
+    with contextlib.redirect_stdout(sys.stderr), joined(options):
+        yield from _drive(todo)
 
 
 def _drive(todo: Sequence[tuple[Training, Path | None]]) -> Iterator[tuple[Training, Outcome]]:

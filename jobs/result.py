@@ -14,8 +14,9 @@ from catalog.inspection import LeftOut
 from jobs.changes import Before, changes
 from jobs.outcome import Delivered, Failed, Outcome
 from jobs.plan import Plan, Unchanged
+from jobs.progress import Key
 from survey.catalog_rows import Attempt
-from survey.target import ModelRef, Refusal, Target
+from survey.target import MatrixName, ModelRef, Refusal, Target
 
 
 @dataclass(slots=True)
@@ -30,6 +31,9 @@ class Result:
     set_aside: list[LeftOut] = field(default_factory=list)  # proved broken, and moved out of the catalog
     left_out: list[LeftOut] = field(default_factory=list)  # as they were found
     attempts: list[Attempt] = field(default_factory=list)
+    # Targets whose outcome is not known yet; None before the plan is made.
+    left: dict[Key, Target] | None = None
+    also: dict[Key, list[Target]] = field(default_factory=dict)  # other revisions of the same commits
     interrupted: bool = False
     compacted: Compacted | None = None
     filled: int = 0  # unchanged rows that newer measures were added to
@@ -65,21 +69,34 @@ def summary_json(result: Result) -> str:
 
 
 def note_ended(ended: Outcome, tries: int, result: Result) -> None:
-    """What came of a target, after its commit."""
+    """What came of a target, after its commit, and of other revisions of its commit."""
+    key = ended.target.key
+    assert result.left is not None
+    del result.left[key]
+    result.attempts.append(_of_task(ended, tries, result.run_id))
     if isinstance(ended, Delivered):
         result.measured.append(ended)
     else:
         result.failed.append(ended)
-    result.attempts.append(_of_task(ended, tries, result.run_id))
+    for same in result.also.pop(key, []):
+        _note_same(same, ended, result)
 
 
-def note_stopped(targets: Iterable[Target], result: Result) -> None:
-    """Targets that an interrupted run did not come to."""
-    for target in targets:
+def note_interrupted(models: Iterable[ModelRef], matrix: MatrixName, result: Result) -> None:
+    """A run was stopped: what it did not come to, of its plan, or of its list where it has no plan yet."""
+    result.interrupted = True
+    if result.left is None:
+        problem = "the run was stopped while it was planned"
+        stopped = [Refusal(model, matrix, "interrupted", f"{model}: {problem}") for model in models]
+        note_plan(Plan([], [], stopped, {}), result)
+        return
+    for target in list(result.left.values()):
         note_ended(Failed(target, "interrupted", f"{target.identity.repo}: the run was stopped"), 0, result)
 
 
 def note_plan(plan: Plan, result: Result) -> None:
+    result.left = {target.key: target for target in plan.targets}
+    result.also = dict(plan.also)
     result.unchanged, result.refused = plan.unchanged, plan.refusals
     for item in plan.unchanged:
         result.attempts.append(_of_driver(result.run_id, item.model, item.sha, item.matrix, "unchanged"))
@@ -98,7 +115,7 @@ def note_plan(plan: Plan, result: Result) -> None:
         result.attempts.append(attempt)
 
 
-def note_same(same: Target, ended: Outcome, result: Result) -> None:
+def _note_same(same: Target, ended: Outcome, result: Result) -> None:
     """Another revision of a commit that was measured, or failed, under the first."""
     identity = same.identity
     model = ModelRef(identity.repo, identity.revision, same.folder, pattern=same.pattern)

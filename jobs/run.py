@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -24,13 +25,13 @@ from jobs.name_stored import name_stored
 from jobs.outcome import Failed, Outcome
 from jobs.plan import Plan, Wanted, make_plan
 from jobs.progress import Progress
-from jobs.result import Result, note_ended, note_plan, note_same, note_stopped
+from jobs.result import Result, note_ended, note_interrupted, note_plan
 from jobs.serial import run_serially
 from jobs.task import committed
 from survey.errors import CommitError, SurveyError
 from survey.measures import versions
 from survey.pace import OwnPace
-from survey.target import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target
+from survey.target import MatrixChoice, ModelRef, Settings, Target
 
 ATTEMPTS_S = 30.0  # how much of what is known a killed driver may lose
 
@@ -64,35 +65,45 @@ def run(request: Request, settings: Settings, place: Place, progress: Progress) 
     Raises CatalogInUse where another run holds the catalog.
     """
     result = Result(settings.run_id)
-    pace = OwnPace()
     with held(place, settings.run_id) as lock:
         result.warnings += [lock.note] if lock.note else []
-        place.sweep()
         try:
-            retire(place, lock)
-        except SurveyError as error:  # they are in the way of nothing
-            result.warnings.append(f"files that were merged are kept: {error}")
-        done = read_catalog(place, result)
-        try:
-            with progress:
-                progress.planning(len(request.models))
-                known = replace(NOTHING_DONE, unreadable=done.unreadable) if request.resurvey else done
-                wanted = Wanted(request.matrix, _versions(settings), known)
-                plan = _plan(request, wanted, settings, pace, progress, result)
-                _fill(plan, done, place, result)
-                progress.measuring(len(plan.targets))
-                _measure(plan, request, settings, pace, place, progress, result)
-                order = {target.key: number for number, target in enumerate(plan.targets)}
-                _name_stored(plan, settings, pace, place, result)
-                result.older = _older(plan, wanted)
-                result.measured.sort(key=lambda item: order[item.target.key])
+            _survey(request, settings, place, lock, progress, result)
         except KeyboardInterrupt:
-            result.interrupted = True
+            note_interrupted(request.models, "input" if request.matrix == "input" else "output", result)
         finally:
-            _record(place, result)
+            _record_surely(place, result)
         if not result.interrupted:
-            _tidy(place, lock, result)
+            try:
+                _tidy(place, lock, result)
+            except KeyboardInterrupt:
+                result.interrupted = True
     return result
+
+
+def _survey(
+    request: Request, settings: Settings, place: Place, lock: Held, progress: Progress, result: Result
+) -> None:
+    pace = OwnPace()
+    place.sweep()
+    try:
+        retire(place, lock)
+    except SurveyError as error:  # they are in the way of nothing
+        result.warnings.append(f"files that were merged are kept: {error}")
+    done = read_catalog(place, result)
+    with progress:
+        progress.planning(len(request.models))
+        known = replace(NOTHING_DONE, unreadable=done.unreadable) if request.resurvey else done
+        wanted = Wanted(request.matrix, _versions(settings), known)
+        plan = make_plan(request.models, wanted, settings, pace, progress.planned)
+        note_plan(plan, result)
+        _fill(plan, done, place, result)
+        progress.measuring(len(plan.targets))
+        _measure(plan, request, settings, pace, place, progress, result)
+        order = {target.key: number for number, target in enumerate(plan.targets)}
+        _name_stored(plan, settings, pace, place, result)
+        result.older = _older(plan, wanted)
+        result.measured.sort(key=lambda item: order[item.target.key])
 
 
 def compact_now(place: Place) -> tuple[Compacted, Filled]:
@@ -147,26 +158,6 @@ def _tidy(place: Place, lock: Held, result: Result) -> None:
         result.warnings.append(f"loose files were not merged: {error}")
 
 
-def _plan(
-    request: Request,
-    wanted: Wanted,
-    settings: Settings,
-    pace: OwnPace,
-    progress: Progress,
-    result: Result,
-) -> Plan:
-    try:
-        plan = make_plan(request.models, wanted, settings, pace, progress.planned)
-    except KeyboardInterrupt:
-        matrix: MatrixName = "input" if request.matrix == "input" else "output"
-        problem = "the run was stopped while it was planned"
-        stopped = [Refusal(model, matrix, "interrupted", f"{model}: {problem}") for model in request.models]
-        note_plan(Plan([], [], stopped, {}), result)
-        raise
-    note_plan(plan, result)
-    return plan
-
-
 def _measure(
     plan: Plan,
     request: Request,
@@ -176,21 +167,23 @@ def _measure(
     progress: Progress,
     result: Result,
 ) -> None:
-    left = {target.key: target for target in plan.targets}
     written = time.monotonic()
-    try:
-        for outcome, tries in _outcomes(plan.targets, request, settings, pace, place, progress):
-            ended = _committed(outcome, place)
-            note_ended(ended, tries, result)
-            for same in plan.also.get(ended.target.key, []):
-                note_same(same, ended, result)
-            del left[ended.target.key]
+    # Closed at once where the run is stopped: then nothing of Ray's is left when its record is written.
+    with contextlib.closing(_outcomes(plan.targets, request, settings, pace, place, progress)) as outcomes:
+        for outcome, tries in outcomes:
+            note_ended(_committed(outcome, place), tries, result)
             if time.monotonic() - written > ATTEMPTS_S:
                 _record(place, result)
                 written = time.monotonic()
+
+
+def _record_surely(place: Place, result: Result) -> None:
+    """Of a stop that comes just now, too, it is known what the run did."""
+    try:
+        _record(place, result)
     except KeyboardInterrupt:
-        note_stopped(left.values(), result)
-        raise
+        result.interrupted = True
+        _record(place, result)
 
 
 def _record(place: Place, result: Result) -> None:
@@ -225,17 +218,18 @@ def _outcomes(
     pace: OwnPace,
     place: Place,
     progress: Progress,
-) -> Iterator[tuple[Outcome, int]]:
+) -> Generator[tuple[Outcome, int], None, None]:
     if not targets:  # starting Ray takes seconds
-        return iter(())
+        return
     commit_to = place if place.commits_in_task else None
     if request.executor == "serial":
-        return run_serially(targets, settings, pace, progress, commit_to)
+        yield from run_serially(targets, settings, pace, progress, commit_to)
+        return
     from jobs.cluster import run_on_ray
     from jobs.cluster_join import RayOptions
 
     options = RayOptions(request.address, request.ship_code, request.connections, commit_to)
-    return run_on_ray(targets, settings, progress, options)
+    yield from run_on_ray(targets, settings, progress, options)
 
 
 def _committed(outcome: Outcome, place: Place) -> Outcome:

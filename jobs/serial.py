@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -10,6 +9,7 @@ from catalog.place import Place
 from jobs.outcome import Outcome, infeasible
 from jobs.progress import Progress
 from jobs.task import measure_one
+from survey.machine import memory_bytes
 from survey.pace import Pace
 from survey.target import Settings, Target
 
@@ -22,11 +22,11 @@ def run_serially(
     commit_to: Place | None = None,
 ) -> Iterator[tuple[Outcome, int]]:
     """Yield each target's outcome and the number of tries, as they end. commit_to: as in measure_one."""
+    limit_bytes = memory_bytes()
     for target in targets:
         progress.started(target)
-        memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if target.memory_bytes > memory_bytes:
-            outcome: Outcome = infeasible(target, memory_bytes, "this machine")
+        if target.memory_bytes > limit_bytes:
+            outcome: Outcome = infeasible(target, limit_bytes, "this process")
         else:
             outcome = measure_one(target, settings, pace, partial(progress.advanced, target.key), commit_to)
         progress.finished(target.key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from survey.dtypes import FLOATS, FloatFormat
 from survey.errors import NotRunnable
 from survey.floats import biased_exponents, widen
 from survey.folded import Folded
+from survey.machine import cpus
 from survey.row_identity import Digests, RowIdentity, row_digests
 from survey.scale import Scale
 from survey.slabs import CHUNK_ROWS, slab_rows, slabs
@@ -164,9 +164,7 @@ def _on_gpu(
 
 def usable_cpus() -> int:
     """CPUs that this process may use, MAX_THREADS at most."""
-    # Not every system can say which: macOS has no affinity.
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, MAX_THREADS)
+    return min(cpus(), MAX_THREADS)
 
 
 def choose_device(wanted: str) -> str:

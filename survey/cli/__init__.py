@@ -23,9 +23,11 @@ from survey.cli.clustering import cluster
 from survey.cli.comparing import lineage
 from survey.cli.demonstrating import demo
 from survey.cli.following import kinematics
-from survey.cli.measuring import INTERRUPTED, compact, plan, run
+from survey.cli.measuring import compact, plan, run
 from survey.cli.presenting import report, serve
 from survey.cli.scheduling import discover, nightly
+from survey.cli.stopping import INTERRUPTED
+from survey.cli.streams import give_up_stdout, open_streams, printed, was_printing
 from survey.cli.tokens import tokens
 from survey.cli.training import train
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable
@@ -74,12 +76,12 @@ for command in (
 
 def entry() -> None:
     """The console script."""
+    open_streams()
     sys.excepthook = _show_defect
     code = main(sys.argv[1:])
     if code == INTERRUPTED:
         # Everything finished is in the catalog; threads that wait for a stalled server would
         # hold the process until their timeout.
-        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
@@ -89,19 +91,43 @@ def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     try:
         code = cli.main(args=list(argv), prog_name="survey", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return 2
     except CatalogInUse as error:
-        return _complain(error, 3)
+        return _complain(str(error), 3)
     except (UsageError, SurveyError) as error:
-        return _complain(error, 2)
+        return _complain(str(error), 2)
     except (click.Abort, KeyboardInterrupt):
+        if not printed():
+            give_up_stdout()
         return INTERRUPTED
-    except (BrokenPipeError, SystemExit):  # `survey sql … | head`; click turns the one into the other
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing more can be printed
+    except (OSError, SystemExit) as error:
+        return _at_the_edge(error)
+    except UnicodeEncodeError as error:
+        if error.encoding.lower() in ("utf-8", "utf8") or error.encoding != sys.stdout.encoding:
+            raise
+        text = error.object[error.start : error.end]
+        give_up_stdout()
+        return _complain(f"stdout cannot show {text!a} in {error.encoding}: set PYTHONIOENCODING=utf-8", 2)
+
+
+def _at_the_edge(error: OSError | SystemExit) -> int:
+    """The exit code where the system refused something: a file, or what was to be printed."""
+    # click turns a BrokenPipeError into a SystemExit.
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    if isinstance(cause, BrokenPipeError):  # `survey sql … | head`
+        give_up_stdout()
         return 0
+    if not isinstance(cause, OSError):
+        raise error
+    if cause.filename is None and was_printing(cause):
+        give_up_stdout()
+        return _complain(f"stdout: {cause.strerror}; not all was printed", 2)
+    files = [os.fsdecode(name) for name in (cause.filename, cause.filename2) if isinstance(name, str | bytes)]
+    return _complain(": ".join([*files, cause.strerror or str(cause)]), 2)
 
 
 def _show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -109,7 +135,7 @@ def _show_defect(kind: type[BaseException], error: BaseException, trace: Traceba
     sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _complain(error: Exception, code: int) -> int:
-    lines = redacted(str(error)).splitlines()
+def _complain(problem: str, code: int) -> int:
+    lines = redacted(problem).splitlines()
     click.echo("survey: " + "\n".join(printable(line) for line in lines), err=True)
     return code

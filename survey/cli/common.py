@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from survey.cli.streams import show_all_characters
 from survey.errors import SurveyError, UsageError, printable, storable
 
 if TYPE_CHECKING:
@@ -170,6 +171,8 @@ def console(*, stderr: bool = False) -> Console:
         def on_broken_pipe(self) -> None:  # Rich would exit with 1, which means failed models here
             raise BrokenPipeError
 
+    if not stderr:
+        show_all_characters()
     made = Piped(stderr=stderr, highlight=False)
     return made if made.is_terminal else Piped(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
 

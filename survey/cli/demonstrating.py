@@ -11,7 +11,7 @@ from threading import Event
 
 import click
 
-from survey.cli.measuring import INTERRUPTED
+from survey.cli.stopping import INTERRUPTED, stoppable
 from survey.errors import UsageError
 
 _PERSONAL = (
@@ -50,7 +50,7 @@ def demo(folder: Path, executor: str, hub_only: bool) -> int:
     except OSError as error:
         raise UsageError(f"{folder} cannot be made: {error.strerror}. Name another with --folder") from error
     catalog_uri = str(folder / "catalog")
-    with _alone(), _demo_hub(folder) as (endpoint, models):
+    with stoppable(), _alone(), _demo_hub(folder) as (endpoint, models):
         click.echo(f"A Hub on loopback at {endpoint} serves {len(models)} small models.\n")
         if hub_only:
             click.echo(f"Until Ctrl-C. In another terminal:\n  export HF_ENDPOINT={endpoint}")

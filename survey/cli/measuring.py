@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from survey.cli.common import catalog_option, catalog_reader, console, find_options, hub_access, name_left_out
+from survey.cli.stopping import stoppable
+from survey.cli.streams import give_up_stdout
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
+    from jobs.result import Result
     from jobs.run import Request
     from survey.reference import ReferenceTokens
     from survey.target import Settings
-
-INTERRUPTED = 130
 
 
 @click.command()
@@ -60,9 +60,7 @@ def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, 
     """
     from catalog.place import place_to_write
     from jobs.progress import progress_for
-    from jobs.result import summary_json
     from jobs.run import run as run_survey
-    from jobs.summary import print_result
 
     if dry_run:
         return _print_plan(models, uri, explain=False, **options)
@@ -70,21 +68,31 @@ def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, 
     if summary is not None:
         _check_writable(summary)
     place = place_to_write(uri)
-    before = signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's stop keeps what is finished, too
-    try:
+    with stoppable():
         result = run_survey(request, settings, place, progress_for(console(stderr=True)))
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        # First of all: whatever becomes of what is printed, another program may read it.
+        code = result.exit_code if summary is None else _write_summary(summary, result)
+        _say(result)
+    return code
+
+
+def _say(result: Result) -> None:
+    """Print what became known. Where that cannot be printed, the exit code still tells."""
+    from jobs.summary import print_result
+
     name_left_out(result.set_aside, "set aside in damaged/")
     name_left_out(result.left_out, "left out")
     for warning in result.warnings:
         click.echo(f"survey: {warning}", err=True)
     if result.unrecorded:
         click.echo(f"survey: what this run did is not written down: {result.unrecorded}", err=True)
-    print_result(result, console())
-    if summary is not None:
-        summary.write_text(summary_json(result), encoding="utf-8")
-    return result.exit_code
+    try:
+        print_result(result, console())
+    except BrokenPipeError:  # `survey run … | head`
+        give_up_stdout()
+    except OSError as error:
+        give_up_stdout()
+        click.echo(f"survey: the result cannot be printed: {error.strerror}", err=True)
 
 
 @click.command()
@@ -210,7 +218,39 @@ def _check_writable(path: Path) -> None:
     """Before a long run, not after it."""
     if not path.parent.is_dir():
         raise UsageError(f"--summary {path}: there is no folder {path.parent}")
+    if path.is_dir() or not all(os.access(place, os.W_OK) for place in _written(path)):
+        raise UsageError(f"--summary {path}: cannot be written; name a file in a folder of yours")
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def _written(path: Path) -> list[Path]:
+    """What must be writable: a file is written beside itself first, anything else, such as a pipe, itself."""
+    if path.exists() and not path.is_file():
+        return [path]
+    return [path.resolve().parent, *([path] if path.exists() else [])]
+
+
+def _write_summary(path: Path, result: Result) -> int:
+    """Whole or not at all. Returns the run's exit code: one that cannot be written down is no success."""
+    from jobs.result import summary_json
+
+    text = summary_json(result)
+    try:
+        if path.is_file() or not path.exists():
+            _replace(path, text)
+        else:  # a pipe, or /dev/stdout
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        click.echo(f"survey: --summary {path}: {error.strerror}", err=True)
+        return result.exit_code or 1
+    return result.exit_code
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside, then rename."""
+    target = path.resolve()
+    beside = target.with_name(f".{target.name[:200]}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from survey.cli.common import (
     result_option,
     step_bar,
 )
+from survey.cli.stopping import stoppable
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def train(
     if sweep_file is not None:
         _refuse_options(sweep_file)
         address = address or os.environ.get("RAY_ADDRESS") or None
-        return _sweep(sweep_file, output, uri, address, form, serial=executor == "serial")
+        with stoppable():
+            return _sweep(sweep_file, output, uri, address, form, serial=executor == "serial")
     wanted_options = {name: value for name, value in options.items() if value is not None}
     setup, no_history = wanted_options.pop("setup"), wanted_options.pop("no_history")
     if (corpus := wanted_options.get("corpus")) is not None:
@@ -107,7 +109,8 @@ def train(
         wanted_options["history"] = False
     if plot is not None:
         check_picture(plot)
-    row = _train(setup, wanted_options, output, threads, uri)
+    with stoppable():
+        row = _train(setup, wanted_options, output, threads, uri)
     if form == "table":
         print_run(row, console())
     else:

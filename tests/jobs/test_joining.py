@@ -19,10 +19,11 @@ from pathlib import Path
 
 import pytest
 from conftest import little
+from planted_modules import imported, plant
 
 from catalog.place import place_to_read
 from catalog.read import Reader
-from jobs.cluster_join import FORK_DIED, JOIN_TRIES, RayOptions, join
+from jobs.cluster_join import FORK_DIED, JOIN_TRIES, RayOptions, joined
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import LocalHub
 from survey import VERSION
@@ -62,7 +63,7 @@ class Head:
 
     def survey(self, *arguments: str, cwd: Path, program: str = COMMAND) -> tuple[int, str, str]:
         """The command in a process of its own."""
-        command = [sys.executable, "-c", program, *arguments, "--endpoint", self.hub.endpoint]
+        command = [sys.executable, "-P", "-c", program, *arguments, "--endpoint", self.hub.endpoint]
         ran = subprocess.run(
             command, cwd=cwd, timeout=RUN_S, capture_output=True, text=True, env=os.environ | RAY_TOKEN
         )
@@ -163,8 +164,9 @@ def test_a_head_whose_servers_always_die_is_named(
         raise ConnectionAbortedError(f"Initialization failure from server:\n{words}. See …")
 
     monkeypatch.setattr("ray.init", init)
-    with pytest.raises(UsageError, match=f"(?s)cannot join .*{words}.*Set GRPC_ENABLE_FORK_SUPPORT=0"):
-        join(RayOptions(head.outside))
+    advice = f"(?s)cannot join .*{words}.*Set GRPC_ENABLE_FORK_SUPPORT=0"
+    with pytest.raises(UsageError, match=advice), joined(RayOptions(head.outside)):
+        pass
     assert asked_for == [head.outside] * JOIN_TRIES
 
 
@@ -229,3 +231,29 @@ def test_a_job_of_the_cluster_measures_and_tells_nobody_the_token(head: Head, tm
     assert all(
         TOKEN.encode() not in path.read_bytes() for path in (tmp_path / "c").rglob("*") if path.is_file()
     )
+
+
+@pytest.mark.parametrize("code", [[], ["--ship-code"]], ids=["installed", "shipped"])
+@pytest.mark.parametrize("way", ["address", "outside"])
+def test_no_python_of_the_working_folder_runs_on_a_cluster(
+    head: Head, tmp_path: Path, way: str, code: list[str]
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    mark = plant(folder)
+    command = ["run", "org/one", "--catalog", "c", "--address", str(getattr(head, way)), *code]
+    ended, out, err = head.survey(*command, cwd=folder)
+    assert imported(mark) == [], err
+    assert ended == 0, out + err
+
+
+def test_a_job_runs_no_python_of_the_folder_that_it_is_sent_from(head: Head, tmp_path: Path) -> None:
+    mark = plant(tmp_path)
+    survey = Path(sys.executable).with_name("survey")
+    run = [survey, "run", "org/two", "--catalog", tmp_path / "c", "--endpoint", head.hub.endpoint]
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "ray.scripts.scripts", "job", "submit", "--address", head.dashboard, "--", *run],
+        cwd=tmp_path, timeout=RUN_S, capture_output=True, text=True, env=os.environ | RAY_TOKEN,
+    )  # fmt: skip
+    assert imported(mark) == [], ran.stdout + ran.stderr
+    assert ran.returncode == 0, ran.stdout + ran.stderr

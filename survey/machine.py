@@ -1,0 +1,105 @@
+"""What this process may use of the machine: CPUs by affinity and cgroup, memory by its own cgroup.
+
+A batch job or a container has a share of a machine; what the machine has in all is not its own. Limits
+stand in the cgroup of the process and in each one above it, and the smallest holds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+ROOT = Path("/")
+
+
+def cpus(root: Path = ROOT) -> int:
+    """CPUs that this process may keep busy, one at least."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [allowed, *_quotas(root)]
+    return max(1, math.floor(min(quotas)))
+
+
+def memory_bytes(root: Path = ROOT) -> int:
+    """Memory that this process may ever have: the machine's, or its cgroup's limit where that is less."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([physical, *(limit for limit, _ in _memory_limits(root))])
+
+
+def available_memory_bytes(root: Path = ROOT) -> int:
+    """Memory that is free for it now: of the machine, and within each limit."""
+    free = [limit - used for limit, used in _memory_limits(root)]
+    if (available := _available(root)) is not None:
+        free.append(available)
+    return max(0, min(free, default=memory_bytes(root)))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """CPUs' worth of time that the cgroups allow."""
+    for folder in _folders(root, "cpu"):
+        if (both := _words(folder / "cpu.max")) and len(both) == 2 and both[0].isdecimal():
+            yield int(both[0]) / int(both[1])  # version 2: `50000 100000`, or `max 100000`
+        quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+        if quota is not None and quota > 0 and period:  # version 1; -1 is no limit
+            yield quota / period
+
+
+def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
+    """The limits of the cgroups, each with what is used of it; files that could be dropped are not."""
+    for folder in _folders(root, "memory"):
+        for limit_name, used_name, droppable in (
+            ("memory.max", "memory.current", "inactive_file"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            limit = _number(folder / limit_name)
+            if limit is not None:
+                used = _number(folder / used_name) or 0
+                yield limit, max(0, used - _named(folder / "memory.stat", droppable))
+
+
+def _folders(root: Path, controller: str) -> Iterator[Path]:
+    """The folders of this process's cgroups, and of those above them, that may limit a controller.
+
+    Within a container /proc/self/cgroup may name a path of the host that is not mounted: then what is
+    mounted is the container's own.
+    """
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        mounted = root / "sys/fs/cgroup" / (controller if controllers else "")
+        if controllers and not mounted.is_dir():
+            mounted = root / "sys/fs/cgroup" / controllers
+        own = PurePosixPath(path.lstrip("/"))
+        yield from (mounted / part for part in (own, *own.parents))
+
+
+def _available(root: Path) -> int | None:
+    kilobytes = _named(root / "proc/meminfo", "MemAvailable:")
+    return kilobytes * 1024 or None
+
+
+def _named(path: Path, name: str) -> int:
+    """The number after a name; 0 where it is not there."""
+    for line in _lines(path):
+        words = line.split()
+        if len(words) >= 2 and words[0] == name and words[1].isdecimal():
+            return int(words[1])
+    return 0
+
+
+def _number(path: Path) -> int | None:
+    words = _words(path)
+    return int(words[0]) if words and words[0].removeprefix("-").isdecimal() else None
+
+
+def _words(path: Path) -> list[str]:
+    return [word for line in _lines(path) for word in line.split()]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no such limit, or none that we may see
+        return []

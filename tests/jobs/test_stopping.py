@@ -1,0 +1,140 @@
+"""A run that is stopped: by whom does not matter, nor where its tasks run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import little
+
+from catalog.place import place_to_read
+from catalog.read import Reader
+from jobs.demo.checkpoints import write
+from jobs.demo.hub import Fault, LocalHub, Stall
+
+# Ray's own processes now and then fail to start; what fails for good fails three times.
+pytestmark = [pytest.mark.timeout(240), pytest.mark.flaky(reruns=2, reruns_delay=5)]
+
+RUN_S = 90
+NAMES = ("m0", "m1", "stalled", "m3")
+PROGRAM = [sys.executable, "-c", "from survey.cli import entry; entry()"]
+IGNORING = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {PROGRAM[-1]}"
+
+
+@pytest.fixture
+def start(hub: LocalHub, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """A run of four models, whose third never comes, in a session of its own."""
+    for name in NAMES:
+        write(little(name), tmp_path / "served" / name)
+        hub.add_repo(f"org/{name}", tmp_path / "served" / name)
+    hub.faults.append(Fault(Stall(RUN_S, 800), server="cdn", path_contains="stalled", skip=1, times=None))
+
+    def begin(executor: str, program: str = PROGRAM[-1]) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", program, "run", *(f"org/{name}" for name in NAMES), "--catalog", "c", "--endpoint",
+                   hub.endpoint, "--executor", executor, "--summary", "s.json"]  # fmt: skip
+        started = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        # m0 is there, and what is stalled has been asked for.
+        end = time.monotonic() + RUN_S
+        while not (list((tmp_path / "c/rows").glob("*m0*")) and asked_for_stalled(hub)):
+            assert started.poll() is None, started.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        return started
+
+    return begin
+
+
+def asked_for_stalled(hub: LocalHub) -> bool:
+    return sum("stalled" in request.path for request in hub.requests("cdn")) > 1
+
+
+def in_session(leader: int) -> list[str]:
+    """The processes of a session that are left, but for those that are ending."""
+    listed = subprocess.run(
+        ["ps", "-eo", "sess=,stat=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    words = [line.split(None, 2) for line in listed.splitlines()]
+    return [args for sid, state, args in words if int(sid) == leader and not state.startswith("Z")]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sessions are listed as Linux does")
+@pytest.mark.parametrize(
+    "to_all", [False, True], ids=["process", "group"]
+)  # timeout(1) and terminals signal the group
+@pytest.mark.parametrize(
+    ("executor", "name"),
+    [
+        ("ray", "SIGTERM"),
+        ("ray", "SIGHUP"),
+        ("serial", "SIGINT"),
+        ("serial", "SIGTERM"),
+        ("serial", "SIGHUP"),
+    ],
+)
+def test_a_stopped_run_tells_what_it_did_and_what_it_did_not(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, executor: str, name: str, to_all: bool
+) -> None:
+    run = start(executor)
+    (os.killpg if to_all else os.kill)(run.pid, getattr(signal, name))
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 130, err
+    assert "interrupted; run again for the rest" in out
+    assert "Traceback" not in err
+    with Reader(place_to_read(str(tmp_path / "c"))) as reader:
+        attempts = dict(reader.ask("SELECT repo, coalesce(reason, status) FROM attempts").rows)
+        measured = {repo for (repo,) in reader.ask("SELECT repo FROM models").rows}
+    assert attempts.keys() == {f"org/{model}" for model in NAMES}
+    assert attempts["org/stalled"] == "interrupted"
+    assert {repo for repo, ended in attempts.items() if ended == "measured"} == measured
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert (summary["interrupted"], summary["measured"]) == (True, len(measured))
+    assert in_session(run.pid) == []
+
+
+def test_a_second_signal_ends_it_at_once(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """In a place where the first one is lost, such as a destructor."""
+    run = start("serial", _DEAF)
+    run.terminate()
+    time.sleep(1.5)
+    assert run.poll() is None
+    run.terminate()
+    run.communicate(timeout=20)
+    assert run.returncode == 130
+
+
+# The first KeyboardInterrupt is lost.
+_DEAF = f"""
+import survey.cli.stopping as stopping
+call = stopping._Stop.__call__
+def lost(self, number, frame):
+    try:
+        call(self, number, frame)
+    except KeyboardInterrupt:
+        pass
+stopping._Stop.__call__ = lost
+{PROGRAM[-1]}
+"""
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(start: Callable[..., subprocess.Popen[str]]) -> None:
+    run = start("serial", IGNORING)
+    os.kill(run.pid, signal.SIGHUP)
+    time.sleep(1)
+    assert run.poll() is None
+    run.terminate()
+    run.communicate(timeout=20)
+    assert run.returncode == 130

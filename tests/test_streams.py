@@ -1,0 +1,57 @@
+"""Exit codes are true whatever becomes of what is printed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROGRAM = "from survey.cli import entry; entry()"
+
+
+def ran(words: str, cwd: Path, redirect: str) -> subprocess.CompletedProcess[str]:
+    command = f'exec "{sys.executable}" -c "{PROGRAM}" {words} {redirect}'
+    return subprocess.run(["sh", "-c", command], cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("redirect", [">/dev/full", ">&-", "2>&-", ">/dev/full 2>/dev/full", ">&- 2>&- <&-"])
+@pytest.mark.parametrize(("models", "code"), [("checkpoints/little", 0), ("checkpoints/little nowhere", 1)])
+def test_a_run_whose_output_is_lost_tells_what_it_did(
+    checkpoint: Callable[..., Path], tmp_path: Path, redirect: str, models: str, code: int
+) -> None:
+    checkpoint()
+    endpoint = "--endpoint http://127.0.0.1:9"
+    words = f"run {models} --catalog c --executor serial --summary s.json {endpoint}"
+    if code:
+        (tmp_path / "checkpoints/nowhere").mkdir()
+        words = words.replace("nowhere", "checkpoints/nowhere")
+    ended = ran(words, tmp_path, redirect)
+    assert ended.returncode == code, ended.stderr
+    assert (tmp_path / "s.json").exists()
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("words", ["--help", "nightly models.txt --at 02:00 --on cron"])
+def test_what_cannot_be_printed_is_no_success(tmp_path: Path, words: str) -> None:
+    (tmp_path / "models.txt").write_text("org/name\n")
+    ended = ran(words, tmp_path, ">/dev/full")
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "survey: stdout: No space left on device; not all was printed\n",
+    )
+
+
+def test_a_reader_that_has_enough_is_no_failure(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "--help"], cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
