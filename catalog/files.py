@@ -13,6 +13,7 @@ SURVEY_FOLDERS = (ROWS, TOKENS, ATTEMPTS)  # of `survey run`; each kind of singl
 FOLDERS = (*SURVEY_FOLDERS, *RESULTS)
 ENDING = ".parquet"
 PART = "part-"  # how the files that compaction writes begin
+PROTOCOL = "catalog"  # of the names by which DuckDB reads a catalog's files, wherever they lie
 
 Write = Callable[[IO[bytes]], None]
 
@@ -21,7 +22,7 @@ Write = Callable[[IO[bytes]], None]
 class File:
     """One Parquet file of a catalog.
 
-    path: what DuckDB opens. shown: what a person is told. version: changes when the content does
+    path: tells it from others; of a local file, where it lies. shown: what a person is told. version: changes when the content does
     (empty for local files: their content is never cached).
     """
 
@@ -34,6 +35,16 @@ class File:
 
     def __str__(self) -> str:
         return self.shown
+
+    @property
+    def inside(self) -> str:
+        """Its name in the catalog."""
+        return f"{self.folder}/{self.name}"
+
+    @property
+    def url(self) -> str:
+        """What DuckDB opens."""
+        return f"{PROTOCOL}://{self.inside}"
 
 
 def is_tail_whole(tail: bytes, size: int) -> bool:

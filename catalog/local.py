@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
@@ -13,6 +14,7 @@ from catalog.files import (
     DAMAGED,
     ENDING,
     FOLDERS,
+    PROTOCOL,
     ROWS,
     SURVEY_FOLDERS,
     File,
@@ -24,8 +26,10 @@ from survey.errors import CommitError, UsageError
 if TYPE_CHECKING:
     import duckdb
 
+    from catalog.confined_local import LocalFiles
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class LocalFolder:
     """A catalog's root folder."""
 
@@ -35,6 +39,9 @@ class LocalFolder:
 
     def __str__(self) -> str:
         return str(self.root)
+
+    def __reduce__(self) -> tuple[type[LocalFolder], tuple[Path]]:
+        return LocalFolder, (self.root,)  # without what was read
 
     def entries(self) -> set[str] | None:
         """Names in the root, or None where it does not exist."""
@@ -119,13 +126,21 @@ class LocalFolder:
                     beside.unlink(missing_ok=True)
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let a connection read this folder and nothing else."""
-        root = str(self.root).replace("'", "''")
-        connection.execute(f"SET allowed_directories = ['{root}']")
+        """Let a connection read what `cut_short` has seen of this folder, and nothing else."""
+        connection.register_filesystem(self.confined)
+        connection.execute(f"SET allowed_directories = ['{PROTOCOL}://']")
+
+    @cached_property
+    def confined(self) -> LocalFiles:
+        """This catalog as DuckDB sees it."""
+        from catalog.confined_local import LocalFiles
+
+        return LocalFiles()
 
     def cut_short(self, files: Sequence[File]) -> tuple[list[File], list[File]]:
         """Those that do not begin and end as Parquet files do, and those that are gone."""
         states = [(file, _state(file.path)) for file in files]
+        self.confined.show([file for file, state in states if state == "whole"])
         return [file for file, state in states if state == "cut"], [
             file for file, state in states if state == "gone"
         ]

@@ -39,10 +39,11 @@ COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files that are read as one table."""
+    """Files that are read as one table. alike: with the same columns. outside: by any DuckDB client."""
 
     files: Sequence[File]
     alike: bool = False
+    outside: bool = False
 
 
 def connect(place: Place, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -109,15 +110,20 @@ def empty() -> dict[str, str]:
 
 
 def bodies(
-    names: Sequence[str], files: Mapping[str, Sequence[File]], alike: Mapping[str, bool]
+    names: Sequence[str],
+    files: Mapping[str, Sequence[File]],
+    alike: Mapping[str, bool],
+    *,
+    outside: bool = False,
 ) -> dict[str, str]:
     """The SQL of these views, in the order in which they build on each other.
 
     alike: by folder, whether all files have the first one's columns, as far as is known.
+    outside: for any DuckDB client, which finds the files by their paths.
     """
 
     def of(folder: str) -> Files:
-        return Files(files.get(folder, ()), alike.get(folder, False))
+        return Files(files.get(folder, ()), alike.get(folder, False), outside)
 
     rows, tokens, attempts = of(ROWS), of(TOKENS), of(ATTEMPTS)
     models = ", ".join(f"measured_rows.{column.name}" for column in view_columns()["models"])
@@ -208,8 +214,10 @@ def has_all_columns(connection: duckdb.DuckDBPyConnection, files: Sequence[File]
 
 def listed(files: Files, more: str = "") -> str:
     """These files as a table: of all the columns that any of them has, unless they are alike."""
-    paths = ", ".join("'" + file.path.replace("'", "''") + "'" for file in files.files)
-    return f"read_parquet([{paths}], union_by_name = {not files.alike}{more})"
+    names = [file.path if files.outside else file.url for file in files.files]
+    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    # A folder called family=Qwen is a folder, not a column.
+    return f"read_parquet([{quoted}], union_by_name = {not files.alike}, hive_partitioning = false{more})"
 
 
 def union(files: Files, columns: tuple[Column, ...]) -> str:

@@ -300,13 +300,13 @@ def test_any_file_system_will_do(checkpoint: Make, monkeypatch: pytest.MonkeyPat
         assert reader.ask("SELECT dead_count FROM models").rows == [(10,)]
 
 
-def test_a_local_catalog_loads_no_file_system_library(survey: Survey, checkpoint: Make) -> None:
+def test_a_local_catalog_loads_no_object_stores_library(survey: Survey, checkpoint: Make) -> None:
     import subprocess
 
     survey("run", checkpoint(), "--catalog", "c", "--executor", "serial")
     program = (
         "import sys; from survey.cli import main; code = main(sys.argv[1:]);"
-        "heavy = {'fsspec', 's3fs', 'botocore', 'pyarrow'} & set(sys.modules); sys.exit(str(heavy) if heavy else code)"
+        "heavy = {'s3fs', 'botocore', 'pyarrow'} & set(sys.modules); sys.exit(str(heavy) if heavy else code)"
     )
     command = [sys.executable, "-c", program, "sql", "SELECT 1 FROM models", "--catalog", "c"]
     ran = subprocess.run(command, capture_output=True, text=True)
