@@ -6,14 +6,11 @@ import io
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from fsspec import AbstractFileSystem
 
 from catalog.files import FOLDERS, PROTOCOL, File
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 
 class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
@@ -87,7 +84,7 @@ class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not 
             raise FileNotFoundError(f"{_inside(path)}: not in the catalog") from None
 
 
-class PositionedFile(io.RawIOBase):
+class PositionedFile:
     """A file open to read, in which each thread has a position of its own.
 
     DuckDB reads one handle from many threads, each time by a seek and a read; while one of them waits
@@ -98,10 +95,38 @@ class PositionedFile(io.RawIOBase):
     read_at: bytes [start, stop) of the file. ahead: bytes that a read takes along for the next one.
     """
 
+    closed = False
+
     def __init__(self, size: int, read_at: Callable[[int, int], bytes], ahead: int = 0) -> None:
         self._size, self._read_at, self._ahead = size, read_at, ahead
         self._positions: dict[int, int] = {}
         self._blocks: dict[int, tuple[int, bytes]] = {}  # by thread: what it read last, from where
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def tell(self) -> int:
+        return self._positions.get(get_ident(), 0)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            offset += self.tell() if whence == io.SEEK_CUR else self._size
+        self._positions[get_ident()] = offset
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        thread = get_ident()
+        start = self._positions.get(thread, 0)
+        stop = self._size if size < 0 else min(start + size, self._size)
+        content = self._between(start, stop) if start < stop else b""
+        self._positions[thread] = start + len(content)
+        return content
+
+    def close(self) -> None:
+        self.closed = True
 
     def readable(self) -> bool:
         return True
@@ -109,26 +134,8 @@ class PositionedFile(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def tell(self) -> int:
-        return self._positions.get(get_ident(), 0)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._size}[whence]
-        position = self._positions[get_ident()] = max(0, base + offset)
-        return position
-
-    def read(self, size: int | None = -1) -> bytes:
-        start = self.tell()
-        stop = self._size if size is None or size < 0 else min(start + size, self._size)
-        content = self._between(start, stop) if start < stop else b""
-        self._positions[get_ident()] = start + len(content)
-        return content
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        content = self.read(len(view))
-        view[: len(content)] = content
-        return len(content)
+    def writable(self) -> bool:
+        return False
 
     def _between(self, start: int, stop: int) -> bytes:
         if not self._ahead:

@@ -8,6 +8,8 @@ from datetime import datetime
 from catalog.confined import ConfinedFiles, PositionedFile
 from catalog.files import File
 
+SMALL_BYTES = 1 << 18  # a file up to this size is read whole: a row file is read five times
+
 
 class LocalFiles(ConfinedFiles):
     """The files of a folder. A size or a time is that of the file that was opened last."""
@@ -18,14 +20,12 @@ class LocalFiles(ConfinedFiles):
 
     def opened(self, file: File) -> PositionedFile:
         try:
-            opened = _LocalFile(file.path)
+            return self._opened(file)
         except FileNotFoundError:
             raise
         except OSError as error:
             self.failures.append(f"{file.shown}: {error.strerror}")
             raise
-        self._states[file.inside] = opened.state
-        return opened
 
     def size(self, path: str) -> int:
         return self._state(path).st_size
@@ -33,26 +33,39 @@ class LocalFiles(ConfinedFiles):
     def modified(self, path: str) -> datetime:
         return datetime.fromtimestamp(self._state(path).st_mtime)
 
+    def _opened(self, file: File) -> PositionedFile:
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            state = self._states[file.inside] = os.fstat(descriptor)
+            if state.st_size > SMALL_BYTES:
+                opened, descriptor = _LargeFile(descriptor, state.st_size, file, self.failures), -1
+                return opened
+            content = os.read(descriptor, state.st_size)
+            return PositionedFile(state.st_size, lambda start, stop: content[start:stop])
+        finally:
+            if descriptor != -1:
+                os.close(descriptor)
+
     def _state(self, path: str) -> os.stat_result:
         file = self._listed(path)
         return self._states.get(file.inside) or os.stat(file.path)
 
 
-class _LocalFile(PositionedFile):
-    def __init__(self, path: str) -> None:
-        # A descriptor, and pread: 1,000 files are opened three times each, and 100 MB parts are read
-        # by several threads at once, which do not wait for each other.
-        self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.state = os.fstat(self._descriptor)
-        super().__init__(self.state.st_size, self._pread)
+class _LargeFile(PositionedFile):
+    """Each read names its offset, so that threads do not wait for each other."""
+
+    def __init__(self, descriptor: int, size: int, file: File, failures: list[str]) -> None:
+        super().__init__(size, self._pread)
+        self._descriptor, self._file, self._failures = descriptor, file, failures
 
     def close(self) -> None:
-        if self._descriptor is not None:
+        if not self.closed:
             os.close(self._descriptor)
-            self._descriptor = None
         super().close()
 
     def _pread(self, start: int, stop: int) -> bytes:
-        if self._descriptor is None:
-            raise ValueError("read of a closed file")
-        return os.pread(self._descriptor, stop - start, start)
+        try:
+            return os.pread(self._descriptor, stop - start, start)
+        except OSError as error:
+            self._failures.append(f"{self._file.shown}: {error.strerror}")
+            raise
