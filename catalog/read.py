@@ -69,7 +69,7 @@ class Reader:
         Raises UsageError where it does not parse, would write, fails, or goes beyond the limits;
         an answer of more rows than they allow is cut there, and says so.
         """
-        refuse_writes(self._connection, sql, parameters or {})
+        refuse_writes(self._connection, sql)
         return self._asked(sql, lambda: self._answer(sql, parameters or {}))
 
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
@@ -77,7 +77,7 @@ class Reader:
 
         Raises UsageError also where it has more rows than the limits allow.
         """
-        refuse_writes(self._connection, sql, parameters or {})
+        refuse_writes(self._connection, sql)
         return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
 
     def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
@@ -204,8 +204,7 @@ def _named(sql: str) -> list[str]:
     """The views that a statement may read, by their names in its text."""
     text = " ".join([sql, *named_in(sql)]).lower()
     views = [*view_columns()]
-    # query('…') and query_table('…') put a name together while they run.
-    names = [name for name in views if name in text or "query" in text]
+    names = [name for name in views if name in text]
     if "models" in names:  # or models_history, which has it in its name: they know revisions
         names.append(ATTEMPTS)
     rows = "measured_rows" in text or set(names) - {ATTEMPTS, *_WHEN_NAMED}
