@@ -11,6 +11,7 @@ from typing import Any, Self
 from fsspec import AbstractFileSystem
 
 from catalog.files import FOLDERS, PROTOCOL, File
+from survey.errors import UsageError
 
 
 class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
@@ -28,6 +29,13 @@ class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not 
         super().__init__()
         self.failures: list[str] = []
         self._files: dict[str, File] = {}
+
+    def refuse_failures(self) -> None:
+        """Raises UsageError where bytes could not be had, which says nothing about their file."""
+        if self.failures:
+            failure = self.failures[0]
+            self.failures.clear()
+            raise UsageError(f"the catalog cannot be read now, try again: {failure}")
 
     def show(self, files: Sequence[File]) -> None:
         """Let these files be read."""

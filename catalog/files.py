@@ -22,8 +22,8 @@ Write = Callable[[IO[bytes]], None]
 class File:
     """One Parquet file of a catalog.
 
-    path: tells it from others; of a local file, where it lies. shown: what a person is told. version: changes when the content does
-    (empty for local files: their content is never cached).
+    path: tells it from others; of a local file, where it lies. shown: what a person is told.
+    version: changes when the content does (empty for local files: their content is never cached).
     """
 
     folder: str

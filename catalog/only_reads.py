@@ -56,8 +56,8 @@ def refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Node:
     """The statement as DuckDB parses it. Making it runs nothing and binds nothing."""
-    found = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
-    tree: Node = json.loads(found[0]) if found else {}
+    [(text,)] = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
+    tree: Node = json.loads(text)
     if tree.get("error", True) or len(tree["statements"]) != 1:
         problem = tree.get("error_message", "it cannot be looked at")
         raise UsageError(f"{problem}: only a SELECT that can be looked at is run")

@@ -2,8 +2,8 @@
 
 It is several statements, of which the last answers. What is in it is judged by its words alone,
 strictly: only words of a SELECT, only functions that are allowed, and no writing that DuckDB's
-lexer and ours might read differently (a comment in a comment, an escape, a dollar). `PIVOT … ON column IN (…)`
-has a tree, and none of these limits.
+lexer and ours might read differently (a comment in a comment, an escape, a dollar).
+`PIVOT … ON column IN (…)` has a tree, and none of these limits.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from catalog.views import view_columns
 from survey.errors import UsageError
 
 _WORDS = frozenset(
-    "all and any anti as asc asof between both by case cast collate columns cross cube desc distinct else "
-    "end except exclude exists false filter first following for from full group grouping having ilike in "
-    "inner intersect interval is isnull join lambda last lateral left like limit map materialized natural "
-    "not notnull null nulls of offset on only or order outer over partition pivot positional preceding "
-    "qualify range recursive rename replace right rollup row rows select semi sets similar some struct "
-    "tablesample then to trailing leading true try_cast unbounded union unpivot using values when where "
-    "window with within year month day hour minute second name current coalesce extract ifnull at time zone "
-    "bigint bit boolean char date decimal double float int integer numeric precision real smallint text "
-    "timestamp varchar".split()
+    "all and any anti as asc asof between both by case cast collate columns cross cube desc describe "
+    "distinct else end except exclude exists false filter first following for from full group grouping "
+    "having ilike in inner intersect interval is isnull join lambda last lateral left like limit map "
+    "materialized natural not notnull null nulls of offset on only or order outer over partition pivot "
+    "positional preceding qualify range recursive rename replace right rollup row rows select semi sets "
+    "similar some struct tablesample then to trailing leading true try_cast unbounded union unpivot using "
+    "values when where window with within year month day hour minute second name current coalesce extract "
+    "ifnull at time zone bigint bit boolean char date decimal double float int integer numeric precision "
+    "real smallint text timestamp varchar".split()
 )
 # Words that are no function, though a parenthesis follows.
 _BEFORE_PARENTHESES = frozenset(
-    "coalesce extract ifnull bit char decimal float numeric varchar timestamp time "
-    "all and any as between by case columns cube distinct else except exclude exists filter from having in "
-    "intersect is join like ilike limit materialized not offset on or over partition pivot qualify rename replace "
-    "rollup select sets some then union unpivot using values when where with within by recursive struct map "
-    "cast try_cast row interval lateral grouping left right outer inner".split()
+    "coalesce extract ifnull bit char decimal float numeric varchar timestamp time all and any as between "
+    "by case columns cube distinct else except exclude exists filter from having in intersect is join "
+    "like ilike limit materialized not offset on or over partition pivot qualify rename replace rollup "
+    "select sets some then union unpivot using values when where with within recursive struct map cast "
+    "try_cast row interval lateral grouping left right outer inner".split()
 )
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789")
 _SIGNS = frozenset("()[]{},.;:+-*/%<>=!|&^~?@")
@@ -92,7 +92,7 @@ def _tokens(sql: str) -> Iterator[tuple[str, str]]:
             end = at + 1
             while end < len(sql) and sql[end] in _NAME:
                 end += 1
-            if end < len(sql) and sql[end] in "'\"$" or sql[at:end] == "$":
+            if (end < len(sql) and sql[end] in "'\"$") or sql[at:end] == "$":
                 _refuse(f"{sql[at : end + 1]}…")
             yield "word" if not (sign == "$" or sign.isdigit()) else "other", sql[at:end]
             at = end
@@ -108,7 +108,7 @@ def _after_comment(sql: str, start: int) -> int:
     end = sql.find(closes, start + 2)
     if end == -1:
         end = len(sql)
-    if opens == "/*" and opens in sql[start + 2 : end] or "\r" in sql[start:end]:
+    if (opens == "/*" and opens in sql[start + 2 : end]) or "\r" in sql[start:end]:
         _refuse("a comment in a comment" if opens == "/*" else "a carriage return in a comment")
     return end + len(closes)
 

@@ -12,7 +12,16 @@ from catalog.files import ATTEMPTS, ROWS, TOKENS, File
 from catalog.macros import MACROS, named_in
 from catalog.only_reads import refuse_writes
 from catalog.place import Place
-from catalog.views import bodies, connect, has_all_columns, is_readable, stubs, view_columns, with_rows
+from catalog.views import (
+    bodies,
+    connect,
+    connect_without_files,
+    has_all_columns,
+    is_readable,
+    stubs,
+    view_columns,
+    with_rows,
+)
 from survey.errors import UsageError
 from survey.results import RESULTS
 
@@ -98,6 +107,7 @@ class Reader:
                     self._open(_named(sql))
                     return ask()
                 except duckdb.Error as error:
+                    self._place.confined.refuse_failures()
                     if "schema mismatch" in str(error) and any(self._alike.values()):
                         self._alike.clear()  # some file lacks a column
                         self._opened.clear()
@@ -125,12 +135,16 @@ class Reader:
 
         out, found = pa.BufferOutputStream(), 0
         batches = self._connection.sql(sql, params=dict(parameters)).to_arrow_reader(1 << 16)
-        with pq.ParquetWriter(out, batches.schema) as writer:
-            for batch in batches:
-                found += batch.num_rows
-                if self._limits is not None and found > self._limits.rows:
-                    raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
-                writer.write_batch(batch)
+        try:
+            with pq.ParquetWriter(out, batches.schema) as writer:
+                for batch in batches:
+                    found += batch.num_rows
+                    if self._limits is not None and found > self._limits.rows:
+                        raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
+                    writer.write_batch(batch)
+        except (pa.ArrowException, OSError) as error:  # what DuckDB says while its rows are fetched
+            self._place.confined.refuse_failures()
+            raise UsageError(f"the answer cannot be made: {error}") from error
         return bytes(out.getvalue())
 
     def _connect(self) -> None:
@@ -198,6 +212,31 @@ class Reader:
         }
         self._compare()
         return bool(broken)
+
+
+class Describer:
+    """Tells the columns of answers without a catalog: questions are bound to empty views, and not run."""
+
+    def __init__(self) -> None:
+        self._connection = connect_without_files()
+        for name, body in MACROS.items():
+            self._connection.execute(f"CREATE MACRO {name}{body}")
+
+    def __enter__(self) -> Describer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def columns(self, sql: str, parameters: Mapping[str, Any]) -> list[str]:
+        """Raises UsageError where it is not one statement that reads, or cannot be bound."""
+        refuse_writes(self._connection, sql)
+        describing = f"DESCRIBE {sql}"
+        refuse_writes(self._connection, describing)
+        try:
+            return [row[0] for row in self._connection.execute(describing, dict(parameters)).fetchall()]
+        except duckdb.Error as error:
+            raise UsageError(str(error)) from error
 
 
 def _named(sql: str) -> list[str]:

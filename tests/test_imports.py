@@ -17,6 +17,7 @@ RECORDS = (
     "survey.catalog_rows",
     "survey.results",
     "survey.errors",
+    "survey.interpreter",
 )
 MAY_IMPORT = {
     "survey": ("survey",),

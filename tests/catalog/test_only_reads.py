@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -179,7 +180,7 @@ INSIDE = [
     "FROM (PIVOT (SELECT family, matrix, dead_count FROM models) ON family USING sum(dead_count)) LIMIT 3",
     "WITH x(a, b) AS (SELECT family, dead_count FROM models) PIVOT x ON a USING sum(b::DECIMAL(9, 2))",
     "PIVOT models ON family IN ('a', 'b') USING sum(dead_count) /* /* */ */",
-    "UNPIVOT (SELECT repo, dead_count, vocab_size FROM models) ON dead_count, vocab_size INTO NAME what VALUE number",
+    "UNPIVOT (SELECT repo, dead_count, vocab_rows FROM models) ON dead_count, vocab_rows INTO NAME what VALUE number",
     "SELECT 'COPY; read_csv(x)' AS \"query\", $$ -- $$ FROM models -- COPY",
 ]  # fmt: skip
 
@@ -212,10 +213,8 @@ SLOW = {
 def test_a_long_statement_is_looked_at_in_a_moment(filled: Place, sql: str) -> None:
     with Reader(filled) as reader:
         began = time.process_time()
-        try:
+        with contextlib.suppress(UsageError):
             reader.ask(sql)
-        except UsageError:
-            pass
         assert time.process_time() - began < 5
 
 
