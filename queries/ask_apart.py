@@ -83,9 +83,9 @@ def _main() -> int:
     _limit_memory(question.memory_mb)
     from catalog.place import place_to_read
     from catalog.read import Limits, Reader
-    from queries.render import as_csv, as_markdown, as_page_json
+    from queries.render import as_download_csv, as_markdown, as_page_json
 
-    forms = {"json": as_page_json, "csv": as_csv, "md": as_markdown}
+    forms = {"json": as_page_json, "csv": as_download_csv, "md": as_markdown}
     try:
         limits = Limits(question.memory_mb, question.rows)
         with Reader(place_to_read(question.catalog), limits) as reader:

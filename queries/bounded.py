@@ -25,7 +25,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._waits_since: float | None = self.loop.time()
-        self._unread = 0
+        self._unread, self._answered = 0, self.cycle
         self._look = self.loop.call_later(self.look_s, self._looked)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -42,9 +42,10 @@ class BoundedProtocol(H11Protocol):
         """Whether the other side has not asked, or not read, as fast as it must."""
         now, unread = self.loop.time(), self.transport.get_write_buffer_size()
         before, self._unread = self._unread, unread
+        same, self._answered = self.cycle is self._answered, self.cycle
         if unread:
             self._waits_since = None
-            return before > 0 and before - unread < self.reader_bytes_s * self.look_s
+            return same and before > 0 and before - unread < self.reader_bytes_s * self.look_s
         if not self._is_waiting():
             self._waits_since = None
             return False
