@@ -31,7 +31,7 @@ def attach(place: Place, path: Path) -> list[str]:
     _refuse_other_things(path)
     empty = [folder for folder in FOLDERS if not place.files(folder)]
     files = {folder: [_all_files(place, folder)] for folder in FOLDERS if folder not in empty}
-    made = bodies(["measured_rows", *view_columns()], files, alike={})
+    made = bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
         made[TOKENS] = f"SELECT * FROM ({made[TOKENS]}) WHERE {_KEY} IN (SELECT {_KEY} FROM measured_rows)"
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")

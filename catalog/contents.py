@@ -117,11 +117,12 @@ def _stamps(
     if not files:
         return found
     table = listed(Files(files), ", filename = true")
+    paths = {file.url: file.path for file in files}
     rows = connection.execute(
         f"SELECT filename, {', '.join((*kind.key, *kind.stamp))} FROM {table} "
         f"WHERE {kind.key[0]} IS NOT NULL GROUP BY filename, {', '.join(kind.key)}"
     ).fetchall()
     keys = len(kind.key)
-    for path, *values in rows:
-        found.setdefault(path, {})[tuple(values[:keys])] = tuple(values[keys:])
+    for url, *values in rows:
+        found.setdefault(paths[url], {})[tuple(values[:keys])] = tuple(values[keys:])
     return found

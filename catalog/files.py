@@ -20,6 +20,7 @@ _MATRIX_NAME = re.compile(r"[A-Za-z0-9._-]*@[A-Za-z0-9-]{1,14}\.(?:output|input)
 _RUN_NAME = re.compile(r"[0-9]{8}T[0-9]{6}[0-9-]*\.parquet")
 _RESULT_NAME = re.compile(r"[A-Za-z0-9._-]*@[0-9a-f]{16}(?:\.[0-9]{8}T[0-9]{12})?\.parquet")
 _LOOSE_NAMES = {ROWS: _MATRIX_NAME, TOKENS: _MATRIX_NAME, ATTEMPTS: _RUN_NAME}
+PROTOCOL = "catalog"  # of the names by which DuckDB reads a catalog's files, wherever they lie
 
 Write = Callable[[IO[bytes]], None]
 
@@ -28,8 +29,8 @@ Write = Callable[[IO[bytes]], None]
 class File:
     """One Parquet file of a catalog.
 
-    path: what DuckDB opens. shown: what a person is told. version: changes when the content does
-    (empty for local files: their content is never cached).
+    path: tells it from others; of a local file, where it lies. shown: what a person is told.
+    version: changes when the content does (empty for local files: their content is never cached).
     """
 
     folder: str
@@ -41,6 +42,16 @@ class File:
 
     def __str__(self) -> str:
         return self.shown
+
+    @property
+    def inside(self) -> str:
+        """Its name in the catalog."""
+        return f"{self.folder}/{self.name}"
+
+    @property
+    def url(self) -> str:
+        """What DuckDB opens."""
+        return f"{PROTOCOL}://{self.inside}"
 
     @property
     def is_named_by_us(self) -> bool:

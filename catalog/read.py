@@ -15,7 +15,15 @@ from catalog.local import LocalFolder
 from catalog.macros import MACROS, named_in
 from catalog.only_reads import refuse_writes
 from catalog.place import Place
-from catalog.views import bodies, connect, has_all_columns, stubs, view_columns, with_rows
+from catalog.views import (
+    bodies,
+    connect,
+    connect_without_files,
+    has_all_columns,
+    stubs,
+    view_columns,
+    with_rows,
+)
 from survey.errors import UsageError
 from survey.results import RESULTS
 
@@ -77,7 +85,7 @@ class Reader:
         Raises UsageError where it does not parse, would write, fails, or goes beyond the limits;
         an answer of more rows than they allow is cut there, and says so.
         """
-        refuse_writes(self._connection, sql, parameters or {})
+        refuse_writes(self._connection, sql)
         return self._asked(sql, lambda: self._answer(sql, parameters or {}))
 
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
@@ -85,7 +93,7 @@ class Reader:
 
         Raises UsageError also where it has more rows than the limits allow.
         """
-        refuse_writes(self._connection, sql, parameters or {})
+        refuse_writes(self._connection, sql)
         return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
 
     def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
@@ -106,6 +114,7 @@ class Reader:
                     self._open(_named(sql))
                     return ask()
                 except duckdb.Error as error:
+                    self._place.confined.refuse_failures()
                     if "schema mismatch" in str(error) and any(self._alike.values()):
                         self._alike.clear()  # some file lacks a column
                         self._opened.clear()
@@ -135,12 +144,16 @@ class Reader:
 
         out, found = pa.BufferOutputStream(), 0
         batches = self._connection.sql(sql, params=dict(parameters)).to_arrow_reader(1 << 16)
-        with pq.ParquetWriter(out, batches.schema) as writer:
-            for batch in batches:
-                found += batch.num_rows
-                if self._limits is not None and found > self._limits.rows:
-                    raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
-                writer.write_batch(batch)
+        try:
+            with pq.ParquetWriter(out, batches.schema) as writer:
+                for batch in batches:
+                    found += batch.num_rows
+                    if self._limits is not None and found > self._limits.rows:
+                        raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
+                    writer.write_batch(batch)
+        except (pa.ArrowException, OSError) as error:  # what DuckDB says while its rows are fetched
+            self._place.confined.refuse_failures()
+            raise UsageError(f"the answer cannot be made: {error}") from error
         return bytes(out.getvalue())
 
     def _connect(self) -> None:
@@ -188,7 +201,7 @@ class Reader:
         files = [file for files in self._files.values() for file in files]
         if isinstance(error, duckdb.PermissionException):
             return []  # a statement that asks for what it may not read
-        named = [file for file in files if file.path in str(error)]
+        named = [file for file in files if file.url in str(error)]
         return named or (files if _is_about_a_file(error) else [])
 
     def _look_again(self, suspects: Sequence[File], problem: str, *, last: bool) -> bool:
@@ -228,12 +241,36 @@ def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
+class Describer:
+    """Tells the columns of answers without a catalog: questions are bound to empty views, and not run."""
+
+    def __init__(self) -> None:
+        self._connection = connect_without_files()
+        for name, body in MACROS.items():
+            self._connection.execute(f"CREATE MACRO {name}{body}")
+
+    def __enter__(self) -> Describer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def columns(self, sql: str, parameters: Mapping[str, Any]) -> list[str]:
+        """Raises UsageError where it is not one statement that reads, or cannot be bound."""
+        refuse_writes(self._connection, sql)
+        describing = f"DESCRIBE {sql}"
+        refuse_writes(self._connection, describing)
+        try:
+            return [row[0] for row in self._connection.execute(describing, dict(parameters)).fetchall()]
+        except duckdb.Error as error:
+            raise UsageError(str(error)) from error
+
+
 def _named(sql: str) -> list[str]:
     """The views that a statement may read, by their names in its text."""
     text = " ".join([sql, *named_in(sql)]).lower()
     views = [*view_columns()]
-    # query('…') and query_table('…') put a name together while they run.
-    names = [name for name in views if name in text or "query" in text]
+    names = [name for name in views if name in text]
     if "models" in names:  # or models_history, which has it in its name: they know revisions
         names.append(ATTEMPTS)
     rows = "measured_rows" in text or set(names) - {ATTEMPTS, *_WHEN_NAMED}

@@ -41,10 +41,11 @@ COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files that are read as one table."""
+    """Files that are read as one table. alike: with the same columns. outside: by any DuckDB client."""
 
     files: Sequence[File]
     alike: bool = False
+    outside: bool = False
 
 
 def connect(place: Place, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -54,6 +55,20 @@ def connect(place: Place, memory_mb: int | None = None) -> duckdb.DuckDBPyConnec
     """
     connection = duckdb.connect()
     place.attach(connection)
+    return _confined(connection, memory_mb)
+
+
+def connect_without_files() -> duckdb.DuckDBPyConnection:
+    """A connection that can read nothing, with the views of a catalog in which nothing stands."""
+    connection = duckdb.connect()
+    for name, body in empty().items():
+        connection.execute(f"CREATE VIEW {name} AS {body}")
+    return _confined(connection)
+
+
+def _confined(
+    connection: duckdb.DuckDBPyConnection, memory_mb: int | None = None
+) -> duckdb.DuckDBPyConnection:
     if memory_mb is not None:
         connection.execute(f"SET memory_limit = '{memory_mb}MB'")
         connection.execute("SET max_temp_directory_size = '0KB'")
@@ -61,6 +76,7 @@ def connect(place: Place, memory_mb: int | None = None) -> duckdb.DuckDBPyConnec
     temporary = str(Path(gettempdir(), f"survey-{uuid4().hex}")).replace("'", "''")
     connection.execute(f"SET temp_directory = '{temporary}'")
     connection.execute("SET enable_external_access = false")
+    connection.execute("SET python_enable_replacements = false")  # a table is no variable of ours
     # Footers are read once for a view and a statement; 1,000 loose files: 0.2 s less.
     connection.execute("SET parquet_metadata_cache = true")
     connection.execute("SET lock_configuration = true")
@@ -111,15 +127,20 @@ def empty() -> dict[str, str]:
 
 
 def bodies(
-    names: Sequence[str], files: Mapping[str, Sequence[File]], alike: Mapping[str, bool]
+    names: Sequence[str],
+    files: Mapping[str, Sequence[File]],
+    alike: Mapping[str, bool],
+    *,
+    outside: bool = False,
 ) -> dict[str, str]:
     """The SQL of these views, in the order in which they build on each other.
 
     alike: by folder, whether all files have the first one's columns, as far as is known.
+    outside: for any DuckDB client, which finds the files by their paths.
     """
 
     def of(folder: str) -> Files:
-        return Files(files.get(folder, ()), alike.get(folder, False))
+        return Files(files.get(folder, ()), alike.get(folder, False), outside)
 
     rows, tokens, attempts = of(ROWS), of(TOKENS), of(ATTEMPTS)
     models = ", ".join(f"measured_rows.{column.name}" for column in view_columns()["models"])
@@ -194,8 +215,10 @@ def has_all_columns(connection: duckdb.DuckDBPyConnection, files: Sequence[File]
 
 def listed(files: Files, more: str = "") -> str:
     """These files as a table: of all the columns that any of them has, unless they are alike."""
-    paths = ", ".join("'" + file.path.replace("'", "''") + "'" for file in files.files)
-    return f"read_parquet([{paths}], union_by_name = {not files.alike}{more})"
+    names = [file.path if files.outside else file.url for file in files.files]
+    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    # A folder called family=Qwen is a folder, not a column.
+    return f"read_parquet([{quoted}], union_by_name = {not files.alike}, hive_partitioning = false{more})"
 
 
 def union(files: Files, columns: tuple[Column, ...]) -> str:

@@ -1,6 +1,6 @@
 """A question of somebody else's, asked in a process of its own, which may be stopped.
 
-python -m queries.ask_apart: the question as JSON on stdin, the answer on stdout.
+Run as a module: the question as JSON on stdin, the answer on stdout.
 
 DuckDB's own limit of memory does not cover all that a question can make it hold (one text may have
 a gigabyte), and an interrupt waits for a step to end: so the process has a limit, and is killed.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,8 +18,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from survey.errors import UsageError
+from survey.interpreter import python_command
 
 _OWN_MB = 1024  # what Python, DuckDB and Arrow take by themselves
+REFUSED, BEYOND_MEMORY = 2, 3  # exit codes
+_NO_MEMORY = ("MemoryError", "std::bad_alloc", "failed to map segment from shared object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +39,43 @@ class Question:
 
 def ask_apart(question: Question, seconds: float) -> bytes:
     """The answer in its form. Raises UsageError, also where it takes too long or too much memory."""
-    command = [sys.executable, "-m", "queries.ask_apart"]
-    asked = json.dumps(asdict(question)).encode()
+    command = python_command("queries.ask_apart")
     try:
-        ran = subprocess.run(command, input=asked, capture_output=True, timeout=seconds)
+        ran = subprocess.run(
+            command, input=json.dumps(asdict(question)).encode(), capture_output=True, timeout=seconds
+        )
     except subprocess.TimeoutExpired:
         raise UsageError(f"stopped after {seconds:g} s: ask for less") from None
     if ran.returncode == 0:
         return ran.stdout
-    told = ran.stderr.decode(errors="replace").strip()
-    if ran.returncode == 2 and told:
-        raise UsageError(told)
-    raise UsageError(f"stopped: it took more than {question.memory_mb} MB of memory; ask for less")
+    raise UsageError(_problem(ran, question.memory_mb))
+
+
+def _problem(ran: subprocess.CompletedProcess[bytes], memory_mb: int) -> str:
+    """Why there is no answer: refused, too large, killed from outside, or a fault of ours or DuckDB's."""
+    said = ran.stderr.decode(errors="replace").strip()
+    last = said.splitlines()[-1] if said else "it said nothing"
+    beyond = f"stopped: it took more than {memory_mb} MB of memory; ask for less"
+    if ran.returncode == REFUSED and said:
+        return said
+    if ran.returncode == BEYOND_MEMORY or last.endswith(_NO_MEMORY):
+        return beyond
+    if ran.returncode >= 0:
+        return f"the process that answers failed with exit code {ran.returncode}: {last}"
+    name = _signal(-ran.returncode)
+    if name == "SIGKILL":
+        return "the process that answers was killed, as a system does that runs out of memory; ask for less"
+    # An allocation that fails inside a library ends it by abort(), which leaves these words.
+    if name == "SIGABRT" and "bad_alloc" in said:
+        return beyond
+    return f"the process that answers crashed ({name}): {last}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _main() -> int:
@@ -54,9 +83,9 @@ def _main() -> int:
     _limit_memory(question.memory_mb)
     from catalog.place import place_to_read
     from catalog.read import Limits, Reader
-    from queries.render import as_csv, as_markdown, as_page_json
+    from queries.render import as_download_csv, as_markdown, as_page_json
 
-    forms = {"json": as_page_json, "csv": as_csv, "md": as_markdown}
+    forms = {"json": as_page_json, "csv": as_download_csv, "md": as_markdown}
     try:
         limits = Limits(question.memory_mb, question.rows)
         with Reader(place_to_read(question.catalog), limits) as reader:
@@ -66,7 +95,9 @@ def _main() -> int:
                 answer = forms[question.form](reader.ask(question.sql, question.parameters)).encode()
     except UsageError as error:
         print(error, file=sys.stderr)
-        return 2
+        return REFUSED
+    except MemoryError:
+        return BEYOND_MEMORY
     sys.stdout.buffer.write(answer)
     return 0
 

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from catalog.macros import MACROS
-from catalog.read import Answer
-from catalog.views import empty
+from catalog.read import Answer, Describer
 from survey.errors import UsageError
 
 OWN = Path(__file__).parent
@@ -129,20 +127,15 @@ def listed(library: Mapping[str, Query]) -> Answer:
 
     The columns come from binding it to empty views: no catalog is read for them.
     """
-    connection = duckdb.connect()
-    for name, body in empty().items():
-        connection.execute(f"CREATE VIEW {name} AS {body}")
-    for name, body in MACROS.items():
-        connection.execute(f"CREATE MACRO {name}{body}")
     rows = []
-    for query in library.values():
-        values = query.bind({name: "" for name, default in query.parameters.items() if default is None})
-        try:
-            described = connection.execute(f"DESCRIBE {query.sql.rstrip().rstrip(';')}", values).fetchall()
-            columns = ", ".join(row[0] for row in described)
-        except duckdb.Error as error:
-            columns = f"cannot be asked: {str(error).splitlines()[0]}"
-        rows.append((query.name, query.help, query.signature, columns))
+    with Describer() as describer:
+        for query in library.values():
+            values = query.bind({name: "" for name, default in query.parameters.items() if default is None})
+            try:
+                columns = ", ".join(describer.columns(query.sql, values))
+            except UsageError as error:
+                columns = f"cannot be asked: {str(error).splitlines()[0]}"
+            rows.append((query.name, query.help, query.signature, columns))
     return Answer(["query", "answers", "parameters", "columns"], ["VARCHAR"] * 4, list(rows))
 
 

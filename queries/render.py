@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,8 @@ from rich.table import Table
 from catalog.read import Answer
 from survey.errors import printable
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how text begins that spreadsheets run
+_EXACT = 2**53  # integers beyond it are rounded by whatever reads JSON numbers as doubles
 _CARD_COLUMNS = 14  # more do not fit side by side, so each row becomes a card
 _LIST_ITEMS = 6
 _TEXT_WIDTH = 16  # the narrowest column that text is folded into
@@ -24,11 +27,32 @@ _NUMERIC = frozenset({"BIGINT", "DOUBLE", "INTEGER", "UBIGINT", "FLOAT", "HUGEIN
 
 
 def as_csv(answer: Answer) -> str:
-    """RFC 4180; lists and structs as JSON, NULL empty."""
+    """RFC 4180; lists and structs as JSON, NULL empty. Text is as it is: for files and pipes."""
+    return _csv(answer, lambda text: text)
+
+
+def as_terminal_csv(answer: Answer) -> str:
+    """The same with control and direction characters escaped: a terminal obeys them."""
+    return _csv(answer, printable)
+
+
+def as_download_csv(answer: Answer) -> str:
+    """The same with an apostrophe before text that a spreadsheet would run as a formula."""
+    return _csv(answer, lambda text: f"'{text}" if text.startswith(_FORMULA) else text)
+
+
+def formulas(answer: Answer) -> int:
+    """How many cells a spreadsheet that opens the CSV would run."""
+    cells = (value for row in (answer.names, *answer.rows) for value in row)
+    return sum(isinstance(value, str) and value.startswith(_FORMULA) for value in cells)
+
+
+def _csv(answer: Answer, shown: Callable[[str], str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(answer.names)
-    writer.writerows([_cell(value) for value in row] for row in answer.rows)
+    for row in (answer.names, *answer.rows):
+        cells = [_cell(value) for value in row]
+        writer.writerow([shown(cell) if isinstance(cell, str) else cell for cell in cells])
     return out.getvalue()
 
 
@@ -37,8 +61,7 @@ def as_json(answer: Answer) -> str:
     names = _distinct(answer.names)
     rows = [dict(zip(names, map(json_value, row), strict=True)) for row in answer.rows]
     text = json.dumps(rows, default=_plain, ensure_ascii=False, allow_nan=False, indent=1)
-    # Control and direction characters occur in strings alone, where JSON has an escape for them.
-    return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text) + "\n"
+    return _escaped(text) + "\n"
 
 
 def as_page_json(answer: Answer) -> str:
@@ -134,9 +157,14 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def json_value(value: Any) -> Any:  # Any: whatever SQL returns
-    """The value as JSON has it: NaN and infinity are null."""
+    """The value as JSON has it: NaN and infinity are null, integers beyond 2^53 are text.
+
+    JavaScript and jq read every number as a double, in which two row_hash become one.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, int) and abs(value) > _EXACT:
+        return str(value)
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, list | tuple):
@@ -146,6 +174,11 @@ def json_value(value: Any) -> Any:  # Any: whatever SQL returns
     return value
 
 
+def _escaped(text: str) -> str:
+    """JSON in which control and direction characters, which occur in strings alone, are escapes."""
+    return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text)
+
+
 def _json_escape(char: str) -> str:
     """As \\uXXXX: two of them where the character lies beyond 16 bits."""
     return json.dumps(char)[1:-1]
@@ -153,7 +186,7 @@ def _json_escape(char: str) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, list | tuple | dict):
-        return json.dumps(value, default=_plain, ensure_ascii=False)
+        return _escaped(json.dumps(value, default=_plain, ensure_ascii=False))
     return value.isoformat() if isinstance(value, datetime) else value
 
 

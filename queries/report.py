@@ -46,12 +46,20 @@ class Heading:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a served page has. nonce: of its scripts. token: allows its links to ask."""
+
+    nonce: str
+    token: str
+
+
 def report(
-    reader: Reader, heading: Heading, limit: int, tell: Callable[[str], None], *, live: bool = False
+    reader: Reader, heading: Heading, limit: int, tell: Callable[[str], None], *, live: Live | None = None
 ) -> str:
     """The page over a catalog, as HTML, of at most `limit` models, those measured last.
 
-    tell: is told what is being done. live: with a section that takes questions.
+    tell: is told what is being done. live: with a section that takes questions, of a server.
     Raises UsageError where the catalog cannot be asked.
     """
     import vl_convert

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -28,7 +30,7 @@ from catalog.views import view_columns
 from queries.ask_apart import Question, ask_apart
 from queries.card import card_rows
 from queries.library import Query, listed, load, pick
-from queries.report import Heading, report
+from queries.report import Heading, Live, report
 from queries.status import COUNTS
 from survey.errors import UsageError
 
@@ -41,6 +43,7 @@ MEDIA = {
 SHOWN_ROWS, FILE_ROWS = 10_000, 5_000_000
 AT_ONCE = 2  # questions
 IN_LINE = 8  # questions that run or wait; each holds a thread, and the page needs one, too
+FORM, TOKEN = "format", "_token"  # in a query string; its other parameters are the named query's
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -49,6 +52,12 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+NO_PAGE = "default-src 'none'; frame-ancestors 'none'; sandbox"  # the policy of an answer
+PAGE = (
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data:; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+HINT = "ask with the header X-Requested-With: survey, which pages of other origins cannot send"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,7 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
     A page of somebody else's whose name comes to mean this machine calls it by another.
     """
     library, page = load(served.folders), _Page()
+    live = Live(secrets.token_urlsafe(16), secrets.token_urlsafe(32))
     line, turns = threading.BoundedSemaphore(IN_LINE), threading.BoundedSemaphore(AT_ONCE)
 
     def index(request: Request) -> Response:
@@ -85,12 +95,14 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
             now = _files(served.catalog)
             if page.files != now:
                 with Reader(place_to_read(served.catalog)) as reader:
-                    page.html = report(reader, served.heading, served.limit, lambda _: None, live=True)
+                    page.html = report(reader, served.heading, served.limit, lambda _: None, live=live)
                 page.files = now
-        return HTMLResponse(page.html)
+        nonce = secrets.token_urlsafe(16)  # a new one each time; what stands in the page is replaced
+        policy = {"Content-Security-Policy": PAGE.format(nonce=nonce)}
+        return HTMLResponse(page.html.replace(live.nonce, nonce), headers=policy)
 
     def ask(sql: str, parameters: Mapping[str, object], request: Request, name: str) -> Response:
-        form = request.query_params.get("format", "json")
+        form = request.query_params.get(FORM, "json")
         if form not in MEDIA:
             raise UsageError(f"format={form}: expected one of {', '.join(MEDIA)}")
         rows = SHOWN_ROWS if form in ("json", "md") else FILE_ROWS
@@ -113,7 +125,7 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
 
     def query(request: Request) -> Response:
         chosen: Query = pick(library, request.path_params["name"])
-        given = {key: value for key, value in request.query_params.items() if key != "format"}
+        given = {key: value for key, value in request.query_params.items() if key not in (FORM, TOKEN)}
         return ask(chosen.sql, chosen.bind(given), request, chosen.name)
 
     def model(request: Request) -> Response:
@@ -149,7 +161,7 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
     ]
     guards = [
         Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
-        Middleware(_Guard),
+        Middleware(_Guard, token=live.token),
     ]
     return Starlette(routes=routes, middleware=guards, exception_handlers={UsageError: _refused})
 
@@ -160,6 +172,8 @@ def listen(served: Served, host: str, port: int, names: Sequence[str], tell: Cal
     Raises UsageError where the port cannot be had.
     """
     import uvicorn
+
+    from queries.bounded import CONNECTIONS, BoundedProtocol
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -172,35 +186,56 @@ def listen(served: Served, host: str, port: int, names: Sequence[str], tell: Cal
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}; name another --port") from error
     shown = f"[{host}]" if ":" in host else host
     known = ["127.0.0.1", "localhost", shown, *names]
-    config = uvicorn.Config(app(served, known), log_level="warning", server_header=False)
+    config = uvicorn.Config(
+        app(served, known),
+        http=BoundedProtocol,
+        ws="none",
+        limit_concurrency=CONNECTIONS,
+        log_level="warning",
+        server_header=False,
+    )
     tell(f"http://{shown}:{listening.getsockname()[1]}")
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
 
 
 class _Guard:
-    """Answers to pages of other origins are refused, and every answer says how it may be used."""
+    """Answers to pages of other origins are refused, and every answer says how it may be used.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    What browsers say of themselves is not enough: to a plain-http name they send no Sec-Fetch-Site.
+    A header that they send abroad only after asking, or a token that stands in our page, is.
+    """
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app, self._token = app, token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        own = scope["path"] == "/" or asked.get("sec-fetch-site", "none") in ("none", "same-origin")
-        if not own:
-            refusal = JSONResponse({"error": "pages of other origins may not ask"}, 403, headers=HEADERS)
+        request = Request(scope)
+        page = scope["path"] == "/"
+        if not page and not self._may_ask(request):
+            refusal = JSONResponse({"error": f"pages of other origins may not ask; {HINT}"}, 403)
+            refusal.headers.update({**HEADERS, "Content-Security-Policy": NO_PAGE})
             return await refusal(scope, receive, send)
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] += [
-                    (key.lower().encode(), value.encode()) for key, value in HEADERS.items()
-                ]
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.setdefault("Content-Security-Policy", NO_PAGE)
             await send(message)
 
         return await self._app(scope, receive, with_headers)
+
+    def _may_ask(self, request: Request) -> bool:
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return False
+        origin = request.headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+            return False
+        token = request.query_params.get(TOKEN, "").encode()
+        return "x-requested-with" in request.headers or secrets.compare_digest(token, self._token)
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from catalog.read import Answer, Reader
 from catalog.views import view_columns
 from queries.library import Query, listed, pick
-from queries.render import as_csv, as_json, as_markdown, print_queries, print_table
+from queries.render import as_csv, as_json, as_markdown, as_terminal_csv, print_queries, print_table
 from survey.errors import UsageError, printable
 
 COMMANDS = {
@@ -94,7 +94,9 @@ class Shell:
         if self.form == "table":
             print_table(answer, self.console)
         else:
-            self.console.out(FORMS[self.form](answer), end="", highlight=False)
+            terminal_csv = self.form == "csv" and self.console.is_terminal
+            form = as_terminal_csv if terminal_csv else FORMS[self.form]
+            self.console.out(form(answer), end="", highlight=False)
 
 
 def is_complete(text: str) -> bool:

@@ -17,6 +17,7 @@ RECORDS = (
     "survey.catalog_rows",
     "survey.results",
     "survey.errors",
+    "survey.interpreter",
 )
 MAY_IMPORT = {
     "survey": ("survey",),
@@ -49,7 +50,7 @@ DOORS = {
     ),
     "jinja2": ("queries/report.py",),
     "starlette": ("queries/serve.py",),
-    "uvicorn": ("queries/serve.py",),
+    "uvicorn": ("queries/serve.py", "queries/bounded.py"),
     "prompt_toolkit": ("queries/shell_prompt.py",),
     "click": ("survey/cli/",),
 }

@@ -1,9 +1,10 @@
 // The part of a live page that asks: SQL to /api/sql, on this page's own origin.
 const question = document.getElementById("question");
-const address = (form) => `/api/sql?${new URLSearchParams({ q: question.value, format: form })}`;
+const token = document.querySelector("meta[name=token]").content;
+const address = (form) => `/api/sql?${new URLSearchParams({ q: question.value, format: form, _token: token })}`;
 
 async function asked(url) {
-  const response = await fetch(url);
+  const response = await fetch(url, { headers: { "X-Requested-With": "survey" } });
   const found = await response.json();
   if (!response.ok) throw new Error(found.error);
   return found;

@@ -115,7 +115,7 @@ def print_answer(reader: Reader, form: str, statement: str, parameters: dict[str
 
 
 def print_in(form: str, answer: Answer) -> None:
-    from queries.render import as_csv, as_json, as_markdown, print_table
+    from queries.render import as_csv, as_json, as_markdown, as_terminal_csv, formulas, print_table
 
     if form == "table":
         print_table(answer, console())
@@ -125,8 +125,12 @@ def print_in(form: str, answer: Answer) -> None:
 
         _print_bytes(lambda: as_parquet(answer.names, answer.types, answer.rows))
         return
-    printers: dict[str, Callable[[Answer], str]] = {"csv": as_csv, "json": as_json, "md": as_markdown}
+    written = as_terminal_csv if sys.stdout.isatty() else as_csv
+    printers: dict[str, Callable[[Answer], str]] = {"csv": written, "json": as_json, "md": as_markdown}
     click.echo(printers[form](answer), nl=False)
+    if form == "csv" and (cells := formulas(answer)):
+        warning = f"a spreadsheet would run {cells} cells as formulas: text that begins with = + - @"
+        click.echo(f"survey: {warning}", err=True)
 
 
 def print_results(kind: str, rows: Sequence[Any], form: str) -> None:

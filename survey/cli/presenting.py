@@ -86,7 +86,7 @@ def serve(
 
     \b
     survey serve --catalog ./mine
-    curl 'http://127.0.0.1:8765/api/query/families?format=csv'
+    curl -H X-Requested-With:survey 'http://127.0.0.1:8765/api/query/families?format=csv'
     """
     from catalog.place import place_to_read
     from queries.pictures import check_extra

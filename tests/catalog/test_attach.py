@@ -10,6 +10,8 @@ import duckdb
 import pytest
 from conftest import LITTLE, Ran, little
 
+from catalog.place import place_to_read
+from catalog.read import Reader
 from jobs.demo.checkpoints import write
 
 Survey = Callable[..., Ran]
@@ -105,3 +107,21 @@ def test_it_is_written_anew_and_nothing_of_others_is_lost(
         assert message in ran.err
     assert Path("text.txt").read_text() == "no database"
     assert sorted(path.name for path in Path().glob(".*.tmp")) == []
+
+
+FOLDERS = ["family=Llama", "matrix=input", "repo=somebody/revision=v2", "measured_at=2026-11-27"]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_name_of_a_folder_is_no_column(survey: Survey, tmp_path: Path, name: str) -> None:
+    write(little("org/model", cloud=LITTLE), tmp_path / "model")
+    assert survey("run", "./model", "--catalog", f"{name}/c", "--executor", "serial").code == 0
+    assert survey("attach", "v.duckdb", "--catalog", f"{name}/c").code == 0
+    sql = "SELECT repo, revision, matrix, family, measured_at::VARCHAR FROM models JOIN tokens USING (repo, matrix)"
+    with client() as connection:
+        rows = connection.execute(f"{sql} ORDER BY ALL LIMIT 1").fetchall()
+    with Reader(place_to_read(f"{name}/c")) as reader:
+        assert reader.ask(f"{sql} ORDER BY ALL LIMIT 1").rows == rows
+    repo, revision, matrix, family, _ = rows[0]
+    assert (repo, matrix, family) == (str(tmp_path / "model"), "output", "Qwen")
+    assert revision != "v2"

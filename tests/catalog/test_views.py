@@ -143,12 +143,13 @@ REFUSED = [
     ("SELECT 1; SELECT 2", "expected one SQL statement, found 2"),
     ("", "expected one SQL statement, found 0"),
     ("SELECT nothing FROM models", "nothing"),
-    ("SELECT * FROM read_csv('/etc/passwd')", "/etc/passwd"),
-    ("SELECT * FROM '/etc/passwd'", "passwd"),
-    ("SELECT * FROM read_parquet('http://127.0.0.1:1/x.parquet')", "http"),
-    ("COPY (PIVOT models ON family USING count(*)) TO 'x.csv'", "MULTI is not allowed"),
-    ("/* SELECT */ COPY (PIVOT models ON family USING count(*)) TO 'x.csv'", "MULTI is not allowed"),
-    ("-- SELECT\nCREATE TABLE x AS PIVOT models ON family USING count(*)", "MULTI is not allowed"),
+    ("SELECT * FROM read_csv('/etc/passwd')", "read_csv() is not allowed"),
+    ("SELECT * FROM '/etc/passwd'", "no view '/etc/passwd'; there are models"),
+    ("SELECT * FROM model", "no view 'model'; did you mean models?"),
+    ("SELECT * FROM read_parquet('http://127.0.0.1:1/x.parquet')", "read_parquet() is not allowed"),
+    ("COPY (PIVOT models ON family USING count(*)) TO 'x.csv'", "COPY is not allowed"),
+    ("/* SELECT */ COPY (PIVOT models ON family USING count(*)) TO 'x.csv'", "COPY is not allowed"),
+    ("-- SELECT\nCREATE TABLE x AS PIVOT models ON family USING count(*)", "CREATE is not allowed"),
     ("EXPLAIN ANALYZE COPY (SELECT 1) TO 'x.csv'", "EXPLAIN is not allowed"),
 ]
 
@@ -165,38 +166,7 @@ def test_sql_that_is_wrong_or_would_do_more_than_read_is_refused(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-COPYING = "WITH x AS (COPY (SELECT 1) TO '{file}') SELECT 1"
-WRITING = {
-    "COPY in a WITH": COPYING,
-    "COPY beside a PIVOT": "WITH x AS (COPY (SELECT 1) TO '{file}') PIVOT models ON family USING count(*)",
-    "a serialized COPY": "FROM json_execute_serialized_sql('{serialized}')",
-    "one that query() puts together": "FROM query('FROM json_execute_se' || 'rialized_sql(''{quoted}'')')",
-}
-
-
-@pytest.mark.parametrize("sql", WRITING.values(), ids=WRITING.keys())
-def test_a_select_that_writes_into_the_catalog_is_refused(filled: Place, tmp_path: Path, sql: str) -> None:
-    rows = filled.files("rows")[0].path
-    before = Path(rows).read_bytes()
-    [serialized] = duckdb.execute("SELECT json_serialize_sql(?)", [COPYING.format(file=rows)]).fetchall()[0]
-    serialized = serialized.replace("'", "''")
-    with Reader(filled) as reader, pytest.raises(UsageError, match="is not allowed"):
-        reader.ask(sql.format(file=rows, serialized=serialized, quoted=serialized.replace("'", "''")))
-    assert Path(rows).read_bytes() == before
-
-
-def test_a_folder_for_temporary_files_is_not_read(
-    filled: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".tmp").mkdir()
-    (tmp_path / ".tmp" / "secret.csv").write_text("a\n1\n")
-    with Reader(filled) as reader, pytest.raises(UsageError, match=r"Cannot access file .*secret\.csv"):
-        reader.ask("FROM read_csv('.tmp/secret.csv')")
-
-
 ALLOWED = [
-    "SELECT 'copy' AS copied FROM query('FROM models')",
     "SELECT 1",
     "FROM models",
     "WITH a AS (SELECT 1 AS x) SELECT x FROM a",

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
+from rich.console import Console
 
 from catalog.read import Answer
-from queries.render import as_csv, as_json, as_markdown, as_page_json, short
+from queries.render import (
+    as_csv,
+    as_download_csv,
+    as_json,
+    as_markdown,
+    as_page_json,
+    as_terminal_csv,
+    formulas,
+    print_table,
+    short,
+)
 from survey.errors import printable
 
 SHOWN = [
@@ -44,3 +57,49 @@ def test_an_array_of_fixed_length_is_a_list_like_others() -> None:
 def test_a_name_of_a_column_ends_no_cell_of_markdown() -> None:
     answer = Answer(["a|b\n"], ["VARCHAR"], [("c|d",)])
     assert as_markdown(answer) == "| a\\|b\\u000a |\n| --- |\n| c\\|d |\n"
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b31m\u202eexe"
+
+
+@pytest.mark.parametrize("form", [as_terminal_csv, as_json, as_markdown])
+def test_what_a_terminal_obeys_is_escaped(form: Callable[[Answer], str]) -> None:
+    text = form(Answer([HOSTILE], ["VARCHAR"], [(HOSTILE,), ([HOSTILE],), ({HOSTILE: HOSTILE},)]))
+    assert not [char for char in text if not char.isprintable() and char != "\n"]
+
+
+def test_a_table_does_not_obey_either() -> None:
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_table(Answer([HOSTILE], ["VARCHAR"], [(HOSTILE,)]), console)
+    assert all(char.isprintable() or char == "\n" for char in console.export_text())
+
+
+def test_a_file_of_csv_holds_the_text_as_it_is() -> None:
+    assert as_csv(Answer(["a"], ["VARCHAR"], [("=1+\x1b[2J",)])) == "a\n=1+\x1b[2J\n"
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_formula_in_a_download_is_text(text: str) -> None:
+    answer = Answer(["a"], ["VARCHAR"], [(text,)])
+    assert as_download_csv(answer).partition("\n")[2].lstrip('"').startswith(f"'{text}")
+    assert formulas(answer) == 1
+
+
+@pytest.mark.parametrize("value", ["a=1", " =1", "", -1, -1.5, None, [-1]])
+def test_what_is_no_formula_stays_as_it_is(value: object) -> None:
+    answer = Answer(["a"], ["VARCHAR"], [(value,)])
+    assert as_download_csv(answer) == as_csv(answer)
+    assert formulas(answer) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(2**53, 2**53), (2**53 + 1, str(2**53 + 1)), (-(2**63), str(-(2**63))), ([2**64 - 1], [str(2**64 - 1)])],
+)
+def test_an_integer_that_a_double_cannot_hold_is_text_in_json(value: object, written: object) -> None:
+    answer = Answer(["a"], ["UBIGINT"], [(value,)])
+    assert json.loads(as_json(answer)) == [{"a": written}]
+    assert json.loads(as_page_json(answer))["rows"] == [[written]]

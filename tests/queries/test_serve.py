@@ -31,6 +31,7 @@ from queries.serve import IN_LINE, Served, app
 Survey = Callable[..., Ran]
 PROGRAM = [sys.executable, "-c", "from survey.cli import entry; entry()"]
 OPENER = build_opener(ProxyHandler({}))
+ASKS = {"X-Requested-With": "test"}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def get(
     url: str, headers: Mapping[str, str] = {}, method: str = "GET"
 ) -> tuple[int, Mapping[str, str], bytes]:
     try:
-        with OPENER.open(Request(url, headers=dict(headers), method=method), timeout=60) as answer:
+        with OPENER.open(Request(url, headers={**ASKS, **headers}, method=method), timeout=60) as answer:
             return answer.status, answer.headers, answer.read()
     except HTTPError as error:
         return error.code, error.headers, error.read()
@@ -101,8 +102,8 @@ WRONG = [
     ("api/sql?q=DROP%20VIEW%20models", 400, "DROP is not allowed"),
     ("api/sql?q=COPY%20models%20TO%20'x.csv'", 400, "COPY is not allowed"),
     ("api/sql?q=SELECT%201%3B%20SELECT%202", 400, "expected one SQL statement"),
-    ("api/sql?q=FROM%20read_text('/etc/passwd')", 400, "disabled"),
-    ("api/sql?q=FROM%20read_csv('http://127.0.0.1:1/x')", 400, "disabled"),
+    ("api/sql?q=FROM%20read_text('/etc/passwd')", 400, "is not allowed"),
+    ("api/sql?q=FROM%20read_csv('http://127.0.0.1:1/x')", 400, "is not allowed"),
     ("api/sql?q=SELECT%201&format=xml", 400, "expected one of json, csv, md, parquet"),
     ("api/query/nothing", 400, "no query 'nothing'"),
     ("api/query/families?side=output", 400, "unknown: side"),
@@ -151,7 +152,7 @@ def test_questions_at_the_same_time_are_all_answered(url: str) -> None:
 
 def test_too_many_questions_are_told_to_come_back_and_the_page_is_served(catalog: Path) -> None:
     served = Served(str(catalog), Heading("busy", "0"), limit=1, seconds=0.8, memory_mb=300)
-    client = TestClient(app(served, ["localhost"]), base_url="http://localhost")
+    client = TestClient(app(served, ["localhost"]), base_url="http://localhost", headers=ASKS)
     slow = {"q": "SELECT count(*) FROM range(1000000000000)"}
     codes: list[int] = []
     asking = [
@@ -197,6 +198,55 @@ def test_pages_of_other_origins_may_not_ask(url: str) -> None:
     assert "Access-Control-Allow-Origin" not in headers
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+FOREIGN: list[tuple[str, Mapping[str, str]]] = [
+    ("a browser that says nothing of itself", {}),
+    ("a form or an image", {"Sec-Fetch-Site": "cross-site"}),
+    ("a page of another port", {"Sec-Fetch-Site": "same-site", "X-Requested-With": "x"}),
+    ("a script of another origin", {"Origin": "http://evil.example", "X-Requested-With": "x"}),
+    ("a page without an origin", {"Origin": "null", "X-Requested-With": "x"}),
+]
+
+
+@pytest.mark.parametrize("headers", [case[1] for case in FOREIGN], ids=[case[0] for case in FOREIGN])
+def test_who_sends_no_header_of_ours_is_refused_everywhere(url: str, headers: Mapping[str, str]) -> None:
+    for path in (
+        "sql?q=SELECT%201",
+        "sql?q=SELECT%201&_token=x",
+        "query/families",
+        "queries",
+        "views",
+        "status",
+    ):
+        with pytest.raises(HTTPError) as refused:
+            OPENER.open(Request(f"{url}/api/{path}", headers=dict(headers)), timeout=60)
+        assert refused.value.code == 403
+        assert "X-Requested-With" in json.loads(refused.value.read())["error"]
+        assert refused.value.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_a_link_of_the_page_asks_by_its_token(url: str) -> None:
+    html = OPENER.open(url, timeout=60).read().decode()
+    [token] = re.findall(r'<meta name="token" content="([^"]+)">', html)
+    with OPENER.open(f"{url}/api/query/families?format=csv&_token={token}", timeout=60) as answer:
+        assert answer.read().startswith(b"family,")
+
+
+def test_scripts_run_by_a_nonce_that_is_new_each_time(url: str) -> None:
+    seen = []
+    for _ in range(2):
+        _, headers, body = get(url)
+        policy = headers["Content-Security-Policy"]
+        [nonce] = re.findall(r"script-src 'nonce-([^']+)';", policy)
+        assert re.findall(rb"<script(?! type=.application/json)[^>]*>", body) == [
+            f'<script nonce="{nonce}">'.encode(),
+            f'<script type="module" nonce="{nonce}">'.encode(),
+        ]
+        assert "unsafe-eval" not in policy
+        assert "frame-ancestors 'none'" in policy
+        seen.append(nonce)
+    assert len(set(seen)) == 2
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])

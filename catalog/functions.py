@@ -1,0 +1,46 @@
+"""What a question may call: DuckDB's functions and system views, each looked at.
+
+`functions.txt` is made by `python -m tests.functions` from DuckDB's own catalog: what is new is
+added as refused. Refused is what reads or writes outside the question: files, settings, secrets,
+logs, sequences, statements given as text; and what only costs time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+EXPRESSIONS, TABLES, RELATIONS = "expressions", "tables", "views"
+LISTS = Path(__file__).with_name("functions.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of one kind."""
+
+    allowed: frozenset[str]
+    refused: frozenset[str]
+
+    def allows(self, name: str) -> bool:
+        return name in self.allowed
+
+
+def names_of(kind: str) -> Names:
+    """The names of EXPRESSIONS, TABLES (functions that give rows) or RELATIONS (system views)."""
+    return _lists()[kind]
+
+
+@cache
+def _lists() -> Mapping[str, Names]:
+    names: dict[str, set[str]] = {}
+    for line in LISTS.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section = names.setdefault(line.strip("[]"), set())
+        elif line and not line.startswith("# "):
+            section.add(line)
+    return {
+        kind: Names(frozenset(names[f"{kind} allowed"]), frozenset(names[f"{kind} refused"]))
+        for kind in (EXPRESSIONS, TABLES, RELATIONS)
+    }
