@@ -35,11 +35,21 @@ def tensors_of(headers: Mapping[str, Header]) -> tuple[dict[str, str], dict[str,
     """The file of each tensor, as the headers say, and a second file where one holds it, too."""
     file_of: dict[str, str] = {}
     twice: dict[str, str] = {}
-    noted = [(name, file) for file, header in headers.items() for name in header.tensors]
-    for name, file in sorted(noted, key=lambda item: headers[item[1]].tensors[item[0]].name != item[0]):
-        if file_of.setdefault(name, file) != file and headers[file].tensors[name].name == name:
-            twice[name] = file  # a name that is only noted stands behind one that is written
+    for file, header in headers.items():
+        for name in header.tensors:
+            if file_of.setdefault(name, file) == file:
+                continue
+            if _is_noted(name, header):  # stands behind a name that is written
+                continue
+            if not _is_noted(name, headers[file_of[name]]):
+                twice[name] = file
+            else:
+                file_of[name] = file
     return file_of, twice
+
+
+def _is_noted(name: str, header: Header) -> bool:
+    return header.metadata.get(name) in header.tensors
 
 
 def checked(

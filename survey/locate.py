@@ -12,7 +12,7 @@ from survey.claims import checked, tensors_of, with_noted_names
 from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
-from survey.header import Header, read_header
+from survey.header import Header, Outline, read_header
 from survey.memory import expected_memory_bytes
 from survey.names import Names
 from survey.pickled import read_pickled
@@ -47,9 +47,14 @@ class Layout:
         header = self.headers.get(self.file_of.get(tensor, ""))
         return header.tensors.get(tensor) if header else None
 
+    def outline_of(self, tensor: str) -> Outline | None:
+        """The same without its place, which may cost a read."""
+        header = self.headers.get(self.file_of.get(tensor, ""))
+        return header.outline(tensor) if header else None
+
     @cached_property
     def names(self) -> Names:
-        return Names(self.file_of.keys(), self.config, self.spec_of)
+        return Names(self.file_of.keys(), self.config, self.outline_of)
 
 
 def lay_out(checkpoint: Checkpoint) -> Layout:
@@ -106,7 +111,7 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
     """
     choice = _choose(checkpoint, layout, matrix)
     spec = _spec(checkpoint, layout, choice)
-    other = _other(checkpoint, layout, matrix)
+    other = _other(checkpoint, layout, matrix, spec)
     refuse_shape(spec, layout.config, other, f"{checkpoint.repo}/{spec.file}")
     if not choice.tied and other is not None and replace(other, name=spec.name) == spec:
         # torch.save writes tied tensors once, by two names; so does save_model, which notes the second.
@@ -131,13 +136,13 @@ def _choose(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> Choic
     return choose_among(layout.names, matrix, checkpoint.repo)
 
 
-def _other(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> TensorSpec | None:
-    """The other matrix: where its header was read, or where it alone tells the vocabulary's size."""
+def _other(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, spec: TensorSpec) -> TensorSpec | None:
+    """The other matrix: where its header was read, or where it alone tells whether a shape is right."""
     try:
         choice = choose_among(layout.names, "input" if matrix == "output" else "output", checkpoint.repo)
-        if stated_shapes(layout.config):
-            return layout.spec_of(choice.tensor)
-        return _look_up(checkpoint, layout, choice.tensor)
+        if len(spec.shape) == 2 and spec.shape[0] <= spec.shape[1] and not stated_shapes(layout.config):
+            return _look_up(checkpoint, layout, choice.tensor)  # a request, for a shape that few heads have
+        return layout.spec_of(choice.tensor)
     except (NotThere, BrokenFile):  # another matrix's trouble
         return None
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from survey.parts import bodies, outside_layers
 from survey.statements import model_types, stated_rows
-from survey.stems import SpecOf, Stem
+from survey.stems import OutlineOf, Stem
 
 # The language model: alone, in a multimodal model, in an encoder-decoder, in an adapter.
 WRAPPERS = (
@@ -108,14 +108,14 @@ _LISTS = (HEADS, VAGUE_HEADS, EMBEDDINGS, VAGUE_EMBEDDINGS)
 class Names:
     """The names of a checkpoint's tensors, and which of them have a place in a language model.
 
-    spec_of: a tensor as its file's header has it. outside: the tensors of no numbered layer.
+    outline_of: a tensor as its file's header has it. outside: the tensors of no numbered layer.
     heads, embeddings: the stems at which there is something, the preferred first.
     """
 
     def __init__(
-        self, names: Collection[str], config: Mapping[str, Any], spec_of: SpecOf = lambda name: None
+        self, names: Collection[str], config: Mapping[str, Any], outline_of: OutlineOf = lambda name: None
     ) -> None:
-        self.all, self.config, self.spec_of = names, config, spec_of
+        self.all, self.config, self.outline_of = names, config, outline_of
         self.outside = outside_layers(names)
         kinds = [kind.replace("-", "_") + "." for kind in model_types(config)]
         holders = tuple(dict.fromkeys((*BODIES, *kinds)))
@@ -135,7 +135,7 @@ class Names:
     def embedding_shape(self) -> tuple[int, int] | None:
         """[V, D] of the embedding, where its header was read."""
         for stem in self.embeddings:
-            spec = self.spec_of(stem.whole() or "")
+            spec = self.outline_of(stem.whole() or "")
             if spec is not None and len(spec.shape) == 2:
                 return spec.shape[0], spec.shape[1]
         return None
@@ -144,7 +144,7 @@ class Names:
     def head_bias(self) -> bool:
         """Whether a bias is added to the logits."""
         stems = {stem.path: stem for stem in (*self.heads, *self._stems(HEADS, ("output",)))}.values()
-        last = (stem.last_of_sequence(self.spec_of, self.rows) for stem in stems)
+        last = (stem.last_of_sequence(self.outline_of, self.rows) for stem in stems)
         return (
             any(".bias" in stem.rests for stem in stems)
             or any(name.removesuffix("weight") + "bias" in self.all for name in last if name)

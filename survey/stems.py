@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from survey.header import Outline
 from survey.quantised import PACKED, looks_packed
-from survey.target import TensorSpec
 
-SpecOf = Callable[[str], TensorSpec | None]  # of a tensor's name; None where its header was not read
+OutlineOf = Callable[[str], Outline | None]  # of a tensor's name; None where its header was not read
 
 # The matrix itself. What an adapter trained comes before what it was trained from; a parameter without a
 # module has the bare name.
@@ -89,7 +89,7 @@ class Stem:
         saved = [name for rest, name in self.rests.items() if _WHOLE[0].fullmatch(rest)]
         return sorted(saved) if ".original_module.weight" in self.rests else []
 
-    def last_of_sequence(self, spec_of: SpecOf, rows: int | None) -> str | None:
+    def last_of_sequence(self, outline_of: OutlineOf, rows: int | None) -> str | None:
         """The matrix that ends a small sequence of layers: the only one with a row for each token.
 
         rows: of the vocabulary. None where the pieces are something else, or their headers were not read.
@@ -97,7 +97,7 @@ class Stem:
         held = {
             int(number[1]): name for rest, name in self.rests.items() if (number := _NUMBER.fullmatch(rest))
         }
-        specs = [spec for number in sorted(held) if (spec := spec_of(held[number]))]
+        specs = [spec for number in sorted(held) if (spec := outline_of(held[number]))]
         if rows is None or len(specs) < max(2, len(held)):
             return None
         *before, last = (spec.shape for spec in specs)

@@ -46,7 +46,7 @@ def embedding_suspects(names: Names) -> list[str]:
         if not of_another_part(name)
         and _EMBEDDING.search(name)
         and not (_NO_EMBEDDING.search(name) or _HEAD.search(name) or _HARMLESS.search(name))
-        and (spec := names.spec_of(name)) is not None
+        and (spec := names.outline_of(name)) is not None
         and len(spec.shape) == 2
         and (spec.shape[0] in rows if rows else spec.shape[0] > spec.shape[1])
         and (not dims or looks_packed(name) or spec.shape[1] in dims)
@@ -58,7 +58,7 @@ def _suspects(names: Names) -> Iterator[str]:
     for name in names.outside:
         if of_another_part(name):
             continue
-        spec = names.spec_of(name)
+        spec = names.outline_of(name)
         shape = spec.shape if spec else None
         packed = looks_packed(name)
         if _HEAD.search(name):

@@ -58,7 +58,8 @@ def choose_among(names: Names, matrix: MatrixName, where: str) -> Choice:
 def named(names: Collection[str], config: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The head and the embedding that a checkpoint's names show, before anything is concluded from them."""
     found = Names(names, config)
-    heads, embeddings = ((stem.whole() for stem in stems) for stems in (found.heads, found.embeddings))
+    heads = (stem.whole() or stem.packed() for stem in found.heads)
+    embeddings = (stem.whole() or stem.packed() for stem in found.embeddings)
     return next(filter(None, heads), None), next(filter(None, embeddings), None)
 
 
@@ -146,7 +147,7 @@ def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
     Raises NotThere where it is there in a form that cannot be measured, or nobody knows in which form.
     """
     for stem in stems:
-        whole = stem.whole() or stem.last_of_sequence(names.spec_of, names.rows)
+        whole = stem.whole() or stem.last_of_sequence(names.outline_of, names.rows)
         if whole is None:
             _refuse_odd(names, stem, where)
             continue
@@ -190,7 +191,7 @@ def _refuse_suspects(names: Names, suspects: list[str], kind: str, where: str) -
     if packed := next((name for name in suspects if looks_packed(name)), None):
         by = scheme(names.config, names.all, packed)
         raise NotThere("quantised-head", where, f"the matrix is quantised by {by} ({packed})")
-    spec = names.spec_of(name)
+    spec = names.outline_of(name)
     seen = f"{name} ({spec.dtype} {list(spec.shape)})" if spec else name
     problem = (
         f"{seen} looks like {'a head' if kind == 'head' else 'an embedding'}, and no rule says what it is"
