@@ -11,7 +11,7 @@ from typing import Any
 
 from survey.errors import BrokenFile
 from survey.header import Header
-from survey.statements import stated_tie
+from survey.statements import meant_tie
 from survey.unembedding import named
 from survey.weights import same_set
 
@@ -66,7 +66,7 @@ def checked(
     Raises BrokenFile (`index-mismatch`) where a shard that must be asked is not there.
     """
     head, embedding = named(claimed, config)
-    tied = stated_tie(config) is True
+    tied = meant_tie(config) is True
     if head and embedding and not (tied and _is_missing((head, embedding), claimed, files, headers, read)):
         return claimed
     for file in sorted({*claimed.values(), *same_set(claimed.values(), files)}):

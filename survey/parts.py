@@ -11,9 +11,11 @@ _OTHER = re.compile(
     r"|mtp|clip|unet|ema|teacher)[._]|tower|talker|2wav|codec|codebook|quantizer|vqmodel|vqgan|depth_?(former|decoder)|draft"
     r"|nextn|altup|medusa|eagle|hydra|q_?former|projector|connector|resampler|patcher|perceiver|diffusion|ref_model|reward_model"
 )
+_LAYER_LIST = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages?|mtp)$")
+_HEAD = re.compile(r"(?i)lm_?head|un_?embed|embed_?out")
 NAME_CHARS = 1_000  # a longer name is a hostile file's, and nobody's head
 _LAYERS = re.compile(r"(?:^|[._])(?:layers?|h|blocks?)\.[0-9]+\.")
-_NUMBERED = re.compile(r"(?:^|\.)[0-9]+\.")
+_NUMBERED = re.compile(r"\.[0-9]+\.")
 # What may be a list or a sequence and still be a matrix of the whole model.
 _NUMBERED_MATRIX = re.compile(
     r"(?i)lm_?head|unembed|embed|vocab|logit|sequence_head|(^|\.)(output|head|decoder|wte|classifier)\w*$"
@@ -26,8 +28,11 @@ def of_another_part(name: str) -> bool:
 
 
 def outside_layers(names: Iterable[str]) -> list[str]:
-    """The names that belong to no numbered layer; a numbered piece of a head or an embedding does not."""
-    known: dict[str, bool] = {}  # half a million names have a few thousand lists of layers
+    """The names that belong to no numbered layer.
+
+    Neither does a numbered piece of a head or an embedding, nor a head in a list of other things than layers.
+    """
+    known: dict[str, bool | None] = {}  # half a million names have a few thousand lists of layers
     outside = []
     for name in names:
         if len(name) > NAME_CHARS:
@@ -38,8 +43,9 @@ def outside_layers(names: Iterable[str]) -> list[str]:
             continue
         front = name[: number.start()]
         if front not in known:
-            known[front] = _NUMBERED_MATRIX.search(front) is not None
-        if known[front]:
+            layers = False if _LAYER_LIST.search(front) else None
+            known[front] = True if _NUMBERED_MATRIX.search(front) else layers
+        if known[front] or (known[front] is None and _HEAD.search(name, number.end())):
             outside.append(name)
     return outside
 

@@ -68,11 +68,13 @@ def scale_name(names: Collection[str], tensor: str, where: str) -> str | None:
     Raises NotThere (`quantised-head`) where something beside it sounds like another.
     """
     stem = tensor.removesuffix(".weight")
-    beside = (
-        name for name in names if name.startswith((f"{stem}.", f"{stem}_", f"{tensor}:")) and name != tensor
-    )
-    sounding = sorted(name for name in beside if looks_packed(name[len(stem) :]))
+    rests = [name[len(stem) :] for name in names if name.startswith(stem) and name != tensor]
+    beside = [rest for rest in rests if rest.startswith(".") or (rest[:1] in ("_", ":") and "." not in rest)]
     known = [stem + suffix for suffix in SUFFIXES if stem + suffix in names]
+    # A scale of activations alone leaves open what became of the matrix's own.
+    sounding = sorted(
+        stem + rest for rest in beside if looks_packed(rest) or (not known and "scal" in rest.lower())
+    )
     if others := [name for name in sounding if name not in known[:1]]:
         problem = f"{tensor} is stored in 8 bits beside {others[0]}, which no rule applies to it"
         raise NotThere("quantised-head", where, problem)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from survey.names import Names
+from survey.names import EMBEDDINGS, VAGUE_EMBEDDINGS, Names
 from survey.parts import of_another_part
 from survey.quantised import looks_packed
 from survey.statements import stated_shapes
 
 # A name of these is a head's, whatever its shape.
 _HEAD = re.compile(
-    r"(?i)lm_?heads?|un_?embed|embed_?out|to_logits|logits?_?(?:proj|head|layer|out)|vocab_?(?:proj|head|out|dec)"
+    r"(?i)lm_?heads?|un_?embed|embed(?:ding)?s?_?out|out(?:put)?_?embed|to_logits|logits?_?(?:proj|head|layer|out)|vocab_?(?:proj|head|out|dec)"
     r"|(?:^|[._])(?:sequence|text|token|language|word|mlm|llm|causal|vocab)\w*_head|(?:to|out|proj|head)_?vocab"
 )
 # Other parts have such names, too: a head by its shape alone, though perhaps by half of it.
@@ -28,6 +28,7 @@ _EMBEDDING = re.compile(
 _NO_EMBEDDING = re.compile(
     r"(?i)position|pos_|_pos|wpe|type|segment|language_emb|lang|per_layer|relative|rotary|freq|time"
 )
+_TABLES = (*EMBEDDINGS, *VAGUE_EMBEDDINGS)
 # What stands in a head before its matrix, or beside it.
 _HARMLESS = re.compile(r"(?i)bias|norm|(?:^|[._])(?:ln\w*|dense|transform)(?:[._]|$)|lora|scale$")
 
@@ -64,13 +65,21 @@ def _suspects(names: Names) -> Iterator[str]:
         if _HEAD.search(name):
             if packed or not (_HARMLESS.search(name) or (shape is not None and len(shape) < 2)):
                 yield name
-        elif shape is None or _EMBEDDING.search(name) or _HARMLESS.search(name):
+        elif shape is None or _HARMLESS.search(name) or _is_a_table(name):
             continue
         elif packed and _PERHAPS.search(name):
             if not rows or _holds_codes(shape, rows, dims):
                 yield name
         elif _is_a_matrix(shape, rows, dims, part_of=8 if _PERHAPS.search(name) else 1):
             yield name
+
+
+def _is_a_table(name: str) -> bool:
+    """Whether a name is that of an embedding: of tokens, if of another part, or of something else."""
+    stem = name.removesuffix(".weight").removesuffix(".embedding")
+    return stem.endswith(_TABLES) or (
+        _NO_EMBEDDING.search(name) is not None and _EMBEDDING.search(name) is not None
+    )
 
 
 def _sizes(names: Names) -> tuple[set[int], set[int]]:

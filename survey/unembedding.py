@@ -193,7 +193,6 @@ def _refuse_suspects(names: Names, suspects: list[str], kind: str, where: str) -
         raise NotThere("quantised-head", where, f"the matrix is quantised by {by} ({packed})")
     spec = names.outline_of(name)
     seen = f"{name} ({spec.dtype} {list(spec.shape)})" if spec else name
-    problem = (
-        f"{seen} looks like {'a head' if kind == 'head' else 'an embedding'}, and no rule says what it is"
-    )
+    looks = {"head": "a head", "embedding": "an embedding"}[kind]
+    problem = f"{seen} looks like {looks}, and no rule says what it is: nothing else is measured in its place"
     raise NotThere("unknown-head", where, problem)
