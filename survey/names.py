@@ -89,6 +89,7 @@ EMBEDDINGS = (
     "token_embeddings",  # OpenELM
     "token_embedding",
     "sequence_embed",  # ESM-3
+    "encoder.sequence_embed",
 )
 # In another part of a model they may be tables of something else: behind those, whatever holds them.
 VAGUE_EMBEDDINGS = (

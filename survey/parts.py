@@ -12,14 +12,17 @@ _OTHER = re.compile(
     r"|nextn|altup|medusa|eagle|hydra|q_?former|projector|connector|resampler|patcher|perceiver|diffusion|ref_model|reward_model"
 )
 _LAYER_LIST = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages?|mtp)$")
-_HEAD = re.compile(r"(?i)lm_?head|un_?embed|embed_?out")
 NAME_CHARS = 1_000  # a longer name is a hostile file's, and nobody's head
 _LAYERS = re.compile(r"(?:^|[._])(?:layers?|h|blocks?)\.[0-9]+\.")
 _NUMBERED = re.compile(r"\.[0-9]+\.")
-# What may be a list or a sequence and still be a matrix of the whole model.
-_NUMBERED_MATRIX = re.compile(
-    r"(?i)lm_?head|unembed|embed|vocab|logit|sequence_head|(^|\.)(output|head|decoder|wte|classifier)\w*$"
+# A name of these is a head's, whatever its shape and whatever holds it.
+SOUNDS_LIKE_A_HEAD = re.compile(
+    r"(?i)lm_?heads?|un_?embed|embed(?:ding)?s?_?out|out(?:put)?_?embed|to_logits|logits?_?(?:proj|head|layer|out)"
+    r"|vocab_?(?:proj|head|out|dec)|(?:to|out|proj|head)_?vocab"
+    r"|(?:^|[._])(?:sequence|text|token|language|word|mlm|llm|causal|vocab)\w*_head"
 )
+# What may be a list or a sequence and still be a matrix of the whole model.
+_NUMBERED_MATRIX = re.compile(r"(?i)embed|wte|(?:^|[._])(?:output|head|decoder|classifier)\w*$")
 
 
 def of_another_part(name: str) -> bool:
@@ -44,8 +47,9 @@ def outside_layers(names: Iterable[str]) -> list[str]:
         front = name[: number.start()]
         if front not in known:
             layers = False if _LAYER_LIST.search(front) else None
-            known[front] = True if _NUMBERED_MATRIX.search(front) else layers
-        if known[front] or (known[front] is None and _HEAD.search(name, number.end())):
+            sounds = SOUNDS_LIKE_A_HEAD.search(front) or _NUMBERED_MATRIX.search(front)
+            known[front] = True if sounds else layers
+        if known[front] or (known[front] is None and SOUNDS_LIKE_A_HEAD.search(name, number.end())):
             outside.append(name)
     return outside
 

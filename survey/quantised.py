@@ -30,7 +30,7 @@ PACKED = {
 # `q_weight`, the codes and factors of the next one.
 _PACKED_WORDS = frozenset(
     """
-    absmax blocks codebook codebooks codes data g idx int lut mcg mul1 nf4 packed perm q qdata qidxs qscale
+    absmax blocks codebook codebooks codes data idx int lut mcg mul1 nf4 packed perm q qdata qidxs qscale
     qscales qweight qweights qzero qzeros scale scales scaling scb su suh sv svh trellis zero zeros
     """.split()  # noqa: SIM905 - words
 )

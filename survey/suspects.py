@@ -9,15 +9,10 @@ import re
 from collections.abc import Iterator
 
 from survey.names import EMBEDDINGS, VAGUE_EMBEDDINGS, Names
-from survey.parts import of_another_part
+from survey.parts import SOUNDS_LIKE_A_HEAD, of_another_part
 from survey.quantised import looks_packed
 from survey.statements import stated_shapes
 
-# A name of these is a head's, whatever its shape.
-_HEAD = re.compile(
-    r"(?i)lm_?heads?|un_?embed|embed(?:ding)?s?_?out|out(?:put)?_?embed|to_logits|logits?_?(?:proj|head|layer|out)|vocab_?(?:proj|head|out|dec)"
-    r"|(?:^|[._])(?:sequence|text|token|language|word|mlm|llm|causal|vocab)\w*_head|(?:to|out|proj|head)_?vocab"
-)
 # Other parts have such names, too: a head by its shape alone, though perhaps by half of it.
 _PERHAPS = re.compile(
     r"(?i)head|output|(?:^|\.)(?:out|decoder|generator)\.\w+$|predict|logit|classif|read_?out"
@@ -46,7 +41,7 @@ def embedding_suspects(names: Names) -> list[str]:
         for name in names.outside
         if not of_another_part(name)
         and _EMBEDDING.search(name)
-        and not (_NO_EMBEDDING.search(name) or _HEAD.search(name) or _HARMLESS.search(name))
+        and not (_NO_EMBEDDING.search(name) or SOUNDS_LIKE_A_HEAD.search(name) or _HARMLESS.search(name))
         and (spec := names.outline_of(name)) is not None
         and len(spec.shape) == 2
         and (spec.shape[0] in rows if rows else spec.shape[0] > spec.shape[1])
@@ -62,7 +57,7 @@ def _suspects(names: Names) -> Iterator[str]:
         spec = names.outline_of(name)
         shape = spec.shape if spec else None
         packed = looks_packed(name)
-        if _HEAD.search(name):
+        if SOUNDS_LIKE_A_HEAD.search(name):
             if packed or not (_HARMLESS.search(name) or (shape is not None and len(shape) < 2)):
                 yield name
         elif shape is None or _HARMLESS.search(name) or _is_a_table(name):
