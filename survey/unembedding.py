@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from survey.dtypes import FLOATS
 from survey.errors import NotThere
 from survey.names import Names
 from survey.quantised import looks_packed, scheme
@@ -188,7 +189,7 @@ def _refuse_suspects(names: Names, suspects: list[str], kind: str, where: str) -
     if not suspects:
         return
     name = suspects[0]
-    if packed := next((name for name in suspects if looks_packed(name)), None):
+    if packed := next((name for name in suspects if _holds_codes(names, name)), None):
         by = scheme(names.config, names.all, packed)
         raise NotThere("quantised-head", where, f"the matrix is quantised by {by} ({packed})")
     spec = names.outline_of(name)
@@ -196,3 +197,10 @@ def _refuse_suspects(names: Names, suspects: list[str], kind: str, where: str) -
     looks = {"head": "a head", "embedding": "an embedding"}[kind]
     problem = f"{seen} looks like {looks}, and no rule says what it is: nothing else is measured in its place"
     raise NotThere("unknown-head", where, problem)
+
+
+def _holds_codes(names: Names, name: str) -> bool:
+    """Whether a tensor's name says so, and its dtype does not contradict it."""
+    outline = names.outline_of(name)
+    plain = outline is not None and outline.dtype in FLOATS and name.endswith(".weight")
+    return looks_packed(name) and not plain
