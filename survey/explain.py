@@ -10,6 +10,7 @@ from survey.checkpoint import Checkpoint
 from survey.errors import SurveyError
 from survey.locate import Layout, locate
 from survey.statements import said
+from survey.suspects import head_suspects
 from survey.target import MatrixName
 
 # What sounds like a vocabulary matrix; of a layer's own tensors only what a second head or a table has.
@@ -58,12 +59,12 @@ class Explanation:
 def explain(checkpoint: Checkpoint, layout: Layout) -> Explanation:
     """Everything that decides which tensors are a checkpoint's matrices. Reads at most two headers more."""
     decisions = tuple(_decide(checkpoint, layout, matrix) for matrix in ("output", "input"))
-    heads, embeddings = (
-        [whole for stem in stems if (whole := stem.whole())]
-        for stems in (layout.names.heads, layout.names.embeddings)
+    names = layout.names
+    heads, embeddings = names.matrices(names.heads), names.matrices(names.embeddings)
+    known, suspects = {*heads, *embeddings}, set(head_suspects(names))
+    others = sorted(
+        name for name in layout.file_of if name not in known and (name in suspects or _sounds_like(name))
     )
-    known = {*heads, *embeddings}
-    others = sorted(name for name in layout.file_of if name not in known and _sounds_like(name))
     shown = others[:_MOST_PASSED_OVER]
     held = set(layout.file_of.values())
     return Explanation(

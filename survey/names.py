@@ -152,6 +152,13 @@ class Names:
             or any(prefix + name in self.all for name in BIASES for prefix in (*self._hinted, *self._learnt))
         )
 
+    def matrix(self, stem: Stem) -> str | None:
+        """The tensor that is a stem's matrix."""
+        return stem.whole() or stem.last_of_sequence(self.outline_of, self.rows)
+
+    def matrices(self, stems: list[Stem]) -> list[str]:
+        return [whole for stem in stems if (whole := self.matrix(stem))]
+
     def is_hinted(self, stem: Stem) -> bool:
         """Whether what holds a stem is listed, not learnt from where the layers stand."""
         return any(stem.path in _ranks(self._hinted, known) for known in _LISTS)

@@ -32,7 +32,7 @@ _TIE = re.compile(r"(?i)(?:^|_)(?:un)?(?:tied?|tying|shared?)_(?:\w+_)?"
 _UNTIE = re.compile(r"(?i)(?:^|_)(?:untied?|no|not|dont|without)_")
 # What an encoder shares with a decoder, or layers and experts with one another.
 _NO_TIE = re.compile(
-    r"(?i)encoder(?!\w*output)|layers(?!_output)|expert|question|block|attn|attention|cross|mtp|adapter|position"
+    r"(?i)encoder(?!\w*output)|layer|expert|question|block|attn|attention|cross|mtp|adapter|position"
 )
 NAME_CHARS = 200  # what is longer names neither a model type nor a class
 # Classes whose output is a score, a label or a span.

@@ -148,7 +148,7 @@ def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
     Raises NotThere where it is there in a form that cannot be measured, or nobody knows in which form.
     """
     for stem in stems:
-        whole = stem.whole() or stem.last_of_sequence(names.outline_of, names.rows)
+        whole = names.matrix(stem)
         if whole is None:
             _refuse_odd(names, stem, where)
             continue
