@@ -32,7 +32,7 @@ class Layout:
     """A checkpoint's config, and where each tensor lies: from the index or the files' own headers.
 
     adapter_of: of an adapter, the model that it changes (empty where it does not say). twice: tensors that
-    a second file holds, too, and no index decides between them.
+    a second file holds, too, and no index decides between them. unread: files that hold none of the tensors.
     """
 
     config: Mapping[str, Any]
@@ -41,6 +41,7 @@ class Layout:
     rule: str = ""  # how the files were chosen
     adapter_of: str | None = None
     twice: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def spec_of(self, tensor: str) -> TensorSpec | None:
         """A tensor as its file's header has it; None where that was not read, or holds no such tensor."""
@@ -54,7 +55,7 @@ class Layout:
 
     @cached_property
     def names(self) -> Names:
-        return Names(self.file_of.keys(), self.config, self.outline_of)
+        return Names(self.file_of.keys(), self.config, self.outline_of, self.unread)
 
 
 def lay_out(checkpoint: Checkpoint) -> Layout:
@@ -73,11 +74,17 @@ def lay_out(checkpoint: Checkpoint) -> Layout:
         file_of = checked(
             claimed, config, checkpoint.files, read, lambda file: _header(checkpoint, file), checkpoint.repo
         )
-        return Layout(config, file_of, read, weights.rule)
+        return Layout(config, file_of, read, weights.rule, unread=_unread(checkpoint, file_of))
     held = weights.shards or (weights.single,)
     headers = {file: _header(checkpoint, file) for file in held if file is not None}
     file_of, twice = tensors_of(headers)
-    return Layout(config, file_of, headers, weights.rule, adapter_of, twice)
+    return Layout(config, file_of, headers, weights.rule, adapter_of, twice, _unread(checkpoint, file_of))
+
+
+def _unread(checkpoint: Checkpoint, file_of: Mapping[str, str]) -> tuple[str, ...]:
+    """Files that hold none of the tensors."""
+    read = set(file_of.values())
+    return tuple(file for file in checkpoint.files if file not in read)
 
 
 def _adapter_of(checkpoint: Checkpoint, folder: str) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from survey.parts import bodies, outside_layers
+from survey.parts import SOUNDS_LIKE_A_HEAD, bodies, of_another_part, outside_layers
 from survey.statements import model_types, stated_rows
 from survey.stems import OutlineOf, Stem
+from survey.weights import LOOSE
 
 # The language model: alone, in a multimodal model, in an encoder-decoder, in an adapter.
 WRAPPERS = (
@@ -110,13 +111,19 @@ class Names:
     """The names of a checkpoint's tensors, and which of them have a place in a language model.
 
     outline_of: a tensor as its file's header has it. outside: the tensors of no numbered layer.
+    files: of weights that are called as a head is, and are not read.
     heads, embeddings: the stems at which there is something, the preferred first.
     """
 
     def __init__(
-        self, names: Collection[str], config: Mapping[str, Any], outline_of: OutlineOf = lambda name: None
+        self,
+        names: Collection[str],
+        config: Mapping[str, Any],
+        outline_of: OutlineOf = lambda name: None,
+        files: Collection[str] = (),
     ) -> None:
         self.all, self.config, self.outline_of = names, config, outline_of
+        self.files = sorted(file for file in files if _is_of_a_head(file))
         self.outside = outside_layers(names)
         kinds = [kind.replace("-", "_") + "." for kind in model_types(config)]
         holders = tuple(dict.fromkeys((*BODIES, *kinds)))
@@ -183,6 +190,11 @@ class Names:
             return next((place, ranked[path]) for place, ranked in enumerate(ranks) if path in ranked)
 
         return [Stem(path, held[path]) for path in sorted(held, key=rank)]
+
+
+def _is_of_a_head(file: str) -> bool:
+    sounds = SOUNDS_LIKE_A_HEAD.search(file.rpartition("/")[2]) and not of_another_part(file)
+    return bool(sounds) and file.endswith(LOOSE)
 
 
 def _fronts(name: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ SOUNDS_LIKE_A_HEAD = re.compile(
     r"|(?:^|[._])(?:sequence|text|token|language|word|mlm|llm|causal|vocab)\w*_head"
 )
 # What may be a list or a sequence and still be a matrix of the whole model.
-_NUMBERED_MATRIX = re.compile(r"(?i)embed|wte|(?:^|[._])(?:output|head|decoder|classifier)\w*$")
+_NUMBERED_MATRIX = re.compile(r"(?i)embed|wte|(?:^|[._])(?:output|head|decoder|classifier|scores?)\w*$")
 
 
 def of_another_part(name: str) -> bool:

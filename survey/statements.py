@@ -39,6 +39,7 @@ NAME_CHARS = 200  # what is longer names neither a model type nor a class
 _SCORES = re.compile(
     r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction|Reward|Ranking|Scor(?:e|ing)|Regression|Critic"
 )
+_DRAFTS = re.compile(r"Eagle|EAGLE|Medusa|Speculator|Draft")
 
 
 def language_parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -168,6 +169,8 @@ def why_untied(config: Mapping[str, Any]) -> str | None:
 def why_scoring(config: Mapping[str, Any]) -> str | None:
     """Why the model gives scores instead of logits, by its class; None where it does not."""
     name = architecture(config) or ""
+    if _DRAFTS.search(name):
+        return f"its class, {name}, is a draft for another model, whose head it uses"
     return f"its class, {name}, scores" if _SCORES.search(name) else None
 
 

@@ -24,7 +24,7 @@ from survey.target import MatrixName
 # Heads that give scores, in files that hold no head for tokens.
 _SCORES = re.compile(
     r"(?:\w+\.)*(?:scores?|scorer|score_head|scoring_head|qa_outputs|(?:v|value|reward|rank|ranking|regression)_head|classifier"
-    r"|classification_head)(?:\.(?:dense|out_proj))?\.weight"
+    r"|classification_head)(?:\.(?:dense|out_proj|[0-9]+))?\.weight"
 )
 _DRAFT = frozenset({"d2t", "t2d"})  # EAGLE-3: which tokens its short vocabulary holds
 
@@ -101,6 +101,9 @@ def _unembedding(names: Names, where: str) -> Choice:
         return replace(head, rule="a head in the files")
     if scores := _why_scores(names):
         raise NotThere("no-head", where, f"the files hold no head for tokens: {scores}")
+    if names.files:
+        problem = f"{names.files[0]} has a head's name, and is none of the files that are read"
+        raise NotThere("unknown-head", where, problem)
     _refuse_suspects(names, head_suspects(names), "head", where)
     embedding = _held(names, names.embeddings, where)
     if embedding is None:

@@ -242,6 +242,29 @@ def test_a_static_embedding_is_an_input_and_no_output() -> None:
     assert refused(files).reason == "no-head"
 
 
+@pytest.mark.parametrize("config", [TIED, UNTIED, LLAMA], ids=["tied", "untied", "silent"])
+@pytest.mark.parametrize("file", ["lm_head.safetensors", "lm_head.bin", "unembedding.pt"])
+def test_a_file_by_a_heads_name_is_not_passed_over(file: str, config: dict[str, Any]) -> None:
+    files = {**single({EMBED: stored(*FULL)}, config), file: b"?"}
+    error = refused(files)
+    assert (error.reason, file in error.problem) == ("unknown-head", True)
+    assert not found(files, "input").identity.tied
+    assert (
+        found({**single({EMBED: stored(*FULL), HEAD: stored(*FULL)}, config), file: b"?"}).spec.name == HEAD
+    )
+
+
+@pytest.mark.parametrize("file", ["medusa_lm_head.pt", "lm_head.md", "optimizer.bin", "visual_lm_head.bin"])
+def test_other_files_say_nothing_of_a_head(file: str) -> None:
+    assert found({**single({EMBED: stored(*FULL)}, TIED), file: b"?"}).identity.tied
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLMEagle", "Eagle3Speculator", "MedusaModel"])
+def test_a_draft_without_a_head_uses_that_of_another_model(name: str) -> None:
+    error = refused(single({EMBED: stored(*FULL)}, TIED | {"architectures": [name]}))
+    assert (error.reason, "draft" in error.problem) == ("no-head", True)
+
+
 # ---- shapes
 
 CONFIGS = {
