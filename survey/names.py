@@ -172,7 +172,8 @@ class Names:
 
     def is_vague(self, stem: Stem) -> bool:
         """Whether another part of a model could have a stem's name, too."""
-        return not any(stem.path in _ranks(prefixes, HEADS) for prefixes in (self._hinted, self._learnt))
+        prefixes = (self._hinted, self._learnt)
+        return not any(stem.path in _ranks(held, known) for held in prefixes for known in (HEADS, EMBEDDINGS))
 
     def _stems(self, *lists: tuple[str, ...]) -> list[Stem]:
         """Those of the known stems at which there are tensors, the better known first.

@@ -22,7 +22,7 @@ _WHOLE = (
     re.compile(r"\.base_layer\.weight"),
     re.compile(r"\.original_module\.weight"),
     re.compile(r""),
-    re.compile(r"\.embedding"),  # Molmo
+    re.compile(r"\.(?:embedding|W_E)"),  # Molmo; TransformerLens
 )
 _TRAINED = ".modules_to_save.default.weight"
 # A change that is stored beside a matrix, and not merged into it: LoRA and its kin.
@@ -83,6 +83,10 @@ class Stem:
     def updates(self) -> list[str]:
         """Tensors that change the matrix when the model is loaded."""
         return sorted(name for rest, name in self.rests.items() if _UPDATE.search(rest))
+
+    def forms(self) -> list[str]:
+        """Every tensor that is the matrix, before or after a training."""
+        return [name for rest, name in self.rests.items() if any(form.fullmatch(rest) for form in _WHOLE)]
 
     def copies(self) -> list[str]:
         """What an adapter trained anew, beside the original."""

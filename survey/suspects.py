@@ -12,6 +12,7 @@ from survey.names import EMBEDDINGS, VAGUE_EMBEDDINGS, Names
 from survey.parts import SOUNDS_LIKE_A_HEAD, of_another_part
 from survey.quantised import looks_packed
 from survey.statements import stated_shapes
+from survey.stems import Stem
 
 # Other parts have such names, too: a head by its shape alone, though perhaps by half of it.
 _PERHAPS = re.compile(
@@ -23,6 +24,7 @@ _EMBEDDING = re.compile(
 _NO_EMBEDDING = re.compile(
     r"(?i)position|pos_|_pos|wpe|type|segment|language_emb|lang|per_layer|relative|rotary|freq|time"
 )
+_MORE = re.compile(r"(?i)(?:^|[._])(?:additional|added|new|extra)_?")
 _TABLES = (*EMBEDDINGS, *VAGUE_EMBEDDINGS)
 # What stands in a head before its matrix, or beside it.
 _HARMLESS = re.compile(r"(?i)bias|norm|(?:^|[._])(?:ln\w*|dense|transform)(?:[._]|$)|lora|scale$")
@@ -49,10 +51,37 @@ def embedding_suspects(names: Names) -> list[str]:
     )
 
 
+def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
+    """Tensors beside a matrix that may hold more rows of it, as far as headers were read."""
+    matrix = names.outline_of(whole)
+    if matrix is None or len(matrix.shape) != 2:
+        return []
+    of_head = stem in names.heads
+    beside = {
+        name
+        for name in names.outside
+        if _MORE.search(name)
+        and (SOUNDS_LIKE_A_HEAD if of_head else _EMBEDDING).search(name)
+        and (of_head or not SOUNDS_LIKE_A_HEAD.search(name))
+    }
+    if not names.is_vague(stem):
+        beside.update(stem.unknown())
+    known = {name for other in (*names.heads, *names.embeddings) for name in other.forms()}
+    return sorted(
+        name
+        for name in beside - known
+        if not (of_another_part(name) or _NO_EMBEDDING.search(name) or looks_packed(name))
+        and (outline := names.outline_of(name)) is not None
+        and len(outline.shape) == 2
+        and outline.shape[1] == matrix.shape[1]
+    )
+
+
 def _suspects(names: Names) -> Iterator[str]:
     rows, dims = _sizes(names)
+    tables = {name for stem in names.embeddings for name in (*stem.forms(), *stem.updates())}
     for name in names.outside:
-        if of_another_part(name):
+        if of_another_part(name) or name in tables:
             continue
         spec = names.outline_of(name)
         shape = spec.shape if spec else None

@@ -18,7 +18,7 @@ from survey.names import Names
 from survey.quantised import looks_packed, scheme
 from survey.statements import meant_tie, why_scoring, why_untied
 from survey.stems import Stem
-from survey.suspects import embedding_suspects, head_suspects
+from survey.suspects import embedding_suspects, further_rows, head_suspects
 from survey.target import MatrixName
 
 # Heads that give scores, in files that hold no head for tokens.
@@ -111,6 +111,11 @@ def _unembedding(names: Names, where: str) -> Choice:
         raise NotThere("no-head", where, f"neither head nor embedding among its {len(names.all)} tensors")
     if untied := why_untied(names.config):
         raise NotThere("no-head", where, f"the files hold no head and {untied}: this is a base model")
+    if copies := [name for stem in names.embeddings for name in stem.copies()]:
+        problem = (
+            f"{copies[0]} was trained beside its original, and which of the two is the head, nothing says"
+        )
+        raise NotThere("unknown-head", where, problem)
     return replace(embedding, tied=True, rule="no head in the files: tied to the embedding")
 
 
@@ -161,7 +166,8 @@ def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
         if rivals := [] if names.is_hinted(stem) else _rivals(names, stem, stems):
             problem = f"{whole} and {rivals[0]} could both be it: survey the model without the other part"
             raise NotThere("unknown-head", where, problem)
-        return Choice(whole, False, "", tuple(stem.added()))
+        added = dict.fromkeys((*stem.added(), *further_rows(names, stem, whole)))
+        return Choice(whole, False, "", tuple(added))
     return None
 
 

@@ -121,6 +121,7 @@ MEASURED = {
     ),
     "the same by another name": Layout({EMBED: FULL, "lm_head.original_module.weight": FULL, "lm_head.modules_to_save.mine.weight": FULL}, UNTIED, "lm_head.modules_to_save.mine.weight"),
     "a head beside which nothing was trained": Layout({EMBED: FULL, "lm_head.base_layer.weight": FULL}, TIED, "lm_head.base_layer.weight"),
+    "an embedding beside which nothing was trained": Layout({"model.embed_tokens.base_layer.weight": FULL}, TIED, "model.embed_tokens.base_layer.weight", "model.embed_tokens.base_layer.weight", tied=True),
     # what looks like a head and is none
     "a table of positions of the same size": Layout({EMBED: FULL, "model.embed_positions.weight": FULL}, TIED, EMBED, tied=True),
     "tables for each layer": Layout({EMBED: FULL, "model.embed_tokens_per_layer.weight": FULL}, TIED, EMBED, tied=True),
@@ -224,14 +225,68 @@ def test_an_embedding_in_codes_makes_nothing_else_the_matrix(
         assert refused(files).reason == "quantised-head"
 
 
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lm_head.additional_fc.weight",
+        "lm_head.new_weight",
+        "lm_head.weight_extra",
+        "lm_head.second.weight",
+        "new_lm_head.weight",
+        "model.embed_tokens.additional_embedding.weight",
+        "model.embed_tokens.new_embedding",
+        "model.embed_tokens.weight_2",
+        "model.extra_embeddings.weight",
+    ],
+)
+def test_rows_that_are_kept_apart_are_never_dropped(name: str, tied: bool) -> None:
+    tensors = {EMBED: FULL, name: (2, D), **LAYER}
+    if not tied or "head" in name:
+        tensors[HEAD] = FULL
+    files = Layout(tensors, TIED if tied else UNTIED, "").files()
+    of_head = HEAD in name or "lm_head" in name
+    for matrix in ("output", "input"):
+        concerned = (tied and HEAD not in tensors) or of_head is (matrix == "output")
+        if concerned:
+            error = refused(files, matrix)
+            assert (error.reason, name in error.problem) == ("split-head", True)
+        else:
+            assert found(files, matrix).spec.name == (HEAD if matrix == "output" else EMBED)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        pytest.param("lm_head.dense.weight", SQUARE, id="a-layer-before"),
+        pytest.param("lm_head.bias", (V,), id="a-bias"),
+        pytest.param("model.new_norm.weight", VECTOR, id="a-norm"),
+        pytest.param("model.embeddings.position_embeddings.weight", (4, D), id="positions"),
+        pytest.param("model.new_embeddings.weight", (2, 2 * D), id="another-width"),
+        pytest.param("vision_tower.extra_embeddings.weight", (2, D), id="a-tower"),
+        pytest.param("model.layers.0.new_embeddings.weight", (2, D), id="a-layer"),
+    ],
+)
+def test_what_lies_beside_a_matrix_is_no_more_of_it(name: str, shape: tuple[int, ...]) -> None:
+    files = Layout({EMBED: FULL, HEAD: FULL, name: shape, **LAYER}, UNTIED, "").files()
+    assert [found(files, matrix).spec.name for matrix in ("output", "input")] == [HEAD, EMBED]
+
+
+def test_of_an_embedding_and_its_trained_copy_none_is_the_head() -> None:
+    trained = "model.embed_tokens.modules_to_save.default.weight"
+    tensors = {"model.embed_tokens.original_module.weight": FULL, trained: FULL, **LAYER}
+    files = Layout(tensors, TIED, "").files()
+    error = refused(files)
+    assert (error.reason, trained in error.problem) == ("unknown-head", True)
+    assert found(files, "input").spec.name == trained
+
+
+@pytest.mark.parametrize("rest", ["lora_embedding_A.default", "token_adapter.trainable_tokens_delta.default"])
 @pytest.mark.parametrize("matrix", ["output", "input"])
-def test_rows_that_are_kept_apart_are_never_dropped(matrix: MatrixName) -> None:
-    tensors = {EMBED: FULL, HEAD: FULL, "lm_head.additional_fc.weight": (2, D)}
-    tensors |= {"model.embed_tokens.additional_embedding.weight": (2, D)}
-    files = Layout(tensors, UNTIED | {"additional_vocab_size": 2}, "").files()
-    error = refused(files, matrix)
-    assert error.reason == "split-head"
-    assert "additional" in error.problem
+def test_an_update_of_the_embedding_is_refused_on_both_sides(rest: str, matrix: MatrixName) -> None:
+    tensors = {"model.embed_tokens.base_layer.weight": FULL, f"model.embed_tokens.{rest}": (2, V), **LAYER}
+    error = refused(Layout(tensors, TIED, "").files(), matrix)
+    assert (error.reason, rest in error.problem) == ("no-head", True)
 
 
 def test_a_static_embedding_is_an_input_and_no_output() -> None:
