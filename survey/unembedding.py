@@ -166,7 +166,10 @@ def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
         if rivals := [] if names.is_hinted(stem) else _rivals(names, stem, stems):
             problem = f"{whole} and {rivals[0]} could both be it: survey the model without the other part"
             raise NotThere("unknown-head", where, problem)
-        added = dict.fromkeys((*stem.added(), *further_rows(names, stem, whole)))
+        added = stem.added()
+        if guessed := [name for name in further_rows(names, stem, whole) if name not in added]:
+            problem = f"{guessed[0]} may hold further rows of {whole}, and no rule says so"
+            raise NotThere("split-head", where, problem)
         return Choice(whole, False, "", tuple(added))
     return None
 

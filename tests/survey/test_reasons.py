@@ -27,7 +27,7 @@ SHOWN: dict[str, dict[str, bytes]] = {
     "unknown-head": single({EMBED: TABLE, "model.zeta.weight": TABLE}, {"tie_word_embeddings": True}),
     "split-head": single({EMBED: TABLE, "lm_head.0.weight": TABLE}, {}),
     "quantised-head": single({EMBED: TABLE, "lm_head.trellis": stored(2, 2, dtype="I32")}, EXL3),
-    "bad-pickle": {"config.json": b"{}", "pytorch_model.bin": b"version https://git-lfs.github.com/spec/v1"},
+    "bad-pickle": {"config.json": b"{}", "pytorch_model.bin": b"<html><body>Not here</body></html>"},
     "index-mismatch": {
         "config.json": b"{}",
         FIRST: safetensors({EMBED: TABLE, HEAD: TABLE}),
