@@ -3,7 +3,8 @@
 SurveyError                 one model cannot be measured; `reason` is a column of `attempts`
 ├── NotOffered              the repository does not give the file away: gated, unauthorised,
 │                           not-found, revision-not-found, disabled
-├── NotThere                not-a-model, no-config, no-safetensors, no-head, split-head, quantised-head
+├── NotThere                not-a-model, no-config, no-safetensors, no-head, unknown-head,
+│                           split-head, quantised-head
 ├── BrokenFile              bad-header, bad-pickle, index-mismatch, unsupported-dtype
 ├── Unreachable             network, rate-limited, timeout
 │   ├── NoHub               network: nothing answers at the endpoint, so no model can be read
@@ -28,6 +29,7 @@ REASONS: dict[str, str] = {
     "no-config": "add a config.json that can be read (or Mistral's params.json) to the checkpoint",
     "no-safetensors": "convert the weights to safetensors, and keep one model in a repository",
     "no-head": "`survey plan --explain` shows what there is; `--matrix input` may measure its embedding",
+    "unknown-head": "export the model as transformers does, or report the tensor that the message names",
     "split-head": "merge the pieces into one tensor, or survey the model that this was made from",
     "quantised-head": "the matrix is stored quantised; survey the original model",
     "bad-header": "the file is damaged; fetch or export it again",

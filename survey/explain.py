@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from survey.checkpoint import Checkpoint
 from survey.errors import SurveyError
 from survey.locate import Layout, locate
-from survey.names import Names
 from survey.statements import said
+from survey.suspects import head_suspects
 from survey.target import MatrixName
 
 # What sounds like a vocabulary matrix; of a layer's own tensors only what a second head or a table has.
@@ -59,16 +59,19 @@ class Explanation:
 def explain(checkpoint: Checkpoint, layout: Layout) -> Explanation:
     """Everything that decides which tensors are a checkpoint's matrices. Reads at most two headers more."""
     decisions = tuple(_decide(checkpoint, layout, matrix) for matrix in ("output", "input"))
-    names = Names(layout.file_of.keys(), layout.config)
-    known = {*names.heads, *names.embeddings}
-    others = sorted(name for name in layout.file_of if name not in known and _sounds_like(name))
+    names = layout.names
+    heads, embeddings = names.matrices(names.heads), names.matrices(names.embeddings)
+    known, suspects = {*heads, *embeddings}, set(head_suspects(names))
+    others = sorted(
+        name for name in layout.file_of if name not in known and (name in suspects or _sounds_like(name))
+    )
     shown = others[:_MOST_PASSED_OVER]
     held = set(layout.file_of.values())
     return Explanation(
         f"{layout.rule}: {len(layout.file_of):,} tensors in {len(held)} file{'s' if len(held) > 1 else ''}",
         tuple(said(layout.config)),
-        tuple(_candidates(layout, names.heads)),
-        tuple(_candidates(layout, names.embeddings)),
+        tuple(_candidates(layout, heads)),
+        tuple(_candidates(layout, embeddings)),
         tuple(_candidates(layout, shown)),
         len(others) - len(shown),
         decisions,

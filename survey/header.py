@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
 
@@ -28,14 +28,31 @@ FIRST_READ_BYTES = 65_536  # most headers are shorter, so one request is enough
 ReadRange = Callable[[ByteRange], bytes]
 
 
+class Outline(Protocol):
+    """What a tensor is, wherever it lies."""
+
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The tensors of one file by name; `size` is the file's, in bytes."""
+    """The tensors of one file by name; `size` is the file's, in bytes.
+
+    outlines: of the same tensors, where looking one up costs a read.
+    """
 
     file: str
     size: int
     tensors: Mapping[str, TensorSpec]
     metadata: Mapping[str, str] = field(default_factory=dict)  # what the writer noted beside them
+    outlines: Mapping[str, Outline] | None = None
+
+    def outline(self, name: str) -> Outline | None:
+        """A tensor's dtype and shape; None where the file holds no such tensor."""
+        return (self.tensors if self.outlines is None else self.outlines).get(name)
 
 
 def read_header(read: ReadRange, file: str, size: int, where: str) -> Header:

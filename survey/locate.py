@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from survey.checkpoint import CONFIG_CAP_BYTES, INDEX_CAP_BYTES, Checkpoint, read_json
+from survey.claims import checked, tensors_of, with_noted_names
 from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
-from survey.header import Header, read_header
+from survey.header import Header, Outline, read_header
 from survey.memory import expected_memory_bytes
+from survey.names import Names
 from survey.pickled import read_pickled
 from survey.quantised import is_packed, scheme
 from survey.scale import scale_name, scale_spec
-from survey.statements import architecture, stated_shape, stated_tie
+from survey.shapes import refuse_shape
+from survey.statements import architecture, stated_shapes, stated_tie
 from survey.target import Identity, MatrixName, ScaleSpec, Target, TensorSpec
-from survey.unembedding import Choice, choose, has_head_bias, refuse_adapter
+from survey.unembedding import Choice, choose_among, refuse_adapter
 from survey.weights import ADAPTER_CONFIG, find_weights
 
 TEXT_CHARS = 1_000  # of a model type, a class or a base model; what is longer is none
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """A checkpoint's config, and where each tensor lies: from the index or the files' own headers.
 
-    adapter_of: of an adapter, the model that it changes (empty where it does not say).
+    adapter_of: of an adapter, the model that it changes (empty where it does not say). twice: tensors that
+    a second file holds, too, and no index decides between them. unread: files that hold none of the tensors.
     """
 
     config: Mapping[str, Any]
@@ -35,6 +40,22 @@ class Layout:
     headers: dict[str, Header]  # those read so far
     rule: str = ""  # how the files were chosen
     adapter_of: str | None = None
+    twice: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+
+    def spec_of(self, tensor: str) -> TensorSpec | None:
+        """A tensor as its file's header has it; None where that was not read, or holds no such tensor."""
+        header = self.headers.get(self.file_of.get(tensor, ""))
+        return header.tensors.get(tensor) if header else None
+
+    def outline_of(self, tensor: str) -> Outline | None:
+        """The same without its place, which may cost a read."""
+        header = self.headers.get(self.file_of.get(tensor, ""))
+        return header.outline(tensor) if header else None
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.file_of.keys(), self.config, self.outline_of, self.unread)
 
 
 def lay_out(checkpoint: Checkpoint) -> Layout:
@@ -48,11 +69,22 @@ def lay_out(checkpoint: Checkpoint) -> Layout:
     if weights.config.endswith(ADAPTER_CONFIG):
         config = {}
     if weights.index is not None:
-        return Layout(config, _weight_map(checkpoint, weights.index, weights.folder), {}, weights.rule)
+        claimed = _weight_map(checkpoint, weights.index, weights.folder)
+        read: dict[str, Header] = {}
+        file_of = checked(
+            claimed, config, checkpoint.files, read, lambda file: _header(checkpoint, file), checkpoint.repo
+        )
+        return Layout(config, file_of, read, weights.rule, unread=_unread(checkpoint, file_of))
     held = weights.shards or (weights.single,)
     headers = {file: _header(checkpoint, file) for file in held if file is not None}
-    file_of = {name: file for file, header in headers.items() for name in header.tensors}
-    return Layout(config, file_of, headers, weights.rule, adapter_of)
+    file_of, twice = tensors_of(headers)
+    return Layout(config, file_of, headers, weights.rule, adapter_of, twice, _unread(checkpoint, file_of))
+
+
+def _unread(checkpoint: Checkpoint, file_of: Mapping[str, str]) -> tuple[str, ...]:
+    """Files that hold none of the tensors."""
+    read = set(file_of.values())
+    return tuple(file for file in checkpoint.files if file not in read)
 
 
 def _adapter_of(checkpoint: Checkpoint, folder: str) -> str:
@@ -85,8 +117,11 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
     Raises SurveyError where there is none.
     """
     choice = _choose(checkpoint, layout, matrix)
-    spec = _spec(checkpoint, layout, choice.tensor)
-    if not choice.tied and _shares_its_bytes(checkpoint, layout, matrix, spec):
+    spec = _spec(checkpoint, layout, choice)
+    other = _other(checkpoint, layout, matrix, spec)
+    refuse_shape(spec, layout.config, other, f"{checkpoint.repo}/{spec.file}")
+    if not choice.tied and other is not None and replace(other, name=spec.name) == spec:
+        # torch.save writes tied tensors once, by two names; so does save_model, which notes the second.
         choice = replace(choice, tied=True, rule=f"{choice.rule}, of the same bytes as the other matrix")
     scale = _scale(checkpoint, layout, spec)
     return Target(
@@ -105,31 +140,29 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
 def _choose(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> Choice:
     if layout.adapter_of is not None:
         refuse_adapter(layout.file_of.keys(), layout.adapter_of, matrix, checkpoint.repo)
-    return choose(layout.file_of.keys(), layout.config, matrix, checkpoint.repo)
+    return choose_among(layout.names, matrix, checkpoint.repo)
 
 
-def _shares_its_bytes(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, spec: TensorSpec) -> bool:
-    """Whether the other matrix is the same bytes: torch.save writes tied tensors once, by two names."""
+def _other(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, spec: TensorSpec) -> TensorSpec | None:
+    """The other matrix: where its header was read, or where it alone tells whether a shape is right."""
     try:
-        other = choose(
-            layout.file_of.keys(), layout.config, "input" if matrix == "output" else "output", spec.file
-        )
-    except NotThere:
-        return False
-    if layout.file_of[other.tensor] != spec.file or other.tensor == spec.name:
-        return False
-    found = layout.headers[spec.file].tensors.get(other.tensor)
-    return found is not None and replace(found, name=spec.name) == spec
+        choice = choose_among(layout.names, "input" if matrix == "output" else "output", checkpoint.repo)
+        if len(spec.shape) == 2 and spec.shape[0] <= spec.shape[1] and not stated_shapes(layout.config):
+            return _look_up(checkpoint, layout, choice.tensor)  # a request, for a shape that few heads have
+        return layout.spec_of(choice.tensor)
+    except (NotThere, BrokenFile):  # another matrix's trouble
+        return None
 
 
 def _header(checkpoint: Checkpoint, file: str) -> Header:
     read = read_pickled if file.endswith(".bin") else read_header
-    return read(
+    header = read(
         lambda wanted: checkpoint.read_range(file, wanted),
         file,
         checkpoint.files[file],
         f"{checkpoint.repo}/{file}",
     )
+    return with_noted_names(header)
 
 
 def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
@@ -140,39 +173,35 @@ def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
         raise BrokenFile("index-mismatch", where, f"the index names this file for {tensor}")
     if file not in layout.headers:
         layout.headers[file] = _header(checkpoint, file)
-    spec = layout.headers[file].tensors.get(tensor)
+    if tensor in layout.twice:
+        problem = f"holds {tensor}, as {layout.twice[tensor]} does, and no index says which counts"
+        raise BrokenFile("index-mismatch", where, problem)
+    spec = layout.spec_of(tensor)
     if spec is None:
         raise BrokenFile("index-mismatch", where, f"holds no {tensor}, though the index says so")
     return spec
 
 
-def _spec(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
-    """The tensor as a matrix that can be measured."""
+def _spec(checkpoint: Checkpoint, layout: Layout, choice: Choice) -> TensorSpec:
+    """The tensor as a matrix of numbers that can be measured."""
+    tensor = choice.tensor
     spec = _look_up(checkpoint, layout, tensor)
     where = f"{checkpoint.repo}/{spec.file}"
     if is_packed(spec.dtype):
         by = scheme(layout.config, layout.file_of.keys(), tensor)
         raise NotThere("quantised-head", where, f"{tensor} is {spec.dtype}, quantised by {by}")
     float_format(spec.dtype, where)
-    if len(spec.shape) != 2 or 0 in spec.shape:
-        raise NotThere("no-head", where, f"{tensor} has shape {list(spec.shape)}, expected [V, D]")
-    stated = stated_shape(layout.config)
-    if stated is not None and stated[0] != stated[1] and spec.shape == stated[::-1]:
-        problem = (
-            f"{tensor} has shape {list(spec.shape)}, the config says {list(stated)}: it is stored transposed"
-        )
-        raise NotThere("no-head", where, problem)
-    if stated is not None and 2 * spec.shape[0] < stated[0]:
-        problem = (
-            f"{tensor} has {spec.shape[0]:,} rows, the config says {stated[0]:,} tokens: it is for others"
-        )
-        raise NotThere("no-head", where, problem)
+    if choice.added:
+        problem = f"further rows of {choice.tensor} lie in {choice.added[0]}"
+        raise NotThere("split-head", where, problem)
     return spec
 
 
 def _scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec) -> ScaleSpec | None:
     """The scale of a matrix in 8 bits; None where the files hold none."""
-    name = scale_name(layout.file_of, spec.name) if FLOATS[spec.dtype].bits == 8 else None
+    if FLOATS[spec.dtype].bits != 8:
+        return None
+    name = scale_name(layout.file_of, spec.name, f"{checkpoint.repo}/{spec.file}")
     if name is None:
         return None
     found = _look_up(checkpoint, layout, name)
@@ -210,7 +239,7 @@ def _identity(
         file=spec.file,
         tied=choice.tied,
         tie_stated=stated_tie(config),
-        head_bias=has_head_bias(layout.file_of.keys(), config),
+        head_bias=layout.names.head_bias,
         scale=f"{scale.tensor.name} per {scale.per}" if scale else None,
         library_name=card.library_name,
         tags=card.tags,

@@ -1,19 +1,21 @@
 """The names that unembeddings and embeddings have in checkpoints.
 
-A name is `wrapper + body + ending`: what holds the language model (a multimodal model, an adapter),
-what holds its layers, and what the matrix is called. Only what is listed is a candidate: a tower for
-images or sound, a draft head, a codebook or a table for each layer has another name, or stands elsewhere.
+A name is `wrapper + body + stem + rest`: what holds the language model (a multimodal model, an adapter),
+what holds its layers, what the matrix is called, and what of it the tensor is. The lists are hints: what
+holds the layers that the files name is known from these names alone. A tower for images or sound, a draft
+head, a codebook or a table for each layer has another name, or stands elsewhere.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from survey.quantised import PACKED, packed_beside, packed_stem
-from survey.statements import model_types
+from survey.parts import SOUNDS_LIKE_A_HEAD, bodies, of_another_part, outside_layers
+from survey.statements import model_types, stated_rows
+from survey.stems import OutlineOf, Stem
+from survey.weights import LOOSE
 
 # The language model: alone, in a multimodal model, in an encoder-decoder, in an adapter.
 WRAPPERS = (
@@ -32,6 +34,7 @@ WRAPPERS = (
     "base_model.model.language_model.",
     "base_model.model.model.language_model.",
     "pretrained_model.",  # TRL
+    "mm_whisper_embeddings.",  # Voxtral, in Mistral's own format
 )
 # What holds its layers; a model type's own name (`bert.`, `gpt_neox.`) is added from the config.
 BODIES = ("", "model.", "transformer.", "backbone.", "gpt_neox.", "rwkv.",
@@ -39,109 +42,175 @@ BODIES = ("", "model.", "transformer.", "backbone.", "gpt_neox.", "rwkv.",
 
 # Within a list, the earlier name wins.
 HEADS = (
-    "lm_head.weight",
-    "lm_head.modules_to_save.weight",  # early PEFT
-    "embed_out.weight",  # GPT-NeoX
-    "transformer.ff_out.weight",  # OLMo-1: a layer's own ff_out has a longer name
-    "lm_head.linear.weight",  # phi-msft
-    "lm_head.out_proj.weight",  # T5Gemma
-    "cls.predictions.decoder.weight",  # BERT
-    "lm_head.decoder.weight",  # RoBERTa
-    "predictions.decoder.weight",  # ALBERT
-    "vocab_projector.weight",  # DistilBERT
-    "generator_lm_head.weight",  # ELECTRA
-    "pred_layer.proj.weight",  # XLM
-    "lm_loss.weight",  # XLNet
-    "unembed.weight",  # Inkling
-    "decoder.output_projection.weight",  # FSMT
+    "lm_head",
+    "embed_out",  # GPT-NeoX
+    "transformer.ff_out",  # OLMo-1: a layer's own ff_out has a longer name
+    "lm_head.linear",  # phi-msft
+    "lm_head.out_proj",  # T5Gemma
+    "cls.predictions.decoder",  # BERT
+    "lm_head.decoder",  # RoBERTa
+    "predictions.decoder",  # ALBERT
+    "vocab_projector",  # DistilBERT
+    "generator_lm_head",  # ELECTRA
+    "pred_layer.proj",  # XLM
+    "lm_loss",  # XLNet
+    "unembed",  # Inkling
+    "decoder.output_projection",  # FSMT
+    "unembedding",  # gpt-oss of its authors
+    "sequence_head",  # ESM-3
+    "lm_heads",  # of several codebooks
 )
 # Other models call a classifier so, or what leaves a diffusion transformer: a head only beside an embedding.
 VAGUE_HEADS = (
-    "output_layer.weight",  # ChatGLM
-    "proj_out.weight",  # Whisper
-    "output_projection.weight",
-    "output.weight",  # Mistral's own format, InternLM2
-    "head.weight",  # RWKV
-    "decoder.weight",  # ModernBERT
+    "output_layer",  # ChatGLM
+    "proj_out",  # Whisper
+    "output_projection",
+    "output",  # Mistral's own format, InternLM2
+    "head",  # RWKV
+    "decoder",  # ModernBERT
 )
 EMBEDDINGS = (
-    "embed_tokens.weight",  # Llama, Qwen, Gemma, Mistral, Phi, OLMo-2, …
-    "embed_tokens.modules_to_save.weight",  # early PEFT
-    "tok_embeddings.weight",  # Mistral's own format, InternLM2
-    "wte.weight",  # GPT-2, GPT-J, OLMo-1
-    "embd.wte.weight",  # phi-msft
-    "embed_in.weight",  # GPT-NeoX
-    "decoder.word_embeddings.weight",  # ProphetNet
-    "word_embeddings.weight",  # Falcon, BLOOM
-    "embedding.word_embeddings.weight",  # ChatGLM
-    "shared.weight",  # T5, BART
-    "decoder.embed_tokens.weight",  # OPT
-    "embeddings.word_embeddings.weight",  # BERT
-    "embeddings.tok_embeddings.weight",  # ModernBERT
-    "word_embedding.weight",  # XLNet
-    "tokens_embed.weight",  # GPT-1
-    "transformer.w.weight",  # CTRL
-    "embeddings.weight",  # Mamba, RWKV, XLM
-    "embedding.weight",  # Mamba of its authors
-    "input_embedding.weight",  # CPM-Ant
-    "local_encoder.embed_tokens.weight",  # BLT
-    "encoder.embed_tokens.weight",  # T5Gemma
-    "emb.weight",  # RWKV of its authors
-    "embed.weight",  # Inkling
+    "embed_tokens",  # Llama, Qwen, Gemma, Mistral, Phi, OLMo-2, …
+    "tok_embeddings",  # Mistral's own format, InternLM2
+    "wte",  # GPT-2, GPT-J, OLMo-1
+    "embd.wte",  # phi-msft
+    "embed_in",  # GPT-NeoX
+    "decoder.word_embeddings",  # ProphetNet
+    "word_embeddings",  # Falcon, BLOOM
+    "embedding.word_embeddings",  # ChatGLM
+    "shared",  # T5, BART
+    "decoder.embed_tokens",  # OPT
+    "embeddings.word_embeddings",  # BERT
+    "embeddings.tok_embeddings",  # ModernBERT
+    "word_embedding",  # XLNet
+    "tokens_embed",  # GPT-1
+    "input_embedding",  # CPM-Ant
+    "local_encoder.embed_tokens",  # BLT
+    "encoder.embed_tokens",  # T5Gemma
+    "token_embeddings",  # OpenELM
+    "token_embedding",
+    "sequence_embed",  # ESM-3
+    "encoder.sequence_embed",
+)
+# In another part of a model they may be tables of something else: behind those, whatever holds them.
+VAGUE_EMBEDDINGS = (
+    "transformer.w",  # CTRL
+    "embeddings",  # Mamba, RWKV, XLM
+    "embedding",  # Mamba of its authors
+    "emb",  # RWKV of its authors
+    "embed",  # Inkling
 )
 BIASES = ("cls.predictions.bias", "final_logits_bias")
 
-# Pieces of one matrix, the heads of several codebooks, and Molmo's embedding with its new rows apart.
-_CUT = re.compile(r"\.(?:\d+\.weight|weight\.\d+|weight_part_?\d+|new_embedding)$")
 
-_PACKED = tuple(PACKED)
+_MOST_PARTS = 32  # of a name in a hostile file
+_LISTS = (HEADS, VAGUE_HEADS, EMBEDDINGS, VAGUE_EMBEDDINGS)
 
 
 class Names:
-    """The names of a checkpoint's tensors, and which of them have a place in a language model."""
+    """The names of a checkpoint's tensors, and which of them have a place in a language model.
 
-    def __init__(self, names: Collection[str], config: Mapping[str, Any]) -> None:
-        self.all = names
+    outline_of: a tensor as its file's header has it. outside: the tensors of no numbered layer.
+    files: of weights that are called as a head is, and are not read.
+    heads, embeddings: the stems at which there is something, the preferred first.
+    """
+
+    def __init__(
+        self,
+        names: Collection[str],
+        config: Mapping[str, Any],
+        outline_of: OutlineOf = lambda name: None,
+        files: Collection[str] = (),
+    ) -> None:
+        self.all, self.config, self.outline_of = names, config, outline_of
+        self.files = sorted(file for file in files if _is_of_a_head(file))
+        self.outside = outside_layers(names)
         kinds = [kind.replace("-", "_") + "." for kind in model_types(config)]
-        bodies = dict.fromkeys((*BODIES, *kinds))
-        self._prefixes = tuple(dict.fromkeys(wrapper + body for wrapper in WRAPPERS for body in bodies))
-        self.embeddings = tuple(self._held(EMBEDDINGS))
-        self.heads = tuple(self._held((*HEADS, *(VAGUE_HEADS if self.embeddings else ()))))
+        holders = tuple(dict.fromkeys((*BODIES, *kinds)))
+        self._hinted = tuple(dict.fromkeys(wrapper + body for wrapper in WRAPPERS for body in holders))
+        self._learnt = tuple(prefix for prefix in bodies(names) if prefix not in self._hinted)
+        self.embeddings = self._stems(EMBEDDINGS, VAGUE_EMBEDDINGS)
+        embedded = any(stem.holds_a_matrix() for stem in self.embeddings)
+        self.heads = self._stems(HEADS, VAGUE_HEADS if embedded else ())
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of the vocabulary: as the config says, else of the embedding, where its header was read."""
+        held = self.embedding_shape
+        return stated_rows(self.config) or (held[0] if held else None)
+
+    @property
+    def embedding_shape(self) -> tuple[int, int] | None:
+        """[V, D] of the embedding, where its header was read."""
+        for stem in self.embeddings:
+            spec = self.outline_of(stem.whole() or "")
+            if spec is not None and len(spec.shape) == 2:
+                return spec.shape[0], spec.shape[1]
+        return None
 
     @property
     def head_bias(self) -> bool:
         """Whether a bias is added to the logits."""
-        biases = [name.removesuffix("weight") + "bias" for name in HEADS]
-        beside = (head.removesuffix("weight") + "bias" in self.all for head in self.heads)
-        return any(beside) or bool(self._held((*biases, "output.bias", *BIASES)))
+        stems = {stem.path: stem for stem in (*self.heads, *self._stems(HEADS, ("output",)))}.values()
+        last = (stem.last_of_sequence(self.outline_of, self.rows) for stem in stems)
+        return (
+            any(".bias" in stem.rests for stem in stems)
+            or any(name.removesuffix("weight") + "bias" in self.all for name in last if name)
+            or any(prefix + name in self.all for name in BIASES for prefix in (*self._hinted, *self._learnt))
+        )
 
-    def packed(self, *, of_head: bool) -> str | None:
-        """A tensor that shows a head, or an embedding, to be stored quantised."""
-        stems, found = self._stems(of_head), []
-        for name in self.all:
-            if name.endswith(_PACKED) and (stem := packed_stem(name)) in stems:
-                found.append(stem)
-        return packed_beside(self.all, min(found)) if found else None
+    def matrix(self, stem: Stem) -> str | None:
+        """The tensor that is a stem's matrix."""
+        return stem.whole() or stem.last_of_sequence(self.outline_of, self.rows)
 
-    def cut(self, *, of_head: bool) -> str | None:
-        """A tensor that shows a head, or an embedding, to be cut over several."""
-        stems = self._stems(of_head)
-        found = (name for name in self.all if (piece := _CUT.search(name)) and name[: piece.start()] in stems)
-        return min(found, default=None)
+    def matrices(self, stems: list[Stem]) -> list[str]:
+        return [whole for stem in stems if (whole := self.matrix(stem))]
 
-    def _stems(self, of_head: bool) -> frozenset[str]:
-        return _stems(self._prefixes, (*HEADS, *VAGUE_HEADS, "lm_heads.weight") if of_head else EMBEDDINGS)
+    def is_hinted(self, stem: Stem) -> bool:
+        """Whether what holds a stem is listed, not learnt from where the layers stand."""
+        return any(stem.path in _ranks(self._hinted, known) for known in _LISTS)
 
-    def _held(self, wanted: Iterable[str]) -> list[str]:
-        """Those of the wanted names that there are, the better known first."""
-        return [name for name in _candidates(self._prefixes, tuple(wanted)) if name in self.all]
+    def is_vague(self, stem: Stem) -> bool:
+        """Whether another part of a model could have a stem's name, too."""
+        prefixes = (self._hinted, self._learnt)
+        return not any(stem.path in _ranks(held, known) for held in prefixes for known in (HEADS, EMBEDDINGS))
+
+    def _stems(self, *lists: tuple[str, ...]) -> list[Stem]:
+        """Those of the known stems at which there are tensors, the better known first.
+
+        A list comes before the next one, and in it the hinted prefixes before those that were learnt.
+        """
+        ranks = [_ranks(prefixes, known) for known in lists for prefixes in (self._hinted, self._learnt)]
+        held: dict[str, dict[str, str]] = {}
+        for name in self.outside:
+            for path in _fronts(name):
+                if any(path in ranked for ranked in ranks):
+                    held.setdefault(path, {})[name[len(path) :]] = name
+
+        def rank(path: str) -> tuple[int, int]:
+            return next((place, ranked[path]) for place, ranked in enumerate(ranks) if path in ranked)
+
+        return [Stem(path, held[path]) for path in sorted(held, key=rank)]
+
+
+def _is_of_a_head(file: str) -> bool:
+    sounds = SOUNDS_LIKE_A_HEAD.search(file.rpartition("/")[2]) and not of_another_part(file)
+    return bool(sounds) and file.endswith(LOOSE)
+
+
+def _fronts(name: str) -> Iterator[str]:
+    """What stands before each of a name's dots, and the name."""
+    dot = name.find(".")
+    for _ in range(_MOST_PARTS):
+        if dot < 0:
+            break
+        yield name[:dot]
+        dot = name.find(".", dot + 1)
+    yield name
 
 
 @lru_cache(16)  # thousands of names, the same for every model of a type
-def _candidates(prefixes: tuple[str, ...], endings: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(prefix + ending for ending in endings for prefix in prefixes))
-
-
-@lru_cache(16)
-def _stems(prefixes: tuple[str, ...], known: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(prefix + name.removesuffix(".weight") for prefix in prefixes for name in known)
+def _ranks(prefixes: tuple[str, ...], known: tuple[str, ...]) -> Mapping[str, int]:
+    """Every path at which a known stem may stand; the less, the better known."""
+    paths = dict.fromkeys(prefix + stem for stem in known for prefix in prefixes)
+    return {path: rank for rank, path in enumerate(paths)}

@@ -66,14 +66,15 @@ def read_pickled(read: ReadRange, file: str, size: int, where: str) -> Header:
     start = read(ByteRange(0, min(size, FIRST_READ_BYTES))) if size else b""
     if start.startswith(torch_legacy.MAGIC):
         legacy = TorchLegacy(read, size, start, where)
-        return Header(file, size, PickledTensors(file, legacy.tensors, legacy.storage, where))
+        held = PickledTensors(file, legacy.tensors, legacy.storage, where)
+        return Header(file, size, held, outlines=legacy.tensors)
     if not start.startswith(torch_zip.MAGIC):
         raise BrokenFile("bad-pickle", where, f"begins with {start[:8]!r}, expected a file of torch.save")
     end = max(len(start), size - LAST_READ_BYTES)
     spans = {0: start, end: read(ByteRange(end, size))} if end < size else {0: start}
     archive = TorchZip(read, size, spans, where)
     tensors = state_dict(read_pickle(BytesIO(archive.pickled()), where), where)
-    return Header(file, size, PickledTensors(file, tensors, archive.storage, where))
+    return Header(file, size, PickledTensors(file, tensors, archive.storage, where), outlines=tensors)
 
 
 def _place(tensor: PickledTensor, storage: ByteRange) -> ByteRange | str:

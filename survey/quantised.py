@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -25,6 +26,15 @@ PACKED = {
     ".weight_scale_2": "ModelOpt NVFP4",
     ".scales": "MLX",  # GPTQ and AWQ have it, too, but come first
 }
+# How the parts of other packings are called: EXL3's `trellis` and `svh`, torchao's `_weight_qdata`, EETQ's
+# `q_weight`, the codes and factors of the next one.
+_PACKED_WORDS = frozenset(
+    """
+    absmax blocks codebook codebooks codes data idx int lut mcg mul1 nf4 packed perm q qdata qidxs qscale
+    qscales qweight qweights qzero qzeros scale scales scaling scb su suh sv svh trellis zero zeros
+    """.split()  # noqa: SIM905 - words
+)
+_OF_ACTIVATIONS = re.compile(r"(?i)(?:^|[._])(?:input|output|act|activation|k|v|kv|pre_quant)_\w*scale")
 _STORED = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
 
 
@@ -38,9 +48,12 @@ def packed_beside(names: Collection[str], stem: str) -> str | None:
     return next((stem + suffix for suffix in PACKED if stem + suffix in names), None)
 
 
-def packed_stem(name: str) -> str:
-    """What lies before the ending of PACKED that a tensor's name has; none of them ends in another."""
-    return name.removesuffix(next(suffix for suffix in PACKED if name.endswith(suffix)))
+def looks_packed(rest: str) -> bool:
+    """Whether what follows a matrix's place in a name is said of codes, or of what decodes them."""
+    if _OF_ACTIVATIONS.search(rest):
+        return False
+    words = re.split(r"[._:]+", rest.lower())
+    return any(word in _PACKED_WORDS or word.startswith(("quant", "nested")) for word in words)
 
 
 def scheme(config: Mapping[str, Any], names: Collection[str], tensor: str) -> str:

@@ -1,15 +1,17 @@
 """The scale of a matrix that is stored in 8 bits: the model's values are the stored ones times it.
 
-Known under four names beside `X.weight`, all of them factors, also the one that is called inverse:
+Known under six names beside `X.weight`, all of them factors, also the one that is called inverse:
 `weight_scale_inv` (DeepSeek, transformers' fine-grained FP8), `weight_scale` (compressed-tensors,
-FBGEMM, ModelOpt), `weight.scale` and `scale_weight`. One factor serves the whole tensor, a row, or a
-tile of rows × dimensions.
+FBGEMM, ModelOpt), `weights_scaling_factor` (TensorRT-LLM), `scale` (DeepSeek's own files), `weight.scale`
+and `scale_weight`. One factor serves the whole tensor, a row, or a tile of rows × dimensions. Whatever else
+sounds like a scale there is none that we know to apply, so the matrix is refused.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +21,17 @@ from numpy.typing import NDArray
 from survey.dtypes import FLOATS
 from survey.errors import NotThere
 from survey.floats import widen
+from survey.quantised import looks_packed
 from survey.target import ScaleSpec, TensorSpec
 
-SUFFIXES = (".weight_scale_inv", ".weight_scale", ".weight.scale", ".scale_weight")
+SUFFIXES = (
+    ".weight_scale_inv",
+    ".weight_scale",
+    ".weight.scale",
+    ".scale_weight",
+    ".weights_scaling_factor",
+    ".scale",
+)
 FACTORS_CAP = 4 << 20  # held as float64: 32 MB; MX formats, with one for 32 elements, have more
 _DTYPES = ("F32", "BF16", "F16", "F8_E8M0")
 
@@ -52,10 +62,23 @@ class Scale:
         return np.repeat(by_tile, self.dims, axis=1)[:, :dims]
 
 
-def scale_name(names: Mapping[str, Any], tensor: str) -> str | None:
-    """The name of the scale that belongs to a tensor, among `names`."""
+def scale_name(names: Collection[str], tensor: str, where: str) -> str | None:
+    """The name of the scale that belongs to a tensor, among `names`; None where there is none.
+
+    Raises NotThere (`quantised-head`) where something beside it sounds like another.
+    """
     stem = tensor.removesuffix(".weight")
-    return next((stem + suffix for suffix in SUFFIXES if stem + suffix in names), None)
+    rests = [name[len(stem) :] for name in names if name.startswith(stem) and name != tensor]
+    beside = [rest for rest in rests if rest.startswith(".") or (rest[:1] in ("_", ":") and "." not in rest)]
+    known = [stem + suffix for suffix in SUFFIXES if stem + suffix in names]
+    # A scale of activations alone leaves open what became of the matrix's own.
+    sounding = sorted(
+        stem + rest for rest in beside if looks_packed(rest) or (not known and "scal" in rest.lower())
+    )
+    if others := [name for name in sounding if name not in known[:1]]:
+        problem = f"{tensor} is stored in 8 bits beside {others[0]}, which no rule applies to it"
+        raise NotThere("quantised-head", where, problem)
+    return known[0] if known else None
 
 
 def scale_spec(
@@ -78,8 +101,8 @@ def scale_spec(
         return ScaleSpec(scale, file_bytes, (rows, 1), (1, dims), "row")
     if len(scale.shape) == 2:
         tiles: tuple[int, int] = scale.shape[0], scale.shape[1]
-        for tile in (_stated_tile(config, rows, dims), (_tile(rows, tiles[0]), _tile(dims, tiles[1]))):
-            if tile and all(tile) and (-(-rows // tile[0]), -(-dims // tile[1])) == tiles:
+        for tile in (*_stated_tiles(config, rows, dims), (_tile(rows, tiles[0]), _tile(dims, tiles[1]))):
+            if all(tile) and (-(-rows // tile[0]), -(-dims // tile[1])) == tiles:
                 return ScaleSpec(scale, file_bytes, tiles, tile, f"{tile[0]}×{tile[1]}")
     problem = f"{scale.name} of shape {list(scale.shape)} fits no tiles of {matrix.name} {[rows, dims]}"
     raise NotThere("quantised-head", where, problem)
@@ -96,23 +119,37 @@ def scale_of(spec: ScaleSpec, stored: bytes) -> Scale:
 
 
 def _tile(length: int, tiles: int) -> int:
-    """The power of two that cuts a length into so many tiles; there is at most one, but for one tile."""
-    if tiles == 1:
-        return length
+    """The power of two that cuts a length into so many tiles, else the even cut; zero where there is neither.
+
+    There is at most one such power, but for one tile.
+    """
+    if tiles <= 1:
+        return length * tiles
     size = 1
     while size < length and -(-length // size) > tiles:
         size *= 2
-    return size
+    return size if -(-length // size) == tiles or length % tiles else length // tiles
 
 
-def _stated_tile(config: Mapping[str, Any], rows: int, dims: int) -> tuple[int, int] | None:
-    """`weight_block_size` of the quantisation, as transformers and DeepSeek write it."""
-    quantisation = config.get("quantization_config")
-    stated = quantisation.get("weight_block_size") if isinstance(quantisation, Mapping) else None
-    if (
-        isinstance(stated, list)
-        and len(stated) == 2
-        and all(type(size) is int and size > 0 for size in stated)
-    ):
-        return min(stated[0], rows), min(stated[1], dims)  # one tile is no larger than the matrix
-    return None
+def _stated_tiles(config: Mapping[str, Any], rows: int, dims: int) -> Iterator[tuple[int, int]]:
+    """Blocks of the quantisation, as transformers and DeepSeek (`weight_block_size`) or others write them."""
+    for key, stated in _statements(config.get("quantization_config"), 4):
+        if isinstance(stated, str):  # compressed-tensors: "128x128"
+            stated = [int(size) for size in re.findall(r"[0-9]{1,9}", stated[:40])]
+        if key == "group_size" and type(stated) is int and stated > 0:
+            yield 1, min(stated, dims)
+        elif (
+            isinstance(stated, list)
+            and len(stated) == 2
+            and all(type(size) is int and size > 0 for size in stated)
+        ):
+            yield min(stated[0], rows), min(stated[1], dims)  # one tile is no larger than the matrix
+
+
+def _statements(part: Any, depth: int) -> Iterator[tuple[str, Any]]:  # Any: a value of somebody's JSON
+    """The values of a quantisation's keys that speak of blocks, at whatever depth."""
+    for key, value in part.items() if isinstance(part, Mapping) else ():
+        if key in ("weight_block_size", "block_structure", "block_size", "group_size"):
+            yield key, value
+        elif depth:
+            yield from _statements(value, depth - 1)

@@ -7,19 +7,25 @@ scores, an adapter without a head of its own, and a draft model whose head knows
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from survey.dtypes import FLOATS
 from survey.errors import NotThere
 from survey.names import Names
-from survey.quantised import scheme
-from survey.statements import stated_tie, why_scoring, why_untied
+from survey.quantised import looks_packed, scheme
+from survey.statements import meant_tie, why_scoring, why_untied
+from survey.stems import Stem
+from survey.suspects import embedding_suspects, further_rows, head_suspects
 from survey.target import MatrixName
 
 # Heads that give scores, in files that hold no head for tokens.
-_SCORES = ("score.weight", "classifier.weight", "classifier.dense.weight", "classifier.out_proj.weight",
-           "qa_outputs.weight", "v_head.weight", "reward_head.weight", "value_head.weight")  # fmt: skip
+_SCORES = re.compile(
+    r"(?:\w+\.)*(?:scores?|scorer|score_head|scoring_head|qa_outputs|(?:v|value|reward|rank|ranking|regression)_head|classifier"
+    r"|classification_head)(?:\.(?:dense|out_proj|[0-9]+))?\.weight"
+)
 _DRAFT = frozenset({"d2t", "t2d"})  # EAGLE-3: which tokens its short vocabulary holds
 
 
@@ -27,21 +33,35 @@ _DRAFT = frozenset({"d2t", "t2d"})  # EAGLE-3: which tokens its short vocabulary
 class Choice:
     """The tensor that serves as a matrix, and the rule that chose it.
 
-    tied: the unembedding and the embedding are one tensor in the files.
+    tied: the unembedding and the embedding are one tensor in the files. added: tensors that hold further
+    rows of the matrix.
     """
 
     tensor: str
     tied: bool
     rule: str
+    added: tuple[str, ...] = ()
 
 
 def choose(names: Collection[str], config: Mapping[str, Any], matrix: MatrixName, where: str) -> Choice:
-    """The tensor among `names` that serves as `matrix`.
+    """The tensor among `names` that serves as `matrix`, by names alone."""
+    return choose_among(Names(names, config), matrix, where)
 
-    Raises NotThere: `no-head`, `split-head` or `quantised-head`, with what was found.
+
+def choose_among(names: Names, matrix: MatrixName, where: str) -> Choice:
+    """The tensor that serves as `matrix`.
+
+    Raises NotThere: `no-head`, `unknown-head`, `split-head` or `quantised-head`, with what was found.
     """
+    return _embedding(names, where) if matrix == "input" else _unembedding(names, where)
+
+
+def named(names: Collection[str], config: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The head and the embedding that a checkpoint's names show, before anything is concluded from them."""
     found = Names(names, config)
-    return _embedding(found, config, where) if matrix == "input" else _unembedding(found, config, where)
+    heads = (stem.whole() or stem.packed() for stem in found.heads)
+    embeddings = (stem.whole() or stem.packed() for stem in found.embeddings)
+    return next(filter(None, heads), None), next(filter(None, embeddings), None)
 
 
 def refuse_adapter(names: Collection[str], base: str, matrix: MatrixName, where: str) -> None:
@@ -51,15 +71,14 @@ def refuse_adapter(names: Collection[str], base: str, matrix: MatrixName, where:
     trained along never stands for the unembedding.
     """
     found = Names(names, {})
-    held = found.heads if matrix == "output" else found.embeddings
+    stems = found.heads if matrix == "output" else found.embeddings
     named = base or "the model that it changes"
     kind = {"output": "unembedding", "input": "embedding"}[matrix]
-    if not held:
+    held = next((stem for stem in stems if stem.whole()), None)
+    if held is None:
         problem = f"an adapter for {named}, without an {kind} of its own: survey {named}"
         raise NotThere("no-head", where, problem)
-    stem = held[0].removesuffix(".weight")
-    updates = sorted(name for name in names if name.startswith((f"{stem}.lora_", f"{stem}.dora_")))
-    if updates:
+    if updates := held.updates():
         problem = f"an adapter for {named} that adds a low-rank update to its {kind} ({updates[0]})"
         raise NotThere("no-head", where, problem)
 
@@ -69,55 +88,131 @@ def has_head_bias(names: Collection[str], config: Mapping[str, Any]) -> bool:
     return Names(names, config).head_bias
 
 
-def _unembedding(names: Names, config: Mapping[str, Any], where: str) -> Choice:
+def _unembedding(names: Names, where: str) -> Choice:
     if drafts := sorted(_DRAFT.intersection(names.all)):
         problem = f"a draft model ({drafts[0]}): its head knows only the tokens that it guesses"
         raise NotThere("no-head", where, problem)
-    if names.heads:
-        if _tied_to_head(names, config):
-            return Choice(
-                names.heads[0], True, "a head in the files, and no embedding: tied as the config says"
+    head = _held(names, names.heads, where)
+    if head is not None:
+        if _tied_to_head(names):
+            return replace(
+                head, tied=True, rule="a head in the files, and no embedding: tied as the config says"
             )
-        return Choice(names.heads[0], False, "a head in the files")
-    _refuse_odd(names, config, where, of_head=True)
-    if not names.embeddings:
-        _refuse_odd(names, config, where, of_head=False)
+        return replace(head, rule="a head in the files")
+    if scores := _why_scores(names):
+        raise NotThere("no-head", where, f"the files hold no head for tokens: {scores}")
+    if names.files:
+        problem = f"{names.files[0]} has a head's name, and is none of the files that are read"
+        raise NotThere("unknown-head", where, problem)
+    _refuse_suspects(names, head_suspects(names), "head", where)
+    embedding = _held(names, names.embeddings, where)
+    if embedding is None:
+        _refuse_suspects(names, embedding_suspects(names), "embedding", where)
         raise NotThere("no-head", where, f"neither head nor embedding among its {len(names.all)} tensors")
-    headless = _why_headless(names, config)
-    if headless is not None:
-        raise NotThere("no-head", where, headless)
-    return Choice(names.embeddings[0], True, "no head in the files: tied to the embedding")
+    if untied := why_untied(names.config):
+        raise NotThere("no-head", where, f"the files hold no head and {untied}: this is a base model")
+    if copies := [name for stem in names.embeddings for name in stem.copies()]:
+        problem = (
+            f"{copies[0]} was trained beside its original, and which of the two is the head, nothing says"
+        )
+        raise NotThere("unknown-head", where, problem)
+    return replace(embedding, tied=True, rule="no head in the files: tied to the embedding")
 
 
-def _embedding(names: Names, config: Mapping[str, Any], where: str) -> Choice:
-    if names.embeddings:
-        tied = not names.heads and _why_headless(names, config) is None
-        return Choice(names.embeddings[0], tied, "the name of an embedding")
-    _refuse_odd(names, config, where, of_head=False)
-    if _tied_to_head(names, config):
-        return Choice(names.heads[0], True, "no embedding in the files: tied to the head as the config says")
+def _embedding(names: Names, where: str) -> Choice:
+    embedding = _held(names, names.embeddings, where)
+    if embedding is not None:
+        return replace(
+            embedding, tied=_serves_as_both(names, embedding, where), rule="the name of an embedding"
+        )
+    _refuse_suspects(names, embedding_suspects(names), "embedding", where)
+    if _tied_to_head(names) and (head := _held(names, names.heads, where)):
+        return replace(head, tied=True, rule="no embedding in the files: tied to the head as the config says")
     raise NotThere("no-head", where, f"no embedding among its {len(names.all)} tensors")
 
 
-def _tied_to_head(names: Names, config: Mapping[str, Any]) -> bool:
+def _serves_as_both(names: Names, embedding: Choice, where: str) -> bool:
+    try:
+        return _unembedding(names, where).tensor == embedding.tensor
+    except NotThere:
+        return False
+
+
+def _tied_to_head(names: Names) -> bool:
     """Whether the one tensor that serves as both is stored by the head's name."""
-    missing = names.heads and not names.embeddings and names.cut(of_head=False) is None
-    return bool(missing) and stated_tie(config) is True
+    missing = not any(stem.holds_a_matrix() for stem in names.embeddings) and not embedding_suspects(names)
+    return missing and meant_tie(names.config) is True
 
 
-def _why_headless(names: Names, config: Mapping[str, Any]) -> str | None:
-    """Why an embedding without a head is not an unembedding, too; None where it is."""
-    scores = next((name for name in _SCORES if name in names.all), None)
-    scoring = why_scoring(config) or (f"{scores} scores" if scores else None)
-    if scoring is not None:
-        return f"the files hold no head for tokens: {scoring}"
-    untied = why_untied(config)
-    return untied and f"the files hold no head and {untied}: this is a base model"
+def _why_scores(names: Names) -> str | None:
+    """Why an embedding without a head is not an unembedding, too: the model scores."""
+    scores = min((name for name in names.outside if _SCORES.fullmatch(name)), default=None)
+    return why_scoring(names.config) or (f"{scores} scores" if scores else None)
 
 
-def _refuse_odd(names: Names, config: Mapping[str, Any], where: str, *, of_head: bool) -> None:
-    if cut := names.cut(of_head=of_head):
-        raise NotThere("split-head", where, f"the matrix is cut into pieces ({cut}, …)")
-    if packed := names.packed(of_head=of_head):
-        by = scheme(config, names.all, packed)
+def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
+    """The first of the stems at which there is a matrix; None where there is none.
+
+    Raises NotThere where it is there in a form that cannot be measured, or nobody knows in which form.
+    """
+    for stem in stems:
+        whole = names.matrix(stem)
+        if whole is None:
+            _refuse_odd(names, stem, where)
+            continue
+        if updates := stem.updates():
+            problem = f"{whole} has an update that is not merged into it ({updates[0]}): merge and export it"
+            raise NotThere("no-head", where, problem)
+        if rivals := [] if names.is_hinted(stem) else _rivals(names, stem, stems):
+            problem = f"{whole} and {rivals[0]} could both be it: survey the model without the other part"
+            raise NotThere("unknown-head", where, problem)
+        added = stem.added()
+        if guessed := [name for name in further_rows(names, stem, whole) if name not in added]:
+            problem = f"{guessed[0]} may hold further rows of {whole}, and no rule says so"
+            raise NotThere("split-head", where, problem)
+        return Choice(whole, False, "", tuple(added))
+    return None
+
+
+def _rivals(names: Names, stem: Stem, stems: list[Stem]) -> list[str]:
+    """Matrices by the same name elsewhere, where no list says which part is the language model."""
+    last = stem.path.rpartition(".")[2]
+    others = (other for other in stems if other is not stem and other.path.rpartition(".")[2] == last)
+    return [whole for other in others if not names.is_hinted(other) and (whole := other.whole())]
+
+
+def _refuse_odd(names: Names, stem: Stem, where: str) -> None:
+    """Raise NotThere where a stem shows a matrix that is not there as one tensor."""
+    if packed := stem.packed():
+        by = scheme(names.config, names.all, packed)
         raise NotThere("quantised-head", where, f"the matrix is quantised by {by} ({packed})")
+    if pieces := stem.pieces() or stem.added():
+        raise NotThere("split-head", where, f"the matrix is cut into pieces ({pieces[0]}, …)")
+    if updates := stem.updates():
+        problem = f"there is an update ({updates[0]}), and not what it changes: merge and export the model"
+        raise NotThere("no-head", where, problem)
+    if stem in names.heads and not names.is_vague(stem):
+        placed = {whole for other in names.heads if (whole := other.whole())}
+        _refuse_suspects(names, [name for name in stem.unknown() if name not in placed], "head", where)
+
+
+def _refuse_suspects(names: Names, suspects: list[str], kind: str, where: str) -> None:
+    """Raise NotThere where tensors look like a matrix that no rule places."""
+    if not suspects:
+        return
+    name = suspects[0]
+    if packed := next((name for name in suspects if _holds_codes(names, name)), None):
+        by = scheme(names.config, names.all, packed)
+        raise NotThere("quantised-head", where, f"the matrix is quantised by {by} ({packed})")
+    spec = names.outline_of(name)
+    seen = f"{name} ({spec.dtype} {list(spec.shape)})" if spec else name
+    looks = {"head": "a head", "embedding": "an embedding"}[kind]
+    problem = f"{seen} looks like {looks}, and no rule says what it is: nothing else is measured in its place"
+    raise NotThere("unknown-head", where, problem)
+
+
+def _holds_codes(names: Names, name: str) -> bool:
+    """Whether a tensor's name says so, and its dtype does not contradict it."""
+    outline = names.outline_of(name)
+    plain = outline is not None and outline.dtype in FLOATS and name.endswith(".weight")
+    return looks_packed(name) and not plain

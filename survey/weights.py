@@ -82,6 +82,12 @@ def find_weights(files: Collection[str], where: str) -> Weights:
     raise NotThere("no-safetensors", where, problem + (f" (found {', '.join(loose[:3])})" if loose else ""))
 
 
+def same_set(shards: Collection[str], files: Collection[str]) -> list[str]:
+    """The files that are numbered in one row with these shards."""
+    sets = {cut.group(1, 3) for shard in shards if (cut := _SHARD.fullmatch(shard))}
+    return [file for file in files if (cut := _SHARD.fullmatch(file)) and cut.group(1, 3) in sets]
+
+
 def _described(folder: str, rule: str, names: list[str], folders: dict[str, set[str]]) -> Weights:
     """The weights with the config that is theirs: beside them, or at the root."""
     paths = [folder + name for name in names]

@@ -126,7 +126,9 @@ def test_what_the_config_does_not_say_stays_unknown(
 def test_both_is_one_target_where_one_tensor_serves_for_both(
     tmp_path: Path, tensors: dict[str, Stored], matrices: list[tuple[str, str, bool]], several: bool
 ) -> None:
-    files = sharded([{name: tensor} for name, tensor in tensors.items()]) if several else single(tensors)
+    config = CONFIG | {"tie_word_embeddings": tensors is TIED}
+    shards = [{name: tensor} for name, tensor in tensors.items()]
+    files = sharded(shards, config) if several else single(tensors, config)
     found = located(write(tmp_path, files), "both")
     assert [(item.identity.matrix, item.spec.name, item.identity.tied) for item in found] == matrices
 

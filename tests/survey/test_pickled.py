@@ -28,6 +28,7 @@ from survey.target import ByteRange, Settings, Target
 
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 CONFIG = b'{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'
+TIED = b'{"model_type": "llama", "tie_word_embeddings": true}'
 HEAD, EMBED = "lm_head.weight", "model.embed_tokens.weight"
 WHERE = "org/model/pytorch_model.bin"
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before-1.6"])
@@ -198,7 +199,7 @@ def test_tied_tensors_are_one(tmp_path: Path, zipped: bool) -> None:
     assert (target.identity.tied, target.spec.name) == (True, HEAD)
     write(folder, {BIN: saved({EMBED: weight.clone(), HEAD: weight}, zipped)})
     assert located(folder).identity.tied is False
-    write(folder, {BIN: saved({EMBED: weight}, zipped)})
+    write(folder, {"config.json": TIED, BIN: saved({EMBED: weight}, zipped)})
     assert (located(folder).identity.tied, located(folder).spec.name) == (True, EMBED)
 
 

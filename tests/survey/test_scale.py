@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoints import CONFIG, Stored, sharded, single, stored, write
+from checkpoints import CONFIG, TIED, Stored, sharded, single, stored, write
 from conftest import Ran
 from numpy.typing import NDArray
 from planted import cloud, repeat
@@ -187,8 +187,87 @@ def test_the_scale_of_a_tied_embedding_is_its_own(tmp_path: Path) -> None:
         "model.embed_tokens.weight_scale": factors(1)[1],
         "model.layers.0.mlp.up_proj.weight_scale": factors(1, seed=2)[1],
     }
-    write(tmp_path, single(tensors, CONFIG | {"quantization_config": {"quant_method": "fp8"}}))
+    write(tmp_path, single(tensors, CONFIG | TIED | {"quantization_config": {"quant_method": "fp8"}}))
     assert located(tmp_path).identity.scale == "model.embed_tokens.weight_scale per tensor"
+
+
+@pytest.mark.parametrize("name", ["lm_head.scale", "lm_head.weights_scaling_factor"])
+@pytest.mark.parametrize("shape", [(1,), (300,), (300, 1), (3, 1), (6, 9), (1, 72), (300, 9)], ids=str)
+def test_a_scale_of_other_writers_is_applied_whatever_its_tiles(
+    tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    words = in_8_bits("F8_E4M3", 300, 72)
+    made, scale = factors(*shape)
+    write(tmp_path, single({HEAD: matrix("F8_E4M3", words), name: scale}))
+    table = made.reshape(shape if len(shape) == 2 else (-1, 1))
+    rows, dims = (-(-300 // table.shape[0]), -(-72 // table.shape[1]))
+    if table.shape[0] == 3:
+        rows = 128  # of the sizes that cut 300 rows into three, the power of two
+    whole = np.repeat(np.repeat(table, rows, axis=0)[:300], dims, axis=1)[:, :72]
+    assert_equal(measured(tmp_path), reference(words.tobytes(), "F8_E4M3", (300, 72), whole))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "lm_head.weight_scale_2",
+        "lm_head.scales",
+        "lm_head.weight_global_scale",
+        "lm_head.weight_zero_point",
+        "lm_head.input_scale",
+        "lm_head.scaling",
+        "lm_head_scale",
+        "lm_head.weight:scale",
+    ],
+)
+def test_what_sounds_like_a_scale_is_never_passed_over(tmp_path: Path, beside: str) -> None:
+    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8)), beside: factors(1)[1]}
+    with pytest.raises(NotThere) as caught:
+        located(write(tmp_path, single(held)))
+    assert caught.value.reason == "quantised-head"
+    assert beside in caught.value.problem
+    assert HEAD in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    "beside",
+    ["lm_head.input_scale", "lm_head.output_scale", "lm_head.bias", "lm_head_norm.scale", "layers.0.scales"],
+)
+def test_what_scales_something_else_is_no_matter_beside_the_heads_own(tmp_path: Path, beside: str) -> None:
+    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8)), "lm_head.weight_scale": factors(1)[1]}
+    write(tmp_path, single({**held, beside: factors(1, seed=3)[1]}))
+    assert located(tmp_path).identity.scale == "lm_head.weight_scale per tensor"
+
+
+def test_two_scales_are_one_too_many(tmp_path: Path) -> None:
+    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8))}
+    held |= {"lm_head.weight_scale": factors(1)[1], "lm_head.scale": factors(30)[1]}
+    with pytest.raises(NotThere, match=r"beside lm_head\.scale, which no rule applies"):
+        located(write(tmp_path, single(held)))
+
+
+@pytest.mark.parametrize(
+    ("config", "tile"),
+    [
+        pytest.param({"weight_block_size": [40, 24]}, "40×24", id="transformers"),
+        pytest.param(
+            {"config_groups": {"group_0": {"weights": {"block_structure": "40x24"}}}},
+            "40×24",
+            id="compressed-tensors",
+        ),
+        pytest.param(
+            {"config_groups": {"group_0": {"weights": {"block_structure": [40, 24]}}}},
+            "40×24",
+            id="as-a-list",
+        ),
+    ],
+)
+def test_a_tile_of_any_size_is_found_where_the_config_states_it(
+    tmp_path: Path, config: dict[str, Any], tile: str
+) -> None:
+    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 300, 72)), "lm_head.scale": factors(8, 3)[1]}
+    write(tmp_path, single(held, CONFIG | {"quantization_config": config}))
+    assert located(tmp_path).identity.scale == f"lm_head.scale per {tile}"
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])

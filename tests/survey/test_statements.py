@@ -6,6 +6,7 @@ import pytest
 from checkpoints import TIED
 
 from survey.errors import NotThere
+from survey.silence import LISTED_FROM, UNTIED_IN_SILENCE
 from survey.statements import stated_tie
 from survey.unembedding import choose
 
@@ -24,6 +25,26 @@ from survey.unembedding import choose
         ),
         pytest.param({"decoder": {"tie_word_embeddings": False}}, False, id="an-encoder-decoder"),
         pytest.param({"talker_config": {"tie_word_embeddings": False}}, None, id="its-talker"),
+        pytest.param({"tie_embedding": True}, True, id="lfm2"),
+        pytest.param({"share_input_output_layers": True}, True, id="openelm"),
+        pytest.param({"share_embeddings": True}, True, id="shared"),
+        pytest.param({"share_decoder_input_output_embed": False}, False, id="fairseq"),
+        pytest.param({"share_embeddings_and_output_weights": True}, True, id="megatron"),
+        pytest.param({"untie_embeddings_and_output_weights": True}, False, id="megatrons-arguments"),
+        pytest.param({"untie_embeddings_and_output_weights": False}, True, id="megatrons-silence"),
+        pytest.param({"tie_weights": True}, True, id="weights"),
+        pytest.param({"tie_lm_head": True}, True, id="its-head"),
+        pytest.param({"tied_word_embeddings": False}, False, id="a-slip"),
+        pytest.param({"model": {"vocab_size": 9, "tie_embeddings": True}}, True, id="nested"),
+        pytest.param(
+            {"a": {"vocab_size": 9, "b": {"vocab_size": 9, "weight_tying": True}}}, True, id="deeper"
+        ),
+        pytest.param({"tie_encoder_decoder": True}, None, id="halves"),
+        pytest.param({"share_encoder_decoder_embeddings": True}, None, id="embeddings-of-halves"),
+        pytest.param({"share_layer_weights": True}, None, id="layers"),
+        pytest.param({"num_shared_experts": True, "shared_expert_output": True}, None, id="experts"),
+        pytest.param({"vision_config": {"vocab_size": 9, "tie_embeddings": True}}, None, id="a-tower"),
+        pytest.param({"quantization_config": {"vocab_size": 9, "tie_weights": True}}, None, id="its-packing"),
     ],
 )
 def test_other_words_for_tying_are_understood(config: dict[str, Any], tied: bool | None) -> None:
@@ -107,3 +128,57 @@ def test_a_headless_multimodal_model_is_tied_where_either_config_says_so(
     else:
         with pytest.raises(NotThere, match="base model"):
             choose(names, config, "output", "")
+
+
+# What transformers reads where a config does not speak of tying.
+@pytest.mark.parametrize(
+    ("config", "tied"),
+    [
+        pytest.param({"model_type": "llama"}, False, id="llama"),
+        pytest.param({"model_type": "qwen2"}, False, id="qwen2"),
+        pytest.param({"model_type": "gemma"}, True, id="gemma"),
+        pytest.param({"model_type": "gpt2"}, True, id="gpt2"),
+        pytest.param({"model_type": "of-somebody"}, True, id="remote-code"),
+        pytest.param({}, True, id="no-type"),
+        pytest.param(
+            {"model_type": "llava", "text_config": {"model_type": "llama"}}, False, id="both-untied"
+        ),
+        pytest.param({"model_type": "llava", "text_config": {"model_type": "gemma"}}, True, id="one-tied"),
+        pytest.param(
+            {"model_type": "qwen3_vl", "text_config": {"model_type": "qwen3_vl_text"}},
+            False,
+            id="left-to-the-whole",
+        ),
+        pytest.param({"model_type": "llama", "tie_embedding": True}, True, id="said"),
+    ],
+)
+def test_silence_is_read_as_transformers_reads_it(config: dict[str, Any], tied: bool) -> None:
+    names = ["model.embed_tokens.weight"]
+    if tied:
+        assert choose(names, config, "output", "").tied
+    else:
+        with pytest.raises(NotThere, match="base model"):
+            choose(names, config, "output", "")
+        assert not choose(names, config, "input", "").tied
+
+
+@pytest.mark.parametrize(("kind", "tied"), [("gpt2", True), ("llama", False)])
+def test_a_head_alone_is_tied_in_silence_where_its_type_is(kind: str, tied: bool) -> None:
+    assert choose(["lm_head.weight"], {"model_type": kind}, "output", "").tied is tied
+
+
+def test_the_list_of_types_is_that_of_transformers() -> None:
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    said: dict[str, object] = {}
+    for kind, name in CONFIG_MAPPING_NAMES.items():
+        try:
+            said[kind] = getattr(getattr(transformers, name)(), "tie_word_embeddings", None)
+        except Exception:  # noqa: BLE001 - foreign code: some defaults contradict themselves
+            continue
+    known = UNTIED_IN_SILENCE & said.keys()
+    assert len(known) > 100
+    assert sorted(kind for kind in known if said[kind] is True) == []
+    if transformers.__version__ == LISTED_FROM:
+        assert {kind for kind, tied in said.items() if tied is False} - UNTIED_IN_SILENCE == set()

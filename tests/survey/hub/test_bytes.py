@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import CONFIG, INDEX, sharded, single, sparse_safetensors, stored
+from checkpoints import CONFIG, INDEX, TIED, sharded, single, sparse_safetensors, stored
 from hub_model import EMBED, HEAD, MODEL, OUTPUT, TABLE, TOKEN, asked, located, planned, read, settings, span
 
 import survey
@@ -29,7 +29,7 @@ from survey.target import ByteRange
     [
         pytest.param(MODEL, id="single"),
         pytest.param(sharded([{EMBED: TABLE}, {HEAD: OUTPUT}]), id="sharded"),
-        pytest.param(single({EMBED: OUTPUT}), id="tied"),
+        pytest.param(single({EMBED: OUTPUT}, CONFIG | TIED), id="tied"),
     ],
 )
 def test_the_bytes_that_come_are_those_of_the_file(
