@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from survey import VERSION
 from survey.cli.asking import attach, query, shell, show, sql, status
@@ -112,18 +113,17 @@ def main(argv: Sequence[str]) -> int:
 
 def _at_the_edge(error: OSError | SystemExit) -> int:
     """The exit code where the system refused something: a file, or what was to be printed."""
-    # click turns a BrokenPipeError into a SystemExit.
-    cause = error.__context__ if isinstance(error, SystemExit) else error
-    if isinstance(cause, BrokenPipeError):  # `survey sql … | head`
+    # click turns a BrokenPipeError into a SystemExit, and wraps the stream that it came of.
+    if isinstance(error, BrokenPipeError) or isinstance(sys.stdout, PacifyFlushWrapper):
         give_up_stdout()
-        return 0
-    if not isinstance(cause, OSError):
+        return 0  # `survey sql … | head`
+    if isinstance(error, SystemExit):
         raise error
-    if cause.filename is None and was_printing(cause):
+    if error.filename is None and was_printing(error):
         give_up_stdout()
-        return _complain(f"stdout: {cause.strerror}; not all was printed", 2)
-    files = [os.fsdecode(name) for name in (cause.filename, cause.filename2) if isinstance(name, str | bytes)]
-    return _complain(": ".join([*files, cause.strerror or str(cause)]), 2)
+        return _complain(f"stdout: {error.strerror}; not all was printed", 2)
+    files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return _complain(": ".join([*files, error.strerror or str(error)]), 2)
 
 
 def _complain(problem: str, code: int) -> int:
