@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from survey import VERSION
 from survey.cli.asking import attach, query, shell, show, sql, status
@@ -32,6 +31,7 @@ from survey.cli.training import train
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable
 
 HELP = {"help_option_names": ["-h", "--help"]}
+CLOSED_PIPES = ("_PacifyFlushWrapper", "PacifyFlushWrapper")  # as versions of click call it
 
 
 @click.group(context_settings={**HELP, "max_content_width": 100})
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
 def _at_the_edge(error: OSError | SystemExit) -> int:
     """The exit code where the system refused something: a file, or what was to be printed."""
     # click turns a BrokenPipeError into a SystemExit, and wraps the stream that it came of.
-    if isinstance(error, BrokenPipeError) or isinstance(sys.stdout, PacifyFlushWrapper):
+    if isinstance(error, BrokenPipeError) or type(sys.stdout).__name__ in CLOSED_PIPES:
         give_up_stdout()
         return 0  # `survey sql … | head`
     if isinstance(error, SystemExit):
