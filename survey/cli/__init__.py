@@ -34,6 +34,7 @@ from survey.errors import CatalogInUse, SurveyError, UsageError, printable
 from survey.redaction import redacted
 
 HELP = {"help_option_names": ["-h", "--help"]}
+CLOSED_PIPES = ("_PacifyFlushWrapper", "PacifyFlushWrapper")  # as versions of click call it
 
 
 @click.group(context_settings={**HELP, "max_content_width": 100})
@@ -116,18 +117,17 @@ def main(argv: Sequence[str]) -> int:
 
 def _at_the_edge(error: OSError | SystemExit) -> int:
     """The exit code where the system refused something: a file, or what was to be printed."""
-    # click turns a BrokenPipeError into a SystemExit.
-    cause = error.__context__ if isinstance(error, SystemExit) else error
-    if isinstance(cause, BrokenPipeError):  # `survey sql … | head`
+    # click turns a BrokenPipeError into a SystemExit, and wraps the stream that it came of.
+    if isinstance(error, BrokenPipeError) or type(sys.stdout).__name__ in CLOSED_PIPES:
         give_up_stdout()
-        return 0
-    if not isinstance(cause, OSError):
+        return 0  # `survey sql … | head`
+    if isinstance(error, SystemExit):
         raise error
-    if cause.filename is None and was_printing(cause):
+    if error.filename is None and was_printing(error):
         give_up_stdout()
-        return _complain(f"stdout: {cause.strerror}; not all was printed", 2)
-    files = [os.fsdecode(name) for name in (cause.filename, cause.filename2) if isinstance(name, str | bytes)]
-    return _complain(": ".join([*files, cause.strerror or str(cause)]), 2)
+        return _complain(f"stdout: {error.strerror}; not all was printed", 2)
+    files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return _complain(": ".join([*files, error.strerror or str(error)]), 2)
 
 
 def _show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
