@@ -168,7 +168,8 @@ def test_a_stored_row_with_a_costly_tokenizer_gets_its_note(
     as_new = ask("SELECT repo, tokenizer_note, tokenizer_size FROM models ORDER BY repo")
     for repo, sha in shas.items():
         forget_names((repo, sha, "output"))
-    assert "2 named from their tokenizers" in run(survey, hub, *shas).out
+    ran = run(survey, hub, *shas)
+    assert "2 named from their tokenizers" in ran.out, ran
     assert ask("SELECT repo, tokenizer_note, tokenizer_size FROM models ORDER BY repo") == as_new
     assert as_new == [("org/good", None, 13), ("org/memory", COSTLY["memory"][1], None)]
 
