@@ -19,7 +19,6 @@ EXPLAINED = {
     "MarianMTModel": "where the halves share no embedding, `model.shared.weight` is left in the files, unused",
     "BlipForConditionalGeneration": "the class names no output embeddings; that of its text decoder is measured",
     "NemotronH_Omni_Reasoning_V3": "the class names no output embeddings; that of its language model is measured",
-    "PI0ForConditionalGeneration": "a model of robots' actions: it predicts no tokens, and is refused as `no-head`",
 }
 
 
