@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from survey.errors import BrokenFile, NotThere
 from survey.json_text import parse_json
 from survey.stream import Block
-from survey.target import ByteRange, Traffic
+from survey.target import ByteRange, FileRange, Traffic
 
 CONFIG_CAP_BYTES = 8 << 20
 INDEX_CAP_BYTES = 32 << 20
@@ -56,7 +56,7 @@ class Checkpoint(Protocol):
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
         """Exactly these bytes of a file."""
 
-    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
         """The ranges in order; `on_bytes` is told of every byte as it comes."""
 
 

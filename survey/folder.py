@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
+from itertools import groupby
 from pathlib import Path
 
 import xxhash
@@ -12,7 +13,7 @@ from survey.checkpoint import INDEX_CAP_BYTES, Card, OnBytes
 from survey.errors import BrokenFile, NotThere, storable
 from survey.header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.stream import Block, room
-from survey.target import ByteRange, Traffic
+from survey.target import ByteRange, FileRange, Traffic
 from survey.vocabulary.read import tokenizer_files
 from survey.weights import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG
 
@@ -46,10 +47,14 @@ class FolderCheckpoint:
         return self.read_range(file, ByteRange(0, self.files[file]))
 
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
-        (block,) = self.stream(file, [wanted], lambda count: None)
+        (block,) = self.stream([FileRange(file, wanted)], lambda count: None)
         return bytes(block)
 
-    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
+        for file, wanted in groupby(ranges, key=lambda one: one.file):
+            yield from self._stream_file(file, [one.bytes for one in wanted], on_bytes)
+
+    def _stream_file(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
         # Read, not mapped: a file that shrinks under a mapping kills the process (SIGBUS).
         try:
             with (self.folder / file).open("rb", buffering=0) as opened:

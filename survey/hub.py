@@ -28,7 +28,7 @@ from survey.errors import BrokenFile, Unreachable
 from survey.hub_http import Answered, Manners, bare, session, status_of, translate, worth_again
 from survey.hub_line import BROKEN, lines, received
 from survey.stream import Block, in_order, room
-from survey.target import ByteRange, Settings, Traffic
+from survey.target import ByteRange, FileRange, Settings, Traffic
 from survey.width import Width
 
 LIBRARY = "centroid-survey"  # how the Hub's logs see us
@@ -90,14 +90,16 @@ class HubCheckpoint:
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
         return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None))
 
-    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
         width = Width(self._hub.connections)
 
         def came(count: int) -> None:
             width.add(count)
             on_bytes(count)
 
-        return in_order(ranges, lambda wanted, stop: self._fetch(file, wanted, stop, came), width)
+        return in_order(
+            ranges, lambda wanted, stop: self._fetch(wanted.file, wanted.bytes, stop, came), width
+        )
 
     def _read_small(self, file: str, cap_bytes: int) -> bytes:
         where = f"{self.repo}/{file}"

@@ -94,7 +94,7 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
         spec=spec,
         folder=checkpoint.folder,
         rule=choice.rule,
-        file_bytes=checkpoint.files[spec.file],
+        files=tuple((file, checkpoint.files[file]) for file in spec.files),
         repo_bytes=sum(checkpoint.files.values()),
         memory_bytes=expected_memory_bytes(spec, connections),
         planning=checkpoint.traffic,

@@ -15,6 +15,7 @@ from survey.measurement import Measurement
 from survey.measures import measure_folded
 from survey.one_pass import Clock, choose_device, fold, usable_cpus
 from survey.pace import Pace
+from survey.pieces import stream_rows
 from survey.scale import Scale, scale_of
 from survey.slabs import row_blocks
 from survey.stream import Block
@@ -68,7 +69,7 @@ class Matrix:
     def blocks(self, on_progress: OnProgress = lambda count: None) -> Iterator[Block]:
         """The stored bytes in order; `on_progress` is told of every byte as it comes."""
         spec = self.target.spec
-        return self.clock.over(self._checkpoint.stream(spec.file, row_blocks(spec), on_progress))
+        return self.clock.over(stream_rows(self._checkpoint, spec, row_blocks(spec), on_progress))
 
     def __enter__(self) -> Matrix:
         return self
@@ -118,7 +119,7 @@ def open_target(
         from survey.hub import HubCheckpoint
         from survey.hub_http import Manners
 
-        files = {target.spec.file: target.file_bytes, **dict(target.tokenizer_files)}
+        files = dict((*target.files, *target.tokenizer_files))
         if target.scale is not None:
             files[target.scale.tensor.file] = target.scale.file_bytes
         hub = HubCheckpoint(

@@ -32,18 +32,51 @@ class ByteRange:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRange:
+    """Bytes of one of a checkpoint's files."""
+
+    file: str
+    bytes: ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a matrix that is a tensor of its own: its first element is [row, column] of the whole."""
+
+    tensor: TensorSpec
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor in a file: [V, D], row-major, at `bytes` of the file (absolute)."""
+    """A tensor in a file: [V, D], row-major, at `bytes` of the file (absolute).
+
+    pieces: of a matrix that is cut into several tensors, by row and column; then `bytes` are those of the
+    whole, from 0 on, as if they had been written one row after another (`survey.pieces` reads them).
+    """
 
     name: str
     file: str
     dtype: str
     shape: tuple[int, ...]
     bytes: ByteRange
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def row_bytes(self) -> int:
         return len(self.bytes) // self.shape[0]
+
+    @property
+    def across(self) -> int:
+        """Of how many tensors a row is made, at most."""
+        return len({piece.column for piece in self.pieces}) or 1
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that hold it, each once."""
+        held = (piece.tensor.file for piece in self.pieces)
+        return tuple(dict.fromkeys(held)) if self.pieces else (self.file,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +190,7 @@ class Target:
     spec: TensorSpec
     folder: Path | None
     rule: str
-    file_bytes: int
+    files: tuple[tuple[str, int], ...]  # name and size of each that holds a part of the matrix
     repo_bytes: int
     memory_bytes: int
     planning: Traffic
