@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from survey.checkpoint import CONFIG_CAP_BYTES, INDEX_CAP_BYTES, Checkpoint, read_json
+from survey.cut_layout import Parts, numbered_parts, parts_of_devices, size_of_devices, stated_size
 from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
@@ -15,6 +17,7 @@ from survey.memory import expected_memory_bytes
 from survey.pickled import read_pickled
 from survey.quantised import is_packed, scheme
 from survey.scale import scale_name, scale_spec
+from survey.sharding import Part, Size, joined
 from survey.statements import architecture, stated_shape, stated_tie
 from survey.target import Identity, MatrixName, ScaleSpec, Target, TensorSpec
 from survey.unembedding import Choice, choose, has_head_bias, refuse_adapter
@@ -27,7 +30,8 @@ TEXT_CHARS = 1_000  # of a model type, a class or a base model; what is longer i
 class Layout:
     """A checkpoint's config, and where each tensor lies: from the index or the files' own headers.
 
-    adapter_of: of an adapter, the model that it changes (empty where it does not say).
+    adapter_of: of an adapter, the model that it changes (empty where it does not say). cut: tensors that are
+    stored in parts, by the name of the whole. size: of a vocabulary matrix, as far as it is stated.
     """
 
     config: Mapping[str, Any]
@@ -35,6 +39,8 @@ class Layout:
     headers: dict[str, Header]  # those read so far
     rule: str = ""  # how the files were chosen
     adapter_of: str | None = None
+    cut: Mapping[str, Parts] = field(default_factory=dict)
+    size: Size = Size()
 
 
 def lay_out(checkpoint: Checkpoint) -> Layout:
@@ -42,6 +48,24 @@ def lay_out(checkpoint: Checkpoint) -> Layout:
 
     Raises SurveyError where one is missing or broken.
     """
+    layout = _lay_out(checkpoint)
+    if layout.cut:
+        return layout
+    size = stated_size(layout.config)
+    numbered = numbered_parts(layout.file_of, size, partial(_look_up, checkpoint, layout))
+    if not numbered:
+        return layout
+    whole_of = {part: whole for whole, names in numbered.items() for part in names}
+    file_of = {whole_of.get(name, name): file for name, file in layout.file_of.items()}
+    cut = {whole: partial(_named_parts, checkpoint, layout, names) for whole, names in numbered.items()}
+    return replace(layout, file_of=file_of, cut=cut, size=size)
+
+
+def _named_parts(checkpoint: Checkpoint, layout: Layout, names: Sequence[str]) -> tuple[Part, ...]:
+    return tuple(Part(_look_up(checkpoint, layout, name)) for name in names)
+
+
+def _lay_out(checkpoint: Checkpoint) -> Layout:
     weights = find_weights(checkpoint.files.keys(), checkpoint.repo)
     config = read_json(checkpoint, weights.config, CONFIG_CAP_BYTES, "no-config")
     adapter_of = _adapter_of(checkpoint, weights.folder) if weights.is_adapter else None
@@ -51,6 +75,10 @@ def lay_out(checkpoint: Checkpoint) -> Layout:
         return Layout(config, _weight_map(checkpoint, weights.index, weights.folder), {}, weights.rule)
     held = weights.shards or (weights.single,)
     headers = {file: _header(checkpoint, file) for file in held if file is not None}
+    if weights.by_devices:
+        file_of, cut = parts_of_devices(headers, checkpoint.repo)
+        size = size_of_devices(stated_size(config), cut)
+        return Layout(config, file_of, headers, weights.rule, cut=cut, size=size)
     file_of = {name: file for file, header in headers.items() for name in header.tensors}
     return Layout(config, file_of, headers, weights.rule, adapter_of)
 
@@ -88,6 +116,8 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
     spec = _spec(checkpoint, layout, choice.tensor)
     if not choice.tied and _shares_its_bytes(checkpoint, layout, matrix, spec):
         choice = replace(choice, tied=True, rule=f"{choice.rule}, of the same bytes as the other matrix")
+    if spec.pieces:
+        choice = replace(choice, rule=f"{choice.rule}, put together from {len(spec.pieces)} parts")
     scale = _scale(checkpoint, layout, spec)
     return Target(
         identity=_identity(checkpoint, layout, matrix, choice, spec, scale),
@@ -123,7 +153,7 @@ def _shares_its_bytes(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName
 
 
 def _header(checkpoint: Checkpoint, file: str) -> Header:
-    read = read_pickled if file.endswith(".bin") else read_header
+    read = read_header if file.endswith(".safetensors") else read_pickled
     return read(
         lambda wanted: checkpoint.read_range(file, wanted),
         file,
@@ -134,6 +164,8 @@ def _header(checkpoint: Checkpoint, file: str) -> Header:
 
 def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
     """Where a tensor lies, as its file's own header says. Raises BrokenFile (`index-mismatch`)."""
+    if tensor in layout.cut:
+        return joined(tensor, layout.cut[tensor](), layout.size, checkpoint.repo)
     file = layout.file_of[tensor]
     where = f"{checkpoint.repo}/{file}"
     if file not in checkpoint.files:

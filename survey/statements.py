@@ -6,7 +6,7 @@ Everything here comes from somebody's JSON: a value of another type than expecte
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 # Where a multimodal model's config, or an encoder-decoder's, speaks of its language part.
@@ -65,6 +65,21 @@ def stated_shape(config: Mapping[str, Any]) -> tuple[int, int] | None:
     part = dict(language_parts(config)).get("text_config", config)
     rows, dims = part.get("vocab_size"), part.get("hidden_size")
     return (rows, dims) if isinstance(rows, int) and isinstance(dims, int) else None
+
+
+_ROWS = ("vocab_size", "padded_vocab_size", "n_vocab")
+_DIMS = ("hidden_size", "n_embd", "d_model", "dim", "model_dim", "n_embed")
+
+
+def stated_lengths(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """V and D as the config states them, each by itself; the language part's before the whole's."""
+    parts = [part for _, part in language_parts(config)][::-1]
+    return _length(parts, _ROWS), _length(parts, _DIMS)
+
+
+def _length(parts: Iterable[Mapping[str, Any]], keys: Iterable[str]) -> int | None:
+    stated = (part.get(key) for part in parts for key in keys)
+    return next((number for number in stated if type(number) is int and number > 0), None)
 
 
 def why_untied(config: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from survey.errors import NotThere
+from survey.ranks import is_of_ranks
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -35,7 +36,8 @@ _MOST_SHARDS = 200  # without an index, each costs a request
 class Weights:
     """One copy of the weights, by the names of its files: a single file, an index, or numbered shards.
 
-    config: what describes them. rule: how they were chosen.
+    config: what describes them. rule: how they were chosen. by_devices: whether a tensor may lie in several
+    of the files, in parts.
     """
 
     config: str
@@ -43,6 +45,7 @@ class Weights:
     single: str | None = None
     index: str | None = None
     shards: tuple[str, ...] = ()
+    by_devices: bool = False
 
     @property
     def is_adapter(self) -> bool:
@@ -89,8 +92,8 @@ def _described(folder: str, rule: str, names: list[str], folders: dict[str, set[
     places = [place + name for place in (folder, "") for name in known if name in folders[place]]
     config = places[0] if places else folder + CONFIG
     rule = f"{rule} in {folder}" if folder else rule
-    if len(paths) > 1:
-        return Weights(config, rule, shards=tuple(paths))
+    if len(paths) > 1 or is_of_devices(names[0]):
+        return Weights(config, rule, shards=tuple(paths), by_devices=is_of_devices(names[0]))
     if paths[0].endswith(".json"):
         return Weights(config, rule, index=paths[0])
     return Weights(config, rule, single=paths[0])
@@ -104,18 +107,28 @@ def _in_one_folder(names: set[str]) -> tuple[str, list[str]] | None:
     for name in sorted(names):
         if _INDEX.fullmatch(name) and not _OTHER.match(name):
             return f"the index {name}", [name]
+    of_devices = sorted(name for name in names if is_of_devices(name))
     loose = sorted(name for name in names if name.endswith(".safetensors") and not _OTHER.match(name))
+    loose = [name for name in loose if name not in of_devices]
     whole = [name for name in loose if not _SHARD.fullmatch(name)]
     if CONSOLIDATED in whole:
         return CONSOLIDATED, [CONSOLIDATED]
     if shards := _numbered(loose):  # what lies beside a whole set may be anything
         return "numbered shards without an index", shards
+    if of_devices and len(of_devices) <= _MOST_SHARDS:
+        return "files of several devices", of_devices
     if len(whole) == 1:
         return "the only file of weights", whole
     for name in (PICKLED_SINGLE, PICKLED_INDEX):
         if name in names:
             return name, [name]
     return next((("an adapter", [name]) for name in ADAPTERS if name in names), None)
+
+
+def is_of_devices(name: str) -> bool:
+    """Whether a file holds what one of several devices held, or what all of them shared."""
+    read = name.endswith(".safetensors") or (name.startswith("consolidated.") and name.endswith(".pth"))
+    return read and not _OTHER.match(name) and is_of_ranks(name)
 
 
 def _numbered(names: list[str]) -> list[str]:
