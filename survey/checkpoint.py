@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from survey.errors import BrokenFile, NotThere
+from survey.git_lfs import refuse_pointer
 from survey.json_text import parse_json
 from survey.stream import Block
 from survey.target import ByteRange, FileRange, Traffic
@@ -42,6 +43,8 @@ class Checkpoint(Protocol):
     @property
     def sha(self) -> str: ...
     @property
+    def part(self) -> str | None: ...  # the folder or file that is meant; `repo` ends in it
+    @property
     def folder(self) -> Path | None: ...
     @property
     def files(self) -> Mapping[str, int]: ...
@@ -71,10 +74,10 @@ def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) ->
     size = checkpoint.files[file]
     if size > cap_bytes:
         raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}")
+    text = checkpoint.read_file(file, cap_bytes)
+    refuse_pointer(text, reason, where)
     # Configs are written by hand, too: what transformers reads of them is what counts.
-    found = parse_json(
-        checkpoint.read_file(file, cap_bytes), reason, where, twice=file.endswith("config.json")
-    )
+    found = parse_json(text, reason, where, twice=file.endswith("config.json"))
     if not isinstance(found, dict):
         raise BrokenFile(reason, where, f"holds a {type(found).__name__}, expected an object")
     return found

@@ -43,7 +43,9 @@ def parts_of_devices(headers: Mapping[str, Header], where: str) -> tuple[dict[st
             for file in files
         )
 
-    cut = {name: partial(parts, name, files) for name, files in held.items() if is_part(files)}
+    cut: dict[str, Parts] = {
+        name: partial(parts, name, files) for name, files in held.items() if is_part(files)
+    }
     return {name: files[0] for name, files in held.items()}, cut
 
 

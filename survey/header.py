@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from survey.dtypes import BITS
 from survey.errors import BrokenFile
+from survey.git_lfs import refuse_pointer
 from survey.json_text import parse_json
 from survey.target import ByteRange, TensorSpec
 
@@ -46,6 +47,7 @@ def read_header(read: ReadRange, file: str, size: int, where: str) -> Header:
     if size < LENGTH_BYTES:
         raise BrokenFile("bad-header", where, f"file has {size} bytes, expected at least {LENGTH_BYTES}")
     start = read(ByteRange(0, min(size, FIRST_READ_BYTES)))
+    refuse_pointer(start, "bad-header", where)
     json_bytes = int.from_bytes(start[:LENGTH_BYTES], "little")
     stop = LENGTH_BYTES + json_bytes
     if json_bytes > HEADER_CAP_BYTES or stop > size:

@@ -28,7 +28,7 @@ from survey.errors import BrokenFile, Unreachable
 from survey.hub_http import Answered, Manners, bare, session, status_of, translate, worth_again
 from survey.hub_line import BROKEN, lines, received
 from survey.stream import Block, in_order, room
-from survey.target import ByteRange, FileRange, Settings, Traffic
+from survey.target import ByteRange, FileRange, Settings, Traffic, named
 from survey.width import Width
 
 LIBRARY = "centroid-survey"  # how the Hub's logs see us
@@ -72,9 +72,11 @@ class HubCheckpoint:
         settings: Settings,
         manners: Manners,
         card: Card | None = None,
+        part: str | None = None,
     ) -> None:
         """Nothing is asked of the Hub before something is read."""
-        self.repo, self.revision, self.sha, self.files = repo, revision, sha, files
+        self.hub_id, self.part, self.repo = repo, part, named(repo, part)
+        self.revision, self.sha, self.files = revision, sha, files
         self.card = card or Card()
         self._hub, self._manners = settings, manners
         self._signed: dict[str, SignedFile] = {}
@@ -265,4 +267,4 @@ class HubCheckpoint:
         }
 
     def _url(self, file: str) -> str:
-        return f"{self._hub.endpoint}/{self.repo}/resolve/{self.sha}/{quote(file)}"
+        return f"{self._hub.endpoint}/{self.hub_id}/resolve/{self.sha}/{quote(file)}"

@@ -13,6 +13,7 @@ from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
 from survey.header import Header, read_header
+from survey.loose_files import refuse_several
 from survey.memory import expected_memory_bytes
 from survey.pickled import read_pickled
 from survey.quantised import is_packed, scheme
@@ -66,7 +67,7 @@ def _named_parts(checkpoint: Checkpoint, layout: Layout, names: Sequence[str]) -
 
 
 def _lay_out(checkpoint: Checkpoint) -> Layout:
-    weights = find_weights(checkpoint.files.keys(), checkpoint.repo)
+    weights = find_weights(checkpoint.files.keys(), checkpoint.repo, checkpoint.part)
     config = read_json(checkpoint, weights.config, CONFIG_CAP_BYTES, "no-config")
     adapter_of = _adapter_of(checkpoint, weights.folder) if weights.is_adapter else None
     if weights.config.endswith(ADAPTER_CONFIG):
@@ -75,6 +76,8 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
         return Layout(config, _weight_map(checkpoint, weights.index, weights.folder), {}, weights.rule)
     held = weights.shards or (weights.single,)
     headers = {file: _header(checkpoint, file) for file in held if file is not None}
+    if weights.loose:
+        refuse_several(headers, config, checkpoint.repo)
     if weights.by_devices:
         file_of, cut = parts_of_devices(headers, checkpoint.repo)
         size = size_of_devices(stated_size(config), cut)
@@ -123,6 +126,7 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
         identity=_identity(checkpoint, layout, matrix, choice, spec, scale),
         spec=spec,
         folder=checkpoint.folder,
+        part=checkpoint.part,
         rule=choice.rule,
         files=tuple((file, checkpoint.files[file]) for file in spec.files),
         repo_bytes=sum(checkpoint.files.values()),

@@ -79,8 +79,7 @@ def _by_rows(parts: Sequence[Part], size: Size) -> list[Piece]:
     rows, dims = [part.tensor.shape[0] for part in parts], {part.tensor.shape[1] for part in parts}
     if size.rows is None or len(dims) != 1 or size.dims not in (None, *dims):
         return []
-    # Each device holds as many; the last one fewer, or some that only fill it up.
-    if rows[0] >= size.rows or any(count != rows[0] for count in rows[:-1]) or rows[-1] > rows[0]:
+    if max(rows) >= size.rows or not (sum(rows) == size.rows or _is_even(rows)):
         return []
     starts = accumulate(rows, initial=0)
     return [Piece(part.tensor, start, 0) for part, start in zip(parts, starts, strict=False)]
@@ -91,10 +90,15 @@ def _by_columns(parts: Sequence[Part], size: Size) -> list[Piece]:
     rows, dims = {part.tensor.shape[0] for part in parts}, [part.tensor.shape[1] for part in parts]
     if size.dims is None or len(rows) != 1 or (size.rows is not None and min(rows) < size.rows):
         return []
-    if dims[0] >= size.dims or any(count != dims[0] for count in dims[:-1]) or dims[-1] > dims[0]:
+    if max(dims) >= size.dims or not (sum(dims) == size.dims or _is_even(dims)):
         return []
     starts = accumulate(dims, initial=0)
     return [Piece(part.tensor, 0, start) for part, start in zip(parts, starts, strict=False)]
+
+
+def _is_even(counts: Sequence[int]) -> bool:
+    """Whether each device holds as many; the last one perhaps fewer, as some may only fill it up."""
+    return all(count == counts[0] for count in counts[:-1]) and counts[-1] <= counts[0]
 
 
 def _at(part: Part) -> Piece:

@@ -100,7 +100,8 @@ class ScaleSpec:
 class ModelRef:
     """One line of the list: a Hub id with a revision, or a checkpoint folder.
 
-    pattern: where the line had one, such as `step*`; then the revision is one that matches.
+    pattern: where the line had one, such as `step*`; then the revision is one that matches. part: the folder
+    or file in it that is meant.
     """
 
     repo: str
@@ -108,9 +109,20 @@ class ModelRef:
     folder: Path | None = None
     origin: str = "command line"
     pattern: str | None = None
+    part: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the catalog calls it: with its part, as each part of a repository is a model of its own."""
+        return named(self.repo, self.part)
 
     def __str__(self) -> str:
-        return f"{self.repo}@{self.revision}" if self.revision else self.repo
+        return named(f"{self.repo}@{self.revision}" if self.revision else self.repo, self.part)
+
+
+def named(repo: str, part: str | None) -> str:
+    """The name of a part of a repository, or of the whole."""
+    return f"{repo}:{part}" if part else repo
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +169,7 @@ class Settings:
 class Identity:
     """Which matrix of which model."""
 
-    repo: str = column("Hub id, or the resolved path of a checkpoint folder")
+    repo: str = column("Hub id, or the resolved path of a checkpoint folder; `:` and the part that was named")
     revision: str = column("what the user wrote: a branch, a tag or a commit; `main` by default")
     sha: str = column("commit that the revision resolved to; `local-…` for a folder")
     org: str | None = column("the part of the Hub id before the slash")
@@ -196,6 +208,7 @@ class Target:
     planning: Traffic
     pattern: str | None = None  # as in ModelRef
     scale: ScaleSpec | None = None
+    part: str | None = None  # as in ModelRef
     tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size, the one with the vocabulary first
 
     @property

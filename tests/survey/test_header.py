@@ -296,7 +296,7 @@ def test_a_header_that_contradicts_itself_or_its_file_is_refused(
         pytest.param(
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 12345\n",
             70,
-            "expected at most 62 in a file of 70 bytes",
+            "is a Git LFS pointer, not the file of 12,345 bytes itself: fetch it with `git lfs pull`",
             id="a-pointer-to-git-lfs",
         ),
         pytest.param(
