@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 from survey.errors import BrokenFile, NotThere
 from survey.git_lfs import refuse_pointer
+from survey.json_stream import NAME_A_FILE
 from survey.json_text import parse_json
 from survey.stream import Block
 from survey.target import ByteRange, FileRange, Traffic
 
 CONFIG_CAP_BYTES = 8 << 20
-INDEX_CAP_BYTES = 32 << 20
+INDEX_CAP_BYTES = 96 << 20  # the largest that we know of names 500,000 tensors in 58 MB
 
 OnBytes = Callable[[int], None]
 
@@ -63,19 +64,30 @@ class Checkpoint(Protocol):
         """The ranges in order; `on_bytes` is told of every byte as it comes."""
 
 
-def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> dict[str, Any]:
-    """A small JSON object of the checkpoint.
+def read_text(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> bytes:
+    """The whole of a small file.
 
-    Raises NotThere (`reason`) where the file does not exist, BrokenFile where it is not an object.
+    Raises NotThere (`reason`) where there is none, BrokenFile where it is larger.
     """
     where = f"{checkpoint.repo}/{file}"
     if file not in checkpoint.files:
         raise NotThere(reason, where, "no such file in the checkpoint")
     size = checkpoint.files[file]
     if size > cap_bytes:
-        raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}")
+        instead = f": {NAME_A_FILE}" if cap_bytes == INDEX_CAP_BYTES else ""
+        raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}{instead}")
     text = checkpoint.read_file(file, cap_bytes)
     refuse_pointer(text, reason, where)
+    return text
+
+
+def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> dict[str, Any]:
+    """A small JSON object of the checkpoint.
+
+    Raises NotThere (`reason`) where the file does not exist, BrokenFile where it is not an object.
+    """
+    where = f"{checkpoint.repo}/{file}"
+    text = read_text(checkpoint, file, cap_bytes, reason)
     # Configs are written by hand, too: what transformers reads of them is what counts.
     found = parse_json(text, reason, where, twice=file.endswith("config.json"))
     if not isinstance(found, dict):

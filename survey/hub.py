@@ -7,6 +7,7 @@ lines of our own, and checked: 206, the exact Content-Range, the exact length, t
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,12 +117,12 @@ class HubCheckpoint:
                 raise Answered(response.status_code, response.headers)
             hf_raise_for_status(response)
             self._check_commit(response, where, required=False)
-            found = bytearray()
+            found = io.BytesIO()  # hands out what it holds without a copy
             for piece in response.iter_bytes():
-                found += piece
-                if len(found) > cap_bytes:
+                found.write(piece)
+                if found.tell() > cap_bytes:
                     raise BrokenFile("bad-header", where, f"is larger than {cap_bytes:,} bytes, our cap")
-        return bytes(found)
+        return found.getvalue()
 
     def _sign(self, file: str) -> SignedFile:
         """Where the storage serves the file now; follows the Hub's own redirects only."""

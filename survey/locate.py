@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from survey.checkpoint import CONFIG_CAP_BYTES, INDEX_CAP_BYTES, Checkpoint, read_json
+from survey.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json
 from survey.cut_layout import Parts, numbered_parts, parts_of_devices, size_of_devices, stated_size
 from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
 from survey.header import Header, read_header
+from survey.index import read_weight_map
 from survey.loose_files import refuse_several
 from survey.memory import expected_memory_bytes
 from survey.pickled import read_pickled
@@ -33,6 +34,7 @@ class Layout:
 
     adapter_of: of an adapter, the model that it changes (empty where it does not say). cut: tensors that are
     stored in parts, by the name of the whole. size: of a vocabulary matrix, as far as it is stated.
+    left_out: how many tensors more there are, of kinds of which there are thousands.
     """
 
     config: Mapping[str, Any]
@@ -42,6 +44,7 @@ class Layout:
     adapter_of: str | None = None
     cut: Mapping[str, Parts] = field(default_factory=dict)
     size: Size = Size()
+    left_out: int = 0
 
 
 def lay_out(checkpoint: Checkpoint) -> Layout:
@@ -73,7 +76,8 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
     if weights.config.endswith(ADAPTER_CONFIG):
         config = {}
     if weights.index is not None:
-        return Layout(config, _weight_map(checkpoint, weights.index, weights.folder), {}, weights.rule)
+        index = read_weight_map(checkpoint, weights.index, weights.folder)
+        return Layout(config, index.file_of, {}, weights.rule, left_out=index.left_out)
     held = weights.shards or (weights.single,)
     headers = {file: _header(checkpoint, file) for file in held if file is not None}
     if weights.loose:
@@ -83,7 +87,8 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
         size = size_of_devices(stated_size(config), cut)
         return Layout(config, file_of, headers, weights.rule, cut=cut, size=size)
     file_of = {name: file for file, header in headers.items() for name in header.tensors}
-    return Layout(config, file_of, headers, weights.rule, adapter_of)
+    left_out = sum(header.left_out for header in headers.values())
+    return Layout(config, file_of, headers, weights.rule, adapter_of, left_out=left_out)
 
 
 def _adapter_of(checkpoint: Checkpoint, folder: str) -> str:
@@ -92,22 +97,6 @@ def _adapter_of(checkpoint: Checkpoint, folder: str) -> str:
         return ""
     stated = read_json(checkpoint, file, CONFIG_CAP_BYTES, "no-config").get("base_model_name_or_path")
     return _text(stated) or ""
-
-
-def _weight_map(checkpoint: Checkpoint, file: str, folder: str) -> Mapping[str, str]:
-    """Which shard holds each tensor, as the index says."""
-    kind = ".bin" if ".bin." in file else ".safetensors"
-    index = read_json(checkpoint, file, INDEX_CAP_BYTES, "index-mismatch")
-    weight_map, where = index.get("weight_map"), f"{checkpoint.repo}/{file}"
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise BrokenFile("index-mismatch", where, "has no weight_map")
-    for name, shard in weight_map.items():
-        if not isinstance(shard, str) or "/" in shard or "\\" in shard or not shard.endswith(kind):
-            problem = (
-                f"{name} is said to lie in {str(shard)[:200]!r}, expected a *{kind} file beside the index"
-            )
-            raise BrokenFile("index-mismatch", where, problem)
-    return {name: folder + shard for name, shard in weight_map.items()} if folder else weight_map
 
 
 def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connections: int) -> Target:
