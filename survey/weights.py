@@ -90,6 +90,11 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
             f"write the model's name, a colon and one of {shown}{more}"
         )
         raise NotThere("no-safetensors", where, problem)
+    if any(name.endswith(".distcp") for held in folders.values() for name in held):
+        problem = (
+            "is a distributed checkpoint of torch (*.distcp), which is not read: export it as safetensors"
+        )
+        raise NotThere("no-safetensors", where, problem)
     if beside := _beside(folders[""]):
         described = _described("", "files side by side", beside, folders)
         return replace(described, loose=True)

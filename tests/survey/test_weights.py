@@ -109,6 +109,11 @@ REFUSED: dict[str, tuple[list[str], str, str]] = {
         "no-safetensors",
         "found a.safetensors, b.safetensors, c.safetensors",
     ),
+    "a distributed checkpoint": (
+        ["config.json", ".metadata", "__0_0.distcp", "__1_0.distcp"],
+        "no-safetensors",
+        r"is a distributed checkpoint of torch \(\*\.distcp\), which is not read",
+    ),
     "shards of which one is missing": (["config.json", FIRST, THIRD], "no-safetensors", "found model-00001"),
     "two folders": (
         [f"{part}/{name}" for part in ("text_encoder", "unet") for name in ("config.json", SINGLE)],
