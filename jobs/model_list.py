@@ -31,7 +31,7 @@ def read_models(arguments: Sequence[str], base: Path) -> ModelList:
     models: dict[tuple[str, str | None], ModelRef] = {}
     duplicates: list[str] = []
     for model in _all(arguments, base):
-        key = (str(model.folder or model.repo), model.revision)
+        key = (model.name, model.revision)
         if key in models:
             duplicates.append(f"{model.origin}: {model} is already named in {models[key].origin}")
         models.setdefault(key, model)
@@ -64,9 +64,12 @@ def _read_list(path: Path) -> Iterable[ModelRef]:
 
 
 def _model(text: str, base: Path, origin: str) -> ModelRef:
-    path = _path(text, base, origin)
+    path, part = _path(text, base, origin), None
+    if path is None or not path.exists():
+        text, part = _part(text, origin)
+        path = _path(text, base, origin)
     if path is not None and path.is_dir():
-        return ModelRef(str(path.resolve()), None, path.resolve(), origin)
+        return ModelRef(str(path.resolve()), None, path.resolve(), origin, part=part)
     if path is not None and path.exists():
         raise UsageError(f"{origin}: {path} is a file; a line names a Hub id or a folder")
     if text.startswith((".", "/", "~")) or text.endswith(_LIST_SUFFIXES):
@@ -77,7 +80,18 @@ def _model(text: str, base: Path, origin: str) -> ModelRef:
         raise UsageError(f"{origin}: {text!r} is a URL; write {short}")
     if not _HUB_ID.fullmatch(repo) or (at and not revision) or re.search(r"\s", text):
         raise UsageError(f"{origin}: {text!r} is not a model; write org/name, org/name@revision or a folder")
-    return ModelRef(repo, revision or None, None, origin)
+    return ModelRef(repo, revision or None, None, origin, part=part)
+
+
+def _part(text: str, origin: str) -> tuple[str, str | None]:
+    """What stands before a `:`, and the folder or file in it that stands behind it."""
+    model, colon, part = text.rpartition(":")  # a folder's own name may hold one
+    if not colon or "://" in text:
+        return text, None
+    part = part.removesuffix("/")
+    if not model or not part or any(step in ("", ".", "..") for step in part.split("/")):
+        raise UsageError(f"{origin}: {text!r}: what follows the : is to be a folder or file of the model")
+    return model, part
 
 
 def _path(text: str, base: Path, origin: str) -> Path | None:

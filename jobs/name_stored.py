@@ -44,7 +44,7 @@ def _name_one(key: Key, checkpoint: Checkpoint, settings: Settings, pace: Pace, 
     """Why the row stays as it is, or None."""
     try:
         stored = read_stored(place, key)
-        files = tokenizer_files(checkpoint.files)
+        files = tokenizer_files(checkpoint.files, checkpoint.part)
         named = name_matrix(reopen(checkpoint, settings, pace), files, stored.vocab_rows, stored.black_holes)
         if not named.measures:
             return f"{key[0]}: no names yet: {named.naming.tokenizer_note}"

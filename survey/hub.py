@@ -7,6 +7,7 @@ lines of our own, and checked: 206, the exact Content-Range, the exact length, t
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from survey.errors import BrokenFile, Unreachable
 from survey.hub_http import Answered, Manners, bare, session, status_of, translate, worth_again
 from survey.hub_line import BROKEN, lines, received
 from survey.stream import Block, in_order, room
-from survey.target import ByteRange, Settings, Traffic
+from survey.target import ByteRange, FileRange, Settings, Traffic, named
 from survey.width import Width
 
 LIBRARY = "centroid-survey"  # how the Hub's logs see us
@@ -72,9 +73,11 @@ class HubCheckpoint:
         settings: Settings,
         manners: Manners,
         card: Card | None = None,
+        part: str | None = None,
     ) -> None:
         """Nothing is asked of the Hub before something is read."""
-        self.repo, self.revision, self.sha, self.files = repo, revision, sha, files
+        self.hub_id, self.part, self.repo = repo, part, named(repo, part)
+        self.revision, self.sha, self.files = revision, sha, files
         self.card = card or Card()
         self._hub, self._manners = settings, manners
         self._signed: dict[str, SignedFile] = {}
@@ -90,14 +93,16 @@ class HubCheckpoint:
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
         return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None))
 
-    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
         width = Width(self._hub.connections)
 
         def came(count: int) -> None:
             width.add(count)
             on_bytes(count)
 
-        return in_order(ranges, lambda wanted, stop: self._fetch(file, wanted, stop, came), width)
+        return in_order(
+            ranges, lambda wanted, stop: self._fetch(wanted.file, wanted.bytes, stop, came), width
+        )
 
     def _read_small(self, file: str, cap_bytes: int) -> bytes:
         where = f"{self.repo}/{file}"
@@ -112,12 +117,12 @@ class HubCheckpoint:
                 raise Answered(response.status_code, response.headers)
             hf_raise_for_status(response)
             self._check_commit(response, where, required=False)
-            found = bytearray()
+            found = io.BytesIO()  # hands out what it holds without a copy
             for piece in response.iter_bytes():
-                found += piece
-                if len(found) > cap_bytes:
+                found.write(piece)
+                if found.tell() > cap_bytes:
                     raise BrokenFile("bad-header", where, f"is larger than {cap_bytes:,} bytes, our cap")
-        return bytes(found)
+        return found.getvalue()
 
     def _sign(self, file: str) -> SignedFile:
         """Where the storage serves the file now; follows the Hub's own redirects only."""
@@ -263,4 +268,4 @@ class HubCheckpoint:
         }
 
     def _url(self, file: str) -> str:
-        return f"{self._hub.endpoint}/{self.repo}/resolve/{self.sha}/{quote(file)}"
+        return f"{self._hub.endpoint}/{self.hub_id}/resolve/{self.sha}/{quote(file)}"

@@ -25,10 +25,16 @@ _ELSEWHERE = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\|[\x00-\x1f]")  # ``, `.`, `..
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 
 
-def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace | None = None) -> HubCheckpoint:
+def resolve(
+    repo: str,
+    revision: str | None,
+    settings: Settings,
+    pace: Pace | None = None,
+    part: str | None = None,
+) -> HubCheckpoint:
     """The commit that a branch, tag or commit stands for now, and its files: one request.
 
-    Raises NotOffered or Unreachable.
+    part: the folder or file of it that is meant. Raises NotOffered or Unreachable.
     """
     api, manners = _api(settings), Manners(settings, pace)
     info = manners.patiently(lambda: _model_info(api, repo, revision, files_metadata=True), repo)
@@ -38,7 +44,7 @@ def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace | No
     # A renamed repository answers under its new name; that is the one to know it by.
     name = info.id if isinstance(info.id, str) and _HUB_ID.fullmatch(info.id) else repo
     files = _files(info)
-    return HubCheckpoint(name, revision or "main", info.sha, files, settings, manners, _card(info))
+    return HubCheckpoint(name, revision or "main", info.sha, files, settings, manners, _card(info), part)
 
 
 def _files(info: ModelInfo) -> dict[str, int]:
