@@ -45,7 +45,7 @@ def read_models(arguments: Sequence[str], base: Path, endpoint: str = "") -> Mod
     duplicates: list[str] = []
     notes: list[str] = []
     for model in _all(arguments, base, endpoint, notes):
-        key = (str(model.folder or model.repo), model.revision)
+        key = (model.name, model.revision)
         if key in models:
             duplicates.append(f"{model.origin}: {model} is already named in {models[key].origin}")
         models.setdefault(key, model)
@@ -91,18 +91,34 @@ def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRe
 
 
 def _model(text: str, base: Path, origin: str, endpoint: str = "") -> ModelRef:
-    path = _path(text, base, origin)
+    path, part, whole = _path(text, base, origin), None, text
+    if path is None or not path.exists():
+        text, part = _part(text, origin)
+        path = _path(text, base, origin)
     if path is not None and path.is_dir():
-        return ModelRef(str(path.resolve()), None, path.resolve(), origin)
+        return ModelRef(str(path.resolve()), None, path.resolve(), origin, part=part)
     if path is not None and path.exists():
         raise UsageError(f"{origin}: {path} is a file; a line names a Hub id or a folder")
     if text.startswith((".", "/", "~")) or text.endswith(_LIST_SUFFIXES):
         raise UsageError(f"{origin}: no such file or folder: {text}")
-    return _on_hub(text, origin, endpoint)
+    return _on_hub(whole, text, part, origin, endpoint)
 
 
-def _on_hub(text: str, origin: str, endpoint: str) -> ModelRef:
-    shown = re.sub(r"//[^/@\s]*@", "//", printable(text[:SHOWN_CHARS]))
+def _part(text: str, origin: str) -> tuple[str, str | None]:
+    """What stands before a `:`, and the folder or file of that model which stands behind it."""
+    word = without_command(unwrapped(text))
+    model, colon, part = word.rpartition(":")  # a folder's own name may hold one
+    known = _HUB_ID.fullmatch(model.partition("@")[0]) or model.startswith((".", "/", "~"))
+    if not colon or not known or is_url(word):
+        return text, None
+    part = part.removesuffix("/")
+    if any(step in ("", ".", "..") for step in part.split("/")):
+        raise UsageError(f"{origin}: {text!r}: what follows the : is to be a folder or file of the model")
+    return model, part
+
+
+def _on_hub(whole: str, text: str, part: str | None, origin: str, endpoint: str) -> ModelRef:
+    shown = re.sub(r"//[^/@\s]*@", "//", printable(whole[:SHOWN_CHARS]))
     word = without_command(unwrapped(text))
     if is_url(word):
         try:
@@ -113,7 +129,7 @@ def _on_hub(text: str, origin: str, endpoint: str) -> ModelRef:
             raise UsageError(f"{origin}: {shown!r} is no URL: {error}") from None
     repo, at, revision = word.partition("@")
     if _HUB_ID.fullmatch(repo) and (revision or not at) and not re.search(r"\s", word):
-        return ModelRef(repo, revision or None, None, origin)
+        return ModelRef(repo, revision or None, None, origin, part=part)
     raise UsageError(f"{origin}: {shown!r} is not a model; {_advice(word)}")
 
 

@@ -44,7 +44,7 @@ def _name_one(key: Key, checkpoint: Checkpoint, settings: Settings, pace: Pace, 
     """Why the row stays as it is, or None."""
     try:
         stored = read_stored(place, key)
-        files = tokenizer_files(checkpoint.files)
+        files = tokenizer_files(checkpoint.files, checkpoint.part)
         again = reopen(checkpoint, settings, pace)
         named = name_matrix(again, files, stored.vocab_rows, stored.black_holes, settings.timeout_s)
         if not named.measures:

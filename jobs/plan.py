@@ -20,7 +20,7 @@ from survey.measures.names import NAMES
 from survey.pace import Pace
 from survey.redaction import redacted
 from survey.slabs import CHUNK_ROWS
-from survey.target import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target, Traffic
+from survey.target import MatrixChoice, MatrixName, ModelRef, Refusal, Settings, Target, Traffic, named
 from survey.vocabulary.read import expected_names_bytes, tokenizer_files
 
 PLANNERS = 8  # models asked about at a time, at most: the Hub's quota, not the link, is the limit
@@ -94,9 +94,10 @@ def make_plan(
     listed: dict[str, str] = {}
 
     def seen(model: ModelRef) -> tuple[str, str] | None:
-        if model.repo not in known or model.folder is not None:
+        if model.name not in known or model.folder is not None:
             return None
-        return glance(model, listed, settings, pace)
+        repo, sha = glance(model, listed, settings, pace)
+        return named(repo, model.part), sha
 
     has_folders = any(model.folder is not None for model in models)
 
@@ -154,7 +155,7 @@ def _plan_pattern(model: ModelRef, seen: Seen, wanted: Wanted, settings: Setting
         return [Refusal(model, _named(wanted.matrix)[0], error.reason, str(error))]
 
     def told(one: ModelRef) -> tuple[str, str]:  # one answer told all their commits
-        return one.repo, found[str(one.revision)]
+        return one.name, found[str(one.revision)]
 
     steps = [_plan_one(replace(model, revision=name), told, wanted, settings, pace) for name in names]
     return [item for step in steps for item in step]
@@ -168,7 +169,7 @@ def _glanced(model: ModelRef, seen: tuple[str, str] | None, wanted: Wanted) -> S
     finished = wanted.done.matrices(repo, sha, wanted.matrix, wanted.measures) or []
     if any(wanted.done.lacks((repo, sha, matrix), NAMES) for matrix in finished):
         return []  # its tokenizer is to be asked
-    return [Unchanged(replace(model, repo=repo), sha, matrix) for matrix in finished]
+    return [Unchanged(replace(model, repo=repo, part=None), sha, matrix) for matrix in finished]
 
 
 def _plan_one(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
@@ -213,7 +214,7 @@ def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, sett
             counted = checkpoint.traffic
             continue
         # What planning cost is booked once: on the first matrix, and what the second added.
-        names = tokenizer_files(checkpoint.files)
+        names = tokenizer_files(checkpoint.files, checkpoint.part)
         planned = replace(
             target,
             planning=target.planning - counted,
@@ -237,7 +238,7 @@ def _gram_bytes(target: Target, settings: Settings) -> int:
 def _unchanged(model: ModelRef, checkpoint: Checkpoint, matrix: MatrixName, wanted: Wanted) -> Unchanged:
     unnamed = wanted.done.lacks((checkpoint.repo, checkpoint.sha, matrix), NAMES)
     # A renamed repository is known by the name that it has now.
-    known = replace(model, repo=checkpoint.repo)
+    known = replace(model, repo=checkpoint.repo, part=None)
     return Unchanged(known, checkpoint.sha, matrix, checkpoint if unnamed else None)
 
 

@@ -143,7 +143,7 @@ def _of_driver(
     """What the driver knew without a task of its own."""
     return Attempt(
         run_id=run_id,
-        repo=str(model.folder or model.repo),
+        repo=model.name,
         revision=model.revision or "main",
         pattern=model.pattern,
         sha=sha,

@@ -136,7 +136,7 @@ def _versions(settings: Settings) -> dict[str, int]:
 
 def _fill(plan: Plan, done: Done, place: Place, result: Result) -> None:
     """Rows that stay as they are get what newer measures say of their stored tokens."""
-    keys = [(str(item.model.folder or item.model.repo), item.sha, item.matrix) for item in plan.unchanged]
+    keys = [(item.model.name, item.sha, item.matrix) for item in plan.unchanged]
     try:
         filled = fill_from_tokens(place, done, keys)
     except SurveyError as error:
@@ -205,9 +205,7 @@ def _name_stored(plan: Plan, settings: Settings, pace: OwnPace, place: Place, re
 
 def _older(plan: Plan, wanted: Wanted) -> int:
     """Unchanged rows without measures that only their matrices could tell."""
-    keys = {
-        (str(item.model.folder or item.model.repo), item.sha, str(item.matrix)) for item in plan.unchanged
-    }
+    keys = {(item.model.name, item.sha, str(item.matrix)) for item in plan.unchanged}
     return sum(wanted.done.lacks(key, wanted.measures) for key in keys)
 
 

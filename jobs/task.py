@@ -101,7 +101,7 @@ def measure_one(
 
 def _refuse_change(target: Target) -> None:
     """A folder that was rewritten meanwhile has given rows of two checkpoints."""
-    if target.folder is not None and FolderCheckpoint(target.folder).sha != target.identity.sha:
+    if target.folder is not None and FolderCheckpoint(target.folder, target.part).sha != target.identity.sha:
         raise BrokenFile("bad-header", target.identity.repo, "the folder changed while it was measured")
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from survey.errors import BrokenFile, NotThere
+from survey.git_lfs import refuse_pointer
+from survey.json_stream import NAME_A_FILE
 from survey.json_text import parse_json
 from survey.stream import Block
-from survey.target import ByteRange, Traffic
+from survey.target import ByteRange, FileRange, Traffic
 
 CONFIG_CAP_BYTES = 8 << 20
-INDEX_CAP_BYTES = 32 << 20
+INDEX_CAP_BYTES = 96 << 20  # the largest that we know of names 500,000 tensors in 58 MB
 
 OnBytes = Callable[[int], None]
 
@@ -42,6 +44,8 @@ class Checkpoint(Protocol):
     @property
     def sha(self) -> str: ...
     @property
+    def part(self) -> str | None: ...  # the folder or file that is meant; `repo` ends in it
+    @property
     def folder(self) -> Path | None: ...
     @property
     def files(self) -> Mapping[str, int]: ...
@@ -56,8 +60,25 @@ class Checkpoint(Protocol):
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
         """Exactly these bytes of a file."""
 
-    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
         """The ranges in order; `on_bytes` is told of every byte as it comes."""
+
+
+def read_text(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> bytes:
+    """The whole of a small file.
+
+    Raises NotThere (`reason`) where there is none, BrokenFile where it is larger.
+    """
+    where = f"{checkpoint.repo}/{file}"
+    if file not in checkpoint.files:
+        raise NotThere(reason, where, "no such file in the checkpoint")
+    size = checkpoint.files[file]
+    if size > cap_bytes:
+        instead = f": {NAME_A_FILE}" if cap_bytes == INDEX_CAP_BYTES else ""
+        raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}{instead}")
+    text = checkpoint.read_file(file, cap_bytes)
+    refuse_pointer(text, reason, where)
+    return text
 
 
 def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> dict[str, Any]:
@@ -66,15 +87,9 @@ def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) ->
     Raises NotThere (`reason`) where the file does not exist, BrokenFile where it is not an object.
     """
     where = f"{checkpoint.repo}/{file}"
-    if file not in checkpoint.files:
-        raise NotThere(reason, where, "no such file in the checkpoint")
-    size = checkpoint.files[file]
-    if size > cap_bytes:
-        raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}")
+    text = read_text(checkpoint, file, cap_bytes, reason)
     # Configs are written by hand, too: what transformers reads of them is what counts.
-    found = parse_json(
-        checkpoint.read_file(file, cap_bytes), reason, where, twice=file.endswith("config.json")
-    )
+    found = parse_json(text, reason, where, twice=file.endswith("config.json"))
     if not isinstance(found, dict):
         raise BrokenFile(reason, where, f"holds a {type(found).__name__}, expected an object")
     return found

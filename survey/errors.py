@@ -27,7 +27,7 @@ REASONS: dict[str, str] = {
     "revision-not-found": "check the branch, tag or commit after the @",
     "disabled": "the Hub has withdrawn the repository: take it off the list, or survey a copy",
     "no-config": "add a config.json that can be read (or Mistral's params.json) to the checkpoint",
-    "no-safetensors": "convert the weights to safetensors, and keep one model in a repository",
+    "no-safetensors": "convert the weights to safetensors; of several models name one: `org/name:FOLDER`",
     "no-head": "`survey plan --explain` shows what there is; `--matrix input` may measure its embedding",
     "unknown-head": "export the model as transformers does, or report the tensor that the message names",
     "split-head": "merge the pieces into one tensor, or survey the model that this was made from",

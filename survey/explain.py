@@ -66,9 +66,9 @@ def explain(checkpoint: Checkpoint, layout: Layout) -> Explanation:
         name for name in layout.file_of if name not in known and (name in suspects or _sounds_like(name))
     )
     shown = others[:_MOST_PASSED_OVER]
-    held = set(layout.file_of.values())
+    held, count = set(layout.file_of.values()), len(layout.file_of) + layout.left_out
     return Explanation(
-        f"{layout.rule}: {len(layout.file_of):,} tensors in {len(held)} file{'s' if len(held) > 1 else ''}",
+        f"{layout.rule}: {count:,} tensors in {len(held)} file{'s' if len(held) > 1 else ''}",
         tuple(said(layout.config)),
         tuple(_candidates(layout, heads)),
         tuple(_candidates(layout, embeddings)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
+from itertools import groupby
 from pathlib import Path
 
 import xxhash
@@ -12,23 +13,24 @@ from survey.checkpoint import INDEX_CAP_BYTES, Card, OnBytes
 from survey.errors import BrokenFile, NotThere, storable
 from survey.header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.stream import Block, room
-from survey.target import ByteRange, Traffic
+from survey.target import ByteRange, FileRange, Traffic, named
 from survey.vocabulary.read import tokenizer_files
-from survey.weights import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG
+from survey.weights import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG, is_of_devices
 
 
 class FolderCheckpoint:
     """A checkpoint folder. `sha` is a digest of what decides the measurement."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises NotThere where the folder cannot be listed."""
-        self.folder = folder.resolve()
-        self.repo = storable(str(self.folder))
+    def __init__(self, folder: Path, part: str | None = None) -> None:
+        """part: the folder or file in it that is meant. Raises NotThere where the folder cannot be listed."""
+        self.folder, self.part = folder.resolve(), part
+        self.repo = storable(named(str(self.folder), part))
         self.revision = "main"
         self.card = Card()
         self.traffic = Traffic()  # nothing comes over a network
         try:
-            self.files: Mapping[str, int] = _files(self.folder)
+            self._root = _snapshot(self.folder)
+            self.files: Mapping[str, int] = _files(self._root, part)
         except OSError as error:
             raise NotThere("not-found", self.repo, f"cannot list the folder: {error}") from error
         try:
@@ -46,13 +48,17 @@ class FolderCheckpoint:
         return self.read_range(file, ByteRange(0, self.files[file]))
 
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
-        (block,) = self.stream(file, [wanted], lambda count: None)
+        (block,) = self.stream([FileRange(file, wanted)], lambda count: None)
         return bytes(block)
 
-    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
+        for file, wanted in groupby(ranges, key=lambda one: one.file):
+            yield from self._stream_file(file, [one.bytes for one in wanted], on_bytes)
+
+    def _stream_file(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
         # Read, not mapped: a file that shrinks under a mapping kills the process (SIGBUS).
         try:
-            with (self.folder / file).open("rb", buffering=0) as opened:
+            with (self._root / file).open("rb", buffering=0) as opened:
                 for wanted in ranges:
                     block = room(len(wanted))
                     self._fill(block, opened, wanted, file)
@@ -77,7 +83,7 @@ class FolderCheckpoint:
 
     def _digest(self) -> str:
         seen = xxhash.xxh3_128()
-        names = tokenizer_files(self.files)
+        names = tokenizer_files(self.files, self.part)
         for file, size in self.files.items():
             name = file.rpartition("/")[2]
             if (
@@ -88,14 +94,17 @@ class FolderCheckpoint:
                 seen.update(f"{file}\0{size}\0".encode())
                 seen.update(self._first(file, INDEX_CAP_BYTES + 1))  # what is larger is refused
             elif file in names:
-                changed = (self.folder / file).stat().st_mtime_ns
+                changed = (self._root / file).stat().st_mtime_ns
                 seen.update(f"{file}\0{size}\0{changed}\0".encode())
-            elif name.endswith(".safetensors") or (
-                name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin")
+            elif (
+                name.endswith(".safetensors")
+                or (name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin"))
+                or is_of_devices(name)
+                or file == self.part
             ):
-                changed = (self.folder / file).stat().st_mtime_ns
+                changed = (self._root / file).stat().st_mtime_ns
                 seen.update(f"{file}\0{size}\0{changed}\0".encode())
-                pickled = file.endswith(".bin")
+                pickled = not file.endswith(".safetensors")
                 seen.update(self._ends(file, size) if pickled else self._header_bytes(file, size))
         return seen.hexdigest()
 
@@ -105,18 +114,18 @@ class FolderCheckpoint:
 
     def _header_bytes(self, file: str, size: int) -> bytes:
         # Unchecked on purpose: a broken header must still give a sha to refuse it under.
-        with (self.folder / file).open("rb") as opened:
+        with (self._root / file).open("rb") as opened:
             length = opened.read(LENGTH_BYTES)
             wanted = int.from_bytes(length, "little")
             return length + opened.read(min(wanted, size, HEADER_CAP_BYTES))
 
     def _first(self, file: str, most_bytes: int) -> bytes:
-        with (self.folder / file).open("rb") as opened:
+        with (self._root / file).open("rb") as opened:
             return opened.read(most_bytes)
 
     def _ends(self, file: str, size: int) -> bytes:
         """Where a pickled checkpoint keeps its structure."""
-        with (self.folder / file).open("rb") as opened:
+        with (self._root / file).open("rb") as opened:
             first = opened.read(FIRST_READ_BYTES)
             opened.seek(max(len(first), size - FIRST_READ_BYTES))
             return first + opened.read()
@@ -125,19 +134,50 @@ class FolderCheckpoint:
         return f"{self.repo}/{file}"
 
 
-def _files(folder: Path) -> dict[str, int]:
-    """Names and sizes; those of the folders in it, too, where it holds no weights itself.
+def _snapshot(folder: Path) -> Path:
+    """Where the files lie: of the Hub's own cache (`models--org--name`), the commit that `main` stands for.
+
+    Raises NotThere (`no-config`) where several commits are there and none is `main`.
+    """
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir() or not (folder / "refs").is_dir() or (folder / CONFIG).exists():
+        return folder
+    there = sorted(path.name for path in snapshots.iterdir() if path.is_dir())
+    main = folder / "refs" / "main"
+    commit = main.read_text(errors="replace").strip() if main.is_file() else None
+    if commit is None and len(there) == 1:
+        commit = there[0]
+    if commit not in there:
+        problem = f"is a cache of the Hub, and main ({commit}) is not in it" if commit else "has no main"
+        shown = ", ".join(there[:8]) or "none"
+        problem = f"{problem}: name one of its folders snapshots/COMMIT; commits there: {shown}"
+        raise NotThere("no-config", str(folder), problem)
+    return snapshots / commit
+
+
+def _files(folder: Path, part: str | None) -> dict[str, int]:
+    """Names and sizes; those of the folders in it, too, where it holds no weights itself, and of the part.
 
     Links are followed, as the Hub's own cache is made of them: a folder is its owner's to fill.
     Names that are no UTF-8 are left out; neither an index nor the catalog could say them.
     """
     files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}
-    if any(name.endswith((".safetensors", ".bin")) for name in files):
+    if part is not None:
+        return files | _of_part(folder, part)
+    if any(name.endswith((".safetensors", ".bin")) or is_of_devices(name) for name in files):
         return files
     inner = [path for path in _named(folder) if path.is_dir() and not path.name.startswith(".")]
     for path in (path for held in inner for path in _named(held) if path.is_file()):
         files[path.relative_to(folder).as_posix()] = path.stat().st_size
     return files
+
+
+def _of_part(folder: Path, part: str) -> dict[str, int]:
+    """The files of a folder somewhere inside, and of those on the way to it."""
+    steps = part.split("/")
+    inside = [folder.joinpath(*steps[: count + 1]) for count in range(len(steps))]
+    held = [path for step in inside if step.is_dir() for path in _named(step) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in held}
 
 
 def _named(folder: Path) -> list[Path]:

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from survey.dtypes import BITS
 from survey.errors import BrokenFile
-from survey.json_text import parse_json
+from survey.git_lfs import refuse_pointer
+from survey.json_stream import members
+from survey.json_text import fits, parse_json
+from survey.kinds import Kinds
 from survey.target import ByteRange, TensorSpec
 
 LENGTH_BYTES = 8
-# The format allows 100 MB, which would take a GB of memory; the tensors that we read at most fit here.
-HEADER_CAP_BYTES = 16 << 20
+HEADER_CAP_BYTES = 64 << 20  # 500,000 tensors; the format allows 100 MB
+# The reference parser is asked about headers of usual size only: of 60 MB it makes half a GB.
+REFERENCE_CAP_BYTES = 16 << 20
 SIZE_CAP_BITS = 1 << 63
 FIRST_READ_BYTES = 65_536  # most headers are shorter, so one request is enough
 
@@ -49,6 +55,7 @@ class Header:
     tensors: Mapping[str, TensorSpec]
     metadata: Mapping[str, str] = field(default_factory=dict)  # what the writer noted beside them
     outlines: Mapping[str, Outline] | None = None
+    left_out: int = 0  # tensors more, of kinds of which there are thousands
 
     def outline(self, name: str) -> Outline | None:
         """A tensor's dtype and shape; None where the file holds no such tensor."""
@@ -63,18 +70,24 @@ def read_header(read: ReadRange, file: str, size: int, where: str) -> Header:
     if size < LENGTH_BYTES:
         raise BrokenFile("bad-header", where, f"file has {size} bytes, expected at least {LENGTH_BYTES}")
     start = read(ByteRange(0, min(size, FIRST_READ_BYTES)))
+    refuse_pointer(start, "bad-header", where)
     json_bytes = int.from_bytes(start[:LENGTH_BYTES], "little")
     stop = LENGTH_BYTES + json_bytes
-    if json_bytes > HEADER_CAP_BYTES or stop > size:
+    if HEADER_CAP_BYTES < json_bytes <= size:
+        problem = f"has a header of {json_bytes:,} bytes, expected at most {HEADER_CAP_BYTES:,}, our cap"
+        raise BrokenFile("bad-header", where, problem)
+    if stop > size:
         raise BrokenFile(
             "bad-header",
             where,
             f"header length is {json_bytes:,}, expected at most "
-            f"{min(HEADER_CAP_BYTES, size - LENGTH_BYTES):,} in a file of {size:,} bytes",
+            f"{size - LENGTH_BYTES:,} in a file of {size:,} bytes",
         )
-    if stop > len(start):
+    if stop > REFERENCE_CAP_BYTES:
+        start = read(ByteRange(0, stop))  # anew: to join the two would take twice the memory
+    elif stop > len(start):
         start += read(ByteRange(len(start), stop))
-    return parse_header(start[:stop], file, size, where)
+    return parse_header(start if len(start) == stop else start[:stop], file, size, where)
 
 
 def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
@@ -82,38 +95,64 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
 
     Raises BrokenFile (`bad-header`) where it contradicts itself, or the reference parser refuses it.
     """
+    kinds = None if fits(header) else Kinds("bad-header", where)
+    metadata: Mapping[str, str] = {}
+    tensors: dict[str, TensorSpec] = {}
+    cover, data_bytes = Cover(), size - len(header)
+    try:
+        for name, entry in _entries(header, where, whole=kinds is None):
+            if name == "__metadata__":
+                metadata = entry or {}
+                continue
+            dtype, shape, place = _place(name, entry)
+            cover.add(place, data_bytes)
+            if kinds is None or kinds.keep(name):
+                at = ByteRange(len(header) + place.start, len(header) + place.stop)
+                tensors[name] = TensorSpec(name, file, dtype, shape, at)
+        cover.check(data_bytes)
+    except ValueError as error:
+        raise BrokenFile("bad-header", where, str(error)) from error
+    if len(header) <= REFERENCE_CAP_BYTES:
+        _validate(header, size, where)
+    return Header(file, size, tensors, metadata, left_out=kinds.left_out if kinds else 0)
+
+
+def _entries(header: bytes, where: str, *, whole: bool) -> Iterable[tuple[str, Any]]:
+    """What the header says by name. whole: whether it may be parsed at once."""
+    if not whole:
+        return members(header, LENGTH_BYTES, None, "bad-header", where)
     entries = parse_json(header[LENGTH_BYTES:], "bad-header", where)
     if not isinstance(entries, dict):
         raise BrokenFile("bad-header", where, f"header is a {type(entries).__name__}, expected an object")
-    metadata = entries.pop("__metadata__", None)
-    try:
-        places = {name: _place(name, entry) for name, entry in entries.items()}
-        _check_cover([place for _, _, place in places.values()], size - len(header))
-    except ValueError as error:
-        raise BrokenFile("bad-header", where, str(error)) from error
-    _validate(header, size, where)
-    tensors = {
-        name: TensorSpec(
-            name, file, dtype, shape, ByteRange(len(header) + place.start, len(header) + place.stop)
-        )
-        for name, (dtype, shape, place) in places.items()
-    }
-    return Header(file, size, tensors, metadata or {})
+    return entries.items()
 
 
-def _check_cover(places: list[ByteRange], data_bytes: int) -> None:
-    """The tensors lie one after another and fill the data. Raises ValueError."""
-    at = 0
-    for place in sorted(places, key=lambda place: (place.start, place.stop)):
-        if place.start > at:
-            raise ValueError(f"bytes {at:,} to {place.start:,} of the data belong to no tensor")
-        if place.start < at:
-            raise ValueError(
-                f"two tensors share the bytes {place.start:,} to {min(at, place.stop):,} of the data"
-            )
-        at = place.stop
-    if at != data_bytes:
-        raise ValueError(f"tensors end at byte {at:,} of the data, the file at {data_bytes:,}")
+class Cover:
+    """Whether tensors lie one after another and fill the data; 16 bytes for each."""
+
+    def __init__(self) -> None:
+        self._starts, self._stops = array("q"), array("q")
+
+    def add(self, place: ByteRange, data_bytes: int) -> None:
+        """Raises ValueError where a tensor ends after the data."""
+        if place.stop > data_bytes:
+            raise ValueError(f"tensors end at byte {place.stop:,} of the data, the file at {data_bytes:,}")
+        self._starts.append(place.start)
+        self._stops.append(place.stop)
+
+    def check(self, data_bytes: int) -> None:
+        """Raises ValueError where bytes belong to no tensor, or to two."""
+        starts, stops = np.array(self._starts, np.int64), np.array(self._stops, np.int64)
+        order = np.lexsort((stops, starts))
+        starts, ends = starts[order], np.concatenate(([0], stops[order]))
+        wrong = np.flatnonzero(starts != ends[:-1])
+        if len(wrong):
+            start, end, stop = (int(a[wrong[0]]) for a in (starts, ends, ends[1:]))
+            if start > end:
+                raise ValueError(f"bytes {end:,} to {start:,} of the data belong to no tensor")
+            raise ValueError(f"two tensors share the bytes {start:,} to {min(end, stop):,} of the data")
+        if ends[-1] != data_bytes:
+            raise ValueError(f"tensors end at byte {int(ends[-1]):,} of the data, the file at {data_bytes:,}")
 
 
 def _place(

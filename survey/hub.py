@@ -23,7 +23,7 @@ from survey.hub_signing import SignedFile, SignedFiles
 from survey.hub_sizes import Sizes
 from survey.hub_small import REDIRECTS, REDIRECTS_AT_MOST, SmallRequests, bare
 from survey.stream import Block, in_order, room
-from survey.target import ByteRange, Settings, Traffic
+from survey.target import ByteRange, FileRange, Settings, Traffic, named
 from survey.width import Width
 
 SIGNING_TRIES = 3  # a URL that is refused as often right after it was signed stays refused
@@ -62,14 +62,16 @@ class HubCheckpoint:
         settings: Settings,
         manners: Manners,
         card: Card | None = None,
+        part: str | None = None,
     ) -> None:
         """Nothing is asked of the Hub before something is read, or the size of a file that has none yet."""
-        self.repo, self.revision, self.sha = repo, revision, sha
+        self.hub_id, self.part, self.repo = repo, part, named(repo, part)
+        self.revision, self.sha = revision, sha
         self.files: Sizes = Sizes(files, self._ask_size)
         self.card = card or Card()
         self._hub, self._manners = settings, manners
         self._small = SmallRequests(settings, manners)
-        self._signed = SignedFiles(settings.endpoint, repo, sha, self.files, self._small, manners)
+        self._signed = SignedFiles(settings.endpoint, self.hub_id, sha, self.files, self._small, manners)
 
     @property
     def traffic(self) -> Traffic:
@@ -81,14 +83,16 @@ class HubCheckpoint:
     def read_range(self, file: str, wanted: ByteRange) -> bytes:
         return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None, len(wanted)))
 
-    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
         width = Width(self._hub.connections)
 
         def came(count: int) -> None:
             width.add(count)
             on_bytes(count)
 
-        return in_order(ranges, lambda wanted, stop: self._fetch(file, wanted, stop, came), width)
+        return in_order(
+            ranges, lambda wanted, stop: self._fetch(wanted.file, wanted.bytes, stop, came), width
+        )
 
     def _read_small(self, file: str, cap_bytes: int) -> bytes:
         where, listed = f"{self.repo}/{file}", self.files.known(file)

@@ -32,16 +32,22 @@ API_CAP_BYTES = (
 PAGES_AT_MOST = 1000  # of a listing
 
 
-def resolve(repo: str, revision: str | None, settings: Settings, pace: Pace | None = None) -> HubCheckpoint:
+def resolve(
+    repo: str,
+    revision: str | None,
+    settings: Settings,
+    pace: Pace | None = None,
+    part: str | None = None,
+) -> HubCheckpoint:
     """The commit that a branch, tag or commit stands for now, and its files: one request.
 
-    Raises NotOffered or Unreachable.
+    part: the folder or file of it that is meant. Raises NotOffered or Unreachable.
     """
     manners = Manners(settings, pace)
     info = _Api(settings, manners).model(repo, revision, blobs="true")
     name, sha = model_name(info, repo), _commit(info, repo)
     files = listed_files(info.get("siblings", list, None))
-    return HubCheckpoint(name, revision or "main", sha, files, settings, manners, _card(info))
+    return HubCheckpoint(name, revision or "main", sha, files, settings, manners, _card(info), part)
 
 
 def commit_of(

@@ -9,9 +9,21 @@ from typing import Any
 from survey.errors import BrokenFile
 
 # Parsing takes up to 220 bytes for each value and 8 for each byte of text: together they stay below
-# 256 MB. The largest index that we know of has 210,000 tensors in 22 MB, all of them ASCII.
+# 256 MB. Indexes and headers that are larger are read member by member.
 VALUES_CAP = 500_000
 WIDE_CAP_BYTES = 16 << 20
+TEXT_CAP_BYTES = 32 << 20
+
+
+def fits(text: bytes) -> bool:
+    """Whether a text is small enough to be parsed as a whole; a larger one `survey.json_stream` reads."""
+    short = len(text) <= WIDE_CAP_BYTES or (len(text) <= TEXT_CAP_BYTES and text.isascii())
+    return short and _values(text) <= VALUES_CAP
+
+
+def _values(text: bytes) -> int:
+    # Each value but the first follows one of these; inside texts they count, too, which is no harm.
+    return sum(text.count(mark) for mark in (b",", b"[", b"{"))
 
 
 def parse_json(text: bytes, reason: str, where: str, *, twice: bool = False) -> Any:  # Any: JSON
@@ -19,8 +31,7 @@ def parse_json(text: bytes, reason: str, where: str, *, twice: bool = False) -> 
 
     Raises BrokenFile (`reason`).
     """
-    # Each value but the first follows one of these; inside texts they count, too, which is no harm.
-    values = sum(text.count(mark) for mark in (b",", b"[", b"{"))
+    values = _values(text)
     if values > VALUES_CAP:
         raise BrokenFile(reason, where, f"holds about {values:,} values, expected at most {VALUES_CAP:,}")
     if len(text) > WIDE_CAP_BYTES and not text.isascii():

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from survey.checkpoint import CONFIG_CAP_BYTES, INDEX_CAP_BYTES, Checkpoint, read_json
+from survey.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json
 from survey.claims import checked, tensors_of, with_noted_names
+from survey.cut_layout import Parts, numbered_parts, parts_of_devices, size_of_devices, stated_size
 from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
 from survey.header import Header, Outline, read_header
+from survey.index import read_weight_map
+from survey.loose_files import refuse_several
 from survey.memory import expected_memory_bytes
 from survey.names import Names
 from survey.pickled import read_pickled
 from survey.quantised import is_packed, scheme
 from survey.scale import scale_name, scale_spec
 from survey.shapes import refuse_shape
+from survey.sharding import Part, Size, joined
 from survey.statements import architecture, stated_shapes, stated_tie
 from survey.target import Identity, MatrixName, ScaleSpec, Target, TensorSpec
 from survey.unembedding import Choice, choose_among, refuse_adapter
@@ -33,6 +37,8 @@ class Layout:
 
     adapter_of: of an adapter, the model that it changes (empty where it does not say). twice: tensors that
     a second file holds, too, and no index decides between them. unread: files that hold none of the tensors.
+    cut: tensors that are stored in parts, by the name of the whole. size: of a vocabulary matrix, if it
+    is stated. left_out: how many tensors more there are, of kinds of which there are thousands.
     """
 
     config: Mapping[str, Any]
@@ -42,6 +48,9 @@ class Layout:
     adapter_of: str | None = None
     twice: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    cut: Mapping[str, Parts] = field(default_factory=dict)
+    size: Size = Size()
+    left_out: int = 0
 
     def spec_of(self, tensor: str) -> TensorSpec | None:
         """A tensor as its file's header has it; None where that was not read, or holds no such tensor."""
@@ -63,22 +72,49 @@ def lay_out(checkpoint: Checkpoint) -> Layout:
 
     Raises SurveyError where one is missing or broken.
     """
-    weights = find_weights(checkpoint.files.keys(), checkpoint.repo)
+    layout = _lay_out(checkpoint)
+    if layout.cut:
+        return layout
+    size = stated_size(layout.config)
+    numbered = numbered_parts(layout.file_of, size, partial(_look_up, checkpoint, layout))
+    if not numbered:
+        return layout
+    whole_of = {part: whole for whole, names in numbered.items() for part in names}
+    file_of = {whole_of.get(name, name): file for name, file in layout.file_of.items()}
+    cut = {whole: partial(_named_parts, checkpoint, layout, names) for whole, names in numbered.items()}
+    return replace(layout, file_of=file_of, cut=cut, size=size)
+
+
+def _named_parts(checkpoint: Checkpoint, layout: Layout, names: Sequence[str]) -> tuple[Part, ...]:
+    return tuple(Part(_look_up(checkpoint, layout, name)) for name in names)
+
+
+def _lay_out(checkpoint: Checkpoint) -> Layout:
+    weights = find_weights(checkpoint.files.keys(), checkpoint.repo, checkpoint.part)
     config = read_json(checkpoint, weights.config, CONFIG_CAP_BYTES, "no-config")
     adapter_of = _adapter_of(checkpoint, weights.folder) if weights.is_adapter else None
     if weights.config.endswith(ADAPTER_CONFIG):
         config = {}
     if weights.index is not None:
-        claimed = _weight_map(checkpoint, weights.index, weights.folder)
+        index = read_weight_map(checkpoint, weights.index, weights.folder)
         read: dict[str, Header] = {}
         file_of = checked(
-            claimed, config, checkpoint.files, read, lambda file: _header(checkpoint, file), checkpoint.repo
+            index.file_of, config, checkpoint.files, read, partial(_header, checkpoint), checkpoint.repo
         )
-        return Layout(config, file_of, read, weights.rule, unread=_unread(checkpoint, file_of))
+        unread = _unread(checkpoint, file_of)
+        return Layout(config, file_of, read, weights.rule, unread=unread, left_out=index.left_out)
     held = weights.shards or (weights.single,)
     headers = {file: _header(checkpoint, file) for file in held if file is not None}
+    if weights.loose:
+        refuse_several(headers, config, checkpoint.repo)
+    if weights.by_devices:
+        file_of, cut = parts_of_devices(headers, checkpoint.repo)
+        size = size_of_devices(stated_size(config), cut)
+        return Layout(config, file_of, headers, weights.rule, cut=cut, size=size)
     file_of, twice = tensors_of(headers)
-    return Layout(config, file_of, headers, weights.rule, adapter_of, twice, _unread(checkpoint, file_of))
+    left_out = sum(header.left_out for header in headers.values())
+    unread = _unread(checkpoint, file_of)
+    return Layout(config, file_of, headers, weights.rule, adapter_of, twice, unread, left_out=left_out)
 
 
 def _unread(checkpoint: Checkpoint, file_of: Mapping[str, str]) -> tuple[str, ...]:
@@ -95,22 +131,6 @@ def _adapter_of(checkpoint: Checkpoint, folder: str) -> str:
     return _text(stated) or ""
 
 
-def _weight_map(checkpoint: Checkpoint, file: str, folder: str) -> Mapping[str, str]:
-    """Which shard holds each tensor, as the index says."""
-    kind = ".bin" if ".bin." in file else ".safetensors"
-    index = read_json(checkpoint, file, INDEX_CAP_BYTES, "index-mismatch")
-    weight_map, where = index.get("weight_map"), f"{checkpoint.repo}/{file}"
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise BrokenFile("index-mismatch", where, "has no weight_map")
-    for name, shard in weight_map.items():
-        if not isinstance(shard, str) or "/" in shard or "\\" in shard or not shard.endswith(kind):
-            problem = (
-                f"{name} is said to lie in {str(shard)[:200]!r}, expected a *{kind} file beside the index"
-            )
-            raise BrokenFile("index-mismatch", where, problem)
-    return {name: folder + shard for name, shard in weight_map.items()} if folder else weight_map
-
-
 def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connections: int) -> Target:
     """The target that is one matrix of a checkpoint.
 
@@ -123,13 +143,16 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
     if not choice.tied and other is not None and replace(other, name=spec.name) == spec:
         # torch.save writes tied tensors once, by two names; so does save_model, which notes the second.
         choice = replace(choice, tied=True, rule=f"{choice.rule}, of the same bytes as the other matrix")
+    if spec.pieces:
+        choice = replace(choice, rule=f"{choice.rule}, put together from {len(spec.pieces)} parts")
     scale = _scale(checkpoint, layout, spec)
     return Target(
         identity=_identity(checkpoint, layout, matrix, choice, spec, scale),
         spec=spec,
         folder=checkpoint.folder,
+        part=checkpoint.part,
         rule=choice.rule,
-        file_bytes=checkpoint.files[spec.file],
+        files=tuple((file, checkpoint.files[file]) for file in spec.files),
         repo_bytes=sum(checkpoint.files.values()),
         memory_bytes=expected_memory_bytes(spec, connections),
         planning=checkpoint.traffic,
@@ -155,7 +178,7 @@ def _other(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, spec: Ten
 
 
 def _header(checkpoint: Checkpoint, file: str) -> Header:
-    read = read_pickled if file.endswith(".bin") else read_header
+    read = read_header if file.endswith(".safetensors") else read_pickled
     header = read(
         lambda wanted: checkpoint.read_range(file, wanted),
         file,
@@ -167,6 +190,8 @@ def _header(checkpoint: Checkpoint, file: str) -> Header:
 
 def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
     """Where a tensor lies, as its file's own header says. Raises BrokenFile (`index-mismatch`)."""
+    if tensor in layout.cut:
+        return joined(tensor, layout.cut[tensor](), layout.size, checkpoint.repo)
     file = layout.file_of[tensor]
     where = f"{checkpoint.repo}/{file}"
     if file not in checkpoint.files:
@@ -191,10 +216,22 @@ def _spec(checkpoint: Checkpoint, layout: Layout, choice: Choice) -> TensorSpec:
         by = scheme(layout.config, layout.file_of.keys(), tensor)
         raise NotThere("quantised-head", where, f"{tensor} is {spec.dtype}, quantised by {by}")
     float_format(spec.dtype, where)
-    if choice.added:
-        problem = f"further rows of {choice.tensor} lie in {choice.added[0]}"
-        raise NotThere("split-head", where, problem)
-    return spec
+    return _with_added_rows(checkpoint, layout, spec, choice.added)
+
+
+def _with_added_rows(
+    checkpoint: Checkpoint, layout: Layout, spec: TensorSpec, added: Sequence[str]
+) -> TensorSpec:
+    """The matrix with the rows that are kept apart from it, at its end."""
+    if not added:
+        return spec
+    parts, rows = [Part(spec, (0, 0))], spec.shape[0] if spec.shape else 0
+    for name in added:
+        more = _look_up(checkpoint, layout, name)
+        parts.append(Part(more, (rows, 0)))
+        rows += more.shape[0] if more.shape else 0
+    whole = joined(spec.name, parts, Size(rows, spec.shape[-1], padded=False), checkpoint.repo)
+    return replace(whole, name=spec.name)
 
 
 def _scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec) -> ScaleSpec | None:

@@ -14,6 +14,7 @@ from survey.measurement import Measurement
 from survey.measures import measure_folded
 from survey.one_pass import Clock, choose_device, fold, usable_cpus
 from survey.pace import Pace
+from survey.pieces import stream_rows
 from survey.scale import Scale, scale_of
 from survey.slabs import row_blocks
 from survey.stream import Block
@@ -67,7 +68,7 @@ class Matrix:
     def blocks(self, on_progress: OnProgress = lambda count: None) -> Iterator[Block]:
         """The stored bytes in order; `on_progress` is told of every byte as it comes."""
         spec = self.target.spec
-        return self.clock.over(self._checkpoint.stream(spec.file, row_blocks(spec), on_progress))
+        return self.clock.over(stream_rows(self._checkpoint, spec, row_blocks(spec), on_progress))
 
     def __enter__(self) -> Matrix:
         return self
@@ -81,10 +82,10 @@ def open_checkpoint(model: ModelRef, settings: Settings, pace: Pace | None = Non
     if model.folder is not None:
         from survey.folder import FolderCheckpoint
 
-        return FolderCheckpoint(model.folder)
+        return FolderCheckpoint(model.folder, model.part)
     from survey.hub_api import resolve  # here: huggingface_hub takes a while to load
 
-    return resolve(model.repo, model.revision, settings, pace)
+    return resolve(model.repo, model.revision, settings, pace, model.part)
 
 
 def reopen(checkpoint: Checkpoint, settings: Settings, pace: Pace | None = None) -> Checkpoint:
@@ -95,14 +96,19 @@ def reopen(checkpoint: Checkpoint, settings: Settings, pace: Pace | None = None)
     from survey.hub_http import Manners
 
     return HubCheckpoint(
-        checkpoint.repo,
+        _hub_id(checkpoint.repo, checkpoint.part),
         checkpoint.revision,
         checkpoint.sha,
         checkpoint.files,
         settings,
         Manners(settings, pace),
         checkpoint.card,
+        checkpoint.part,
     )
+
+
+def _hub_id(repo: str, part: str | None) -> str:
+    return repo.removesuffix(f":{part}") if part else repo
 
 
 def open_target(
@@ -117,16 +123,22 @@ def open_target(
         from survey.hub import HubCheckpoint
         from survey.hub_http import Manners
 
-        files = {target.spec.file: target.file_bytes, **dict(target.tokenizer_files)}
+        files = dict((*target.files, *target.tokenizer_files))
         if target.scale is not None:
             files[target.scale.tensor.file] = target.scale.file_bytes
         hub = HubCheckpoint(
-            identity.repo, identity.revision, identity.sha, files, settings, Manners(settings, pace, limit_s)
+            _hub_id(identity.repo, target.part),
+            identity.revision,
+            identity.sha,
+            files,
+            settings,
+            Manners(settings, pace, limit_s),
+            part=target.part,
         )
         return Matrix(target, hub)
     from survey.folder import FolderCheckpoint
 
-    checkpoint = FolderCheckpoint(target.folder)
+    checkpoint = FolderCheckpoint(target.folder, target.part)
     if checkpoint.sha != identity.sha:
         raise BrokenFile("bad-header", identity.repo, "the folder changed after it was planned")
     return Matrix(target, checkpoint)
@@ -150,8 +162,9 @@ def open_matrix(
     """Find a model's unembedding (or its embedding, `input`) and open it for streaming.
 
     model: a Hub id such as `Qwen/Qwen3-4B` or `Qwen/Qwen3-4B@main`, or a checkpoint folder (a
-    Path, or a string that names an existing folder). Raises SurveyError with a `reason` where it
-    cannot be read, UsageError for an endpoint that is no URL.
+    Path, or a string that names an existing folder); `:` and a folder or file in it where it holds
+    several models. Raises SurveyError with a `reason` where it cannot be read, UsageError for an
+    endpoint that is no URL.
     """
     from survey.hub_access import stated_endpoint
 
@@ -162,12 +175,15 @@ def open_matrix(
     )
     if not str(model):
         raise NotOffered("not-found", "open_matrix", "an empty name stands for no model")
+    part = None
+    if not isinstance(model, Path) and not Path(model).is_dir():
+        model, _, part = model.rpartition(":") if ":" in model else (model, "", None)
     folder = Path(model) if isinstance(model, Path) or Path(model).is_dir() else None
     if folder is None and revision is None:
         model, _, revision = str(model).partition("@")
     if folder is not None and not folder.is_dir():
         raise NotOffered("not-found", str(model), "no such folder")
-    return open_model(ModelRef(str(model), revision or None, folder), matrix, settings)
+    return open_model(ModelRef(str(model), revision or None, folder, part=part), matrix, settings)
 
 
 def measure(

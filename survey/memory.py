@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from survey.one_pass import MAX_THREADS
 from survey.row_identity import SPOOL_BYTES
-from survey.slabs import BLOCK_BYTES, CHUNK_ROWS, GROUP_ROWS, slab_rows
+from survey.slabs import CHUNK_ROWS, GROUP_ROWS, block_bytes, slab_rows
 from survey.stream import window_blocks
 from survey.sums import GPU_ROOMS, LANE_DIMS
 from survey.target import TensorSpec
@@ -31,7 +31,7 @@ def gpu_memory_bytes(spec: TensorSpec) -> int:
 def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
     """Upper estimate of the peak resident bytes of a process that measures this matrix."""
     rows, dims = spec.shape
-    block = max(BLOCK_BYTES, spec.row_bytes)
+    block = block_bytes(spec)
     slab = slab_rows(spec.row_bytes)
     # Each thread has a slab in hand, whose block it keeps, or a copy where it lies across two; and
     # the sums of groups of its rows. A chunk holds its slabs' sums.

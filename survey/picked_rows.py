@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from survey.checkpoint import Checkpoint
+from survey.pieces import stream_rows
 from survey.target import ByteRange, TensorSpec
 
 # Rows between two wanted ones are read over where that costs less than one more request.
@@ -28,7 +29,7 @@ def picked_rows(
         ByteRange(start + run[0] * spec.row_bytes, start + (run[-1] + 1) * spec.row_bytes) for run in runs
     ]
     found: list[bytes] = []
-    for run, block in zip(runs, checkpoint.stream(spec.file, ranges, on_bytes), strict=True):
+    for run, block in zip(runs, stream_rows(checkpoint, spec, ranges, on_bytes), strict=True):
         for row in run:
             at = (row - run[0]) * spec.row_bytes
             found.append(bytes(block[at : at + spec.row_bytes]))

@@ -12,6 +12,7 @@ from io import BytesIO
 from survey import torch_legacy, torch_zip
 from survey.dtypes import BITS
 from survey.errors import BrokenFile
+from survey.git_lfs import refuse_pointer
 from survey.header import FIRST_READ_BYTES, Header, ReadRange
 from survey.pickle_reader import read_pickle, state_dict
 from survey.pickled_tensor import PickledTensor
@@ -64,6 +65,7 @@ def read_pickled(read: ReadRange, file: str, size: int, where: str) -> Header:
     Raises BrokenFile (`bad-pickle`) naming `where`.
     """
     start = read(ByteRange(0, min(size, FIRST_READ_BYTES))) if size else b""
+    refuse_pointer(start, "bad-pickle", where)
     if start.startswith(torch_legacy.MAGIC):
         legacy = TorchLegacy(read, size, start, where)
         held = PickledTensors(file, legacy.tensors, legacy.storage, where)

@@ -18,6 +18,7 @@ SLAB_BYTES = 4 << 20  # enough work for a thread to be handed it; a few of them 
 # Big enough that a request's round trip does not show, small enough that a window of them stays
 # far below the memory of one shard: 8 connections hold 50 MiB.
 BLOCK_BYTES = 5 << 20
+MOST_BLOCKS_AT_ONCE = 4  # of a matrix whose rows lie in pieces: a block is put together from smaller ranges
 
 
 def slab_rows(row_bytes: int) -> int:
@@ -28,11 +29,17 @@ def slab_rows(row_bytes: int) -> int:
     return rows
 
 
-def row_blocks(spec: TensorSpec, most_bytes: int = BLOCK_BYTES) -> list[ByteRange]:
+def block_bytes(spec: TensorSpec) -> int:
+    """Bytes of one block, at most: more where each takes a request to several tensors."""
+    return max(BLOCK_BYTES * min(spec.across, MOST_BLOCKS_AT_ONCE), spec.row_bytes)
+
+
+def row_blocks(spec: TensorSpec, most_bytes: int | None = None) -> list[ByteRange]:
     """Cut the tensor's bytes into consecutive ranges of whole rows, at most `most_bytes` where a row fits.
 
     They are whole slabs where these fit, so that no slab lies across two and has to be put together.
     """
+    most_bytes = most_bytes or block_bytes(spec)
     unit = slab_rows(spec.row_bytes) * spec.row_bytes
     if unit > most_bytes:
         unit = spec.row_bytes

@@ -6,7 +6,7 @@ Everything here comes from somebody's JSON: a value of another type than expecte
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -142,6 +142,17 @@ def stated_widths(config: Mapping[str, Any]) -> set[int]:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and value > 0
+
+
+def stated_lengths(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """V and D as the config states them, each by itself; the language part's before the whole's."""
+    parts = [part for _, part in language_parts(config)][::-1]
+    return _length(parts, ROW_KEYS), _length(parts, DIM_KEYS)
+
+
+def _length(parts: Iterable[Mapping[str, Any]], keys: Iterable[str]) -> int | None:
+    stated = (part.get(key) for part in parts for key in keys)
+    return next((number for number in stated if type(number) is int and number > 0), None)
 
 
 def why_untied(config: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Ranges of a file as blocks, in order, fetched several at a time."""
+"""Ranges of files as blocks, in order, fetched several at a time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import numpy as np
 
-from survey.target import ByteRange
 from survey.width import Fixed, Width
 
 LOOK_S = 0.05  # how often a consumer who waits looks whether more may be fetched at once
@@ -22,7 +22,8 @@ def room(count: int) -> memoryview:
     return np.empty(count, dtype=np.uint8).data
 
 
-Fetch = Callable[[ByteRange, threading.Event], Block]
+Range = TypeVar("Range")  # whatever says which bytes
+Fetch = Callable[[Range, threading.Event], Block]
 
 
 def window_blocks(connections: int) -> int:
@@ -30,7 +31,7 @@ def window_blocks(connections: int) -> int:
     return connections + 2
 
 
-def in_order(ranges: Sequence[ByteRange], fetch: Fetch, width: Width | Fixed) -> Iterator[Block]:
+def in_order(ranges: Sequence[Range], fetch: Fetch[Range], width: Width | Fixed) -> Iterator[Block]:
     """Yield `fetch(range, stop)` for each range in order, `width.now` at a time.
 
     At most `window_blocks(width.most)` blocks exist at once. When the consumer stops early or a

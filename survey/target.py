@@ -32,18 +32,51 @@ class ByteRange:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRange:
+    """Bytes of one of a checkpoint's files."""
+
+    file: str
+    bytes: ByteRange
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a matrix that is a tensor of its own: its first element is [row, column] of the whole."""
+
+    tensor: TensorSpec
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor in a file: [V, D], row-major, at `bytes` of the file (absolute)."""
+    """A tensor in a file: [V, D], row-major, at `bytes` of the file (absolute).
+
+    pieces: of a matrix that is cut into several tensors, by row and column; then `bytes` are those of the
+    whole, from 0 on, as if they had been written one row after another (`survey.pieces` reads them).
+    """
 
     name: str
     file: str
     dtype: str
     shape: tuple[int, ...]
     bytes: ByteRange
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def row_bytes(self) -> int:
         return len(self.bytes) // self.shape[0]
+
+    @property
+    def across(self) -> int:
+        """Of how many tensors a row is made, at most."""
+        return len({piece.column for piece in self.pieces}) or 1
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that hold it, each once."""
+        held = (piece.tensor.file for piece in self.pieces)
+        return tuple(dict.fromkeys(held)) if self.pieces else (self.file,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +100,8 @@ class ScaleSpec:
 class ModelRef:
     """One line of the list: a Hub id with a revision, or a checkpoint folder.
 
-    pattern: where the line had one, such as `step*`; then the revision is one that matches.
-    problem: why the line, which then stands for the repository, names no model.
+    pattern: where the line had one, such as `step*`; then the revision is one that matches. part: the folder
+    or file in it that is meant. problem: why the line, which then stands for the repository, names no model.
     """
 
     repo: str
@@ -77,9 +110,20 @@ class ModelRef:
     origin: str = "command line"
     pattern: str | None = None
     problem: str | None = None
+    part: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the catalog calls it: with its part, as each part of a repository is a model of its own."""
+        return named(self.repo, self.part)
 
     def __str__(self) -> str:
-        return f"{self.repo}@{self.revision}" if self.revision else self.repo
+        return named(f"{self.repo}@{self.revision}" if self.revision else self.repo, self.part)
+
+
+def named(repo: str, part: str | None) -> str:
+    """The name of a part of a repository, or of the whole."""
+    return f"{repo}:{part}" if part else repo
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +170,7 @@ class Settings:
 class Identity:
     """Which matrix of which model."""
 
-    repo: str = column("Hub id, or the resolved path of a checkpoint folder")
+    repo: str = column("Hub id, or the resolved path of a checkpoint folder; `:` and the part that was named")
     revision: str = column("what the user wrote: a branch, a tag or a commit; `main` by default")
     sha: str = column("commit that the revision resolved to; `local-…` for a folder")
     org: str | None = column("the part of the Hub id before the slash")
@@ -136,8 +180,8 @@ class Identity:
     architecture: str | None = column("first entry of `architectures` of config.json")
     base_model: str | None = column("the model card's `base_model` (the first, if several)")
     matrix: MatrixName = column("`output` = the unembedding, `input` = the embedding")
-    tensor: str = column("name of the tensor that was measured")
-    file: str = column("file that holds it")
+    tensor: str = column("name of the tensor that was measured; of a matrix in parts, their names")
+    file: str = column("file that holds it; of a matrix in parts, their files")
     tied: bool = column("the unembedding and the embedding are one tensor in the files")
     tie_stated: bool | None = column(
         "what the config says of tying (`tie_word_embeddings` or its like); NULL where it says nothing"
@@ -159,12 +203,13 @@ class Target:
     spec: TensorSpec
     folder: Path | None
     rule: str
-    file_bytes: int
+    files: tuple[tuple[str, int], ...]  # name and size of each that holds a part of the matrix
     repo_bytes: int
     memory_bytes: int
     planning: Traffic
     pattern: str | None = None  # as in ModelRef
     scale: ScaleSpec | None = None
+    part: str | None = None  # as in ModelRef
     tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size, the one with the vocabulary first
 
     @property

@@ -7,10 +7,11 @@ no weights at the root, the only folder that holds some is taken for the model.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from survey.errors import NotThere
+from survey.ranks import is_of_ranks
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -29,13 +30,16 @@ _OTHER = re.compile(r"(?i)^(adapter|optimizer|scheduler|training|trainer|mmproj|
 # Weights that are not read: their names say neither which model they are nor whether they are whole.
 LOOSE = (".safetensors", ".bin", ".gguf", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz")
 _MOST_SHARDS = 200  # without an index, each costs a request
+_MOST_BESIDE = 8
+_MOST_SHOWN = 12  # in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """One copy of the weights, by the names of its files: a single file, an index, or numbered shards.
 
-    config: what describes them. rule: how they were chosen.
+    config: what describes them. rule: how they were chosen. by_devices: whether a tensor may lie in several
+    of the files, in parts. loose: whether only their headers can tell that they are one model.
     """
 
     config: str
@@ -43,6 +47,8 @@ class Weights:
     single: str | None = None
     index: str | None = None
     shards: tuple[str, ...] = ()
+    by_devices: bool = False
+    loose: bool = False
 
     @property
     def is_adapter(self) -> bool:
@@ -55,8 +61,8 @@ class Weights:
         return held[: held.rfind("/") + 1]
 
 
-def find_weights(files: Collection[str], where: str) -> Weights:
-    """The weights among the names of a repository's files.
+def find_weights(files: Collection[str], where: str, part: str | None = None) -> Weights:
+    """The weights among the names of a repository's files. part: the folder or file of it that is meant.
 
     Raises NotThere: `no-config`, or `no-safetensors` with what there is instead.
     """
@@ -64,6 +70,8 @@ def find_weights(files: Collection[str], where: str) -> Weights:
     for path in files:
         folder, slash, name = path.rpartition("/")
         folders.setdefault(folder + slash, set()).add(name)
+    if part is not None:
+        return _named_part(part, folders, where)
     found = {folder: held for folder in sorted(folders) if (held := _in_one_folder(folders[folder]))}
     # Of folders without a config none can be a model: a tool's copy of the weights, most likely.
     inner = [folder for folder in found if CONFIG in folders[folder]] or list(found)
@@ -75,8 +83,21 @@ def find_weights(files: Collection[str], where: str) -> Weights:
     ):
         raise NotThere("no-config", f"{where}/{CONFIG}", "no such file in the checkpoint")
     if inner:
-        problem = f"several folders hold weights, and the root none ({', '.join(inner[:4])})"
+        shown = ", ".join(folder.removesuffix("/") for folder in inner[:_MOST_SHOWN])
+        more = f" and {len(inner) - _MOST_SHOWN} more" if len(inner) > _MOST_SHOWN else ""
+        problem = (
+            "several folders hold weights, and the root none: "
+            f"write the model's name, a colon and one of {shown}{more}"
+        )
         raise NotThere("no-safetensors", where, problem)
+    if any(name.endswith(".distcp") for held in folders.values() for name in held):
+        problem = (
+            "is a distributed checkpoint of torch (*.distcp), which is not read: export it as safetensors"
+        )
+        raise NotThere("no-safetensors", where, problem)
+    if beside := _beside(folders[""]):
+        described = _described("", "files side by side", beside, folders)
+        return replace(described, loose=True)
     problem = f"neither {SINGLE} nor {INDEX}, nor {PICKLED_SINGLE}"
     loose = sorted(name for name in folders[""] if name.endswith(LOOSE))
     raise NotThere("no-safetensors", where, problem + (f" (found {', '.join(loose[:3])})" if loose else ""))
@@ -88,15 +109,48 @@ def same_set(shards: Collection[str], files: Collection[str]) -> list[str]:
     return [file for file in files if (cut := _SHARD.fullmatch(file)) and cut.group(1, 3) in sets]
 
 
+def _named_part(part: str, folders: dict[str, set[str]], where: str) -> Weights:
+    """The weights in a folder or file that the user named."""
+    folder, slash, name = part.rpartition("/")
+    if name in folders.get(folder + slash, ()):
+        if not name.endswith((".safetensors", ".bin", ".pth", ".index.json")):
+            raise NotThere("no-safetensors", where, "is no file of weights that is read")
+        return _described(folder + slash, "the file that was named", [name], folders)
+    found = _in_one_folder(folders.get(part + "/", set()))
+    if found is not None:
+        return _described(part + "/", *found, folders)
+    if any(inner.startswith(part + "/") for inner in folders):
+        problem = "this folder holds no weights itself"
+    else:
+        problem = "there is no such folder or file"
+    shown = ", ".join(choices(folders)[:_MOST_SHOWN]) or "nothing"
+    raise NotThere("no-safetensors", where, f"{problem}; what may be named: {shown}")
+
+
+def choices(folders: Mapping[str, Collection[str]]) -> list[str]:
+    """What may be written after a model's name and a colon: folders with weights, and files of weights."""
+    held = [folder.removesuffix("/") for folder in sorted(folders) if _in_one_folder(set(folders[folder]))]
+    files = sorted(name for name in folders[""] if name.endswith((".safetensors", ".bin")))
+    return [folder for folder in held if folder] + files
+
+
+def _beside(names: set[str]) -> list[str]:
+    """A few files of weights whose names say nothing; whether they are one model their headers must tell."""
+    loose = sorted(name for name in names if name.endswith(".safetensors") and not _OTHER.match(name))
+    whole = [name for name in loose if not is_of_ranks(name)]
+    return whole if not any("-of-" in name for name in loose) and 2 <= len(whole) <= _MOST_BESIDE else []
+
+
 def _described(folder: str, rule: str, names: list[str], folders: dict[str, set[str]]) -> Weights:
     """The weights with the config that is theirs: beside them, or at the root."""
     paths = [folder + name for name in names]
     known = [CONFIG, ADAPTER_CONFIG] if names[0] in ADAPTERS else [CONFIG, MISTRAL_CONFIG]
-    places = [place + name for place in (folder, "") for name in known if name in folders[place]]
+    steps = [folder[: cut.end()] for cut in re.finditer("/", folder)][::-1]
+    places = [place + name for place in (*steps, "") for name in known if name in folders.get(place, ())]
     config = places[0] if places else folder + CONFIG
     rule = f"{rule} in {folder}" if folder else rule
-    if len(paths) > 1:
-        return Weights(config, rule, shards=tuple(paths))
+    if len(paths) > 1 or is_of_devices(names[0]):
+        return Weights(config, rule, shards=tuple(paths), by_devices=is_of_devices(names[0]))
     if paths[0].endswith(".json"):
         return Weights(config, rule, index=paths[0])
     return Weights(config, rule, single=paths[0])
@@ -110,18 +164,28 @@ def _in_one_folder(names: set[str]) -> tuple[str, list[str]] | None:
     for name in sorted(names):
         if _INDEX.fullmatch(name) and not _OTHER.match(name):
             return f"the index {name}", [name]
+    of_devices = sorted(name for name in names if is_of_devices(name))
     loose = sorted(name for name in names if name.endswith(".safetensors") and not _OTHER.match(name))
+    loose = [name for name in loose if name not in of_devices]
     whole = [name for name in loose if not _SHARD.fullmatch(name)]
     if CONSOLIDATED in whole:
         return CONSOLIDATED, [CONSOLIDATED]
     if shards := _numbered(loose):  # what lies beside a whole set may be anything
         return "numbered shards without an index", shards
+    if of_devices and len(of_devices) <= _MOST_SHARDS:
+        return "files of several devices", of_devices
     if len(whole) == 1:
         return "the only file of weights", whole
     for name in (PICKLED_SINGLE, PICKLED_INDEX):
         if name in names:
             return name, [name]
     return next((("an adapter", [name]) for name in ADAPTERS if name in names), None)
+
+
+def is_of_devices(name: str) -> bool:
+    """Whether a file holds what one of several devices held, or what all of them shared."""
+    read = name.endswith(".safetensors") or (name.startswith("consolidated.") and name.endswith(".pth"))
+    return read and not _OTHER.match(name) and is_of_ranks(name)
 
 
 def _numbered(names: list[str]) -> list[str]:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from survey.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile
 from survey.stream import Block
-from survey.target import ByteRange, Traffic
+from survey.target import ByteRange, FileRange, Traffic
 
 
 class HeldCheckpoint:
     """Files by name. A read of another file, or of bytes that a file has not, is an AssertionError."""
 
-    repo, revision, sha, folder = "org/held", "main", "f" * 40, None
+    repo, revision, sha, folder, part = "org/held", "main", "f" * 40, None, None
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
         self._contents = contents
@@ -32,8 +32,8 @@ class HeldCheckpoint:
         self.read.append((file, wanted))
         return self._contents[file][wanted.start : wanted.stop]
 
-    def stream(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
         for wanted in ranges:
-            block = bytearray(self.read_range(file, wanted))
+            block = bytearray(self.read_range(wanted.file, wanted.bytes))
             on_bytes(len(block))
             yield block

@@ -36,6 +36,7 @@ DOORS = {
     "scipy": ("survey/sky/basis.py",),
     "altair": ("queries/",),
     "vl_convert": ("queries/pictures.py", "queries/report.py"),
+    "ijson": ("survey/json_stream.py",),
     "tokenizers": ("survey/vocabulary/",),
     "sentencepiece": ("survey/vocabulary/",),
     "numba": ("survey/kernels/",),

@@ -25,11 +25,14 @@ COMPANIONS = ("tokenizer_config.json", "added_tokens.json")
 Files = Mapping[str, int]  # name -> size in bytes
 
 
-def tokenizer_files(files: Files) -> dict[str, int]:
+def tokenizer_files(files: Files, part: str | None = None) -> dict[str, int]:
     """The files that would be read for names, the one with the vocabulary first; empty: there is none.
 
-    They lie at the root or, of a model that lies in a folder, beside its weights.
+    They lie at the root or, of a model that lies in a folder, beside its weights. part: the folder or file
+    that is meant, whose own tokenizer comes before the root's.
     """
+    if part is not None and (own := _in_folder(files, _folder_of_weights(files, part))):
+        return own
     return _in_folder(files, "") or _in_folder(files, _folder_of_weights(files))
 
 
@@ -43,9 +46,9 @@ def _in_folder(files: Files, folder: str) -> dict[str, int]:
     return {folder + name: files[folder + name] for name in wanted if name in held}
 
 
-def _folder_of_weights(files: Files) -> str:
+def _folder_of_weights(files: Files, part: str | None = None) -> str:
     try:
-        return find_weights(files.keys(), "").folder
+        return find_weights(files.keys(), "", part).folder
     except NotThere:
         return ""
 

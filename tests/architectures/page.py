@@ -15,7 +15,7 @@ EXPLAINED = {
     "FSMTForConditionalGeneration": "`get_output_embeddings()` names the decoder's embedding, but the logits "
     "come from `model.decoder.output_projection`, which is what the survey measures",
     "Molmo2ForConditionalGeneration": "the embedding is stored in two pieces, the vocabulary and the rows that "
-    "were added to it; `--matrix input` says `split-head`, and the unembedding is found",
+    "were added to it; `--matrix input` measures both, one after the other",
     "MarianMTModel": "where the halves share no embedding, `model.shared.weight` is left in the files, unused",
     "BlipForConditionalGeneration": "the class names no output embeddings; that of its text decoder is measured",
     "NemotronH_Omni_Reasoning_V3": "the class names no output embeddings; that of its language model is measured",

@@ -63,7 +63,42 @@ def test_a_model_named_twice_with_two_revisions_is_two(tmp_path: Path) -> None:
     assert len(listed.duplicates) == 1
 
 
+def test_a_part_of_a_model_follows_a_colon(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "od:d").mkdir()
+    words = [
+        "a/b:fp16",
+        "a/b@v1:runs/last/",
+        "a/b@step*:x.safetensors",
+        "mine:fp16",
+        "./mine:x.bin",
+        "od:d",
+        "od:d:x",
+    ]
+    models = read_models([*words, "a/b"], tmp_path).models
+    assert [(str(model), model.part) for model in models] == [
+        ("a/b:fp16", "fp16"),
+        ("a/b@v1:runs/last", "runs/last"),
+        ("a/b@step*:x.safetensors", "x.safetensors"),
+        (f"{tmp_path}/mine:fp16", "fp16"),
+        (f"{tmp_path}/mine:x.bin", "x.bin"),
+        (f"{tmp_path}/od:d", None),
+        (f"{tmp_path}/od:d:x", "x"),
+        ("a/b", None),
+    ]
+    assert [model.name for model in models][:2] == ["a/b:fp16", "a/b:runs/last"]
+
+
 WRONG = [
+    (
+        "an empty part",
+        ["models.txt"],
+        b"a/b:\n",
+        "models.txt:1: 'a/b:': what follows the : is to be a folder",
+    ),
+    ("a part that leads out", ["models.txt"], b"a/b:../c\n", "what follows the : is to be a folder or file"),
+    ("a part from the root", ["models.txt"], b"a/b:/c\n", "what follows the : is to be a folder or file"),
+    ("a part of nothing", ["models.txt"], b":c\n", "models.txt:1: ':c': what follows the :"),
     ("no such file", ["models.txt"], None, "command line: no such file or folder: models.txt"),
     ("no such folder", ["./nowhere"], None, "command line: no such file or folder: ./nowhere"),
     ("no such folder, as a shell completes it", ["org/name/"], None, "there is no such folder; for the model of the Hub write org/name"),

@@ -14,6 +14,7 @@ from catalog.place import place_to_read
 from catalog.read import Reader
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import Fault, Garbage, LocalHub, Stall, Status
+from jobs.demo.hub_repos import folder_files
 from survey.catalog_rows import ROW_GROUPS
 from survey.columns import columns_of
 
@@ -87,6 +88,38 @@ def test_one_command_measures_what_it_can_and_names_what_it_cannot(
     expected = {(name.split("@")[0], "failed", reason) for name, reason in refused.items()}
     expected |= {(row["repo"], "measured", None) for row in measured}  # type: ignore[misc]
     assert {(repo, status, reason) for repo, _, status, reason in attempts()} == expected
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_parts_of_a_repository_are_models_of_their_own(
+    served: LocalHub, survey: Survey, executor: str, tmp_path: Path
+) -> None:
+    for name, options in {"a": {"tied": False}, "b": {"tied": False, "shards": 2}}.items():
+        write(little(name, **options), tmp_path / "two" / name)  # type: ignore[arg-type]
+    served.add_repo("org/two", folder_files(tmp_path / "two"))
+    command = [
+        "org/two:a",
+        "org/two@main:b",
+        f"{tmp_path}/two:a",
+        "org/two",
+        "org/two:c",
+        "--endpoint",
+        served.endpoint,
+    ]
+    ran = survey("run", *command, "--catalog", "c", "--executor", executor)
+    assert "3 measured, 0 unchanged, 2 failed" in ran.out
+    assert "a colon and one of a, b" in ran.out
+    found = {row["repo"]: row for row in rows()}
+    assert set(found) == {"org/two:a", "org/two:b", f"{tmp_path}/two:a"}
+    assert found["org/two:a"]["sha"] == found["org/two:b"]["sha"]
+    assert found["org/two:b"]["file"] == "b/model-00001-of-00002.safetensors"
+    assert found["org/two:a"]["org"] == "org"
+    refused = [(repo, reason) for repo, _, status, reason in attempts() if status == "failed"]
+    assert refused == [("org/two", "no-safetensors"), ("org/two:c", "no-safetensors")]
+    served.clear_log()
+    again = survey("run", *command[:3], *command[-2:], "--catalog", "c", "--executor", executor)
+    assert (again.code, "0 measured, 3 unchanged, 0 failed" in again.out) == (0, True)
+    assert len(served.log) == 2  # a glance at each
 
 
 def test_both_executors_write_the_same_bits(served: LocalHub, survey: Survey) -> None:

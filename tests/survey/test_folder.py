@@ -13,7 +13,7 @@ from checkpoints import CONFIG, INDEX, SINGLE, safetensors, sharded, single, sto
 from survey.checkpoint import CONFIG_CAP_BYTES
 from survey.errors import BrokenFile, NotThere
 from survey.folder import FolderCheckpoint
-from survey.target import ByteRange
+from survey.target import ByteRange, FileRange
 
 TABLE = {"model.embed_tokens.weight": stored(6, 4), "lm_head.weight": stored(6, 4, seed=1)}
 SHARD = "model-00001-of-00002.safetensors"
@@ -155,7 +155,7 @@ def test_ranges_are_streamed_in_the_order_given(tmp_path: Path) -> None:
     checkpoint = FolderCheckpoint(write(tmp_path, {"w.safetensors": b"0123456789"}))
     told: list[int] = []
     wanted = [ByteRange(2, 5), ByteRange(5, 6), ByteRange(6, 10)]
-    blocks = list(checkpoint.stream("w.safetensors", wanted, told.append))
+    blocks = list(checkpoint.stream([FileRange("w.safetensors", one) for one in wanted], told.append))
     assert (blocks, told) == ([b"234", b"5", b"6789"], [3, 1, 4])
     assert checkpoint.read_range("w.safetensors", ByteRange(3, 7)) == b"3456"
     assert checkpoint.traffic.bytes == 0
@@ -163,7 +163,10 @@ def test_ranges_are_streamed_in_the_order_given(tmp_path: Path) -> None:
 
 def test_a_stream_may_be_left_in_the_middle(tmp_path: Path) -> None:
     checkpoint = FolderCheckpoint(write(tmp_path, {"w.safetensors": b"0123456789"}))
-    blocks = checkpoint.stream("w.safetensors", [ByteRange(0, 4), ByteRange(4, 8)], lambda count: None)
+    blocks = checkpoint.stream(
+        [FileRange("w.safetensors", ByteRange(0, 4)), FileRange("w.safetensors", ByteRange(4, 8))],
+        lambda count: None,
+    )
     kept = memoryview(next(blocks))
     blocks.close()
     assert kept == b"0123"
@@ -175,7 +178,7 @@ def test_a_file_cut_after_it_was_listed_is_refused(tmp_path: Path) -> None:
     wanted = ByteRange(4, 9)
     for read in (
         lambda: checkpoint.read_range("w.safetensors", wanted),
-        lambda: list(checkpoint.stream("w.safetensors", [wanted], lambda count: None)),
+        lambda: list(checkpoint.stream([FileRange("w.safetensors", wanted)], lambda count: None)),
     ):
         with pytest.raises(
             BrokenFile, match=r"ends at byte 7, expected at least 9: the file is cut"
@@ -190,7 +193,7 @@ def test_a_file_gone_after_it_was_listed_is_refused(tmp_path: Path) -> None:
     wanted = ByteRange(4, 9)
     for read in (
         lambda: checkpoint.read_range("w.safetensors", wanted),
-        lambda: list(checkpoint.stream("w.safetensors", [wanted], lambda count: None)),
+        lambda: list(checkpoint.stream([FileRange("w.safetensors", wanted)], lambda count: None)),
     ):
         with pytest.raises(BrokenFile, match=r"w\.safetensors: cannot be read"):
             read()
@@ -203,10 +206,10 @@ import os
 from pathlib import Path
 from survey.errors import BrokenFile
 from survey.folder import FolderCheckpoint
-from survey.target import ByteRange
+from survey.target import ByteRange, FileRange
 
 wanted = [ByteRange(0, 1 << 19), ByteRange(1 << 19, 1 << 20)]
-blocks = FolderCheckpoint(Path({str(tmp_path)!r})).stream("w.safetensors", wanted, lambda count: None)
+blocks = FolderCheckpoint(Path({str(tmp_path)!r})).stream([FileRange("w.safetensors", one) for one in wanted], lambda count: None)
 assert len(next(blocks)) == 1 << 19
 os.truncate(Path({str(tmp_path)!r}) / "w.safetensors", 100)
 try:

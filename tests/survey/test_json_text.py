@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from survey.checkpoint import INDEX_CAP_BYTES
 from survey.errors import BrokenFile
-from survey.json_text import VALUES_CAP, WIDE_CAP_BYTES, parse_json
+from survey.json_text import TEXT_CAP_BYTES, VALUES_CAP, WIDE_CAP_BYTES, parse_json
 
 WHERE = "org/model/x.json"
 
@@ -58,7 +57,7 @@ def test_a_config_may_name_something_twice() -> None:
     assert parse_json(b'{"a": 1, "a": 2}', "no-config", WHERE, twice=True) == {"a": 2}
 
 
-LONG = INDEX_CAP_BYTES - 2
+LONG = TEXT_CAP_BYTES - 2
 BOMBS = {
     "empty-objects": b"[" + b"{}," * (VALUES_CAP // 2 - 2) + b"0]",
     "empty-lists": b"[" + b"[]," * (VALUES_CAP // 2 - 2) + b"0]",
@@ -76,7 +75,7 @@ BOMBS = {
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc how much memory the process holds")
 @pytest.mark.parametrize("name", BOMBS)
 def test_no_text_takes_more_than_256_mb(name: str, tmp_path: Path) -> None:
-    assert len(BOMBS[name]) <= INDEX_CAP_BYTES
+    assert len(BOMBS[name]) <= TEXT_CAP_BYTES
     (tmp_path / "bomb").write_bytes(BOMBS[name])
     program = """
 import re, resource, sys

@@ -73,7 +73,7 @@ def test_the_head_is_found_in_its_file(tmp_path: Path, files: dict[str, bytes], 
     assert (target.spec.name, target.spec.file, target.spec.shape) == (HEAD, file, (6, 4))
     found = target.spec.bytes
     assert files[file][found.start : found.stop] == OUTPUT.data
-    assert target.file_bytes == len(files[file])
+    assert dict(target.files) == {target.spec.file: len(files[file])}
     assert target.repo_bytes == sum(map(len, files.values()))
     assert target.memory_bytes > 100 << 20
     assert target.planning == Traffic()

@@ -14,6 +14,8 @@ from held import HeldCheckpoint
 
 from survey.errors import SurveyError
 from survey.locate import lay_out, locate
+from survey.pieces import stream_rows
+from survey.slabs import row_blocks
 from survey.target import MatrixName, Target
 
 V, D = 96, 8
@@ -225,17 +227,38 @@ def test_an_embedding_in_codes_makes_nothing_else_the_matrix(
         assert refused(files).reason == "quantised-head"
 
 
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+@pytest.mark.parametrize(
+    ("matrix", "name"),
+    [
+        ("output", "lm_head.additional_fc.weight"),
+        ("output", "lm_head.new_weight"),
+        ("input", "model.embed_tokens.additional_embedding.weight"),
+        ("input", "model.embed_tokens.new_embedding"),
+    ],
+)
+def test_rows_that_are_kept_apart_follow_the_others(matrix: MatrixName, name: str, dtype: str) -> None:
+    tensors = {EMBED: stored(*FULL), HEAD: stored(*FULL, seed=1), name: stored(2, D, dtype=dtype, seed=2)}
+    files = single(tensors, UNTIED)
+    if dtype != "F32":  # of two dtypes there is no one matrix
+        assert refused(files, matrix).reason == "split-head"
+        return
+    target = found(files, matrix)
+    first = HEAD if matrix == "output" else EMBED
+    assert (target.spec.name, target.spec.shape) == (first, (V + 2, D))
+    rows = b"".join(
+        bytes(block) for block in stream_rows(HeldCheckpoint(files), target.spec, row_blocks(target.spec))
+    )
+    assert rows == tensors[first].data + tensors[name].data
+
+
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize(
     "name",
     [
-        "lm_head.additional_fc.weight",
-        "lm_head.new_weight",
         "lm_head.weight_extra",
         "lm_head.second.weight",
         "new_lm_head.weight",
-        "model.embed_tokens.additional_embedding.weight",
-        "model.embed_tokens.new_embedding",
         "model.embed_tokens.weight_2",
         "model.extra_embeddings.weight",
     ],

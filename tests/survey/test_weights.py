@@ -62,6 +62,14 @@ CHOSEN: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a pickled adapter": (["adapter_model.bin"], ["adapter_model.bin"]),
     "an adapter": (["adapter_model.safetensors"], ["adapter_model.safetensors"]),
+    "two files side by side": (["a.safetensors", "b.safetensors"], ["a.safetensors", "b.safetensors"]),
+    "files of two devices": (
+        ["x-TP-000.safetensors", "x-TP-001.safetensors", "x-TP-common.safetensors"],
+        ["x-TP-000.safetensors", "x-TP-001.safetensors", "x-TP-common.safetensors"],
+    ),
+    "shards before files of devices": ([FIRST, SECOND, THIRD, "rank0.safetensors"], [FIRST, SECOND, THIRD]),
+    "the parts of one device": (["shard-00001-model-00001-of-00001.safetensors"],) * 2,
+    "Meta's own format": (["consolidated.00.pth", "consolidated.01.pth"],) * 2,
     "the root before a folder": ([SINGLE, f"original/{SINGLE}", "original/config.json"], [SINGLE]),
     "the only folder with weights": (["README.md", f"checkpoint/{SINGLE}"], [f"checkpoint/{SINGLE}"]),
     "the only folder with a config": (
@@ -96,16 +104,21 @@ REFUSED: dict[str, tuple[list[str], str, str]] = {
         "no-safetensors",
         "found b.safetensors",
     ),
-    "two files that could both be it": (
-        ["config.json", "a.safetensors", "b.safetensors"],
+    "many files that could all be it": (
+        ["config.json", *(f"{letter}.safetensors" for letter in "abcdefghi")],
         "no-safetensors",
-        "found a.safetensors, b.safetensors",
+        "found a.safetensors, b.safetensors, c.safetensors",
+    ),
+    "a distributed checkpoint": (
+        ["config.json", ".metadata", "__0_0.distcp", "__1_0.distcp"],
+        "no-safetensors",
+        r"is a distributed checkpoint of torch \(\*\.distcp\), which is not read",
     ),
     "shards of which one is missing": (["config.json", FIRST, THIRD], "no-safetensors", "found model-00001"),
     "two folders": (
         [f"{part}/{name}" for part in ("text_encoder", "unet") for name in ("config.json", SINGLE)],
         "no-safetensors",
-        r"several folders hold weights, and the root none \(text_encoder/, unet/\)",
+        "several folders hold weights, and the root none: write the model's name, a colon and one of text_encoder, unet",
     ),
 }
 
@@ -115,6 +128,47 @@ def test_what_is_no_single_model_is_refused(files: list[str], reason: str, probl
     with pytest.raises(NotThere, match=problem) as caught:
         find_weights(files, "org/model")
     assert caught.value.reason == reason
+
+
+NAMED: dict[str, tuple[str, list[str]]] = {
+    "a folder": ("fp16", ["fp16/model.safetensors"]),
+    "a folder in a folder": ("runs/last", ["runs/last/model-00001-of-00001.safetensors"]),
+    "a file": ("fp16/model.safetensors", ["fp16/model.safetensors"]),
+    "a file at the root": ("b.safetensors", ["b.safetensors"]),
+    "a folder beside weights at the root": ("bf16", ["bf16/model.safetensors.index.json"]),
+}
+SEVERAL = [
+    "config.json", "a.safetensors", "b.safetensors", "fp16/config.json", "fp16/model.safetensors", "notes/a.txt",
+    "bf16/model.safetensors.index.json", "runs/last/model-00001-of-00001.safetensors", "runs/config.json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "read"), NAMED.values(), ids=NAMED)
+def test_of_several_the_one_that_is_named_is_read(part: str, read: list[str]) -> None:
+    weights = find_weights(SEVERAL, "org/model", part)
+    assert [weights.single or weights.index or "", *weights.shards][-len(read) :] == read
+    nearest = {"fp16": "fp16/config.json", "runs": "runs/config.json"}
+    assert weights.config == nearest.get(part.split("/")[0], "config.json")
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        pytest.param("fp8", "there is no such folder or file", id="nothing"),
+        pytest.param("a", "there is no such folder or file", id="a-file-without-its-ending"),
+        pytest.param("runs", "this folder holds no weights itself", id="a-folder-of-folders"),
+        pytest.param("notes", "this folder holds no weights itself", id="a-folder-without-weights"),
+        pytest.param("notes/a.txt", "is no file of weights that is read", id="a-text"),
+    ],
+)
+def test_what_cannot_be_named_is_refused_with_what_can(part: str, problem: str) -> None:
+    with pytest.raises(NotThere, match=problem) as caught:
+        find_weights(SEVERAL, f"org/model:{part}", part)
+    assert (caught.value.reason, caught.value.where) == ("no-safetensors", f"org/model:{part}")
+    if part != "notes/a.txt":
+        assert caught.value.problem.endswith(
+            "may be named: bf16, fp16, runs/last, a.safetensors, b.safetensors"
+        )
 
 
 def read(matrix: survey.Matrix) -> bytes:
@@ -260,3 +314,145 @@ def test_folders_beside_weights_are_not_looked_into(tmp_path: Path) -> None:
     before = survey.open_matrix(write(tmp_path, single(LLAMA, UNTIED))).target.identity.sha
     write(tmp_path / "checkpoint-10", single(LLAMA, UNTIED))
     assert survey.open_matrix(tmp_path).target.identity.sha == before
+
+
+# ---- files side by side, and a part that is named
+
+
+VISION = {"encoder.conv_in.weight": stored(4, 4)}
+SIDE_BY_SIDE: dict[str, tuple[dict[str, Stored], dict[str, Stored]]] = {
+    "a model and a decoder of images": (LLAMA, VISION),
+    "the head in one, the embedding in the other": (
+        {"lm_head.weight": HEAD},
+        {"model.embed_tokens.weight": EMBEDDING},
+    ),
+}
+RIVALS: dict[str, tuple[dict[str, Stored], dict[str, Stored], str]] = {
+    "one model twice": (LLAMA, LLAMA, "both a.safetensors and b.safetensors hold an unembedding"),
+    "two models": (LLAMA, MISTRAL, "hold an unembedding: write .* a colon and one of a.safetensors, b.safe"),
+    "one name twice": (LLAMA | VISION, VISION, "hold encoder.conv_in.weight"),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
+def test_files_side_by_side_are_one_model_where_one_holds_the_matrix(
+    one: dict[str, Stored], other: dict[str, Stored], tmp_path: Path
+) -> None:
+    files = {"a.safetensors": safetensors(one), "b.safetensors": safetensors(other)}
+    write(tmp_path, {"config.json": json.dumps(UNTIED).encode(), **files})
+    assert read(survey.open_matrix(tmp_path)) == HEAD.data
+    assert read(survey.open_matrix(tmp_path, "input")) == EMBEDDING.data
+
+
+@pytest.mark.parametrize(("one", "other", "problem"), RIVALS.values(), ids=RIVALS)
+def test_files_side_by_side_that_could_both_be_it_are_refused(
+    one: dict[str, Stored], other: dict[str, Stored], problem: str, tmp_path: Path
+) -> None:
+    files = {"a.safetensors": safetensors(one), "b.safetensors": safetensors(other)}
+    write(tmp_path, {"config.json": json.dumps(UNTIED).encode(), **files})
+    with pytest.raises(NotThere, match=problem) as caught:
+        survey.open_matrix(tmp_path)
+    assert caught.value.reason == "no-safetensors"
+    if problem.startswith("both"):
+        assert read(survey.open_matrix(f"{tmp_path}:b.safetensors")) == HEAD.data
+
+
+def test_a_named_folder_of_a_checkpoint_is_a_model_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, single(LLAMA, UNTIED))
+    write(tmp_path / "runs" / "last", single({"lm_head.weight": EMBEDDING}, UNTIED))
+    root, inner = survey.open_matrix(tmp_path), survey.open_matrix(f"{tmp_path}:runs/last")
+    assert (read(root), read(inner)) == (HEAD.data, EMBEDDING.data)
+    assert inner.target.identity.repo == f"{tmp_path}:runs/last"
+    assert inner.target.key != root.target.key
+    before = inner.target.identity.sha
+    (tmp_path / "runs" / "last" / "config.json").write_text("{}")
+    assert survey.open_matrix(f"{tmp_path}:runs/last").target.identity.sha != before
+
+
+def test_a_named_part_of_a_repository_is_read_at_its_commit(hub: LocalHub) -> None:
+    files = {
+        f"{at}/{name}": content for at in ("fp16", "bf16") for name, content in single(LLAMA, UNTIED).items()
+    }
+    files["bf16/model.safetensors"] = single({"lm_head.weight": EMBEDDING}, UNTIED)[SINGLE]
+    sha = hub.add_repo("org/two", files)
+    for part, data in (
+        ("fp16", HEAD.data),
+        ("bf16", EMBEDDING.data),
+        ("bf16/model.safetensors", EMBEDDING.data),
+    ):
+        found = survey.open_matrix(f"org/two@main:{part}", endpoint=hub.endpoint)
+        assert read(found) == data
+        identity = found.target.identity
+        assert (identity.repo, identity.revision, identity.sha) == (f"org/two:{part}", "main", sha)
+        assert identity.org == "org"
+    with pytest.raises(NotThere, match="one of bf16, fp16"):
+        survey.open_matrix("org/two", endpoint=hub.endpoint)
+
+
+# ---- the Hub's own cache, and clones without their files
+
+
+def cache(tmp_path: Path, main: str | None, commits: tuple[str, ...] = ("0123abcd",)) -> Path:
+    root = tmp_path / "models--org--name"
+    for commit in commits:
+        write(root / "snapshots" / commit, single(LLAMA, UNTIED))
+    (root / "snapshots").mkdir(parents=True, exist_ok=True)
+    (root / "refs").mkdir()
+    if main is not None:
+        (root / "refs" / "main").write_text(main)
+    return root
+
+
+def test_the_root_of_the_hubs_cache_works_as_the_commit_that_main_stands_for(tmp_path: Path) -> None:
+    root = cache(tmp_path, "0123abcd", ("0123abcd", "ffff"))
+    write(root / "snapshots" / "ffff", single({"lm_head.weight": EMBEDDING}, UNTIED))
+    found = survey.open_matrix(root)
+    assert (read(found), found.target.identity.repo) == (HEAD.data, str(root))
+    (root / "refs" / "main").write_text("ffff")
+    moved = survey.open_matrix(root)
+    assert read(moved) == EMBEDDING.data
+    assert moved.target.identity.sha != found.target.identity.sha
+
+
+def test_a_cache_with_one_commit_needs_no_main(tmp_path: Path) -> None:
+    assert read(survey.open_matrix(cache(tmp_path, None))) == HEAD.data
+
+
+@pytest.mark.parametrize(
+    ("main", "commits", "problem"),
+    [
+        pytest.param(None, ("aa", "bb"), "has no main: name one of its folders .*: aa, bb", id="no-main"),
+        pytest.param("cc", ("aa", "bb"), r"main \(cc\) is not in it", id="a-main-that-was-not-fetched"),
+        pytest.param("../../..", ("aa",), "is not in it", id="a-main-that-leads-elsewhere"),
+        pytest.param(None, (), "has no main", id="no-commit"),
+    ],
+)
+def test_a_cache_that_leaves_the_commit_open_is_refused(
+    main: str | None, commits: tuple[str, ...], problem: str, tmp_path: Path
+) -> None:
+    root = cache(tmp_path, main, commits)
+    with pytest.raises(NotThere, match=problem) as caught:
+        survey.open_matrix(root)
+    assert caught.value.reason == "no-config"
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 4976698672\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "others", "reason"),
+    [
+        pytest.param(SINGLE, {"config.json": b"{}"}, "bad-header", id="weights"),
+        pytest.param("pytorch_model.bin", {"config.json": b"{}"}, "bad-pickle", id="a-pickle"),
+        pytest.param("config.json", single(LLAMA), "no-config", id="the-config"),
+        pytest.param(INDEX, {"config.json": b"{}"}, "index-mismatch", id="the-index"),
+    ],
+)
+def test_a_git_lfs_pointer_is_called_one(
+    file: str, others: dict[str, bytes], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        SurveyError, match="Git LFS pointer, not the file of 4,976,698,672 bytes itself"
+    ) as caught:
+        survey.open_matrix(write(tmp_path, others | {file: POINTER}))
+    assert (caught.value.reason, caught.value.where) == (reason, f"{tmp_path}/{file}")

@@ -19,6 +19,7 @@ from survey.hub import HubCheckpoint
 from survey.hub_api import resolve
 from survey.hub_http import Manners
 from survey.matrix import Matrix, open_target
+from survey.pieces import stream_rows
 from survey.slabs import row_blocks
 from survey.target import ByteRange
 
@@ -72,7 +73,7 @@ def test_blocks_come_in_order_however_long_each_request_takes(hub: LocalHub) -> 
     checkpoint = open_target(target, settings(hub, connections=8)).checkpoint
     told: list[int] = []
     ranges = row_blocks(target.spec, 1000)
-    blocks = [bytes(block) for block in checkpoint.stream(target.spec.file, ranges, told.append)]
+    blocks = [bytes(block) for block in stream_rows(checkpoint, target.spec, ranges, told.append)]
     assert [len(block) for block in blocks] == [len(wanted) for wanted in ranges]
     assert b"".join(blocks) == OUTPUT.data
     assert sum(told) == len(OUTPUT.data)
@@ -198,7 +199,7 @@ def test_a_consumer_who_leaves_early_costs_no_more_than_the_window(hub: LocalHub
     target = planned(hub)
     checkpoint = open_target(target, settings(hub, connections=2)).checkpoint
     ranges = row_blocks(target.spec, 1000)
-    blocks = checkpoint.stream(target.spec.file, ranges, lambda count: None)
+    blocks = stream_rows(checkpoint, target.spec, ranges, lambda count: None)
     next(blocks)
     blocks.close()
     assert len(hub.requests("cdn")) <= 3 < len(ranges)
@@ -232,7 +233,7 @@ def test_a_stream_begins_with_few_connections_and_takes_more_where_each_is_cappe
                 busy -= 1
 
     monkeypatch.setattr(HubCheckpoint, "_receive", counted)
-    stream = opened.checkpoint.stream(target.spec.file, row_blocks(target.spec, 40_000), lambda count: None)
+    stream = stream_rows(opened.checkpoint, target.spec, row_blocks(target.spec, 40_000), lambda count: None)
     first = bytes(next(stream))
     assert most[-1] == 4
     assert first + b"".join(bytes(block) for block in stream) == large.data

@@ -22,6 +22,7 @@ from jobs.demo.hub import (
     WrongContentRange,
 )
 from survey.matrix import open_target
+from survey.pieces import stream_rows
 from survey.slabs import row_blocks
 from survey.target import Patience
 
@@ -99,7 +100,7 @@ def test_an_expired_signature_is_renewed_once_for_all_connections(hub: LocalHub)
     target = planned(hub)
     opened = open_target(target, settings(hub, connections=8))
     ranges = row_blocks(target.spec, 1000)
-    stream = opened.checkpoint.stream(target.spec.file, ranges, lambda count: None)
+    stream = stream_rows(opened.checkpoint, target.spec, ranges, lambda count: None)
     found = [bytes(next(stream))]
     hub.expire_signatures()
     found.extend(bytes(block) for block in stream)
@@ -110,7 +111,7 @@ def test_an_expired_signature_is_renewed_once_for_all_connections(hub: LocalHub)
 def test_a_signature_may_expire_any_number_of_times_in_a_long_stream(hub: LocalHub) -> None:
     target = planned(hub)
     opened = open_target(target, settings(hub, connections=2))
-    stream = opened.checkpoint.stream(target.spec.file, row_blocks(target.spec, 1000), lambda count: None)
+    stream = stream_rows(opened.checkpoint, target.spec, row_blocks(target.spec, 1000), lambda count: None)
     found = []
     for block in stream:
         found.append(bytes(block))
@@ -165,6 +166,6 @@ def test_many_faults_at_once_leave_no_mark_on_the_bytes(hub: LocalHub) -> None:
     hub.faults = [Fault(action, server="cdn", skip=dice.randrange(40)) for action in chosen]
     patient = dataclasses.replace(settings(hub, connections=8), patience=Patience(50, 0.001, 0.001))
     checkpoint = open_target(target, patient).checkpoint
-    stream = checkpoint.stream(target.spec.file, row_blocks(target.spec, 1000), lambda count: None)
+    stream = stream_rows(checkpoint, target.spec, row_blocks(target.spec, 1000), lambda count: None)
     assert b"".join(bytes(block) for block in stream) == OUTPUT.data
     assert checkpoint.traffic.retries == sum(fault.hits for fault in hub.faults) > 10

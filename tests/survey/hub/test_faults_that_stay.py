@@ -131,7 +131,8 @@ def test_a_hub_that_comes_back_is_asked_again(hub: LocalHub) -> None:
 
 def test_a_file_of_another_size_than_listed_is_refused(hub: LocalHub) -> None:
     target = planned(hub)
-    larger = dataclasses.replace(target, file_bytes=target.file_bytes + 1)
+    ((file, size),) = target.files
+    larger = dataclasses.replace(target, files=((file, size + 1),))
     with pytest.raises(BrokenFile, match=r"expected .* as the Hub lists it") as caught:
         read(open_target(larger, settings(hub)))
     assert (caught.value.reason, caught.value.where) == ("bad-header", f"org/model/{SINGLE}")

@@ -11,6 +11,7 @@ from jobs.demo.hub import Fault, LocalHub, ResetAfter, WrongCommit
 from survey.errors import Unreachable
 from survey.hub_api import resolve
 from survey.matrix import Matrix, open_target
+from survey.pieces import stream_rows
 from survey.slabs import row_blocks
 
 
@@ -33,7 +34,7 @@ def test_a_branch_that_moves_after_planning_changes_nothing(hub: LocalHub, revis
 def test_a_branch_that_moves_during_a_stream_changes_nothing(hub: LocalHub) -> None:
     target = planned(hub)
     checkpoint = open_target(target, settings(hub, connections=2)).checkpoint
-    stream = checkpoint.stream(target.spec.file, row_blocks(target.spec, 1000), lambda count: None)
+    stream = stream_rows(checkpoint, target.spec, row_blocks(target.spec, 1000), lambda count: None)
     found = [bytes(next(stream))]
     hub.commit("org/model", single({HEAD: OTHER, EMBED: TABLE}))
     hub.expire_signatures()
@@ -62,7 +63,7 @@ def test_two_models_are_read_at_once_without_disturbing_each_other(hub: LocalHub
     def fetch(repo: str) -> None:
         target = located(checkpoint := resolve(repo, None, settings(hub, connections=4)), 4)
         ranges = row_blocks(target.spec, 1000)
-        found[repo] = b"".join(map(bytes, checkpoint.stream(target.spec.file, ranges, lambda count: None)))
+        found[repo] = b"".join(map(bytes, stream_rows(checkpoint, target.spec, ranges, lambda count: None)))
 
     readers = [threading.Thread(target=fetch, args=(repo,)) for repo in ("org/model", "org/other")]
     for reader in readers:
