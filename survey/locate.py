@@ -9,6 +9,7 @@ from typing import Any
 
 from survey.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json
 from survey.cut_layout import Parts, numbered_parts, parts_of_devices, size_of_devices, stated_size
+from survey.distributed import distributed_parts
 from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
@@ -33,7 +34,8 @@ class Layout:
     """A checkpoint's config, and where each tensor lies: from the index or the files' own headers.
 
     adapter_of: of an adapter, the model that it changes (empty where it does not say). cut: tensors that are
-    stored in parts, by the name of the whole. size: of a vocabulary matrix, as far as it is stated.
+    stored in parts, by the name of the whole. size: of a vocabulary matrix, as far as it is stated;
+    sizes: of tensors whose own size the files state.
     left_out: how many tensors more there are, of kinds of which there are thousands.
     """
 
@@ -44,6 +46,7 @@ class Layout:
     adapter_of: str | None = None
     cut: Mapping[str, Parts] = field(default_factory=dict)
     size: Size = Size()
+    sizes: Mapping[str, Size] = field(default_factory=dict)
     left_out: int = 0
 
 
@@ -75,6 +78,9 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
     adapter_of = _adapter_of(checkpoint, weights.folder) if weights.is_adapter else None
     if weights.config.endswith(ADAPTER_CONFIG):
         config = {}
+    if weights.is_distributed:
+        file_of, cut, sizes = distributed_parts(checkpoint, weights.folder)
+        return Layout(config, file_of, {}, weights.rule, cut=cut, sizes=sizes)
     if weights.index is not None:
         index = read_weight_map(checkpoint, weights.index, weights.folder)
         return Layout(config, index.file_of, {}, weights.rule, left_out=index.left_out)
@@ -141,7 +147,8 @@ def _shares_its_bytes(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName
         return False
     if layout.file_of[other.tensor] != spec.file or other.tensor == spec.name:
         return False
-    found = layout.headers[spec.file].tensors.get(other.tensor)
+    header = layout.headers.get(spec.file)
+    found = header.tensors.get(other.tensor) if header else None
     return found is not None and replace(found, name=spec.name) == spec
 
 
@@ -158,7 +165,8 @@ def _header(checkpoint: Checkpoint, file: str) -> Header:
 def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
     """Where a tensor lies, as its file's own header says. Raises BrokenFile (`index-mismatch`)."""
     if tensor in layout.cut:
-        return joined(tensor, layout.cut[tensor](), layout.size, checkpoint.repo)
+        size = layout.sizes.get(tensor, layout.size)
+        return joined(tensor, layout.cut[tensor](), size, checkpoint.repo)
     file = layout.file_of[tensor]
     where = f"{checkpoint.repo}/{file}"
     if file not in checkpoint.files:
