@@ -179,8 +179,8 @@ class Identity:
     architecture: str | None = column("first entry of `architectures` of config.json")
     base_model: str | None = column("the model card's `base_model` (the first, if several)")
     matrix: MatrixName = column("`output` = the unembedding, `input` = the embedding")
-    tensor: str = column("name of the tensor that was measured")
-    file: str = column("file that holds it")
+    tensor: str = column("name of the tensor that was measured; of a matrix in parts, their names")
+    file: str = column("file that holds it; of a matrix in parts, their files")
     tied: bool = column("the unembedding and the embedding are one tensor in the files")
     tie_stated: bool | None = column(
         "what the config says of tying (`tie_word_embeddings` or its like); NULL where it says nothing"
