@@ -15,7 +15,7 @@ from survey.header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.stream import Block, room
 from survey.target import ByteRange, FileRange, Traffic, named
 from survey.vocabulary.read import tokenizer_files
-from survey.weights import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG, is_of_devices
+from survey.weights import ADAPTER_CONFIG, CONFIG, DISTRIBUTED, MISTRAL_CONFIG, is_of_devices
 
 
 class FolderCheckpoint:
@@ -90,6 +90,7 @@ class FolderCheckpoint:
                 self._is_described_by(name)
                 or ".safetensors.index." in name
                 or name.endswith(".bin.index.json")
+                or name == DISTRIBUTED
             ):
                 seen.update(f"{file}\0{size}\0".encode())
                 seen.update(self._first(file, INDEX_CAP_BYTES + 1))  # what is larger is refused
@@ -97,7 +98,7 @@ class FolderCheckpoint:
                 changed = (self._root / file).stat().st_mtime_ns
                 seen.update(f"{file}\0{size}\0{changed}\0".encode())
             elif (
-                name.endswith(".safetensors")
+                name.endswith((".safetensors", ".distcp"))
                 or (name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin"))
                 or is_of_devices(name)
                 or file == self.part

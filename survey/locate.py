@@ -10,6 +10,7 @@ from typing import Any
 from survey.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json
 from survey.claims import checked, tensors_of, with_noted_names
 from survey.cut_layout import Parts, numbered_parts, parts_of_devices, size_of_devices, stated_size
+from survey.distributed import distributed_parts
 from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotThere, storable
 from survey.family import family_of
@@ -37,8 +38,9 @@ class Layout:
 
     adapter_of: of an adapter, the model that it changes (empty where it does not say). twice: tensors that
     a second file holds, too, and no index decides between them. unread: files that hold none of the tensors.
-    cut: tensors that are stored in parts, by the name of the whole. size: of a vocabulary matrix, if it
-    is stated. left_out: how many tensors more there are, of kinds of which there are thousands.
+    cut: tensors that are stored in parts, by the name of the whole. size: of a vocabulary matrix, as far as
+    it is stated; sizes: of tensors whose own size the files state. left_out: how many tensors more there
+    are, of kinds of which there are thousands.
     """
 
     config: Mapping[str, Any]
@@ -50,17 +52,29 @@ class Layout:
     unread: tuple[str, ...] = ()
     cut: Mapping[str, Parts] = field(default_factory=dict)
     size: Size = Size()
+    sizes: Mapping[str, Size] = field(default_factory=dict)
     left_out: int = 0
 
     def spec_of(self, tensor: str) -> TensorSpec | None:
         """A tensor as its file's header has it; None where that was not read, or holds no such tensor."""
+        if tensor in self.cut:
+            try:
+                return self.whole(tensor, "")
+            except (NotThere, BrokenFile):  # what is not complete has no shape
+                return None
         header = self.headers.get(self.file_of.get(tensor, ""))
         return header.tensors.get(tensor) if header else None
 
     def outline_of(self, tensor: str) -> Outline | None:
         """The same without its place, which may cost a read."""
+        if tensor in self.cut:
+            return self.spec_of(tensor)
         header = self.headers.get(self.file_of.get(tensor, ""))
         return header.outline(tensor) if header else None
+
+    def whole(self, tensor: str, where: str) -> TensorSpec:
+        """A tensor that is stored in parts. Raises NotThere (`split-head`)."""
+        return joined(tensor, self.cut[tensor](), self.sizes.get(tensor, self.size), where)
 
     @cached_property
     def names(self) -> Names:
@@ -95,6 +109,9 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
     adapter_of = _adapter_of(checkpoint, weights.folder) if weights.is_adapter else None
     if weights.config.endswith(ADAPTER_CONFIG):
         config = {}
+    if weights.is_distributed:
+        file_of, cut, sizes = distributed_parts(checkpoint, weights.folder)
+        return Layout(config, file_of, {}, weights.rule, cut=cut, sizes=sizes)
     if weights.index is not None:
         index = read_weight_map(checkpoint, weights.index, weights.folder)
         read: dict[str, Header] = {}
@@ -191,7 +208,7 @@ def _header(checkpoint: Checkpoint, file: str) -> Header:
 def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
     """Where a tensor lies, as its file's own header says. Raises BrokenFile (`index-mismatch`)."""
     if tensor in layout.cut:
-        return joined(tensor, layout.cut[tensor](), layout.size, checkpoint.repo)
+        return layout.whole(tensor, checkpoint.repo)
     file = layout.file_of[tensor]
     where = f"{checkpoint.repo}/{file}"
     if file not in checkpoint.files:

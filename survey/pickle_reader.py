@@ -42,7 +42,7 @@ def read_pickle(stream: BytesIO, where: str) -> Any:  # Any: texts, numbers, dic
 
     Raises BrokenFile (`bad-pickle`): Cut where the bytes end too early.
     """
-    return _Machine(where).run(stream)
+    return Machine(where).run(stream)
 
 
 def state_dict(value: Any, where: str) -> dict[str, PickledTensor]:  # Any: as read_pickle gives it
@@ -65,8 +65,10 @@ def state_dict(value: Any, where: str) -> dict[str, PickledTensor]:  # Any: as r
     return found
 
 
-class _Machine:
+class Machine:
     """One stack machine for one pickle. marked: the stacks below each open mark."""
+
+    keys: tuple[type, ...] = (str, int)  # of dicts
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -85,7 +87,7 @@ class _Machine:
                 raise Cut("bad-pickle", self.where, f"is no whole pickle: {error}") from error
             except StopIteration:
                 raise self.refuse(f"ends after {count} opcodes without a value") from None
-            handler = HANDLERS.get(opcode.name)
+            handler = self.handler(opcode.name)
             if handler is None:
                 raise self.refuse(f"uses {opcode.name} at byte {position}, which no state dict needs")
             try:
@@ -96,6 +98,9 @@ class _Machine:
                 problem = f"{opcode.name} at byte {position} finds nothing to work on"
                 raise self.refuse(problem) from error
         raise self.refuse(f"has more than {OPCODES_CAP:,} opcodes")
+
+    def handler(self, opcode: str) -> Handler | None:
+        return HANDLERS.get(opcode)
 
     def refuse(self, problem: str) -> BrokenFile:
         return BrokenFile("bad-pickle", self.where, problem)
@@ -138,7 +143,7 @@ class _Machine:
             raise self.refuse("has a key without a value")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Texts and numbers only: hashing nested tuples can take for ever.
-            if type(key) not in (str, int):
+            if type(key) not in self.keys:
                 raise self.refuse(f"has a key that is a {type(key).__name__}")
             target[key] = value
 
@@ -249,16 +254,16 @@ ORDERED_DICT = "collections OrderedDict"
 FROM_TYPE = "torch._tensor _rebuild_from_type_v2"
 # name -> least and most arguments, and what describes the result
 REBUILD: dict[str, tuple[int, int, Callable[..., Any]]] = {
-    "torch._utils _rebuild_tensor": (4, 4, _Machine.tensor),
-    "torch._utils _rebuild_tensor_v2": (6, 7, _Machine.tensor),
-    "torch._utils _rebuild_tensor_v3": (7, 8, _Machine.tensor),
-    "torch._utils _rebuild_parameter": (3, 3, _Machine.parameter),
-    "torch._utils _rebuild_parameter_with_state": (4, 4, _Machine.parameter),
-    FROM_TYPE: (4, 4, _Machine.of_type),
-    "torch Size": (1, 1, _Machine.size),
+    "torch._utils _rebuild_tensor": (4, 4, Machine.tensor),
+    "torch._utils _rebuild_tensor_v2": (6, 7, Machine.tensor),
+    "torch._utils _rebuild_tensor_v3": (7, 8, Machine.tensor),
+    "torch._utils _rebuild_parameter": (3, 3, Machine.parameter),
+    "torch._utils _rebuild_parameter_with_state": (4, 4, Machine.parameter),
+    FROM_TYPE: (4, 4, Machine.of_type),
+    "torch Size": (1, 1, Machine.size),
 }
 
-Handler = Callable[[_Machine, Any], None]
+Handler = Callable[[Machine, Any], None]
 _VALUES = (
     "BININT BININT1 BININT2 LONG1 LONG4 INT LONG BINFLOAT FLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
     "UNICODE SHORT_BINSTRING BINSTRING STRING SHORT_BINBYTES BINBYTES"

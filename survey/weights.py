@@ -21,6 +21,7 @@ CONSOLIDATED = "consolidated.safetensors"  # Mistral's own format
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")  # PEFT
 CONFIG = "config.json"
 MISTRAL_CONFIG = "params.json"
+DISTRIBUTED = ".metadata"  # beside *.distcp
 ADAPTER_CONFIG = "adapter_config.json"
 
 _INDEX = re.compile(r".+\.safetensors\.index(?:\.\w+)?\.json")  # model.safetensors.index.fp16.json, …
@@ -53,6 +54,10 @@ class Weights:
     @property
     def is_adapter(self) -> bool:
         return self.single is not None and self.single.rpartition("/")[2] in ADAPTERS
+
+    @property
+    def is_distributed(self) -> bool:
+        return self.index is not None and self.index.rpartition("/")[2] == DISTRIBUTED
 
     @property
     def folder(self) -> str:
@@ -88,11 +93,6 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
         problem = (
             "several folders hold weights, and the root none: "
             f"write the model's name, a colon and one of {shown}{more}"
-        )
-        raise NotThere("no-safetensors", where, problem)
-    if any(name.endswith(".distcp") for held in folders.values() for name in held):
-        problem = (
-            "is a distributed checkpoint of torch (*.distcp), which is not read: export it as safetensors"
         )
         raise NotThere("no-safetensors", where, problem)
     if beside := _beside(folders[""]):
@@ -151,7 +151,7 @@ def _described(folder: str, rule: str, names: list[str], folders: dict[str, set[
     rule = f"{rule} in {folder}" if folder else rule
     if len(paths) > 1 or is_of_devices(names[0]):
         return Weights(config, rule, shards=tuple(paths), by_devices=is_of_devices(names[0]))
-    if paths[0].endswith(".json"):
+    if names[0].endswith((".json", DISTRIBUTED)):
         return Weights(config, rule, index=paths[0])
     return Weights(config, rule, single=paths[0])
 
@@ -179,6 +179,8 @@ def _in_one_folder(names: set[str]) -> tuple[str, list[str]] | None:
     for name in (PICKLED_SINGLE, PICKLED_INDEX):
         if name in names:
             return name, [name]
+    if DISTRIBUTED in names and any(name.endswith(".distcp") for name in names):
+        return "torch's distributed checkpoint", [DISTRIBUTED]
     return next((("an adapter", [name]) for name in ADAPTERS if name in names), None)
 
 

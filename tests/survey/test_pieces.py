@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
+import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 import torch
 from checkpoints import CONFIG, Stored, safetensors, sharded, single, with_length, write
 from numpy.typing import NDArray
+from torch.distributed import checkpoint as distributed
 
 import survey
 from jobs.demo.hub import LocalHub
@@ -85,7 +89,7 @@ def shard(number: int) -> str:
     return f"shard-{number:05}-model-00001-of-00001.safetensors"
 
 
-def distributed(**stated: Any) -> Files:
+def noted_parts(**stated: Any) -> Files:
     """The head by rows over two devices, the embedding by rows and columns over four, in another order."""
     top, bottom = WHOLE[:500], WHOLE[500:]
     return described(**stated) | {
@@ -110,7 +114,7 @@ CUT: dict[str, Files] = {
     "the whole at each device": of_devices([WHOLE, WHOLE]),
     "files as vLLM names them": of_devices(rows(2), "model-rank-{}-part-0.safetensors"),
     "files as DeepSeek names them": of_devices(rows(2), "model{}-mp2.safetensors"),
-    "offsets that torch noted": distributed(),
+    "offsets that torch noted": noted_parts(),
     "numbers behind the name": numbered([f"{HEAD}.{number}" for number in range(3)], rows(3)),
     "numbers within the name": numbered(["lm_head.0.weight", "lm_head.1.weight"], rows(2)),
     "more than ten numbers": numbered([f"{HEAD}.{number}" for number in range(12)], rows(12)),
@@ -170,7 +174,7 @@ def test_a_row_says_which_tensors_and_files_it_was_made_of(tmp_path: Path) -> No
     )
 
 
-@pytest.mark.parametrize("files", [CUT["rows that do not divide"], distributed()], ids=["rows", "both"])
+@pytest.mark.parametrize("files", [CUT["rows that do not divide"], noted_parts()], ids=["rows", "both"])
 def test_single_rows_are_read_from_their_parts(files: Files, tmp_path: Path) -> None:
     for matrix, whole in (("output", WHOLE), ("input", TABLE)):
         found = survey.open_matrix(write(tmp_path, files), matrix)  # type: ignore[arg-type]
@@ -213,11 +217,11 @@ MISSING: dict[str, tuple[Files, str]] = {
         "dimensions 18 to 23 of 24 are missing",
     ),
     "the first half of torch's parts": (
-        without(distributed(), shard(1)),
+        without(noted_parts(), shard(1)),
         "rows 0 to 499 of 1,200 are missing",
     ),
     "the second half of torch's parts": (
-        without(distributed(), shard(2)),
+        without(noted_parts(), shard(2)),
         "rows 500 to 1,199 of 1,200 are missing",
     ),
     "a number": (
@@ -381,6 +385,73 @@ def test_of_metas_own_format_one_device_alone_is_no_matrix(tmp_path: Path) -> No
         with pytest.raises(NotThere) as caught:
             survey.open_matrix(tmp_path, matrix)  # type: ignore[arg-type]
         assert caught.value.reason == "split-head"
+
+
+# ---- torch's distributed checkpoints
+
+
+def of_torch(folder: Path, *, drop: int | None = None) -> Path:
+    """What torch writes, with its metadata as if two devices had held a half of the head each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it runs in one process alone
+        halves = {f"half{n}": torch.from_numpy(part.copy()) for n, part in enumerate(rows(2))}
+        tensors = {"model.embed_tokens.weight": torch.from_numpy(TABLE.copy()), **halves}
+        distributed.save({"model": tensors, "step": 3}, checkpoint_id=folder, no_dist=True)
+    metadata = pickle.loads((folder / ".metadata").read_bytes())  # noqa: S301 - torch wrote it just now
+    held, stored = metadata.state_dict_metadata, metadata.storage_data
+    whole = held["model.lm_head.weight"] = copy.deepcopy(held["model.half0"])
+    whole.size, whole.chunks = torch.Size([V, D]), []
+    for number in range(2):
+        (chunk,) = held.pop(f"model.half{number}").chunks
+        place = next(key for key in stored if key.fqn == f"model.half{number}")
+        info = stored.pop(place)
+        if number == drop:
+            continue
+        chunk.offsets = torch.Size([600 * number, 0])
+        whole.chunks.append(chunk)
+        stored[type(place)("model.lm_head.weight", chunk.offsets, number)] = info
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+    return write(folder, described())
+
+
+def test_torchs_distributed_checkpoints_are_put_together(tmp_path: Path) -> None:
+    found = survey.open_matrix(of_torch(tmp_path))
+    assert (found.target.identity.tensor, found.target.identity.file) == (
+        "model.lm_head.weight",
+        "__0_0.distcp",
+    )
+    assert (found.shape, read(found)) == ((V, D), WHOLE.tobytes())
+    assert read(survey.open_matrix(tmp_path, "input")) == TABLE.tobytes()
+
+
+@pytest.mark.parametrize(("drop", "missing"), [(0, "rows 0 to 599"), (1, "rows 600 to 1,199")])
+def test_a_distributed_checkpoint_without_a_part_is_refused(drop: int, missing: str, tmp_path: Path) -> None:
+    with pytest.raises(NotThere, match=f"{missing} of 1,200 are missing") as caught:
+        survey.open_matrix(of_torch(tmp_path, drop=drop))
+    assert caught.value.reason == "split-head"
+
+
+def test_a_distributed_checkpoint_without_a_file_is_refused(tmp_path: Path) -> None:
+    of_torch(tmp_path).joinpath("__0_0.distcp").rename(tmp_path / "__1_0.distcp")
+    with pytest.raises(BrokenFile, match=r"lies in __0_0.distcp, up to byte") as caught:
+        survey.open_matrix(tmp_path)
+    assert caught.value.reason == "index-mismatch"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"cos\nsystem\n(S'true'\ntR.", id="a-call"),
+        pytest.param(b"\x80\x04]\x94.", id="a-list"),
+        pytest.param(b"\x80\x04\x8c\x05torch\x8c\x04load\x93)\x81.", id="a-foreign-record"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_metadata_that_is_none_is_refused_and_not_run(content: bytes, tmp_path: Path) -> None:
+    of_torch(tmp_path).joinpath(".metadata").write_bytes(content)
+    with pytest.raises(BrokenFile) as caught:
+        survey.open_matrix(tmp_path)
+    assert caught.value.reason == "bad-pickle"
 
 
 # ---- on the Hub

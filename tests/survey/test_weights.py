@@ -69,6 +69,7 @@ CHOSEN: dict[str, tuple[list[str], list[str]]] = {
     ),
     "shards before files of devices": ([FIRST, SECOND, THIRD, "rank0.safetensors"], [FIRST, SECOND, THIRD]),
     "the parts of one device": (["shard-00001-model-00001-of-00001.safetensors"],) * 2,
+    "torch's distributed checkpoint": ([".metadata", "__0_0.distcp", "__1_0.distcp"], [".metadata"]),
     "Meta's own format": (["consolidated.00.pth", "consolidated.01.pth"],) * 2,
     "the root before a folder": ([SINGLE, f"original/{SINGLE}", "original/config.json"], [SINGLE]),
     "the only folder with weights": (["README.md", f"checkpoint/{SINGLE}"], [f"checkpoint/{SINGLE}"]),
@@ -108,11 +109,6 @@ REFUSED: dict[str, tuple[list[str], str, str]] = {
         ["config.json", *(f"{letter}.safetensors" for letter in "abcdefghi")],
         "no-safetensors",
         "found a.safetensors, b.safetensors, c.safetensors",
-    ),
-    "a distributed checkpoint": (
-        ["config.json", ".metadata", "__0_0.distcp", "__1_0.distcp"],
-        "no-safetensors",
-        r"is a distributed checkpoint of torch \(\*\.distcp\), which is not read",
     ),
     "shards of which one is missing": (["config.json", FIRST, THIRD], "no-safetensors", "found model-00001"),
     "two folders": (
