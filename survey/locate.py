@@ -110,8 +110,8 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
     if weights.config.endswith(ADAPTER_CONFIG):
         config = {}
     if weights.is_distributed:
-        file_of, cut, sizes = distributed_parts(checkpoint, weights.folder)
-        return Layout(config, file_of, {}, weights.rule, cut=cut, sizes=sizes)
+        held_in, cut, sizes = distributed_parts(checkpoint, weights.folder)
+        return Layout(config, held_in, {}, weights.rule, cut=cut, sizes=sizes)
     if weights.index is not None:
         index = read_weight_map(checkpoint, weights.index, weights.folder)
         read: dict[str, Header] = {}
