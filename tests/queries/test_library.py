@@ -73,3 +73,25 @@ def test_a_wrong_file_is_refused_when_it_is_loaded(tmp_path: Path, text: str, me
         parse(path, duckdb.connect())
     assert message in str(refused.value)
     assert str(path) in str(refused.value)
+
+
+HOSTILE = [
+    ("a second statement", "-- Nice.\nSELECT 1 AS a; COPY (SELECT 'x') TO 'written.csv'"),
+    ("a COPY inside WITH", "-- Nice.\nWITH x AS (COPY (SELECT 1) TO 'written.csv') SELECT * FROM x"),
+    ("a file of the machine", "-- Nice.\nSELECT * FROM read_csv('secret.csv', header = true)"),
+    ("a file as a table", "-- Nice.\nSELECT * FROM 'secret.csv'"),
+    ("an extension", "-- Nice.\nINSTALL httpfs"),
+    ("a setting", "-- Nice.\nSELECT current_setting('home_directory') AS a"),
+]
+
+
+@pytest.mark.parametrize("sql", [case[1] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
+def test_listing_a_folder_runs_nothing_of_it(survey: Survey, tmp_path: Path, sql: str) -> None:
+    (tmp_path / "secret.csv").write_text("hidden_column\n1\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "hostile.sql").write_text(sql)
+    ran = survey("query", "--queries", "mine", "--format", "csv")
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("hostile,")]
+    assert "cannot be asked" in line
+    assert "hidden_column" not in ran.out
+    assert not (tmp_path / "written.csv").exists()
