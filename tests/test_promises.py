@@ -77,7 +77,6 @@ def test_a_wrong_row_is_found(row: str, message: str) -> None:
     "row",
     [
         "| a | b | `tests/test_promises.py::test_a_wrong_row_is_found` |",
-        "| a | b | `tests/to/come.py` <!-- test pending: sql --> |",
     ],
 )
 def test_a_right_row_is_none(row: str) -> None:
