@@ -12,10 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import hosts
 import pytest
 from conftest import little
+from tls import certificate, relay
 
 from catalog.place import place_to_read
 from catalog.read import Reader
@@ -53,8 +55,9 @@ while sum(node.state == 0 for node in client.get_all_node_info().values()) != in
 class Cluster:
     """Two hosts, each a Ray node with one CPU, and a Hub that they can reach."""
 
-    def __init__(self, folder: Path, found: dict[str, hosts.Host], hub: LocalHub) -> None:
+    def __init__(self, folder: Path, found: dict[str, hosts.Host], hub: LocalHub, secured: str) -> None:
         self.folder, self.hosts, self.hub = folder, found, hub
+        self.secured = secured  # the Hub's URL by https: a token goes no other way to another machine
         self.address = f"ray://{found['head'].address}:{CLIENT_PORT}"
 
     def start(self) -> None:
@@ -78,6 +81,7 @@ class Cluster:
     def _start(self, name: str, *arguments: str) -> None:
         host = self.hosts[name]
         settings = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+        settings.append(f"SSL_CERT_FILE={self.folder / 'authority.pem'}")
         host.start(
             "env", *settings, hosts.PYTHON, "-m", "ray.scripts.scripts", "start", *arguments, f"--node-ip-address={host.address}",
             "--num-cpus=1", "--object-store-memory=100000000", f"--temp-dir={host.scratch}",
@@ -104,16 +108,25 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         with (
             hosts.network(["head", "second"], [folder / "hidden"]) as found,
             LocalHub(host=hosts.OURSELVES, users={TOKEN: frozenset({"org/private"})}) as hub,
+            relay(certificate(folder, hosts.OURSELVES).server, *address_of(hub)) as secured,
         ):
             for name in ("one", "two", "three", "four", "private", "stuck"):
                 write(little(name), folder / "served" / name)
                 hub.add_repo(f"org/{name}", folder / "served" / name, private=name == "private")
-            made = Cluster(folder, found, hub)
+            made = Cluster(folder, found, hub, secured)
             made.start()
             yield made
     finally:
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
             os.environ.pop(name, None)
+
+
+def address_of(hub: LocalHub) -> tuple[str, tuple[str, int]]:
+    """The host that a relay listens on, and where it leads to."""
+    parts = urlsplit(hub.endpoint)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, (parts.hostname, parts.port)
 
 
 @pytest.fixture
@@ -182,8 +195,9 @@ def test_the_token_reaches_the_nodes_and_nobody_else(
     cluster: Cluster, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("SSL_CERT_FILE", str(cluster.folder / "authority.pem"))
     run = cluster.survey("run", "org/private", "--catalog", "c", "--address", cluster.address,
-                         "--endpoint", cluster.hub.endpoint, cwd=here)  # fmt: skip
+                         "--endpoint", cluster.secured, cwd=here)  # fmt: skip
     code, out, err = ended(run)
     assert code == 0, err
     assert not any(request.authorization for request in cluster.hub.requests("cdn"))

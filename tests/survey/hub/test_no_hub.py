@@ -8,17 +8,13 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from hub_model import settings
 from proxies import alone, forward_proxy
+from tls import Certificate
+from tls import certificate as made_certificate
 
 from jobs.demo.hub import LocalHub
 from survey.errors import NoHub, Unreachable
@@ -138,24 +134,8 @@ def test_certificates_that_cannot_be_read_are_said_with_their_variable(
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for localhost that no authority signed, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(Encoding.PEM)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "authority.pem").write_bytes(pem)
-    (folder / "server.pem").write_bytes(private + pem)
-    return folder / "authority.pem", folder / "server.pem"
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return made_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @contextlib.contextmanager
@@ -183,16 +163,19 @@ def tls(server: Path) -> Iterator[str]:
 
 
 def test_a_certificate_that_is_not_trusted_is_said_and_not_asked_again(
-    certificate: tuple[Path, Path],
+    certificate: Certificate,
 ) -> None:
-    with tls(certificate[1]) as endpoint:
+    with tls(certificate.server) as endpoint:
         assert "its certificate is not trusted" in str(refused(endpoint))
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
 def test_a_certificate_of_an_authority_that_is_named_is_trusted(
-    certificate: tuple[Path, Path], variable: str, monkeypatch: pytest.MonkeyPatch
+    certificate: Certificate, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, str(certificate[0]))
-    with tls(certificate[1]) as endpoint, pytest.raises(Unreachable, match="what answers is not the Hub's"):
+    monkeypatch.setenv(variable, str(certificate.authority))
+    with (
+        tls(certificate.server) as endpoint,
+        pytest.raises(Unreachable, match="what answers is not the Hub's"),
+    ):
         resolve("org/model", None, Settings(endpoint=endpoint))
