@@ -93,7 +93,7 @@ def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRe
 def _model(text: str, base: Path, origin: str, endpoint: str = "") -> ModelRef:
     path, part, whole = _path(text, base, origin), None, text
     if path is None or not path.exists():
-        text, part = _part(text, origin)
+        text, part = _part(text, base, origin)
         path = _path(text, base, origin)
     if path is not None and path.is_dir():
         return ModelRef(str(path.resolve()), None, path.resolve(), origin, part=part)
@@ -104,15 +104,18 @@ def _model(text: str, base: Path, origin: str, endpoint: str = "") -> ModelRef:
     return _on_hub(whole, text, part, origin, endpoint)
 
 
-def _part(text: str, origin: str) -> tuple[str, str | None]:
+def _part(text: str, base: Path, origin: str) -> tuple[str, str | None]:
     """What stands before a `:`, and the folder or file of that model which stands behind it."""
     word = without_command(unwrapped(text))
     model, colon, part = word.rpartition(":")  # a folder's own name may hold one
-    known = _HUB_ID.fullmatch(model.partition("@")[0]) or model.startswith((".", "/", "~"))
-    if not colon or not known or is_url(word):
+    if not colon or is_url(word):
+        return text, None
+    folder = _path(model, base, origin) if model else None
+    is_model = _HUB_ID.fullmatch(model.partition("@")[0]) or (folder is not None and folder.is_dir())
+    if not (is_model or model.startswith((".", "/", "~")) or not model):
         return text, None
     part = part.removesuffix("/")
-    if any(step in ("", ".", "..") for step in part.split("/")):
+    if not model or any(step in ("", ".", "..") for step in part.split("/")):
         raise UsageError(f"{origin}: {text!r}: what follows the : is to be a folder or file of the model")
     return model, part
 
