@@ -126,7 +126,7 @@ def test_a_costly_tokenizer_is_a_note_and_every_row_stands(
         serve(hub, tmp_path / name, f"org/{name.replace(' ', '-')}", extra, cloud=LONG_ROWS)
     serve(hub, tmp_path / "good", "org/good", {"tokenizer.json": made.byte_level()})
     models = [f"org/{name.replace(' ', '-')}" for name in COSTLY]
-    ran = run(survey, hub, *models, "org/good", executor=executor, more=("--timeout", "6"))
+    ran = run(survey, hub, *models, "org/good", executor=executor, more=("--timeout", "20"))
     assert (ran.code, "4 measured" in ran.out) == (0, True), ran
     found = {
         repo: rest
