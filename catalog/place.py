@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import xxhash
 
@@ -89,7 +88,10 @@ def _place(uri: str) -> Place:
     if uri.startswith("file://"):
         uri = uri.removeprefix("file://")
     if "://" not in uri:
-        return LocalFolder(Path(uri).expanduser().absolute())
+        try:
+            return LocalFolder(Path(uri).expanduser().absolute())
+        except RuntimeError as error:
+            raise UsageError(f"{uri}: a home that nobody has: set HOME, or write the full path") from error
     if "::" in uri or "@" in uri.partition("://")[2].partition("/")[0]:
         raise UsageError(
             f"{uri.partition('://')[0]}://…: write the plain URL of a folder; "

@@ -13,7 +13,7 @@ from catalog.place import Place, is_part
 from catalog.read import Reader
 from jobs.changes import read_before
 from jobs.result import Result
-from survey.errors import UsageError
+from survey.errors import CommitError, UsageError
 
 
 def read_catalog(place: Place, result: Result) -> Done:
@@ -30,13 +30,22 @@ def read_catalog(place: Place, result: Result) -> Done:
     for item in left_out:
         opinion = examine(place, item.file) if item.fate == "damaged" else None
         if opinion is not None and opinion.fate == "damaged":
-            place.set_aside(item.file)
-            result.set_aside.append(LeftOut(item.file, "damaged", opinion.problem))
+            _set_aside(place, LeftOut(item.file, "damaged", opinion.problem), result)
         elif opinion is None or opinion.fate != "gone":
             result.left_out.append(item)
     rows = [item for item in result.left_out if item.file.folder == ROWS]
     unknown = {item.file.name for item in rows if item.fate != "foreign"}
     return replace(done, unreadable=frozenset(unknown))
+
+
+def _set_aside(place: Place, broken: LeftOut, result: Result) -> None:
+    """Move a damaged file out of the way; one that cannot be moved stays, and stops nothing else."""
+    try:
+        place.set_aside(broken.file)
+        result.set_aside.append(broken)
+    except CommitError as error:
+        problem = f"{broken.problem}; it {error.problem}: move it out of the catalog yourself"
+        result.left_out.append(replace(broken, problem=problem))
 
 
 def _refuse_unreadable_parts(left_out: Sequence[LeftOut]) -> None:

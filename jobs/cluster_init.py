@@ -30,14 +30,27 @@ def _from_own_folder() -> Iterator[None]:
     Ray puts the driver's working folder and its script's first on the import path of every worker, and an
     embedded Ray's processes start there: a `json.py` in a downloaded checkpoint would run in all of them.
     """
-    here = os.open(".", os.O_RDONLY)
     script = sys.argv[0]
+    sys.argv[0] = "survey"
     try:
-        os.chdir(OWN_FOLDER)
-        sys.argv[0] = "survey"
-        yield
+        with _away():
+            yield
     finally:
         sys.argv[0] = script
+
+
+@contextlib.contextmanager
+def _away() -> Iterator[None]:
+    """Stand in our folder, and afterwards where people work again, be that folder unreadable or deleted."""
+    try:
+        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH asks for no leave to list it
+    except OSError:  # we may not enter it (`sudo -u` from /root): nothing in it can be imported either
+        yield
+        return
+    try:
+        os.chdir(OWN_FOLDER)
+        yield
+    finally:
         os.fchdir(here)
         os.close(here)
 

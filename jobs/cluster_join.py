@@ -26,6 +26,7 @@ LISTEN_S = 5.0
 JOIN_TRIES = 3  # each may take a minute
 # What a cluster's head says whose server for a client died while it was forked.
 FORK_DIED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
+NONE_HERE = "Could not find any running Ray instance"  # at the address `auto`
 PROBE_S = 60.0  # a first worker process on a busy node takes a while
 # How long one of Ray's three tries to join from outside may take, and how long it waits between
 # them: a wrong token is told after 9 s, not 30.
@@ -79,7 +80,7 @@ def _attach(address: str, common: dict[str, Any]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they say is in the error
             _init_patiently(address, common)
-    except (ConnectionError, RayError, RuntimeError, ValueError, ImportError) as error:
+    except (OSError, RayError, RuntimeError, ValueError, ImportError) as error:
         raise UsageError(f"cannot join the Ray cluster at {address}: {_advice(error)}") from error
 
 
@@ -121,13 +122,15 @@ def _refuse_silence(address: str) -> None:
 
 
 def _advice(error: Exception) -> str:
-    text = str(error).strip()
+    text = " ".join(str(error).split()).removesuffix(".")
     if "version" in text.lower():
-        return f"{text}\nInstall the same Python and Ray here as on the cluster."
+        return f"{text}. Install the same Python and Ray here as on the cluster."
     if any(words in text for words in FORK_DIED):
-        return f"{text}\nSet GRPC_ENABLE_FORK_SUPPORT=0 where the head node is started."
+        return f"{text}. Set GRPC_ENABLE_FORK_SUPPORT=0 where the head node is started."
+    if NONE_HERE in text:
+        return f"{text}. Start one on this machine, or name the address of its head node."
     return (
-        f"{text}\nIf the cluster asks for a token (Ray does by default), set RAY_AUTH_MODE=token and "
+        f"{text}. If the cluster asks for a token (Ray does by default), set RAY_AUTH_MODE=token and "
         "RAY_AUTH_TOKEN to what its head node has."
     )
 

@@ -93,9 +93,10 @@ def wait_for_worker() -> None:
 
 def end_leftovers(folder: Path) -> None:
     """End the processes that still write their logs in a folder: workers outlive a raylet that was killed."""
+    real = os.path.realpath(folder)  # as the system names open files, whatever links TMPDIR leads through
     for stream in Path("/proc").glob("[0-9]*/fd/[12]"):
         with contextlib.suppress(OSError):  # it is gone, or another user's
-            if os.readlink(stream).startswith(f"{folder}/"):
+            if os.readlink(stream).startswith(f"{real}/"):
                 os.kill(int(stream.parts[2]), signal.SIGKILL)
 
 

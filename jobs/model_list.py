@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRe
         if text.startswith((".", "/", "~")) and not text.endswith(_LIST_SUFFIXES):
             path = _path(text, base, origin)
             if path is not None and not path.exists():  # a disk that is not mounted, maybe
-                return ModelRef(str(path.resolve()), None, path.resolve(), origin)
+                return _folder(path, origin)
         return _model(text, base, origin, endpoint)
     except UsageError as error:
         # Of a URL that somebody pasted, a password would go into the catalog.
@@ -96,12 +97,17 @@ def _model(text: str, base: Path, origin: str, endpoint: str = "") -> ModelRef:
         text, part = _part(text, base, origin)
         path = _path(text, base, origin)
     if path is not None and path.is_dir():
-        return ModelRef(str(path.resolve()), None, path.resolve(), origin, part=part)
+        return _folder(path, origin, part)
     if path is not None and path.exists():
         raise UsageError(f"{origin}: {path} is a file; a line names a Hub id or a folder")
     if text.startswith((".", "/", "~")) or text.endswith(_LIST_SUFFIXES):
         raise UsageError(f"{origin}: no such file or folder: {text}")
     return _on_hub(whole, text, part, origin, endpoint)
+
+
+def _folder(path: Path, origin: str, part: str | None = None) -> ModelRef:
+    real = os.path.realpath(path)  # Path.resolve raises RuntimeError for links that lead in a circle
+    return ModelRef(real, None, Path(real), origin, part=part)
 
 
 def _part(text: str, base: Path, origin: str) -> tuple[str, str | None]:

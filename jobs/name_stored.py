@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from catalog.commit import commit
 from catalog.done import Key
@@ -30,18 +31,29 @@ def name_stored(unchanged: Sequence[Unchanged], settings: Settings, pace: Pace, 
     todo: dict[Key, Checkpoint] = {
         (item.unnamed.repo, item.sha, item.matrix): item.unnamed for item in unchanged if item.unnamed
     }
-    done = Filled()
-    with ThreadPoolExecutor(min(AT_ONCE, settings.connections), thread_name_prefix="names") as pool:
-        for problem in pool.map(lambda key: _name_one(key, todo[key], settings, pace, place), todo):
+    done, stopped = Filled(), Event()
+
+    def one(key: Key) -> str | None:
+        return _name_one(key, todo[key], settings, pace, place, stopped)
+
+    pool = ThreadPoolExecutor(min(AT_ONCE, settings.connections), thread_name_prefix="names")
+    try:
+        for problem in pool.map(one, todo):
             if problem is None:
                 done.rows += 1
             else:
                 done.problems.append(problem)
+    finally:
+        # Not waited for: a tokenizer may take minutes, and a stop is answered at once.
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
     return done
 
 
-def _name_one(key: Key, checkpoint: Checkpoint, settings: Settings, pace: Pace, place: Place) -> str | None:
-    """Why the row stays as it is, or None."""
+def _name_one(
+    key: Key, checkpoint: Checkpoint, settings: Settings, pace: Pace, place: Place, stopped: Event
+) -> str | None:
+    """Why the row stays as it is, or None. stopped: the catalog may be another run's by now."""
     try:
         stored = read_stored(place, key)
         files = tokenizer_files(checkpoint.files, checkpoint.part)
@@ -50,6 +62,8 @@ def _name_one(key: Key, checkpoint: Checkpoint, settings: Settings, pace: Pace, 
         if not named.measures:
             return f"{key[0]}: no names yet: {named.naming.tokenizer_note}"
         flags = {} if stored.tokens is None else row_flags(stored.tokens)
+        if stopped.is_set():
+            return f"{key[0]}: no names yet: the run was stopped"
         commit(place, with_names(stored.tables, named.naming, named.names, flags, NAMES["names"]))
     except SurveyError as error:
         return f"{key[0]}: no names yet: {error}"

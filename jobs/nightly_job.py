@@ -18,6 +18,7 @@ from jobs.model_list import read_models
 from jobs.nightly_environment import carried, refuse_secret
 from jobs.nightly_quoting import one_line
 from survey.errors import UsageError
+from survey.homes import expanded, home
 
 PREFIX = "survey-nightly-"
 
@@ -127,9 +128,9 @@ def key_job(models: Path, catalog: str) -> Job:
 
 def this_machine(environment: Mapping[str, str]) -> Machine:
     """Raises UsageError where the `survey` command cannot be found."""
-    home, root = Path.home(), os.geteuid() == 0
-    config = _absolute(Path(environment.get("XDG_CONFIG_HOME") or home / ".config"))
-    state = _absolute(Path(environment.get("XDG_STATE_HOME") or home / ".local/state"))
+    own, root = home(), os.geteuid() == 0
+    config = _absolute(Path(environment.get("XDG_CONFIG_HOME") or own / ".config"))
+    state = _absolute(Path(environment.get("XDG_STATE_HOME") or own / ".local/state"))
     return Machine(
         environment,
         _program(environment),
@@ -152,7 +153,7 @@ def _check_texts(job: Job) -> None:
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path.expanduser()))  # links stay: who moves one means the job, too
+    return Path(os.path.abspath(expanded(path)))  # links stay: who moves one means the job, too
 
 
 def _absolute_catalog(catalog: str) -> str:

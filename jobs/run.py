@@ -59,12 +59,15 @@ def new_run_id() -> str:
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S-%f")
 
 
-def run(request: Request, settings: Settings, place: Place, progress: Progress) -> Result:
+def run(
+    request: Request, settings: Settings, place: Place, progress: Progress, result: Result | None = None
+) -> Result:
     """Survey the models into the catalog, and keep what is finished whatever happens.
 
-    Raises CatalogInUse where another run holds the catalog.
+    result: filled as things become known, for a caller who tells them although the run raises; it is
+    returned. Raises CatalogInUse where another run holds the catalog.
     """
-    result = Result(settings.run_id)
+    result = result or Result(settings.run_id)
     with held(place, settings.run_id) as lock:
         result.warnings += [lock.note] if lock.note else []
         try:
@@ -100,23 +103,24 @@ def _survey(
         _fill(plan, done, place, result)
         progress.measuring(len(plan.targets))
         _measure(plan, request, settings, pace, place, progress, result)
+        _record(place, result)  # naming may take minutes, and a second signal ends it at once
         order = {target.key: number for number, target in enumerate(plan.targets)}
         _name_stored(plan, settings, pace, place, result)
         result.older = _older(plan, wanted)
         result.measured.sort(key=lambda item: order[item.target.key])
 
 
-def compact_now(place: Place) -> tuple[Compacted, Filled]:
+def compact_now(place: Place) -> tuple[Compacted, Filled, str]:
     """Bring all rows up to date from their tokens, then merge loose files into parts.
 
-    Raises CatalogInUse, CommitError.
+    Returns what a person should know of the lock, too. Raises CatalogInUse, CommitError.
     """
     with held(place, new_run_id()) as lock:
         place.sweep()
         with Reader(place) as reader:
             done = read_done(reader)
         filled = fill_from_tokens(place, done)
-        return compact(place, lock), filled
+        return compact(place, lock), filled, lock.note
 
 
 def plan_only(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tomllib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from catalog.place import Place
 from jobs.training import Done, commit_run, runs_in, train_one
 from survey.dynamics.setups import Training, training
 from survey.errors import SurveyError, UsageError
+from survey.homes import expanded
 
 MOST_RUNS = 10_000
 
@@ -74,7 +76,7 @@ def _run(common: Mapping[str, Any], point: Mapping[str, Any]) -> Training:  # An
     options = {"setup": "goldilocks", "history": False, **common, **point}
     corpus = options.get("corpus")
     if isinstance(corpus, str):
-        options["corpus"] = str(Path(corpus).expanduser().resolve())
+        options["corpus"] = os.path.realpath(expanded(corpus))
     setup = options.pop("setup")
     if not isinstance(setup, str):
         raise UsageError(f"setup is {setup!r}, expected a name")

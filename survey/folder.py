@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from itertools import groupby
@@ -23,7 +24,7 @@ class FolderCheckpoint:
 
     def __init__(self, folder: Path, part: str | None = None) -> None:
         """part: the folder or file in it that is meant. Raises NotThere where the folder cannot be listed."""
-        self.folder, self.part = folder.resolve(), part
+        self.folder, self.part = Path(os.path.realpath(folder)), part
         self.repo = storable(named(str(self.folder), part))
         self.revision = "main"
         self.card = Card()

@@ -21,6 +21,7 @@ from survey.cli.common import (
     queries_option,
 )
 from survey.errors import UsageError
+from survey.homes import expanded, home
 
 
 @click.command()
@@ -62,14 +63,22 @@ def shell(folders: tuple[Path, ...], uri: str) -> int:
     from queries.library import load
     from queries.shell import Shell, run_piped, run_terminal
 
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
     with catalog_reader(uri) as reader:
         opened = Shell(reader, load(folders), console())
         if sys.stdin.isatty():
-            run_terminal(opened, state / "centroid-survey" / "shell_history", uri)
+            run_terminal(opened, _history(), uri)
         else:
             run_piped(opened, sys.stdin)
     return 0
+
+
+def _history() -> Path:
+    """Where the prompt's history is kept; nowhere for a user without a home, as containers have them."""
+    try:
+        state = Path(os.environ.get("XDG_STATE_HOME") or home() / ".local/state")
+    except UsageError:
+        return Path(os.devnull)
+    return state / "centroid-survey" / "shell_history"
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -167,6 +176,6 @@ def _pairs(params: Sequence[str]) -> dict[str, str]:
     # A checkpoint folder is known by its full path.
     forced = ("./", "../", "/", "~")
     return {
-        name: str(Path(value).expanduser().resolve()) if value.startswith(forced) else value
+        name: os.path.realpath(expanded(value)) if value.startswith(forced) else value
         for name, value in given.items()
     }

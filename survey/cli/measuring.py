@@ -60,6 +60,7 @@ def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, 
     """
     from catalog.place import place_to_write
     from jobs.progress import progress_for
+    from jobs.result import Result
     from jobs.run import run as run_survey
 
     if dry_run:
@@ -69,7 +70,12 @@ def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, 
         _check_writable(summary)
     place = place_to_write(uri)
     with stoppable():
-        result = run_survey(request, settings, place, progress_for(console(stderr=True)))
+        result = Result(settings.run_id)
+        try:
+            run_survey(request, settings, place, progress_for(console(stderr=True)), result)
+        except Exception:
+            _say_problems(result)  # files may have been moved by then
+            raise
         # First of all: whatever becomes of what is printed, another program may read it.
         code = result.exit_code if summary is None else _write_summary(summary, result)
         _say(result)
@@ -80,10 +86,7 @@ def _say(result: Result) -> None:
     """Print what became known. Where that cannot be printed, the exit code still tells."""
     from jobs.summary import print_result
 
-    name_left_out(result.set_aside, "set aside in damaged/")
-    name_left_out(result.left_out, "left out")
-    for warning in result.warnings:
-        click.echo(f"survey: {warning}", err=True)
+    _say_problems(result)
     if result.unrecorded:
         click.echo(f"survey: what this run did is not written down: {result.unrecorded}", err=True)
     try:
@@ -93,6 +96,14 @@ def _say(result: Result) -> None:
     except OSError as error:
         give_up_stdout()
         click.echo(f"survey: the result cannot be printed: {error.strerror}", err=True)
+
+
+def _say_problems(result: Result) -> None:
+    """Name the files that were moved or do not count, and what else a person should know."""
+    name_left_out(result.set_aside, "set aside in damaged/")
+    name_left_out(result.left_out, "left out")
+    for warning in result.warnings:
+        click.echo(f"survey: {warning}", err=True)
 
 
 @click.command()
@@ -122,7 +133,9 @@ def compact(uri: str) -> int:
     from catalog.place import place_to_read
     from jobs.run import compact_now
 
-    done, filled = compact_now(place_to_read(uri))
+    done, filled, note = compact_now(place_to_read(uri))
+    if note:
+        click.echo(f"survey: {note}", err=True)
     name_left_out(done.left_out, "left as it is")
     for problem in filled.problems:
         click.echo(f"survey: not brought up to date: {problem}", err=True)
@@ -226,7 +239,7 @@ def _written(path: Path) -> list[Path]:
     """What must be writable: a file is written beside itself first, anything else, such as a pipe, itself."""
     if path.exists() and not path.is_file():
         return [path]
-    return [path.resolve().parent, *([path] if path.exists() else [])]
+    return [Path(os.path.realpath(path)).parent, *([path] if path.exists() else [])]
 
 
 def _write_summary(path: Path, result: Result) -> int:
@@ -247,7 +260,7 @@ def _write_summary(path: Path, result: Result) -> int:
 
 def _replace(path: Path, text: str) -> None:
     """Write beside, then rename."""
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     beside = target.with_name(f".{target.name[:200]}.{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8")

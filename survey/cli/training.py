@@ -19,6 +19,7 @@ from survey.cli.common import (
 )
 from survey.cli.stopping import stoppable
 from survey.errors import UsageError
+from survey.homes import expanded
 
 if TYPE_CHECKING:
     from jobs.sweep import Execute
@@ -104,7 +105,7 @@ def train(
     wanted_options = {name: value for name, value in options.items() if value is not None}
     setup, no_history = wanted_options.pop("setup"), wanted_options.pop("no_history")
     if (corpus := wanted_options.get("corpus")) is not None:
-        wanted_options["corpus"] = str(corpus.expanduser().resolve())
+        wanted_options["corpus"] = os.path.realpath(expanded(corpus))
     if no_history:
         wanted_options["history"] = False
     if plot is not None:

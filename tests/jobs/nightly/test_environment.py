@@ -34,7 +34,7 @@ SECRETS = {
     "HF_TOKEN": "hf_s3cret", "HUGGING_FACE_HUB_TOKEN": "s3cret", "AWS_ACCESS_KEY_ID": "AKIAs3cret", "AWS_SECRET_ACCESS_KEY": "/s3cret",
     "AWS_SESSION_TOKEN": "s3cret", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "s3cret", "HTTPS_PROXY": "http://me:s3cret@proxy:1",
     "http_proxy": "me:s3cret@proxy:1", "all_proxy": "http://s3cret@proxy:1", "AWS_ENDPOINT_URL": "https://me:s3cret@store",
-    "AWS_BEARER_TOKEN_BEDROCK": "s3cret",
+    "AWS_BEARER_TOKEN_BEDROCK": "s3cret", "RAY_AUTH_TOKEN": "s3cret",
     "HF_XET_SOMETHING_SECRET": "s3cret", "HF_HUB_X": "hf_s3cretABCDEFGHIJKLMNOP",
 }  # fmt: skip
 OTHERS = {
