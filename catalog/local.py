@@ -188,9 +188,9 @@ class LocalFolder:
         try:
             yield
         except OSError as error:
+            problem = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
             raise UsageError(
-                f"the catalog {self.root} cannot be written: {error.strerror}. "
-                "Name another folder with --catalog"
+                f"the catalog {self.root} cannot be written: {problem}. Name another folder with --catalog"
             ) from error
 
 

@@ -116,7 +116,7 @@ def test_an_empty_entry_of_pythonpath_is_no_folder_of_the_workers(folder: Folder
 
 
 def test_a_served_page_imports_nothing_of_the_folder(folder: Folder) -> None:
-    from urllib.request import ProxyHandler, build_opener
+    from urllib.request import ProxyHandler, Request, build_opener
 
     with subprocess.Popen(
         [SCRIPT, "serve", "--port", "0"], cwd=folder.path, stderr=subprocess.PIPE, text=True
@@ -126,8 +126,10 @@ def test_a_served_page_imports_nothing_of_the_folder(folder: Folder) -> None:
             line = serve.stderr.readline()
             url = re.search(r"http://127\.0\.0\.1:\d+", line)
             assert url, line
-            with build_opener(ProxyHandler({})).open(url[0], timeout=60) as page:
-                assert page.status == 200
+            for path in ("", "/api/query/families"):
+                request = Request(url[0] + path, headers={"X-Requested-With": "survey"})
+                with build_opener(ProxyHandler({})).open(request, timeout=60) as page:
+                    assert page.status == 200, path
         finally:
             serve.terminate()
             serve.wait(20)

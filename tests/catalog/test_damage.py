@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -170,6 +171,32 @@ def test_a_broken_row_in_a_bucket_is_set_aside_after_a_second_look_and_the_run_s
     assert survey(*command).code == 0
 
 
+REFUSALS = {
+    "no Hub answers": ["org/model", "--endpoint", "http://127.0.0.1:9"],
+    "a defect": ["MODEL"],
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_files_that_were_set_aside_are_named_though_the_run_then_fails(
+    survey: Survey, checkpoint: Make, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    survey("run", checkpoint(), "--catalog", "c", "--executor", "serial")
+    (row,) = Path("c/rows").iterdir()
+    row.write_bytes(row.read_bytes()[:-100])
+    models = [str(checkpoint()) if word == "MODEL" else word for word in REFUSALS[name]]
+    if name == "a defect":
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("jobs.run.make_plan", fail)
+    ran = survey("run", *models, "--catalog", "c", "--executor", "serial")
+    assert ran.code == 2
+    assert f"{row.name}: not a whole Parquet file; set aside in damaged/" in ran.err
+    assert [path.name for path in Path("c/damaged").iterdir()] == [f"rows-{row.name}"]
+
+
 @pytest.fixture
 def as_nobody() -> Callable[[], None]:
     if os.geteuid() != 0:
@@ -207,6 +234,35 @@ def test_another_user_s_row_stays_and_is_not_measured_again(
             assert "is there and cannot be read: let this user read it" in ran.out
         assert row.read_bytes() == before
         assert not (catalog / "damaged").exists()
+
+
+def test_a_damaged_row_that_cannot_be_moved_stops_no_other(
+    survey: Survey, checkpoint: Make, as_nobody: Callable[[], None]
+) -> None:
+    """In a folder with the sticky bit, as /tmp has it, only its owner can move a file."""
+    with tempfile.TemporaryDirectory() as shared:
+        catalog = Path(shared, "c")
+        models = [shutil.copytree(checkpoint(name), Path(shared, name)) for name in ("a", "b", "c")]
+        more = ["--catalog", str(catalog), "--executor", "serial"]
+        assert survey("run", *models[:2], *more).code == 0
+        open_to_all(Path(shared))
+        for row in (rows := sorted((catalog / "rows").iterdir())):
+            row.write_bytes(row.read_bytes()[:-100])
+        os.chown(rows[1], 65534, 65534)
+        (catalog / "rows").chmod(0o1777)
+        try:
+            as_nobody()
+            ran = survey("run", *models, *more)
+        finally:
+            os.seteuid(0)
+        assert (ran.code, "2 measured, 0 unchanged, 1 failed" in ran.out) == (1, True), ran
+        assert f"{rows[1].name}: not a whole Parquet file; set aside in damaged/" in ran.err
+        assert re.search(
+            f"{rows[0].name}: not a whole Parquet file; .*move it out of the catalog yourself", ran.err
+        )
+        assert rows[0].exists()
+        rows[0].rename(Path(shared, "moved"))
+        assert "1 measured, 2 unchanged, 0 failed" in survey("run", *models, *more).out
 
 
 def test_a_tokens_file_that_cannot_be_read_is_no_reason_to_read_the_matrix_again(

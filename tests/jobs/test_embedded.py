@@ -8,11 +8,14 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from jobs.cluster_init import OWN_FOLDER, _from_own_folder
 from jobs.cluster_join import RayOptions, joined
+from jobs.cluster_watch import end_leftovers
 from survey.errors import UsageError
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.flaky(reruns=2, reruns_delay=5)]
@@ -65,6 +68,57 @@ def test_it_listens_on_loopback_only_and_asks_for_its_token(tmp_path: Path) -> N
             assert "joined" not in said
         owner.communicate("\n", timeout=30)
     assert owner.returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(("mode", "away"), [(0o755, True), (0o711, True), (0o700, False)], ids=oct)
+def test_a_working_folder_that_may_not_be_read_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, mode: int, away: bool
+) -> None:
+    """`sudo -u` leaves people in a folder of root's. One that cannot be entered holds no module for us."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(mode)
+        monkeypatch.chdir(folder)
+        os.seteuid(65534)
+        try:
+            with _from_own_folder():
+                assert os.path.samefile(os.getcwd(), OWN_FOLDER) is away
+            here = os.readlink("/proc/self/cwd")
+        finally:
+            os.seteuid(0)
+        assert here == folder
+
+
+def test_a_working_folder_that_was_deleted_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with _from_own_folder():
+        assert Path.cwd() == OWN_FOLDER
+    with pytest.raises(FileNotFoundError):
+        os.getcwd()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are listed as Linux does")
+def test_what_is_left_is_ended_whatever_links_lead_to_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    logs = {name: tmp_path / name / "worker.out" for name in ("real", "real-of-another")}
+    left = {}
+    for name, log in logs.items():
+        log.parent.mkdir()
+        with log.open("wb") as stdout:
+            left[name] = subprocess.Popen(["sleep", "60"], stdout=stdout)
+    try:
+        end_leftovers(tmp_path / "link")
+        assert left["real"].wait(10) == -signal.SIGKILL
+        assert left["real-of-another"].poll() is None
+    finally:
+        for process in left.values():
+            process.kill()
+            process.wait()
 
 
 def test_too_few_open_files_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

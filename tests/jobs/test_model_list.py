@@ -14,7 +14,8 @@ import pytest
 from conftest import Ran
 
 from jobs.model_list import read_models
-from survey.errors import UsageError
+from survey.errors import NotThere, UsageError
+from survey.folder import FolderCheckpoint
 
 Survey = Callable[..., Ran]
 
@@ -170,10 +171,19 @@ def test_a_password_in_a_pasted_url_goes_no_further(tmp_path: Path) -> None:
     assert "s3cret" not in repr(read_models(["models.txt"], tmp_path))
 
 
-def test_a_folder_that_is_gone_is_left_to_the_plan(tmp_path: Path) -> None:
-    (tmp_path / "models.txt").write_text("./gone\na/b\n")
+@pytest.mark.parametrize("line", ["./gone", "./circle", "./circle/inside", "./long", "./nowhere"])
+def test_a_folder_that_is_gone_is_left_to_the_plan(tmp_path: Path, line: str) -> None:
+    """So is a link that leads to itself, to another that leads back, or to nothing."""
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "long").symlink_to("way")
+    (tmp_path / "way").symlink_to("long")
+    (tmp_path / "nowhere").symlink_to("gone")
+    (tmp_path / "models.txt").write_text(f"{line}\na/b\n")
     gone, there = read_models(["models.txt"], tmp_path).models
-    assert (gone.folder, gone.problem, there.repo) == (tmp_path / "gone", None, "a/b")
+    assert (gone.folder, gone.problem, there.repo) == (Path(os.path.realpath(tmp_path / line)), None, "a/b")
+    with pytest.raises(NotThere) as refused:
+        FolderCheckpoint(tmp_path / line)
+    assert refused.value.reason == "not-found"
 
 
 PASTED = [
@@ -329,8 +339,9 @@ def test_lines_that_are_no_model_are_refused_and_the_others_measured(
     survey: Survey, checkpoint: Callable[..., Path]
 ) -> None:
     folder = checkpoint()
+    Path("circle").symlink_to("circle")
     Path("models.txt").write_text(f"{folder}\nnot a model\n./gone\n")
-    ran = survey("run", "models.txt", "--executor", "serial")
+    ran = survey("run", "models.txt", "--executor", "serial", "--summary", "circle")
     assert ran.code == 1
     assert "1 measured, 0 unchanged, 2 failed" in ran.out
     asked = survey(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -222,6 +225,38 @@ def test_an_older_catalog_gets_its_names_without_the_matrix(
     assert sum(entry.sent_bytes for entry in hub.requests()) < 10_000
     assert [ask(sql) for sql in everything] == as_new
     assert "named from" not in run(survey, hub, "org/old").out
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["stopped", "killed"]
+)
+def test_a_run_that_ends_while_it_names_stored_rows_has_its_record(
+    hub: LocalHub, survey: Survey, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    sha = serve(hub, tmp_path / "old", "org/old", COSTLY["time"][0], cloud=LONG_ROWS)
+    assert run(survey, hub, "org/old", more=("--timeout", "3")).code == 0
+    recorded = len(list(Path("c/attempts").iterdir()))
+    serve(hub, tmp_path / "new", "org/new", {})
+    hub.clear_log()
+    command = [sys.executable, "-c", "from survey.cli import entry; entry()", "run", "org/old", "org/new", "--catalog", "c",
+               "--endpoint", hub.endpoint, "--executor", "serial", "--summary", "s.json"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        until = time.monotonic() + 60
+        while not hub.requests(path_contains="tokenizer.json"):
+            assert ran.poll() is None, ran.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        time.sleep(1)
+        started = time.monotonic()
+        ran.send_signal(number)
+        _, err = ran.communicate(timeout=100)
+        assert ran.returncode == code, err
+        assert time.monotonic() - started < 15  # that tokenizer takes two minutes
+    assert len(list(Path("c/attempts").iterdir())) == recorded + 1
+    last = "FROM attempts WHERE run_id = (SELECT max(run_id) FROM attempts) ORDER BY repo"
+    assert ask(f"SELECT repo, status {last}") == [("org/new", "measured"), ("org/old", "unchanged")]
+    assert Path("s.json").exists() is (code == 130)
+    assert ask(f"SELECT measures['names'] FROM models WHERE sha = '{sha}'") == [(None,)]
 
 
 def test_a_row_that_lacks_a_newer_measure_stays_and_is_told_of(
