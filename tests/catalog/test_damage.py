@@ -173,7 +173,7 @@ def test_a_broken_row_in_a_bucket_is_set_aside_after_a_second_look_and_the_run_s
 
 REFUSALS = {
     "no Hub answers": ["org/model", "--endpoint", "http://127.0.0.1:9"],
-    "a defect": ["MODEL"],
+    "a disk is full": ["MODEL"],
 }
 
 
@@ -181,11 +181,12 @@ REFUSALS = {
 def test_files_that_were_set_aside_are_named_though_the_run_then_fails(
     survey: Survey, checkpoint: Make, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    survey("run", checkpoint(), "--catalog", "c", "--executor", "serial")
+    model = checkpoint()
+    survey("run", model, "--catalog", "c", "--executor", "serial")
     (row,) = Path("c/rows").iterdir()
     row.write_bytes(row.read_bytes()[:-100])
-    models = [str(checkpoint()) if word == "MODEL" else word for word in REFUSALS[name]]
-    if name == "a defect":
+    models = [str(model) if word == "MODEL" else word for word in REFUSALS[name]]
+    if name == "a disk is full":
 
         def fail(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
@@ -241,7 +242,7 @@ def test_a_damaged_row_that_cannot_be_moved_stops_no_other(
 ) -> None:
     """In a folder with the sticky bit, as /tmp has it, only its owner can move a file."""
     with tempfile.TemporaryDirectory() as shared:
-        catalog = Path(shared, "c")
+        catalog = Path(shared, "catalog")
         models = [shutil.copytree(checkpoint(name), Path(shared, name)) for name in ("a", "b", "c")]
         more = ["--catalog", str(catalog), "--executor", "serial"]
         assert survey("run", *models[:2], *more).code == 0
