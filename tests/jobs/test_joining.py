@@ -85,6 +85,37 @@ def free_port() -> int:
     return port
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (
+            ConnectionError("Could not find any running Ray instance. Please specify\nthe one"),
+            "Start one on this",
+        ),
+        (ConnectionError(f"{FORK_DIED[0]}:\nsee its log"), "Set GRPC_ENABLE_FORK_SUPPORT=0"),
+        (RuntimeError("Version mismatch:\n  Ray: 2.1\n"), "Install the same Python and Ray"),
+        (ConnectionError("ray client connection timeout"), "set RAY_AUTH_MODE=token"),
+        (PermissionError(13, "Permission denied", "/root"), "Permission denied: '/root'"),
+        (ValueError("no address"), "no address"),
+    ],
+    ids=["none here", "fork", "versions", "token", "a file", "a value"],
+)
+def test_whatever_ray_raises_is_one_line_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, advice: str
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("jobs.cluster_join.init_ray", fail)
+    monkeypatch.setattr("jobs.cluster_join.IMPATIENCE", {})
+    with pytest.raises(UsageError) as refused, joined(RayOptions("auto")):
+        pass
+    said = str(refused.value)
+    assert said.startswith("cannot join the Ray cluster at auto: ")
+    assert advice in said
+    assert "\n" not in said
+
+
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     folder = tmp_path_factory.mktemp("head")

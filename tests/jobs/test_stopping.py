@@ -73,16 +73,14 @@ def in_session(leader: int) -> list[str]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sessions are listed as Linux does")
 @pytest.mark.parametrize(
-    "to_all", [False, True], ids=["process", "group"]
-)  # timeout(1) and terminals signal the group
-@pytest.mark.parametrize(
-    ("executor", "name"),
+    ("executor", "name", "to_all"),
     [
-        ("ray", "SIGTERM"),
-        ("ray", "SIGHUP"),
-        ("serial", "SIGINT"),
-        ("serial", "SIGTERM"),
-        ("serial", "SIGHUP"),
+        ("ray", "SIGTERM", False),
+        ("ray", "SIGTERM", True),  # as timeout(1) does it; terminals signal the group, too
+        ("ray", "SIGHUP", True),
+        ("serial", "SIGINT", True),
+        ("serial", "SIGTERM", False),
+        ("serial", "SIGHUP", False),
     ],
 )
 def test_a_stopped_run_tells_what_it_did_and_what_it_did_not(

@@ -16,7 +16,7 @@ NOBODYS = "~no-such-user"
 REFUSED = {
     "a catalog": ["sql", "SELECT 1 AS one", "--catalog", "HOME/c"],
     "a model": ["plan", "HOME/model"],
-    "a parameter": ["query", "compare", "--param", "a=HOME/model"],
+    "a parameter": ["query", "trajectory", "--param", "repo=HOME/model"],
     "a text": ["train", "--corpus", "HOME/text"],
     "a list": ["nightly", "HOME/models.txt", "--at", "02:00", "--on", "cron"],
 }
