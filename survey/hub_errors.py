@@ -117,9 +117,9 @@ def asked_wait_s(error: Exception) -> float | None:
         pass
     try:
         limit = parse_ratelimit_headers(headers)
-    except ValueError:  # of thousands of digits
+        return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
+    except (ValueError, OverflowError):  # of thousands of digits, or of hundreds
         return None
-    return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
 
 
 def said(headers: Mapping[str, str], token: str | None = None) -> str:

@@ -23,6 +23,7 @@ from urllib.parse import quote, urlsplit
 
 from survey.hub_access import Origin, origin_of, without_user
 from survey.hub_connect import connect, line_to, refused_by
+from survey.hub_head import AnswerFile
 from survey.hub_proxy import Proxy
 
 # What a line may fail with, and what may be asked again over another.
@@ -91,7 +92,7 @@ class _Source:
     limits: Limits
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Bounded(self.source, self.source.makefile(mode, buffering=0), self.limits))
+        return AnswerFile(_Bounded(self.source, self.source.makefile(mode, buffering=0), self.limits))
 
 
 class Lines:
