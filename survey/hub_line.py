@@ -12,6 +12,7 @@ import http.client
 import io
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -125,8 +126,7 @@ class Lines:
         whole, response = False, None
         try:
             if line.sock is None:
-                line.timeout = limits.left_s(limits.connect_s)
-                connect(line, origin, proxy)
+                connect(line, origin, proxy, lambda: limits.left_s(limits.connect_s))
             line.sock.settimeout(limits.left_s(limits.silence_s))
             _send(line, method, url, headers, origin, proxy)
             response = line.getresponse()
@@ -223,6 +223,8 @@ def _send(
 def _hung_up(line: http.client.HTTPConnection) -> bool:
     """Whether the server closed it, or sends what nobody asked for: an idle line is silent."""
     if line.sock is None:
+        return True
+    if isinstance(line.sock, ssl.SSLSocket) and line.sock.pending():  # taken from the system, not yet by us
         return True
     silent = select.poll()
     silent.register(line.sock, select.POLLIN)
