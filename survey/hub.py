@@ -193,7 +193,7 @@ class HubCheckpoint:
         with lines().ask("GET", signed.url, headers, limits) as response:
             if response.status >= 400:
                 raise Answered(response.status, headers_of(response))
-            if response.status in REDIRECTS and (location := response.headers.get("Location")):
+            if response.status in REDIRECTS and (location := headers_of(response).get("Location")):
                 raise Moved(joined(signed.url, location))
             # Some servers do not say how large the whole is.
             total = "*" if signed.size is None else rf"(?:{signed.size}|\*)"

@@ -111,7 +111,7 @@ def stated_token() -> str | None:
 
 def token_for(settings: Settings) -> str | None:
     """The token that may go to the endpoint, if there is one. Raises NotOffered."""
-    from huggingface_hub import constants, get_token  # here: it takes a while to load
+    from huggingface_hub import constants  # here: it takes a while to load
 
     if is_open_to_all(settings.endpoint):
         return None
@@ -121,7 +121,21 @@ def token_for(settings: Settings) -> str | None:
         raise NotOffered("unauthorised", redacted(settings.endpoint), str(error)) from None
     if token or origin_of(settings.endpoint) != origin_of(PUBLIC_HUB):
         return token
-    return None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    return None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else _stored_login()
+
+
+def _stored_login() -> str | None:
+    """The token that `hf auth login` stored, if there is one. Raises NotOffered."""
+    from huggingface_hub import constants, get_token
+
+    source = f"the login stored in {constants.HF_TOKEN_PATH}"
+    try:
+        return clean_token(get_token(), source)
+    except UsageError as error:
+        problem = str(error)
+    except (OSError, ValueError) as error:  # no UTF-8; a folder; not ours to read
+        problem = f"{source} cannot be read: {error}"
+    raise NotOffered("unauthorised", PUBLIC_HUB, f"{problem}; or log in again: hf auth login")
 
 
 def why_no_token(settings: Settings) -> str:
@@ -143,12 +157,17 @@ def why_no_token(settings: Settings) -> str:
 def is_open_to_all(url: str) -> bool:
     """Whether what is sent there can be read on the way: plain http to another machine."""
     origin = origin_of(url)
-    if origin.scheme == "https" or origin.host == "localhost" or origin.host.endswith(".localhost"):
-        return False
-    try:
-        return not ipaddress.ip_address(origin.host).is_loopback
-    except ValueError:
+    return origin.scheme != "https" and not is_this_machine(origin.host)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a name or an address is that of the loopback."""
+    if host == "localhost" or host.endswith(".localhost"):
         return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def basic(user: str, password: str) -> str:

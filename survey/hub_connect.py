@@ -6,9 +6,12 @@ import http.client
 import re
 import socket
 import ssl
+from collections.abc import Callable
 
 from survey.hub_access import Origin
 from survey.hub_proxy import Misconfigured, Proxy, proxy_for, trusted
+
+ADDRESSES_AT_MOST = 8  # of one host name; each may be silent
 
 
 class NotConnected(OSError):
@@ -36,13 +39,34 @@ def line_to(origin: Origin) -> tuple[http.client.HTTPConnection, Proxy | None]:
     return line, proxy
 
 
-def connect(line: http.client.HTTPConnection, origin: Origin, proxy: Proxy | None) -> None:
-    """Open it. Raises NotConnected."""
+def connect(
+    line: http.client.HTTPConnection, origin: Origin, proxy: Proxy | None, left_s: Callable[[], float]
+) -> None:
+    """Open it. left_s: what each address may take; TimeoutError at the deadline. Raises NotConnected."""
+
+    def opened(address: tuple[str, int], *_: object) -> socket.socket:
+        return _opened(*address, left_s)
+
+    # The client's own gives each address of a name the whole time.
+    line._create_connection = opened  # type: ignore[attr-defined]  # a hook without a public name
+    line.timeout = left_s()
     try:
         line.connect()
     except (OSError, UnicodeError, http.client.HTTPException) as error:
         problem, permanent = _why(error, line, origin, proxy)
         raise NotConnected(origin, problem, permanent=permanent) from error
+
+
+def _opened(host: str, port: int, left_s: Callable[[], float]) -> socket.socket:
+    """A connection to the first address that answers. Raises OSError."""
+    failed = OSError("the name has no address")
+    for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[:ADDRESSES_AT_MOST]:
+        try:
+            numeric = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+            return socket.create_connection((numeric, port), left_s())
+        except OSError as error:
+            failed = error
+    raise failed
 
 
 def refused_by(proxy: Proxy, origin: Origin, asked: str = "the request") -> NotConnected:

@@ -34,6 +34,7 @@ from survey.redaction import redacted
 from survey.target import Settings
 
 WORDS_CHARS = 300  # of a server's own message
+MOST_CHARS = 4096  # of it before its secrets are taken out, which shortens it
 
 
 class Answered(Exception):
@@ -117,15 +118,16 @@ def asked_wait_s(error: Exception) -> float | None:
         pass
     try:
         limit = parse_ratelimit_headers(headers)
-    except ValueError:  # of thousands of digits
+        return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
+    except (ValueError, OverflowError):  # of thousands of digits, or of hundreds
         return None
-    return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
 
 
 def said(headers: Mapping[str, str], token: str | None = None) -> str:
     """The server's own reason, such as a request that is pending, to be put in parentheses."""
-    words = headers.get("X-Error-Message", "").encode("latin-1", "replace").decode("utf-8", "replace")
-    words = printable(redacted(" ".join(words.split()), token)[:WORDS_CHARS])
+    stated = headers.get("X-Error-Message", "")[:MOST_CHARS].encode("latin-1", "replace")
+    words = " ".join(stated.decode("utf-8", "replace").split())
+    words = printable(redacted(words, token)[:WORDS_CHARS])
     return f" (it says: {words})" if words else ""
 
 

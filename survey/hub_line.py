@@ -12,6 +12,7 @@ import http.client
 import io
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from urllib.parse import quote, urlsplit
 
 from survey.hub_access import Origin, origin_of, without_user
 from survey.hub_connect import connect, line_to, refused_by
+from survey.hub_head import AnswerFile
 from survey.hub_proxy import Proxy
 
 # What a line may fail with, and what may be asked again over another.
@@ -91,7 +93,7 @@ class _Source:
     limits: Limits
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Bounded(self.source, self.source.makefile(mode, buffering=0), self.limits))
+        return AnswerFile(_Bounded(self.source, self.source.makefile(mode, buffering=0), self.limits))
 
 
 class Lines:
@@ -124,8 +126,7 @@ class Lines:
         whole, response = False, None
         try:
             if line.sock is None:
-                line.timeout = limits.left_s(limits.connect_s)
-                connect(line, origin, proxy)
+                connect(line, origin, proxy, lambda: limits.left_s(limits.connect_s))
             line.sock.settimeout(limits.left_s(limits.silence_s))
             _send(line, method, url, headers, origin, proxy)
             response = line.getresponse()
@@ -222,6 +223,8 @@ def _send(
 def _hung_up(line: http.client.HTTPConnection) -> bool:
     """Whether the server closed it, or sends what nobody asked for: an idle line is silent."""
     if line.sock is None:
+        return True
+    if isinstance(line.sock, ssl.SSLSocket) and line.sock.pending():  # taken from the system, not yet by us
         return True
     silent = select.poll()
     silent.register(line.sock, select.POLLIN)

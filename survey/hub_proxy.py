@@ -17,7 +17,7 @@ from urllib.request import getproxies
 
 import httpx2
 
-from survey.hub_access import Origin, basic
+from survey.hub_access import Origin, basic, is_this_machine
 from survey.redaction import redacted
 
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -60,6 +60,8 @@ def proxy_for(origin: Origin) -> Proxy | None:
         raise Misconfigured(
             f"{variable} names a {parts.scheme} proxy ({shown}), expected an http:// one; {remedy}"
         )
+    if is_this_machine(origin.host) and not is_this_machine(parts.hostname):
+        return None  # its own localhost is another; and a token that may go to ours would go to it in clear
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     return Proxy(parts.hostname, port, basic(user, password) if user or password else None, variable)
 

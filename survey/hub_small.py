@@ -17,7 +17,7 @@ from huggingface_hub import __version__ as hub_version
 from huggingface_hub import constants
 
 from survey import version
-from survey.errors import BrokenFile, NoHub, Unreachable
+from survey.errors import BrokenFile, NoHub, NotTheHubs, Unreachable
 from survey.hub_access import basic, joined, named, origin_of, token_for
 from survey.hub_errors import Answered, headers_of, raise_for_status
 from survey.hub_http import Manners
@@ -99,12 +99,17 @@ class SmallRequests:
             raise NoHub("network", named(self._settings.endpoint), problem)
         limits = self._manners.limits(where, expected_bytes)
         limits = replace(limits, most_bytes=max(cap_bytes, ERROR_CAP_BYTES) + _SLACK_BYTES)
-        headers = {**self.headers(url, "identity" if extra else "gzip"), **extra}
+        # The length that a head tells would be the compressed one, and a range one of the compressed bytes.
+        encoding = "gzip" if method == "GET" and not extra else "identity"
+        headers = {**self.headers(url, encoding), **extra}
         self._manners.counter.add(requests=1)
         with lines().ask(method, url, headers, limits) as response:
             came = headers_of(response)
             if response.status < 200 or (300 <= response.status < 400 and response.status not in REDIRECTS):
                 raise Unreachable("network", where, f"answered {response.status}, expected 200")
+            if response.status == 200 and "Range" in extra:
+                problem = "answered 200 with all of it, expected 206: byte ranges are not served there"
+                raise NotTheHubs("network", where, problem)
             refused = response.status >= 300
             body = self._body(response, came, where, ERROR_CAP_BYTES if refused else cap_bytes, refused)
         if response.status >= 400 and not self.is_hubs(url):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +62,19 @@ def test_a_reader_that_has_enough_is_no_failure(tmp_path: Path) -> None:
     )
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_complaint_that_a_pipe_takes_in_parts_arrives_whole(tmp_path: Path) -> None:
+    """A pipe that does not block takes what fits, and a signal interrupts the rest."""
+    reader, writer = os.pipe()
+    words = "from survey.cli.streams import open_streams; open_streams(); import signal, sys; "
+    words += (
+        "signal.signal(signal.SIGALRM, lambda *_: None); signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5); "
+    )
+    words += "sys.stderr.write('x' * 500_000 + 'end')"
+    started = subprocess.Popen([sys.executable, "-c", words], cwd=tmp_path, stderr=writer)
+    os.close(writer)
+    time.sleep(1.5)  # the pipe is full, and the write was interrupted
+    with open(reader, "rb") as arrived:
+        assert arrived.read() == b"x" * 500_000 + b"end"
+    assert started.wait(timeout=60) == 0

@@ -22,9 +22,11 @@ class _Unfailing(io.RawIOBase):
         return os.isatty(2)
 
     def write(self, data: object) -> int:
-        count = len(memoryview(data))  # type: ignore[arg-type]  # bytes, or what looks like them
+        left = memoryview(data).cast("B")  # type: ignore[arg-type]  # bytes, or what looks like them
+        count = len(left)
         with contextlib.suppress(OSError):
-            os.write(2, data)  # type: ignore[arg-type]  # as above
+            while left:  # a pipe that is almost full takes a part
+                left = left[os.write(2, left) :]
         return count
 
 

@@ -2,8 +2,9 @@
 
 python -m survey.vocabulary.server FD: requests on stdin, answers on stdout, how each fork ended on FD.
 
-The libraries are loaded once, by a process that never sees a byte of a tokenizer; what a hostile one does
-to its fork ends with the fork.
+The libraries are loaded once, by a process that never sees a byte of a tokenizer; what a hostile one takes of
+memory and time, and what it crashes, ends with its fork. A fork has our user's rights: code that a file might
+run through a hole of a library is not held by this.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _NO_MEMORY = re.compile("fail to memory allocation|ThreadPoolBuildError")
 
 def _main() -> None:
     ended = int(sys.argv[1])
+    _forget_signals()
     # Millions of objects, none of them in a circle: looking for circles takes a quarter of the time.
     gc.disable()
     # Loaded before the first request: the forks share them.
@@ -47,6 +49,12 @@ def _main() -> None:
             _answer(*LENGTH.unpack(length))
         _, status = os.waitpid(fork, 0)
         os.write(ended, ENDED.pack(os.waitstatus_to_exitcode(status)))
+
+
+def _forget_signals() -> None:
+    """Undo what was inherited: SIGCHLD ignored leaves no fork to wait for, and a blocked signal ends none."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _answer(header_bytes: int) -> None:

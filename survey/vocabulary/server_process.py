@@ -73,6 +73,9 @@ class ServerProcess:
 
     def ask(self, request: Sequence[bytes], until: float, cap_bytes: int) -> bytes:
         """The answer to a request: a header and files. until: of time.monotonic(). Raises Ended."""
+        os.lseek(
+            self._complaints.fileno(), 0, os.SEEK_SET
+        )  # the server's, too: it would write behind a hole of what was cut off
         os.ftruncate(self._complaints.fileno(), 0)
         left = [memoryview(part) for part in (LENGTH.pack(len(request[0])), *request)][::-1]
         answer = bytearray()

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from huggingface_hub.utils import close_session
@@ -14,7 +15,7 @@ from proxies import alone, forward_proxy
 
 from jobs.demo.hub import LocalHub
 from survey.hub_access import origin_of
-from survey.hub_connect import NotConnected
+from survey.hub_connect import ADDRESSES_AT_MOST, NotConnected
 from survey.hub_line import Limits, Lines, TooLong, received
 from survey.hub_proxy import Misconfigured, proxy_for
 
@@ -88,6 +89,62 @@ def test_a_line_that_hung_up_is_not_used_again(
         connection.shutdown(socket.SHUT_RDWR)
     assert read(lines, url, 0, 10) == CONTENT[:10]
     assert len(opened) == 2
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port of this machine whose connections never come about: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield listening.getsockname()[1]
+
+
+def named(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: tuple[str, int]) -> None:
+    """Let a name have these addresses."""
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: int, *rest: Any, **kind: Any) -> Any:
+        if host != name:
+            return real(host, port, *rest, **kind)
+        return [entry for address in addresses for entry in real(*address, type=socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_a_name_with_many_silent_addresses_takes_no_longer_than_the_deadline(
+    lines: Lines, silent: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named(monkeypatch, "hub.test", *[("127.0.0.1", silent)] * count)
+    started = time.monotonic()
+    with (
+        pytest.raises((NotConnected, TooLong)),
+        lines.ask("GET", f"http://hub.test:{silent}/", {}, limits(0.5)),
+    ):
+        raise AssertionError("nobody answers")
+    assert time.monotonic() - started < 1.5
+
+
+def test_the_next_address_is_tried_and_not_all_of_hundreds(
+    lines: Lines, url: str, opened: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, port = origin_of(url)[1:]
+    here, gone = url.replace(host, "hub.test"), ("127.0.0.9", port)
+    alone(monkeypatch)
+    named(monkeypatch, "hub.test", gone, gone, (host, port))
+    assert read(lines, here, 5, 50) == CONTENT[5:50]
+    lines.close()
+    opened.clear()
+    named(monkeypatch, "hub.test", *[gone] * 300, (host, port))
+    with pytest.raises(NotConnected, match="refuses connections"):
+        read(lines, here, 5, 50)
+    assert len(opened) == ADDRESSES_AT_MOST
 
 
 def test_the_environments_proxy_is_gone_through(
@@ -182,7 +239,29 @@ def test_no_proxy_names_whom_no_proxy_stands_between(
 def test_no_proxy_knows_networks_and_addresses(
     url: str, listed: str, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone(monkeypatch, http_proxy=PROXY, no_proxy=listed)
+    alone(monkeypatch, http_proxy="http://localhost:3128", no_proxy=listed)
+    assert (proxy_for(origin_of(url)) is None) is direct
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "direct"),
+    [
+        ("http://localhost:8000", PROXY, True),
+        ("http://hub.localhost", PROXY, True),
+        ("http://127.8.9.1", "http://10.0.0.1:3128", True),
+        ("http://[::1]:8000", PROXY, True),
+        ("https://localhost", PROXY, True),
+        ("http://localhost:8000", "http://127.0.0.1:3128", False),
+        ("http://[::1]", "http://localhost:3128", False),
+        ("http://127.0.0.1.hub.test", PROXY, False),
+        ("http://10.0.0.2", PROXY, False),
+    ],
+)
+def test_what_this_machine_serves_is_not_asked_of_another(
+    url: str, proxy: str, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token may go to this machine over plain http, and would go to the proxy's."""
+    alone(monkeypatch, http_proxy=proxy, https_proxy=proxy)
     assert (proxy_for(origin_of(url)) is None) is direct
 
 

@@ -19,6 +19,7 @@ from survey.pace import OwnPace
 from survey.target import Patience, Settings
 
 SHA = "a" * 40
+LINE = b"HTTP/1.1 200 OK\r\n"
 LIMIT_S = 1.5
 REFUSED = {
     "network",
@@ -75,9 +76,31 @@ QUESTIONS: dict[str, tuple[Callable[[LocalHub], object], dict[str, Any]]] = {
     "range": (_matrix, {"server": "cdn", "skip": 1}),
 }
 
+# ---- headers that `email` cannot parse, or not in time; nobody needs to know what they say
+
+PARTS = b"multipart/x; boundary"
+TYPES: dict[str, bytes] = {
+    "a number of thousands of digits": b"Content-Type: %s*%s*=a\r\n" % (PARTS, b"1" * 5000),
+    "a charset that is none": b"Content-Type: %s*=undefined''a%%41\r\n" % PARTS,
+    "a zero byte": b"Content-Type: %s*=a\0b''a%%41\r\n" % PARTS,
+    "semicolons": b'Content-Type: multipart/x; a="%s\r\n' % (b";" * 30_000),
+    "semicolons over lines": b'content-type: multipart/x; a="\r\n' + (b"\t" + b";" * 10_000 + b"\r\n") * 3,
+    "after a carriage return": b'X: 1\rContent-Type: multipart/x; a="%s\r\n' % (b";" * 30_000),
+    "of a letter": b"Content-Type: message/rfc822\r\n",
+}
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Go on\r\nX: 1\r\n\r\n"], ids=["", "after a 100"])
+@pytest.mark.parametrize("header", TYPES.values(), ids=TYPES)
+def test_what_type_an_answer_claims_changes_nothing(hub: LocalHub, header: bytes, before: bytes) -> None:
+    body = json.dumps({"id": "org/model", "sha": SHA}).encode()
+    length = b"Content-Length: %d\r\n" % len(body)
+    hub.faults = [Fault(Verbatim(before + LINE + header + length + b"\r\n" + body), times=None)]
+    assert commit_of("org/model", None, asking(hub)) == ("org/model", SHA)
+
+
 # ---- replies that no question can use
 
-LINE = b"HTTP/1.1 200 OK\r\n"
 FRAMES: dict[str, FaultAction] = {
     "nothing": Verbatim(b""),
     "no HTTP": Verbatim(b"\x16\x03\x01\x00\x05hello\r\n\r\n"),
@@ -92,6 +115,9 @@ FRAMES: dict[str, FaultAction] = {
     "multiple choices": Verbatim(b"HTTP/1.1 300 Many\r\nContent-Length: 0\r\n\r\n"),
     "a header without an end": Verbatim(LINE + b"X: " + b"a" * 70_000),
     "thousands of headers": Verbatim(LINE + b"X: 1\r\n" * 5000 + b"\r\n{}"),
+    "a status with a sign": Verbatim(b"HTTP/1.1 +100 Go on\r\n\r\n" + LINE + b"Content-Length: 2\r\n\r\n{}"),
+    "headers without an end": Verbatim(LINE + b"".join(b"X-%d: %s\r\n" % (at, b"a" * 999) for at in range(99))),
+    "going on without an end": Verbatim(b"HTTP/1.1 100 Go on\r\n\r\n" * 5000 + LINE),
     "a header without a colon": Verbatim(LINE + b"nonsense\r\nContent-Length: 2\r\n\r\n{}"),
     "a length below zero": Verbatim(LINE + b"Content-Length: -5\r\n\r\n{"),
     "a length of letters": Verbatim(LINE + b"Content-Length: many\r\n\r\n{"),
@@ -119,6 +145,7 @@ FRAMES: dict[str, FaultAction] = {
     "400": Status(400),
     "418": Status(418, {"X-Error-Message": "\x1b[31mt\xe9a\x9b" * 1000}),
     "429 of thousands of digits": Status(429, {"RateLimit": '"api";r=0;t=' + "9" * 5000}),
+    "429 of hundreds of digits": Status(429, {"RateLimit": '"api";r=0;t=' + "9" * 400}),
     "429 for ever": Status(429, {"Retry-After": "9" * 400}),
     "503 for a while": Status(503, {"Retry-After": "\xb2"}),
     "599": Status(599),

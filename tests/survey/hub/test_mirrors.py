@@ -8,7 +8,7 @@ import pytest
 from checkpoints import SINGLE
 from hub_model import OUTPUT, located, planned, read, settings
 
-from jobs.demo.hub import Fault, LocalHub, Status, WithHeaders
+from jobs.demo.hub import Fault, IgnoreRange, LocalHub, Status, WithHeaders
 from survey.errors import SurveyError, Unreachable
 from survey.hub_api import resolve
 from survey.hub_sizes import Sizes
@@ -18,7 +18,7 @@ from survey.matrix import Matrix, open_target, reopen
 def measured(hub: LocalHub) -> bytes:
     """The matrix of a model, planned and read by range."""
     target = located(checkpoint := resolve("org/model", None, settings(hub)), 1)
-    assert target.file_bytes == checkpoint.files[SINGLE]
+    assert target.files == ((SINGLE, checkpoint.files[SINGLE]),)
     return read(Matrix(target, checkpoint))
 
 
@@ -74,6 +74,35 @@ def test_a_size_that_nobody_says_is_refused(hub: LocalHub, monkeypatch: pytest.M
         located(resolve("org/model", None, settings(hub)), 1)
 
 
+@pytest.mark.parametrize("size", [10, 1 << 20])
+@pytest.mark.parametrize("head", [True, False], ids=["HEAD", "no HEAD"])
+def test_a_mirror_that_ignores_ranges_is_named_as_such(
+    hub: LocalHub, size: int, head: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = "weights.safetensors" if head else "weights.dat"  # as the storage serves it, or the Hub itself
+    hub.add_repo("org/other", {file: bytes(size)})
+    without_sizes(monkeypatch)
+    hub.faults = [
+        Fault(WithHeaders({"X-Linked-Size": None}), method="HEAD", times=None)
+        if head
+        else Fault(Status(405), method="HEAD", times=None),
+        Fault(IgnoreRange(), times=None),
+    ]
+    checkpoint = resolve("org/other", None, settings(hub))
+    with pytest.raises(Unreachable, match="byte ranges are not served there") as refused:
+        checkpoint.files[file]
+    assert refused.value.reason == "network"
+
+
+def test_a_size_is_asked_for_of_the_file_as_it_is(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror that compresses would tell the size of what it sends."""
+    without_sizes(monkeypatch)
+    checkpoint = resolve("org/model", None, settings(hub))
+    assert checkpoint.files["config.json"] == len(checkpoint.read_file("config.json", 1 << 20))
+    encodings = {(entry.method, entry.headers["accept-encoding"]) for entry in hub.log}
+    assert encodings == {("GET", "gzip"), ("HEAD", "identity")}
+
+
 def test_sizes_are_a_mapping_that_asks_for_what_is_missing() -> None:
     asked: list[str] = []
 
@@ -114,12 +143,22 @@ def test_a_range_must_be_the_one_that_was_asked_for(hub: LocalHub, found: str, r
 def test_get_may_be_redirected_where_head_is_not(hub: LocalHub) -> None:
     hub.large_file_bytes = 10 << 20
     target = planned(hub)
-    size = str(target.file_bytes)
+    size = str(dict(target.files)[SINGLE])
     sha = target.identity.sha
     answer = Status(200, {"X-Repo-Commit": sha, "Content-Length": size})
     hub.faults = [Fault(answer, method="HEAD", times=None)]
     assert read(open_target(target, settings(hub, connections=4))) == OUTPUT.data
     assert {entry.server for entry in hub.log} == {"hub", "cdn"}
+
+
+@pytest.mark.parametrize("path", ["/weights é", "/Ü/Ω.bin?a=ß"])
+def test_a_range_is_redirected_to_a_name_beyond_ascii(hub: LocalHub, path: str) -> None:
+    """Such a Location comes as UTF-8."""
+    target = planned(hub)
+    hub.faults = [Fault(Status(302, {"Location": path.encode().decode("latin-1")}), server="cdn")]
+    assert read(open_target(target, settings(hub))) == OUTPUT.data  # which is signed anew
+    query = {"a": ["ß"]} if "?" in path else {}
+    assert (path.partition("?")[0], query) in [(entry.path, entry.query) for entry in hub.log]
 
 
 def test_ranges_that_are_redirected_for_ever_end(hub: LocalHub) -> None:
@@ -136,7 +175,9 @@ def test_a_range_that_is_redirected_keeps_the_token_at_the_hub(hub: LocalHub) ->
     from hub_model import TOKEN
 
     target = planned(hub, token=TOKEN)
-    answer = Status(200, {"X-Repo-Commit": target.identity.sha, "Content-Length": str(target.file_bytes)})
+    answer = Status(
+        200, {"X-Repo-Commit": target.identity.sha, "Content-Length": str(dict(target.files)[SINGLE])}
+    )
     hub.faults = [Fault(answer, method="HEAD", times=None)]
     assert read(open_target(target, settings(hub, token=TOKEN))) == OUTPUT.data
     assert {entry.authorization for entry in hub.requests("cdn")} == {False}

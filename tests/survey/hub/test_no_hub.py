@@ -19,7 +19,7 @@ from tls import certificate as made_certificate
 from jobs.demo.hub import LocalHub
 from survey.errors import NoHub, Unreachable
 from survey.hub_api import resolve
-from survey.hub_line import lines
+from survey.hub_line import Limits, Lines, lines
 from survey.target import Settings
 
 
@@ -139,8 +139,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 @contextlib.contextmanager
-def tls(server: Path) -> Iterator[str]:
-    """A server that speaks TLS, and answers everything with nothing."""
+def tls(server: Path, excess: bytes = b"") -> Iterator[str]:
+    """A server that speaks TLS, and answers everything with nothing. excess: sent after the answer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(server)
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -155,7 +155,8 @@ def tls(server: Path) -> Iterator[str]:
                         context.wrap_socket(client, server_side=True) as line,
                     ):
                         line.recv(1 << 16)
-                        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+                        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]" + excess)
+                        line.recv(1)  # until it is closed
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"https://localhost:{listening.getsockname()[1]}"
@@ -179,3 +180,15 @@ def test_a_certificate_of_an_authority_that_is_named_is_trusted(
         pytest.raises(Unreachable, match="what answers is not the Hub's"),
     ):
         resolve("org/model", None, Settings(endpoint=endpoint))
+
+
+def test_a_line_that_brought_more_than_was_asked_for_is_not_used_again(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TLS has decrypted and nobody has read leaves the socket silent."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    own = Lines()
+    with tls(certificate[1], b"x" * 12_000) as endpoint, contextlib.closing(own):
+        for _ in range(2):
+            with own.ask("GET", endpoint, {}, Limits(5.0, 5.0, time.monotonic() + 5.0)) as response:
+                assert response.read() == b"[]"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from hub_model import MODEL, TOKEN, settings
+from huggingface_hub import constants
 
 import survey
 from jobs.demo.hub import Fault, LocalHub, Status
@@ -58,6 +60,27 @@ def test_a_token_goes_to_the_endpoint_that_it_was_made_for(
 
 
 @pytest.mark.usefixtures("logged_in")
+@pytest.mark.parametrize("around", [b"%s\r\n", b" %s ", b"\xef\xbb\xbf%s\n"])
+def test_a_stored_token_is_cleaned(around: bytes) -> None:
+    Path(constants.HF_TOKEN_PATH).write_bytes(around % STORED.encode())
+    assert token_for(Settings(endpoint="https://huggingface.co")) == STORED
+
+
+@pytest.mark.usefixtures("logged_in")
+@pytest.mark.parametrize(
+    "content", ["hf_é".encode(), b"hf_a\tb", b"hf_a b", "“hf_abc”".encode(), b"\xff\xfe", None],
+    ids=["accent", "tab", "blank", "quotes", "no UTF-8", "a folder"],
+)  # fmt: skip
+def test_a_stored_token_that_no_header_can_hold_is_refused_with_its_file(content: bytes | None) -> None:
+    stored = Path(constants.HF_TOKEN_PATH)
+    stored.unlink()
+    stored.mkdir() if content is None else stored.write_bytes(content)
+    with pytest.raises(NotOffered, match=r"the login stored in .*hf auth login") as caught:
+        token_for(Settings(endpoint="https://huggingface.co"))
+    assert (caught.value.reason, "hf_a" in caught.value.problem) == ("unauthorised", False)
+
+
+@pytest.mark.usefixtures("logged_in")
 def test_a_mirror_never_sees_the_stored_token(hub: LocalHub) -> None:
     hub.add_repo("org/private", MODEL, private=True)
     with pytest.raises(NotOffered, match=r"the stored login is for huggingface\.co alone") as caught:
@@ -101,7 +124,24 @@ def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(hub: Loc
         ("Authorization: Bearer abc.def-123", "Authorization: Bearer ***"),
         ("https://user:pass@host/hf is not there", "https://***@host/hf is not there"),
         ("http://user:p@ss@host:80/x", "http://***@host:80/x"),
-        ("https://cdn/x?X-Amz-Signature=abc&Expires=5 failed", "https://cdn/x failed"),
+        ("Authorization: Basic dTpw", "Authorization: Basic ***"),
+        ("{'proxy-authorization': 'Bearer abc'}", "{'proxy-authorization': 'Bearer ***'}"),
+        ("sent bearer abcdef.ghij-k1234", "sent bearer ***"),
+        ("sent Basic dXNlcjpwYXNzd29yZA== to", "sent Basic *** to"),
+        ("token hf_0123456789Abcdefgh!", "token ***!"),
+        ("hf_oauth_eyJhbGciOiJFZERTQSJ9.eyJz.c-_d of", "*** of"),
+        (
+            "https://cdn/x?X-Amz-Signature=abc&Expires=5 failed",
+            "https://cdn/x?X-Amz-Signature=***&Expires=5 failed",
+        ),
+        (
+            "//c/x?X-Goog-Credential=a&x-amz-security-token=b",
+            "//c/x?X-Goog-Credential=***&x-amz-security-token=***",
+        ),
+        ("/x?AWSAccessKeyId=a&Signature=b&Policy=c", "/x?AWSAccessKeyId=***&Signature=***&Policy=***"),
+        ("/x?sv=2020&sig=a%2Fb%3D failed", "/x?sv=2020&sig=*** failed"),
+        ("'/x?api_key=a' \"/x?access_token=b\"", "'/x?api_key=***' \"/x?access_token=***\""),
+        ("/x?unheard-of=0123456789abcdef0123456789abcdef&b=c", "/x?unheard-of=***&b=c"),
         ("/x?Signature=abc&b=c", "/x?Signature=***&b=c"),
         ("of my-own-token-9 and", "of *** and"),
     ],
@@ -114,10 +154,49 @@ def test_secrets_are_taken_out_of_text(text: str, shown: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "text", ["org/name@main: has 5 bytes, expected 6", "a/hf_model.bin", "s3://bucket/x", "why? because"]
+    "text",
+    [
+        "org/name@main: has 5 bytes, expected 6",
+        "a/hf_model.bin",
+        "org/hf_modelcheckpoint0000abcd",
+        "s3://bucket/x",
+        "why? because",
+        "a basic tokenizer is missing",
+        "Basic authentication is wanted",
+        "the bearer certificate",
+        "a basic understanding-of-tokenizers is missing",
+        "it wants authorization: ask its owner",
+        "see https://hub.test/x?page=2&sort=downloads&z=1 for more",
+        f"/api/models/org/name?revision={'0a' * 20}&expand=sha",
+    ],
 )
 def test_other_text_stays(text: str) -> None:
     assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        "http://",
+        "http://a?",
+        "://a",
+        ":/",
+        "hf_",
+        "hf_oauth_",
+        "Bearer ",
+        "authorization:",
+        "?token",
+        "?a=",
+        "&",
+        " ",
+    ],
+)
+def test_secrets_are_looked_for_in_linear_time(seed: str) -> None:
+    """With a quadratic expression, it takes a minute."""
+    started = time.monotonic()
+    redacted(seed * (400_000 // len(seed)))
+    redacted("?" + seed * (400_000 // len(seed)))
+    assert time.monotonic() - started < 15
 
 
 def test_no_message_shows_the_password_of_an_endpoint() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import random
 import resource
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from survey.vocabulary.entries import TokenizerFiles
 from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.reach import token_table
 from survey.vocabulary.read import names_limit_bytes, read_tokenizer, tokenizer_files
+from survey.vocabulary.server import COMPLAINTS_BYTES
+from survey.vocabulary.server_process import ServerProcess
+from survey.vocabulary.table import ANSWER_CAP_BYTES
 
 LITTLE = Limits(memory_bytes=300 << 20, cpu_s=2, wall_s=60)
 ROWS = 3000
@@ -287,6 +291,51 @@ def test_a_process_that_dies_says_of_what(number: int, server: bool, problem: st
     assert refused.value.lasting is lasting
     assert servers() == []
     assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).size == 13
+
+
+@contextlib.contextmanager
+def sigchld_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.parametrize("inherited", [sigchld_ignored, signals_blocked])
+def test_what_a_parent_does_with_signals_changes_nothing(
+    inherited: Callable[[], contextlib.AbstractContextManager[None]],
+) -> None:
+    """As cron, nohup and some supervisors start their programs."""
+    endless = whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c"))
+    with inherited():
+        assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).texts == made.BYTE_LEVEL_TEXTS
+        with pytest.raises(NotNamed, match="takes more than 1 CPU-seconds"):
+            name_tokens(endless, ROWS, Limits(300 << 20, cpu_s=1, wall_s=20))
+        apart.close()
+
+
+def test_complaints_of_one_tokenizer_do_not_count_against_the_next() -> None:
+    """What a server may write to stderr is bounded by how far its file goes."""
+    server = ServerProcess()
+    try:
+        for rows in range(3):
+            os.write(server._complaints.fileno(), b"x" * (COMPLAINTS_BYTES - 100))
+            request = apart._request(of(tokenizer__json=made.byte_level()), rows, LITTLE)
+            assert server.ask(request, time.monotonic() + 30, ANSWER_CAP_BYTES)
+            assert os.fstat(server._complaints.fileno()).st_size == 0
+            assert os.lseek(server._complaints.fileno(), 0, os.SEEK_CUR) == 0
+    finally:
+        server.kill()
 
 
 @linux
