@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 import duckdb
 
 from catalog.functions import EXPRESSIONS, RELATIONS, TABLES, Names, names_of
 from catalog.macros import MACROS
-from catalog.pivots import refuse_unknown_words
+from catalog.pivots import HINT, with_columns
 from catalog.views import view_columns
 from survey.errors import UsageError
 
 Node = dict[str, Any]  # Any: JSON
+_VIEWS = frozenset({*view_columns(), "measured_rows"})
+# As DuckDB compares names: str.lower() takes the sign of kelvin for a k.
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 # By the key `class`, the expressions; by `type`, everything else.
 _CLASSES = frozenset(
     "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT DEFAULT FUNCTION LAMBDA "
@@ -38,20 +43,35 @@ _SHOWN = frozenset({'"tables"', "tables", "__show_tables_expanded"})
 def refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Raises UsageError where it is not one statement, does not parse, or might do more than read."""
     try:
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1:
-            raise UsageError(f"expected one SQL statement, found {len(statements)}")
-        kind = statements[0].type
-        if kind == duckdb.StatementType.SELECT:
-            _refuse_unknown(_tree(connection, sql))
-        elif kind == duckdb.StatementType.MULTI:  # a PIVOT that looks for its columns, and COPY of one
-            refuse_unknown_words(sql)
-        else:
+        kind = _kind(connection, sql)
+        if kind == duckdb.StatementType.MULTI:  # a PIVOT that looks for its columns, and COPY of one
+            sql = with_columns(sql)
+            kind = _kind_with_columns(connection, sql)
+        if kind != duckdb.StatementType.SELECT:
             raise UsageError(f"{kind.name} is not allowed: a catalog is only read; write a SELECT")
+        _refuse_unknown(_tree(connection, sql))
     except duckdb.Error as error:
         raise UsageError(str(error).strip()) from error
     except RecursionError:
         raise UsageError("the statement is nested too deeply") from None
+
+
+def _kind(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise UsageError(f"expected one SQL statement, found {len(statements)}")
+    return statements[0].type
+
+
+def _kind_with_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:
+    """What it is once its columns are named; what cannot be told so is refused."""
+    try:
+        kind = _kind(connection, sql)
+    except duckdb.Error:
+        raise UsageError(f"what follows ON {HINT}") from None
+    if kind == duckdb.StatementType.MULTI:
+        raise UsageError(f"what follows ON {HINT}")
+    return kind
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Node:
@@ -64,18 +84,31 @@ def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Node:
     return tree
 
 
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The tables of WITH that a node may name. recurring: those whose rows so far it may name, too."""
+
+    tables: frozenset[str] = frozenset()
+    recurring: frozenset[str] = frozenset()
+
+    def holds(self, path: list[str]) -> bool:
+        return path[0] in self.tables if len(path) == 1 else self._holds_recurring(path)
+
+    def _holds_recurring(self, path: list[str]) -> bool:
+        return len(path) == 2 and path[0] == "recurring" and path[1] in self.recurring
+
+
 def _refuse_unknown(tree: Node) -> None:
-    views = frozenset({*view_columns(), "measured_rows"})
-    waiting: list[tuple[Any, frozenset[str]]] = [(tree, views)]
+    waiting: list[tuple[Any, _Scope]] = [(tree, _Scope())]
     while waiting:
-        node, tables = waiting.pop()
+        node, scope = waiting.pop()
         if isinstance(node, list):
-            waiting += [(item, tables) for item in node]
+            waiting += [(item, scope) for item in node]
         elif isinstance(node, dict):
-            waiting += _looked_at(node, tables)
+            waiting += _looked_at(node, scope)
 
 
-def _looked_at(node: Node, tables: frozenset[str]) -> Iterator[tuple[Any, frozenset[str]]]:
+def _looked_at(node: Node, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
     """What stands in a node, once the node itself is known; each with the tables that it may name."""
     kind, name = node.get("class"), node.get("type")
     if kind is not None:
@@ -89,28 +122,38 @@ def _looked_at(node: Node, tables: frozenset[str]) -> Iterator[tuple[Any, frozen
         node = {**node, "function": {**node["function"]}}
         del node["function"]["function_name"]
     elif name == "BASE_TABLE":
-        _refuse_table(node, tables)
+        _refuse_table(node, scope)
     elif name == "SHOW_REF" and not node.get("query"):
         _refuse_unless(node["table_name"] in {*_SHOWN, *view_columns()}, f"SHOW {node['table_name']}")
     for entry in node.get("cte_map", {}).get("map", []):
-        key, made = entry["key"].lower(), entry["value"]
-        recursive = made.get("query_node", {}).get("type") == "RECURSIVE_CTE_NODE"
-        yield made, tables | {key} if recursive else tables
-        tables |= {key}
-    if name == "RECURSIVE_CTE_NODE":
-        tables |= {node["cte_name"].lower()}
-    yield from ((value, tables) for key, value in node.items() if key != "cte_map")
+        key = entry["key"].translate(_LOWER)
+        _refuse_unless(not _is_system(key), f"a table of WITH called {key}, as one of DuckDB's,")
+        yield entry["value"], scope
+        scope = replace(scope, tables=scope.tables | {key})
+    if name == "RECURSIVE_CTE_NODE":  # which only its second part may name: the first names what is outside
+        own = {node["cte_name"].translate(_LOWER)}
+        yield node["right"], _Scope(scope.tables | own, scope.recurring | own)
+        node = {key: value for key, value in node.items() if key != "right"}
+    yield from ((value, scope) for key, value in node.items() if key != "cte_map")
 
 
-def _refuse_table(node: Node, tables: frozenset[str]) -> None:
-    name, schema = node["table_name"].lower(), node.get("schema_name", "").lower()
-    if schema in ("", "main", "recurring") and name in tables:
+def _refuse_table(node: Node, scope: _Scope) -> None:
+    path = [part.translate(_LOWER) for part in node["qualified_name"]["path"]]
+    if scope.holds(path):
         return
-    if names_of(RELATIONS).allows(f"{schema}.{name}" if schema not in ("", "main") else name):
+    path = path[1:] if path[0] == "main" else path
+    name = ".".join(path)
+    if name in _VIEWS or names_of(RELATIONS).allows(name):
         return
-    close = get_close_matches(name, sorted(tables), n=1)
+    known = sorted(_VIEWS | scope.tables)
+    close = get_close_matches(name, known, n=1)
     meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(view_columns())}"
     raise UsageError(f"no view {node['table_name']!r}; {meant}")
+
+
+def _is_system(name: str) -> bool:
+    """Whether a relation that is refused has this name in its schema."""
+    return any(name == known.rpartition(".")[2] for known in names_of(RELATIONS).refused)
 
 
 def _refuse_function(section: str, name: str) -> None:

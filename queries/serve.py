@@ -12,7 +12,9 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -42,7 +44,8 @@ MEDIA = {
 }
 SHOWN_ROWS, FILE_ROWS = 10_000, 5_000_000
 AT_ONCE = 2  # questions
-IN_LINE = 8  # questions that run or wait; each holds a thread, and the page needs one, too
+IN_LINE = 8  # questions that run, wait, or whose answer is being read: each holds a thread, or its answer
+OPEN = "/api/queries"  # asked without a header of ours: it tells of no catalog, and is made once
 FORM, TOKEN = "format", "_token"  # in a query string; its other parameters are the named query's
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -70,6 +73,26 @@ class Served:
     seconds: float
     memory_mb: int
     folders: Sequence[Path] = ()
+
+
+class _Answer(Response):
+    """An answer that holds its place in the line until it has been read, for until then it is in memory."""
+
+    def __init__(self, place: threading.BoundedSemaphore, content: bytes, **described: Any) -> None:
+        super().__init__(content, **described)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def in_two(message: Message) -> None:
+            last = message["type"] == "http.response.body"
+            await send({**message, "more_body": True} if last else message)
+            if last:  # the server takes another part only once it has passed the one before on
+                await send({"type": "http.response.body"})
+
+        try:
+            await super().__call__(scope, receive, in_two)
+        finally:
+            self._place.release()
 
 
 @dataclass
@@ -113,10 +136,11 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
         try:
             with turns:
                 answer = ask_apart(question, served.seconds)
-        finally:
+        except BaseException:
             line.release()
+            raise
         headers = {} if form == "json" else {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
-        return Response(answer, media_type=MEDIA[form], headers=headers)
+        return _Answer(line, answer, media_type=MEDIA[form], headers=headers)
 
     def sql(request: Request) -> Response:
         if not (statement := request.query_params.get("q", "").strip()):
@@ -133,9 +157,14 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
             statement, parameters = card_rows(reader, request.path_params["name"])
         return ask(statement, parameters, request, "model")
 
-    def queries(request: Request) -> Response:
+    @cache
+    def listing() -> bytes:
         answer = listed(library)
-        return JSONResponse([dict(zip(answer.names, row, strict=True)) for row in answer.rows])
+        return json.dumps([dict(zip(answer.names, row, strict=True)) for row in answer.rows]).encode()
+
+    def queries(request: Request) -> Response:
+        with page.lock:  # made once, whoever asks meanwhile
+            return Response(listing(), media_type=MEDIA["json"])
 
     def views(request: Request) -> Response:
         found = {
@@ -155,7 +184,7 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
         Route("/api/sql", sql),
         Route("/api/query/{name}", query),
         Route("/api/models/{name:path}", model),
-        Route("/api/queries", queries),
+        Route(OPEN, queries),
         Route("/api/views", views),
         Route("/api/status", status),
     ]
@@ -213,8 +242,7 @@ class _Guard:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         request = Request(scope)
-        page = scope["path"] == "/"
-        if not page and not self._may_ask(request):
+        if scope["path"] != "/" and not self._may_ask(request):
             refusal = JSONResponse({"error": f"pages of other origins may not ask; {HINT}"}, 403)
             refusal.headers.update({**HEADERS, "Content-Security-Policy": NO_PAGE})
             return await refusal(scope, receive, send)
@@ -234,6 +262,8 @@ class _Guard:
         origin = request.headers.get("origin")
         if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
             return False
+        if request.scope["path"] == OPEN:
+            return True
         token = request.query_params.get(TOKEN, "").encode()
         return "x-requested-with" in request.headers or secrets.compare_digest(token, self._token)
 

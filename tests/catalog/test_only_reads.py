@@ -110,6 +110,22 @@ OUTSIDE = [
     "WITH x AS (FROM read_csv('/etc/passwd')) SELECT 1",
     "SELECT (WITH duckdb_logs AS (SELECT 1) SELECT 1) FROM duckdb_logs",
     "WITH duckdb_logs AS (FROM duckdb_logs) FROM duckdb_logs",
+    "WITH duckdb_logs AS (SELECT 1) FROM main.duckdb_logs",
+    "WITH duckdb_logs AS (SELECT 1) FROM recurring.duckdb_logs",
+    "WITH duckdb_logs AS (SELECT 1) SELECT 1 LIMIT (SELECT count(*) FROM duckdb_logs)",
+    "WITH RECURSIVE duckdb_logs AS (FROM duckdb_logs UNION ALL FROM duckdb_logs) FROM duckdb_logs",
+    "WITH RECURSIVE duckdb_logs AS (FROM duckdb_logs) FROM duckdb_logs",
+    "WITH RECURSIVE x AS (FROM x UNION ALL FROM x) FROM x",
+    "WITH RECURSIVE x AS (SELECT 1 UNION ALL FROM main.x) FROM x",
+    "WITH RECURSIVE a AS (SELECT 1 UNION ALL FROM recurring.b), b AS (SELECT 1) FROM a",
+    "WITH a AS (FROM b), b AS (SELECT 1) FROM a",
+    "WITH a AS (WITH b AS (SELECT 1) FROM b) FROM a, b",
+    "WITH pg_settings AS MATERIALIZED (SELECT 1) FROM pg_settings",
+    "WITH duc\N{KELVIN SIGN}db_logs AS (SELECT 1) FROM duckdb_logs",
+    "WITH \"main.duckdb_logs\" AS (SELECT 1) FROM main.duckdb_logs",
+    "WITH pg_catalog AS (SELECT 1) FROM pg_catalog.pg_settings",
+    "FROM system.main.duckdb_logs",
+    "FROM other.models",
     "FROM query('SELECT 1')",
     "FROM query_table('models')",
     "FROM histogram('duckdb_settings', name)",
@@ -123,6 +139,15 @@ OUTSIDE = [
     "PIVOT (FROM duckdb_logs) ON type USING count(*)",
     "PIVOT models ON (family || getenv('HOME')) USING count(*)",
     "PIVOT models ON family USING max(current_setting('threads'))",
+    "WITH duckdb_logs AS (SELECT 1 AS a) PIVOT main.duckdb_logs ON type USING count(*)",
+    "PIVOT models ON family USING max((SELECT name FROM pg_catalog.pg_settings))",
+    "PIVOT models JOIN pg_catalog.pg_settings ON name = family ON family USING count(*)",
+    "PIVOT models ON family UNION FROM pg_catalog.pg_settings",
+    "PIVOT models ON family IN (SELECT name FROM pg_catalog.pg_settings) USING count(*)",
+    "PIVOT models ON family ORDER BY (SELECT name FROM pg_catalog.pg_settings)",
+    "PIVOT (PIVOT pg_catalog.pg_settings ON name) ON value",
+    "FROM models, (PIVOT models ON family), pg_catalog.pg_settings",
+    "FROM models JOIN (PIVOT models ON family) ON (SELECT count(*) > 0 FROM pg_catalog.pg_settings)",
     "PIVOT models ON family USING max($$x$$)",
     "PIVOT models ON family USING max(e'\\'')",
     "PIVOT models /* /* */ */ ON family USING count(*)",
@@ -133,6 +158,34 @@ OUTSIDE = [
 def test_a_question_sees_nothing_but_the_views(filled: Place, sql: str) -> None:
     with Reader(filled) as reader, pytest.raises(UsageError, match=r"is not allowed|no view"):
         reader.ask(sql)
+
+
+def _is_a_pivot_that_looks(sql: str) -> bool:
+    try:
+        [statement] = duckdb.extract_statements(sql)
+    except (duckdb.Error, ValueError):  # not every statement may stand in brackets
+        return False
+    return statement.type == duckdb.StatementType.MULTI
+
+
+@pytest.mark.parametrize("form", ["PIVOT ({}) ON a", "PIVOT models ON family UNION ({})", "WITH made AS ({}) PIVOT made ON a", "FROM ({}), (PIVOT models ON family)"])  # fmt: skip
+def test_nor_does_one_with_a_pivot_that_looks_for_its_columns(filled: Place, form: str) -> None:
+    statements = [sql for sql in map(form.format, OUTSIDE) if _is_a_pivot_that_looks(sql)]
+    assert len(statements) > len(OUTSIDE) * 0.8
+    with Reader(filled) as reader:
+        for sql in statements:
+            with pytest.raises(UsageError, match=r"is not allowed|no view"):
+                reader.ask(sql)
+
+
+@pytest.mark.parametrize("relation", sorted(names_of("views").refused))
+def test_a_system_view_is_refused_by_any_of_its_names(filled: Place, relation: str) -> None:
+    name = relation.rpartition(".")[2]
+    with Reader(filled) as reader:
+        for called in {name, relation, f"main.{name}", f"pg_catalog.{name}", f"system.main.{name}"}:
+            for sql in (f"FROM {called}", f"PIVOT {called} ON a", f"WITH {name} AS (SELECT 1) FROM {called}"):
+                with pytest.raises(UsageError, match=r"is not allowed|no view"):
+                    reader.ask(sql)
 
 
 INSIDE = [
@@ -149,6 +202,13 @@ INSIDE = [
     "FROM models QUALIFY row_number() OVER (PARTITION BY family) = 1",
     "WITH a AS (FROM models), b AS MATERIALIZED (SELECT repo FROM a) FROM a JOIN b USING (repo)",
     "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) FROM t",
+    "WITH RECURSIVE t(n, s) USING KEY (n) AS (SELECT 1, 1 UNION SELECT n, s + 1 FROM recurring.t WHERE s < 5) FROM t",
+    "WITH RECURSIVE a AS (SELECT 1 AS n), t AS (FROM a UNION ALL SELECT n + 1 FROM t WHERE n < 5) FROM t",
+    "WITH RECURSIVE t AS (WITH a AS (SELECT 1 AS n) FROM a UNION ALL SELECT n + 1 FROM t WHERE n < 5) FROM t",
+    "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL (WITH a AS (FROM t) SELECT n + 1 FROM a WHERE n < 5)) FROM t",
+    "WITH a AS (FROM models) SELECT (WITH b AS (SELECT repo FROM a) SELECT min(repo) FROM b) FROM a",
+    "WITH models AS (SELECT 1 AS a) FROM models",
+    "WITH Ä AS (FROM models) SELECT repo FROM Ä UNION SELECT repo FROM main.models",
     "SELECT list_transform(exponents_all, lambda x: x + 1), [y * 2 FOR y IN exponents_all IF y > 0] "
     "FROM measured_rows",
     "SELECT list_sum(exponents_all), list_sort(exponents_all)[1:3], len(exponents_all) FROM measured_rows",
@@ -179,6 +239,21 @@ INSIDE = [
     "-- how many; by family\nPIVOT models ON family USING count(*), median(dead_count) GROUP BY matrix;",
     "FROM (PIVOT (SELECT family, matrix, dead_count FROM models) ON family USING sum(dead_count)) LIMIT 3",
     "WITH x(a, b) AS (SELECT family, dead_count FROM models) PIVOT x ON a USING sum(b::DECIMAL(9, 2))",
+    "PIVOT models ON family || '_' || matrix USING count(*)",
+    "PIVOT models ON (family, matrix) USING count(*)",
+    "PIVOT models ON family, matrix, USING count(*) GROUP BY repo, sha ORDER BY ALL LIMIT 3",
+    "PIVOT models ON dead_count > 1 USING count(*)",
+    "PIVOT models ON family IN ('a'), matrix USING count(*)",
+    "PIVOT models ON CASE WHEN dead_count > 1 THEN 'dead' ELSE family END",
+    "PIVOT models JOIN (SELECT repo, 1 AS one FROM models) USING (repo) ON one USING count(*)",
+    "PIVOT (SELECT models.family FROM models JOIN models AS m ON m.repo = models.repo) ON family",
+    "PIVOT (PIVOT models ON family GROUP BY repo) ON repo",
+    "DESCRIBE PIVOT models ON family",
+    "SUMMARIZE PIVOT models ON family",
+    "FROM models JOIN (PIVOT (SELECT family, matrix FROM models) ON family) AS p ON p.matrix = models.matrix",
+    "WITH p AS (PIVOT models ON family) FROM p UNION ALL FROM p",
+    "SELECT (SELECT count(*) FROM (PIVOT models ON family)) AS \"PIVOT\"",
+    "PIVOT models ON family -- (how many\nUSING count(*) /* ON ( */",
     "PIVOT models ON family IN ('a', 'b') USING sum(dead_count) /* /* */ */",
     "UNPIVOT (SELECT repo, dead_count, vocab_rows FROM models) ON dead_count, vocab_rows INTO NAME what VALUE number",
     "SELECT 'COPY; read_csv(x)' AS \"query\", $$ -- $$ FROM models -- COPY",
@@ -204,6 +279,7 @@ SLOW = {
     "comments before a SELECT": "/*x*/" * 50_000 + "SELECT 1",
     "lines": "--\n" * 50_000 + "PIVOT models ON family USING count(*)",
     "quotes": "PIVOT models ON family USING max('" + "''" * 50_000 + "')",
+    "pivots": "PIVOT " * 50_000 + "models ON family",
     "parentheses": "(" * 5_000 + "SELECT 1" + ")" * 5_000,
     "a comment without an end": "/*" * 50_000,
 }

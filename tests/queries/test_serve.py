@@ -7,6 +7,7 @@ import io
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,12 +20,16 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pyarrow.parquet as pq
 import pytest
+import uvicorn
 from browser import chromium, watched
 from conftest import LITTLE, Ran, little
 from playwright.sync_api import expect
 from starlette.testclient import TestClient
 
 from jobs.demo.checkpoints import write
+from queries import serve
+from queries.bounded import BoundedProtocol
+from queries.library import listed
 from queries.report import Heading
 from queries.serve import IN_LINE, Served, app
 
@@ -209,21 +214,74 @@ FOREIGN: list[tuple[str, Mapping[str, str]]] = [
 ]
 
 
+def refused(url: str, headers: Mapping[str, str]) -> None:
+    with pytest.raises(HTTPError) as refused:
+        OPENER.open(Request(url, headers=dict(headers)), timeout=60)
+    assert refused.value.code == 403
+    assert "X-Requested-With" in json.loads(refused.value.read())["error"]
+    assert refused.value.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
 @pytest.mark.parametrize("headers", [case[1] for case in FOREIGN], ids=[case[0] for case in FOREIGN])
-def test_who_sends_no_header_of_ours_is_refused_everywhere(url: str, headers: Mapping[str, str]) -> None:
-    for path in (
-        "sql?q=SELECT%201",
-        "sql?q=SELECT%201&_token=x",
-        "query/families",
-        "queries",
-        "views",
-        "status",
-    ):
-        with pytest.raises(HTTPError) as refused:
-            OPENER.open(Request(f"{url}/api/{path}", headers=dict(headers)), timeout=60)
-        assert refused.value.code == 403
-        assert "X-Requested-With" in json.loads(refused.value.read())["error"]
-        assert refused.value.headers["Content-Security-Policy"].startswith("default-src 'none'")
+@pytest.mark.parametrize("path", ["sql?q=SELECT%201", "sql?q=SELECT%201&_token=x", "query/families", "views", "status", "queries/", "nowhere"])  # fmt: skip
+def test_who_sends_no_header_of_ours_is_refused_everywhere(
+    url: str, path: str, headers: Mapping[str, str]
+) -> None:
+    refused(f"{url}/api/{path}", headers)
+
+
+@pytest.mark.parametrize("headers", [case[1] for case in FOREIGN[1:]], ids=[case[0] for case in FOREIGN[1:]])
+def test_the_list_of_queries_is_refused_to_other_origins(url: str, headers: Mapping[str, str]) -> None:
+    refused(f"{url}/api/queries", headers)
+
+
+@pytest.mark.parametrize("site", [{}, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin"}])
+def test_the_list_of_queries_is_told_to_whoever_asks(url: str, site: Mapping[str, str]) -> None:
+    with OPENER.open(Request(f"{url}/api/queries", headers=dict(site)), timeout=60) as answer:
+        assert "families" in [item["query"] for item in json.loads(answer.read())]
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_the_list_of_queries_is_made_once(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(serve, "listed", lambda library: made.append(library) or listed(library))
+    served = Served(str(catalog), Heading("once", "0"), limit=1, seconds=9, memory_mb=300)
+    client = TestClient(app(served, ["localhost"]), base_url="http://localhost")
+    answers = {client.get("/api/queries").content for _ in range(3)}
+    assert (len(made), len(answers)) == (1, 1)
+
+
+def raw(port: int, path: str) -> socket.socket:
+    """A request whose answer is not read."""
+    opened = socket.socket()
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    opened.connect(("127.0.0.1", port))
+    opened.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Requested-With: x\r\n\r\n".encode())
+    return opened
+
+
+def test_an_answer_that_nobody_reads_holds_its_place_in_the_line(
+    catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "IN_LINE", 1)
+    served = Served(str(catalog), Heading("slow", "0"), limit=1, seconds=60, memory_mb=300)
+    server = uvicorn.Server(uvicorn.Config(app(served, ["localhost", "127.0.0.1"]), log_level="error", http=BoundedProtocol, ws="none"))  # fmt: skip
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        port = listening.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        with raw(
+            port, "/api/sql?format=csv&q=" + quote("SELECT repeat('x', 1000000) FROM range(30)")
+        ) as opened:
+            assert opened.recv(15).startswith(b"HTTP/1.1 200")  # so the question is answered
+            assert sql(url, "SELECT 1")[0] == 503
+        deadline = time.monotonic() + 20
+        while (code := sql(url, "SELECT 1")[0]) == 503 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert [code, *(sql(url, wrong)[0] for wrong in ("SELECT", "SELECT 1"))] == [200, 400, 200]
+        server.should_exit = True
+        thread.join(20)
 
 
 def test_a_link_of_the_page_asks_by_its_token(url: str) -> None:
