@@ -26,6 +26,7 @@ from catalog.place import Place, is_part, loose_files
 from catalog.retire import retire, with_our_columns
 from catalog.schema import arrow_schema
 from catalog.versions import file_schema
+from survey.errors import CommitError
 
 DUE = 500  # loose files from which on a run merges them: 1,000 would slow each query down
 PART_BYTES = 256 << 20  # in memory, before compression
@@ -68,13 +69,19 @@ def compact(place: Place, lock: Held) -> Compacted:
 
 
 def _merge(place: Place, kind: Kind, done: Compacted) -> None:
-    contents = contents_of(place, place.files(kind.folder), kind, done.left_out)
+    files, left_out = place.files(kind.folder), list[LeftOut]()
+    contents = contents_of(place, files, kind, left_out)
+    done.left_out += left_out
     winner: dict[Key, Precedence] = {}
     for content in contents:
         for key, stamp in content.stamps.items():
             mine = kind.precedence(content.file, stamp)
             winner[key] = max(mine, winner.get(key, mine))
     inputs = [content for content in contents if not content.newer and _is_small(content, kind)]
+    if _lacks_parts(files, contents, left_out):
+        inputs = [content for content in inputs if not is_part(content.file)]
+    if not inputs:
+        return
     if len(inputs) < 2 and all(is_part(content.file) for content in inputs):
         return  # a small part waits for company
     feed = _Feed(_chosen(place, inputs, winner, kind))
@@ -90,7 +97,7 @@ def _after(files: Sequence[File]) -> str:
     """The time, or one after every part that is there: a clock may have been ahead when they were made."""
     now = datetime.now(UTC).replace(tzinfo=None)
     for file in filter(is_part, files):
-        with contextlib.suppress(ValueError):  # a part that was named by hand
+        with contextlib.suppress(ValueError, OverflowError):  # a part that was named by hand
             made = datetime.strptime(file.name.removeprefix(PART)[:21], _STAMP)
             now = max(now, made + timedelta(microseconds=1))
     return f"{now:{_STAMP}}"
@@ -99,6 +106,14 @@ def _after(files: Sequence[File]) -> str:
 def _is_small(content: Content, kind: Kind) -> bool:
     rows = sum(stamp[1] for stamp in content.stamps.values()) if kind.whole_files else len(content.stamps)
     return not is_part(content.file) or rows < kind.part_rows // 2
+
+
+def _lacks_parts(files: Sequence[File], contents: Sequence[Content], left_out: Sequence[LeftOut]) -> bool:
+    """Whether a part of ours could not be read. Then no other part is merged: a copy of a key in it
+    would get a newer name than the copy in the one that is missing, which may be the newer one."""
+    foreign = {item.file.path for item in left_out if item.fate == "foreign"}
+    known = {content.file.path for content in contents if content.stamps}
+    return any(is_part(file) and file.path not in known | foreign for file in files)
 
 
 def _chosen(
@@ -110,13 +125,18 @@ def _chosen(
         wanted = {key for key in content.stamps if winner[key][-1] == content.file.path}
         if not wanted:
             continue
-        # A file that turns out to be damaged stays, and views name it; rows of it that came
-        # before stand twice, which views expect.
-        with contextlib.suppress(pa.ArrowException, OSError), place.open(content.file) as opened:
-            file = pq.ParquetFile(opened)
-            batches = [file.read()] if kind.whole_files else file.iter_batches(batch_size=256)
-            for batch in batches:
-                yield _only(pa.table(batch), wanted, kind, schema)
+        try:
+            with place.open(content.file) as opened:
+                file = pq.ParquetFile(opened)
+                batches = [file.read()] if kind.whole_files else file.iter_batches(batch_size=256)
+                for batch in batches:
+                    yield _only(pa.table(batch), wanted, kind, schema)
+        except (pa.ArrowException, OSError) as error:
+            # One that turns out to be damaged stays, and views name it; rows of it that came
+            # before stand twice, which views expect. One whose bytes did not come is no such file.
+            if isinstance(error, OSError) and error.errno is not None:
+                problem = f"cannot be read: {error.strerror or error}"
+                raise CommitError("commit-failed", str(content.file), problem) from error
 
 
 def _only(table: pa.Table, wanted: set[Key], kind: Kind, schema: pa.Schema) -> pa.Table:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from threading import get_ident
 from typing import Any, Self
@@ -11,6 +12,7 @@ from typing import Any, Self
 from fsspec import AbstractFileSystem
 
 from catalog.files import FOLDERS, PROTOCOL, File
+from catalog.stops import Stops
 from survey.errors import UsageError
 
 
@@ -19,7 +21,7 @@ class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not 
 
     Nothing that was not listed can be opened, so no path leads out of the catalog; what would
     write is not implemented, so nothing can. `failures`: what went wrong with the reading itself,
-    which says nothing about the file.
+    which says nothing about the file. `stops`: a stop that was asked for while DuckDB read.
     """
 
     protocol = PROTOCOL
@@ -28,7 +30,15 @@ class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not 
     def __init__(self) -> None:
         super().__init__()
         self.failures: list[str] = []
+        self.stops = Stops()
         self._files: dict[str, File] = {}
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Within, DuckDB may read. A stop that arrives there leaves as KeyboardInterrupt."""
+        self.failures.clear()  # of an earlier question
+        with self.stops.heard():
+            yield
 
     def refuse_failures(self) -> None:
         """Raises UsageError where bytes could not be had, which says nothing about their file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from catalog.confined import ConfinedFiles, PositionedFile
-from catalog.files import End, File, NoEnd, is_tail_whole
+from catalog.files import MAX_FOOTER_BYTES, End, File, NoEnd, is_tail_whole
 
 if TYPE_CHECKING:
     from catalog.remote import ObjectStore, Unreadable
@@ -43,11 +44,23 @@ class StoreFiles(ConfinedFiles):
             else:
                 self.show([file])
                 footer_bytes = int.from_bytes(tail[-8:-4], "little")
-                ends.append(End(tail[-8 - footer_bytes : -8]))
+                ends.append(End(tail[max(0, len(tail) - 8 - footer_bytes) : -8]))
         return ends
 
     def opened(self, file: File) -> PositionedFile:
         return PositionedFile(file.size, partial(self._between, file), BLOCK_BYTES)
+
+    def opened_elsewhere(self, file: File) -> PositionedFile:
+        """The same for a library that expects an OSError if bytes cannot be had."""
+        from catalog.remote import Unreadable
+
+        def between(start: int, stop: int) -> bytes:
+            try:
+                return self._between(file, start, stop)
+            except Unreadable as error:
+                raise OSError(errno.EIO, str(error)) from error
+
+        return PositionedFile(file.size, between, BLOCK_BYTES)
 
     def modified(self, path: str) -> datetime:
         self._listed(path)
@@ -57,7 +70,9 @@ class StoreFiles(ConfinedFiles):
         """Bytes [start, stop): those at the end of the file from memory."""
         from catalog.remote import Unreadable
 
-        tail = self._tails[file.inside][1]
+        version, tail = self._tails[file.inside]
+        if version != file.version:
+            raise FileNotFoundError(f"{file.shown}: written anew since")
         kept_from = file.size - len(tail)
         if start >= kept_from:
             return tail[start - kept_from : stop - kept_from]
@@ -79,7 +94,7 @@ class StoreFiles(ConfinedFiles):
         tail_bytes = file.size if whole else min(file.size, TAIL_BYTES)
         try:
             tail = self._store.range(file, file.size - tail_bytes, file.size) if tail_bytes else b""
-            missing = int.from_bytes(tail[-8:-4], "little") + 8 - len(tail)
+            missing = min(int.from_bytes(tail[-8:-4], "little"), MAX_FOOTER_BYTES) + 8 - len(tail)
             if missing > 0 and is_tail_whole(tail, file.size):  # a part's footer may be longer
                 start = file.size - tail_bytes
                 tail = self._store.range(file, start - missing, start) + tail

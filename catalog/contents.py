@@ -98,15 +98,24 @@ def last_made(place: Place, kind: str, key: tuple[str, ...]) -> datetime | None:
 def _stamps_of(place: Place, files: Sequence[File], kind: Kind) -> dict[str, dict[Key, Stamp]]:
     connection = connect(place)
     try:
+        with place.confined.reading():
+            return _stamps_at_once(connection, place, files, kind)
+    finally:
+        connection.close()
+
+
+def _stamps_at_once(
+    connection: duckdb.DuckDBPyConnection, place: Place, files: Sequence[File], kind: Kind
+) -> dict[str, dict[Key, Stamp]]:
+    try:
         return _stamps(connection, files, kind)
-    except duckdb.Error:  # one of them cannot be read: look at each by itself
+    except duckdb.Error as error:  # one of them cannot be read: look at each by itself
+        place.confined.stops.refuse(error)
         found: dict[str, dict[Key, Stamp]] = {}
         for file in files:
             with contextlib.suppress(duckdb.Error):
                 found |= _stamps(connection, [file], kind)
         return found
-    finally:
-        connection.close()
 
 
 def _stamps(

@@ -10,14 +10,12 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, Literal
 
-from catalog.files import File
+from catalog.files import MAX_FOOTER_BYTES, File
 from catalog.footer import MalformedFooter, StrangeFooter, schema_of
 from catalog.place import Place
 from catalog.regular import NotRegular
 from catalog.remote import Unreadable
 from catalog.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
-
-MAX_FOOTER_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,8 @@ def examine(place: Place, file: File) -> Examined:
         return Examined("gone") if error.gone else Examined("unreadable", f"cannot be read: {error}")
     except OSError as error:
         return Examined("unreadable", f"cannot be read: {error.strerror or error}")
+    except (MemoryError, NotImplementedError) as error:  # Arrow's are of these kinds, too
+        return Examined("unreadable", f"cannot be read here: {_in_a_line(error) or 'not enough memory'}")
 
 
 def _of_content(folder: str, copy: IO[bytes]) -> Examined:
@@ -93,5 +93,13 @@ def _read_all(copy: IO[bytes]) -> tuple[str, bytes | None]:
         for number in range(file.num_row_groups):
             file.read_row_group(number)
         return "", (file.metadata.metadata or {}).get(MARK)
+    except (MemoryError, NotImplementedError):  # no memory, or a codec that this pyarrow lacks
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        return " ".join(str(error).split())[:200], None
+        if isinstance(error, OSError) and error.errno is not None:  # of the copy; Arrow's own has none
+            raise
+        return _in_a_line(error), None
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

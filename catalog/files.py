@@ -20,6 +20,7 @@ _MATRIX_NAME = re.compile(r"[A-Za-z0-9._-]*@[A-Za-z0-9-]{1,14}\.(?:output|input)
 _RUN_NAME = re.compile(r"[0-9]{8}T[0-9]{6}[0-9-]*\.parquet")
 _RESULT_NAME = re.compile(r"[A-Za-z0-9._-]*@[0-9a-f]{16}(?:\.[0-9]{8}T[0-9]{12})?\.parquet")
 _LOOSE_NAMES = {ROWS: _MATRIX_NAME, TOKENS: _MATRIX_NAME, ATTEMPTS: _RUN_NAME}
+MAX_FOOTER_BYTES = 1 << 26  # a part's is 1 MB
 PROTOCOL = "catalog"  # of the names by which DuckDB reads a catalog's files, wherever they lie
 
 Write = Callable[[IO[bytes]], None]

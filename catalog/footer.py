@@ -12,6 +12,7 @@ from typing import Any
 
 MAX_DEPTH = 12  # of groups; ours are 5 deep
 MAX_NODES = 10_000
+MAX_VALUES = 20 * MAX_NODES  # a node has some ten
 _TRUE, _FALSE, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = 1, 2, 3, (4, 5, 6), 7, 8, (9, 10), 12
 # Fields of a SchemaElement, and of the union in its logical type (parquet.thrift).
 _TYPE, _NAME, _CHILDREN, _CONVERTED, _LOGICAL = 1, 4, 5, 6, 10
@@ -119,7 +120,9 @@ def _is_node(value: object) -> bool:
         isinstance(value, dict)
         and isinstance(value.get(_NAME), bytes)
         and isinstance(value.get(_LOGICAL, {}), dict)
-        and isinstance(value.get(_CHILDREN, 0), int)
+        and type(count := value.get(_CHILDREN, 0)) is int
+        and count >= 0
+        and all(isinstance(value.get(field), int | None) for field in (_TYPE, _CONVERTED))
     )
 
 
@@ -133,6 +136,7 @@ class _Thrift:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
+        self._values = 0
         self.position = 0
 
     def schema(self) -> list[Node]:
@@ -186,6 +190,9 @@ class _Thrift:
     def _value(self, kind: int, depth: int) -> Any:  # Any: by the kind of field
         if depth > MAX_DEPTH:
             raise StrangeFooter("it is nested too deep")
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise StrangeFooter(f"its schema has more than {MAX_VALUES} values")
         if kind in (_TRUE, _FALSE):
             return kind == _TRUE
         if kind == _BYTE:
@@ -210,6 +217,8 @@ class _Thrift:
             count = self._varint()
         if count > MAX_NODES:
             raise StrangeFooter(f"it has {count} columns and groups")
+        if kind in (_TRUE, _FALSE):  # in a list each takes a byte; as a field it has none
+            kind = _BYTE
         return [self._value(kind, depth + 1) for _ in range(count)]
 
     def _fields(self, depth: int) -> dict[int, Any]:

@@ -66,7 +66,8 @@ class Reader:
         self._place = place
         self._limits = limits
         self.left_out: list[LeftOut] = []
-        self._connect()
+        with self._place.confined.reading():
+            self._connect()
 
     def __enter__(self) -> Reader:
         return self
@@ -85,7 +86,7 @@ class Reader:
         Raises UsageError where it does not parse, would write, fails, or goes beyond the limits;
         an answer of more rows than they allow is cut there, and says so.
         """
-        refuse_writes(self._connection, sql)
+        self._refuse_writes(sql)
         return self._asked(sql, lambda: self._answer(sql, parameters or {}))
 
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
@@ -93,7 +94,7 @@ class Reader:
 
         Raises UsageError also where it has more rows than the limits allow.
         """
-        refuse_writes(self._connection, sql)
+        self._refuse_writes(sql)
         return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
 
     def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
@@ -104,28 +105,45 @@ class Reader:
 
     def token_files(self) -> set[str]:
         """Names of the per-token tables that can be shown."""
-        return {file.name for file in self._sound(TOKENS)}
+        return {file.name for file in self._patiently(lambda: self._sound(TOKENS))}
+
+    def _refuse_writes(self, sql: str) -> None:
+        with self._place.confined.reading():
+            refuse_writes(self._connection, sql)
 
     def _asked(self, sql: str, ask: Callable[[], Result]) -> Result:
-        """Ask; where a file turns out to be gone or unreadable, look again and ask again."""
-        try:
-            for look in range(_LOOKS):
-                try:
-                    self._open(_named(sql))
-                    return ask()
-                except duckdb.Error as error:
-                    self._place.confined.refuse_failures()
-                    if "schema mismatch" in str(error) and any(self._alike.values()):
-                        self._alike.clear()  # some file lacks a column
-                        self._opened.clear()
-                        continue
-                    suspects = self._suspects(error)
-                    if not suspects or not self._look_again(suspects, str(error), last=look == _LOOKS - 1):
-                        raise
+        """Ask of the views that the statement names."""
+
+        def opened_and_asked() -> Result:
             self._open(_named(sql))
             return ask()
+
+        return self._patiently(opened_and_asked)
+
+    def _patiently(self, ask: Callable[[], Result]) -> Result:
+        """Ask; where a file turns out to be gone or unreadable, look again and ask again."""
+        try:
+            with self._place.confined.reading():
+                for look in range(_LOOKS):
+                    try:
+                        return ask()
+                    except duckdb.Error as error:
+                        self._place.confined.stops.refuse(error)
+                        self._place.confined.refuse_failures()
+                        if not self._may_help(error, last=look == _LOOKS - 1):
+                            raise
+                return ask()
         except duckdb.Error as error:
             raise UsageError(_plain(error)) from error
+
+    def _may_help(self, error: duckdb.Error, *, last: bool) -> bool:
+        """After an error: whether asking again may help."""
+        if "schema mismatch" in str(error) and any(self._alike.values()):
+            self._alike.clear()  # some file lacks a column
+            self._opened.clear()
+            return True
+        suspects = self._suspects(error)
+        return bool(suspects) and self._look_again(suspects, str(error), last=last)
 
     def _answer(self, sql: str, parameters: Mapping[str, Any]) -> Answer:
         result = self._connection.execute(sql, dict(parameters))
@@ -152,6 +170,7 @@ class Reader:
                         raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
                     writer.write_batch(batch)
         except (pa.ArrowException, OSError) as error:  # what DuckDB says while its rows are fetched
+            self._place.confined.stops.refuse()
             self._place.confined.refuse_failures()
             raise UsageError(f"the answer cannot be made: {error}") from error
         return bytes(out.getvalue())
@@ -180,6 +199,8 @@ class Reader:
         self._alike = {
             folder: has_all_columns(self._connection, files) for folder, files in self._files.items()
         }
+        self._place.confined.stops.refuse()
+        self._place.confined.failures.clear()  # they are no answer's
 
     def _sound(self, folder: str) -> list[File]:
         """The files of a folder that can be shown; all others are noted."""

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +22,13 @@ from s3 import S3, Fault
 
 from catalog.commit import commit, commit_result
 from catalog.compact import compact
+from catalog.confined_store import StoreFiles
 from catalog.damage import examine
-from catalog.files import ROWS, File
+from catalog.files import ROWS, End, File, NoEnd
 from catalog.lock import Held
 from catalog.place import Place, is_part, loose_files, place_to_write
 from catalog.read import Reader
-from catalog.remote import ObjectStore
+from catalog.remote import ObjectStore, Unreadable
 from catalog.retire import retire
 from catalog.tables import Tables
 from jobs.keep import keep
@@ -127,12 +128,112 @@ def test_bytes_that_come_with_another_checksum_say_nothing_about_the_file(
 
     def garbled(self: ObjectStore, file: File, start: int, stop: int) -> bytes:
         looks.append(start)
-        return flipped(read(self, file, start, stop))
+        content = read(self, file, start, stop)
+        return flipped(content) if len(looks) == 1 else content[:-1] + bytes([len(looks)])
 
     monkeypatch.setattr(ObjectStore, "range", garbled)
     opinion = examine(place, file)
-    assert (opinion.fate, len(looks)) == ("unreadable", 1)
+    assert (opinion.fate, len(looks)) == ("unreadable", 2)
     assert "checksum" in opinion.problem
+
+
+@pytest.mark.parametrize(
+    ("change", "fate"), [(bytes, "sound"), (flipped, "damaged")], ids=["whole", "broken"]
+)
+def test_of_an_encrypted_object_two_copies_that_are_alike_count(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes], fate: str
+) -> None:
+    """With SSE-KMS or SSE-C its ETag has the form of an MD5 and is none."""
+    place = place_to_write(bucket)
+    commit(place, measured(0, NOW))
+    (file,) = place.files(ROWS)
+    put(place, file, change(content_of(place, file)))
+    listed = ObjectStore.files
+
+    def encrypted(self: ObjectStore, folder: str) -> list[File]:
+        return [replace(one, version=f'{one.size}|"{"0" * 31}1"') for one in listed(self, folder)]
+
+    monkeypatch.setattr(ObjectStore, "files", encrypted)
+    assert examine(place, file).fate == fate
+
+
+HERE_ONLY = {
+    "no memory": pa.ArrowMemoryError("malloc of size 1 failed"),
+    "no codec": pa.ArrowNotImplementedError("Support for codec 'lz4' not built"),
+    "no memory in Python": MemoryError(),
+    "the copy cannot be read": OSError(5, "Input/output error"),
+}
+
+
+@pytest.mark.parametrize("error", HERE_ONLY.values(), ids=HERE_ONLY)
+def test_what_only_fails_here_says_nothing_about_the_file(
+    filled: Place, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", failing)
+    assert examine(filled, filled.files(ROWS)[0]).fate == "unreadable"
+
+
+@pytest.mark.parametrize("attempt", [compact, retire])
+def test_a_range_that_fails_while_files_are_merged_or_removed_is_named_and_removes_nothing(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, attempt: Callable[[Place, Held], object]
+) -> None:
+    for number in range(2):
+        commit(place_to_write(bucket), measured(number, NOW))
+    if attempt is retire:
+        compact(place_to_write(bucket), Held())
+    place = place_to_write(bucket)
+    opened = StoreFiles.opened_elsewhere
+
+    def failing(self: StoreFiles, file: File) -> object:
+        def unreadable(*_: object) -> bytes:
+            raise Unreadable("InternalError was ordered")
+
+        monkeypatch.setattr(StoreFiles, "_between", unreadable)
+        return opened(self, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StoreFiles, "opened_elsewhere", failing)
+        with pytest.raises(CommitError, match="InternalError was ordered"):
+            attempt(place, Held())
+    assert len(loose_files(place)) == 2
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_a_part_that_cannot_be_read_for_a_while_does_not_lose_to_an_older_one(uri: str, turns: int) -> None:
+    place = place_to_write(uri)
+
+    def compacted_without(hidden: str) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            ends = type(place).ends
+
+            def some(self: Place, files: Sequence[File]) -> list[End | NoEnd]:
+                found = ends(self, files)  # type: ignore[arg-type]
+                return [
+                    NoEnd("cannot be read: for now") if file.name == hidden else end
+                    for file, end in zip(files, found, strict=True)
+                ]
+
+            patched.setattr(type(place), "ends", some)
+            for _ in range(turns):
+                compact(place_to_write(uri), Held())
+
+    commit(place, measured(0, NOW, centroid_ratio=1.0))
+    for _ in range(2):
+        compact(place, Held())
+    (older,) = place.files(ROWS)
+    commit(place, measured(0, NOW + timedelta(seconds=1), centroid_ratio=2.0))
+    compacted_without(older.name)
+    compacted_without(older.name)
+    newer = max(place.files(ROWS), key=lambda file: (is_part(file), file.name))
+    commit(place, measured(1, NOW, centroid_ratio=3.0))
+    compacted_without(newer.name)
+    for _ in range(3):
+        compact(place_to_write(uri), Held())
+        with Reader(place_to_write(uri)) as reader:
+            assert reader.ask("SELECT centroid_ratio FROM models ORDER BY 1").rows == [(2.0,), (3.0,)]
 
 
 def test_a_run_that_cannot_read_a_part_does_nothing(

@@ -1,0 +1,140 @@
+"""A stop that arrives while DuckDB reads a catalog is a stop, and no word about a file."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from catalog.commit import commit
+from catalog.compact import compact
+from catalog.confined import ConfinedFiles, PositionedFile
+from catalog.done import read_done
+from catalog.lock import Held
+from catalog.place import Place, place_to_read, place_to_write
+from catalog.read import Reader
+from catalog.tables import Tables
+from survey.cli.stopping import stoppable
+from survey.errors import UsageError
+from tests.bench.catalog import rows
+
+
+def _count(place: Place) -> None:
+    with Reader(place) as reader:
+        assert reader.ask("SELECT count(*) FROM models").rows == [(3,)]
+
+
+def _parquet(place: Place) -> None:
+    with Reader(place) as reader:
+        reader.ask_parquet("SELECT * FROM models")
+
+
+def _rows(place: Place) -> None:
+    with Reader(place) as reader:
+        reader.rows([("a", "b", "output")])
+
+
+def _done(place: Place) -> None:
+    with Reader(place) as reader:
+        assert len(read_done(reader).rows) == 3
+
+
+def _compact(place: Place) -> None:
+    compact(place, Held())
+
+
+WORK = {"count": _count, "parquet": _parquet, "rows": _rows, "done": _done, "compact": _compact}
+CALLS = {
+    "open": (ConfinedFiles, "open"),
+    "size": (ConfinedFiles, "isfile"),
+    "read": (PositionedFile, "read"),
+    "seek": (PositionedFile, "seek"),
+    "close": (PositionedFile, "close"),
+}
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> str:
+    """Two rows in a part, and a loose one."""
+    place = place_to_write(str(tmp_path / "c"))
+    for number in range(2):
+        commit(place, Tables(rows(number, 1, 8), None))
+    for _ in range(2):
+        compact(place, Held())
+    commit(place, Tables(rows(2, 1, 8), None))
+    return str(tmp_path / "c")
+
+
+@contextmanager
+def signalled(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, nth: int) -> Iterator[list[int]]:
+    """SIGTERM arrives while DuckDB makes the nth call from the main thread; yields the calls."""
+    original: Callable[..., object] = getattr(owner, name)
+    calls, numbers = [], itertools.count()
+
+    def interrupted(self: object, *args: object, **options: object) -> object:
+        if threading.current_thread() is threading.main_thread():
+            calls.append(next(numbers))
+            if calls[-1] == nth:
+                signal.raise_signal(signal.SIGTERM)
+        return original(self, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, interrupted)
+        yield calls
+
+
+@pytest.mark.parametrize("work", WORK.values(), ids=WORK)
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_signal_within_any_call_of_duckdb_s_stops(
+    catalog: str, monkeypatch: pytest.MonkeyPatch, work: Callable[[Place], None], call: tuple[type, str]
+) -> None:
+    stopped = 0
+    for nth in (0, 1, 6, 17):
+        with signalled(monkeypatch, *call, nth) as calls, stoppable():
+            try:
+                work(place_to_read(catalog))
+            except KeyboardInterrupt:
+                stopped += 1
+            else:
+                assert nth not in calls  # it is over before
+    assert stopped or not calls
+    with Reader(place_to_read(catalog)) as reader:
+        assert reader.ask("SELECT count(*) FROM models").rows == [(3,)]
+        assert reader.left_out == []
+
+
+def test_a_signal_within_duckdb_itself_stops(catalog: str) -> None:
+    long = "SELECT sum(sin(a.range) * b.range) FROM range(100000) a, range(10000) b, models"
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    with Reader(place_to_read(catalog)) as reader, stoppable():
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            reader.ask(long)
+        assert reader.ask("SELECT count(*) FROM models").rows == [(3,)]
+    timer.join()
+
+
+def test_the_handlers_are_as_before_and_a_later_question_is_answered(
+    catalog: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Reader(place_to_read(catalog)) as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr(ConfinedFiles, "open", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                reader.ask("SELECT count(*) FROM models")
+        assert signal.getsignal(signal.SIGINT) is before
+        assert reader.ask("SELECT count(*) FROM models").rows == [(3,)]
+        assert reader.left_out == []
+
+
+@pytest.mark.parametrize("text", ["KeyboardInterrupt", "Query interrupted"])
+def test_an_error_that_only_speaks_of_a_stop_is_none(catalog: str, text: str) -> None:
+    with Reader(place_to_read(catalog)) as reader, pytest.raises(UsageError, match=text):
+        reader.ask(f"SELECT error('{text}') FROM models")
