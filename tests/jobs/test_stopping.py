@@ -24,7 +24,9 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.flaky(reruns=2, reruns_delay
 
 RUN_S = 90
 NAMES = ("m0", "m1", "stalled", "m3")
-PROGRAM = [sys.executable, "-c", "from survey.cli import entry; entry()"]
+# A shell that starts the tests in the background lets them, and all that they start, ignore SIGINT.
+LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+PROGRAM = [sys.executable, "-c", f"{LISTENING}; from survey.cli import entry; entry()"]
 IGNORING = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {PROGRAM[-1]}"
 
 
