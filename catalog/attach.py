@@ -29,7 +29,7 @@ def attach(place: Place, path: Path) -> list[str]:
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}")
     _refuse_other_things(path)
-    empty = [folder for folder in FOLDERS if not place.files(folder)]
+    empty = [folder for folder in FOLDERS if not any(file.is_named_by_us for file in place.files(folder))]
     files = {folder: [_all_files(place, folder)] for folder in FOLDERS if folder not in empty}
     made = bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
@@ -55,7 +55,8 @@ def attach(place: Place, path: Path) -> list[str]:
 def _all_files(place: Place, folder: str) -> File:
     root = str(place.root) if isinstance(place, LocalFolder) else place.url
     # Named as a part, so that runs which stand in a part and in their own file are seen once.
-    return File(folder, f"{PART}*", f"{_literally(root)}/{folder}/*{ENDING}", root)
+    # Our names end in digits of a number: an export of somebody else's is not even opened, most likely.
+    return File(folder, f"{PART}*", f"{_literally(root)}/{folder}/*{3 * '[0-9a-f]'}{ENDING}", root)
 
 
 def _literally(root: str) -> str:

@@ -26,6 +26,11 @@ PROTOCOL = "catalog"  # of the names by which DuckDB reads a catalog's files, wh
 Write = Callable[[IO[bytes]], None]
 
 
+def name_pattern(folder: str) -> str:
+    """A regular expression of the whole names that a commit or a compaction gives in this folder."""
+    return f"(?:{_LOOSE_NAMES.get(folder, _RESULT_NAME).pattern})|(?:{_PART_NAME.pattern})"
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """One Parquet file of a catalog.
@@ -57,8 +62,7 @@ class File:
     @property
     def is_named_by_us(self) -> bool:
         """Whether a commit or a compaction could have given this name."""
-        loose = _LOOSE_NAMES.get(self.folder, _RESULT_NAME)
-        return bool(loose.fullmatch(self.name) or _PART_NAME.fullmatch(self.name))
+        return re.fullmatch(name_pattern(self.folder), self.name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import duckdb
 
-from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, File
+from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, File, name_pattern
 from catalog.place import Place, file_key, is_part
 from catalog.schema import (
     RESULT_KEY,
@@ -217,8 +217,15 @@ def listed(files: Files, more: str = "") -> str:
     """These files as a table: of all the columns that any of them has, unless they are alike."""
     names = [file.path if files.outside else file.url for file in files.files]
     quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    if files.outside and not more:
+        more = ", filename = true"
     # A folder called family=Qwen is a folder, not a column.
-    return f"read_parquet([{quoted}], union_by_name = {not files.alike}, hive_partitioning = false{more})"
+    table = f"read_parquet([{quoted}], union_by_name = {not files.alike}, hive_partitioning = false{more})"
+    if not files.outside:
+        return table
+    # A pattern takes what lies there; what is not named as ours never counts.
+    ours = name_pattern(files.files[0].folder).replace("'", "''")
+    return f"(SELECT * FROM {table} WHERE regexp_full_match(parse_filename(filename), '{ours}'))"
 
 
 def union(files: Files, columns: tuple[Column, ...]) -> str:

@@ -125,3 +125,17 @@ def test_the_name_of_a_folder_is_no_column(survey: Survey, tmp_path: Path, name:
     repo, revision, matrix, family, _ = rows[0]
     assert (repo, matrix, family) == (str(tmp_path / "model"), "output", "Qwen")
     assert revision != "v2"
+
+
+@pytest.mark.parametrize("name", ["zzz.parquet", "models-abc.parquet", "copy@main.output.fade.parquet"])
+def test_a_file_that_is_not_ours_counts_for_no_client(
+    survey: Survey, measured: Callable[[str], Path], name: str
+) -> None:
+    catalog = measured("one")
+    (ours,) = (catalog / "rows").iterdir()
+    forged = "SELECT * REPLACE (999 AS dead_count, TIMESTAMP '2999-01-01' AS measured_at)"
+    copied = duckdb.sql(f"{forged} FROM read_parquet(['{str(ours).replace('[b]*', '?b??')}'])")
+    copied.to_parquet(str(catalog / "rows" / name))
+    assert survey("attach", "v.duckdb", "--catalog", catalog).code == 0
+    with client() as connection:
+        assert connection.execute("SELECT dead_count FROM models").fetchall() == [(10,)]
