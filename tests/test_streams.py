@@ -71,7 +71,7 @@ def test_a_complaint_that_a_pipe_takes_in_parts_arrives_whole(tmp_path: Path) ->
     words += (
         "signal.signal(signal.SIGALRM, lambda *_: None); signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5); "
     )
-    words += "sys.stderr.write('x' * 500_000 + 'end')"
+    words += "sys.stderr.write('x' * 500_000 + 'end'); signal.setitimer(signal.ITIMER_REAL, 0)"
     started = subprocess.Popen([sys.executable, "-c", words], cwd=tmp_path, stderr=writer)
     os.close(writer)
     time.sleep(1.5)  # the pipe is full, and the write was interrupted

@@ -183,12 +183,12 @@ def test_a_certificate_of_an_authority_that_is_named_is_trusted(
 
 
 def test_a_line_that_brought_more_than_was_asked_for_is_not_used_again(
-    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What TLS has decrypted and nobody has read leaves the socket silent."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
     own = Lines()
-    with tls(certificate[1], b"x" * 12_000) as endpoint, contextlib.closing(own):
+    with tls(certificate.server, b"x" * 12_000) as endpoint, contextlib.closing(own):
         for _ in range(2):
             with own.ask("GET", endpoint, {}, Limits(5.0, 5.0, time.monotonic() + 5.0)) as response:
                 assert response.read() == b"[]"
