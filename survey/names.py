@@ -142,7 +142,7 @@ class Names:
     @property
     def embedding_shape(self) -> tuple[int, int] | None:
         """[V, D] of the embedding, where its header was read."""
-        for stem in self.embeddings:
+        for stem in (*self.embeddings, *getattr(self, "heads", ())):
             spec = self.outline_of(stem.whole() or "")
             if spec is not None and len(spec.shape) == 2:
                 return spec.shape[0], spec.shape[1]

@@ -48,9 +48,14 @@ def packed_beside(names: Collection[str], stem: str) -> str | None:
     return next((stem + suffix for suffix in PACKED if stem + suffix in names), None)
 
 
+def of_activations(rest: str) -> bool:
+    """Whether a scale is that of what goes into a matrix, or comes out of it."""
+    return _OF_ACTIVATIONS.search(rest) is not None
+
+
 def looks_packed(rest: str) -> bool:
     """Whether what follows a matrix's place in a name is said of codes, or of what decodes them."""
-    if _OF_ACTIVATIONS.search(rest):
+    if of_activations(rest):
         return False
     words = re.split(r"[._:]+", rest.lower())
     return any(word in _PACKED_WORDS or word.startswith(("quant", "nested")) for word in words)

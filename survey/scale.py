@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from survey.dtypes import FLOATS
 from survey.errors import NotThere
 from survey.floats import widen
-from survey.quantised import looks_packed
+from survey.parts import of_another_part
+from survey.quantised import of_activations
 from survey.target import ScaleSpec, TensorSpec
 
 SUFFIXES = (
@@ -32,6 +33,10 @@ SUFFIXES = (
     ".weights_scaling_factor",
     ".scale",
 )
+# Beside a matrix in 8 bits all else may be the scale, or change it.
+_LEAVES_VALUES = re.compile(r"\.(?:weight|bias|original_module\.\w+)")
+_SOUNDS_LIKE_A_SCALE = re.compile(r"(?i)scal|(?:^|[._])inv(?:[._]|$)|amax|quant|factor")
+_LAYER = re.compile(r"\.[0-9]+\.")
 FACTORS_CAP = 4 << 20  # held as float64: 32 MB; MX formats, with one for 32 elements, have more
 _DTYPES = ("F32", "BF16", "F16", "F8_E8M0")
 
@@ -68,17 +73,42 @@ def scale_name(names: Collection[str], tensor: str, where: str) -> str | None:
     Raises NotThere (`quantised-head`) where something beside it sounds like another.
     """
     stem = tensor.removesuffix(".weight")
-    rests = [name[len(stem) :] for name in names if name.startswith(stem) and name != tensor]
-    beside = [rest for rest in rests if rest.startswith(".") or (rest[:1] in ("_", ":") and "." not in rest)]
     known = [stem + suffix for suffix in SUFFIXES if stem + suffix in names]
-    # A scale of activations alone leaves open what became of the matrix's own.
-    sounding = sorted(
-        stem + rest for rest in beside if looks_packed(rest) or (not known and "scal" in rest.lower())
-    )
-    if others := [name for name in sounding if name not in known[:1]]:
+    if others := sorted(
+        name for name in _beside(names, stem, bool(known)) if name not in (tensor, *known[:1])
+    ):
         problem = f"{tensor} is stored in 8 bits beside {others[0]}, which no rule applies to it"
         raise NotThere("quantised-head", where, problem)
     return known[0] if known else None
+
+
+def _beside(names: Collection[str], stem: str, known: bool) -> Iterator[str]:
+    """What may change the values of a matrix: in its module whatever is not known to leave them alone,
+    elsewhere what sounds like its scale.
+
+    known: whether its scale is; a scale of activations alone leaves open what became of the matrix's own.
+    """
+    own = stem.rpartition(".")[2]
+    for name in names:
+        if own not in name:
+            continue
+        rest = name[len(stem) :] if name.startswith(stem) else ""
+        if rest[:1] in (".", ":"):
+            if not (_LEAVES_VALUES.fullmatch(rest) or (known and of_activations(rest))):
+                yield name
+        elif (
+            _SOUNDS_LIKE_A_SCALE.search(name)
+            and "norm" not in name
+            and _belongs(name, own)
+            and not (known and of_activations(rest))
+        ):
+            yield name
+
+
+def _belongs(name: str, own: str) -> bool:
+    """Whether a name outside the layers and the other parts speaks of a module."""
+    spoken = re.search(rf"(?:^|[._]){re.escape(own)}(?:[._:]|$)", name)
+    return spoken is not None and not of_another_part(name) and _LAYER.search(name) is None
 
 
 def scale_spec(

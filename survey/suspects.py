@@ -6,11 +6,12 @@ Before the survey says "tied" or "a base model", there must be none: unknown is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 
 from survey.names import EMBEDDINGS, VAGUE_EMBEDDINGS, Names
 from survey.parts import SOUNDS_LIKE_A_HEAD, of_another_part
-from survey.quantised import looks_packed
+from survey.quantised import is_packed, looks_packed
 from survey.statements import stated_shapes
 from survey.stems import Stem
 
@@ -21,13 +22,25 @@ _PERHAPS = re.compile(
 _EMBEDDING = re.compile(
     r"(?i)embed|(?:^|[._])(?:emb|wte|wpe|tok|shared)|(?:^|[._])w[._]|vocab|lookup|position"
 )
+# Said of the module itself: what holds it may be called language_model.
 _NO_EMBEDDING = re.compile(
-    r"(?i)position|pos_|_pos|wpe|type|segment|language_emb|lang|per_layer|relative|rotary|freq|time"
+    r"(?i)position|pos_|_pos|wpe|segment|per_layer|relative|rotary"
+    r"|(?:^|_)(?:type|shape|pronunciation|lang|langs|language|languages|freq|frequency|time|timestep)(?:_|$)"
+)
+# A module's own name, before what an adapter or a class adds to it.
+_OWN = re.compile(
+    r"([^.]*?)(?:\.(?:modules_to_save(?:\.\w+)?|base_layer|original_module|embedding|W_E))?(?:\.weight)?$"
 )
 _MORE = re.compile(r"(?i)(?:^|[._])(?:additional|added|new|extra)_?")
-_TABLES = (*EMBEDDINGS, *VAGUE_EMBEDDINGS)
-# What stands in a head before its matrix, or beside it.
-_HARMLESS = re.compile(r"(?i)bias|norm|(?:^|[._])(?:ln\w*|dense|transform)(?:[._]|$)|lora|scale$")
+_TABLES = tuple(f".{table}" for table in (*EMBEDDINGS, *VAGUE_EMBEDDINGS))
+# What stands in a head before its matrix, or beside it; of the matrix's own shape it is not harmless.
+_HARMLESS = re.compile(
+    r"(?i)(?:^|[._])(?:bias\w*|\w*norm[0-9]*|ln\w*|dense|transform|lora\w*|\w*scale)(?:[._]|$)"
+)
+# Draft heads read the vocabulary anew in a layer of their own.
+_OF_A_DRAFT = re.compile(r"(?i)\.(?:embed_tokens|shared_head(?:\.head)?)\.weight$")
+_IN_A_LAYER = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages?)\.[0-9]+\.[^.]+\.[^.]+")
+_NUMBERS = re.compile(r"(?<=\.)[0-9]+(?=\.)")
 
 
 def head_suspects(names: Names) -> list[str]:
@@ -43,7 +56,9 @@ def embedding_suspects(names: Names) -> list[str]:
         for name in names.outside
         if not of_another_part(name)
         and _EMBEDDING.search(name)
-        and not (_NO_EMBEDDING.search(name) or SOUNDS_LIKE_A_HEAD.search(name) or _HARMLESS.search(name))
+        and not (
+            _NO_EMBEDDING.search(_own(name)) or SOUNDS_LIKE_A_HEAD.search(name) or _HARMLESS.search(name)
+        )
         and (spec := names.outline_of(name)) is not None
         and len(spec.shape) == 2
         and (spec.shape[0] in rows if rows else spec.shape[0] > spec.shape[1])
@@ -70,39 +85,98 @@ def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
     return sorted(
         name
         for name in beside - known
-        if not (of_another_part(name) or _NO_EMBEDDING.search(name) or looks_packed(name))
+        if not (of_another_part(name) or _NO_EMBEDDING.search(_own(name)) or looks_packed(name))
         and (outline := names.outline_of(name)) is not None
         and len(outline.shape) == 2
         and outline.shape[1] == matrix.shape[1]
     )
 
 
+def whole_suspects(names: Names, placed: Collection[str]) -> list[str]:
+    """Tensors of exactly the matrix's shape, whatever they are called, that no rule places.
+
+    placed: those that a rule does place.
+    """
+    rows, dims = _sizes(names)
+    shaped = [
+        name
+        for name in names.all
+        if (spec := names.outline_of(name)) is not None and _is_whole(spec.shape, rows, dims)
+    ]
+    repeated = Counter(_NUMBERS.sub("#", name) for name in shaped)
+    return sorted(
+        name
+        for name in shaped
+        if name not in placed
+        and not (_is_excused(name) or _is_a_table(name) or _repeats(name, repeated, names.all))
+    )
+
+
 def _suspects(names: Names) -> Iterator[str]:
     rows, dims = _sizes(names)
     tables = {name for stem in names.embeddings for name in (*stem.forms(), *stem.updates())}
+    yield from (shaped := set(whole_suspects(names, tables)))
     for name in names.outside:
-        if of_another_part(name) or name in tables:
+        if name in shaped or of_another_part(name) or name in tables:
             continue
         spec = names.outline_of(name)
         shape = spec.shape if spec else None
-        packed = looks_packed(name)
+        packed = looks_packed(name) or (spec is not None and is_packed(spec.dtype))
         if SOUNDS_LIKE_A_HEAD.search(name):
             if packed or not (_HARMLESS.search(name) or (shape is not None and len(shape) < 2)):
                 yield name
         elif shape is None or _HARMLESS.search(name) or _is_a_table(name):
             continue
-        elif packed and _PERHAPS.search(name):
-            if not rows or _holds_codes(shape, rows, dims):
+        elif packed:
+            if _holds_codes(shape, rows, dims) or (not rows and _PERHAPS.search(name)):
                 yield name
-        elif _is_a_matrix(shape, rows, dims, part_of=8 if _PERHAPS.search(name) else 1):
+        elif "patch" not in name and _is_a_matrix(
+            shape, rows, dims, part_of=8 if _PERHAPS.search(name) else 2
+        ):
             yield name
+
+
+def _own(name: str) -> str:
+    """The name of the module that has a tensor."""
+    own = _OWN.search(name)
+    return own[1] if own else name
+
+
+def _is_excused(name: str) -> bool:
+    """Whether a tensor's place says that it belongs to another part of the model."""
+    own = _own(name)
+    holder = name[: name.rfind(own)] if own else name
+    table = of_another_part(own) and _EMBEDDING.search(own) and not SOUNDS_LIKE_A_HEAD.search(own)
+    draft = _OF_A_DRAFT.search(name) and _NUMBERS.search(name)
+    return of_another_part(holder) or bool(table or draft)
+
+
+def _repeats(name: str, repeated: Mapping[str, int], names: Collection[str]) -> bool:
+    """Whether a tensor is one layer's among others of the same kind."""
+    if not _IN_A_LAYER.search(name) or SOUNDS_LIKE_A_HEAD.search(name):
+        return False
+    if repeated[_NUMBERS.sub("#", name)] > 1:
+        return True
+    front, first, _ = name.partition(".0.")
+    return bool(first) and not any(other.startswith(f"{front}.1.") for other in names)  # the only layer
 
 
 def _is_a_table(name: str) -> bool:
     """Whether a name is that of an embedding: of tokens, if of another part, or of something else."""
-    stem = name.removesuffix(".weight").removesuffix(".embedding")
-    return stem.endswith(_TABLES) or (
-        _NO_EMBEDDING.search(name) is not None and _EMBEDDING.search(name) is not None
+    own = _own(name)
+    stem = name[: name.rfind(own) + len(own)] if own else name
+    return f".{stem}".endswith(_TABLES) or (
+        _NO_EMBEDDING.search(own) is not None and _EMBEDDING.search(own) is not None
+    )
+
+
+def _is_whole(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:
+    """Whether a shape is [V, D], whichever way it lies."""
+    lengths = [length for length in shape if length != 1]
+    if len(lengths) == 1:
+        return any(lengths[0] == size * width for size in rows for width in dims if width > 1)
+    return len(lengths) == 2 and any(
+        long in rows and short in dims and long != short for long, short in (lengths, lengths[::-1])
     )
 
 
@@ -113,11 +187,14 @@ def _sizes(names: Names) -> tuple[set[int], set[int]]:
 
 
 def _is_a_matrix(shape: tuple[int, ...], rows: set[int], dims: set[int], part_of: int) -> bool:
-    """Whether a shape is [V, D], transposed or not, or a part of it down to one of so many."""
+    """Whether a shape is [V, D], padded or not, transposed or not, or a part of it down to one of so many.
+
+    A part of a vocabulary is longer than the inside of a layer is wide.
+    """
     if len(shape) != 2 or shape[0] == shape[1]:
         return False
     return any(
-        long * part_of >= size and (part_of > 1 or long == size) and short in dims
+        size <= long * part_of and (part_of > 2 or 5 * short <= long <= 2 * size) and short in dims
         for long, short in (shape, shape[::-1])
         for size in rows
     )

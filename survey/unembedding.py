@@ -18,7 +18,7 @@ from survey.names import Names
 from survey.quantised import looks_packed, scheme
 from survey.statements import meant_tie, why_scoring, why_untied
 from survey.stems import Stem
-from survey.suspects import embedding_suspects, further_rows, head_suspects
+from survey.suspects import embedding_suspects, further_rows, head_suspects, whole_suspects
 from survey.target import MatrixName
 
 # Heads that give scores, in files that hold no head for tokens.
@@ -125,7 +125,7 @@ def _embedding(names: Names, where: str) -> Choice:
         return replace(
             embedding, tied=_serves_as_both(names, embedding, where), rule="the name of an embedding"
         )
-    _refuse_suspects(names, embedding_suspects(names), "embedding", where)
+    _refuse_suspects(names, embedding_suspects(names) or _second_tables(names), "embedding", where)
     if _tied_to_head(names) and (head := _held(names, names.heads, where)):
         return replace(head, tied=True, rule="no embedding in the files: tied to the head as the config says")
     raise NotThere("no-head", where, f"no embedding among its {len(names.all)} tensors")
@@ -140,8 +140,15 @@ def _serves_as_both(names: Names, embedding: Choice, where: str) -> bool:
 
 def _tied_to_head(names: Names) -> bool:
     """Whether the one tensor that serves as both is stored by the head's name."""
-    missing = not any(stem.holds_a_matrix() for stem in names.embeddings) and not embedding_suspects(names)
+    held = any(stem.holds_a_matrix() for stem in names.embeddings)
+    missing = not (held or embedding_suspects(names) or _second_tables(names))
     return missing and meant_tie(names.config) is True
+
+
+def _second_tables(names: Names) -> list[str]:
+    """Tensors of the head's shape, which may be the embedding."""
+    heads = {name for stem in names.heads for name in (*stem.forms(), names.matrix(stem)) if name}
+    return whole_suspects(names, heads)
 
 
 def _why_scores(names: Names) -> str | None:
