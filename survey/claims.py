@@ -5,16 +5,18 @@ Where the index names both matrices, as ordinary ones of models that are not tie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from survey.errors import BrokenFile
+from survey.errors import BrokenFile, NotThere
 from survey.header import Header
 from survey.statements import meant_tie
 from survey.unembedding import named
-from survey.weights import same_set
+from survey.weights import beside_shards, same_set
 
+_MOST_SHARDS = 1_000  # asked, each with a request
+_MOST_TENSORS = 2_000_000  # of all shards together
 ReadHeader = Callable[[str], Header]
 
 
@@ -65,16 +67,23 @@ def checked(
     claimed: the index. headers: those read so far, to which this adds.
     Raises BrokenFile (`index-mismatch`) where a shard that must be asked is not there.
     """
-    head, embedding = named(claimed, config)
+    head, embedding = named(claimed, config, sure=True)
     tied = meant_tie(config) is True
     if head and embedding and not (tied and _is_missing((head, embedding), claimed, files, headers, read)):
         return claimed
-    for file in sorted({*claimed.values(), *same_set(claimed.values(), files)}):
+    shards = sorted({*claimed.values(), *same_set(claimed.values(), files)})
+    refuse_many(shards, where)
+    tensors = 0
+    for file in shards:
         if file not in files:
             problem = "the index names this file, and without it nobody knows whether there is a head"
             raise BrokenFile("index-mismatch", f"{where}/{file}", problem)
         if file not in headers:
             headers[file] = read(file)
+        tensors += len(headers[file].tensors)
+        if tensors > _MOST_TENSORS:
+            problem = f"its shards hold more than {_MOST_TENSORS:,} tensors, our cap"
+            raise BrokenFile("index-mismatch", where, problem)
     held, twice = tensors_of(headers)
     # What transformers does not find in a model that is tied, it ties.
     kept = {
@@ -85,7 +94,33 @@ def checked(
     if wrong := sorted(name for name in twice if name not in kept and name in named(held, config)):
         problem = f"holds {wrong[0]}, as {twice[wrong[0]]} does, and the index names neither"
         raise BrokenFile("index-mismatch", f"{where}/{held[wrong[0]]}", problem)
+    if named(held, config)[0] is None:
+        _refuse_strays(config, files, set(shards), headers, read, where)
     return {**held, **kept}
+
+
+def refuse_many(shards: Collection[str], where: str) -> None:
+    """Raise BrokenFile where asking every shard would be an attack of ours, or on us."""
+    if len(shards) > _MOST_SHARDS:
+        problem = f"names {len(shards):,} files, of which we ask {_MOST_SHARDS:,} for a matrix, our cap"
+        raise BrokenFile("index-mismatch", where, f"the index {problem}")
+
+
+def _refuse_strays(
+    config: Mapping[str, Any],
+    files: Mapping[str, int],
+    shards: set[str],
+    headers: Mapping[str, Header],
+    read: ReadHeader,
+    where: str,
+) -> None:
+    """Raise NotThere (`unknown-head`) where a file beside the shards holds a head and no model."""
+    for file in beside_shards(shards, files):
+        tensors = (headers[file] if file in headers else read(file)).tensors
+        head, embedding = named(tensors, config)
+        if head is not None and embedding is None:
+            problem = f"holds {head}, and the index names no such file"
+            raise NotThere("unknown-head", f"{where}/{file}", problem)
 
 
 def _is_missing(

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from survey.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json
-from survey.claims import checked, tensors_of, with_noted_names
+from survey.claims import checked, refuse_many, tensors_of, with_noted_names
 from survey.cut_layout import Parts, numbered_parts, parts_of_devices, size_of_devices, stated_size
 from survey.distributed import distributed_parts
 from survey.dtypes import FLOATS, float_format
@@ -27,7 +27,7 @@ from survey.sharding import Part, Size, joined
 from survey.statements import architecture, stated_shapes, stated_tie
 from survey.target import Identity, MatrixName, ScaleSpec, Target, TensorSpec
 from survey.unembedding import Choice, choose_among, refuse_adapter
-from survey.weights import ADAPTER_CONFIG, find_weights
+from survey.weights import ADAPTER_CONFIG, find_weights, same_set
 
 TEXT_CHARS = 1_000  # of a model type, a class or a base model; what is longer is none
 
@@ -54,6 +54,7 @@ class Layout:
     size: Size = Size()
     sizes: Mapping[str, Size] = field(default_factory=dict)
     left_out: int = 0
+    by_index: bool = False
 
     def spec_of(self, tensor: str) -> TensorSpec | None:
         """A tensor as its file's header has it; None where that was not read, or holds no such tensor."""
@@ -78,7 +79,7 @@ class Layout:
 
     @cached_property
     def names(self) -> Names:
-        return Names(self.file_of.keys(), self.config, self.outline_of, self.unread)
+        return Names(self.file_of.keys(), self.config, self.outline_of, self.unread, self.spec_of)
 
 
 def lay_out(checkpoint: Checkpoint) -> Layout:
@@ -119,7 +120,8 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
             index.file_of, config, checkpoint.files, read, partial(_header, checkpoint), checkpoint.repo
         )
         unread = _unread(checkpoint, file_of)
-        return Layout(config, file_of, read, weights.rule, unread=unread, left_out=index.left_out)
+        left_out = index.left_out
+        return Layout(config, file_of, read, weights.rule, unread=unread, left_out=left_out, by_index=True)
     held = weights.shards or (weights.single,)
     headers = {file: _header(checkpoint, file) for file in held if file is not None}
     if weights.loose:
@@ -135,9 +137,11 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
 
 
 def _unread(checkpoint: Checkpoint, file_of: Mapping[str, str]) -> tuple[str, ...]:
-    """Files that hold none of the tensors."""
+    """Files beside the weights that hold none of the tensors."""
     read = set(file_of.values())
-    return tuple(file for file in checkpoint.files if file not in read)
+    folders = {file.rpartition("/")[0] for file in read}
+    others = (file for file in checkpoint.files if file.rpartition("/")[0] in folders)
+    return tuple(file for file in others if file not in read)
 
 
 def _adapter_of(checkpoint: Checkpoint, folder: str) -> str:
@@ -153,7 +157,7 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
 
     Raises SurveyError where there is none.
     """
-    choice = _choose(checkpoint, layout, matrix)
+    choice, layout = _chosen(checkpoint, layout, matrix)
     spec = _spec(checkpoint, layout, choice)
     other = _other(checkpoint, layout, matrix, spec)
     refuse_shape(spec, layout.config, other, f"{checkpoint.repo}/{spec.file}")
@@ -175,6 +179,28 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
         planning=checkpoint.traffic,
         scale=scale,
     )
+
+
+def _chosen(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> tuple[Choice, Layout]:
+    """The choice, made anew with what an index omits and the header of the matrix's own file holds."""
+    choice = _choose(checkpoint, layout, matrix)
+    if layout.cut or not layout.by_index:
+        return choice, layout
+    spec = _look_up(checkpoint, layout, choice.tensor)
+    files = {spec.file}
+    if spec.dtype in FLOATS and FLOATS[spec.dtype].bits == 8 and not _has_scale(checkpoint, layout, spec):
+        files = {file for file in layout.file_of.values() if file in checkpoint.files}
+        files.update(same_set(files, checkpoint.files))
+        refuse_many(files, checkpoint.repo)
+    for file in sorted(files - layout.headers.keys()):
+        layout.headers[file] = _header(checkpoint, file)
+    held, _ = tensors_of({file: layout.headers[file] for file in sorted(files)})
+    layout = replace(layout, file_of={**held, **layout.file_of})
+    return _choose(checkpoint, layout, matrix), layout
+
+
+def _has_scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec) -> bool:
+    return scale_name(layout.file_of, spec.name, f"{checkpoint.repo}/{spec.file}") is not None
 
 
 def _choose(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> Choice:

@@ -8,13 +8,14 @@ head, a codebook or a table for each layer has another name, or stands elsewhere
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from survey.parts import SOUNDS_LIKE_A_HEAD, bodies, of_another_part, outside_layers
 from survey.statements import model_types, stated_rows
 from survey.stems import OutlineOf, Stem
+from survey.target import TensorSpec
 from survey.weights import LOOSE
 
 # The language model: alone, in a multimodal model, in an encoder-decoder, in an adapter.
@@ -103,6 +104,7 @@ VAGUE_EMBEDDINGS = (
 BIASES = ("cls.predictions.bias", "final_logits_bias")
 
 
+_OF_OTHER_RUNTIMES = (".onnx", ".h5", ".msgpack")  # the same model once more
 _MOST_PARTS = 32  # of a name in a hostile file
 _LISTS = (HEADS, VAGUE_HEADS, EMBEDDINGS, VAGUE_EMBEDDINGS)
 
@@ -111,7 +113,7 @@ class Names:
     """The names of a checkpoint's tensors, and which of them have a place in a language model.
 
     outline_of: a tensor as its file's header has it. outside: the tensors of no numbered layer.
-    files: of weights that are called as a head is, and are not read.
+    files: of weights that are called as a head is, and are not read. spec_of: a tensor with its place.
     heads, embeddings: the stems at which there is something, the preferred first.
     """
 
@@ -121,8 +123,9 @@ class Names:
         config: Mapping[str, Any],
         outline_of: OutlineOf = lambda name: None,
         files: Collection[str] = (),
+        spec_of: Callable[[str], TensorSpec | None] = lambda name: None,
     ) -> None:
-        self.all, self.config, self.outline_of = names, config, outline_of
+        self.all, self.config, self.outline_of, self.spec_of = names, config, outline_of, spec_of
         self.files = sorted(file for file in files if _is_of_a_head(file))
         self.outside = outside_layers(names)
         kinds = [kind.replace("-", "_") + "." for kind in model_types(config)]
@@ -195,7 +198,7 @@ class Names:
 
 def _is_of_a_head(file: str) -> bool:
     sounds = SOUNDS_LIKE_A_HEAD.search(file.rpartition("/")[2]) and not of_another_part(file)
-    return bool(sounds) and file.endswith(LOOSE)
+    return bool(sounds) and file.endswith(LOOSE) and not file.endswith(_OF_OTHER_RUNTIMES)
 
 
 def _fronts(name: str) -> Iterator[str]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from survey.errors import NotThere
-from survey.statements import stated_shapes, stated_widths
+from survey.statements import stated_prompts, stated_shapes, stated_widths
 from survey.target import TensorSpec
+
+_PADDING = 256  # rows at most that a tiny vocabulary gains by it
 
 
 def refuse_shape(spec: TensorSpec, config: Mapping[str, Any], other: TensorSpec | None, where: str) -> None:
@@ -19,13 +21,13 @@ def refuse_shape(spec: TensorSpec, config: Mapping[str, Any], other: TensorSpec 
         raise NotThere("no-head", where, f"{spec.name} has shape {list(spec.shape)}, expected [V, D]")
     stated = stated_shapes(config)
     if stated:
-        _refuse_beside_config(spec, stated, stated_widths(config), where)
+        _refuse_beside_config(spec, stated, config, where)
     elif other is not None and len(other.shape) == 2:
         _refuse_beside_other(spec, other, where)
 
 
 def _refuse_beside_config(
-    spec: TensorSpec, stated: list[tuple[int, int | None]], widths: set[int], where: str
+    spec: TensorSpec, stated: list[tuple[int, int | None]], config: Mapping[str, Any], where: str
 ) -> None:
     rows, dims = spec.shape
     if (dims, rows) in stated and (rows, dims) not in stated:
@@ -41,8 +43,12 @@ def _refuse_beside_config(
             where,
             problem + ("it is for others" if 2 * rows < min(fitting) else "rows are missing"),
         )
-    whole = next((width for _, width in stated if width and width > dims and width % dims == 0), None)
-    if whole and dims not in widths:
+    prompts = stated_prompts(config)
+    if rows - prompts >= 2 * max(fitting) and rows - max(fitting) >= _PADDING:
+        problem = f"{spec.name} has {rows:,} rows, the config says {max(fitting):,} tokens: it is for others"
+        raise NotThere("no-head", where, problem)
+    whole = next((width for _, width in stated if width and width > dims), None)
+    if whole and dims not in stated_widths(config).union(width for _, width in stated if width):
         problem = f"{spec.name} has {dims:,} columns, the config says {whole:,}: columns are missing"
         raise NotThere("no-head", where, problem)
 

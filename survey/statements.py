@@ -18,7 +18,7 @@ LANGUAGE_PARTS = ("text_config", "llm_config", "language_config", "thinker_confi
 _OTHER_PARTS = re.compile(
     r"(?i)quant|rope|generation|tokenizer|encoder|lora|peft|assistant|auto_map|talker|token2wav"
 )
-_WIDTH = re.compile(r"(?i)dim|embd|embed|size|width|d_model|hidden|channels")
+_WIDTH = re.compile(r"(?i)embd|embed|(?:^|_)emb_")
 _DEEPEST, _MOST_PARTS = 4, 64
 ROW_KEYS = ("vocab_size", "padded_vocab_size", "n_vocab", "n_words", "tgt_vocab_size")
 DIM_KEYS = ("hidden_size", "n_embd", "d_model", "dim", "model_dim", "n_embed", "emb_dim", "embed_dim",
@@ -138,6 +138,12 @@ def stated_widths(config: Mapping[str, Any]) -> set[int]:
         for key, value in part.items()
         if isinstance(key, str) and _is_count(value) and _WIDTH.search(key[:NAME_CHARS])
     }
+
+
+def stated_prompts(config: Mapping[str, Any]) -> int:
+    """Rows of an embedding that stand for learnt prompts, not for tokens (CPM-Ant)."""
+    kinds, length = config.get("prompt_types"), config.get("prompt_length")
+    return kinds * length if _is_count(kinds) and _is_count(length) else 0
 
 
 def _is_count(value: Any) -> bool:

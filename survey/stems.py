@@ -28,7 +28,7 @@ _TRAINED = ".modules_to_save.default.weight"
 # A change that is stored beside a matrix, and not merged into it: LoRA and its kin.
 _UPDATE = re.compile(
     r"(?i)[._](?:lora|dora|adalora|lokr|loha|hada|oft|boft|vera|ia3|road|fourierft|randlora|delora|delta"
-    r"|trainable_tokens|token_adapter)(?:[._]|$)|delta$"
+    r"|trainable_tokens|token_adapter|adapter)(?:[._]|$)|delta$"
 )
 _ADDED = re.compile(r"\.(?:additional|added|new|extra)_?(?:\w*)(?:\.weight)?")
 # Pieces of one matrix, or the heads of several codebooks.
@@ -39,6 +39,11 @@ _DIRECT = re.compile(r"[._](?:weights?[.:_])?[^.]+")  # of the module itself, no
 _HARMLESS = re.compile(
     r"(?i)bias|norm|(?:^|[._])(?:ln|dense|transform|act\w*|dropout|input|output|k|v)(?:[._0-9]|$)|inv_freq"
 )
+
+
+def is_update(rest: str) -> bool:
+    """Whether what follows a matrix's place in a name is said of a change to it."""
+    return _UPDATE.search(rest) is not None
 
 
 @dataclass(frozen=True, slots=True)

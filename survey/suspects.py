@@ -13,7 +13,7 @@ from survey.names import EMBEDDINGS, VAGUE_EMBEDDINGS, Names
 from survey.parts import SOUNDS_LIKE_A_HEAD, of_another_part
 from survey.quantised import is_packed, looks_packed
 from survey.statements import stated_shapes
-from survey.stems import Stem
+from survey.stems import Stem, is_update
 
 # Other parts have such names, too: a head by its shape alone, though perhaps by half of it.
 _PERHAPS = re.compile(
@@ -31,7 +31,7 @@ _NO_EMBEDDING = re.compile(
 _OWN = re.compile(
     r"([^.]*?)(?:\.(?:modules_to_save(?:\.\w+)?|base_layer|original_module|embedding|W_E))?(?:\.weight)?$"
 )
-_MORE = re.compile(r"(?i)(?:^|[._])(?:additional|added|new|extra)_?")
+_MORE = re.compile(r"(?i)(?:^|[._])(?:additional|added|new|extra|special|ext)_?")
 _TABLES = tuple(f".{table}" for table in (*EMBEDDINGS, *VAGUE_EMBEDDINGS))
 # What stands in a head before its matrix, or beside it; of the matrix's own shape it is not harmless.
 _HARMLESS = re.compile(
@@ -66,6 +66,19 @@ def embedding_suspects(names: Names) -> list[str]:
     )
 
 
+def updates_elsewhere(names: Names, stem: Stem) -> list[str]:
+    """Tensors outside a matrix's module that say they change it."""
+    if names.is_vague(stem):
+        return []
+    own = re.escape(stem.path.rpartition(".")[2])
+    of_it = re.compile(rf"(?:^|\.){own}(?P<rest>[._].+)")
+    return sorted(
+        name
+        for name in names.outside
+        if (said := of_it.search(name)) and is_update(said["rest"]) and not of_another_part(name)
+    )
+
+
 def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
     """Tensors beside a matrix that may hold more rows of it, as far as headers were read."""
     matrix = names.outline_of(whole)
@@ -75,7 +88,7 @@ def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
     beside = {
         name
         for name in names.outside
-        if _MORE.search(name)
+        if (_MORE.search(name) or _continues(name, stem))
         and (SOUNDS_LIKE_A_HEAD if of_head else _EMBEDDING).search(name)
         and (of_head or not SOUNDS_LIKE_A_HEAD.search(name))
     }
@@ -85,7 +98,11 @@ def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
     return sorted(
         name
         for name in beside - known
-        if not (of_another_part(name) or _NO_EMBEDDING.search(_own(name)) or looks_packed(name))
+        if not (
+            (of_another_part(name) and not _continues(name, stem))
+            or _NO_EMBEDDING.search(_own(name))
+            or looks_packed(name)
+        )
         and (outline := names.outline_of(name)) is not None
         and len(outline.shape) == 2
         and outline.shape[1] == matrix.shape[1]
@@ -134,6 +151,13 @@ def _suspects(names: Names) -> Iterator[str]:
             shape, rows, dims, part_of=8 if _PERHAPS.search(name) else 2
         ):
             yield name
+
+
+def _continues(name: str, stem: Stem) -> bool:
+    """Whether a module is called as a matrix is, and something more."""
+    own, last = _own(name), stem.path.rpartition(".")[2]
+    holder = name[: name.rfind(own)]
+    return own != last and own.startswith(last) and not of_another_part(holder) and not _HARMLESS.search(own)
 
 
 def _own(name: str) -> str:

@@ -18,13 +18,24 @@ from survey.names import Names
 from survey.quantised import looks_packed, scheme
 from survey.statements import meant_tie, why_scoring, why_untied
 from survey.stems import Stem
-from survey.suspects import embedding_suspects, further_rows, head_suspects, whole_suspects
+from survey.suspects import (
+    embedding_suspects,
+    further_rows,
+    head_suspects,
+    updates_elsewhere,
+    whole_suspects,
+)
 from survey.target import MatrixName
 
 # Heads that give scores, in files that hold no head for tokens.
 _SCORES = re.compile(
     r"(?:\w+\.)*(?:scores?|scorer|score_head|scoring_head|qa_outputs|(?:v|value|reward|rank|ranking|regression)_head|classifier"
     r"|classification_head)(?:\.(?:dense|out_proj|[0-9]+))?\.weight"
+)
+# An encoder and a decoder may each have a table.
+_HALF = re.compile(r"(?:^|[._])(?:encoder|decoder)(?:[._]|$)")
+_OF_CODES = re.compile(
+    r"\.(?:q_?weight|W_q|SCB|scales|_?weight_(?:scale\w*|packed|qdata|blocks)|weights_scaling_factor)"
 )
 _DRAFT = frozenset({"d2t", "t2d"})  # EAGLE-3: which tokens its short vocabulary holds
 
@@ -56,10 +67,15 @@ def choose_among(names: Names, matrix: MatrixName, where: str) -> Choice:
     return _embedding(names, where) if matrix == "input" else _unembedding(names, where)
 
 
-def named(names: Collection[str], config: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The head and the embedding that a checkpoint's names show, before anything is concluded from them."""
+def named(
+    names: Collection[str], config: Mapping[str, Any], *, sure: bool = False
+) -> tuple[str | None, str | None]:
+    """The head and the embedding that a checkpoint's names show, before anything is concluded from them.
+
+    sure: only a head whose name no other part of a model has.
+    """
     found = Names(names, config)
-    heads = (stem.whole() or stem.packed() for stem in found.heads)
+    heads = (stem.whole() or stem.packed() for stem in found.heads if not (sure and found.is_vague(stem)))
     embeddings = (stem.whole() or stem.packed() for stem in found.embeddings)
     return next(filter(None, heads), None), next(filter(None, embeddings), None)
 
@@ -167,10 +183,14 @@ def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
         if whole is None:
             _refuse_odd(names, stem, where)
             continue
-        if updates := stem.updates():
+        if packed := _codes_beside(names, stem, whole):
+            by = scheme(names.config, names.all, packed)
+            problem = f"{whole} lies beside {packed}, quantised by {by}: which of them counts, nothing says"
+            raise NotThere("quantised-head", where, problem)
+        if updates := stem.updates() or updates_elsewhere(names, stem):
             problem = f"{whole} has an update that is not merged into it ({updates[0]}): merge and export it"
             raise NotThere("no-head", where, problem)
-        if rivals := [] if names.is_hinted(stem) else _rivals(names, stem, stems):
+        if rivals := _rivals(names, stem, stems):
             problem = f"{whole} and {rivals[0]} could both be it: survey the model without the other part"
             raise NotThere("unknown-head", where, problem)
         added = stem.added()
@@ -182,10 +202,39 @@ def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
 
 
 def _rivals(names: Names, stem: Stem, stems: list[Stem]) -> list[str]:
-    """Matrices by the same name elsewhere, where no list says which part is the language model."""
+    """Other matrices of the same kind and size, where neither bytes nor names say which one counts."""
+    held, of_head = stem.whole() or "", stem in names.heads
     last = stem.path.rpartition(".")[2]
-    others = (other for other in stems if other is not stem and other.path.rpartition(".")[2] == last)
-    return [whole for other in others if not names.is_hinted(other) and (whole := other.whole())]
+    rivals = []
+    for other in stems:
+        whole = other.whole()
+        same_name = other.path.rpartition(".")[2] == last
+        if other is stem or whole is None or not (same_name or (of_head and not names.is_vague(other))):
+            continue
+        if names.is_hinted(stem) and (
+            _HALF.search(stem.path) or _HALF.search(other.path) or not _as_large(names, held, whole)
+        ):
+            continue
+        if (same_name and (names.is_hinted(stem) or not names.is_hinted(other))) or of_head:
+            rivals.append(whole)
+    return rivals
+
+
+def _as_large(names: Names, tensor: str, other: str) -> bool:
+    """Whether two tensors have one shape and are not the same bytes, as far as headers were read."""
+    outlines = names.outline_of(tensor), names.outline_of(other)
+    if outlines[0] is None or outlines[1] is None or outlines[0].shape != outlines[1].shape:
+        return False
+    specs = names.spec_of(tensor), names.spec_of(other)
+    return specs[0] is None or specs[1] is None or replace(specs[0], name="") != replace(specs[1], name="")
+
+
+def _codes_beside(names: Names, stem: Stem, whole: str) -> str | None:
+    """Codes, or a scale, in the module of a matrix that is stored in plain numbers."""
+    outline = names.outline_of(whole)
+    if outline is None or outline.dtype not in FLOATS or FLOATS[outline.dtype].bits == 8:
+        return None
+    return next((stem.rests[rest] for rest in sorted(stem.rests) if _OF_CODES.fullmatch(rest)), None)
 
 
 def _refuse_odd(names: Names, stem: Stem, where: str) -> None:

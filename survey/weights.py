@@ -109,6 +109,24 @@ def same_set(shards: Collection[str], files: Collection[str]) -> list[str]:
     return [file for file in files if (cut := _SHARD.fullmatch(file)) and cut.group(1, 3) in sets]
 
 
+def beside_shards(shards: Collection[str], files: Collection[str]) -> list[str]:
+    """A few more files of weights in the folder of an index's shards that no set of shards explains."""
+    folders = {shard.rpartition("/")[0] for shard in shards}
+    strays = [
+        file
+        for file in sorted(files)
+        if file.endswith(".safetensors") and file not in shards and file.rpartition("/")[0] in folders
+    ]
+    names = {file: file.rpartition("/")[2] for file in strays}
+    copies = (CONSOLIDATED, SINGLE)
+    strays = [
+        file
+        for file, name in names.items()
+        if name not in copies and not (_OTHER.match(name) or _SHARD.fullmatch(name) or is_of_ranks(name))
+    ]
+    return strays[:_MOST_BESIDE]
+
+
 def _named_part(part: str, folders: dict[str, set[str]], where: str) -> Weights:
     """The weights in a folder or file that the user named."""
     folder, slash, name = part.rpartition("/")

@@ -1,5 +1,6 @@
 """Matrices in 8 bits: their values, and the scale that the files hold beside them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -271,9 +272,33 @@ def test_a_tile_of_any_size_is_found_where_the_config_states_it(
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
-def test_a_matrix_in_16_bits_has_no_scale(tmp_path: Path, dtype: str) -> None:
-    write(tmp_path, single({HEAD: stored(50, 8, dtype=dtype), "lm_head.weight_scale": factors(1)[1]}))
-    assert located(tmp_path).scale is None
+@pytest.mark.parametrize("beside", ["weight_scale", "qweight", "scales", "weight_packed"])
+def test_a_matrix_in_16_bits_beside_codes_or_a_scale_is_refused(
+    tmp_path: Path, dtype: str, beside: str
+) -> None:
+    write(tmp_path, single({HEAD: stored(50, 8, dtype=dtype), f"lm_head.{beside}": factors(1)[1]}))
+    with pytest.raises(NotThere, match=beside) as caught:
+        located(tmp_path)
+    assert caught.value.reason == "quantised-head"
+
+
+@pytest.mark.parametrize(
+    "name",
+    """
+    lm_head.weight_s lm_head.s lm_head.amax lm_head._extra_state lm_head.dequant_factor lm_head.gain
+    lm_head.weight_exponent lm_head.weight_exp_bias lm_head.weight_norm lm_head.weight.s lm_head_weight_inv
+    scales.lm_head.weight weight_scale.lm_head fp8_scales.lm_head lm_head_scales.weight
+    """.split(),  # noqa: SIM905 - words
+)
+@pytest.mark.parametrize("known", [False, True], ids=["alone", "beside-a-known-one"])
+def test_whatever_may_scale_a_matrix_in_8_bits_is_refused(tmp_path: Path, name: str, known: bool) -> None:
+    held = {HEAD: stored(50, 8, dtype="F8_E4M3"), name: factors(1)[1]}
+    if known:
+        held["lm_head.weight_scale"] = factors(1)[1]
+    write(tmp_path, single(held))
+    with pytest.raises(NotThere, match=re.escape(name)) as caught:
+        located(tmp_path)
+    assert caught.value.reason == "quantised-head"
 
 
 @pytest.mark.parametrize(

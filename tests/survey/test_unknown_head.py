@@ -582,3 +582,95 @@ def test_a_head_is_no_embedding_beside_a_second_table(name: str, wrapper: str) -
     error = refused(files, "input")
     assert (error.reason, wrapper + name in error.problem) == ("unknown-head", True)
     assert (found(files).spec.name, found(files).identity.tied) == (wrapper + HEAD, False)
+
+
+# ---- what changes or continues a matrix from elsewhere, and what is there twice
+
+ELSEWHERE = {
+    "base_model.model.lm_head.lora_A.weight": "no-head",
+    "model.lm_head.lora_B.weight": "no-head",
+    "lm_head_lora_A.weight": "no-head",
+    "lm_head_adapter.A.weight": "no-head",
+    "lm_head_special.weight": "split-head",
+    "lm_head_image_tokens.weight": "split-head",
+    "model.embed_tokens_lora.A.weight": "no-head",
+    "base_model.model.model.embed_tokens.trainable_tokens_delta": "no-head",
+    "model.embed_tokens_ext.weight": "split-head",
+    "model.embed_tokens2.weight": "split-head",
+    "model.special_embeddings.weight": "split-head",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), ELSEWHERE.items(), ids=ELSEWHERE)
+def test_what_changes_or_continues_a_matrix_is_seen_outside_its_module(name: str, reason: str) -> None:
+    files = Layout({EMBED: FULL, HEAD: FULL, name: (2, D), **LAYER}, UNTIED, "").files()
+    error = refused(files, "output" if "lm_head" in name else "input")
+    assert (error.reason, name in error.problem) == (reason, True), error
+
+
+@pytest.mark.parametrize(
+    ("name", "matrix"),
+    [
+        ("language_model.lm_head.weight", "output"),
+        ("model.lm_head.weight", "output"),
+        ("unembed.weight", "output"),
+        ("embed_tokens.weight", "input"),
+    ],
+)
+def test_of_two_whole_matrices_none_is_chosen_unless_they_are_one(name: str, matrix: MatrixName) -> None:
+    tensors = {EMBED: stored(*FULL), HEAD: stored(*FULL, seed=1), name: stored(*FULL, seed=2)}
+    error = refused(single(tensors, UNTIED), matrix)
+    assert (error.reason, name in error.problem) == ("unknown-head", True)
+    one = HEAD if matrix == "output" else EMBED
+    del tensors[name]
+    assert found(noted(tensors, {name: one}, UNTIED), matrix).spec.shape == FULL
+
+
+@pytest.mark.parametrize(
+    ("omitted", "reason"),
+    [("lm_head.lora_A.weight", "no-head"), ("lm_head.qweight", "quantised-head")],
+)
+def test_what_the_index_omits_in_the_heads_own_shard_is_seen(omitted: str, reason: str) -> None:
+    claimed = {EMBED: FIRST, HEAD: SECOND}
+    held = {"first": {EMBED: TABLE}, "second": {HEAD: OUTPUT, omitted: stored(2, D)}}
+    assert refused(shards(claimed, UNTIED, **held)).reason == reason
+
+
+@pytest.mark.parametrize("file", ["first", "second"])
+def test_a_scale_that_the_index_omits_is_found(file: str) -> None:
+    held: dict[str, dict[str, Stored]] = {
+        "first": {EMBED: TABLE},
+        "second": {HEAD: stored(*FULL, dtype="F8_E4M3")},
+    }
+    held[file]["lm_head.weight_scale"] = stored(1)
+    target = found(shards({EMBED: FIRST, HEAD: SECOND}, UNTIED, **held))
+    assert target.identity.scale == "lm_head.weight_scale per tensor"
+
+
+def test_a_vague_name_in_the_index_hides_no_head() -> None:
+    held = {"first": {EMBED: TABLE, "output.weight": TABLE}, "second": {HEAD: OUTPUT}}
+    target = found(shards({EMBED: FIRST, "output.weight": FIRST}, UNTIED, **held))
+    assert target.spec.name == HEAD
+
+
+def test_a_head_in_a_file_beside_the_shards_is_not_passed_over() -> None:
+    files = shards(
+        {EMBED: FIRST, "model.norm.weight": SECOND},
+        TIED,
+        first={EMBED: TABLE},
+        second={"model.norm.weight": NORM},
+    )
+    assert refused(files | {"extra.safetensors": safetensors({HEAD: OUTPUT})}).reason == "unknown-head"
+    for other in ({EMBED: TABLE, HEAD: OUTPUT}, {"zeta": NORM}):  # a copy, and something else
+        assert found(files | {"extra.safetensors": safetensors(other)}).identity.tied
+
+
+@pytest.mark.parametrize("key", ["moe_intermediate_size", "head_dim", "max_window_size", "dimensionality"])
+def test_only_an_embeddings_width_excuses_fewer_columns(key: str) -> None:
+    files = Layout({EMBED: FULL, HEAD: (V, D // 2), **LAYER}, UNTIED | {key: D // 2}, "").files()
+    assert (refused(files).reason, "columns" in refused(files).problem) == ("no-head", True)
+
+
+@pytest.mark.parametrize("rows", [V + 256, 8 * V])
+def test_many_more_rows_than_tokens_are_for_others(rows: int) -> None:
+    assert refused(Layout({EMBED: FULL, HEAD: (rows, D), **LAYER}, UNTIED, "").files()).reason == "no-head"
