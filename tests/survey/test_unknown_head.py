@@ -674,3 +674,20 @@ def test_only_an_embeddings_width_excuses_fewer_columns(key: str) -> None:
 @pytest.mark.parametrize("rows", [V + 256, 8 * V])
 def test_many_more_rows_than_tokens_are_for_others(rows: int) -> None:
     assert refused(Layout({EMBED: FULL, HEAD: (rows, D), **LAYER}, UNTIED, "").files()).reason == "no-head"
+
+
+@pytest.mark.parametrize("cap", ["_MOST_SHARDS", "_MOST_TENSORS"])
+def test_the_shards_that_are_asked_are_bounded(cap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = shards(
+        {EMBED: FIRST, "model.norm.weight": SECOND}, TIED, first={EMBED: TABLE}, second={HEAD: NORM}
+    )
+    monkeypatch.setattr(f"survey.claims.{cap}", 1)
+    error = refused(files)
+    assert (error.reason, "our cap" in error.problem) == ("index-mismatch", True)
+
+
+@pytest.mark.parametrize(
+    "file", ["onnx/lm_head.onnx", "lm_head.onnx", "coreml/lm_head.bin", "checkpoint-100/text_head.pt"]
+)
+def test_files_of_other_runtimes_and_folders_say_nothing_of_a_head(file: str) -> None:
+    assert found({**single({EMBED: TABLE}, TIED), file: b"?"}).identity.tied
