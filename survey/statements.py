@@ -142,8 +142,9 @@ def stated_widths(config: Mapping[str, Any]) -> set[int]:
 
 def stated_prompts(config: Mapping[str, Any]) -> int:
     """Rows of an embedding that stand for learnt prompts, not for tokens (CPM-Ant)."""
-    kinds, length = config.get("prompt_types"), config.get("prompt_length")
-    return kinds * length if _is_count(kinds) and _is_count(length) else 0
+    stated = [config.get(key) for key in ("prompt_types", "prompt_length")]
+    counts = [number for number in stated if type(number) is int and number > 0]
+    return counts[0] * counts[1] if len(counts) == 2 else 0
 
 
 def _is_count(value: Any) -> bool:
