@@ -103,7 +103,8 @@ def _survey(
         _fill(plan, done, place, result)
         progress.measuring(len(plan.targets))
         _measure(plan, request, settings, pace, place, progress, result)
-        _record(place, result)  # naming may take minutes, and a second signal ends it at once
+        if any(item.unnamed for item in plan.unchanged):
+            _record(place, result)  # naming may take minutes, and a second signal ends it at once
         order = {target.key: number for number, target in enumerate(plan.targets)}
         _name_stored(plan, settings, pace, place, result)
         result.older = _older(plan, wanted)
