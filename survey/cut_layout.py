@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from survey.errors import NotThere
 from survey.header import Header
 from survey.ranks import check_ranks, holders, is_part, offsets_of
-from survey.sharding import Part, Size, is_cut
+from survey.sharding import NAMES_SHOWN, Part, Size, is_cut
 from survey.statements import stated_lengths
 from survey.target import TensorSpec
 
@@ -79,3 +80,17 @@ def numbered_parts(file_of: Mapping[str, str], size: Size, look_up: LookUp) -> d
         if is_cut(tensors, size) and (enough or all(plain for *_, plain in members)):
             joined[whole] = names
     return joined
+
+
+def refuse_gap(names: Sequence[str], where: str) -> None:
+    """A number that is left out is a part that is not there, whatever the others add up to.
+
+    Raises NotThere (`split-head`).
+    """
+    numbers = {int(cut["inner"] or cut["last"]) for name in names if (cut := _NUMBERED.fullmatch(name))}
+    first = min(1, min(numbers))
+    missing = sorted(set(range(first, max(numbers) + 1)) - numbers)
+    if missing:
+        left_out = ", ".join(map(str, missing[:NAMES_SHOWN])) + (", …" if len(missing) > NAMES_SHOWN else "")
+        problem = f"of the parts {names[0]} to {names[-1]} there is no number {left_out}"
+        raise NotThere("split-head", where, problem)

@@ -76,7 +76,7 @@ def checked_endpoint(given: str, source: str) -> str:
 def stated_endpoint(given: str | None, source: str = "--endpoint") -> str:
     """What was given, else HF_ENDPOINT, else huggingface.co. Raises UsageError."""
     if given is not None:
-        return checked_endpoint(given, source)
+        return checked_endpoint(given.strip(), source)
     stated = os.environ.get("HF_ENDPOINT", "").strip()
     return checked_endpoint(stated, "HF_ENDPOINT") if stated else PUBLIC_HUB
 
@@ -107,6 +107,18 @@ def stated_token() -> str | None:
         if token := clean_token(os.environ.get(variable), variable):
             return token
     return None
+
+
+def check_variables() -> None:
+    """Raises UsageError if huggingface_hub cannot read its own variables, as it does while it is loaded."""
+    try:
+        # For what loading them says: the one reads numbers, the other the endpoint.
+        from huggingface_hub import constants  # noqa: F401
+        from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # noqa: F401
+    except ValueError as error:
+        names = ", ".join(sorted(name for name in os.environ if name.startswith("HF_")))
+        problem = redacted(str(error))
+        raise UsageError(f"{names}: one of these cannot be used: {problem}; mend or unset it") from None
 
 
 def token_for(settings: Settings) -> str | None:

@@ -9,7 +9,14 @@ from typing import Any
 
 from survey.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json
 from survey.claims import checked, refuse_many, tensors_of, with_noted_names
-from survey.cut_layout import Parts, numbered_parts, parts_of_devices, size_of_devices, stated_size
+from survey.cut_layout import (
+    Parts,
+    numbered_parts,
+    parts_of_devices,
+    refuse_gap,
+    size_of_devices,
+    stated_size,
+)
 from survey.distributed import distributed_parts
 from survey.dtypes import FLOATS, float_format
 from survey.errors import BrokenFile, NotThere, storable
@@ -101,6 +108,7 @@ def lay_out(checkpoint: Checkpoint) -> Layout:
 
 
 def _named_parts(checkpoint: Checkpoint, layout: Layout, names: Sequence[str]) -> tuple[Part, ...]:
+    refuse_gap(names, checkpoint.repo)
     return tuple(Part(_look_up(checkpoint, layout, name)) for name in names)
 
 

@@ -70,6 +70,8 @@ MISUSE = [
     ("a home that nobody has", ["run", "~nosuchuser/x"], "is not a path"),
     ("a name too long for a path", ["run", "a" * 5000], "is not a path"),
     ("no folder for the summary", ["run", "a/b", "--summary", "nowhere/x.json"], "there is no folder nowhere"),
+    ("a summary over something else", ["run", "a/b", "--summary", "notes.txt"], "notes.txt: is there and no summary of a run"),
+    ("a page over something else", ["report", "-o", "notes.txt", "--catalog", "c"], "notes.txt: is there and no page"),
     ("an endpoint that is no URL", ["run", "a/b", "--endpoint", "nonsense"], "expected a URL such as"),
     ("a demo where nothing can be made", ["demo", "--folder", "/proc/x"], "cannot be made"),
 ]  # fmt: skip
@@ -81,10 +83,12 @@ MISUSE = [
 def test_misuse_is_told_on_stderr_with_code_2(
     survey: Survey, measured: Path, command: list[str], message: str
 ) -> None:
+    Path("notes.txt").write_text("dear diary")
     ran = survey(*command)
     assert ran.code == 2
     assert message in ran.err
     assert ran.out == ""
+    assert Path("notes.txt").read_text() == "dear diary"
 
 
 def test_a_folder_that_is_no_catalog_is_left_alone(survey: Survey, checkpoint: Callable[..., Path]) -> None:

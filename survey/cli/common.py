@@ -91,14 +91,18 @@ find_options = options_of(
 
 def hub_access(endpoint: str | None) -> dict[str, Any]:
     """Where the Hub is and what identifies us there, of an option and the environment. Raises UsageError."""
-    from survey.hub_access import stated_endpoint, stated_token
+    from survey.hub_access import check_variables, stated_endpoint, stated_token
 
+    check_variables()
     return {"endpoint": stated_endpoint(endpoint), "token": stated_token()}
 
 
 def known_as(model: str) -> str:
     """A model as the catalog names it: a checkpoint folder by its full path."""
-    return str(Path(model).resolve()) if Path(model).is_dir() else model
+    if Path(model).is_dir():
+        return str(Path(model).resolve())
+    folder, colon, part = model.rpartition(":")
+    return f"{Path(folder).resolve()}:{part}" if colon and folder and Path(folder).is_dir() else model
 
 
 def answer(uri: str, form: str, statement: str, parameters: dict[str, Any]) -> int:

@@ -233,6 +233,13 @@ def _check_writable(path: Path) -> None:
         raise UsageError(f"--summary {path}: there is no folder {path.parent}")
     if path.is_dir() or not all(os.access(place, os.W_OK) for place in _written(path)):
         raise UsageError(f"--summary {path}: cannot be written; name a file in a folder of yours")
+    if path.is_file() and path.stat().st_size and _first_byte(path) != b"{":
+        raise UsageError(f"--summary {path}: is there and no summary of a run: name another file")
+
+
+def _first_byte(path: Path) -> bytes:
+    with path.open("rb") as opened:
+        return opened.read(1)
 
 
 def _written(path: Path) -> list[Path]:

@@ -45,12 +45,19 @@ def report(out: Path, title: str, limit: int, uri: str) -> int:
     check_extra("survey report")
     if not out.parent.is_dir():
         raise UsageError(f"-o {out}: there is no folder {out.parent}")
+    if out.is_file() and out.stat().st_size and not _is_page(out):
+        raise UsageError(f"-o {out}: is there and no page: name another file")
     progress = console(stderr=True)
     with catalog_reader(uri) as reader, progress.status("reading the catalog") as status:
         page = write_report(reader, Heading(title, VERSION), limit, status.update)
     out.write_text(page, encoding="utf-8")
     click.echo(f"survey: {out}: {len(page.encode()) / 1e6:.1f} MB", err=True)
     return 0
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as opened:
+        return opened.read(15).lower() == b"<!doctype html>"
 
 
 @click.command()

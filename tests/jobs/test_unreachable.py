@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -114,3 +117,28 @@ def test_a_slip_in_a_variable_is_misuse(
     ran = survey(*command)
     assert (ran.code, said in ran.err, ran.err.count("\n")) == (2, True, 1)
     assert "secret-word" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("HF_HUB_DOWNLOAD_TIMEOUT", "abc"), ("HF_ENDPOINT", "http://127.0.0.1:33589 ")],
+    ids=["no number", "a blank after a port"],
+)
+def test_a_variable_that_the_hubs_library_cannot_read_is_one_line(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from survey.cli import entry; entry()",
+        "plan",
+        "org/model",
+        "--catalog",
+        "c",
+    ]
+    ran = subprocess.run(
+        command, env={**os.environ, variable: value}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.returncode == 2
+    assert len(ran.stderr.splitlines()) == 1
+    assert variable in ran.stderr

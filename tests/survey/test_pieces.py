@@ -226,8 +226,13 @@ MISSING: dict[str, tuple[Files, str]] = {
     ),
     "a number": (
         numbered([f"{HEAD}.0", f"{HEAD}.2"], rows(3)[::2]),
-        "rows 800 to 1,199 of 1,200 are missing",
+        f"of the parts {HEAD}.0 to {HEAD}.2 there is no number 1",
     ),
+    "a number, though the others have all rows": (
+        numbered([f"{HEAD}.0", f"{HEAD}.1", f"{HEAD}.3"], rows(3)),
+        "there is no number 2",
+    ),
+    "the first number": (numbered([f"{HEAD}.2", f"{HEAD}.3"], rows(2)), "there is no number 1"),
     "how many rows there are": (of_devices(rows(4), vocab_size=None), "the config states [?, 24]: how they"),
     "how the parts are cut": (of_devices([WHOLE[:, :20], WHOLE[:, 20:23]]), "dimensions 23 to 23 of 24"),
 }
