@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayError
 
 from jobs.cluster_worker import describe_node
 
@@ -81,6 +81,8 @@ def wait_for_worker() -> None:
         if ready:
             try:
                 ray.get(ready[0])
+            except OutOfMemoryError:
+                return  # it did start: memory is the business of the models' own tries
             except RayError as error:
                 raise NotUp(str(error).strip().splitlines()[-1]) from error
             return
