@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ from werkzeug.serving import make_server
 ERROR = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code} was ordered</Message></Error>"
 CODES = {"SlowDown": "503 Slow Down", "InternalError": "500 Internal Server Error", "AccessDenied": "403 Forbidden", "InvalidAccessKeyId": "403 Forbidden", "SignatureDoesNotMatch": "403 Forbidden", "NotImplemented": "501 Not Implemented"}  # fmt: skip
 
+SLOW_S = 0.05  # what a slow request waits before it is answered
+
 
 @dataclass
 class Fault:
-    """What the next `times` requests get that match. code: of S3, `reset` or `lost` (done, no answer)."""
+    """What the next `times` requests get that match. code: of S3, `reset`, `lost` (done, no answer) or `slow`."""
 
     code: str
     method: str = "PUT"
@@ -64,6 +67,9 @@ def serve() -> Iterator[S3]:
         served.requests.append((method, path))
         for fault in served.faults:
             if fault.strikes(method, path):
+                if fault.code == "slow":
+                    time.sleep(SLOW_S)
+                    continue
                 if fault.code == "lost":
                     list(app(environ, lambda *_: None))
                 if fault.code in ("reset", "lost"):
