@@ -13,15 +13,24 @@ MACROS = {
                 if(exact, '', split_part(wanted_model, '@', 2)) AS at_revision
             FROM (SELECT EXISTS (FROM models_history WHERE repo = wanted_model) AS exact)
         ),
+        resolved AS (
+            SELECT attempts.sha, max(finished_at) AS resolved_at
+            FROM asked JOIN attempts ON repo = name AND (at_revision = '' OR revision = at_revision)
+            GROUP BY attempts.sha
+        ),
         picked AS (
             SELECT models_history.*
             FROM asked JOIN models_history ON repo = name AND (
                 at_revision = '' OR list_contains(revisions, at_revision) OR starts_with(sha, at_revision))
+            LEFT JOIN resolved ON resolved.sha = models_history.sha
             WHERE matrix = wanted_matrix
-            -- Where no revision is named, the current one.
+            -- Where no revision is named, the current one; of a name that moved, where it led last. Not what
+            -- was measured last: that is by the clocks of workers.
             QUALIFY row_number() OVER (ORDER BY
-                (repo, sha, matrix) IN (SELECT (repo, sha, matrix) FROM models) DESC,
-                list_contains(revisions, at_revision) DESC, measured_at DESC, sha) = 1
+                (at_revision = '' AND (repo, models_history.sha, matrix) IN (
+                    SELECT (repo, sha, matrix) FROM models)) DESC,
+                list_contains(revisions, at_revision) DESC, resolved_at DESC NULLS LAST,
+                measured_at DESC, models_history.sha) = 1
         ),
         checked AS (
             -- error() is evaluated in any case, and does nothing where its message is NULL.

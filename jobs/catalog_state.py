@@ -19,13 +19,16 @@ from survey.errors import CommitError, UsageError
 def read_catalog(place: Place, result: Result) -> Done:
     """Every row that can be read; damaged files are moved out of the way, so they are made anew.
 
-    A file that cannot be read is not damaged: it stays, and what it may hold is not measured again.
+    A file that cannot be read is not damaged: it stays, and what it may hold is not measured again. The
+    run's times, its name included, are from then on after those of all runs that are in there.
     Raises UsageError where that could be anything.
     """
     with Reader(place) as reader:
         done = read_done(reader)
         result.before = read_before(reader)
+        result.clock.set_after(reader)
         left_out = list(reader.left_out)
+    result.run_id = result.clock.run_id(result.run_id)
     _refuse_unreadable_parts(left_out)
     for item in left_out:
         opinion = examine(place, item.file) if item.fate == "damaged" else None

@@ -6,12 +6,12 @@ import json
 import socket
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Literal
 
 from catalog.compact import Compacted
 from catalog.inspection import LeftOut
 from jobs.changes import Before, changes
+from jobs.clock import RunClock
 from jobs.outcome import Delivered, Failed, Outcome
 from jobs.plan import Plan, Unchanged
 from jobs.progress import Key
@@ -42,6 +42,7 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     unrecorded: str | None = None  # why the attempts are not in the catalog
     before: Before = Before()
+    clock: RunClock = field(default_factory=RunClock)
 
     @property
     def exit_code(self) -> int:
@@ -73,7 +74,7 @@ def note_ended(ended: Outcome, tries: int, result: Result) -> None:
     key = ended.target.key
     assert result.left is not None
     del result.left[key]
-    result.attempts.append(_of_task(ended, tries, result.run_id))
+    result.attempts.append(_of_task(ended, tries, result))
     if isinstance(ended, Delivered):
         result.measured.append(ended)
     else:
@@ -99,10 +100,10 @@ def note_plan(plan: Plan, result: Result) -> None:
     result.also = dict(plan.also)
     result.unchanged, result.refused = plan.unchanged, plan.refusals
     for item in plan.unchanged:
-        result.attempts.append(_of_driver(result.run_id, item.model, item.sha, item.matrix, "unchanged"))
+        result.attempts.append(_of_driver(result, item.model, item.sha, item.matrix, "unchanged"))
     for refusal in plan.refusals:
         attempt = _of_driver(
-            result.run_id,
+            result,
             refusal.model,
             refusal.sha,
             refusal.matrix,
@@ -126,11 +127,11 @@ def _note_same(same: Target, ended: Outcome, result: Result) -> None:
     else:
         result.unchanged.append(Unchanged(model, identity.sha, identity.matrix))
         outcome = ("unchanged", None, None)
-    result.attempts.append(_of_driver(result.run_id, model, identity.sha, identity.matrix, *outcome))
+    result.attempts.append(_of_driver(result, model, identity.sha, identity.matrix, *outcome))
 
 
 def _of_driver(
-    run_id: str,
+    result: Result,
     model: ModelRef,
     sha: str | None,
     matrix: str,
@@ -142,7 +143,7 @@ def _of_driver(
 ) -> Attempt:
     """What the driver knew without a task of its own."""
     return Attempt(
-        run_id=run_id,
+        run_id=result.run_id,
         repo=model.name,
         revision=model.revision or "main",
         pattern=model.pattern,
@@ -155,15 +156,15 @@ def _of_driver(
         fetched_bytes=fetched_bytes,
         elapsed_s=elapsed_s,
         host=socket.gethostname(),
-        finished_at=_now(),
+        finished_at=result.clock.now(),
     )
 
 
-def _of_task(outcome: Outcome, tries: int, run_id: str) -> Attempt:
+def _of_task(outcome: Outcome, tries: int, result: Result) -> Attempt:
     identity = outcome.target.identity
     failed = isinstance(outcome, Failed)
     return Attempt(
-        run_id=run_id,
+        run_id=result.run_id,
         repo=identity.repo,
         revision=identity.revision,
         pattern=outcome.target.pattern,
@@ -176,9 +177,5 @@ def _of_task(outcome: Outcome, tries: int, run_id: str) -> Attempt:
         fetched_bytes=outcome.fetched_bytes,
         elapsed_s=outcome.elapsed_s,
         host=outcome.host,
-        finished_at=_now(),
+        finished_at=result.clock.now(),
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Literal
 
 from catalog.commit import commit_attempts
@@ -19,6 +18,7 @@ from catalog.read import Reader
 from catalog.retire import retire
 from catalog.tables import attempts_table
 from jobs.catalog_state import read_catalog
+from jobs.clock import new_run_id
 from jobs.distances import DISTANCES
 from jobs.fill import fill_from_tokens
 from jobs.name_stored import name_stored
@@ -52,11 +52,6 @@ class Request:
     address: str | None = None
     ship_code: bool = False
     connections: int | None = None
-
-
-def new_run_id() -> str:
-    """The time, to the microsecond: it sorts, and names the run's file of attempts."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S-%f")
 
 
 def run(
@@ -94,6 +89,7 @@ def _survey(
     except SurveyError as error:  # they are in the way of nothing
         result.warnings.append(f"files that were merged are kept: {error}")
     done = read_catalog(place, result)
+    settings = replace(settings, run_id=result.run_id)
     with progress:
         progress.planning(len(request.models))
         known = replace(NOTHING_DONE, unreadable=done.unreadable) if request.resurvey else done

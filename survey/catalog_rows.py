@@ -105,7 +105,9 @@ class Attempt:
     fetched_bytes: int = column("bytes that came in the last try, or for the plan", "bytes")
     elapsed_s: float = column("time of the last try, or of planning a refusal", "seconds")
     host: str | None = column("machine of the last try, or of the plan")
-    finished_at: datetime = column("when the outcome was known", "UTC")
+    finished_at: datetime = column(
+        "when the outcome was known; after all of earlier runs, whatever their clocks", "UTC"
+    )
 
 
 ROW_GROUPS: tuple[type[Any], ...] = (Identity, Measurement, Naming, Provenance)

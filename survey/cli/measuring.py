@@ -180,8 +180,9 @@ def _request(
     resurvey: bool = False,
     reference_tokens: str | None = None,
 ) -> tuple[Request, Settings]:
+    from jobs.clock import new_run_id
     from jobs.model_list import read_models
-    from jobs.run import Request, new_run_id
+    from jobs.run import Request
     from survey.target import Settings
 
     if "-" in models and sys.stdin.isatty():
