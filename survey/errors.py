@@ -38,7 +38,7 @@ REASONS: dict[str, str] = {
     "unsupported-dtype": "only F64, F32, F16, BF16 and FP8 (E4M3, E5M2) are measured",
     "not-on-cluster": "only the driver's machine can measure a folder: run there, or use the Hub",
     "rate-limited": "the Hub asks to slow down; run again later, or set HF_TOKEN",
-    "network": "the connection failed; run again",
+    "network": "run again if a connection broke; else mend what the message names: endpoint, mirror, proxy",
     "timeout": "raise --timeout, or run again",
     "out-of-memory": "run on a machine with more memory",
     "node-lost": "the worker died; run again",

@@ -81,11 +81,10 @@ class SignedFiles:
         commit = reply.headers.get("X-Repo-Commit")
         if commit != self._sha and (required or commit is not None):
             if commit is None:
-                raise NotTheHubs(
-                    "network",
-                    where,
-                    f"came without X-Repo-Commit, expected {self._sha}: no proof of the commit",
-                )
+                # As huggingface_hub refuses it, whose downloads end with the same complaint.
+                problem = f"came without X-Repo-Commit, expected {self._sha}: no proof of the commit"
+                mend = "let the mirror pass the Hub's headers on, or name another endpoint"
+                raise NotTheHubs("network", where, f"{problem}; {mend}")
             raise Unreachable("network", where, f"came from commit {commit[:100]}, expected {self._sha}")
 
     def _sign(self, file: str) -> SignedFile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -38,7 +39,8 @@ def available_memory_bytes(root: Path = ROOT) -> int:
 def _quotas(root: Path) -> Iterator[float]:
     """CPUs' worth of time that the cgroups allow."""
     for folder in _folders(root, "cpu"):
-        if (both := _words(folder / "cpu.max")) and len(both) == 2 and both[0].isdecimal():
+        both = _words(folder / "cpu.max")
+        if len(both) == 2 and all(map(str.isdecimal, both)) and int(both[1]):
             yield int(both[0]) / int(both[1])  # version 2: `50000 100000`, or `max 100000`
         quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
         if quota is not None and quota > 0 and period:  # version 1; -1 is no limit
@@ -55,24 +57,48 @@ def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
             limit = _number(folder / limit_name)
             if limit is not None:
                 used = _number(folder / used_name) or 0
-                yield limit, max(0, used - _named(folder / "memory.stat", droppable))
+                used = max(0, used - _named(folder / "memory.stat", droppable))
+                yield limit, used
+                # Version 1 tells the smallest of those above it, too, which a container may not see.
+                if above := _named(folder / "memory.stat", "hierarchical_memory_limit"):
+                    yield above, used
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's cgroups, and of those above them, that may limit a controller.
-
-    Within a container /proc/self/cgroup may name a path of the host that is not mounted: then what is
-    mounted is the container's own.
-    """
+    """The folders of this process's cgroups, and of those above them, that may limit a controller."""
     for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if controllers and controller not in controllers.split(","):
             continue
-        mounted = root / "sys/fs/cgroup" / (controller if controllers else "")
-        if controllers and not mounted.is_dir():
-            mounted = root / "sys/fs/cgroup" / controllers
-        own = PurePosixPath(path.lstrip("/"))
-        yield from (mounted / part for part in (own, *own.parents))
+        for top, mounted in _mounts(root, controllers, controller):
+            inner = PurePosixPath(path.lstrip("/"))
+            if inner.is_relative_to(top):
+                inner = inner.relative_to(top)
+            # Within a container /proc/self/cgroup may name a path of the host that is not mounted, or one
+            # outside: then what is mounted is the container's own.
+            if ".." in inner.parts:
+                inner = PurePosixPath()
+            yield from (mounted / part for part in (inner, *inner.parents))
+
+
+def _mounts(root: Path, controllers: str, controller: str) -> list[tuple[str, Path]]:
+    """Which cgroup of a hierarchy is mounted where; a container has its own part of it alone.
+
+    controllers: of that hierarchy; "" for that of version 2, which stands elsewhere beside one of version 1.
+    """
+    found = []
+    for line in _lines(root / "proc/self/mountinfo"):
+        mount, _, file_system = line.partition(" - ")
+        kind, _, options = (*file_system.split(" "), "", "", "")[:3]
+        fields = [
+            re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text) for text in mount.split(" ")
+        ]
+        ours = controller in options.split(",") if kind == "cgroup" else kind == "cgroup2"
+        if ours and len(fields) > 4 and (kind == "cgroup") == bool(controllers):
+            found.append((fields[3].lstrip("/"), root / fields[4].lstrip("/")))
+    usual = root / "sys/fs/cgroup"
+    names = [controller, controllers] if controllers else [""]
+    return found or [("", usual / name) for name in names if (usual / name).is_dir()]
 
 
 def _available(root: Path) -> int | None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from survey.interpreter import python_command
+from survey.machine import cpus
 from survey.vocabulary.table import ENDED, LENGTH, OUT_OF_MEMORY
 
 AT_ONCE = 64 << 10  # what a pipe holds
@@ -46,7 +47,7 @@ class ServerProcess:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         self._ended, theirs = os.pipe()
         kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        threads = min(THREADS, os.cpu_count() or 1)
+        threads = min(THREADS, cpus())
         try:
             self._process = subprocess.Popen(
                 python_command("survey.vocabulary.server", str(theirs)),

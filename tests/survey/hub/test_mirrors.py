@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from checkpoints import SINGLE
 from hub_model import OUTPUT, located, planned, read, settings
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from jobs.demo.hub import Fault, IgnoreRange, LocalHub, Status, WithHeaders
-from survey.errors import SurveyError, Unreachable
+from survey.errors import REASONS, NotTheHubs, SurveyError, Unreachable
 from survey.hub_api import resolve
 from survey.hub_sizes import Sizes
 from survey.matrix import Matrix, open_target, reopen
@@ -48,6 +50,23 @@ def test_what_a_mirror_does_otherwise_changes_no_byte(
 def without_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As mirrors list files that do not pass `blobs` on."""
     monkeypatch.setattr("survey.hub_documents._size", lambda value: None)
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["HEAD", "no HEAD"])
+def test_a_mirror_that_names_no_commit_is_refused_as_the_hubs_own_library_refuses_it(
+    hub: LocalHub, head: bool
+) -> None:
+    """That the API names the commit is no proof of the files: nothing says that they are of it."""
+    hub.faults = [Fault(WithHeaders({"X-Repo-Commit": None}), server="hub", times=None)]
+    hub.faults += [] if head else [Fault(Status(405), method="HEAD", path_contains=SINGLE, times=None)]
+    with pytest.raises(LocalEntryNotFoundError, match="X-Repo-Commit" if head else "."):
+        hf_hub_download("org/model", SINGLE, endpoint=hub.endpoint)
+    hub.clear_log()
+    with pytest.raises(NotTheHubs, match=r"without X-Repo-Commit, .* or name another endpoint") as refused:
+        measured(hub)
+    assert refused.value.reason == "network"
+    assert sum(entry.method == "HEAD" and SINGLE in entry.path for entry in hub.log) == 1  # and not again
+    assert "connection failed" not in REASONS["network"]
 
 
 def test_a_size_that_is_not_listed_is_asked_for_once(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
