@@ -35,38 +35,36 @@ class LocalFiles(ConfinedFiles):
         return datetime.fromtimestamp(self._state(path).st_mtime)
 
     def _opened(self, file: File) -> PositionedFile:
-        descriptor = descriptor_to_read(file.path)
-        try:
-            state = self._states[file.inside] = os.fstat(descriptor)
-            if state.st_size > SMALL_BYTES:
-                opened, descriptor = _LargeFile(descriptor, state.st_size, file, self.failures), -1
-                return opened
-            content = os.read(descriptor, state.st_size)
-            return PositionedFile(state.st_size, lambda start, stop: content[start:stop])
-        finally:
-            if descriptor != -1:
-                os.close(descriptor)
+        descriptor = _Descriptor(descriptor_to_read(file.path))
+        state = self._states[file.inside] = os.fstat(descriptor.number)
+        if state.st_size > SMALL_BYTES:
+            return _large_file(descriptor, state.st_size, file, self.failures)
+        content = os.read(descriptor.number, state.st_size)
+        return PositionedFile(state.st_size, lambda start, stop: content[start:stop])
 
     def _state(self, path: str) -> os.stat_result:
         file = self._listed(path)
         return self._states.get(file.inside) or os.stat(file.path)
 
 
-class _LargeFile(PositionedFile):
+class _Descriptor:
+    """An open file, closed when nothing reads it any more: DuckDB lets go of a file and does not close it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+def _large_file(descriptor: _Descriptor, size: int, file: File, failures: list[str]) -> PositionedFile:
     """Each read names its offset, so that threads do not wait for each other."""
 
-    def __init__(self, descriptor: int, size: int, file: File, failures: list[str]) -> None:
-        super().__init__(size, self._pread)
-        self._descriptor, self._file, self._failures = descriptor, file, failures
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
-
-    def _pread(self, start: int, stop: int) -> bytes:
+    def read_at(start: int, stop: int) -> bytes:
         try:
-            return os.pread(self._descriptor, stop - start, start)
+            return os.pread(descriptor.number, stop - start, start)
         except OSError as error:
-            self._failures.append(f"{self._file.shown}: {error.strerror}")
+            failures.append(f"{file.shown}: {error.strerror}")
             raise
+
+    return PositionedFile(size, read_at)

@@ -97,11 +97,11 @@ def last_made(place: Place, kind: str, key: tuple[str, ...]) -> datetime | None:
 
 def _stamps_of(place: Place, files: Sequence[File], kind: Kind) -> dict[str, dict[Key, Stamp]]:
     connection = connect(place)
-    try:
-        with place.confined.reading():
+    with place.confined.reading():
+        try:
             return _stamps_at_once(connection, place, files, kind)
-    finally:
-        connection.close()
+        finally:
+            connection.close()
 
 
 def _stamps_at_once(

@@ -73,7 +73,8 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        with self._place.confined.stops.heard():  # files are let go of
+            self._connection.close()
 
     @property
     def damaged(self) -> list[File]:

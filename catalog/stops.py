@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+import duckdb
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -14,12 +17,19 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 class Stops:
     """Notes the KeyboardInterrupts that handlers of signals raise.
 
-    DuckDB turns one into an error about a file if it comes while Python reads for it, into a
-    RuntimeError if it sees the signal itself, and drops it if a file is being closed.
+    DuckDB turns one into an error about a file if it comes while Python reads for it, and into a
+    RuntimeError if it sees the signal itself. It lets go of a file without asking for its `close`: one
+    that comes in `__del__` is dropped by Python, so what runs is interrupted, too.
     """
 
     def __init__(self) -> None:
         self._noted = False
+        self._connection: weakref.ref[duckdb.DuckDBPyConnection] | None = None
+
+    def interrupt(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """From now on a stop interrupts what this connection runs."""
+        # A connection keeps its file system, which keeps this.
+        self._connection = weakref.ref(connection)
 
     def refuse(self, cause: Exception | None = None) -> None:
         """Raises KeyboardInterrupt if a stop was asked for."""
@@ -62,6 +72,10 @@ class Stops:
                 handler(number, frame)
             except KeyboardInterrupt:
                 self._noted = True
+                connection = self._connection() if self._connection is not None else None
+                if connection is not None:
+                    with contextlib.suppress(duckdb.Error):  # closed
+                        connection.interrupt()
                 raise
 
         return noting

@@ -55,6 +55,7 @@ def connect(place: Place, memory_mb: int | None = None) -> duckdb.DuckDBPyConnec
     """
     connection = duckdb.connect()
     place.attach(connection)
+    place.confined.stops.interrupt(connection)
     return _confined(connection, memory_mb)
 
 

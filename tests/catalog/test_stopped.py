@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,13 +50,16 @@ def _compact(place: Place) -> None:
     compact(place, Held())
 
 
+# Python says what it drops in `__del__`.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 WORK = {"count": _count, "parquet": _parquet, "rows": _rows, "done": _done, "compact": _compact}
 CALLS = {
     "open": (ConfinedFiles, "open"),
     "size": (ConfinedFiles, "isfile"),
     "read": (PositionedFile, "read"),
     "seek": (PositionedFile, "seek"),
-    "close": (PositionedFile, "close"),
+    "letting go": (PositionedFile, "__del__"),
 }
 
 
@@ -74,7 +78,7 @@ def catalog(tmp_path: Path) -> str:
 @contextmanager
 def signalled(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, nth: int) -> Iterator[list[int]]:
     """SIGTERM arrives while DuckDB makes the nth call from the main thread; yields the calls."""
-    original: Callable[..., object] = getattr(owner, name)
+    original: Callable[..., object] = getattr(owner, name, lambda self: None)
     calls, numbers = [], itertools.count()
 
     def interrupted(self: object, *args: object, **options: object) -> object:
@@ -85,7 +89,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, nth: int)
         return original(self, *args, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(owner, name, interrupted)
+        patched.setattr(owner, name, interrupted, raising=False)
         yield calls
 
 
@@ -109,13 +113,60 @@ def test_a_signal_within_any_call_of_duckdb_s_stops(
         assert reader.left_out == []
 
 
+LONG = "SELECT sum(sin(a.range) * b.range) FROM range(100000) a, range(10000) b, models"  # minutes
+
+
+@pytest.mark.parametrize(("call", "nth"), [("open", 0), ("size", 0), ("letting go", 0), ("letting go", 1)])
+def test_a_signal_is_seen_before_the_question_ends(
+    catalog: str, monkeypatch: pytest.MonkeyPatch, call: str, nth: int
+) -> None:
+    otherwise = threading.Timer(20.0, os.kill, (os.getpid(), signal.SIGTERM))
+    with Reader(place_to_read(catalog)) as reader, stoppable():
+        with signalled(monkeypatch, *CALLS[call], nth) as calls:
+            began = time.monotonic()
+            otherwise.start()
+            with pytest.raises(KeyboardInterrupt):
+                reader.ask(LONG)
+            otherwise.cancel()
+    assert nth in calls
+    assert time.monotonic() - began < 10
+
+
+def test_a_signal_while_a_catalog_is_closed_stops(catalog: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python drops in `__del__` is not forgotten."""
+    reader = Reader(place_to_read(catalog))
+    reader.ask("SELECT * FROM models")
+    kept = PositionedFile(0, lambda start, stop: b"")
+    close = reader._connection.close
+
+    class Connection:
+        def close(self) -> None:
+            nonlocal kept
+            del kept
+            close()
+
+    monkeypatch.setattr(reader, "_connection", Connection())
+    with signalled(monkeypatch, PositionedFile, "__del__", 0) as calls, stoppable():
+        with pytest.raises(KeyboardInterrupt):
+            reader.__exit__()
+        assert calls
+
+
+def test_files_that_were_read_are_not_kept_open(catalog: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalog.confined_local.SMALL_BYTES", 0)  # as if each were large
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with Reader(place_to_read(catalog)) as reader:
+            assert len(reader.ask("SELECT * FROM models").rows) == 3
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_signal_within_duckdb_itself_stops(catalog: str) -> None:
-    long = "SELECT sum(sin(a.range) * b.range) FROM range(100000) a, range(10000) b, models"
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
     with Reader(place_to_read(catalog)) as reader, stoppable():
         timer.start()
         with pytest.raises(KeyboardInterrupt):
-            reader.ask(long)
+            reader.ask(LONG)
         assert reader.ask("SELECT count(*) FROM models").rows == [(3,)]
     timer.join()
 
