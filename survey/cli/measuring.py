@@ -58,28 +58,53 @@ def run(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bool, 
     survey run models.txt
     survey run Qwen/Qwen3-4B ./my-checkpoint --catalog ./mine
     """
-    from catalog.place import place_to_write
-    from jobs.progress import progress_for
-    from jobs.result import Result
-    from jobs.run import run as run_survey
-
     if dry_run:
         return _print_plan(models, uri, explain=False, **options)
-    request, settings = _request(models, **options)
-    if summary is not None:
-        _check_writable(summary)
-    place = place_to_write(uri)
-    with stoppable():
-        result = Result(settings.run_id)
+    # From here on a stop ends as it does later: with what is known, and the summary.
+    with stoppable() as stop:
+        result = None
         try:
-            run_survey(request, settings, place, progress_for(console(stderr=True)), result)
+            with stop.put_off():
+                if summary is not None:
+                    _check_writable(summary)
+                result = _empty_result()
+            _survey(models, uri, result, **options)
+        except KeyboardInterrupt:
+            result = result or _empty_result()
+            result.interrupted = True
         except Exception:
-            _say_problems(result)  # files may have been moved by then
+            if result is not None:
+                _say_problems(result)  # files may have been moved by then
             raise
         # First of all: whatever becomes of what is printed, another program may read it.
         code = result.exit_code if summary is None else _write_summary(summary, result)
         _say(result)
     return code
+
+
+def _empty_result() -> Result:
+    """Of a run that has not begun; loads what it takes to run."""
+    import jobs.run  # noqa: F401
+    from jobs.clock import new_run_id
+    from jobs.result import Result
+
+    return Result(new_run_id())
+
+
+def _survey(models: tuple[str, ...], uri: str, result: Result, **options: Any) -> None:
+    """Read the list and survey it; what becomes known is put into the result, also where this raises."""
+    from catalog.place import place_to_write
+    from jobs.progress import progress_for
+    from jobs.result import note_interrupted
+    from jobs.run import run as run_survey
+
+    request, settings = _request(models, **options)
+    result.run_id = settings.run_id
+    try:
+        place = place_to_write(uri)
+        run_survey(request, settings, place, progress_for(console(stderr=True)), result)
+    except KeyboardInterrupt:  # before it held the catalog
+        note_interrupted(request.models, "input" if request.matrix == "input" else "output", result)
 
 
 def _say(result: Result) -> None:

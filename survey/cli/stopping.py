@@ -19,23 +19,36 @@ class _Stop:
 
     def __init__(self) -> None:
         self._since: float | None = None
+        self._is_put_off = False
 
     def __call__(self, number: int, frame: object) -> None:
         now = time.monotonic()
         if self._since is None:
             self._since = now
-            raise KeyboardInterrupt
-        if now - self._since > AGAIN_S:
+            if not self._is_put_off:
+                raise KeyboardInterrupt
+        elif now - self._since > AGAIN_S:
             os._exit(INTERRUPTED)
+
+    @contextmanager
+    def put_off(self) -> Iterator[None]:
+        """A stop that arrives within is raised at the end: what is half imported cannot be imported again."""
+        self._is_put_off = True
+        try:
+            yield
+        finally:
+            self._is_put_off = False
+        if self._since is not None:
+            raise KeyboardInterrupt
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[_Stop]:
     """Within, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, once. What is ignored (nohup) stays so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
@@ -46,7 +59,7 @@ def stoppable() -> Iterator[None]:
     for number in replaced:
         signal.signal(number, stop)
     try:
-        yield
+        yield stop
     finally:
         for number, handler in replaced.items():
             signal.signal(number, handler)

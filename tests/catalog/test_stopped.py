@@ -121,13 +121,13 @@ def test_a_signal_is_seen_before_the_question_ends(
     catalog: str, monkeypatch: pytest.MonkeyPatch, call: str, nth: int
 ) -> None:
     otherwise = threading.Timer(20.0, os.kill, (os.getpid(), signal.SIGTERM))
-    with Reader(place_to_read(catalog)) as reader, stoppable():
-        with signalled(monkeypatch, *CALLS[call], nth) as calls:
-            began = time.monotonic()
-            otherwise.start()
-            with pytest.raises(KeyboardInterrupt):
-                reader.ask(LONG)
-            otherwise.cancel()
+    reader = Reader(place_to_read(catalog))
+    with reader, stoppable(), signalled(monkeypatch, *CALLS[call], nth) as calls:
+        began = time.monotonic()
+        otherwise.start()
+        with pytest.raises(KeyboardInterrupt):
+            reader.ask(LONG)
+        otherwise.cancel()
     assert nth in calls
     assert time.monotonic() - began < 10
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import little
+from conftest import Ran, little
 
 from catalog.place import place_to_read
 from catalog.read import Reader
@@ -103,6 +104,57 @@ def test_a_stopped_run_tells_what_it_did_and_what_it_did_not(
     summary = json.loads((tmp_path / "s.json").read_text())
     assert (summary["interrupted"], summary["measured"]) == (True, len(measured))
     assert in_session(run.pid) == []
+
+
+# What a run does before it holds the catalog, and the models that it knows of by then.
+EARLY: dict[str, tuple[str, list[str]]] = {
+    "its libraries are loaded": ("survey.cli.measuring._empty_result", []),
+    "its list is read": ("jobs.model_list.read_models", []),
+    "the catalog is opened": ("catalog.place.place_to_write", ["org/m0", "org/m1"]),
+    "the catalog is taken": ("jobs.run.held", ["org/m0", "org/m1"]),
+    "the catalog is read": ("jobs.run.read_catalog", ["org/m0", "org/m1"]),
+}
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("moment", EARLY)
+def test_a_run_that_is_stopped_before_it_plans_tells_so(
+    survey: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, moment: str, name: str
+) -> None:
+    function, models = EARLY[moment]
+    original = pkgutil.resolve_name(function)
+
+    def signalled(*arguments: object, **options: object) -> object:
+        signal.raise_signal(getattr(signal, name))
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(function, signalled)
+    ran = survey("run", "org/m0", "org/m1", "--catalog", "c", "--endpoint", "http://127.0.0.1:9",
+                 "--executor", "serial", "--summary", "s.json")  # fmt: skip
+    assert (ran.code, ran.err) == (130, "")
+    assert "interrupted; run again for the rest" in ran.out
+    summary = json.loads(Path("s.json").read_text())
+    assert (summary["interrupted"], summary["measured"]) == (True, 0)
+    assert [(item["repo"], item["reason"]) for item in summary["attempts"]] == [
+        (model, "interrupted") for model in models
+    ]
+
+
+def test_a_signal_while_libraries_are_loaded_waits_for_them(tmp_path: Path) -> None:
+    """In a process of its own, in which none is loaded yet."""
+    program = f"""
+import importlib.abc, signal, sys
+class Loading(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "pyarrow.lib":
+            signal.raise_signal(signal.SIGTERM)
+sys.meta_path.insert(0, Loading())
+{PROGRAM[-1]}
+"""
+    command = [sys.executable, "-c", program, "run", "org/m", "--endpoint", "http://127.0.0.1:9", "--summary", "s.json"]  # fmt: skip
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (130, "")
+    assert json.loads((tmp_path / "s.json").read_text())["interrupted"]
 
 
 def test_a_second_signal_ends_it_at_once(start: Callable[..., subprocess.Popen[str]]) -> None:
