@@ -7,6 +7,7 @@ happens to a host, the driver ends, with the right catalog and nothing twice.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -315,6 +316,30 @@ def test_a_node_cut_off_from_the_network_is_left_behind_and_may_come_back(
         "head",
         "second",
     }
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_a_driver_that_dies_leaves_the_cluster_to_the_next_which_does_the_rest(
+    cluster: Cluster, here: Path, name: str
+) -> None:
+    run = both_fetch(cluster, here, stalls=2)
+    run.send_signal(getattr(signal, name))
+    code, out, err = ended(run)
+    if name == "SIGTERM":
+        assert (code, "interrupted; run again for the rest" in out) == (130, True), err
+        attempts = asked(here, "SELECT repo, reason FROM attempts ORDER BY repo")
+        assert attempts == [("org/one", "interrupted"), ("org/two", "interrupted")]
+    else:
+        assert code == -signal.SIGKILL
+    cluster.has_nodes(2)
+    names = ["org/one", "org/two", "org/three"]
+    code, out, err = ended(cluster.survey("run", *names, "--catalog", "c", "--address", cluster.address,
+                                          "--endpoint", cluster.hub.endpoint, cwd=here))  # fmt: skip
+    assert code == 0, err
+    assert "3 measured, 0 unchanged, 0 failed" in out
+    rows = asked(here, "SELECT repo FROM models_history ORDER BY repo")
+    assert rows == [("org/one",), ("org/three",), ("org/two",)]
+    assert asked(here, "SELECT count(*) FROM tokens") == [(900,)]
 
 
 def test_a_node_that_dies_is_replaced_by_the_others(cluster: Cluster, here: Path) -> None:
