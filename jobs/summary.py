@@ -9,35 +9,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.changes import Change, changes
+from jobs.console_text import plain_table, print_indented, table_width
 from jobs.explanation import print_explanation
 from jobs.outcome import Delivered
 from jobs.plan import Plan
 from jobs.result import Result
 from survey.errors import REASONS, printable
-from survey.target import Identity
+from survey.target import Identity, Target
 
 _NAMES = 3  # in one line of what changed
+PLANNED = ("model", "sha", "tensor", "file", "dtype", "V × D", "read", "of", "memory")
 
 
 def print_plan(plan: Plan, console: Console) -> None:
     """The plan: what would be read from each model, and why this tensor."""
     if plan.targets:
-        table = _table("model", "sha", "tensor", "file", "dtype", "V × D", "read", "of", "memory")
-        for target in plan.targets:
-            spec = target.spec
-            rows, dims = spec.shape
-            table.add_row(
-                escape(_named(target.identity)),
-                target.identity.sha[:10],
-                escape(printable(spec.name)),
-                escape(printable(spec.file)),
-                spec.dtype,
-                f"{rows:,} × {dims:,}",
-                size(len(spec.bytes)),
-                size(target.repo_bytes),
-                size(target.memory_bytes),
-            )
-        console.print(table)
+        _print_targets(plan.targets, console)
         total = sum(len(target.spec.bytes) for target in plan.targets)
         repositories = {target.key[:2]: target.repo_bytes for target in plan.targets}
         whole = sum(repositories.values())
@@ -52,6 +39,37 @@ def print_plan(plan: Plan, console: Console) -> None:
     )
     for explained in plan.explained:
         print_explanation(str(explained.model), explained.explanation, console)
+
+
+def _print_targets(targets: Sequence[Target], console: Console) -> None:
+    """A row each; on a terminal too narrow for that, a few lines each: a plan leaves nothing out."""
+    rows = [_planned(target) for target in targets]
+    if table_width(PLANNED, rows) <= console.width:
+        table = plain_table(*PLANNED)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+        return
+    for model, sha, tensor, file, dtype, shape, read, whole, memory in rows:
+        console.print(f"[bold]{escape(model)}[/]  {sha}")
+        print_indented(f"{tensor} in {file}", console)
+        print_indented(f"{shape} {dtype}, reads {read} of {whole}, needs {memory} of memory", console)
+
+
+def _planned(target: Target) -> tuple[str, ...]:
+    spec = target.spec
+    rows, dims = spec.shape
+    return (
+        _named(target.identity),
+        target.identity.sha[:10],
+        printable(spec.name),
+        printable(spec.file),
+        spec.dtype,
+        f"{rows:,} × {dims:,}",
+        size(len(spec.bytes)),
+        size(target.repo_bytes),
+        size(target.memory_bytes),
+    )
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -109,10 +127,9 @@ def _measured_table(items: Sequence[Delivered], width: int) -> Table:
         "s": [f"{item.elapsed_s:.1f}" for item in items],
     }
     for name in ("s", "of", "dtype", "matrix", "fetched", "V × D"):
-        widths = [max(len(title), *map(len, texts)) for title, texts in columns.items()]
-        if sum(widths) + 2 * (len(widths) - 1) > width:
+        if table_width(list(columns), list(zip(*columns.values(), strict=True))) > width:
             del columns[name]
-    table = _table(*columns)
+    table = plain_table(*columns)
     for line in zip(*columns.values(), strict=True):
         table.add_row(*map(escape, line))
     return table
@@ -136,8 +153,8 @@ def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Consol
         console.print(f"{escape(printable(name))}  [red]{reason}[/]")
         # A traceback keeps its lines; everything else is one.
         for line in found.splitlines() or [""]:
-            console.print(f"    {escape(printable(line))}")
-        console.print(f"    → {REASONS[reason]}", style="dim")
+            print_indented(printable(line), console)
+        print_indented(f"→ {REASONS[reason]}", console, style="dim")
 
 
 def _print_changes(result: Result, console: Console) -> None:
@@ -158,12 +175,3 @@ def _changed(item: Change) -> str:
     if item.sha_before is not None and item.sha is not None and item.sha != item.sha_before:
         return f"{name} ({item.sha_before[:10]} → {item.sha[:10]})"
     return name
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    numeric = {"holes", "dead", "ratio", "angle °", "fetched", "s", "read", "of", "memory", "V × D"}
-    for name in names:
-        right = name in numeric
-        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
-    return table
