@@ -17,6 +17,7 @@ from survey.target import ModelRef
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w(?:[\w.-]*\w)?/)?\w(?:[\w.-]*\w)?", re.ASCII)
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 SHOWN_CHARS = 200
+DEFAULT_REVISION = "main"  # of every repository on the Hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,13 @@ def read_models(arguments: Sequence[str], base: Path, endpoint: str = "") -> Mod
     understood, too. Raises UsageError naming what is wrong with an argument, or the lines of a list that
     holds no model at all.
     """
-    models: dict[tuple[str, str | None], ModelRef] = {}
+    models: dict[tuple[str, str], ModelRef] = {}
     duplicates: list[str] = []
     notes: list[str] = []
     for model in _all(arguments, base, endpoint, notes):
-        key = (model.name, model.revision)
+        key = (model.name, model.revision or DEFAULT_REVISION)
         if key in models:
-            duplicates.append(f"{model.origin}: {model} is already named in {models[key].origin}")
+            duplicates.append(f"{model.origin}: {model} repeats {models[key]} of {models[key].origin}")
         models.setdefault(key, model)
     listed = ModelList(list(models.values()), duplicates, notes)
     if len(listed.problems) == len(models):

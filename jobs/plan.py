@@ -38,6 +38,10 @@ class Unchanged:
     matrix: MatrixName
     unnamed: Checkpoint | None = None
 
+    @property
+    def key(self) -> tuple[str, str, MatrixName]:
+        return self.model.name, self.sha, self.matrix
+
 
 @dataclass(frozen=True, slots=True)
 class Explained:

@@ -50,6 +50,17 @@ class Result:
             return 130
         return 1 if self.refused or self.failed or self.unrecorded or self.set_aside else 0
 
+    @property
+    def repeated(self) -> list[Unchanged]:
+        """Further names of matrices that are counted already: revisions of one commit, a former name."""
+        seen = {item.target.key for item in self.measured}
+        repeated = []
+        for item in self.unchanged:
+            if item.key in seen:
+                repeated.append(item)
+            seen.add(item.key)
+        return repeated
+
 
 def summary_json(result: Result) -> str:
     """A run's outcome for other programs: counts, what changed, and every attempt."""
@@ -57,7 +68,8 @@ def summary_json(result: Result) -> str:
         {
             "run_id": result.run_id,
             "measured": len(result.measured),
-            "unchanged": len(result.unchanged),
+            "unchanged": len(result.unchanged) - len(result.repeated),
+            "repeated": len(result.repeated),
             "named": result.named,
             "failed": len(result.refused) + len(result.failed),
             "interrupted": result.interrupted,

@@ -32,7 +32,7 @@ def print_plan(plan: Plan, console: Console) -> None:
             f"{len(plan.targets)} to measure: {size(total)} to read of {size(whole)} in their repositories"
         )
     if plan.unchanged:
-        console.print(f"{len(plan.unchanged)} already measured at their commit")
+        console.print(f"{len({item.key for item in plan.unchanged})} already measured at their commit")
     _print_refused(
         ((str(item.model), item.matrix, item.reason, item.message) for item in plan.refusals),
         console,
@@ -96,9 +96,12 @@ def print_result(result: Result, console: Console) -> None:
             f"{result.older} unchanged lack columns of newer measures, which only their matrices tell: "
             "--resurvey reads them again"
         )
-    failed = len(result.refused) + len(result.failed)
+    failed, repeated = len(result.refused) + len(result.failed), len(result.repeated)
+    if repeated:
+        names = _in_short([str(item.model) for item in result.repeated])
+        console.print(f"counted once, as their commit is named already: {escape(printable(names))}")
     console.print(
-        f"{len(result.measured)} measured, {len(result.unchanged)} unchanged, {failed} failed"
+        f"{len(result.measured)} measured, {len(result.unchanged) - repeated} unchanged, {failed} failed"
         + (" — interrupted; run again for the rest" if result.interrupted else "")
     )
 
@@ -163,9 +166,12 @@ def _print_changes(result: Result, console: Console) -> None:
     for kind in ("new", "changed", "unchanged", "gone", "failing"):
         items: list[Change] = getattr(found, kind)
         if items:
-            more = f" and {len(items) - _NAMES} more" if len(items) > _NAMES else ""
-            named = ", ".join(_changed(item) for item in items[:_NAMES])
-            console.print(f"{kind}: {escape(printable(named))}{more}")
+            console.print(f"{kind}: {escape(printable(_in_short([_changed(item) for item in items])))}")
+
+
+def _in_short(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
 
 
 def _changed(item: Change) -> str:

@@ -141,7 +141,7 @@ def test_a_model_named_twice_is_measured_once_and_said_so(
     folder = checkpoint()
     ran = survey("run", folder, folder, "--catalog", "c", "--executor", "serial")
     assert ran.code == 0
-    assert "is already named in command line; measured once" in ran.err
+    assert "of command line; measured once" in ran.err
     assert "1 measured" in ran.out
 
 

@@ -41,7 +41,7 @@ def test_a_list_names_models_revisions_folders_and_comments(tmp_path: Path) -> N
         (str(tmp_path / "mine"), None, tmp_path / "mine"),
     ]
     assert listed.duplicates == [
-        f"{tmp_path}/models.txt:8: {tmp_path}/mine is already named in {tmp_path}/models.txt:7"
+        f"{tmp_path}/models.txt:8: {tmp_path}/mine repeats {tmp_path}/mine of {tmp_path}/models.txt:7"
     ]
 
 
@@ -62,6 +62,28 @@ def test_a_model_named_twice_with_two_revisions_is_two(tmp_path: Path) -> None:
     listed = read_models(["a/b", "a/b@v1", "a/b"], tmp_path)
     assert [str(model) for model in listed.models] == ["a/b", "a/b@v1"]
     assert len(listed.duplicates) == 1
+
+
+@pytest.mark.parametrize(
+    "again", ["org/name@main", "https://huggingface.co/org/name/tree/main", "hf://org/name", "- org/name,"]
+)
+def test_a_line_that_repeats_another_in_other_words_is_told_and_counted_once(
+    tmp_path: Path, again: str
+) -> None:
+    (tmp_path / "models.txt").write_text(f"org/name\n{again}\n")
+    listed = read_models(["models.txt"], tmp_path)
+    assert [str(model) for model in listed.models] == ["org/name"]
+    ((repeat,), where) = listed.duplicates, f"{tmp_path}/models.txt"
+    assert (repeat.startswith(f"{where}:2: "), repeat.endswith(f" repeats org/name of {where}:1")) == (
+        True,
+        True,
+    )
+
+
+@pytest.mark.parametrize("other", ["org/name@v1", "org/name:folder", "org/names", "org/name@Main"])
+def test_a_line_that_resembles_another_repeats_nothing(tmp_path: Path, other: str) -> None:
+    listed = read_models(["org/name", other], tmp_path)
+    assert ([str(model) for model in listed.models], listed.duplicates) == (["org/name", other], [])
 
 
 def test_a_part_of_a_model_follows_a_colon(tmp_path: Path) -> None:

@@ -248,7 +248,15 @@ def test_a_pattern_of_revisions_stands_for_all_that_match(
         "run", "org/steps@step*", "--catalog", "c", "--endpoint", served.endpoint, "--executor", "serial"
     )
     assert ran.code == 0
-    assert "2 measured, 1 unchanged, 0 failed" in ran.out  # two names of one commit are one measurement
+    assert "2 measured, 0 unchanged, 0 failed" in ran.out  # two names of one commit are one measurement
+    again = survey(
+        "run", "org/steps@step*", "--catalog", "c", "--endpoint", served.endpoint, "--executor", "serial",
+        "--summary", "again.json",
+    )  # fmt: skip
+    assert "0 measured, 2 unchanged, 0 failed" in again.out
+    assert "counted once, as their commit is named already: org/steps@step2-copy\n" in ran.out + again.out
+    counts = json.loads(Path("again.json").read_text())
+    assert (counts["unchanged"], counts["repeated"]) == (2, 1)
     with Reader(place_to_read("c")) as reader:
         assert reader.ask("SELECT DISTINCT pattern FROM attempts").rows == [("step*",)]
     assert survey("run", "org/steps@nothing*", "--catalog", "c", "--endpoint", served.endpoint).code == 1
