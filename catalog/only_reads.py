@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from catalog.functions import EXPRESSIONS, RELATIONS, TABLES, Names, names_of
-from catalog.macros import MACROS
+from catalog.macros import is_macro
 from catalog.pivots import HINT, with_columns
 from catalog.views import view_columns
 from survey.errors import UsageError
@@ -158,7 +158,7 @@ def _is_system(name: str) -> bool:
 
 def _refuse_function(section: str, name: str) -> None:
     names: Names = names_of(section)
-    ours = name.lower() in MACROS and section == TABLES
+    ours = is_macro(name.lower(), of_rows=section == TABLES)
     _refuse_unless(ours or names.allows(name.lower()), f"the function {name}()", name, names.allowed)
 
 

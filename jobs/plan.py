@@ -223,6 +223,7 @@ def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, sett
             target,
             planning=target.planning - counted,
             pattern=model.pattern,
+            listed_in=model.listed_in,
             tokenizer_files=tuple(names.items()),
             memory_bytes=target.memory_bytes + expected_names_bytes(names) + _gram_bytes(target, settings),
         )

@@ -131,7 +131,7 @@ def note_plan(plan: Plan, result: Result) -> None:
 def _note_same(same: Target, ended: Outcome, result: Result) -> None:
     """Another revision of a commit that was measured, or failed, under the first."""
     identity = same.identity
-    model = ModelRef(identity.repo, identity.revision, same.folder, pattern=same.pattern)
+    model = ModelRef(identity.repo, identity.revision, same.folder, same.listed_in or "", same.pattern)
     if isinstance(ended, Failed):
         result.refused.append(Refusal(model, identity.matrix, ended.reason, ended.message, identity.sha))
         outcome: tuple[Literal["failed", "unchanged"], str | None, str | None]
@@ -159,6 +159,7 @@ def _of_driver(
         repo=model.name,
         revision=model.revision or "main",
         pattern=model.pattern,
+        listed_in=model.listed_in,
         sha=sha,
         matrix=matrix,
         status=status,
@@ -180,6 +181,7 @@ def _of_task(outcome: Outcome, tries: int, result: Result) -> Attempt:
         repo=identity.repo,
         revision=identity.revision,
         pattern=outcome.target.pattern,
+        listed_in=outcome.target.listed_in,
         sha=identity.sha,
         matrix=identity.matrix,
         status="failed" if failed else "measured",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from rich.console import Console
@@ -226,8 +225,5 @@ def _print_failures(failures: Answer, console: Console) -> None:
 
 def not_there(reader: Reader, model: str) -> str:
     """What to say of a model that the catalog does not hold: the nearest names."""
-    known = [str(row[0]) for row in reader.ask("SELECT DISTINCT repo FROM models_history").rows]
-    near = difflib.get_close_matches(model, known, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    listing = 'survey sql "SELECT repo FROM models_history"'
-    return f"{printable(model)} is not in the catalog{hint} (`{listing}` lists it)"
+    ((told,),) = reader.ask("SELECT not_there($model)", {"model": model}).rows
+    return printable(str(told))

@@ -37,23 +37,32 @@ members as (
         ) as place
     from tokens
     semi join chosen using (repo, sha, matrix)
+),
+counted as (
+    select
+        known.repo, known.sha, classes.place,
+        classes.class,
+        if(told[classes.place], count(members.place), null) as rows,
+        if(told[classes.place] and told[1], count(*) filter (identical), null) as identical,
+        if(told[classes.place] and told[2], count(*) filter (zero), null) as zero,
+        if(told[classes.place] and told[3], count(*) filter (near_zero), null) as near_zero,
+        if(told[classes.place] and told[4], count(*) filter (nonfinite), null) as nonfinite,
+        if(told[classes.place] and told[5], count(*) filter (frozen), null) as frozen,
+        if(told[classes.place] and told[6], count(*) filter (undertrained), null) as undertrained,
+        if(told[classes.place] and told[7], count(*) filter (phantom), null) as phantom,
+        if(told[classes.place] and told[8], count(*) filter (unreachable), null) as unreachable
+    from known
+    cross join classes
+    left join members
+        on known.repo = members.repo and known.sha = members.sha and known.matrix = members.matrix
+        and classes.place = members.place
+    group by known.repo, known.sha, classes.place, classes.class, told
 )
-select
-    known.repo,
-    classes.class,
-    if(told[classes.place], count(members.place), null) as rows,
-    if(told[classes.place] and told[1], count(*) filter (identical), null) as identical,
-    if(told[classes.place] and told[2], count(*) filter (zero), null) as zero,
-    if(told[classes.place] and told[3], count(*) filter (near_zero), null) as near_zero,
-    if(told[classes.place] and told[4], count(*) filter (nonfinite), null) as nonfinite,
-    if(told[classes.place] and told[5], count(*) filter (frozen), null) as frozen,
-    if(told[classes.place] and told[6], count(*) filter (undertrained), null) as undertrained,
-    if(told[classes.place] and told[7], count(*) filter (phantom), null) as phantom,
-    if(told[classes.place] and told[8], count(*) filter (unreachable), null) as unreachable
-from known
-cross join classes
-left join members
-    on known.repo = members.repo and known.sha = members.sha and known.matrix = members.matrix
-    and classes.place = members.place
-group by known.repo, known.sha, classes.place, classes.class, told
-order by known.repo, known.sha, classes.place
+select repo, class, rows, identical, zero, near_zero, nonfinite, frozen, undertrained, phantom, unreachable
+from (
+    from counted
+    union all by name
+    -- An unknown model is an error, and not an empty answer.
+    select null as repo from unknown_models($repo)
+)
+order by repo, sha, place

@@ -25,11 +25,17 @@ picked as (
     ) = 1
 ),
 checked as (
-    select (select count(*) from picked) = 2 or error(
-        'drift: not in the catalog as ' || $matrix || ': '
-        || (select string_agg($repo || '@' || revision, ', ' order by side)
-            from asked where side not in (select side from picked))
-    ) as complete
+    select (select count(*) from picked) = 2 or error((
+        select if(
+            $repo in (select repo from models_history union all select repo from attempts),
+            'drift: not in the catalog as ' || $matrix || ': '
+                || string_agg($repo || '@' || revision, ', ' order by side),
+            not_there($repo)
+        )
+        from asked
+        where side not in (select side from picked)
+        having count(*) > 0
+    )) as complete
 ),
 figures as (
     select side, place, quantity, figure

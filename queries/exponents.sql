@@ -3,7 +3,11 @@
 with checked as (
     select case
         when count(*) = 0
-            then error('exponents: ' || $repo || ' is not in the catalog as ' || $matrix || repeat('', count(*)))
+            then error(if(
+                $repo in (select repo from attempts),
+                'exponents: ' || $repo || ' is not in the catalog as ' || $matrix,
+                not_there($repo)
+            ) || repeat('', count(*)))
         else true
     end as complete
     from models

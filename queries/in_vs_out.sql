@@ -70,4 +70,7 @@ select
 from pairs
 left join sides using (repo, sha)
 left join angles using (repo, sha)
+union all by name
+-- An unknown model is an error, and not an empty answer.
+select null as repo from unknown_models($repo)
 order by dead_only_out + dead_only_in desc, repo, sha

@@ -98,5 +98,8 @@ select
     repo, revision, relation, similarity, standard_error, share_of_model, share_of_other,
     coalesce(holes_same, 0) as holes_same, figures_agree, dtype, vocab_rows, sha
 from nearest
+union all by name
+-- An unknown model is an error, and not an empty answer.
+select null as repo from model_at($model, $matrix) where repo is null
 order by similarity desc nulls last, figures_agree desc nulls last, holes_same desc, repo
 limit $limit

@@ -23,20 +23,9 @@ SELECT
 FROM models_history
 """
 
-
-# As in failures.sql, of which this is the short form.
 FAILING = """
 SELECT reason, count(*) AS failing, max_by(repo, finished_at) AS repo, max(finished_at) AS latest
-FROM (
-    FROM attempts
-    WHERE NOT contains(revision, '*') OR NOT EXISTS (
-        FROM attempts AS later WHERE later.repo = attempts.repo AND later.run_id > attempts.run_id
-    )
-    QUALIFY row_number() OVER (
-        PARTITION BY repo, revision, matrix ORDER BY finished_at DESC, run_id DESC
-    ) = 1 AND status = 'failed'
-)
-GROUP BY reason ORDER BY failing DESC, reason
+FROM last_attempts() WHERE status = 'failed' GROUP BY reason ORDER BY failing DESC, reason
 """
 
 

@@ -31,4 +31,7 @@ latest as (
 select
     name as revision, step, centroid_l2, centroid_ratio, dead_count, black_hole_count, dead_live_angle_deg, sha
 from latest
+union all by name
+-- An unknown model is an error, and not an empty answer.
+select null as revision from unknown_model($repo)
 order by step nulls last, revision

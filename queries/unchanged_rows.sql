@@ -61,4 +61,7 @@ select
     unchanged, informative_unchanged, informative_unchanged / nullif(informative_ids, 0) as share_unchanged, sha
 from pairs
 left join counted using (name)
+union all by name
+-- An unknown model is an error, and not an empty answer.
+select null as revision from unknown_model($repo)
 order by step nulls last, revision

@@ -96,6 +96,9 @@ class Attempt:
     repo: str = column("as in models")
     revision: str = column("what the user wrote; of a pattern, the branch or tag that matches")
     pattern: str | None = column("the pattern of revisions that was written; NULL where none was")
+    listed_in: str | None = column(
+        "the list that named it, `standard input` or `command line`; NULL in old rows"
+    )
     sha: str | None = column("what it resolved to in this run; NULL where it did not")
     matrix: str = column("`output` or `input`")
     status: Literal["measured", "unchanged", "failed"] = column("what came of it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -117,6 +118,11 @@ class ModelRef:
         """What the catalog calls it: with its part, as each part of a repository is a model of its own."""
         return named(self.repo, self.part)
 
+    @property
+    def listed_in(self) -> str:
+        """The list that names it: its origin without the line."""
+        return re.sub(r":[0-9]+$", "", self.origin)
+
     def __str__(self) -> str:
         return named(f"{self.repo}@{self.revision}" if self.revision else self.repo, self.part)
 
@@ -208,6 +214,7 @@ class Target:
     memory_bytes: int
     planning: Traffic
     pattern: str | None = None  # as in ModelRef
+    listed_in: str | None = None  # as in ModelRef
     scale: ScaleSpec | None = None
     part: str | None = None  # as in ModelRef
     tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size, the one with the vocabulary first

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from jobs.demo.checkpoints import write
 from jobs.demo.hub import LocalHub
 from jobs.demo.show import prepared
+from queries.library import load
 from survey.errors import REASONS
 
 Survey = Callable[..., Ran]
@@ -96,7 +97,109 @@ def test_exponents_sets_the_dead_against_the_live(ask: Ask) -> None:
 
 def test_exponents_names_the_model_that_is_not_there(survey: Survey, demo: Path) -> None:
     ran = survey("query", "exponents", "--param", "repo=demo/none", "--catalog", demo)
-    assert (ran.code, ran.err) == (2, "survey: exponents: demo/none is not in the catalog as output\n")
+    assert (ran.code, ran.err.startswith("survey: demo/none is not in the catalog")) == (2, True)
+    ran = survey(
+        "query", "exponents", "--param=repo=demo/gpt2-mini", "--param=matrix=input", "--catalog", demo
+    )
+    assert (ran.code, ran.err) == (2, "survey: exponents: demo/gpt2-mini is not in the catalog as input\n")
+
+
+# What each query is asked of a model, and the parameter that names it.
+ASKED_OF_A_MODEL = [
+    ("relatives", "model", {}),
+    ("trajectory", "repo", {}),
+    ("unchanged_rows", "repo", {}),
+    ("dead_classes", "repo", {}),
+    ("in_vs_out", "repo", {}),
+    ("exponents", "repo", {}),
+    ("drift", "repo", {"a": "main", "b": "main"}),
+    ("compare", "a", {"b": "demo/gpt2-mini"}),
+    ("shared_rows", "b", {"a": "demo/gpt2-mini"}),
+    ("same_grouping", "a", {"b": "demo/gpt2-mini"}),
+]
+
+
+def test_the_table_holds_every_query_that_is_asked_of_a_model() -> None:
+    of_a_model = {name for name, query in load().items() if query.parameters.keys() & {"repo", "model", "a"}}
+    assert of_a_model == {name for name, _, _ in ASKED_OF_A_MODEL}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "others"), ASKED_OF_A_MODEL, ids=[name for name, _, _ in ASKED_OF_A_MODEL]
+)
+def test_a_model_that_the_catalog_does_not_hold_is_no_empty_answer(
+    survey: Survey, demo: Path, name: str, parameter: str, others: dict[str, str]
+) -> None:
+    def ask(model: str) -> Ran:
+        given = [f"--param={key}={value}" for key, value in {parameter: model, **others}.items()]
+        return survey("query", name, *given, "--catalog", demo)
+
+    shown = survey("show", "demo/Gemma-3-mini", "--catalog", demo)
+    wrong = ask("demo/Gemma-3-mini")
+    assert (wrong.code, wrong.err) == (shown.code, shown.err)
+    assert "demo/Gemma-3-mini is not in the catalog; did you mean demo/Gemma-3-mini-it" in wrong.err
+    assert ask("demo/gpt2-mini").code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("relatives", {"model": "demo/Llama-3-mini"}),
+        ("trajectory", {"repo": "demo/Llama-3-mini"}),
+        ("unchanged_rows", {"repo": "demo/Llama-3-mini", "pattern": "step*"}),
+        ("dead_classes", {"repo": "demo/Llama-3-mini", "matrix": "input"}),
+        ("in_vs_out", {"repo": "demo/Llama-3-mini"}),
+        ("in_vs_out", {"repo": "*"}),
+    ],
+    ids=str,
+)
+def test_a_known_model_without_rows_is_an_empty_answer(
+    survey: Survey, demo: Path, name: str, parameters: dict[str, str]
+) -> None:
+    given = [f"--param={key}={value}" for key, value in parameters.items()]
+    ran = survey("query", name, *given, "--catalog", demo)
+    assert (ran.code, ran.out.splitlines()[-1], ran.err) == (0, "(no rows)", "")
+
+
+NAMES_NOTHING = ["org/nobody", "not a model", "./gone", "org/real@nowhere"]
+
+
+@pytest.mark.parametrize("line", NAMES_NOTHING)
+def test_a_line_that_was_mended_is_no_failure_any_more(survey: Survey, hub: LocalHub, line: str) -> None:
+    def failing() -> list[str]:
+        asked = survey("query", "failures", "--catalog", "c", "--format", "json")
+        return [row["repo"] for row in json.loads(asked.out)]
+
+    def run(name: str) -> None:
+        survey("run", name, "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
+
+    hub.add_repo("org/empty", {"README.md": b"nothing here"})
+    hub.add_repo("org/real", {"README.md": b"nothing here"})
+    Path("mine.txt").write_text(f"org/empty\n{line}\n")
+    Path("yours.txt").write_text("org/empty\n")
+    run("mine.txt")
+    assert len(failing()) == 2
+    run("yours.txt")  # another list tells nothing of this one
+    run("mine.txt")
+    assert len(failing()) == 2
+    Path("mine.txt").write_text("org/empty\n")
+    run("mine.txt")
+    # What was tried and cannot be measured still is.
+    assert failing() == ["org/empty"]
+    assert "not-found" not in survey("status", "--catalog", "c").out
+    assert "not-" not in survey("query", "coverage", "--catalog", "c").out
+    past = survey("sql", "SELECT count(*) AS n FROM attempts", "--catalog", "c", "--format", "json").out
+    assert json.loads(past) == [{"n": 6}]
+
+
+def test_what_cannot_be_measured_stays_a_failure_without_its_line(survey: Survey, hub: LocalHub) -> None:
+    hub.add_repo("org/empty", {"README.md": b"nothing here"})
+    hub.add_repo("org/other", {"README.md": b"nothing here"})
+    for line in ("org/empty", "org/other"):
+        Path("mine.txt").write_text(line)
+        survey("run", "mine.txt", "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
+    found = json.loads(survey("query", "failures", "--catalog", "c", "--format", "json").out)
+    assert [row["repo"] for row in found] == ["org/empty", "org/other"]
 
 
 def test_cost_sets_what_was_read_against_the_repositories(ask: Ask) -> None:
