@@ -62,8 +62,8 @@ class Done:
     def refuse_unreadable(self, key: Key) -> None:
         """Unknown is not absent: a row that cannot be read is not measured again. Raises CommitError."""
         if (name := file_key(*key) + ENDING) in self.unreadable:
-            problem = "is there and cannot be read: let this user read it, or remove it to measure it anew"
-            raise CommitError("commit-failed", f"{ROWS}/{name}", problem)
+            remedy = "let this user read it, or remove it to measure it anew"
+            raise CommitError("commit-failed", f"{ROWS}/{name}", "is there and cannot be read", remedy)
 
     def _holds(self, key: Key, wanted: Mapping[str, int]) -> bool:
         row = self.rows.get(key)

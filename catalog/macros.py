@@ -82,13 +82,13 @@ MACROS = {
             ))::BOOLEAN AS unknown
         ) WHERE unknown""",
     # The same of a pattern of names, of which `*` may match none.
-    "unknown_models": """(pattern) AS TABLE
+    "unknown_models": """(wanted) AS TABLE
         FROM (
             SELECT error(if(
-                pattern = '*' OR EXISTS (
+                wanted = '*' OR EXISTS (
                     FROM (SELECT repo FROM models_history UNION ALL SELECT repo FROM attempts)
-                    WHERE repo GLOB pattern
-                ), NULL, not_there(pattern)
+                    WHERE repo GLOB wanted
+                ), NULL, not_there(wanted)
             ))::BOOLEAN AS unknown
         ) WHERE unknown""",
 }

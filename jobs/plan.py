@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -180,7 +181,7 @@ def _plan_one(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, p
     checkpoint: Checkpoint | None = None
     try:
         if model.problem is not None:
-            raise NotThere("not-a-model", model.origin, model.problem)
+            raise NotThere("not-a-model", model.origin, *_with_remedy(model.problem))
         if unchanged := _glanced(model, seen(model), wanted):
             return unchanged
         checkpoint = open_checkpoint(model, settings, pace)
@@ -245,6 +246,13 @@ def _unchanged(model: ModelRef, checkpoint: Checkpoint, matrix: MatrixName, want
     # A renamed repository is known by the name that it has now.
     known = replace(model, repo=checkpoint.repo, part=None)
     return Unchanged(known, checkpoint.sha, matrix, checkpoint if unnamed else None)
+
+
+def _with_remedy(problem: str) -> tuple[str, str]:
+    """What is wrong with a line, and what to write instead, if that is said."""
+    # What the line itself holds is in quotes.
+    found = re.fullmatch(r"(.*); ([^'\"]*)", problem, re.DOTALL)
+    return (found[1], found[2]) if found else (problem, "")
 
 
 def _named(matrix: MatrixChoice) -> list[MatrixName]:

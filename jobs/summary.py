@@ -14,7 +14,7 @@ from jobs.explanation import print_explanation
 from jobs.outcome import Delivered
 from jobs.plan import Plan
 from jobs.result import Result
-from survey.errors import REASONS, printable
+from survey.errors import in_two, printable
 from survey.target import Identity, Target
 
 _NAMES = 3  # in one line of what changed
@@ -152,12 +152,13 @@ def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Consol
     """One entry each: the model and the reason, what was found, and what to do about it."""
     for model, matrix, reason, message in refused:
         name = model if matrix == "output" else f"{model} ({matrix})"
-        found = message.removeprefix(f"{model}: ").removeprefix(f"{model.partition('@')[0]}: ")
+        found, advice = in_two(reason, message)
+        found = found.removeprefix(f"{model}: ").removeprefix(f"{model.partition('@')[0]}: ")
         console.print(f"{escape(printable(name))}  [red]{reason}[/]")
         # A traceback keeps its lines; everything else is one.
         for line in found.splitlines() or [""]:
             print_indented(printable(line), console)
-        print_indented(f"→ {REASONS[reason]}", console, style="dim")
+        print_indented(f"→ {advice}", console, style="dim")
 
 
 def _print_changes(result: Result, console: Console) -> None:

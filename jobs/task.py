@@ -19,7 +19,7 @@ from survey import version
 from survey.catalog_rows import Measured, Provenance
 from survey.errors import BrokenFile, SurveyError, Unreachable
 from survey.folder import FolderCheckpoint
-from survey.matrix import Matrix, measure, open_target
+from survey.matrix import AT_REST, Matrix, measure, open_target
 from survey.measurement import Measurement
 from survey.measures.row_flags import row_flags
 from survey.one_pass import choose_device
@@ -102,7 +102,9 @@ def measure_one(
 def _refuse_change(target: Target) -> None:
     """A folder that was rewritten meanwhile has given rows of two checkpoints."""
     if target.folder is not None and FolderCheckpoint(target.folder, target.part).sha != target.identity.sha:
-        raise BrokenFile("bad-header", target.identity.repo, "the folder changed while it was measured")
+        raise BrokenFile(
+            "bad-header", target.identity.repo, "the folder changed while it was measured", AT_REST
+        )
 
 
 def committed(delivered: Delivered, place: Place) -> Delivered:

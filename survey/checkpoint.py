@@ -74,8 +74,8 @@ def read_text(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) ->
         raise NotThere(reason, where, "no such file in the checkpoint")
     size = checkpoint.files[file]
     if size > cap_bytes:
-        instead = f": {NAME_A_FILE}" if cap_bytes == INDEX_CAP_BYTES else ""
-        raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}{instead}")
+        remedy = NAME_A_FILE if cap_bytes == INDEX_CAP_BYTES else ""
+        raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}", remedy)
     text = checkpoint.read_file(file, cap_bytes)
     refuse_pointer(text, reason, where)
     return text

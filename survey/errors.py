@@ -20,10 +20,10 @@ from __future__ import annotations
 from survey.redaction import redacted
 
 REASONS: dict[str, str] = {
-    "gated": "accept the model's terms on its page, then set HF_TOKEN",
-    "unauthorised": "the token is not valid: `hf auth login`, or set HF_TOKEN",
+    "gated": "accept the model's terms on its page, to which its owner may have to agree, and set HF_TOKEN",
+    "unauthorised": "the token is missing, not valid or not enough: `hf auth login`, or set HF_TOKEN",
     "not-a-model": "write org/name, org/name@revision, the URL of a model's page or a folder into the line",
-    "not-found": "check the spelling; a private repository needs a token that may read it",
+    "not-found": "check the spelling or the path; a private repository needs a token that may read it",
     "revision-not-found": "check the branch, tag or commit after the @",
     "disabled": "the Hub has withdrawn the repository: take it off the list, or survey a copy",
     "no-config": "add a config.json that can be read (or Mistral's params.json) to the checkpoint",
@@ -33,8 +33,8 @@ REASONS: dict[str, str] = {
     "split-head": "merge the pieces into one tensor, or survey the model that this was made from",
     "quantised-head": "the matrix is stored quantised; survey the original model",
     "bad-header": "the file is damaged; fetch or export it again",
-    "bad-pickle": "the pytorch_model.bin is damaged or holds more than tensors; convert it to safetensors",
-    "index-mismatch": "index and shards disagree; export the checkpoint again",
+    "bad-pickle": "the file is damaged or holds more than tensors; convert it to safetensors",
+    "index-mismatch": "index and files disagree; export the checkpoint again",
     "unsupported-dtype": "only F64, F32, F16, BF16 and FP8 (E4M3, E5M2) are measured",
     "not-on-cluster": "only the driver's machine can measure a folder: run there, or use the Hub",
     "rate-limited": "the Hub asks to slow down; run again later, or set HF_TOKEN",
@@ -49,6 +49,7 @@ REASONS: dict[str, str] = {
 }
 
 
+_REMEDY = " → "  # before a message's own remedy, and nowhere else in it
 PROBLEM_CHARS = 2000  # a name in a hostile file may have millions
 
 
@@ -66,19 +67,33 @@ class SurveyError(Exception):
     """One model cannot be measured.
 
     reason: a key of REASONS. where: the file, URL or folder. problem: what was found and what
-    was expected.
+    was expected. remedy: what to do about it, where REASONS does not fit.
     """
 
-    def __init__(self, reason: str, where: str, problem: str) -> None:
-        # Redacted before it is cut: half a token would no longer be known as one.
-        where, problem = redacted(storable(where)), redacted(storable(problem[: 4 * PROBLEM_CHARS]))
-        problem = problem[:PROBLEM_CHARS]
-        super().__init__(reason, where, problem)  # args must rebuild it across processes
+    usual_remedy = ""
+
+    def __init__(self, reason: str, where: str, problem: str, remedy: str = "") -> None:
+        where, problem, remedy = _kept(where), _kept(problem), _kept(remedy or self.usual_remedy)
+        super().__init__(reason, where, problem, remedy)  # args must rebuild it across processes
         assert reason in REASONS, reason
-        self.reason, self.where, self.problem = reason, where, problem
+        self.reason, self.where, self.problem, self.remedy = reason, where, problem, remedy
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}"
+        return f"{self.where}: {self.problem}" + (f"{_REMEDY}{self.remedy}" if self.remedy else "")
+
+
+def _kept(text: str) -> str:
+    # Redacted before it is cut: half a token would no longer be known as one.
+    text = redacted(storable(text[: 4 * PROBLEM_CHARS]))[:PROBLEM_CHARS]
+    return text.replace(_REMEDY.strip(), "->")
+
+
+def in_two(reason: str, message: str) -> tuple[str, str]:
+    """What a failure's message says was found, and what to do: its own remedy, else that of its reason."""
+    problem, arrow, remedy = message.rpartition(_REMEDY)
+    if arrow and reason != "internal":  # a traceback may hold anything
+        return problem, remedy
+    return message, REASONS.get(reason, "of a later version of this program")
 
 
 class NotOffered(SurveyError):
@@ -103,6 +118,8 @@ class NoHub(Unreachable):
 
 class NotTheHubs(Unreachable):
     """What answers does not speak as the Hub does, such as a login page; asking again changes nothing."""
+
+    usual_remedy = "check --endpoint and HF_ENDPOINT, and what may answer in the Hub's place, as a proxy does"
 
 
 class NotRunnable(SurveyError):

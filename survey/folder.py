@@ -33,11 +33,13 @@ class FolderCheckpoint:
             self._root = _snapshot(self.folder)
             self.files: Mapping[str, int] = _files(self._root, part)
         except OSError as error:
-            raise NotThere("not-found", self.repo, f"cannot list the folder: {error}") from error
+            raise NotThere(
+                "not-found", self.repo, f"cannot list the folder: {error}", _remedy(error)
+            ) from error
         try:
             self.sha = f"local-{self._digest()}"
         except OSError as error:
-            raise NotThere("no-config", self.repo, f"cannot be read: {error}") from error
+            raise NotThere("no-config", self.repo, f"cannot be read: {error}", _remedy(error)) from error
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         if self.files[file] > cap_bytes:
@@ -66,7 +68,8 @@ class FolderCheckpoint:
                     on_bytes(len(block))
                     yield block
         except OSError as error:
-            raise BrokenFile("bad-header", self._where(file), f"cannot be read: {error}") from error
+            problem = f"cannot be read: {error}"
+            raise BrokenFile("bad-header", self._where(file), problem, _remedy(error)) from error
 
     def _fill(self, block: memoryview, opened: FileIO, wanted: ByteRange, file: str) -> None:
         opened.seek(wanted.start)
@@ -136,6 +139,14 @@ class FolderCheckpoint:
         return f"{self.repo}/{file}"
 
 
+def _remedy(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "let the user who runs this read it"
+    if isinstance(error, FileNotFoundError):
+        return "check the path, and that its disk is there"
+    return "look at the disk, or copy the checkpoint elsewhere"
+
+
 def _snapshot(folder: Path) -> Path:
     """Where the files lie: of the Hub's own cache (`models--org--name`), the commit that `main` stands for.
 
@@ -152,8 +163,8 @@ def _snapshot(folder: Path) -> Path:
     if commit not in there:
         problem = f"is a cache of the Hub, and main ({commit}) is not in it" if commit else "has no main"
         shown = ", ".join(there[:8]) or "none"
-        problem = f"{problem}: name one of its folders snapshots/COMMIT; commits there: {shown}"
-        raise NotThere("no-config", str(folder), problem)
+        remedy = f"name one of its folders snapshots/COMMIT; commits there: {shown}"
+        raise NotThere("no-config", str(folder), problem, remedy)
     return snapshots / commit
 
 

@@ -17,5 +17,5 @@ def refuse_pointer(start: bytes, reason: str, where: str) -> None:
         return
     size = _SIZE.search(start[:MOST_BYTES])
     of = f" of {int(size[1]):,} bytes" if size else ""
-    problem = f"is a Git LFS pointer, not the file{of} itself: fetch it with `git lfs pull`"
-    raise BrokenFile(reason, where, problem)
+    problem = f"is a Git LFS pointer, not the file{of} itself"
+    raise BrokenFile(reason, where, problem, "fetch it with `git lfs pull`")

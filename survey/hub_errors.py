@@ -139,6 +139,7 @@ def translate(error: Exception, where: str, settings: Settings | None = None) ->
     token = settings.token if settings else None
     status, words = (answer[0], said(answer[1], token)) if answer else (None, "")
     hint = why_no_token(settings) if settings and status in (401, 403, 404) else ""
+    hint, _, remedy = hint.rpartition("; ")
     words += hint
     offers: list[tuple[type[Exception], str, str]] = [
         # GatedRepoError is a RepositoryNotFoundError, so it is asked first.
@@ -151,9 +152,9 @@ def translate(error: Exception, where: str, settings: Settings | None = None) ->
     ]
     for kind, reason, problem in offers:
         if isinstance(error, kind):
-            raise NotOffered(reason, where, problem) from error
+            raise NotOffered(reason, where, problem, remedy if hint and hint in problem else "") from error
     if status in (401, 403):
-        raise NotOffered("unauthorised", where, f"the Hub answered {status}{words}") from error
+        raise NotOffered("unauthorised", where, f"the Hub answered {status}{words}", remedy) from error
     if status == 429:
         raise Unreachable("rate-limited", where, f"the Hub asks to slow down (429){words}") from error
     problem = f"the server answered {status}{words}" if status else _in_words(error)

@@ -95,8 +95,11 @@ class SmallRequests:
     ) -> Reply:
         """One request; a redirect is not followed. Raises Unreachable, BrokenFile, FAILURES."""
         if constants.HF_HUB_OFFLINE:
-            problem = "HF_HUB_OFFLINE is set, so nothing is asked: unset it, or survey checkpoint folders"
-            raise NoHub("network", named(self._settings.endpoint), problem)
+            problem, remedy = (
+                "HF_HUB_OFFLINE is set, so nothing is asked",
+                "unset it, or survey checkpoint folders",
+            )
+            raise NoHub("network", named(self._settings.endpoint), problem, remedy)
         limits = self._manners.limits(where, expected_bytes)
         limits = replace(limits, most_bytes=max(cap_bytes, ERROR_CAP_BYTES) + _SLACK_BYTES)
         # The length that a head tells would be the compressed one, and a range one of the compressed bytes.

@@ -97,7 +97,7 @@ def _members(events: Iterator[Event], reason: str, where: str) -> Iterator[tuple
         if kind == "end_map":
             break
         if len(digests) == MEMBERS_CAP:
-            raise BrokenFile(reason, where, f"names more than {MEMBERS_CAP:,} tensors: {NAME_A_FILE}")
+            raise BrokenFile(reason, where, f"names more than {MEMBERS_CAP:,} tensors", NAME_A_FILE)
         digests.append(_digest(name))
         try:
             yield name, _value(next(events), events, [ENTRY_VALUES_CAP], DEPTH_CAP)

@@ -34,12 +34,12 @@ class Kinds:
         kind = xxhash.xxh3_64_intdigest(_NUMBER.sub("0", name).encode("utf-8", "surrogatepass"))
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if len(self._counts) > KINDS_CAP:
-            problem = f"names more than {KINDS_CAP:,} kinds of tensors: {NAME_A_FILE}"
-            raise BrokenFile(self._reason, self._where, problem)
+            problem = f"names more than {KINDS_CAP:,} kinds of tensors"
+            raise BrokenFile(self._reason, self._where, problem, NAME_A_FILE)
         kept = count <= KEPT_OF_A_KIND
         self.left_out += not kept
         self._kept_bytes += sys.getsizeof(name) if kept else 0
         if self._kept_bytes > KEPT_CAP_BYTES:
-            problem = f"names tensors in more than {KEPT_CAP_BYTES:,} bytes: {NAME_A_FILE}"
-            raise BrokenFile(self._reason, self._where, problem)
+            problem = f"names tensors in more than {KEPT_CAP_BYTES:,} bytes"
+            raise BrokenFile(self._reason, self._where, problem, NAME_A_FILE)
         return kept

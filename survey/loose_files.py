@@ -25,11 +25,11 @@ def refuse_several(headers: Mapping[str, Header], config: Mapping[str, Any], whe
             if held and kind in seen:
                 files = ", ".join(sorted(headers))
                 problem = f"both {seen[kind]} and {file} hold {kind}"
-                problem += f": write the model's name, a colon and one of {files}"
-                raise NotThere("no-safetensors", where, problem)
+                remedy = f"write the model's name, a colon and one of {files}"
+                raise NotThere("no-safetensors", where, problem, remedy)
             if held:
                 seen[kind] = file
         if twice := next((name for name in header.tensors if seen.get(name)), None):
             problem = f"both {seen[twice]} and {file} hold {twice}"
-            raise NotThere("no-safetensors", where, f"{problem}: write the model's name, a colon and a file")
+            raise NotThere("no-safetensors", where, problem, "write the model's name, a colon and a file")
         seen |= dict.fromkeys(header.tensors, file)

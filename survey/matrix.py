@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int], None]
 
+AT_REST = "run again when nothing writes into it"
+
 
 class Matrix:
     """A [V, D] matrix of a checkpoint, read as row-aligned blocks, in order.
@@ -140,7 +142,7 @@ def open_target(
 
     checkpoint = FolderCheckpoint(target.folder, target.part)
     if checkpoint.sha != identity.sha:
-        raise BrokenFile("bad-header", identity.repo, "the folder changed after it was planned")
+        raise BrokenFile("bad-header", identity.repo, "the folder changed after it was planned", AT_REST)
     return Matrix(target, checkpoint)
 
 

@@ -184,5 +184,7 @@ def choose_device(wanted: str) -> str:
         "mps": torch.backends.mps.is_available(),
     }
     if not there.get(kind, False):
-        raise NotRunnable("infeasible", f"device {wanted}", "is not available on this machine")
+        raise NotRunnable(
+            "infeasible", f"device {wanted}", "is not available on this machine", "choose another --device"
+        )
     return wanted

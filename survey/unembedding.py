@@ -37,6 +37,7 @@ _HALF = re.compile(r"(?:^|[._])(?:encoder|decoder)(?:[._]|$)")
 _OF_CODES = re.compile(
     r"\.(?:q_?weight|W_q|SCB|scales|_?weight_(?:scale\w*|packed|qdata|blocks)|weights_scaling_factor)"
 )
+EXPLAIN = "`survey plan --explain` shows what there is"
 _DRAFT = frozenset({"d2t", "t2d"})  # EAGLE-3: which tokens its short vocabulary holds
 
 
@@ -92,11 +93,11 @@ def refuse_adapter(names: Collection[str], base: str, matrix: MatrixName, where:
     kind = {"output": "unembedding", "input": "embedding"}[matrix]
     held = next((stem for stem in stems if stem.whole()), None)
     if held is None:
-        problem = f"an adapter for {named}, without an {kind} of its own: survey {named}"
-        raise NotThere("no-head", where, problem)
+        problem = f"an adapter for {named}, without an {kind} of its own"
+        raise NotThere("no-head", where, problem, f"survey {named}")
     if updates := held.updates():
         problem = f"an adapter for {named} that adds a low-rank update to its {kind} ({updates[0]})"
-        raise NotThere("no-head", where, problem)
+        raise NotThere("no-head", where, problem, f"merge it into {named}, export that and survey it")
 
 
 def has_head_bias(names: Collection[str], config: Mapping[str, Any]) -> bool:
@@ -107,7 +108,7 @@ def has_head_bias(names: Collection[str], config: Mapping[str, Any]) -> bool:
 def _unembedding(names: Names, where: str) -> Choice:
     if drafts := sorted(_DRAFT.intersection(names.all)):
         problem = f"a draft model ({drafts[0]}): its head knows only the tokens that it guesses"
-        raise NotThere("no-head", where, problem)
+        raise NotThere("no-head", where, problem, "survey the model that it guesses for")
     head = _held(names, names.heads, where)
     if head is not None:
         if _tied_to_head(names):
@@ -124,7 +125,8 @@ def _unembedding(names: Names, where: str) -> Choice:
     embedding = _held(names, names.embeddings, where)
     if embedding is None:
         _refuse_suspects(names, embedding_suspects(names), "embedding", where)
-        raise NotThere("no-head", where, f"neither head nor embedding among its {len(names.all)} tensors")
+        problem = f"neither head nor embedding among its {len(names.all)} tensors"
+        raise NotThere("no-head", where, problem, EXPLAIN)
     if untied := why_untied(names.config):
         raise NotThere("no-head", where, f"the files hold no head and {untied}: this is a base model")
     if copies := [name for stem in names.embeddings for name in stem.copies()]:
@@ -144,7 +146,7 @@ def _embedding(names: Names, where: str) -> Choice:
     _refuse_suspects(names, embedding_suspects(names) or _second_tables(names), "embedding", where)
     if _tied_to_head(names) and (head := _held(names, names.heads, where)):
         return replace(head, tied=True, rule="no embedding in the files: tied to the head as the config says")
-    raise NotThere("no-head", where, f"no embedding among its {len(names.all)} tensors")
+    raise NotThere("no-head", where, f"no embedding among its {len(names.all)} tensors", EXPLAIN)
 
 
 def _serves_as_both(names: Names, embedding: Choice, where: str) -> bool:
@@ -188,11 +190,11 @@ def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
             problem = f"{whole} lies beside {packed}, quantised by {by}: which of them counts, nothing says"
             raise NotThere("quantised-head", where, problem)
         if updates := stem.updates() or updates_elsewhere(names, stem):
-            problem = f"{whole} has an update that is not merged into it ({updates[0]}): merge and export it"
-            raise NotThere("no-head", where, problem)
+            problem = f"{whole} has an update that is not merged into it ({updates[0]})"
+            raise NotThere("no-head", where, problem, "merge and export the model")
         if rivals := _rivals(names, stem, stems):
-            problem = f"{whole} and {rivals[0]} could both be it: survey the model without the other part"
-            raise NotThere("unknown-head", where, problem)
+            problem = f"{whole} and {rivals[0]} could both be it"
+            raise NotThere("unknown-head", where, problem, "survey the model without the other part")
         added = stem.added()
         if guessed := [name for name in further_rows(names, stem, whole) if name not in added]:
             problem = f"{guessed[0]} may hold further rows of {whole}, and no rule says so"
@@ -245,8 +247,8 @@ def _refuse_odd(names: Names, stem: Stem, where: str) -> None:
     if pieces := stem.pieces() or stem.added():
         raise NotThere("split-head", where, f"the matrix is cut into pieces ({pieces[0]}, …)")
     if updates := stem.updates():
-        problem = f"there is an update ({updates[0]}), and not what it changes: merge and export the model"
-        raise NotThere("no-head", where, problem)
+        problem = f"there is an update ({updates[0]}), and not what it changes"
+        raise NotThere("no-head", where, problem, "merge and export the model")
     if stem in names.heads and not names.is_vague(stem):
         placed = {whole for other in names.heads if (whole := other.whole())}
         _refuse_suspects(names, [name for name in stem.unknown() if name not in placed], "head", where)

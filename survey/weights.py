@@ -90,11 +90,9 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
     if inner:
         shown = ", ".join(folder.removesuffix("/") for folder in inner[:_MOST_SHOWN])
         more = f" and {len(inner) - _MOST_SHOWN} more" if len(inner) > _MOST_SHOWN else ""
-        problem = (
-            "several folders hold weights, and the root none: "
-            f"write the model's name, a colon and one of {shown}{more}"
-        )
-        raise NotThere("no-safetensors", where, problem)
+        problem = "several folders hold weights, and the root none"
+        remedy = f"write the model's name, a colon and one of {shown}{more}"
+        raise NotThere("no-safetensors", where, problem, remedy)
     if beside := _beside(folders[""]):
         described = _described("", "files side by side", beside, folders)
         return replace(described, loose=True)
@@ -132,7 +130,7 @@ def _named_part(part: str, folders: dict[str, set[str]], where: str) -> Weights:
     folder, slash, name = part.rpartition("/")
     if name in folders.get(folder + slash, ()):
         if not name.endswith((".safetensors", ".bin", ".pth", ".index.json")):
-            raise NotThere("no-safetensors", where, "is no file of weights that is read")
+            raise NotThere("no-safetensors", where, "is no file of weights that is read", _nameable(folders))
         return _described(folder + slash, "the file that was named", [name], folders)
     found = _in_one_folder(folders.get(part + "/", set()))
     if found is not None:
@@ -141,8 +139,16 @@ def _named_part(part: str, folders: dict[str, set[str]], where: str) -> Weights:
         problem = "this folder holds no weights itself"
     else:
         problem = "there is no such folder or file"
-    shown = ", ".join(choices(folders)[:_MOST_SHOWN]) or "nothing"
-    raise NotThere("no-safetensors", where, f"{problem}; what may be named: {shown}")
+    raise NotThere("no-safetensors", where, problem, _nameable(folders))
+
+
+def _nameable(folders: Mapping[str, Collection[str]]) -> str:
+    """What to name instead of a part that is not there."""
+    if shown := ", ".join(choices(folders)[:_MOST_SHOWN]):
+        return f"what may be named after the colon: {shown}"
+    if _in_one_folder(set(folders.get("", ()))):
+        return "name the model alone, without a colon: its weights lie at its root"
+    return "nothing in it can be named: it holds no weights that are read"
 
 
 def choices(folders: Mapping[str, Collection[str]]) -> list[str]:

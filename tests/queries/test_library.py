@@ -14,7 +14,10 @@ from queries.library import OWN, load, parse
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]
-ABOUT_MODELS = ("compare", "drift", "exponents", "same_grouping", "shared_rows")
+ABOUT_MODELS = (
+    *("compare", "drift", "exponents", "relatives", "same_grouping", "shared_rows", "trajectory"),
+    "unchanged_rows",
+)
 
 
 @pytest.mark.parametrize("name", load())
