@@ -17,6 +17,7 @@ _OTHER_PAGES = frozenset(
         *("papers", "posts", "pricing", "search", "settings", "support", "tasks"),
     )
 )
+DEFAULT_REVISION = "main"  # of every repository on the Hub
 _FILE_PAGES = frozenset({"blob", "resolve", "raw", "blame", "edit"})
 _REVISION_PAGES = frozenset({"tree", "commit", "commits", "revision"})
 # Of a file that only describes the model, the model is meant.
@@ -129,6 +130,10 @@ def _whole(model: str, inner: str) -> str:
     inner = inner.strip("/")
     if not inner:
         return model
-    name, at, revision = model.partition("@")
-    branch = f", or {name}@{revision}/{inner} if that is a branch" if at else ""
-    raise UsageError(f"names {inner} in a model; write {model} for the model{branch}")
+    name, _, revision = model.partition("@")
+    if revision in ("", DEFAULT_REVISION):
+        raise UsageError(f"names {inner} in a model; write {name}:{inner} for that, {name} for the model")
+    branch = f", or {model}/{inner} if that is a branch"
+    raise UsageError(
+        f"names {inner} in a model; write {model}:{inner} for that, {model} for the model{branch}"
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.hub_url import is_url, model_of_url, unwrapped, without_command
+from jobs.hub_url import DEFAULT_REVISION, is_url, model_of_url, unwrapped, without_command
 from jobs.list_text import NOT_UTF8, STANDARD_INPUT, ListText, is_list, read_list, read_standard_input
 from survey.errors import UsageError, printable
 from survey.target import ModelRef
@@ -17,7 +17,6 @@ from survey.target import ModelRef
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w(?:[\w.-]*\w)?/)?\w(?:[\w.-]*\w)?", re.ASCII)
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 SHOWN_CHARS = 200
-DEFAULT_REVISION = "main"  # of every repository on the Hub
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,13 +171,15 @@ def _snapshot(folder: Path) -> Path:
 def _files(folder: Path, part: str | None) -> dict[str, int]:
     """Names and sizes; those of the folders in it, too, where it holds no weights itself, and of the part.
 
+    Of a part that is not there, what could be named instead.
+
     Links are followed, as the Hub's own cache is made of them: a folder is its owner's to fill.
     Names that are no UTF-8 are left out; neither an index nor the catalog could say them.
     """
     files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}
-    if part is not None:
+    if part is not None and (folder / part).exists():
         return files | _of_part(folder, part)
-    if any(name.endswith((".safetensors", ".bin")) or is_of_devices(name) for name in files):
+    if part is None and any(name.endswith((".safetensors", ".bin")) or is_of_devices(name) for name in files):
         return files
     inner = [path for path in _named(folder) if path.is_dir() and not path.name.startswith(".")]
     for path in (path for held in inner for path in _named(held) if path.is_file()):

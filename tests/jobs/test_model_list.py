@@ -141,8 +141,8 @@ WRONG = [
     ("a host that only begins like the Hub's", ["https://huggingface.co.example.org/a/b"], None, "not of the Hub"),
     ("a bucket", ["s3://bucket/model"], None, "is a URL of s3"),
     ("no address", ["https://[x/a/b"], None, "is no URL: Invalid IPv6 URL"),
-    ("weights in a model", ["https://huggingface.co/a/b/blob/main/model-Q4.gguf"], None, "names model-Q4.gguf in a model; write a/b@main for the model"),
-    ("a folder in a model, or a branch", ["https://huggingface.co/a/b/tree/v/1"], None, "write a/b@v for the model, or a/b@v/1 if that is a branch"),
+    ("weights in a model", ["https://huggingface.co/a/b/blob/main/model-Q4.gguf"], None, "names model-Q4.gguf in a model; write a/b:model-Q4.gguf for that, a/b for the model"),
+    ("a folder in a model, or a branch", ["https://huggingface.co/a/b/tree/v/1"], None, "write a/b@v:1 for that, a/b@v for the model, or a/b@v/1 if that is a branch"),
     ("a download of a file", ["hf download a/b model.gguf"], None, "is not a model"),
 ]  # fmt: skip
 
@@ -263,6 +263,30 @@ PASTED = [
     ("org/\u00a0name", None),
     ("org/_name", "org/_name"),
 ]  # fmt: skip
+
+
+WITHIN = [
+    ("https://huggingface.co/org/name/tree/main/onnx", "org/name:onnx"),
+    ("https://huggingface.co/org/name/tree/main/a/b/", "org/name:a/b"),
+    ("https://huggingface.co/org/name/tree/v1.0/a%20b", "org/name@v1.0:a b"),
+    ("https://huggingface.co/org/name/blob/main/8bit/model.safetensors", "org/name:8bit/model.safetensors"),
+    ("https://huggingface.co/org/name/resolve/refs%2Fpr%2F1/a/b.gguf", "org/name@refs/pr/1:a/b.gguf"),
+    ("huggingface.co/gpt2/tree/main/onnx", "gpt2:onnx"),
+    ("hf://org/name/onnx", "org/name:onnx"),
+    ("hf://org/name@v1.0/onnx", "org/name@v1.0:onnx"),
+]
+
+
+@pytest.mark.parametrize(("url", "part"), WITHIN, ids=[url for url, _ in WITHIN])
+def test_a_url_of_a_part_of_a_model_is_refused_with_what_to_write(
+    tmp_path: Path, url: str, part: str
+) -> None:
+    with pytest.raises(UsageError, match="in a model; write ") as refused:
+        read_models([url], tmp_path)
+    advised = str(refused.value).partition("; write ")[2].partition(" for that, ")[0]
+    assert advised == part
+    (model,) = read_models([advised], tmp_path).models  # what is advised is understood
+    assert str(model) == part
 
 
 @pytest.mark.parametrize(("text", "model"), PASTED, ids=[text for text, _ in PASTED])
