@@ -103,9 +103,9 @@ def nightly(
         return 0
     if at is None:
         raise UsageError("say when: --at HH:MM")
-    _check_run_options(models, given["options"])
+    endpoint = _check_run_options(models, given["options"])
     job = make_job(models, uri, at, **given)
-    for problem in read_models([str(models)], Path.cwd()).problems:
+    for problem in read_models([str(models)], Path.cwd(), endpoint).problems:
         click.echo(f"survey: {problem}; refused every night", err=True)
     if action is None:
         click.echo(unit(scheduler, job, machine), nl=False)
@@ -115,10 +115,11 @@ def nightly(
     return 0
 
 
-def _check_run_options(models: Path, options: Sequence[str]) -> None:
-    """Let `survey run` itself judge what a unit would hand to it, now and not at night."""
+def _check_run_options(models: Path, options: Sequence[str]) -> str:
+    """Let `survey run` itself judge what a unit would hand to it, now and not at night; the endpoint."""
     context = run.make_context("survey run", [str(models), *options])
     if len(context.params["models"]) != 1:
         raise UsageError(f"a unit runs one list, and after -- come options: {' '.join(options)}")
     if any(option.partition("=")[0] == "--catalog" for option in options):
         raise UsageError("give --catalog before the --, so that the unit knows it")
+    return str(hub_access(context.params["endpoint"])["endpoint"])

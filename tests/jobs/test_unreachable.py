@@ -119,6 +119,41 @@ def test_a_slip_in_a_variable_is_misuse(
     assert "secret-word" not in ran.err
 
 
+ASK_A_HUB = {
+    "run": ["run", "org/model"],
+    "dry run": ["run", "org/model", "--dry-run"],
+    "plan": ["plan", "org/model"],
+    "discover": ["discover"],
+    "cluster": ["cluster", "org/model"],
+    "kinematics": ["kinematics", "--from-catalog", "org/model@step*"],
+    **{
+        f"nightly, {on}": ["nightly", "models.txt", "--at", "02:00", "--on", on]
+        for on in ("cron", "systemd", "kubernetes", "github")
+    },
+}
+
+
+@pytest.mark.parametrize("command", ASK_A_HUB.values(), ids=ASK_A_HUB)
+@pytest.mark.parametrize(
+    "endpoint", ["hub.example", "hub.example:8080", "ftp://hub.example", "https://", "//hub"]
+)
+def test_what_is_no_endpoint_is_misuse_of_every_command(
+    survey: Survey, command: list[str], endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("models.txt").write_text("org/model\n")
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    ran = survey(*command)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith(
+        f"survey: HF_ENDPOINT {endpoint!r}: expected a URL such as https://huggingface.co"
+    )
+    monkeypatch.delenv("HF_ENDPOINT")
+    option = ["--", "--endpoint", endpoint] if command[0] == "nightly" else ["--endpoint", endpoint]
+    ran = survey(*command, *option)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith(f"survey: --endpoint {endpoint!r}: expected a URL")
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("HF_HUB_DOWNLOAD_TIMEOUT", "abc"), ("HF_ENDPOINT", "http://127.0.0.1:33589 ")],
