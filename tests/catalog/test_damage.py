@@ -333,7 +333,7 @@ def test_another_user_s_row_stays_and_is_not_measured_again(
         assert f"{row.name}: cannot be read: Permission denied; left out" in asked.err
         for ran in runs:
             assert ran.code == 1
-            assert "is there and cannot be read: let this user read it" in ran.out
+            assert "is there and cannot be read\n    → let this user read it" in ran.out
         assert row.read_bytes() == before
         assert not (catalog / "damaged").exists()
 

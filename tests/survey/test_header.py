@@ -296,7 +296,7 @@ def test_a_header_that_contradicts_itself_or_its_file_is_refused(
         pytest.param(
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 12345\n",
             70,
-            "is a Git LFS pointer, not the file of 12,345 bytes itself: fetch it with `git lfs pull`",
+            "is a Git LFS pointer, not the file of 12,345 bytes itself → fetch it with `git lfs pull`",
             id="a-pointer-to-git-lfs",
         ),
         pytest.param(
@@ -310,7 +310,7 @@ def test_a_length_that_cannot_be_is_refused_before_the_header_is_read(
     with pytest.raises(BrokenFile) as caught:
         read(tmp_path, content, size)
     assert (caught.value.reason, caught.value.where) == ("bad-header", WHERE)
-    assert problem in caught.value.problem
+    assert problem in str(caught.value)
 
 
 @pytest.mark.parametrize("left", [56, 64, 65, 66, 88])
