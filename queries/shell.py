@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import duckdb
 from rich.console import Console
 from rich.markup import escape
 
@@ -48,8 +50,9 @@ class Shell:
         text = text.strip()
         if text.startswith("."):
             self._command(text)
-        elif text.rstrip(";").strip():
-            self._print(self.reader.ask(text))
+        else:
+            for statement in _apart(text):
+                self._print(self.reader.ask(statement))
 
     def _command(self, text: str) -> None:
         try:
@@ -102,13 +105,14 @@ class Shell:
 def is_complete(text: str) -> bool:
     """Whether Enter runs this text: a command, nothing, or SQL up to its semicolon."""
     text = text.strip()
-    return not text or text.startswith(".") or text.endswith(";")
+    # Of SQLite's words only quotes, comments and semicolons matter here.
+    return not text or text.startswith(".") or sqlite3.complete_statement(text)
 
 
 def run_piped(shell: Shell, lines: IO[str]) -> None:
     """Statements from a file or a pipe, one after another.
 
-    Raises UsageError at the first that fails.
+    Raises UsageError at the first that fails; those after it are not run.
     """
     for text in _statements(lines):
         shell.do(text)
@@ -135,6 +139,17 @@ def run_terminal(shell: Shell, history: Path, where: str) -> None:
             shell.console.print("interrupted", style="dim")
         except EOFError:
             return
+
+
+def _apart(text: str) -> list[str]:
+    """The statements of a text; the text itself where it is one, or none that can be understood."""
+    if not text.rstrip(";").strip():
+        return []
+    try:
+        found = [statement.query for statement in duckdb.extract_statements(text)]
+    except duckdb.Error:  # asking tells what is wrong
+        return [text]
+    return found if len(found) > 1 else [text]
 
 
 def _statements(lines: IO[str]) -> Iterator[str]:

@@ -54,7 +54,9 @@ def query(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], 
 @queries_option
 @catalog_option
 def shell(folders: tuple[Path, ...], uri: str) -> int:
-    """A prompt for SQL, with history and completion; statements from a pipe are run one by one.
+    """A prompt for SQL, with history and completion; statements from a pipe are run in turn.
+
+    In a pipe statements end with a semicolon, commands with their line, and the first that fails is the last.
 
     \b
     survey shell --catalog ./mine

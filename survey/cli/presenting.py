@@ -50,7 +50,10 @@ def report(out: Path, title: str, limit: int, uri: str) -> int:
     progress = console(stderr=True)
     with catalog_reader(uri) as reader, progress.status("reading the catalog") as status:
         page = write_report(reader, Heading(title, VERSION), limit, status.update)
-    out.write_text(page, encoding="utf-8")
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:  # which names no file where it comes of what is written, as on a full disk
+        raise UsageError(f"-o {out}: cannot be written: {error.strerror}") from error
     click.echo(f"survey: {out}: {len(page.encode()) / 1e6:.1f} MB", err=True)
     return 0
 

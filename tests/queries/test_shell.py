@@ -41,6 +41,40 @@ def typed(survey: Survey, catalog: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
     return run
 
 
+IN_TURN = [
+    ("two in a line", "select 1 as a; select 2 as b;", "a 1 b 2"),
+    ("a comment behind the semicolon", "select 1 as a; -- and\nselect 2 as b;", "a 1 b 2"),
+    ("a semicolon in a comment", "/* one; */ select 1 as a /* ;\n */;", "a 1"),
+    ("a semicolon in a text, at a line's end", "select len('a;\nb') as a;", "a 4"),
+    ("nothing between semicolons", ";;\nselect 1 as a;;\n;", "a 1"),
+    ("no semicolon at the end", "select 1 as a;\nselect 2 as b", "a 1 b 2"),
+    (
+        "a command between statements",
+        "select 1 as a;\n.format csv\nselect 2 as b; select 3 as c;",
+        "a 1 b 2 c 3",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"), [case[1:] for case in IN_TURN], ids=[case[0] for case in IN_TURN]
+)
+def test_statements_are_told_apart_wherever_lines_end(
+    typed: Callable[..., Ran], text: str, printed: str
+) -> None:
+    ran = typed(text)
+    assert (ran.code, ran.out.split()) == (0, printed.split())
+
+
+NOT_APART = ["select 1 as a; drop view models;", "select 1 as a; select nope;", "select 1 as a; select 'x"]
+
+
+@pytest.mark.parametrize("text", NOT_APART)
+def test_of_several_in_a_line_each_must_be_one_that_reads(typed: Callable[..., Ran], text: str) -> None:
+    ran = typed(f"{text}\nselect 42;")
+    assert (ran.code, "42" in ran.out) == (2, False)
+
+
 def test_statements_from_a_pipe_are_run_one_by_one(typed: Callable[..., Ran]) -> None:
     ran = typed("-- a comment\nselect 40\n  + 2 as answer;\nselect count(*) as n from models")
     assert ran.code == 0
