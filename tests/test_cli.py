@@ -65,7 +65,7 @@ MISUSE = [
     ("a model to compare that is not there", ["query", "compare", "--param", "a=x", "--param", "b=y", "--catalog", "c"], "not in the catalog as output: "),
     ("no such folder of queries", ["query", "--queries", "nowhere", "--catalog", "c"], "no such folder of queries: nowhere"),
     ("a name for nothing", ["run", ""], "an empty name stands for no model"),
-    ("a URL of a file", ["run", "https://huggingface.co/Qwen/Qwen3-4B/blob/main/x.bin"], "names x.bin in a model; write Qwen/Qwen3-4B@main"),
+    ("a URL of a file", ["run", "https://huggingface.co/Qwen/Qwen3-4B/blob/main/x.bin"], "names x.bin in a model; write Qwen/Qwen3-4B:x.bin"),
     ("a URL of a dataset", ["run", "https://huggingface.co/datasets/Qwen/text"], "is a dataset, not a model"),
     ("a home that nobody has", ["run", "~nosuchuser/x"], "is not a path"),
     ("a name too long for a path", ["run", "a" * 5000], "is not a path"),
