@@ -56,7 +56,7 @@ OWN: dict[str, tuple[dict[str, bytes], str | None, MatrixName, str, tuple[str, .
 
 def _refused(files: dict[str, bytes], part: str | None, matrix: MatrixName) -> SurveyError:
     checkpoint = HeldCheckpoint(files)
-    checkpoint.part = part
+    vars(checkpoint)["part"] = part
     with pytest.raises(SurveyError) as caught:
         locate(checkpoint, lay_out(checkpoint), matrix, 1)
     return caught.value
