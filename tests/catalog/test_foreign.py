@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Ran
+from conftest import Ran, little
 from delivery import delivered
 
 from catalog.commit import commit
@@ -20,7 +20,9 @@ from catalog.lock import Held
 from catalog.place import Place, file_key, place_to_write
 from catalog.read import Reader
 from catalog.schema import row_columns
+from catalog.tables import Tables
 from catalog.versions import MARK, file_schema, mark_of
+from jobs.demo.checkpoints import write
 
 Make = Callable[..., Path]
 Survey = Callable[..., Ran]
@@ -35,11 +37,20 @@ ASKED = (
 NAME = f"{file_key('org/foreign', '0' * 40, 'output')}.parquet"
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> list[Tables]:
+    """Two little models."""
+    folders = [tmp_path_factory.mktemp("checkpoints") / name for name in ("one", "two")]
+    for folder in folders:
+        write(little(folder.name), folder)
+    return [delivered(folder).tables for folder in folders]  # type: ignore[misc]
+
+
 @pytest.fixture
-def filled(uri: str, checkpoint: Make) -> Place:
+def filled(uri: str, measured: list[Tables]) -> Place:
     place = place_to_write(uri)
-    for name in ("one", "two"):
-        commit(place, delivered(checkpoint(name)).tables)  # type: ignore[arg-type]
+    for tables in measured:
+        commit(place, tables)
     return place
 
 

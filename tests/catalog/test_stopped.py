@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import threading
 import time
@@ -63,16 +64,22 @@ CALLS = {
 }
 
 
-@pytest.fixture
-def catalog(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rows in a part, and a loose one."""
-    place = place_to_write(str(tmp_path / "c"))
+    folder = tmp_path_factory.mktemp("made")
+    place = place_to_write(str(folder))
     for number in range(2):
         commit(place, Tables(rows(number, 1, 8), None))
     for _ in range(2):
         compact(place, Held())
     commit(place, Tables(rows(2, 1, 8), None))
-    return str(tmp_path / "c")
+    return folder
+
+
+@pytest.fixture
+def catalog(made: Path, tmp_path: Path) -> str:
+    return str(shutil.copytree(made, tmp_path / "c"))
 
 
 @contextmanager
