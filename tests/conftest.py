@@ -30,6 +30,28 @@ def little(repo: str, *, tied: bool = True, shards: int = 1, cloud: Cloud = LITT
     )
 
 
+# The files that take longest, first: one that is begun last leaves the other cores idle. Those on top mostly wait.
+LONGEST = (
+    "tests/jobs/test_placing.py",
+    "tests/jobs/test_faults.py",
+    "tests/test_docs.py",
+    "tests/jobs/test_hosts.py",
+    "tests/jobs/test_run.py",
+    "tests/jobs/test_naming.py",
+    "tests/jobs/test_joining.py",
+    "tests/jobs/test_cluster.py",
+    "tests/jobs/test_stopping.py",
+    "tests/jobs/test_embedded.py",
+    "tests/jobs/test_progress.py",
+    "tests/jobs/nightly/test_cron.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No token and no cache of the person who runs the tests."""
