@@ -38,12 +38,18 @@ LONGEST = (
     "tests/jobs/test_hosts.py",
     "tests/jobs/test_run.py",
     "tests/jobs/test_naming.py",
+    "tests/catalog/test_foreign.py",
+    "tests/test_working_folder.py",
+    "tests/catalog/test_remote.py",
+    "tests/catalog/test_damage.py",
     "tests/jobs/test_joining.py",
     "tests/jobs/test_cluster.py",
     "tests/jobs/test_stopping.py",
     "tests/jobs/test_embedded.py",
     "tests/jobs/test_progress.py",
     "tests/jobs/nightly/test_cron.py",
+    "tests/test_training_commands.py",
+    "tests/test_cli.py",
 )
 
 

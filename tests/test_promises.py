@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import LONGEST
 from documents.generated import ROOT
 
 PAGES = {"docs/trust.md": "attacks", "docs/faults.md": "faults"}
@@ -81,3 +82,7 @@ def test_a_wrong_row_is_found(row: str, message: str) -> None:
 )
 def test_a_right_row_is_none(row: str) -> None:
     assert problem(row) is None
+
+
+def test_the_files_that_begin_first_exist() -> None:
+    assert [name for name in LONGEST if not (ROOT / name).is_file()] == []
