@@ -6,6 +6,7 @@ The views name the files by pattern, so that later runs show in them.
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 import duckdb
@@ -34,7 +35,7 @@ def attach(place: Place, path: Path) -> list[str]:
     made = bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
         made[TOKENS] = f"SELECT * FROM ({made[TOKENS]}) WHERE {_KEY} IN (SELECT {_KEY} FROM measured_rows)"
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with duckdb.connect(str(beside)) as connection:
             if not isinstance(place, LocalFolder):

@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from jobs.nightly_environment import secret_names
-from jobs.nightly_files import log_file, prepare_folders, write_whole
+from jobs.nightly_files import log_file, prepare_folders, write_unit
 from jobs.nightly_job import PREFIX, Job, Machine
 from jobs.nightly_quoting import comments, crontab_command, lines, one_line
 from survey.errors import UsageError
@@ -69,7 +69,7 @@ def install(job: Job, machine: Machine) -> list[str]:
     done = prepare_folders(job, machine)
     _, variables = _command(job, machine, guarded=len(local_times(job, machine)) > 1)
     if variables:
-        write_whole(variables, lines(_exports(machine)))
+        write_unit(variables, lines(_exports(machine)))
     _edit(lambda crontab: _without(crontab, job.name) + block, lambda crontab: block in crontab)
     return ["your crontab runs it, as long as the cron daemon runs", *done]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jobs.nightly_job import Job, Machine
 from survey.errors import UsageError
+from survey.whole_file import write_whole
 
 LOCK_WAIT_S = 60.0  # an installation takes a second; systemd may take some
 SECRETS = "# Secrets for `survey nightly`, one NAME=value a line.\n# HF_TOKEN=\n"
@@ -49,15 +50,12 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write beside, then rename: who reads meanwhile sees the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+def write_unit(path: Path, text: str) -> None:
+    """Write it whole, in a folder that is made if it is missing. Raises UsageError."""
     try:
         make_folder(path.parent)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
 
 

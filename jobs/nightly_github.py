@@ -11,7 +11,7 @@ import yaml
 
 from jobs.model_list import read_models
 from jobs.nightly_environment import CERTIFICATES, carried_away, left_behind, secret_names
-from jobs.nightly_files import write_whole
+from jobs.nightly_files import write_unit
 from jobs.nightly_job import PREFIX, Job, Machine
 from jobs.nightly_package import pip_install
 from jobs.nightly_quoting import Expression, checked, comments, lines, one_line, without_expressions
@@ -79,7 +79,7 @@ def named(job: Job, machine: Machine) -> str:
 def install(job: Job, machine: Machine) -> list[str]:
     text = unit(job, machine)
     path = _folder(machine) / f"{named(job, machine)}.yml"
-    write_whole(path, text)
+    write_unit(path, text)
     return [f"wrote {path}", "commit it and push it to the default branch"]
 
 

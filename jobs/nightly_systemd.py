@@ -6,7 +6,7 @@ import shlex
 import subprocess
 
 from jobs.nightly_environment import secret_names
-from jobs.nightly_files import log_file, prepare_folders, write_whole
+from jobs.nightly_files import log_file, prepare_folders, write_unit
 from jobs.nightly_job import PREFIX, Job, Machine
 from jobs.nightly_quoting import (
     comments,
@@ -79,7 +79,7 @@ def install(job: Job, machine: Machine) -> list[str]:
     """Write the files and start the timer; raises UsageError where systemd does not answer."""
     done = prepare_folders(job, machine)
     for name, text in files(job, machine).items():
-        write_whole(machine.units / name, text)
+        write_unit(machine.units / name, text)
         done.append(f"wrote {machine.units / name}")
     calls = [("daemon-reload",), ("enable", "--now", f"{job.name}.timer")]
     for number, arguments in enumerate(calls):

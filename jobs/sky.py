@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from survey.sky.basis import Axes
 from survey.sky.sphere import Field
 from survey.sky.study import ClusterStudy
 from survey.target import MatrixName, ModelRef, Settings
+from survey.whole_file import write_whole
 
 OnOpened = Callable[[Matrix], Callable[[int], None]]
 
@@ -76,15 +75,10 @@ def write_tensors(found: ClusterStudy, path: Path) -> None:
     """The notebook's four tensors, whole or not at all. Raises UsageError."""
     from safetensors.numpy import save
 
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        beside.write_bytes(save(found.tensors()))
-        beside.replace(path)
+        write_whole(path, save(found.tensors()))
     except OSError as error:
         raise UsageError(f"-o {path}: cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
 
 
 def _key(row: ClusterRow) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from survey.errors import BrokenFile, UsageError
 from survey.floats import widen
 from survey.header import LENGTH_BYTES, Header, read_header
 from survey.target import ByteRange, TensorSpec
+from survey.whole_file import open_to_resume
 
 UNFINISHED = ".partial"  # ends the name of a file that is still filled
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype code, shape; in the file's order
@@ -103,7 +104,7 @@ class TensorWriter:
         start, self._at = _header(layout, metadata or {})
         self.resumed = False
         try:
-            self._handle = os.open(self.beside, os.O_RDWR | os.O_CREAT, 0o644)
+            self._handle = open_to_resume(self.beside)
             self._claim()
             self.resumed = keep and os.pread(self._handle, len(start), 0) == start
             if not self.resumed:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs.demo.checkpoints import MODELS, DemoModel, write
 from jobs.demo.hub import LocalHub
+from survey.whole_file import write_whole
 
 
 @contextmanager
@@ -19,7 +20,8 @@ def prepared(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [model.repo for model in MODELS]
-    (folder / "models.txt").write_text("# the demo's models\n" + "\n".join(names) + "\n")
+    text = "# the demo's models\n" + "\n".join(names) + "\n"
+    write_whole(folder / "models.txt", text.encode())
     with tempfile.TemporaryDirectory(prefix="survey-demo-") as checkpoints, LocalHub() as hub:
         for model in MODELS:
             publish(hub, model, Path(checkpoints) / model.repo)

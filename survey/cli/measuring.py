@@ -278,25 +278,15 @@ def _written(path: Path) -> list[Path]:
 def _write_summary(path: Path, result: Result) -> int:
     """Whole or not at all. Returns the run's exit code: one that cannot be written down is no success."""
     from jobs.result import summary_json
+    from survey.whole_file import write_whole
 
     text = summary_json(result)
     try:
         if path.is_file() or not path.exists():
-            _replace(path, text)
+            write_whole(Path(os.path.realpath(path)), text.encode())
         else:  # a pipe, or /dev/stdout
             path.write_text(text, encoding="utf-8")
     except OSError as error:
         click.echo(f"survey: --summary {path}: {error.strerror}", err=True)
         return result.exit_code or 1
     return result.exit_code
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, then rename."""
-    target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name[:200]}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -29,6 +29,7 @@ from survey.dynamics.observed import SCALARS, observe
 from survey.dynamics.setups import Training
 from survey.errors import UsageError
 from survey.tensor_file import UNFINISHED, Layout, TensorWriter
+from survey.whole_file import open_to_resume
 
 SAVE_EVERY_S = 20.0
 _STATE = "survey training state, 1"
@@ -171,9 +172,10 @@ class _Run:
         """Write the state beside its name, then rename it. Raises UsageError."""
         stored = io.BytesIO()
         torch.save(self._state(), stored)
-        beside = self._state_path.with_name(f"{self._state_path.name}.tmp")
+        beside = self._state_path.with_name(f"{self._state_path.name}.tmp")  # one, however often it is killed
         try:
-            with beside.open("wb") as opened:
+            with os.fdopen(open_to_resume(beside), "wb") as opened:
+                opened.truncate()
                 opened.write(stored.getbuffer())
                 opened.flush()
                 os.fsync(opened.fileno())
