@@ -31,6 +31,14 @@ _LEAVES: Mapping[tuple[int | None, int | None], str] = {
     (5, None): "DOUBLE",
     (6, 0): "VARCHAR",
 }
+# Readers believe the logical type more than the converted one: text may be called a geometry.
+_STRING, _INTEGER = 1, 10
+_LOGICAL_LEAVES: Mapping[str, Any] = {
+    "VARCHAR": {_STRING: {}},
+    "INTEGER": {_INTEGER: {1: 32, 2: True}},
+    "BIGINT": {_INTEGER: {1: 64, 2: True}},
+    "UBIGINT": {_INTEGER: {1: 64, 2: False}},
+}
 
 Node = Mapping[int, Any]  # Any: a thrift field's value
 
@@ -93,6 +101,8 @@ def _column(nodes: Sequence[Node], position: int, depth: int) -> tuple[str, str,
 
 def _group(node: Node, children: Sequence[tuple[str, str]]) -> str:
     converted, logical = node.get(_CONVERTED), node.get(_LOGICAL, {})
+    if logical.keys() - {_MAP, _LIST}:
+        return "GROUP of another kind"
     inner = children[0][1]
     fields = inner.removeprefix("GROUP(").removesuffix(")") if len(children) == 1 else ""
     if (converted == _CONVERTED_LIST or _LIST in logical) and inner.startswith("GROUP("):
@@ -112,7 +122,10 @@ def _leaf(node: Node) -> str:
     physical, converted, logical = node.get(_TYPE), node.get(_CONVERTED), node.get(_LOGICAL, {})
     if physical == 2 and _TIMESTAMP in logical:
         return "TIMESTAMP" if logical[_TIMESTAMP] == _LOCAL_MICROSECONDS else "TIMESTAMP of another kind"
-    return _LEAVES.get((physical, converted), f"type {physical} {converted}")
+    kind = _LEAVES.get((physical, converted), f"type {physical} {converted}")
+    if logical and logical != _LOGICAL_LEAVES.get(kind):
+        return f"{kind} of another kind"
+    return kind
 
 
 def _is_node(value: object) -> bool:

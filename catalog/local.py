@@ -7,7 +7,6 @@ import errno
 import itertools
 import os
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ from catalog.files import (
     NoEnd,
     Write,
 )
-from catalog.regular import end_of, open_new, open_to_read, sync_folder
+from catalog.regular import copy_data, end_of, open_new, open_to_read, sync_folder
 from survey.errors import CommitError, UsageError
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ class LocalFolder:
     def copy(self, file: File, to: IO[bytes]) -> None:
         """Read all of a file. Raises OSError."""
         with open_to_read(file.path) as opened:
-            shutil.copyfileobj(opened, to, 1 << 20)
+            copy_data(opened, to)
 
     def _folder(self, name: str) -> Path:
         """One of its folders, made if it is missing; a link that somebody else put there is not followed.

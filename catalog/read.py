@@ -313,4 +313,5 @@ def _is_about_a_file(error: duckdb.Error) -> bool:
         type(error) is duckdb.Error
         or isinstance(error, duckdb.IOException)
         or "Failed to read file" in str(error)
+        or "Allocation failure" in str(error)  # of as many row groups as a footer claims
     )

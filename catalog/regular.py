@@ -10,6 +10,7 @@ from typing import IO
 
 from catalog.files import End, NoEnd, is_tail_whole
 
+PIECE_BYTES = 1 << 20
 FOOTER_BYTES = 1 << 15  # the schema of a row file, 3 kB, is the beginning of its footer
 # To open a FIFO would wait for its other end; where a flag is unknown, so is what it is against.
 _CAREFULLY = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -52,6 +53,32 @@ def open_to_read(path: str) -> IO[bytes]:
 def descriptor_to_read(path: str) -> int:
     """The same without Python's objects, which cost more than the reading of a small file."""
     return _regular(os.open(path, os.O_RDONLY | _CAREFULLY), path)
+
+
+def copy_data(opened: IO[bytes], to: IO[bytes]) -> None:
+    """Copy a file, and its holes as holes: a terabyte of nothing fits into the folder for temporary files.
+
+    Raises OSError.
+    """
+    handle = opened.fileno()
+    size = os.fstat(handle).st_size
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(handle, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a hole up to its end
+                break
+            raise
+        at = os.lseek(handle, start, os.SEEK_HOLE)
+        to.seek(start)
+        while start < at:
+            piece = os.pread(handle, min(PIECE_BYTES, at - start), start)
+            if not piece:
+                break
+            to.write(piece)
+            start += len(piece)
+    to.truncate(size)
 
 
 def sync_folder(folder: Path) -> None:
