@@ -56,11 +56,19 @@ def refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise UsageError("the statement is nested too deeply") from None
 
 
+def looks_for_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:
+    """Whether a statement that only reads runs before it can be described: a PIVOT asks for its columns."""
+    return _kind(connection, sql) == duckdb.StatementType.MULTI
+
+
 def _kind(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise UsageError(f"expected one SQL statement, found {len(statements)}")
-    return statements[0].type
+    try:
+        return statements[0].type
+    except ValueError:  # DuckDB's parser knows kinds that its Python does not, such as UPDATE EXTENSIONS
+        raise UsageError("such a statement is not allowed: a catalog is only read; write a SELECT") from None
 
 
 def _kind_with_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:

@@ -13,7 +13,7 @@ from catalog.files import ATTEMPTS, ROWS, TOKENS, File
 from catalog.inspection import LeftOut, inspect, unnamed
 from catalog.local import LocalFolder
 from catalog.macros import MACROS, named_in
-from catalog.only_reads import refuse_writes
+from catalog.only_reads import looks_for_columns, refuse_writes
 from catalog.place import Place
 from catalog.views import (
     bodies,
@@ -280,6 +280,8 @@ class Describer:
     def columns(self, sql: str, parameters: Mapping[str, Any]) -> list[str]:
         """Raises UsageError where it is not one statement that reads, or cannot be bound."""
         refuse_writes(self._connection, sql)
+        if looks_for_columns(self._connection, sql):
+            return ["one for each value that is found"]
         describing = f"DESCRIBE {sql}"
         refuse_writes(self._connection, describing)
         try:

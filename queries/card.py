@@ -220,7 +220,9 @@ def _print_holes(reader: Reader, row: dict[str, object], console: Console) -> No
 def _print_failures(failures: Answer, console: Console) -> None:
     console.print("\n[bold]failed attempts[/]")
     for finished_at, reason, message in failures.rows:
-        console.print(f"  {short(finished_at)}  [red]{reason}[/]  {escape(printable(message or ''))}")
+        console.print(
+            f"  {short(finished_at)}  [red]{escape(short(reason))}[/]  {escape(printable(message or ''))}"
+        )
 
 
 def not_there(reader: Reader, model: str) -> str:

@@ -17,8 +17,7 @@ from queries.card import FACTS
 from queries.histograms import NORM_STEP, norm_bars
 from queries.library import load
 from queries.report_data import Model, brief, gather
-from queries.status import COUNTS, size
-from survey.errors import REASONS
+from queries.status import COUNTS, advice, size
 
 PAGES = Path(__file__).parent / "pages"
 _LIBRARY = "window.vegaEmbed = vegaEmbed;"
@@ -92,7 +91,8 @@ def report(
             charts=charts,
             history=bool(tables["history"]["rows"]),
             refusals={
-                reason: REASONS[reason] for reason in sorted({row[0] for row in tables["refusals"]["rows"]})
+                reason: advice(reason)
+                for reason in sorted({row[0] or "" for row in tables["refusals"]["rows"]})
             },
             live=live,
             css=Markup(_page("report.css")),

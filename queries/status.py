@@ -8,7 +8,7 @@ from rich.table import Table
 
 from catalog.read import Reader
 from queries.render import short
-from survey.errors import REASONS, printable
+from survey.errors import REASONS
 
 COUNTS = """
 SELECT
@@ -33,7 +33,7 @@ def print_status(reader: Reader, where: str, console: Console) -> None:
     """Print the state of a catalog."""
     (counts,) = reader.ask(COUNTS).rows
     models, rows, families, holes, measured, fetched, repositories, clusters, motions, trainings = counts
-    console.print(f"[bold]{escape(where)}[/]")
+    console.print(f"[bold]{escape(short(where))}[/]")
     console.print(f"{models} models, {rows} matrices, {families} families; {holes} with black holes")
     if rows:
         console.print(
@@ -59,7 +59,7 @@ def _print_runs(reader: Reader, console: Console) -> None:
     for name in ("run", "ended (UTC)", "measured", "unchanged", "failed"):
         table.add_column(name, justify="left" if name.startswith(("run", "ended")) else "right")
     for row in runs.rows:
-        table.add_row(*(short(value) for value in row))
+        table.add_row(*(escape(short(value)) for value in row))
     console.print(table)
 
 
@@ -74,10 +74,14 @@ def _print_failing(reader: Reader, console: Console) -> None:
     table.add_column("the last of them", overflow="fold")
     table.add_column("what to do", overflow="fold")
     for reason, models, repo, latest in failing.rows:
-        advice = REASONS.get(reason, "of a later version of this program")
-        table.add_row(reason, str(models), short(latest), escape(printable(repo)), advice)
+        table.add_row(escape(short(reason)), str(models), short(latest), escape(short(repo)), advice(reason))
     console.print(table)
     console.print("`survey query failures` names each", style="dim")
+
+
+def advice(reason: str | None) -> str:
+    """What to do about a reason, which may be one that this version does not know."""
+    return REASONS.get(reason or "", "of a later version of this program")
 
 
 def size(count: int) -> str:

@@ -41,6 +41,7 @@ WRITING = {
     "COPY beside a PIVOT, after a comment": "WITH x AS (/* ' */ COPY (SELECT 1) TO '{file}') "
     "PIVOT models ON family USING count(*)",
     "COPY of a PIVOT": "COPY (PIVOT models ON family USING count(*)) TO '{file}'",
+    "a kind that Python has no name for": "UPDATE EXTENSIONS",
     "INSERT in a WITH": "WITH x AS (INSERT INTO models SELECT 1) SELECT 1",
     "a serialized COPY": "FROM json_execute_serialized_sql('{serialized}')",
     "a serialized COPY beside a PIVOT": "FROM json_execute_serialized_sql('{serialized}'), "

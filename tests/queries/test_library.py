@@ -98,3 +98,26 @@ def test_listing_a_folder_runs_nothing_of_it(survey: Survey, tmp_path: Path, sql
     assert "cannot be asked" in line
     assert "hidden_column" not in ran.out
     assert not (tmp_path / "written.csv").exists()
+
+
+ENDLESS = "FROM range(100000000000) AS t(x)"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"PIVOT ({ENDLESS}) ON x USING count(*)",
+        f"WITH a AS (PIVOT ({ENDLESS}) ON x USING count(*)) FROM a",
+        f"FROM (PIVOT ({ENDLESS}) ON x), models",
+        f"DESCRIBE PIVOT ({ENDLESS}) ON x",
+    ],
+)
+def test_a_question_that_runs_to_find_its_columns_is_not_run_for_a_list(
+    survey: Survey, tmp_path: Path, sql: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "endless.sql").write_text(f"-- help\n{sql}\n")
+    ran = survey("query", "--queries", "mine", "--format", "csv")
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("endless,")]
+    assert "one for each value that is found" in line
