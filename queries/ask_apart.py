@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 from survey.errors import UsageError
 from survey.interpreter import python_command
 
+LATER_S = 5  # than who asked stops it, it ends by itself
 _OWN_MB = 1024  # what Python, DuckDB and Arrow take by themselves
 REFUSED, BEYOND_MEMORY = 2, 3  # exit codes
 _NO_MEMORY = ("MemoryError", "std::bad_alloc", "failed to map segment from shared object")
@@ -39,7 +41,7 @@ class Question:
 
 def ask_apart(question: Question, seconds: float) -> bytes:
     """The answer in its form. Raises UsageError, also where it takes too long or too much memory."""
-    command = python_command("queries.ask_apart")
+    command = python_command("queries.ask_apart", f"{math.ceil(seconds) + LATER_S}")
     try:
         ran = subprocess.run(
             command, input=json.dumps(asdict(question)).encode(), capture_output=True, timeout=seconds
@@ -79,6 +81,9 @@ def _signal(number: int) -> str:
 
 
 def _main() -> int:
+    # Nobody stops it once the process that asked was killed: this signal ends it whatever it does.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(int(sys.argv[1]))
     question = Question(**json.load(sys.stdin))
     _limit_memory(question.memory_mb)
     from catalog.place import place_to_read
