@@ -221,9 +221,12 @@ def _is_stale(seen: Seen, holder: Holder | None) -> bool:
 
 def _read(seen: Seen) -> Holder | None:
     try:
-        return Holder(**json.loads(seen.content))
-    except (ValueError, TypeError):
+        holder = Holder(**json.loads(seen.content))
+    except (ValueError, TypeError, RecursionError):
         return None
+    texts = (holder.run_id, holder.host, holder.machine, holder.token, holder.taken_at, holder.refreshed_at)
+    is_pid = type(holder.pid) is int and 0 < holder.pid < 1 << 31
+    return holder if is_pid and all(isinstance(text, str) for text in texts) else None
 
 
 def _lives(pid: int) -> bool:

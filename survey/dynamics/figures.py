@@ -33,7 +33,7 @@ def _noted_options(path: Path, noted: str | None) -> Training | None:
     try:
         options = json.loads(noted)
         return training(options.pop("setup"), options)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: its note of the training cannot be read: {error}") from error
 
 

@@ -210,3 +210,25 @@ def test_a_store_with_conditional_writes_needs_no_note(s3: S3, bucket: str) -> N
     with held(place_to_write(bucket)) as lock:
         assert lock.note == ""
         assert s3.puts(".lock") == 2  # the second one is refused: it would be done by one that ignores them
+
+
+NOTES = {
+    "no JSON": b"\x1b]0;title\x07\xff",
+    "brackets without an end": b"[" * 100_000,
+    "a list": b"[]",
+    "a process that cannot be": b'{"run_id": "x", "pid": 99999999999999999999}',
+    "a process that is all of them": b'{"run_id": "x", "pid": -1}',
+    "a process that is a text": b'{"run_id": "x", "pid": "1"}',
+    "a run that is a list": b'{"run_id": ["x"], "pid": 1}',
+    "a word that nobody knows": b'{"run_id": "x", "pid": 1, "mine": 1}',
+}
+
+
+@pytest.mark.parametrize("note", NOTES.values(), ids=NOTES)
+def test_a_note_of_a_holder_that_makes_no_sense_holds_the_catalog_as_anybody(
+    tmp_path: Path, note: bytes
+) -> None:
+    place = place_to_write(str(tmp_path / "c"))
+    (tmp_path / "c" / LOCK_FILE).write_bytes(note)
+    with pytest.raises(CatalogInUse, match="an unknown holder"), held(place):
+        pass
