@@ -55,11 +55,6 @@ class Choice:
     added: tuple[str, ...] = ()
 
 
-def choose(names: Collection[str], config: Mapping[str, Any], matrix: MatrixName, where: str) -> Choice:
-    """The tensor among `names` that serves as `matrix`, by names alone."""
-    return choose_among(Names(names, config), matrix, where)
-
-
 def choose_among(names: Names, matrix: MatrixName, where: str) -> Choice:
     """The tensor that serves as `matrix`.
 
@@ -98,11 +93,6 @@ def refuse_adapter(names: Collection[str], base: str, matrix: MatrixName, where:
     if updates := held.updates():
         problem = f"an adapter for {named} that adds a low-rank update to its {kind} ({updates[0]})"
         raise NotThere("no-head", where, problem, f"merge it into {named}, export that and survey it")
-
-
-def has_head_bias(names: Collection[str], config: Mapping[str, Any]) -> bool:
-    """Whether the files hold a bias that is added to the logits."""
-    return Names(names, config).head_bias
 
 
 def _unembedding(names: Names, where: str) -> Choice:

@@ -6,7 +6,8 @@ import pytest
 from checkpoints import LAYER, SILENT, TIED, UNTIED
 
 from survey.errors import NotThere
-from survey.unembedding import choose
+from survey.names import Names
+from survey.unembedding import choose_among
 
 
 @pytest.mark.parametrize(
@@ -49,13 +50,13 @@ from survey.unembedding import choose
 def test_what_is_no_token_table_is_never_chosen(name: str) -> None:
     for matrix in ("output", "input"):
         with pytest.raises(NotThere) as caught:
-            choose([LAYER, name], SILENT, matrix, "org/model")
+            choose_among(Names([LAYER, name], SILENT), matrix, "org/model")
         assert (caught.value.reason, caught.value.where) == ("no-head", "org/model")
     assert (
-        choose([name, "model.embed_tokens.weight"], SILENT, "output", "").tensor
+        choose_among(Names([name, "model.embed_tokens.weight"], SILENT), "output", "").tensor
         == "model.embed_tokens.weight"
     )
-    assert choose([name, "lm_head.weight"], SILENT, "output", "").tensor == "lm_head.weight"
+    assert choose_among(Names([name, "lm_head.weight"], SILENT), "output", "").tensor == "lm_head.weight"
 
 
 @pytest.mark.parametrize(
@@ -107,11 +108,11 @@ def test_a_quantised_or_cut_head_is_named_and_never_replaced_by_the_embedding(
     names: list[str], reason: str, named: str, config: dict[str, Any]
 ) -> None:
     with pytest.raises(NotThere) as caught:
-        choose([*names, "model.embed_tokens.weight"], config, "output", "org/model")
+        choose_among(Names([*names, "model.embed_tokens.weight"], config), "output", "org/model")
     assert caught.value.reason == reason
     assert named in caught.value.problem
     assert (
-        choose([*names, "model.embed_tokens.weight"], config, "input", "").tensor
+        choose_among(Names([*names, "model.embed_tokens.weight"], config), "input", "").tensor
         == "model.embed_tokens.weight"
     )
 
@@ -127,22 +128,24 @@ def test_a_quantised_or_cut_head_is_named_and_never_replaced_by_the_embedding(
     ],
 )
 def test_quantised_layers_do_not_make_a_quantised_head(name: str) -> None:
-    assert choose([name, "model.embed_tokens.weight"], TIED, "output", "").tied
+    assert choose_among(Names([name, "model.embed_tokens.weight"], TIED), "output", "").tied
 
 
 def test_a_quantised_embedding_that_serves_as_unembedding_is_called_quantised() -> None:
     for matrix in ("output", "input"):
         with pytest.raises(NotThere) as caught:
-            choose(["model.embed_tokens.qweight", "model.embed_tokens.scales"], TIED, matrix, "org/model")
+            choose_among(
+                Names(["model.embed_tokens.qweight", "model.embed_tokens.scales"], TIED), matrix, "org/model"
+            )
         assert caught.value.reason == "quantised-head"
 
 
 def test_a_base_model_has_an_embedding_and_no_head() -> None:
     names = [LAYER, "embed_tokens.weight"]
     with pytest.raises(NotThere, match="base model") as caught:
-        choose(names, UNTIED, "output", "org/model")
+        choose_among(Names(names, UNTIED), "output", "org/model")
     assert caught.value.reason == "no-head"
-    embedding = choose(names, UNTIED, "input", "org/model")
+    embedding = choose_among(Names(names, UNTIED), "input", "org/model")
     assert (embedding.tensor, embedding.tied) == ("embed_tokens.weight", False)
 
 
@@ -164,33 +167,44 @@ def test_a_model_that_scores_has_no_unembedding(
 ) -> None:
     held = ["model.embed_tokens.weight", *names]
     with pytest.raises(NotThere, match="scores") as caught:
-        choose(held, config | tie, "output", "org/model")
+        choose_among(Names(held, config | tie), "output", "org/model")
     assert caught.value.reason == "no-head"
-    embedding = choose(held, config | tie, "input", "")
+    embedding = choose_among(Names(held, config | tie), "input", "")
     assert (embedding.tensor, embedding.tied) == ("model.embed_tokens.weight", False)
-    assert choose([*held, "lm_head.weight"], config | tie, "output", "").tensor == "lm_head.weight"
+    assert (
+        choose_among(Names([*held, "lm_head.weight"], config | tie), "output", "").tensor == "lm_head.weight"
+    )
 
 
 def test_a_value_head_beside_a_language_model_changes_nothing() -> None:
     names = ["pretrained_model.model.embed_tokens.weight", "v_head.summary.weight"]
-    assert choose(names, TIED, "output", "").tensor == "pretrained_model.model.embed_tokens.weight"
+    assert (
+        choose_among(Names(names, TIED), "output", "").tensor == "pretrained_model.model.embed_tokens.weight"
+    )
 
 
 def test_a_draft_models_short_vocabulary_is_refused() -> None:
     with pytest.raises(NotThere, match="draft model") as caught:
-        choose(["lm_head.weight", "d2t", "t2d", "fc.weight", "embed_tokens.weight"], UNTIED, "output", "m")
+        choose_among(
+            Names(["lm_head.weight", "d2t", "t2d", "fc.weight", "embed_tokens.weight"], UNTIED), "output", "m"
+        )
     assert caught.value.reason == "no-head"
 
 
 def test_the_heads_of_codebooks_are_no_unembedding() -> None:
     names = ["decoder.lm_heads.0.weight", "decoder.lm_heads.1.weight", "shared.weight"]
     with pytest.raises(NotThere) as caught:
-        choose(names, TIED, "output", "")
+        choose_among(Names(names, TIED), "output", "")
     assert caught.value.reason == "split-head"
 
 
 @pytest.mark.parametrize("head", ["proj_out.weight", "output_layer.weight", "output_projection.weight"])
 def test_what_leaves_a_diffusion_transformer_is_no_head(head: str) -> None:
     with pytest.raises(NotThere, match="neither head nor embedding"):
-        choose([head, "x_embedder.weight", "context_embedder.weight"], SILENT, "output", "org/flux")
-    assert choose([head, "model.decoder.embed_tokens.weight"], SILENT, "output", "here").tensor == head
+        choose_among(
+            Names([head, "x_embedder.weight", "context_embedder.weight"], SILENT), "output", "org/flux"
+        )
+    assert (
+        choose_among(Names([head, "model.decoder.embed_tokens.weight"], SILENT), "output", "here").tensor
+        == head
+    )

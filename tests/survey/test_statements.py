@@ -6,9 +6,10 @@ import pytest
 from checkpoints import TIED
 
 from survey.errors import NotThere
+from survey.names import Names
 from survey.silence import LISTED_FROM, UNTIED_IN_SILENCE
 from survey.statements import stated_tie
-from survey.unembedding import choose
+from survey.unembedding import choose_among
 
 
 @pytest.mark.parametrize(
@@ -55,11 +56,14 @@ def test_other_words_for_tying_are_understood(config: dict[str, Any], tied: bool
 def test_a_class_that_has_no_head_is_a_base_model_where_the_config_says_nothing(name: str) -> None:
     config = {"architectures": [name]}
     with pytest.raises(NotThere, match=f"its class is {name}") as caught:
-        choose(["embed_tokens.weight"], config, "output", "org/model")
+        choose_among(Names(["embed_tokens.weight"], config), "output", "org/model")
     assert caught.value.reason == "no-head"
-    assert not choose(["embed_tokens.weight"], config, "input", "").tied
-    assert choose(["embed_tokens.weight"], config | TIED, "output", "").tied
-    assert choose(["embed_tokens.weight", "lm_head.weight"], config, "output", "").tensor == "lm_head.weight"
+    assert not choose_among(Names(["embed_tokens.weight"], config), "input", "").tied
+    assert choose_among(Names(["embed_tokens.weight"], config | TIED), "output", "").tied
+    assert (
+        choose_among(Names(["embed_tokens.weight", "lm_head.weight"], config), "output", "").tensor
+        == "lm_head.weight"
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ def test_a_class_that_has_no_head_is_a_base_model_where_the_config_says_nothing(
     ],
 )
 def test_any_other_class_is_tied_where_the_config_says_nothing(architectures: object) -> None:
-    assert choose(["wte.weight"], {"architectures": architectures}, "output", "").tied
+    assert choose_among(Names(["wte.weight"], {"architectures": architectures}), "output", "").tied
 
 
 @pytest.mark.parametrize(
@@ -124,10 +128,10 @@ def test_a_headless_multimodal_model_is_tied_where_either_config_says_so(
     config = {**said(outer), "text_config": said(inner)}
     names = ["language_model.model.embed_tokens.weight"]
     if tied:
-        assert choose(names, config, "output", "").tied
+        assert choose_among(Names(names, config), "output", "").tied
     else:
         with pytest.raises(NotThere, match="base model"):
-            choose(names, config, "output", "")
+            choose_among(Names(names, config), "output", "")
 
 
 # What transformers reads where a config does not speak of tying.
@@ -155,16 +159,16 @@ def test_a_headless_multimodal_model_is_tied_where_either_config_says_so(
 def test_silence_is_read_as_transformers_reads_it(config: dict[str, Any], tied: bool) -> None:
     names = ["model.embed_tokens.weight"]
     if tied:
-        assert choose(names, config, "output", "").tied
+        assert choose_among(Names(names, config), "output", "").tied
     else:
         with pytest.raises(NotThere, match="base model"):
-            choose(names, config, "output", "")
-        assert not choose(names, config, "input", "").tied
+            choose_among(Names(names, config), "output", "")
+        assert not choose_among(Names(names, config), "input", "").tied
 
 
 @pytest.mark.parametrize(("kind", "tied"), [("gpt2", True), ("llama", False)])
 def test_a_head_alone_is_tied_in_silence_where_its_type_is(kind: str, tied: bool) -> None:
-    assert choose(["lm_head.weight"], {"model_type": kind}, "output", "").tied is tied
+    assert choose_among(Names(["lm_head.weight"], {"model_type": kind}), "output", "").tied is tied
 
 
 def test_the_list_of_types_is_that_of_transformers() -> None:
