@@ -3,7 +3,8 @@
 A name is `wrapper + body + stem + rest`: what holds the language model (a multimodal model, an adapter),
 what holds its layers, what the matrix is called, and what of it the tensor is. The lists are hints: what
 holds the layers that the files name is known from these names alone. A tower for images or sound, a draft
-head, a codebook or a table for each layer has another name, or stands elsewhere.
+head, a codebook or a table for each layer has another name, or stands elsewhere. What is called a tower and
+holds the only layers beside a table of tokens is the language model (`video_lm.`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from survey.parts import SOUNDS_LIKE_A_HEAD, bodies, of_another_part, outside_layers
+from survey.parts import SOUNDS_LIKE_A_HEAD, beyond, bodies, of_another_part, other_part, outside_layers
 from survey.statements import model_types, stated_rows
 from survey.stems import OutlineOf, Stem
 from survey.target import TensorSpec
@@ -114,7 +115,8 @@ class Names:
 
     outline_of: a tensor as its file's header has it. outside: the tensors of no numbered layer.
     files: of weights that are called as a head is, and are not read. spec_of: a tensor with its place.
-    heads, embeddings: the stems at which there is something, the preferred first.
+    heads, embeddings: the stems at which there is something, the preferred first. homes: what holds the
+    tables of tokens, where none lies outside the parts that are called something else.
     """
 
     def __init__(
@@ -132,7 +134,10 @@ class Names:
         holders = tuple(dict.fromkeys((*BODIES, *kinds)))
         self._hinted = tuple(dict.fromkeys(wrapper + body for wrapper in WRAPPERS for body in holders))
         self._learnt = tuple(prefix for prefix in bodies(names) if prefix not in self._hinted)
+        self.homes: tuple[str, ...] = ()
         self.embeddings = self._stems(EMBEDDINGS, VAGUE_EMBEDDINGS)
+        if not any(stem.holds_a_matrix() for stem in self.embeddings):
+            self._move_into_other_parts()
         embedded = any(stem.holds_a_matrix() for stem in self.embeddings)
         self.heads = self._stems(HEADS, VAGUE_HEADS if embedded else ())
 
@@ -177,6 +182,33 @@ class Names:
         """Whether another part of a model could have a stem's name, too."""
         prefixes = (self._hinted, self._learnt)
         return not any(stem.path in _ranks(held, known) for held in prefixes for known in (HEADS, EMBEDDINGS))
+
+    def is_elsewhere(self, name: str) -> bool:
+        """Whether a tensor belongs to another part of the model than what reads tokens."""
+        return of_another_part(self._beyond_home(name))
+
+    def part_of(self, name: str) -> str:
+        """The other part of the model that a tensor belongs to; empty for what reads tokens."""
+        rest = self._beyond_home(name)
+        return name[: len(name) - len(rest)] + part if (part := other_part(rest)) else ""
+
+    def _beyond_home(self, name: str) -> str:
+        return min((beyond(name, home) for home in self.homes), key=len, default=name)
+
+    def _move_into_other_parts(self) -> None:
+        """Look for a table of tokens beside layers whose holder is called something else."""
+        known, rows = self._learnt, stated_rows(self.config) or 0
+        others = bodies(self.all, of_other_parts=True)
+        self._learnt = (*known, *(prefix for prefix in others if prefix not in (*self._hinted, *known)))
+        tables = self._stems(EMBEDDINGS)
+        outlines = (self.outline_of(stem.whole() or "") for stem in tables)
+        if any(10 * outline.shape[0] < 9 * rows for outline in outlines if outline and outline.shape):
+            tables = []  # of codes, not of the tokens that the config counts
+        self.homes = tuple(stem.path.rpartition(".")[0] + "." for stem in tables if stem.holds_a_matrix())
+        if self.homes:
+            self.embeddings = self._stems(EMBEDDINGS, VAGUE_EMBEDDINGS)
+        else:
+            self._learnt = known
 
     def _stems(self, *lists: tuple[str, ...]) -> list[Stem]:
         """Those of the known stems at which there are tensors, the better known first.

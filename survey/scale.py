@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from survey.dtypes import FLOATS
 from survey.errors import NotThere
 from survey.floats import widen
-from survey.parts import of_another_part
+from survey.parts import beyond, of_another_part
 from survey.quantised import of_activations
 from survey.target import ScaleSpec, TensorSpec
 
@@ -99,16 +99,17 @@ def _beside(names: Collection[str], stem: str, known: bool) -> Iterator[str]:
         elif (
             _SOUNDS_LIKE_A_SCALE.search(name)
             and "norm" not in name
-            and _belongs(name, own)
+            and _belongs(name, stem)
             and not (known and of_activations(rest))
         ):
             yield name
 
 
-def _belongs(name: str, own: str) -> bool:
+def _belongs(name: str, stem: str) -> bool:
     """Whether a name outside the layers and the other parts speaks of a module."""
-    spoken = re.search(rf"(?:^|[._]){re.escape(own)}(?:[._:]|$)", name)
-    return spoken is not None and not of_another_part(name) and _LAYER.search(name) is None
+    spoken = re.search(rf"(?:^|[._]){re.escape(stem.rpartition('.')[2])}(?:[._:]|$)", name)
+    elsewhere = of_another_part(name) and of_another_part(beyond(name, stem))
+    return spoken is not None and not elsewhere and _LAYER.search(name) is None
 
 
 def scale_spec(

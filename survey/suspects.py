@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
 from survey.names import EMBEDDINGS, VAGUE_EMBEDDINGS, Names
-from survey.parts import SOUNDS_LIKE_A_HEAD, of_another_part
+from survey.parts import SOUNDS_LIKE_A_HEAD, of_a_draft, of_another_part
 from survey.quantised import is_packed, looks_packed
 from survey.statements import stated_shapes
 from survey.stems import Stem, is_update
@@ -54,8 +54,7 @@ def embedding_suspects(names: Names) -> list[str]:
     return sorted(
         name
         for name in names.outside
-        if not of_another_part(name)
-        and _EMBEDDING.search(name)
+        if _EMBEDDING.search(name)
         and not (
             _NO_EMBEDDING.search(_own(name)) or SOUNDS_LIKE_A_HEAD.search(name) or _HARMLESS.search(name)
         )
@@ -63,6 +62,7 @@ def embedding_suspects(names: Names) -> list[str]:
         and len(spec.shape) == 2
         and (spec.shape[0] in rows if rows else spec.shape[0] > spec.shape[1])
         and (not dims or looks_packed(name) or spec.shape[1] in dims)
+        and not (names.is_elsewhere(name) and (not dims or _is_placed(names, name)))
     )
 
 
@@ -75,7 +75,7 @@ def updates_elsewhere(names: Names, stem: Stem) -> list[str]:
     return sorted(
         name
         for name in names.outside
-        if (said := of_it.search(name)) and is_update(said["rest"]) and not of_another_part(name)
+        if (said := of_it.search(name)) and is_update(said["rest"]) and not names.is_elsewhere(name)
     )
 
 
@@ -88,7 +88,7 @@ def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
     beside = {
         name
         for name in names.outside
-        if (_MORE.search(name) or _continues(name, stem))
+        if (_MORE.search(name) or _continues(names, name, stem))
         and (SOUNDS_LIKE_A_HEAD if of_head else _EMBEDDING).search(name)
         and (of_head or not SOUNDS_LIKE_A_HEAD.search(name))
     }
@@ -99,7 +99,7 @@ def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
         name
         for name in beside - known
         if not (
-            (of_another_part(name) and not _continues(name, stem))
+            (names.is_elsewhere(name) and not _continues(names, name, stem))
             or _NO_EMBEDDING.search(_own(name))
             or looks_packed(name)
         )
@@ -125,7 +125,7 @@ def whole_suspects(names: Names, placed: Collection[str]) -> list[str]:
         name
         for name in shaped
         if name not in placed
-        and not (_is_excused(name) or _is_a_table(name) or _repeats(name, repeated, names.all))
+        and not (_is_excused(names, name) or _is_a_table(name) or _repeats(name, repeated, names.all))
     )
 
 
@@ -134,30 +134,44 @@ def _suspects(names: Names) -> Iterator[str]:
     tables = {name for stem in names.embeddings for name in (*stem.forms(), *stem.updates())}
     yield from (shaped := set(whole_suspects(names, tables)))
     for name in names.outside:
-        if name in shaped or of_another_part(name) or name in tables:
+        if name in shaped or name in tables:
             continue
-        spec = names.outline_of(name)
-        shape = spec.shape if spec else None
-        packed = looks_packed(name) or (spec is not None and is_packed(spec.dtype))
-        if SOUNDS_LIKE_A_HEAD.search(name):
+        outline = names.outline_of(name)
+        shape = outline.shape if outline else None
+        packed = looks_packed(name) or (outline is not None and is_packed(outline.dtype))
+        if names.is_elsewhere(name):
+            if (
+                SOUNDS_LIKE_A_HEAD.search(name)
+                and shape is not None
+                and (_holds_codes(shape, rows, dims) if packed else _is_a_matrix(shape, rows, dims, 1))
+                and not _is_placed(names, name)
+            ):
+                yield name
+        elif SOUNDS_LIKE_A_HEAD.search(name):
             if packed or not (_HARMLESS.search(name) or (shape is not None and len(shape) < 2)):
                 yield name
-        elif shape is None or _HARMLESS.search(name) or _is_a_table(name):
-            continue
-        elif packed:
-            if _holds_codes(shape, rows, dims) or (not rows and _PERHAPS.search(name)):
-                yield name
-        elif "patch" not in name and _is_a_matrix(
-            shape, rows, dims, part_of=8 if _PERHAPS.search(name) else 2
-        ):
+        elif shape is not None and _looks_like_a_head(name, shape, rows, dims, packed=packed):
             yield name
 
 
-def _continues(name: str, stem: Stem) -> bool:
+def _looks_like_a_head(
+    name: str, shape: tuple[int, ...], rows: set[int], dims: set[int], *, packed: bool
+) -> bool:
+    """Whether a tensor of the language model may be a head by its shape, whatever it is called."""
+    if _HARMLESS.search(name) or _is_a_table(name):
+        return False
+    perhaps = _PERHAPS.search(name) is not None
+    if packed:
+        return _holds_codes(shape, rows, dims) or (not rows and perhaps)
+    return "patch" not in name and _is_a_matrix(shape, rows, dims, part_of=8 if perhaps else 2)
+
+
+def _continues(names: Names, name: str, stem: Stem) -> bool:
     """Whether a module is called as a matrix is, and something more."""
     own, last = _own(name), stem.path.rpartition(".")[2]
-    holder = name[: name.rfind(own)]
-    return own != last and own.startswith(last) and not of_another_part(holder) and not _HARMLESS.search(own)
+    if own == last or not own.startswith(last) or _HARMLESS.search(own):
+        return False
+    return not names.is_elsewhere(name[: name.rfind(own)])
 
 
 def _own(name: str) -> str:
@@ -166,13 +180,33 @@ def _own(name: str) -> str:
     return own[1] if own else name
 
 
-def _is_excused(name: str) -> bool:
+def _is_excused(names: Names, name: str) -> bool:
     """Whether a tensor's place says that it belongs to another part of the model."""
     own = _own(name)
     holder = name[: name.rfind(own)] if own else name
     table = of_another_part(own) and _EMBEDDING.search(own) and not SOUNDS_LIKE_A_HEAD.search(own)
     draft = _OF_A_DRAFT.search(name) and _NUMBERS.search(name)
-    return of_another_part(holder) or bool(table or draft)
+    aside = of_another_part(own) or _HARMLESS.search(own) or _is_placed(names, name)
+    return bool(table or draft or (names.is_elsewhere(holder) and aside))
+
+
+def _is_placed(names: Names, name: str) -> bool:
+    """Whether another part explains a tensor of the matrix's size: a draft, or a language model of its own.
+
+    That has layers, and a table of the same shape; a codec with a head for tokens has none.
+    """
+    part, outline = names.part_of(name), names.outline_of(name)
+    if of_a_draft(part) or outline is None:
+        return True
+    beside = [other for other in names.all if other.startswith(part) and other != name]
+    return any(_IN_A_LAYER.search(other) for other in beside) and any(
+        _EMBEDDING.search(_own(other)) and _shape_of(names, other) == outline.shape for other in beside
+    )
+
+
+def _shape_of(names: Names, name: str) -> tuple[int, ...] | None:
+    outline = names.outline_of(name)
+    return outline.shape if outline else None
 
 
 def _repeats(name: str, repeated: Mapping[str, int], names: Collection[str]) -> bool:

@@ -16,7 +16,7 @@ from survey.dtypes import FLOATS
 from survey.errors import NotThere
 from survey.names import Names
 from survey.quantised import looks_packed, scheme
-from survey.statements import meant_tie, why_scoring, why_untied
+from survey.statements import meant_tie, stated_tie, why_scoring, why_untied
 from survey.stems import Stem
 from survey.suspects import (
     embedding_suspects,
@@ -124,6 +124,9 @@ def _unembedding(names: Names, where: str) -> Choice:
             f"{copies[0]} was trained beside its original, and which of the two is the head, nothing says"
         )
         raise NotThere("unknown-head", where, problem)
+    if names.homes and stated_tie(names.config) is not True:
+        problem = f"{embedding.tensor} lies in a part of another name, and neither a head nor the config says"
+        raise NotThere("unknown-head", where, f"{problem} that it is an unembedding, too")
     return replace(embedding, tied=True, rule="no head in the files: tied to the embedding")
 
 
