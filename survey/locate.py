@@ -33,7 +33,7 @@ from survey.shapes import refuse_shape
 from survey.sharding import Part, Size, joined
 from survey.statements import architecture, stated_shapes, stated_tie
 from survey.target import Identity, MatrixName, ScaleSpec, Target, TensorSpec
-from survey.unembedding import Choice, choose_among, refuse_adapter
+from survey.unembedding import Choice, choose_among, refuse_adapter, undecided
 from survey.weights import ADAPTER_CONFIG, find_weights, same_set
 
 TEXT_CHARS = 1_000  # of a model type, a class or a base model; what is longer is none
@@ -190,14 +190,19 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
 
 
 def _chosen(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> tuple[Choice, Layout]:
-    """The choice, made anew with what an index omits and the header of the matrix's own file holds."""
+    """The choice, made anew with what an index omits and the header of the matrix's own file holds.
+
+    Where the index names what may be a rival, or may hold further rows, the headers of those are asked, too.
+    """
     choice = _choose(checkpoint, layout, matrix)
     if layout.cut or not layout.by_index:
         return choice, layout
     spec = _look_up(checkpoint, layout, choice.tensor)
-    files = {spec.file}
+    doubted = undecided(layout.names, matrix, choice)
+    files = {spec.file, *(_there(checkpoint, layout, name) for name in doubted)}
+    refuse_many(files, checkpoint.repo)
     if spec.dtype in FLOATS and FLOATS[spec.dtype].bits == 8 and not _has_scale(checkpoint, layout, spec):
-        files = {file for file in layout.file_of.values() if file in checkpoint.files}
+        files |= {file for file in layout.file_of.values() if file in checkpoint.files}
         files.update(same_set(files, checkpoint.files))
         refuse_many(files, checkpoint.repo)
     for file in sorted(files - layout.headers.keys()):
@@ -244,9 +249,7 @@ def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
     if tensor in layout.cut:
         return layout.whole(tensor, checkpoint.repo)
     file = layout.file_of[tensor]
-    where = f"{checkpoint.repo}/{file}"
-    if file not in checkpoint.files:
-        raise BrokenFile("index-mismatch", where, f"the index names this file for {tensor}")
+    where = f"{checkpoint.repo}/{_there(checkpoint, layout, tensor)}"
     if file not in layout.headers:
         layout.headers[file] = _header(checkpoint, file)
     if tensor in layout.twice:
@@ -256,6 +259,15 @@ def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
     if spec is None:
         raise BrokenFile("index-mismatch", where, f"holds no {tensor}, though the index says so")
     return spec
+
+
+def _there(checkpoint: Checkpoint, layout: Layout, tensor: str) -> str:
+    """The file that holds a tensor. Raises BrokenFile (`index-mismatch`) where it is not there."""
+    file = layout.file_of[tensor]
+    if file not in checkpoint.files:
+        where = f"{checkpoint.repo}/{file}"
+        raise BrokenFile("index-mismatch", where, f"the index names this file for {tensor}")
+    return file
 
 
 def _spec(checkpoint: Checkpoint, layout: Layout, choice: Choice) -> TensorSpec:

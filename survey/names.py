@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from survey.parts import SOUNDS_LIKE_A_HEAD, beyond, bodies, of_another_part, other_part, outside_layers
-from survey.statements import model_types, stated_rows
+from survey.statements import model_types, stated_rows, stated_shapes, stated_widths
 from survey.stems import OutlineOf, Stem
 from survey.target import TensorSpec
 from survey.weights import LOOSE
@@ -60,6 +60,9 @@ HEADS = (
     "decoder.output_projection",  # FSMT
     "unembedding",  # gpt-oss of its authors
     "sequence_head",  # ESM-3
+    "mlm_score.decoder",  # ViLT, BridgeTower
+    "text_decoder_postnet.lm_head",  # SpeechT5
+    "log_softmax.mlp.layer0",  # Cohere's ASR, in NeMo's names
     "lm_heads",  # of several codebooks
 )
 # Other models call a classifier so, or what leaves a diffusion transformer: a head only beside an embedding.
@@ -70,6 +73,7 @@ VAGUE_HEADS = (
     "output",  # Mistral's own format, InternLM2
     "head",  # RWKV
     "decoder",  # ModernBERT
+    "head.decoder",
 )
 EMBEDDINGS = (
     "embed_tokens",  # Llama, Qwen, Gemma, Mistral, Phi, OLMo-2, …
@@ -93,6 +97,12 @@ EMBEDDINGS = (
     "token_embedding",
     "sequence_embed",  # ESM-3
     "encoder.sequence_embed",
+    "embed_tokens.word_embeddings",  # NeoMME
+    "embeddings.text_embeddings.word_embeddings",  # ViLT
+    "decoder.prenet.embed_tokens",  # SpeechT5
+    "encoder.prenet.embed_tokens",
+    "transf_decoder._embedding.token_embedding",  # Cohere's ASR
+    "input_embeds_layer",  # Bark, CLVP
 )
 # In another part of a model they may be tables of something else: behind those, whatever holds them.
 VAGUE_EMBEDDINGS = (
@@ -102,7 +112,7 @@ VAGUE_EMBEDDINGS = (
     "emb",  # RWKV of its authors
     "embed",  # Inkling
 )
-BIASES = ("cls.predictions.bias", "final_logits_bias")
+BIASES = ("cls.predictions.bias", "predictions.bias", "final_logits_bias")
 
 
 _OF_OTHER_RUNTIMES = (".onnx", ".h5", ".msgpack")  # the same model once more
@@ -197,12 +207,13 @@ class Names:
 
     def _move_into_other_parts(self) -> None:
         """Look for a table of tokens beside layers whose holder is called something else."""
-        known, rows = self._learnt, stated_rows(self.config) or 0
+        known, rows, widths = self._learnt, stated_rows(self.config) or 0, stated_widths(self.config)
+        widths |= {width for _, width in stated_shapes(self.config) if width}
         others = bodies(self.all, of_other_parts=True)
         self._learnt = (*known, *(prefix for prefix in others if prefix not in (*self._hinted, *known)))
         tables = self._stems(EMBEDDINGS)
-        outlines = (self.outline_of(stem.whole() or "") for stem in tables)
-        if any(10 * outline.shape[0] < 9 * rows for outline in outlines if outline and outline.shape):
+        shapes = [outline.shape for stem in tables if (outline := self.outline_of(stem.whole() or ""))]
+        if any(10 * shape[0] < 9 * rows or (widths and shape[-1] not in widths) for shape in shapes if shape):
             tables = []  # of codes, not of the tokens that the config counts
         self.homes = tuple(stem.path.rpartition(".")[0] + "." for stem in tables if stem.holds_a_matrix())
         if self.homes:

@@ -30,8 +30,8 @@ PACKED = {
 # `q_weight`, the codes and factors of the next one.
 _PACKED_WORDS = frozenset(
     """
-    absmax blocks codebook codebooks codes data idx int lut mcg mul1 nf4 packed perm q qdata qidxs qscale
-    qscales qweight qweights qzero qzeros scale scales scaling scb su suh sv svh trellis zero zeros
+    absmax blocks codebook codebooks codes data idx int integer lut mcg mul1 nf4 packed perm q qdata qidxs
+    qscale qscales qweight qweights qzero qzeros scale scales scaling scb su suh sv svh trellis zero zeros
     """.split()  # noqa: SIM905 - words
 )
 _OF_ACTIVATIONS = re.compile(r"(?i)(?:^|[._])(?:input|output|act|activation|k|v|kv|pre_quant)_\w*scale")

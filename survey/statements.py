@@ -35,10 +35,16 @@ _NO_TIE = re.compile(
     r"(?i)encoder(?!\w*output)|layer|expert|question|block|attn|attention|cross|mtp|adapter|position"
 )
 NAME_CHARS = 200  # what is longer names neither a model type nor a class
-# Classes whose output is a score, a label or a span.
+# Classes whose output is a score, a label, a span or a box.
 _SCORES = re.compile(
     r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction|Reward|Ranking|Scor(?:e|ing)|Regression|Critic"
+    r"|Retriev|Detection|Segmentation|Grounding|Alignment|Reasoning|Discriminat|EmbeddingModel|ForTextEncoding"
 )
+# What a class is for, and which of it are tokens.
+_TASK = re.compile(r"For(?=[A-Z])")
+_TOKENS = re.compile(r"LM|Language|Generation|Pre[Tt]raining|Seq|Text|Speech|Chat|Caption|Translat|Summari")
+# Classes that read sound or images: what they have for tokens is a head alone.
+_READS_NO_TOKENS = re.compile(r"ForCTC$|ForMaskedImageModeling$|ForAudioFrame")
 _DRAFTS = re.compile(r"Eagle|EAGLE|Medusa|Speculator|Draft")
 
 
@@ -189,7 +195,16 @@ def why_scoring(config: Mapping[str, Any]) -> str | None:
     name = architecture(config) or ""
     if _DRAFTS.search(name):
         return f"its class, {name}, is a draft for another model, whose head it uses"
-    return f"its class, {name}, scores" if _SCORES.search(name) else None
+    if _SCORES.search(name):
+        return f"its class, {name}, scores"
+    if stated_tie(config) is None and (tasks := _TASK.split(name)[1:]) and not _TOKENS.search(tasks[-1]):
+        return f"its class, {name}, is for another task than tokens, and the config says nothing of tying"
+    return None
+
+
+def reads_tokens(config: Mapping[str, Any]) -> bool:
+    """Whether the model has an embedding, as far as its class says."""
+    return _READS_NO_TOKENS.search(architecture(config) or "") is None
 
 
 def said(config: Mapping[str, Any]) -> list[str]:

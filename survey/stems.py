@@ -77,6 +77,10 @@ class Stem:
         )
         return next(known, next(others, None))
 
+    def codes(self) -> list[str]:
+        """What lies in the matrix's own module and is said of codes, beside the matrix."""
+        return [name for rest, name in self.rests.items() if self.whole() and looks_packed(rest)]
+
     def pieces(self) -> list[str]:
         """Tensors of which the matrix may be made."""
         return sorted(name for rest, name in self.rests.items() if _PIECE.fullmatch(rest))

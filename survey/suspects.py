@@ -25,12 +25,13 @@ _EMBEDDING = re.compile(
 # Said of the module itself: what holds it may be called language_model.
 _NO_EMBEDDING = re.compile(
     r"(?i)position|pos_|_pos|wpe|segment|per_layer|relative|rotary"
-    r"|(?:^|_)(?:type|shape|pronunciation|lang|langs|language|languages|freq|frequency|time|timestep)(?:_|$)"
+    r"|(?:^|_)(?:type|char|value|shape|pronunciation|lang|langs|language|languages|freq|frequency|time|timestep)(?:_|$)"
 )
 # A module's own name, before what an adapter or a class adds to it.
 _OWN = re.compile(
     r"([^.]*?)(?:\.(?:modules_to_save(?:\.\w+)?|base_layer|original_module|embedding|W_E))?(?:\.weight)?$"
 )
+_OF_POSITIONS = re.compile(r"(?i)(?:^|[._])pos(?:ition)?s?(?:al)?_?enc")
 _MORE = re.compile(r"(?i)(?:^|[._])(?:additional|added|new|extra|special|ext)_?")
 _TABLES = tuple(f".{table}" for table in (*EMBEDDINGS, *VAGUE_EMBEDDINGS))
 # What stands in a head before its matrix, or beside it; of the matrix's own shape it is not harmless.
@@ -84,6 +85,17 @@ def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
     matrix = names.outline_of(whole)
     if matrix is None or len(matrix.shape) != 2:
         return []
+    return [
+        name
+        for name in may_hold_rows(names, stem)
+        if (outline := names.outline_of(name)) is not None
+        and len(outline.shape) == 2
+        and outline.shape[1] == matrix.shape[1]
+    ]
+
+
+def may_hold_rows(names: Names, stem: Stem) -> list[str]:
+    """Tensors that may hold more rows of a matrix, by their names."""
     of_head = stem in names.heads
     beside = {
         name
@@ -103,9 +115,6 @@ def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
             or _NO_EMBEDDING.search(_own(name))
             or looks_packed(name)
         )
-        and (outline := names.outline_of(name)) is not None
-        and len(outline.shape) == 2
-        and outline.shape[1] == matrix.shape[1]
     )
 
 
@@ -131,7 +140,7 @@ def whole_suspects(names: Names, placed: Collection[str]) -> list[str]:
 
 def _suspects(names: Names) -> Iterator[str]:
     rows, dims = _sizes(names)
-    tables = {name for stem in names.embeddings for name in (*stem.forms(), *stem.updates())}
+    tables = {name for stem in names.embeddings for name in (*stem.forms(), *stem.updates(), *stem.codes())}
     yield from (shaped := set(whole_suspects(names, tables)))
     for name in names.outside:
         if name in shaped or name in tables:
@@ -223,7 +232,7 @@ def _is_a_table(name: str) -> bool:
     """Whether a name is that of an embedding: of tokens, if of another part, or of something else."""
     own = _own(name)
     stem = name[: name.rfind(own) + len(own)] if own else name
-    return f".{stem}".endswith(_TABLES) or (
+    return (f".{stem}".endswith(_TABLES) or _OF_POSITIONS.search(own) is not None) or (
         _NO_EMBEDDING.search(own) is not None and _EMBEDDING.search(own) is not None
     )
 

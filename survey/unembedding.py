@@ -16,21 +16,22 @@ from survey.dtypes import FLOATS
 from survey.errors import NotThere
 from survey.names import Names
 from survey.quantised import looks_packed, scheme
-from survey.statements import meant_tie, stated_tie, why_scoring, why_untied
+from survey.statements import meant_tie, reads_tokens, stated_tie, why_scoring, why_untied
 from survey.stems import Stem
 from survey.suspects import (
     embedding_suspects,
     further_rows,
     head_suspects,
+    may_hold_rows,
     updates_elsewhere,
     whole_suspects,
 )
 from survey.target import MatrixName
 
-# Heads that give scores, in files that hold no head for tokens.
+# Heads that give scores, or what sound is made of, in files that hold no head for tokens.
 _SCORES = re.compile(
-    r"(?:\w+\.)*(?:scores?|scorer|score_head|scoring_head|qa_outputs|(?:v|value|reward|rank|ranking|regression)_head|classifier"
-    r"|classification_head)(?:\.(?:dense|out_proj|[0-9]+))?\.weight"
+    r"(?:\w+\.)*(?:\w*(?:discriminator_predictions|qass|flow_head|eos_head|speech_decoder_postnet)\.[\w.]+|(?:scores?|scorer|score_head|scoring_head|qa_outputs|(?:v|value|reward|rank|ranking|regression)_head|classifier"
+    r"|classification_head)(?:\.(?:dense|out_proj|[0-9]+))?)\.weight"
 )
 # An encoder and a decoder may each have a table.
 _HALF = re.compile(r"(?:^|[._])(?:encoder|decoder)(?:[._]|$)")
@@ -153,7 +154,7 @@ def _tied_to_head(names: Names) -> bool:
     """Whether the one tensor that serves as both is stored by the head's name."""
     held = any(stem.holds_a_matrix() for stem in names.embeddings)
     missing = not (held or embedding_suspects(names) or _second_tables(names))
-    return missing and meant_tie(names.config) is True
+    return missing and reads_tokens(names.config) and meant_tie(names.config) is True
 
 
 def _second_tables(names: Names) -> list[str]:
@@ -165,6 +166,8 @@ def _second_tables(names: Names) -> list[str]:
 def _why_scores(names: Names) -> str | None:
     """Why an embedding without a head is not an unembedding, too: the model scores."""
     scores = min((name for name in names.outside if _SCORES.fullmatch(name)), default=None)
+    if names.head_bias:  # what else was trained beside a tied head, such as the order of sentences
+        scores = None
     return why_scoring(names.config) or (f"{scores} scores" if scores else None)
 
 
@@ -196,23 +199,42 @@ def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
     return None
 
 
+def undecided(names: Names, matrix: MatrixName, choice: Choice) -> list[str]:
+    """Tensors whose headers were not read, and which may be rivals of the choice or further rows of it.
+
+    Of ordinary models there are none.
+    """
+    stems = names.heads if matrix == "output" and not choice.tied else names.embeddings
+    stem = next((stem for stem in stems if names.matrix(stem) == choice.tensor), None)
+    if stem is None:
+        return []
+    named = [*_named_alike(names, stem, stems), *may_hold_rows(names, stem)]
+    return sorted(name for name in named if name not in choice.added and names.outline_of(name) is None)
+
+
 def _rivals(names: Names, stem: Stem, stems: list[Stem]) -> list[str]:
     """Other matrices of the same kind and size, where neither bytes nor names say which one counts."""
-    held, of_head = stem.whole() or "", stem in names.heads
-    last = stem.path.rpartition(".")[2]
-    rivals = []
+    held = stem.whole() or ""
+    alike = _named_alike(names, stem, stems)
+    return [whole for whole in alike if not names.is_hinted(stem) or _as_large(names, held, whole)]
+
+
+def _named_alike(names: Names, stem: Stem, stems: list[Stem]) -> list[str]:
+    """Other matrices that could be the one by their names."""
+    of_head, last = stem in names.heads, stem.path.rpartition(".")[2]
+    alike = []
     for other in stems:
         whole = other.whole()
         same_name = other.path.rpartition(".")[2] == last
         if other is stem or whole is None or not (same_name or (of_head and not names.is_vague(other))):
             continue
-        if names.is_hinted(stem) and (
-            _HALF.search(stem.path) or _HALF.search(other.path) or not _as_large(names, held, whole)
-        ):
+        if _HALF.sub(".", stem.path) == _HALF.sub(".", other.path):  # the halves of one model, in any wrapper
+            continue
+        if names.is_hinted(stem) and (_HALF.search(stem.path) or _HALF.search(other.path)):
             continue
         if (same_name and (names.is_hinted(stem) or not names.is_hinted(other))) or of_head:
-            rivals.append(whole)
-    return rivals
+            alike.append(whole)
+    return alike
 
 
 def _as_large(names: Names, tensor: str, other: str) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import transformers
 import xxhash
+from architectures.classes import classes, names_a_head, reads_tokens
 from architectures.tiny import build_tiny
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
@@ -57,9 +58,18 @@ class Truth:
 
 
 def cases() -> list[Case]:
-    """Every class in the three mappings, as its config has it and with the tying flipped."""
-    named = {(kind, model) for mapping in MAPPINGS for kind, model in mapping.items()}
-    return sorted(Case(kind, model, flipped) for kind, model in named for flipped in (False, True))
+    """Every class in the three mappings, and every other one that may have a head for tokens, as its config
+    has it and with the tying flipped; and, as its config has it, every task's class that reads tokens.
+    """
+    mapped = {(kind, model) for mapping in MAPPINGS for kind, model in mapping.items()}
+    known = {model for _, model in mapped}
+    others = {name: kind for name, kind in classes().items() if name not in known and reads_tokens(kind)}
+    heads = {(kind.config_class.model_type, name) for name, kind in others.items() if names_a_head(kind)}
+    tasks = {
+        (kind.config_class.model_type, name) for name, kind in others.items() if re.search("For[A-Z]", name)
+    } - heads
+    both = [Case(kind, model, flipped) for kind, model in mapped | heads for flipped in (False, True)]
+    return sorted(both + [Case(kind, model) for kind, model in tasks])
 
 
 def save(case: Case, folder: Path) -> Truth:
@@ -67,7 +77,7 @@ def save(case: Case, folder: Path) -> Truth:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        kind = getattr(transformers, case.architecture)
+        kind = classes()[case.architecture]
         model = build_tiny(kind, _flip if case.flipped else lambda config: None).to(torch.bfloat16)
         truth = _truth(model)
         model.save_pretrained(folder)
@@ -104,13 +114,14 @@ def _truth(model: PreTrainedModel) -> Truth:
     inputs = []
     for part in (model, model.get_encoder(), model.get_decoder()):
         try:
-            inputs.append(part.get_input_embeddings().weight)
+            weight = part.get_input_embeddings().weight
+            inputs.extend([weight] if weight.dim() == 2 else [])  # a tower's takes patches of an image
         except (AttributeError, NotImplementedError):  # it takes images or sound, or a table per codebook
             continue
     known = tuple({_weight(weight): None for weight in inputs})
     if output is None:
         return Truth(inputs=known)
-    embedded = {
+    embedded = {weight.data_ptr() for weight in inputs} | {
         module.weight.data_ptr() for module in model.modules() if isinstance(module, torch.nn.Embedding)
     }
     return Truth(_weight(output), known, output.data_ptr() in embedded)

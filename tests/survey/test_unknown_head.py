@@ -481,6 +481,45 @@ def test_nothing_more_is_read_where_the_index_names_both() -> None:
     assert [file for file, _ in checkpoint.read] == ["config.json", INDEX, SECOND]
 
 
+RIVALS: dict[str, tuple[str, MatrixName, str]] = {
+    "a head in another wrapper": ("ema.lm_head.weight", "output", "unknown-head"),
+    "a head of another name": ("unembed.weight", "output", "unknown-head"),
+    "rows of the head": ("lm_head_special.weight", "output", "split-head"),
+    "an embedding in another wrapper": ("ema.model.embed_tokens.weight", "input", "unknown-head"),
+    "rows of the embedding": ("model.special_embeddings.weight", "input", "split-head"),
+}
+NO_RIVALS = ["vision_tower.head.weight", "model.embed_positions.weight", "mtp.lm_head.weight", "encoder.norm.weight",
+             "model.embed_tokens_per_layer.weight", "lm_head.bias"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "matrix", "reason"), RIVALS.values(), ids=RIVALS.keys())
+def test_a_rival_in_a_shard_that_need_not_be_read_is_seen(name: str, matrix: MatrixName, reason: str) -> None:
+    claimed = {EMBED: FIRST, HEAD: FIRST, name: SECOND, "ema.model.layers.0.mlp.up.weight": SECOND}
+    layer = {"ema.model.layers.0.mlp.up.weight": stored(*SQUARE)}
+    held = {"first": {EMBED: TABLE, HEAD: OUTPUT}, "second": {name: stored(*FULL, seed=3), **layer}}
+    error = refused(shards(claimed, UNTIED, **held), matrix)
+    assert (error.reason, name in error.problem) == (reason, True)
+    # of another size, or in the index alone, it is none
+    held["second"] = {name: stored(4, 3), **layer}
+    assert found(shards(claimed, UNTIED, **held), matrix).spec.file == FIRST
+    held["second"] = layer
+    assert found(shards(claimed, UNTIED, **held), matrix).spec.file == FIRST
+    # and nobody knows what a file that is not there holds
+    files = shards(claimed, UNTIED, **held)
+    del files[SECOND]
+    assert refused(files, matrix).reason == "index-mismatch"
+
+
+@pytest.mark.parametrize("name", NO_RIVALS)
+def test_what_is_no_rival_by_its_name_costs_no_request(name: str) -> None:
+    held = {"first": {EMBED: TABLE, HEAD: OUTPUT}, "second": {name: NORM}}
+    checkpoint = HeldCheckpoint(shards({EMBED: FIRST, HEAD: FIRST, name: SECOND}, UNTIED, **held))
+    layout = lay_out(checkpoint)
+    for matrix in ("output", "input"):
+        locate(checkpoint, layout, matrix, 1)
+    assert [file for file, _ in checkpoint.read] == ["config.json", INDEX, FIRST]
+
+
 # ---- names that a file's metadata gives
 
 
