@@ -106,12 +106,13 @@ def distributed_parts(
     for name, described in held.items():
         size = described.get("size") if type(described) is Record else None
         chunks = described.get("chunks") if type(described) is Record else None
-        if not (_are_lengths(size) and len(size) == 2 and type(chunks) is list and chunks):
-            continue  # no matrix: a vector, a number, something that is no tensor
+        if not (_are_lengths(size) and len(size) <= 2 and type(chunks) is list and chunks):
+            continue  # no tensor, or none that bears on a matrix
         found = [_chunk(name, chunk, places, checkpoint, folder, where) for chunk in chunks]
         file_of[name] = found[0].file
         cut[name] = partial(_parts, checkpoint, name, found)
-        sizes[name] = Size(size[0], size[1], padded=False)
+        if len(size) == 2:  # what is a vector may be a bias, or a scale
+            sizes[name] = Size(size[0], size[1], padded=False)
     return file_of, cut, sizes
 
 

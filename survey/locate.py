@@ -28,7 +28,7 @@ from survey.memory import expected_memory_bytes
 from survey.names import Names
 from survey.pickled import read_pickled
 from survey.quantised import is_packed, scheme
-from survey.scale import scale_name, scale_spec
+from survey.scale import scale_name, scale_of_parts, scale_spec
 from survey.shapes import refuse_shape
 from survey.sharding import Part, Size, joined
 from survey.statements import architecture, stated_shapes, stated_tie
@@ -174,7 +174,7 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
         choice = replace(choice, tied=True, rule=f"{choice.rule}, of the same bytes as the other matrix")
     if spec.pieces:
         choice = replace(choice, rule=f"{choice.rule}, put together from {len(spec.pieces)} parts")
-    scale = _scale(checkpoint, layout, spec)
+    scale = _scale(checkpoint, layout, spec, choice.tensor)
     return Target(
         identity=_identity(checkpoint, layout, matrix, choice, spec, scale),
         spec=spec,
@@ -297,16 +297,52 @@ def _with_added_rows(
     return replace(whole, name=spec.name)
 
 
-def _scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec) -> ScaleSpec | None:
-    """The scale of a matrix in 8 bits; None where the files hold none."""
+def _scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec, tensor: str) -> ScaleSpec | None:
+    """The scale of a matrix in 8 bits; None where the files hold none. tensor: the matrix's own name."""
     if FLOATS[spec.dtype].bits != 8:
         return None
-    name = scale_name(layout.file_of, spec.name, f"{checkpoint.repo}/{spec.file}")
+    where = f"{checkpoint.repo}/{spec.file}"
+    apart = tensor in layout.cut and tensor not in layout.sizes
+    if apart and (scales := _scales_of_parts(checkpoint, layout, spec, tensor)):
+        if any(scale.file not in spec.files for scale in scales):
+            raise NotThere("quantised-head", where, f"{tensor} has its scales in files of their own")
+        return scale_of_parts(spec, scales, layout.config, where)
+    name = scale_name(layout.file_of, tensor, where)
     if name is None:
         return None
     found = _look_up(checkpoint, layout, name)
+    if found.pieces and not set(found.files) <= set(spec.files):
+        raise NotThere("quantised-head", where, f"{name} is stored in parts, in files of their own")
     where = f"{checkpoint.repo}/{found.file}"
-    return scale_spec(spec, found, checkpoint.files[found.file], layout.config, where)
+    return scale_spec(spec, found, checkpoint.files.get(found.file, 0), layout.config, where)
+
+
+def _scales_of_parts(
+    checkpoint: Checkpoint, layout: Layout, spec: TensorSpec, tensor: str
+) -> list[TensorSpec]:
+    """The scale of each part of a matrix, in their order; empty where no part has one of its own.
+
+    Raises NotThere (`split-head`) where some have and others have not.
+    """
+    where = f"{checkpoint.repo}/{spec.file}"
+    scales: list[TensorSpec | None]
+    if spec.pieces and all(piece.tensor.name == tensor for piece in spec.pieces):  # of several devices
+        name = scale_name(layout.file_of, tensor, where)
+        if name is None or name not in layout.cut:
+            return []
+        held = {part.tensor.file: part.tensor for part in layout.cut[name]()}
+        scales = [held.get(piece.tensor.file) for piece in spec.pieces]
+    else:
+        names = [scale_name(layout.file_of, piece.tensor.name, where) for piece in spec.pieces]
+        if not any(names):
+            return []
+        if whole := scale_name([name for name in layout.file_of if name not in names], tensor, where):
+            raise NotThere("quantised-head", where, f"{whole} scales {tensor}, and so does {names[0]}")
+        scales = [_look_up(checkpoint, layout, name) if name else None for name in names]
+    if missing := [piece.tensor for piece, scale in zip(spec.pieces, scales, strict=True) if scale is None]:
+        problem = f"{missing[0].name} in {missing[0].file} has no scale, and other parts have one"
+        raise NotThere("split-head", where, problem)
+    return [scale for scale in scales if scale is not None]
 
 
 def _identity(

@@ -65,6 +65,9 @@ class Matrix:
         spec = self.target.scale
         if spec is None:
             return None
+        if spec.tensor.pieces:  # in the files of the matrix's own parts
+            blocks = stream_rows(self._checkpoint, spec.tensor, [spec.tensor.bytes])
+            return scale_of(spec, b"".join(bytes(block) for block in blocks))
         return scale_of(spec, self._checkpoint.read_range(spec.tensor.file, spec.tensor.bytes))
 
     def blocks(self, on_progress: OnProgress = lambda count: None) -> Iterator[Block]:
@@ -126,7 +129,7 @@ def open_target(
         from survey.hub_http import Manners
 
         files = dict((*target.files, *target.tokenizer_files))
-        if target.scale is not None:
+        if target.scale is not None and not target.scale.tensor.pieces:
             files[target.scale.tensor.file] = target.scale.file_bytes
         hub = HubCheckpoint(
             _hub_id(identity.repo, target.part),

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from survey.errors import NotThere
 from survey.floats import widen
 from survey.parts import beyond, of_another_part
 from survey.quantised import of_activations
-from survey.target import ScaleSpec, TensorSpec
+from survey.target import ByteRange, Piece, ScaleSpec, TensorSpec
 
 SUFFIXES = (
     ".weight_scale_inv",
@@ -38,6 +38,7 @@ _LEAVES_VALUES = re.compile(r"\.(?:weight|bias|original_module\.\w+)")
 _SOUNDS_LIKE_A_SCALE = re.compile(r"(?i)scal|(?:^|[._])inv(?:[._]|$)|amax|quant|factor")
 _LAYER = re.compile(r"\.[0-9]+\.")
 FACTORS_CAP = 4 << 20  # held as float64: 32 MB; MX formats, with one for 32 elements, have more
+_MOST_NAMED = 3  # of scales in parts
 _DTYPES = ("F32", "BF16", "F16", "F8_E8M0")
 
 
@@ -137,6 +138,37 @@ def scale_spec(
                 return ScaleSpec(scale, file_bytes, tiles, tile, f"{tile[0]}×{tile[1]}")
     problem = f"{scale.name} of shape {list(scale.shape)} fits no tiles of {matrix.name} {[rows, dims]}"
     raise NotThere("quantised-head", where, problem)
+
+
+def scale_of_parts(
+    matrix: TensorSpec, scales: Sequence[TensorSpec], config: Mapping[str, Any], where: str
+) -> ScaleSpec:
+    """How the scales of a matrix's parts, one for each in their order, lie over the whole.
+
+    Raises NotThere (`quantised-head`) where one does not fit its part, or their tiles make up no whole.
+    """
+    parts = [
+        (piece, scale_spec(piece.tensor, scale, 0, config, where))
+        for piece, scale in zip(matrix.pieces, scales, strict=True)
+    ]
+    rows, dims = parts[0][1].tile
+    pieces, held = [], 0
+    for piece, spec in parts:
+        ends = piece.row + piece.tensor.shape[0] == matrix.shape[0] and spec.per == "tensor"
+        same = spec.tile == (rows, dims) or (ends and spec.tile[0] <= rows and spec.tile[1] == dims)
+        if not same or piece.row % rows or piece.column % dims or spec.tensor.dtype != scales[0].dtype:
+            problem = f"{spec.tensor.name} scales {spec.per}, and continues no tiles of {rows} × {dims}"
+            raise NotThere("quantised-head", where, problem)
+        pieces.append(Piece(replace(spec.tensor, shape=spec.tiles), piece.row // rows, piece.column // dims))
+        held += math.prod(spec.tiles)
+    tiles = -(-matrix.shape[0] // rows), -(-matrix.shape[1] // dims)
+    if held != math.prod(tiles) or held > FACTORS_CAP:
+        problem = f"{len(scales)} scales with {held:,} factors, expected {math.prod(tiles):,}"
+        raise NotThere("quantised-head", where, problem)
+    whole_bytes = sum(len(scale.bytes) for scale in scales)
+    name = " + ".join(dict.fromkeys(scale.name for scale in scales[:_MOST_NAMED]))
+    whole = TensorSpec(name, scales[0].file, scales[0].dtype, tiles, ByteRange(0, whole_bytes), tuple(pieces))
+    return ScaleSpec(whole, 0, tiles, (rows, dims), f"part, {parts[0][1].per}")
 
 
 def scale_of(spec: ScaleSpec, stored: bytes) -> Scale:

@@ -30,6 +30,26 @@ _SHARD = re.compile(r"(.+)-([0-9]{1,6})-of-([0-9]{1,6})\.safetensors")
 _OTHER = re.compile(r"(?i)^(adapter|optimizer|scheduler|training|trainer|mmproj|vae|.*lora)")
 # Weights that are not read: their names say neither which model they are nor whether they are whole.
 LOOSE = (".safetensors", ".bin", ".gguf", ".pth", ".pt", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz")
+# Checkpoints of trainers and of other libraries, by their files, and what makes a model of them.
+_FOREIGN = {
+    "a Megatron-LM checkpoint": (
+        r"(?:.*/)?mp_rank_\d+(?:_\d+)*/(?:model_\w+|distrib_optim)\.pt|(?:.*/)?model_optim_rng\.pt",
+        "convert it with Megatron Bridge or its tools/checkpoint/convert.py",
+    ),
+    "a DeepSpeed checkpoint": (
+        r"(?:.*/)?(?:mp_rank_\d+_model_states|(?:\w+_)?zero_pp_rank_\d+_\w+|layer_\d+-model_\d+-model_states)\.pt",
+        "convert it with the zero_to_fp32.py that lies beside it",
+    ),
+    "a PaddlePaddle checkpoint": (r".*\.pdparams(?:\.\w+)?", "save it with PaddleNLP's safe_serialization"),
+    "a NeMo archive": (r".*\.nemo", "convert it with NeMo's export to transformers"),
+    "a Flax checkpoint": (r"(?:.*/)?flax_model.*\.msgpack", "load it with from_flax=True and save it"),
+    "a TensorFlow checkpoint": (
+        r"(?:.*/)?tf_model.*\.h5|.*\.ckpt\.index",
+        "load it with from_tf=True and save it",
+    ),
+    "a checkpoint of torch's that lacks its .metadata": (r".*\.distcp", "upload all of its files"),
+    "a model for llama.cpp": (r".*\.gguf|(?:.*/)?ggml-.*\.bin", "survey the model that it was made from"),
+}
 _MOST_SHARDS = 200  # without an index, each costs a request
 _MOST_BESIDE = 8
 _MOST_SHOWN = 12  # in a message
@@ -83,6 +103,9 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
     if "" in found or len(inner) == 1:
         folder = "" if "" in found else inner[0]
         return _described(folder, *found[folder], folders)
+    beside = _beside(folders[""])
+    if not (inner or beside) and (foreign := _foreign(files)):
+        raise NotThere("no-safetensors", where, foreign)
     if not any(
         name in held for held in folders.values() for name in (CONFIG, MISTRAL_CONFIG, ADAPTER_CONFIG)
     ):
@@ -93,12 +116,20 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
         problem = "several folders hold weights, and the root none"
         remedy = f"write the model's name, a colon and one of {shown}{more}"
         raise NotThere("no-safetensors", where, problem, remedy)
-    if beside := _beside(folders[""]):
+    if beside:
         described = _described("", "files side by side", beside, folders)
         return replace(described, loose=True)
     problem = f"neither {SINGLE} nor {INDEX}, nor {PICKLED_SINGLE}"
     loose = sorted(name for name in folders[""] if name.endswith(LOOSE))
     raise NotThere("no-safetensors", where, problem + (f" (found {', '.join(loose[:3])})" if loose else ""))
+
+
+def _foreign(files: Collection[str]) -> str | None:
+    """What a repository holds instead of weights that are read, and what to do; None if nothing known."""
+    for what, (pattern, remedy) in _FOREIGN.items():
+        if held := sorted(file for file in files if re.fullmatch(pattern, file)):
+            return f"holds {what} ({held[0]}), which is not read: {remedy}"
+    return None
 
 
 def same_set(shards: Collection[str], files: Collection[str]) -> list[str]:

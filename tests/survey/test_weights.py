@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[list[str], str, str]] = {
     "nothing": ([], "no-config", "no such file"),
     "a page alone": (["README.md"], "no-config", "no such file"),
     "a config alone": (["config.json"], "no-safetensors", "neither model.safetensors nor"),
-    "GGUF": (["config.json", "model-Q4_K_M.gguf"], "no-safetensors", "found model-Q4_K_M.gguf"),
+    "GGUF": (["config.json", "model-Q4_K_M.gguf"], "no-safetensors", r"llama.cpp \(model-Q4_K_M.gguf\)"),
     "a pickle of another name": (["config.json", "rwkv.pth"], "no-safetensors", "found rwkv.pth"),
     "a training checkpoint": (
         ["config.json", "last.ckpt", "x.pt"],
@@ -124,6 +124,39 @@ def test_what_is_no_single_model_is_refused(files: list[str], reason: str, probl
     with pytest.raises(NotThere, match=problem) as caught:
         find_weights(files, "org/model")
     assert caught.value.reason == reason
+
+
+FOREIGN = {
+    "iter_0001000/mp_rank_00/model_optim_rng.pt": "a Megatron-LM checkpoint",
+    "release/mp_rank_01_003/model_optim_rng.pt": "a Megatron-LM checkpoint",
+    "model_optim_rng.pt": "a Megatron-LM checkpoint",
+    "global_step100/mp_rank_00_model_states.pt": "a DeepSpeed checkpoint",
+    "global_step100/bf16_zero_pp_rank_3_mp_rank_00_optim_states.pt": "a DeepSpeed checkpoint",
+    "global_step100/layer_01-model_00-model_states.pt": "a DeepSpeed checkpoint",
+    "model_state.tp00.pdparams": "a PaddlePaddle checkpoint",
+    "model.pdparams": "a PaddlePaddle checkpoint",
+    "megatron.nemo": "a NeMo archive",
+    "flax_model-00001-of-00002.msgpack": "a Flax checkpoint",
+    "tf_model.h5": "a TensorFlow checkpoint",
+    "__0_0.distcp": "that lacks its .metadata",
+    "ggml-model-q4_0.bin": "a model for llama.cpp",
+}
+
+
+@pytest.mark.parametrize("config", [["config.json"], []], ids=["described", "alone"])
+@pytest.mark.parametrize(("file", "what"), FOREIGN.items(), ids=FOREIGN)
+def test_the_format_of_another_program_is_named_with_what_to_do(
+    file: str, what: str, config: list[str]
+) -> None:
+    with pytest.raises(NotThere, match=what) as caught:
+        find_weights([*config, file], "org/model")
+    assert (caught.value.reason, f"({file})" in caught.value.problem) == ("no-safetensors", True)
+    assert ": " in caught.value.problem  # and a remedy
+
+
+@pytest.mark.parametrize("file", FOREIGN)
+def test_the_format_of_another_program_beside_weights_is_passed_over(file: str) -> None:
+    assert find_weights(["config.json", SINGLE, file], "org/model").single == SINGLE
 
 
 NAMED: dict[str, tuple[str, list[str]]] = {
