@@ -17,7 +17,10 @@ from survey.target import TensorSpec
 Parts = Callable[[], tuple[Part, ...]]  # looked up when they are needed: a part may cost a request
 LookUp = Callable[[str], TensorSpec]
 
-_NUMBERED = re.compile(r"(.+)\.(?:(?P<inner>\d{1,4})\.weight|weight(?:\.|_part_?)(?P<last>\d{1,4}))")
+_NUMBERED = re.compile(
+    r"(.+?)(?:\.(?P<inner>\d{1,4})\.weight|\.weight(?:\.|_part_?)(?P<last>\d{1,4})"
+    r"|[._](?:tp|mp|ranks?|shards?|parts?|chunks?|pieces?|splits?)[._]?(?P<said>\d{1,4})\.weight)"
+)
 # The last word of a vocabulary matrix' name; of a layer's own tensors none is taken for one.
 _VOCABULARY = re.compile(
     r"(?:^|\.)(?:lm_head|embed_out|unembed\w*|output(?:_layer|_projection)?|head|proj_out|ff_out|embed_in|"
@@ -67,7 +70,7 @@ def numbered_parts(file_of: Mapping[str, str], size: Size, look_up: LookUp) -> d
     found: dict[str, list[tuple[int, str, bool]]] = {}
     for name in file_of:
         if (cut := _NUMBERED.fullmatch(name)) and _VOCABULARY.search(cut[1]) and not _OF_A_LAYER.search(name):
-            number = int(cut["inner"] or cut["last"])
+            number = _number(cut)
             found.setdefault(f"{cut[1]}.weight", []).append((number, name, cut["inner"] is None))
     joined = {}
     for whole, members in found.items():
@@ -82,12 +85,16 @@ def numbered_parts(file_of: Mapping[str, str], size: Size, look_up: LookUp) -> d
     return joined
 
 
+def _number(cut: re.Match[str]) -> int:
+    return int(cut["inner"] or cut["last"] or cut["said"])
+
+
 def refuse_gap(names: Sequence[str], where: str) -> None:
     """A number that is left out is a part that is not there, whatever the others add up to.
 
     Raises NotThere (`split-head`).
     """
-    numbers = {int(cut["inner"] or cut["last"]) for name in names if (cut := _NUMBERED.fullmatch(name))}
+    numbers = {_number(cut) for name in names if (cut := _NUMBERED.fullmatch(name))}
     first = min(1, min(numbers))
     missing = sorted(set(range(first, max(numbers) + 1)) - numbers)
     if missing:

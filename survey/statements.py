@@ -28,8 +28,10 @@ _TIES = ("tie_word_embeddings", "tied_embeddings", "weight_tying", "tie_embeddin
          "share_input_output_layers")  # fmt: skip
 # The words of others: share_embeddings, tie_weights, share_decoder_input_output_embed, tie_lm_head, …
 _TIE = re.compile(r"(?i)(?:^|_)(?:un)?(?:tied?|tying|shared?)_(?:\w+_)?"
-                  r"(?:embed|embeds|embeddings?|head|weights?|emb|output\w*|vocab)(?:_|$)")  # fmt: skip
-_UNTIE = re.compile(r"(?i)(?:^|_)(?:untied?|no|not|dont|without)_")
+                  r"(?:embed|embeds|embeddings?|head|weights?|emb|output\w*|vocab)(?:_|$)"
+                  r"|(?:^|_)(?:embeddings?|embed|emb|head|weights)_(?:are_|is_)?(?:un)?(?:tied|shared)$"
+                  r"|^(?:un)?tied$")  # fmt: skip
+_UNTIE = re.compile(r"(?i)(?:^|_)(?:untied?|no|not|dont|without)(?:_|$)|(?:^|_)unshared$")
 # What an encoder shares with a decoder, or layers and experts with one another.
 _NO_TIE = re.compile(
     r"(?i)encoder(?!\w*output)|layer|expert|question|block|attn|attention|cross|mtp|adapter|position"

@@ -23,12 +23,16 @@ _WHOLE = (
     re.compile(r"\.original_module\.weight"),
     re.compile(r""),
     re.compile(r"\.(?:embedding|W_E)"),  # Molmo; TransformerLens
+    # What torch.compile, FSDP and activation checkpointing put around a module.
+    re.compile(
+        r"\.(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module)\.)+weight"
+    ),
 )
 _TRAINED = ".modules_to_save.default.weight"
 # A change that is stored beside a matrix, and not merged into it: LoRA and its kin.
 _UPDATE = re.compile(
     r"(?i)[._](?:lora|dora|adalora|lokr|loha|hada|oft|boft|vera|ia3|road|fourierft|randlora|delora|delta"
-    r"|trainable_tokens|token_adapter|adapter)(?:[._]|$)|delta$"
+    r"|trainable_tokens|token_adapter|adapter)(?:[._]|$)|delta$|[._]weight_mask$"
 )
 _ADDED = re.compile(r"\.(?:additional|added|new|extra)_?(?:\w*)(?:\.weight)?")
 # Pieces of one matrix, or the heads of several codebooks.

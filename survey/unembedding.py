@@ -15,7 +15,7 @@ from typing import Any
 from survey.dtypes import FLOATS
 from survey.errors import NotThere
 from survey.names import Names
-from survey.quantised import looks_packed, scheme
+from survey.quantised import is_packed, looks_packed, scheme
 from survey.statements import meant_tie, reads_tokens, stated_tie, why_scoring, why_untied
 from survey.stems import Stem
 from survey.suspects import (
@@ -285,7 +285,7 @@ def _refuse_suspects(names: Names, suspects: list[str], kind: str, where: str) -
 
 
 def _holds_codes(names: Names, name: str) -> bool:
-    """Whether a tensor's name says so, and its dtype does not contradict it."""
+    """Whether a tensor's dtype says so, or its name, and the dtype does not contradict it."""
     outline = names.outline_of(name)
     plain = outline is not None and outline.dtype in FLOATS and name.endswith(".weight")
-    return looks_packed(name) and not plain
+    return (outline is not None and is_packed(outline.dtype)) or (looks_packed(name) and not plain)

@@ -35,6 +35,11 @@ from survey.unembedding import choose_among
         pytest.param({"untie_embeddings_and_output_weights": False}, True, id="megatrons-silence"),
         pytest.param({"tie_weights": True}, True, id="weights"),
         pytest.param({"tie_lm_head": True}, True, id="its-head"),
+        pytest.param({"embeddings_tied": True}, True, id="the-word-behind"),
+        pytest.param({"lm_head_tied": False}, False, id="its-head-is-not"),
+        pytest.param({"embeddings_are_untied": True}, False, id="a-no-behind"),
+        pytest.param({"tied": True}, True, id="a-bare-word"),
+        pytest.param({"untied": True}, False, id="a-bare-no"),
         pytest.param({"tied_word_embeddings": False}, False, id="a-slip"),
         pytest.param({"model": {"vocab_size": 9, "tie_embeddings": True}}, True, id="nested"),
         pytest.param(
@@ -102,6 +107,53 @@ def test_any_other_class_is_tied_where_the_config_says_nothing(architectures: ob
 )
 def test_what_the_config_says_about_tying(config: dict[str, Any], stated: bool | None) -> None:
     assert stated_tie(config) is stated
+
+
+HEADLESS = ["ColPaliForRetrieval", "TvpForVideoGrounding", "GroundingDinoForObjectDetection", "NewForDepthEstimation",
+            "VisualBertForVisualReasoning", "BlipForImageTextRetrieval", "OneForSegmentation"]  # fmt: skip
+WITH_TOKENS = ["BertForPreTraining", "NewForCausalLM", "NewForConditionalGeneration", "NewForImageTextToText",
+               "NewForSeq2SeqLM", "RoFormerForMaskedLM", "NewForCaptioning", "GPT2LMHeadModel", "NewChat"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADLESS)
+def test_a_class_for_another_task_has_no_unembedding_unless_its_files_hold_one(name: str) -> None:
+    config = {"architectures": [name], "model_type": "bert"}
+    with pytest.raises(NotThere, match=name) as caught:
+        choose_among(Names(["embed_tokens.weight"], config), "output", "")
+    assert caught.value.reason == "no-head"
+    assert (
+        choose_among(Names(["embed_tokens.weight", "lm_head.weight"], config), "output", "").tensor
+        == "lm_head.weight"
+    )
+
+
+@pytest.mark.parametrize("name", WITH_TOKENS)
+def test_a_class_for_tokens_is_tied_in_silence(name: str) -> None:
+    config = {"architectures": [name], "model_type": "bert"}
+    assert choose_among(Names(["embed_tokens.weight"], config), "output", "").tied
+
+
+@pytest.mark.parametrize("name", ["Wav2Vec2ForCTC", "BeitForMaskedImageModeling"])
+def test_the_head_of_what_reads_sound_or_images_is_no_embedding(name: str) -> None:
+    names = Names(["lm_head.weight"], {"architectures": [name], "model_type": "wav2vec2"})
+    assert not choose_among(names, "output", "").tied
+    with pytest.raises(NotThere, match="no embedding"):
+        choose_among(names, "input", "")
+
+
+SCORES = ["discriminator_predictions.dense_prediction.weight", "splinter_qass.end_classifier.weight",
+          "flow_head.final_layer.proj.weight", "speech_decoder_postnet.feat_out.weight"]  # fmt: skip
+
+
+@pytest.mark.parametrize("scores", SCORES)
+def test_what_leaves_a_discriminator_or_a_flow_is_no_token(scores: str) -> None:
+    with pytest.raises(NotThere, match=f"{scores} scores"):
+        choose_among(Names(["embed_tokens.weight", scores], TIED), "output", "")
+
+
+def test_sentences_may_be_put_in_order_beside_a_tied_head() -> None:
+    beside = ["predictions.bias", "sop_classifier.classifier.weight"]
+    assert choose_among(Names(["albert.embeddings.word_embeddings.weight", *beside], TIED), "output", "").tied
 
 
 # transformers 5 ties by the outer config, 4 by the language model's: the files of either may come.

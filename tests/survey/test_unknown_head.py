@@ -124,6 +124,9 @@ MEASURED = {
     "the same by another name": Layout({EMBED: FULL, "lm_head.original_module.weight": FULL, "lm_head.modules_to_save.mine.weight": FULL}, UNTIED, "lm_head.modules_to_save.mine.weight"),
     "a head beside which nothing was trained": Layout({EMBED: FULL, "lm_head.base_layer.weight": FULL}, TIED, "lm_head.base_layer.weight"),
     "an embedding beside which nothing was trained": Layout({"model.embed_tokens.base_layer.weight": FULL}, TIED, "model.embed_tokens.base_layer.weight", "model.embed_tokens.base_layer.weight", tied=True),
+    "a head that a compiler wrapped": Layout({EMBED: FULL, "lm_head._orig_mod.weight": FULL, **LAYER}, TIED, "lm_head._orig_mod.weight"),
+    "a head that was wrapped twice": Layout({"model.embed_tokens._checkpoint_wrapped_module.weight": FULL, "lm_head._fsdp_wrapped_module.module.weight": FULL, **LAYER}, UNTIED, "lm_head._fsdp_wrapped_module.module.weight", "model.embed_tokens._checkpoint_wrapped_module.weight"),
+    "integers that are made of an embedding": Layout({EMBED: FULL, "model.embed_tokens.weight_integer": FULL, **LAYER}, TIED, EMBED, tied=True),
     # what looks like a head and is none
     "a table of positions of the same size": Layout({EMBED: FULL, "model.embed_positions.weight": FULL}, TIED, EMBED, tied=True),
     "tables for each layer": Layout({EMBED: FULL, "model.embed_tokens_per_layer.weight": FULL}, TIED, EMBED, tied=True),
@@ -144,6 +147,8 @@ QUANTISED = {
     "gptq": ["lm_head.qweight", "lm_head.qzeros", "lm_head.scales", "lm_head.g_idx"],
     "the next one": ["lm_head.codes_v2.codes", "lm_head.codes_v2.lut"],
     "codes without a module": ["lm_head_qweight"],
+    "integers of an unknown name": ["lm_head.w_int8", "lm_head.b_int8"],
+    "indices and centroids": ["lm_head.vq_indices", "lm_head.vq_codes"],
     "a scale alone": ["lm_head.weight_scale"],
     "an output layer": ["output.qweight", "output.scales"],
     "by a name that no list has": ["final_output.trellis", "final_output.svh"],
@@ -176,6 +181,7 @@ UNKNOWN: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
     "new rows alone": ({"lm_head.new_embedding": (2, D)}, "split-head", "lm_head.new_embedding"),
     "a low-rank update": ({"lm_head.base_layer.weight": FULL, "lm_head.lora_A.default.weight": (2, D), "lm_head.lora_B.default.weight": (V, 2)}, "no-head", "lm_head.lora_A.default.weight"),
     "an update beside a plain head": ({HEAD: FULL, "lm_head.lora_A.weight": (2, D)}, "no-head", "lm_head.lora_A.weight"),
+    "a mask beside a pruned head": ({HEAD: FULL, "lm_head.weight_mask": FULL}, "no-head", "lm_head.weight_mask"),
     "an update of what is not there": ({"lm_head.lora_A.weight": (2, D)}, "no-head", "lm_head.lora_A.weight"),
     "a score": ({"score_head.weight": (1, D)}, "no-head", "score_head.weight"),
 }  # fmt: skip
