@@ -58,7 +58,10 @@ def looks_packed(rest: str) -> bool:
     if of_activations(rest):
         return False
     words = re.split(r"[._:]+", rest.lower())
-    return any(word in _PACKED_WORDS or word.startswith(("quant", "nested", "int4", "int8", "uint")) for word in words)
+    return any(
+        word in _PACKED_WORDS or word.startswith(("quant", "nested", "int4", "int8", "uint"))
+        for word in words
+    )
 
 
 def scheme(config: Mapping[str, Any], names: Collection[str], tensor: str) -> str:
