@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from survey.errors import printable
 from survey.target import MatrixName, Target
 
 Key = tuple[str, str, MatrixName]
@@ -99,7 +100,7 @@ class Screen:
 
     def started(self, target: Target) -> None:
         with self._lock:
-            name = target.identity.repo[-48:]
+            name = printable(target.identity.repo)[-48:]
             self._lines[target.key] = self._models.add_task(name, total=len(target.spec.bytes))
 
     def advanced(self, key: Key, count: int) -> None:

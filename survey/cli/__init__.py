@@ -9,6 +9,7 @@ The only package that may import every folder. Imports stand inside the commands
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -27,10 +28,10 @@ from survey.cli.measuring import compact, plan, run
 from survey.cli.presenting import report, serve
 from survey.cli.scheduling import discover, nightly
 from survey.cli.stopping import INTERRUPTED
-from survey.cli.streams import give_up_stdout, open_streams, printed, was_printing
+from survey.cli.streams import give_up_stdout, open_streams, printed, spelled_out, was_printing
 from survey.cli.tokens import tokens
 from survey.cli.training import train
-from survey.errors import CatalogInUse, SurveyError, UsageError, printable
+from survey.errors import CatalogInUse, SurveyError, UsageError, printable, storable
 from survey.redaction import redacted
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -95,7 +96,9 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show(file=sys.stderr)
+        shown = io.StringIO()
+        error.show(file=shown)  # what was typed, a name that a shell completed maybe
+        click.echo(spelled_out(storable(shown.getvalue())), err=True, nl=False)
         return 2
     except CatalogInUse as error:
         return _complain(str(error), 3)

@@ -20,6 +20,7 @@ from survey.cli.common import (
     print_in,
     queries_option,
 )
+from survey.cli.streams import say
 from survey.errors import UsageError
 from survey.homes import expanded, home
 
@@ -121,7 +122,7 @@ def show(model: str, plot: Path | None, uri: str, form: str) -> int:
     with catalog_reader(uri) as reader:
         if plot is not None:
             save_card(reader, name, plot)
-            click.echo(f"survey: {plot}", err=True)
+            say(str(plot))
         elif form == "table":
             print_card(reader, name, console())
         else:
@@ -164,9 +165,9 @@ def attach(file: Path, uri: str) -> int:
 
     place = place_to_read(uri)
     empty = write_views(place, file)
-    click.echo(f"survey: {file}: views over {place}", err=True)
+    say(f"{file}: views over {place}")
     if empty:
-        click.echo(f"survey: nothing in {', '.join(empty)} yet; attach again when there is", err=True)
+        say(f"nothing in {', '.join(empty)} yet; attach again when there is")
     return 0
 
 

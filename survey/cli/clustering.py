@@ -18,7 +18,7 @@ from survey.cli.common import (
     print_results,
     result_option,
 )
-from survey.errors import UsageError
+from survey.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from survey.matrix import Matrix
@@ -161,7 +161,7 @@ def _byte_bar(name: str) -> Iterator[Callable[[Matrix], Callable[[int], None]]]:
     with Progress(*columns, TransferSpeedColumn(), console=errors, disable=not errors.is_terminal) as bars:
 
         def opened(matrix: Matrix) -> Callable[[int], None]:
-            task = bars.add_task(name, total=len(matrix.target.spec.bytes))
+            task = bars.add_task(printable(name), total=len(matrix.target.spec.bytes))
             return lambda count: bars.advance(task, count)
 
         yield opened

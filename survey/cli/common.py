@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from survey.cli.streams import show_all_characters
-from survey.errors import SurveyError, UsageError, printable, storable
+from survey.cli.streams import say, show_all_characters, spelled_out
+from survey.errors import SurveyError, UsageError, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
 
     from catalog.inspection import LeftOut
     from catalog.read import Answer, Reader
@@ -134,7 +135,7 @@ def print_in(form: str, answer: Answer) -> None:
     click.echo(printers[form](answer), nl=False)
     if form == "csv" and (cells := formulas(answer)):
         warning = f"a spreadsheet would run {cells} cells as formulas: text that begins with = + - @"
-        click.echo(f"survey: {warning}", err=True)
+        say(warning)
 
 
 def print_results(kind: str, rows: Sequence[Any], form: str) -> None:
@@ -169,20 +170,26 @@ def catalog_reader(uri: str) -> Iterator[Reader]:
 def name_left_out(items: Sequence[LeftOut], done: str) -> None:
     """Say of files in a catalog that they do not count, and why."""
     for item in items:
-        click.echo(printable(f"survey: {storable(str(item.file))}: {item.problem}; {done}"), err=True)
+        say(f"{item.file}: {item.problem}; {done}")
 
 
 def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
+    from rich.segment import Segment
 
-    class Piped(Console):
+    class Harmless(Console):
+        def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            """What was escaped where it was printed has its right width; this is for what was forgotten."""
+            for part in super().render(renderable, options):
+                yield part if part.control else Segment(spelled_out(part.text), part.style)
+
         def on_broken_pipe(self) -> None:  # Rich would exit with 1, which means failed models here
             raise BrokenPipeError
 
     if not stderr:
         show_all_characters()
-    made = Piped(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Piped(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+    made = Harmless(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Harmless(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
 
 
 def check_output(output: Path, tensors: Sequence[str]) -> None:
@@ -214,7 +221,7 @@ def step_bar(name: str) -> Iterator[Callable[[int], Callable[[], None]]]:
     with Progress(*columns, TimeRemainingColumn(), console=errors, disable=not errors.is_terminal) as bars:
 
         def start(steps: int) -> Callable[[], None]:
-            task = bars.add_task(name, total=steps)
+            task = bars.add_task(printable(name), total=steps)
             return lambda: bars.advance(task)
 
         yield start

@@ -17,6 +17,7 @@ from survey.cli.common import (
     result_option,
     step_bar,
 )
+from survey.cli.streams import say
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,9 +124,5 @@ def _follow_revisions(
         found = follow_revisions(
             model, place_to_read(uri), settings, progress, matrix=matrix, output=output, frame=frame
         )
-    click.echo(
-        f"survey: {found.read_bytes / 1e6:.2f} MB of rows read, of {found.matrix_bytes / 1e6:.2f} MB "
-        "of matrices",
-        err=True,
-    )
+    say(f"{found.read_bytes / 1e6:.2f} MB of rows read, of {found.matrix_bytes / 1e6:.2f} MB of matrices")
     return found.row

@@ -11,7 +11,7 @@ import click
 
 from survey.cli.common import catalog_option, catalog_reader, console, find_options, hub_access, name_left_out
 from survey.cli.stopping import stoppable
-from survey.cli.streams import give_up_stdout
+from survey.cli.streams import give_up_stdout, say
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,14 +113,14 @@ def _say(result: Result) -> None:
 
     _say_problems(result)
     if result.unrecorded:
-        click.echo(f"survey: what this run did is not written down: {result.unrecorded}", err=True)
+        say(f"what this run did is not written down: {result.unrecorded}")
     try:
         print_result(result, console())
     except BrokenPipeError:  # `survey run … | head`
         give_up_stdout()
     except OSError as error:
         give_up_stdout()
-        click.echo(f"survey: the result cannot be printed: {error.strerror}", err=True)
+        say(f"the result cannot be printed: {error.strerror}")
 
 
 def _say_problems(result: Result) -> None:
@@ -128,7 +128,7 @@ def _say_problems(result: Result) -> None:
     name_left_out(result.set_aside, "set aside in damaged/")
     name_left_out(result.left_out, "left out")
     for warning in result.warnings:
-        click.echo(f"survey: {warning}", err=True)
+        say(warning)
 
 
 @click.command()
@@ -160,10 +160,10 @@ def compact(uri: str) -> int:
 
     done, filled, note = compact_now(place_to_read(uri))
     if note:
-        click.echo(f"survey: {note}", err=True)
+        say(note)
     name_left_out(done.left_out, "left as it is")
     for problem in filled.problems:
-        click.echo(f"survey: not brought up to date: {problem}", err=True)
+        say(f"not brought up to date: {problem}")
     if filled.rows:
         click.echo(f"{filled.rows} rows brought up to date from their stored tokens")
     click.echo(
@@ -211,13 +211,13 @@ def _request(
     from survey.target import Settings
 
     if "-" in models and sys.stdin.isatty():
-        click.echo("survey: type one model a line, then Ctrl-D", err=True)
+        say("type one model a line, then Ctrl-D")
     access = hub_access(endpoint)
     listed = read_models(models, Path.cwd(), access["endpoint"] or "")
     if reference_tokens is not None and no_tokens:
         raise UsageError("--reference-tokens measures columns of the per-token table: leave out --no-tokens")
     for line in (*listed.notes, *(f"{twice}; measured once" for twice in listed.duplicates)):
-        click.echo(f"survey: {line}", err=True)
+        say(line)
     request = Request(
         listed.models,
         matrix,
@@ -287,6 +287,6 @@ def _write_summary(path: Path, result: Result) -> int:
         else:  # a pipe, or /dev/stdout
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        click.echo(f"survey: --summary {path}: {error.strerror}", err=True)
+        say(f"--summary {path}: {error.strerror}")
         return result.exit_code or 1
     return result.exit_code

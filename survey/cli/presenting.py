@@ -10,6 +10,7 @@ import click
 
 from survey import VERSION
 from survey.cli.common import catalog_option, catalog_reader, console, options_of, queries_option
+from survey.cli.streams import say
 from survey.errors import UsageError
 
 _HOST = r"(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]"  # a name, all names below one, or [an IPv6 address]
@@ -54,7 +55,7 @@ def report(out: Path, title: str, limit: int, uri: str) -> int:
         out.write_text(page, encoding="utf-8")
     except OSError as error:  # which names no file where it comes of what is written, as on a full disk
         raise UsageError(f"-o {out}: cannot be written: {error.strerror}") from error
-    click.echo(f"survey: {out}: {len(page.encode()) / 1e6:.1f} MB", err=True)
+    say(f"{out}: {len(page.encode()) / 1e6:.1f} MB")
     return 0
 
 
@@ -111,7 +112,7 @@ def serve(
     place_to_read(uri)
     if host in ("0.0.0.0", "::"):
         called = " or ".join(names) or "localhost alone: name others with --allow-host"
-        click.echo(f"survey: whoever reaches this machine may ask; browsers call it {called}", err=True)
+        say(f"whoever reaches this machine may ask; browsers call it {called}")
     served = Served(uri, Heading(title, VERSION), folders=folders, **limits)
-    listen(served, host, port, names, lambda url: click.echo(f"survey: {url} (Ctrl-C ends it)", err=True))
+    listen(served, host, port, names, lambda url: say(f"{url} (Ctrl-C ends it)"))
     return 0

@@ -11,6 +11,7 @@ import click
 
 from survey.cli.common import catalog_option, hub_access
 from survey.cli.measuring import run
+from survey.cli.streams import say
 from survey.errors import UsageError, printable
 
 LISTING_S = 300.0  # whoever asks for a list sits in front of it
@@ -43,7 +44,7 @@ def discover(endpoint: str | None, **wanted: Any) -> int:
     )
     found = discover_models(wish, settings)
     click.echo(as_list(found.models), nl=False)
-    click.echo(f"survey: {found.summary(wish)}", err=True)
+    say(found.summary(wish))
     return 0 if found.models else 1
 
 
@@ -99,19 +100,19 @@ def nightly(
     if models is None:
         raise UsageError("name the list of models: survey nightly MODELS --at HH:MM --on …")
     if action == "remove":
-        click.echo(f"survey: removed {remove(scheduler, key_job(models, uri), machine)}", err=True)
+        say(f"removed {remove(scheduler, key_job(models, uri), machine)}")
         return 0
     if at is None:
         raise UsageError("say when: --at HH:MM")
     endpoint = _check_run_options(models, given["options"])
     job = make_job(models, uri, at, **given)
     for problem in read_models([str(models)], Path.cwd(), endpoint).problems:
-        click.echo(f"survey: {problem}; refused every night", err=True)
+        say(f"{problem}; refused every night")
     if action is None:
         click.echo(unit(scheduler, job, machine), nl=False)
         return 0
     for line in install(scheduler, job, machine):
-        click.echo(f"survey: {printable(line)}", err=True)
+        say(line)
     return 0
 
 

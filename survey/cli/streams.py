@@ -8,6 +8,11 @@ import os
 import sys
 import traceback
 
+import click
+
+from survey.errors import printable, storable
+from survey.redaction import redacted
+
 
 class _Unfailing(io.RawIOBase):
     """stderr that may be gone, such as the terminal of a run that goes on: complaints must not end it."""
@@ -46,6 +51,16 @@ def open_streams() -> None:
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(_Unfailing()), encoding, "backslashreplace", line_buffering=True, write_through=True
     )
+
+
+def say(problem: str) -> None:
+    """One line on stderr, whatever stands in it: names of files and of models are somebody else's words."""
+    click.echo(f"survey: {printable(redacted(storable(problem)))}", err=True)
+
+
+def spelled_out(text: str) -> str:
+    """Lines whose characters neither steer a terminal nor fake its output."""
+    return "\n".join(line if line.isprintable() else printable(line) for line in text.split("\n"))
 
 
 def printed() -> bool:

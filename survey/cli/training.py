@@ -18,6 +18,7 @@ from survey.cli.common import (
     step_bar,
 )
 from survey.cli.stopping import stoppable
+from survey.cli.streams import say
 from survey.errors import UsageError
 from survey.homes import expanded
 
@@ -149,16 +150,16 @@ def _train(
         from survey.dynamics.training import history_bytes
 
         size = f"{path}: {history_bytes(wanted) / 1e6:,.0f} MB"
-        click.echo(f"survey: {size}{f', goes on after step {step:,}' if step else ''}", err=True)
+        say(f"{size}{f', goes on after step {step:,}' if step else ''}")
 
     try:
         with step_bar(f"{setup}, {wanted.steps:,} steps") as progress:
             done = train_one(wanted, path, threads=threads, on_start=started, on_step=progress(wanted.steps))
     except KeyboardInterrupt:
-        click.echo("survey: interrupted; the same command goes on from the last saved state", err=True)
+        say("interrupted; the same command goes on from the last saved state")
         raise
     if done.was_there:
-        click.echo(f"survey: {path}: was finished before; delete it to train again", err=True)
+        say(f"{path}: was finished before; delete it to train again")
     return commit_run(place, done.row)
 
 
@@ -178,7 +179,7 @@ def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form:
             advance()
             if isinstance(outcome, Failure):
                 options = ", ".join(f"{name}={getattr(outcome.run, name)}" for name in sweep.varied)
-                click.echo(f"survey: {options}: {outcome.problem}", err=True)
+                say(f"{options}: {outcome.problem}")
 
         place = place_to_write(uri)
         outcomes = run_sweep(sweep, place, folder and folder.resolve(), _executor(serial, address), told)
