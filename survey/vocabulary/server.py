@@ -1,22 +1,26 @@
 """The process that reads tokenizers of strangers: one fork for each, with limits, on what `apart` sends.
 
-python -m survey.vocabulary.server FD: requests on stdin, answers on stdout, how each fork ended on FD.
+python -m survey.vocabulary.server: over stdin, which is a socket, come three files for each request: the pipe
+that brings it, the pipe that takes the answer, and where to complain; back goes how its fork ended.
 
-The libraries are loaded once, by a process that never sees a byte of a tokenizer; what a hostile one takes of
-memory and time, and what it crashes, ends with its fork. A fork has our user's rights: code that a file might
-run through a hole of a library is not held by this.
+The libraries are loaded once, by a process that never sees a byte of a tokenizer; what a hostile one takes
+of memory and time, and what it crashes, ends with its fork. A fork has nothing of the requests after its own,
+and what it leaves running is ended (on Linux). It has our user's rights: what code that a file might run
+through a hole of a library can do as that user is not held by this.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
 import re
 import resource
 import signal
-import sys
+import socket
+from pathlib import Path
 from typing import Any
 
 from survey.vocabulary.entries import BadVocabulary, TokenizerFiles
@@ -26,13 +30,15 @@ from survey.vocabulary.table import ENDED, LENGTH, OUT_OF_MEMORY, packed, packed
 
 COMPLAINTS_BYTES = 1 << 20  # what libraries may write to stderr, which is a file
 PROBLEM_CHARS = 300
+PR_SET_CHILD_SUBREAPER = 36  # of Linux: prctl(2)
 # How Oniguruma and Rust's thread pool say it, which the tokenizers library passes on as an error.
 _NO_MEMORY = re.compile("fail to memory allocation|ThreadPoolBuildError")
 
 
 def _main() -> None:
-    ended = int(sys.argv[1])
+    control = socket.socket(fileno=0)
     _forget_signals()
+    _adopt()
     # Millions of objects, none of them in a circle: looking for circles takes a quarter of the time.
     gc.disable()
     # Loaded before the first request: the forks share them.
@@ -42,13 +48,33 @@ def _main() -> None:
     # 1, not 0: a system that pipes its core dumps into a program heeds no other limit.
     _limit(resource.RLIMIT_CORE, 1)
     _limit(resource.RLIMIT_FSIZE, COMPLAINTS_BYTES)
-    while len(length := _read(LENGTH.size)) == LENGTH.size:
+    while len(given := socket.recv_fds(control, 1, 3)[1]) == 3:
         fork = os.fork()
+        for standard, file in enumerate(given):
+            if fork == 0:
+                os.dup2(file, standard)  # stdin, too: the socket is the server's alone
+            os.close(file)
         if fork == 0:
-            os.close(ended)
-            _answer(*LENGTH.unpack(length))
+            _answer()
         _, status = os.waitpid(fork, 0)
-        os.write(ended, ENDED.pack(os.waitstatus_to_exitcode(status)))
+        _end_strays()
+        control.sendall(ENDED.pack(os.waitstatus_to_exitcode(status)))
+
+
+def _adopt() -> None:
+    """Become the parent of processes that a fork leaves behind: only so are they known."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux has it
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_strays() -> None:
+    """End what a fork left behind, in whatever session it hid."""
+    children = Path("/proc/thread-self/children")
+    while children.exists() and (strays := children.read_text().split()):
+        for stray in map(int, strays):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stray, signal.SIGKILL)
+            os.waitpid(stray, 0)
 
 
 def _forget_signals() -> None:
@@ -57,10 +83,11 @@ def _forget_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _answer(header_bytes: int) -> None:
+def _answer() -> None:
     """Answer one request and end this process."""
     code = 1
     try:
+        (header_bytes,) = LENGTH.unpack(_read(LENGTH.size))
         request: dict[str, Any] = json.loads(_read(header_bytes))  # Any: our parent's own words
         for number in (signal.SIGALRM, signal.SIGXCPU):
             signal.signal(number, signal.SIG_DFL)  # they end the process, whatever it is busy with

@@ -7,19 +7,18 @@ import os
 import re
 import selectors
 import signal
+import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import Literal
 
 from survey.interpreter import python_command
 from survey.machine import cpus
-from survey.vocabulary.table import ENDED, LENGTH, OUT_OF_MEMORY
+from survey.vocabulary.exchange import Exchange, TooMuch
+from survey.vocabulary.table import ENDED, OUT_OF_MEMORY
 
-AT_ONCE = 64 << 10  # what a pipe holds
 THREADS = 8  # of the libraries: each has a stack, which counts as memory
-COMPLAINTS_READ = 4096
 # What libraries say before they abort for want of memory: Rust, C++, Python, glibc.
 _NO_MEMORY = re.compile(rb"memory allocation of \d+ bytes failed|bad_alloc|MemoryError|annot allocate memory")
 # No token and no secret of ours is in reach of a tokenizer.
@@ -44,90 +43,73 @@ class ServerProcess:
 
     def __init__(self) -> None:
         """Raises OSError where no process can be started."""
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
-        self._ended, theirs = os.pipe()
+        self._control, theirs = socket.socketpair()
         kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         threads = min(THREADS, cpus())
         try:
             self._process = subprocess.Popen(
-                python_command("survey.vocabulary.server", str(theirs)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._complaints,
-                pass_fds=[theirs],
+                python_command("survey.vocabulary.server"),
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 env=kept | {"RAYON_NUM_THREADS": str(threads)},
                 cwd="/",
                 start_new_session=True,  # killed as a group; and Ctrl-C is the parent's to handle
-                bufsize=0,
             )
         except BaseException:
-            os.close(self._ended)
-            self._complaints.close()
+            self._control.close()
             raise
         finally:
-            os.close(theirs)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        os.set_blocking(self._stdin.fileno(), False)
-        os.set_blocking(self._stdout.fileno(), False)
+            theirs.close()
 
     def ask(self, request: Sequence[bytes], until: float, cap_bytes: int) -> bytes:
         """The answer to a request: a header and files. until: of time.monotonic(). Raises Ended."""
-        os.lseek(
-            self._complaints.fileno(), 0, os.SEEK_SET
-        )  # the server's, too: it would write behind a hole of what was cut off
-        os.ftruncate(self._complaints.fileno(), 0)
-        left = [memoryview(part) for part in (LENGTH.pack(len(request[0])), *request)][::-1]
-        answer = bytearray()
+        try:
+            with Exchange(request, cap_bytes) as exchange:
+                self._hand_over(exchange)
+                self._check(self._served(exchange, until), exchange)
+                return bytes(exchange.answer)
+        except TooMuch as error:
+            raise Ended("answer") from error
+        except OSError as error:  # no file or pipe to be had
+            raise Ended("lost", error.strerror or str(error)) from error
+
+    def _hand_over(self, exchange: Exchange) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says more
+            socket.send_fds(self._control, [b"?"], exchange.theirs)
+        exchange.close_theirs()
+
+    def _served(self, exchange: Exchange, until: float) -> bytes:
+        """Write the request and read the answer, until the fork for it has ended: how it did."""
         with selectors.DefaultSelector() as ready:
-            ready.register(self._stdin, selectors.EVENT_WRITE)
-            ready.register(self._stdout, selectors.EVENT_READ)
-            ready.register(self._ended, selectors.EVENT_READ)
+            ready.register(exchange.request, selectors.EVENT_WRITE)
+            ready.register(exchange.answered, selectors.EVENT_READ)
+            ready.register(self._control, selectors.EVENT_READ)
             status = b""
             while not status:
                 events = ready.select(max(0.0, until - time.monotonic()))
                 if not events and time.monotonic() >= until:
                     raise Ended("wall")
                 for key, _ in events:
-                    if key.fileobj is self._stdin:
-                        if not self._written(left):
-                            ready.unregister(self._stdin)
-                    elif key.fileobj is self._stdout:
-                        if not self._received(answer, cap_bytes):
-                            ready.unregister(self._stdout)
+                    if key.fd == exchange.request:
+                        if not exchange.write():
+                            ready.unregister(exchange.request)
+                    elif key.fd == exchange.answered:
+                        if not exchange.read():
+                            ready.unregister(exchange.answered)
                     else:
-                        status = os.read(self._ended, ENDED.size) or b"-"
-        while self._received(answer, cap_bytes):  # what is still in the pipe
+                        status = self._status()
+        while exchange.read():  # what is still in the pipe
             pass
-        self._check(status)
-        return bytes(answer)
+        return status
 
-    def _written(self, left: list[memoryview]) -> bool:
-        """Send some of what is left, the last part first; whether there is more to send."""
-        while left and not left[-1]:
-            left.pop()
+    def _status(self) -> bytes:
         try:
-            if left:
-                left[-1] = left[-1][os.write(self._stdin.fileno(), left[-1][:AT_ONCE]) :]
-        except BrokenPipeError:  # its end says more
-            left.clear()
-        except BlockingIOError:
-            pass
-        return bool(left)
+            return self._control.recv(ENDED.size) or b"-"
+        except ConnectionResetError:
+            return b"-"
 
-    def _received(self, answer: bytearray, cap_bytes: int) -> bool:
-        """Take some of the answer; whether there was any."""
-        try:
-            more = os.read(self._stdout.fileno(), AT_ONCE)
-        except BlockingIOError:
-            return False
-        answer += more
-        if len(answer) > cap_bytes:
-            raise Ended("answer")
-        return bool(more)
-
-    def _check(self, status: bytes) -> None:
+    def _check(self, status: bytes, exchange: Exchange) -> None:
         """Raise Ended unless a fork ended well."""
         if len(status) != ENDED.size:
             self._kill_group()
@@ -135,7 +117,7 @@ class ServerProcess:
         (code,) = ENDED.unpack(status)
         if code == 0:
             return
-        complaints, detail = self._complaints_tail(), _described(code)
+        complaints, detail = exchange.complaints(), _described(code)
         if code == OUT_OF_MEMORY or (code in (1, -signal.SIGABRT) and _NO_MEMORY.search(complaints)):
             raise Ended("memory")
         if code == -signal.SIGXCPU:
@@ -143,11 +125,6 @@ class ServerProcess:
         if code == -signal.SIGALRM:
             raise Ended("wall")
         raise Ended("killed" if code in (-signal.SIGKILL, -signal.SIGTERM) else "crashed", detail)
-
-    def _complaints_tail(self) -> bytes:
-        size = self._complaints.seek(0, os.SEEK_END)
-        self._complaints.seek(max(0, size - COMPLAINTS_READ))
-        return self._complaints.read(COMPLAINTS_READ)
 
     def runs(self) -> bool:
         """Whether it still waits for a request."""
@@ -157,10 +134,7 @@ class ServerProcess:
         """End the server and whatever it runs."""
         self._kill_group()
         self._process.wait()
-        self._stdin.close()
-        self._stdout.close()
-        self._complaints.close()
-        os.close(self._ended)
+        self._control.close()
 
     def _kill_group(self) -> None:
         # Before it is waited for: until then nobody else can have its number.

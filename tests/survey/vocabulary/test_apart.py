@@ -324,16 +324,73 @@ def test_what_a_parent_does_with_signals_changes_nothing(
         apart.close()
 
 
-def test_complaints_of_one_tokenizer_do_not_count_against_the_next() -> None:
-    """What a server may write to stderr is bounded by how far its file goes."""
+# A library that runs what a file holds, as one with a hole might.
+TAKEN_OVER = """
+class SentencePieceProcessor:
+    def LoadFromSerializedProto(self, content):
+        exec(content)
+        raise ValueError("taken over")
+"""
+# Leaves a process in a session of its own, which writes wherever it can and waits for what comes.
+STRAY = b"""
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        while True:
+            for file in range(64):
+                try:
+                    os.write(file, b"Pforged" * 100)
+                except OSError:
+                    pass
+            time.sleep(0.001)
+time.sleep(0.2)
+"""
+COMPLAINING = b"import os; os.write(2, b'bad_alloc' * %d); os.abort()"
+
+
+@pytest.fixture
+def taken_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Servers whose SentencePiece runs the files that it is given."""
+    (tmp_path / "sentencepiece.py").write_text(TAKEN_OVER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    apart.close()
+    yield
+    apart.close()
+
+
+@linux
+@pytest.mark.usefixtures("taken_over")
+def test_a_tokenizer_that_takes_its_process_over_touches_no_later_request() -> None:
+    for rows in (13, 12, 11):
+        with pytest.raises(NotNamed, match=r"taken over|nonsense"):
+            name_tokens(of(tokenizer__model=STRAY + b"# %d" % rows), rows, LITTLE)
+        (server,) = servers()
+        assert children(server) == []
+        assert (
+            name_tokens(of(tokenizer__json=made.byte_level()), rows, LITTLE).texts
+            == (made.BYTE_LEVEL_TEXTS[:rows])
+        )
+
+
+@pytest.mark.usefixtures("taken_over")
+@pytest.mark.parametrize("more", [1, COMPLAINTS_BYTES // 9], ids=["a few", "as many as there is room for"])
+def test_complaints_of_one_tokenizer_do_not_count_against_the_next(more: int) -> None:
+    with pytest.raises(NotNamed, match="more than 300 MB of memory"):
+        name_tokens(of(tokenizer__model=COMPLAINING % more), 3, LITTLE)
+    with pytest.raises(NotNamed, match=r"crashed \(SIGABRT\)"):
+        name_tokens(of(tokenizer__model=b"import os; os.write(2, b'x' * 999); os.abort()"), 3, LITTLE)
+
+
+def test_what_one_request_goes_through_is_closed_after_it() -> None:
     server = ServerProcess()
     try:
-        for rows in range(3):
-            os.write(server._complaints.fileno(), b"x" * (COMPLAINTS_BYTES - 100))
-            request = apart._request(of(tokenizer__json=made.byte_level()), rows, LITTLE)
+        request = apart._request(of(tokenizer__json=made.byte_level()), 3, LITTLE)
+        before = None
+        for _ in range(3):
             assert server.ask(request, time.monotonic() + 30, ANSWER_CAP_BYTES)
-            assert os.fstat(server._complaints.fileno()).st_size == 0
-            assert os.lseek(server._complaints.fileno(), 0, os.SEEK_CUR) == 0
+            before = before or os.listdir("/dev/fd")
+            assert os.listdir("/dev/fd") == before
     finally:
         server.kill()
 
