@@ -13,7 +13,7 @@ import os
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from survey.errors import NotOffered, Unreachable, UsageError
+from survey.errors import NotOffered, Unreachable, UsageError, printable
 from survey.redaction import TOKEN_VARIABLES, redacted
 from survey.target import Settings
 
@@ -45,7 +45,7 @@ def origin_of(url: str) -> Origin:
         if any(char <= " " or char == "\x7f" for char in parts.netloc) or port == 0:
             raise ValueError("no such host or port")
     except ValueError as error:  # ports beyond 65535, brackets without an end; UnicodeError is one
-        raise Unreachable("network", url[:200], f"is no URL that can be asked: {error}") from None
+        raise Unreachable("network", printable(url[:200]), f"is no URL that can be asked: {error}") from None
     return Origin(parts.scheme, parts.hostname, port or _PORTS[parts.scheme])
 
 
@@ -54,7 +54,9 @@ def joined(base: str, location: str) -> str:
     try:
         url = urljoin(base, location)
     except ValueError as error:  # a bracket without an end
-        raise Unreachable("network", location[:200], f"is no URL that can be asked: {error}") from None
+        raise Unreachable(
+            "network", printable(location[:200]), f"is no URL that can be asked: {error}"
+        ) from None
     origin_of(url)
     return url
 

@@ -68,12 +68,13 @@ def raise_for_status(method: str, url: str, status: int, headers: httpx2.Headers
         for name, value in headers.raw
         if name.lower() not in (b"content-encoding", b"x-hf-warning")
     ]
-    answer = httpx2.Response(status, headers=kept, request=httpx2.Request(method, redacted(url)))
     try:
-        hf_raise_for_status(answer)
+        request = httpx2.Request(method, redacted(url))
+        hf_raise_for_status(httpx2.Response(status, headers=kept, request=request))
     except HfHubHTTPError:
         raise
-    except Exception:  # noqa: BLE001 - numbers of thousands of digits in its headers, and the like
+    # Numbers of thousands of digits in its headers; a URL that we can ask and httpx cannot hold.
+    except Exception:  # noqa: BLE001
         pass
     raise Answered(status, headers)
 

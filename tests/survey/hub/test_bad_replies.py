@@ -24,6 +24,7 @@ LIMIT_S = 1.5
 REFUSED = {
     "network",
     "rate-limited",
+    "unauthorised",
     "timeout",
     "bad-header",
     "bad-pickle",
@@ -141,6 +142,9 @@ FRAMES: dict[str, FaultAction] = {
     "a redirect to no URL": Status(302, {"Location": "http://[::1/x"}),
     "a redirect to a file": Status(302, {"Location": "file:///etc/passwd"}),
     "a redirect beyond ASCII": Status(302, {"Location": "/\xfc\xe9 x"}),
+    "a redirect to control characters": Status(302, {"Location": "/a\x0bb\x01\x7f\tc"}),
+    "a redirect to a long path": Status(302, {"Location": "/" + "a" * 20_000}),
+    "a redirect to a host of control characters": Status(302, {"Location": "http://127.0.0.1\x0b:9/x"}),
     "a redirect to a closed port": Status(302, {"Location": "http://127.0.0.1:9/x"}),
     "400": Status(400),
     "418": Status(418, {"X-Error-Message": "\x1b[31mt\xe9a\x9b" * 1000}),
