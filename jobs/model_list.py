@@ -17,6 +17,7 @@ from survey.target import ModelRef
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w(?:[\w.-]*\w)?/)?\w(?:[\w.-]*\w)?", re.ASCII)
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 SHOWN_CHARS = 200
+LONGEST_LINE = 8192  # characters: twice the longest path; what unwraps it looks at each of them again
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,10 @@ def _list(argument: str, base: Path) -> ListText | None:
 def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRef:
     """One line of a list; what is wrong with it stops none of the others."""
     try:
+        if len(text) > LONGEST_LINE:
+            raise UsageError(
+                f"has {len(text):,} characters, expected at most {LONGEST_LINE:,}: no model's name"
+            )
         if text.startswith((".", "/", "~")) and not text.endswith(_LIST_SUFFIXES):
             path = _path(text, base, origin)
             if path is not None and not path.exists():  # a disk that is not mounted, maybe

@@ -172,6 +172,11 @@ BAD_LINES = [
     ("no such list", b"more.txt", "no such file or folder: more.txt"),
     ("a list in a list", b"models.txt", "is a file; a line names a Hub id or a folder"),
     ("a dataset", b"https://huggingface.co/datasets/a/b", "is a dataset, not a model"),
+    ("a line without an end", b"a" * 1_000_000, "has 1,000,000 characters, expected at most 8,192"),
+    # Unwrapped one by one, these would take hours.
+    ("wrapped without an end", b"<" * 1_000_000 + b"a/b" + b">" * 1_000_000, "has 2,000,003 characters"),
+    ("a path without an end", b"./" + b"a/" * 500_000, "has 1,000,002 characters"),
+    ("as long as a path may be", b"a" * 8192, "is not a path"),
     ("a control character", b"a/b\x1b[31m", "'a/b\\\\u001b[31m' is not a model"),
 ]
 
