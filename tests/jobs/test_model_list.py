@@ -172,7 +172,7 @@ BAD_LINES = [
     ("no such list", b"more.txt", "no such file or folder: more.txt"),
     ("a list in a list", b"models.txt", "is a file; a line names a Hub id or a folder"),
     ("a dataset", b"https://huggingface.co/datasets/a/b", "is a dataset, not a model"),
-    ("a line without an end", b"a" * 1_000_000, "has 1,000,000 characters, expected at most 8,192"),
+    ("a line without an end", b"a" * 1_000_000, "has 1,000,000 characters, no name more than 8,192"),
     # Unwrapped one by one, these would take hours.
     ("wrapped without an end", b"<" * 1_000_000 + b"a/b" + b">" * 1_000_000, "has 2,000,003 characters"),
     ("a path without an end", b"./" + b"a/" * 500_000, "has 1,000,002 characters"),
