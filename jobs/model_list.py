@@ -82,9 +82,7 @@ def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRe
     """One line of a list; what is wrong with it stops none of the others."""
     try:
         if len(text) > LONGEST_LINE:
-            raise UsageError(
-                f"has {len(text):,} characters, expected at most {LONGEST_LINE:,}: no model's name"
-            )
+            raise UsageError(f"has {len(text):,} characters, no name more than {LONGEST_LINE:,}")
         if text.startswith((".", "/", "~")) and not text.endswith(_LIST_SUFFIXES):
             path = _path(text, base, origin)
             if path is not None and not path.exists():  # a disk that is not mounted, maybe
