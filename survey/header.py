@@ -20,7 +20,7 @@ from survey.dtypes import BITS
 from survey.errors import BrokenFile
 from survey.git_lfs import refuse_pointer
 from survey.json_stream import members
-from survey.json_text import fits, parse_json
+from survey.json_text import fits, parse_json, refuse_long_name
 from survey.kinds import Kinds
 from survey.target import ByteRange, TensorSpec
 
@@ -104,6 +104,7 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
             if name == "__metadata__":
                 metadata = entry or {}
                 continue
+            refuse_long_name(name, "bad-header", where)
             dtype, shape, place = _place(name, entry)
             cover.add(place, data_bytes)
             if kinds is None or kinds.keep(name):

@@ -9,7 +9,7 @@ from typing import Any
 from survey.checkpoint import INDEX_CAP_BYTES, Checkpoint, read_text
 from survey.errors import BrokenFile
 from survey.json_stream import members
-from survey.json_text import fits, parse_json
+from survey.json_text import fits, parse_json, refuse_long_name
 from survey.kinds import Kinds
 
 
@@ -51,6 +51,7 @@ def _entries(text: bytes, where: str, *, whole: bool) -> Iterable[tuple[str, Any
 
 def _checked(entries: Iterable[tuple[str, Any]], kind: str, where: str) -> Iterator[tuple[str, str]]:
     for name, shard in entries:
+        refuse_long_name(name, "index-mismatch", where)
         if not isinstance(shard, str) or "/" in shard or "\\" in shard or not shard.endswith(kind):
             problem = (
                 f"{name} is said to lie in {str(shard)[:200]!r}, expected a *{kind} file beside the index"

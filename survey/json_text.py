@@ -13,6 +13,8 @@ from survey.errors import BrokenFile
 VALUES_CAP = 500_000
 WIDE_CAP_BYTES = 16 << 20
 TEXT_CAP_BYTES = 32 << 20
+# Of a tensor; real ones stay below 200. What looks for matrices by their names takes quadratic time.
+NAME_CHARS = 1_000
 
 
 def fits(text: bytes) -> bool:
@@ -24,6 +26,13 @@ def fits(text: bytes) -> bool:
 def _values(text: bytes) -> int:
     # Each value but the first follows one of these; inside texts they count, too, which is no harm.
     return sum(text.count(mark) for mark in (b",", b"[", b"{"))
+
+
+def refuse_long_name(name: str, reason: str, where: str) -> None:
+    """Raises BrokenFile (`reason`) for a tensor's name that is none."""
+    if len(name) > NAME_CHARS:
+        problem = f"a tensor's name has {len(name):,} characters, expected at most {NAME_CHARS:,}"
+        raise BrokenFile(reason, where, f"{problem}: {name[:80]}…")
 
 
 def parse_json(text: bytes, reason: str, where: str, *, twice: bool = False) -> Any:  # Any: JSON

@@ -37,6 +37,7 @@ from survey.unembedding import Choice, choose_among, refuse_adapter, undecided
 from survey.weights import ADAPTER_CONFIG, find_weights, same_set
 
 TEXT_CHARS = 1_000  # of a model type, a class or a base model; what is longer is none
+MOST_TAGS = 1000  # a card of two hundred languages has some three hundred
 
 
 @dataclass(frozen=True)
@@ -377,8 +378,8 @@ def _identity(
         tie_stated=stated_tie(config),
         head_bias=layout.names.head_bias,
         scale=f"{scale.tensor.name} per {scale.per}" if scale else None,
-        library_name=card.library_name,
-        tags=card.tags,
+        library_name=_text(card.library_name),
+        tags=tuple(tag for tag in card.tags[:MOST_TAGS] if _text(tag)),
         last_modified=card.last_modified,
     )
 

@@ -14,6 +14,7 @@ from survey.dtypes import BITS
 from survey.errors import BrokenFile
 from survey.git_lfs import refuse_pointer
 from survey.header import FIRST_READ_BYTES, Header, ReadRange
+from survey.json_text import refuse_long_name
 from survey.pickle_reader import read_pickle, state_dict
 from survey.pickled_tensor import PickledTensor
 from survey.target import ByteRange, TensorSpec
@@ -38,6 +39,8 @@ class PickledTensors(Mapping[str, TensorSpec]):
     ) -> None:
         self._file, self._tensors, self._storage, self._where = file, tensors, storage, where
         self._known: dict[str, ByteRange] = {}
+        for name in tensors:
+            refuse_long_name(name, "bad-pickle", where)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)

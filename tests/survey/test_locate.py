@@ -11,9 +11,10 @@ from checkpoints import CONFIG, INDEX, SINGLE, Stored, safetensors, sharded, sin
 from held import HeldCheckpoint
 
 import survey
+from survey.checkpoint import Card
 from survey.errors import BrokenFile, NotOffered, NotThere, SurveyError
 from survey.folder import FolderCheckpoint
-from survey.locate import lay_out, locate
+from survey.locate import MOST_TAGS, TEXT_CHARS, lay_out, locate
 from survey.matrix import open_target
 from survey.target import ByteRange, MatrixChoice, Settings, Target, Traffic
 
@@ -77,6 +78,19 @@ def test_the_head_is_found_in_its_file(tmp_path: Path, files: dict[str, bytes], 
     assert target.repo_bytes == sum(map(len, files.values()))
     assert target.memory_bytes > 100 << 20
     assert target.planning == Traffic()
+
+
+def test_texts_of_a_card_have_a_cap(tmp_path: Path) -> None:
+    """A card is the repository's own: megabytes of it would be printed with each row."""
+    checkpoint = FolderCheckpoint(write(tmp_path, single(UNTIED)))
+    long, tags = "x" * (TEXT_CHARS + 1), [f"tag-{number}" for number in range(2 * MOST_TAGS)]
+    checkpoint.card = Card(base_model=long, library_name=long, tags=("a", long, *tags))
+    identity = locate(checkpoint, lay_out(checkpoint), "output", 1).identity
+    assert (identity.base_model, identity.library_name) == (None, None)
+    assert identity.tags == ("a", *tags[: MOST_TAGS - 2])
+    checkpoint.card = Card(library_name=long[1:], tags=(long[1:],))
+    identity = locate(checkpoint, lay_out(checkpoint), "output", 1).identity
+    assert (identity.library_name, identity.tags) == (long[1:], (long[1:],))
 
 
 def test_the_identity_says_what_the_config_and_the_files_say(tmp_path: Path) -> None:
