@@ -11,6 +11,7 @@ from survey.errors import NotTheHubs, storable
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 _ELSEWHERE = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\|[\x00-\x1f]")  # ``, `.`, `..` between slashes
+FILE_CHARS = 4096  # of a name: the longest path that systems know
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 _REQUIRED: Any = object()  # Any: stands for a default of every type
 
@@ -60,12 +61,16 @@ def model_name(info: Document, repo: str) -> str:
 
 
 def listed_files(siblings: list[Any] | None) -> dict[str, int | None]:  # Any: JSON
-    """Names and sizes in bytes, None for unknown; a name that a URL could lead elsewhere by is left out."""
+    """Names and sizes in bytes, None for unknown.
+
+    Names that no file can have, or by which a URL could lead elsewhere, are left out.
+    """
     return {
         storable(item["rfilename"]): _size(item.get("size"))
         for item in siblings or []
         if isinstance(item, dict)
         and isinstance(item.get("rfilename"), str)
+        and len(item["rfilename"]) <= FILE_CHARS
         and not _ELSEWHERE.search(item["rfilename"])
     }
 

@@ -49,7 +49,7 @@ class ServerProcess:
         try:
             self._process = subprocess.Popen(
                 python_command("survey.vocabulary.server"),
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=kept | {"RAYON_NUM_THREADS": str(threads)},

@@ -242,6 +242,7 @@ def test_a_field_of_another_kind_is_named(hub: LocalHub, field: str, value: Any,
         [{"rfilename": None}, {"rfilename": "config.json", "size": float("nan")}],
         [{"rfilename": "model.safetensors", "size": 10**400, "lfs": 5}],
         [{"rfilename": "model.safetensors", "size": -1, "lfs": {}}],
+        [{"rfilename": "a/" * 1_000_000 + "model.safetensors", "size": 1}],  # minutes, looked at
     ],
 )
 def test_files_that_are_none_leave_a_model_without_weights(hub: LocalHub, siblings: Any) -> None:
