@@ -194,6 +194,8 @@ def _plan_one(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, p
         raise
     except SurveyError as error:
         reason, message = error.reason, str(error)
+    except MemoryError as error:
+        reason, message = "out-of-memory", f"{model}: planning it takes more memory than there is: {error}"
     except Exception:  # noqa: BLE001 - our defect: it is recorded, and the other models go on
         reason, message = "internal", redacted(traceback.format_exc(limit=-3), settings.token)
     # Refused as a whole: recorded once, under the first matrix that was asked for.

@@ -426,3 +426,14 @@ def test_a_deadline_holds_against_silence(served: LocalHub, survey: Survey) -> N
     assert time.monotonic() - started < 20
     assert ran.code == 1
     assert "timeout" in ran.out
+
+
+def test_a_plan_without_memory_is_no_defect(
+    checkpoint: Callable[..., Path], survey: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("survey.folder.FolderCheckpoint._digest", full)
+    ran = survey("run", checkpoint(), "--catalog", "c", "--executor", "serial")
+    assert (ran.code, "out-of-memory" in ran.out, "internal" in ran.out) == (1, True, False)
