@@ -10,10 +10,10 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from survey.catalog_rows import ROW_GROUPS, Attempt, TokenRow
-from survey.columns import Float32, TokenId, UInt64, Vector, columns_of
-from survey.measurement import BlackHole
-from survey.results import RESULTS
+from survey.records.catalog_rows import ROW_GROUPS, Attempt, TokenRow
+from survey.records.columns import Float32, TokenId, UInt64, Vector, columns_of
+from survey.records.measurement import BlackHole
+from survey.records.results import RESULTS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.read import Reader
+from catalog.read.reader import Reader
 
 NORM_BARS, NORM_STEP = 40, 0.05  # and one bar more, for all rows beyond two medians
 BLOCKS = "▁▂▃▄▅▆▇█"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import duckdb
 
-from catalog.read import Answer, Describer
+from catalog.read.reader import Answer, Describer
 from survey.errors import UsageError
 
-OWN = Path(__file__).parent
+OWN = Path(__file__).parent / "sql"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from survey.matrix import Matrix as Matrix
-    from survey.matrix import cluster as cluster
-    from survey.matrix import measure as measure
-    from survey.matrix import open_matrix as open_matrix
-    from survey.measurement import Measurement as Measurement
+    from survey.api import cluster as cluster
+    from survey.api import measure as measure
+    from survey.api import open_matrix as open_matrix
+    from survey.opening import Matrix as Matrix
+    from survey.records.measurement import Measurement as Measurement
     from survey.sky.basis import Axes as Axes
     from survey.sky.sphere import Field as Field
 
@@ -27,11 +27,11 @@ __all__ = ["Axes", "Field", "Matrix", "Measurement", "cluster", "measure", "open
 _HOMES = {
     "Axes": "survey.sky.basis",
     "Field": "survey.sky.sphere",
-    "Matrix": "survey.matrix",
-    "Measurement": "survey.measurement",
-    "cluster": "survey.matrix",
-    "measure": "survey.matrix",
-    "open_matrix": "survey.matrix",
+    "Matrix": "survey.api",
+    "Measurement": "survey.records.measurement",
+    "cluster": "survey.api",
+    "measure": "survey.api",
+    "open_matrix": "survey.api",
 }
 
 VERSION = "0.1.0"  # kept here, not in the package's metadata: code that is shipped has none

@@ -17,7 +17,7 @@ UsageError                  the command cannot start: exit code 2
 
 from __future__ import annotations
 
-from survey.redaction import redacted
+from survey.process.redaction import redacted
 
 REASONS: dict[str, str] = {
     "gated": "accept the model's terms on its page, to which its owner may have to agree, and set HF_TOKEN",

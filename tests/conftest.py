@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,42 +13,32 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 for name in ("HF_TOKEN", "HF_ENDPOINT", "RAY_ADDRESS", "HF_HUB_OFFLINE"):
     os.environ.pop(name, None)
 
-from jobs.demo.checkpoints import Cloud, DemoModel, write
-from jobs.demo.hub import LocalHub
+from support.commands import Ran
+from support.little_models import little
 
-LITTLE = Cloud(rows=300, dims=16, centre_l2=0.3, row_norm=1.1, holes=(5, 3, 2), dead_l2=0.4, angle_deg=30)
-
-
-def little(repo: str, *, tied: bool = True, shards: int = 1, cloud: Cloud = LITTLE) -> DemoModel:
-    """A Qwen3 of a few kilobytes with three black holes."""
-    config = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "tie_word_embeddings": tied}
-    if tied:
-        return DemoModel(repo, config, "model.embed_tokens.weight", cloud, shards=shards)
-    return DemoModel(
-        repo, config, "lm_head.weight", cloud, embedding="model.embed_tokens.weight", shards=shards
-    )
-
+from jobs.demo.checkpoints import write
+from jobs.demo.hub.server import LocalHub
 
 # The files that take longest, first: one that is begun last leaves the other cores idle. Those on top mostly wait.
 LONGEST = (
-    "tests/jobs/test_placing.py",
-    "tests/jobs/test_faults.py",
+    "tests/jobs/executors/test_placing.py",
+    "tests/jobs/executors/test_faults.py",
     "tests/test_docs.py",
-    "tests/jobs/test_hosts.py",
-    "tests/jobs/test_run.py",
-    "tests/jobs/test_naming.py",
-    "tests/catalog/test_foreign.py",
-    "tests/test_working_folder.py",
-    "tests/catalog/test_remote.py",
-    "tests/catalog/test_damage.py",
-    "tests/jobs/test_joining.py",
-    "tests/jobs/test_cluster.py",
-    "tests/jobs/test_stopping.py",
-    "tests/jobs/test_embedded.py",
-    "tests/jobs/test_progress.py",
+    "tests/jobs/executors/test_hosts.py",
+    "tests/jobs/run/test_driver.py",
+    "tests/jobs/tasks/test_tokenizer.py",
+    "tests/catalog/tables/test_inspection.py",
+    "tests/survey/cli/test_working_folder.py",
+    "tests/catalog/store/test_object_store.py",
+    "tests/catalog/tables/test_damage.py",
+    "tests/jobs/executors/test_ray_session.py",
+    "tests/jobs/executors/test_ray_driver.py",
+    "tests/jobs/run/test_stopping.py",
+    "tests/jobs/executors/test_ray_embedded.py",
+    "tests/jobs/executors/test_progress.py",
     "tests/jobs/nightly/test_cron.py",
-    "tests/test_training_commands.py",
-    "tests/test_cli.py",
+    "tests/survey/cli/test_train.py",
+    "tests/survey/cli/test_cli.py",
 )
 
 
@@ -83,15 +72,6 @@ def checkpoint(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command did: its exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Bring catalog/functions.txt up to the installed DuckDB: what is new is added as refused.
+"""Bring catalog/read/functions.txt up to the installed DuckDB: what is new is added as refused.
 
 python -m tests.functions
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import duckdb
 
-from catalog.functions import EXPRESSIONS, LISTS, RELATIONS, TABLES, names_of
+from catalog.read.functions import EXPRESSIONS, LISTS, RELATIONS, TABLES, names_of
 
 QUERIES = {
     EXPRESSIONS: "SELECT DISTINCT lower(function_name) FROM duckdb_functions() "

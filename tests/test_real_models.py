@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from catalog.place import place_to_read
-from catalog.read import Reader
+from catalog.read.reader import Reader
+from catalog.store.open import place_to_read
 from survey.cli import main
 
 FIGURES = Path(__file__).parent / "real_models.json"

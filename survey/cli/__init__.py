@@ -19,20 +19,31 @@ from types import TracebackType
 import click
 
 from survey import VERSION
-from survey.cli.asking import attach, query, shell, show, sql, status
-from survey.cli.clustering import cluster
-from survey.cli.comparing import lineage
-from survey.cli.demonstrating import demo
-from survey.cli.following import kinematics
-from survey.cli.measuring import compact, plan, run
-from survey.cli.presenting import report, serve
-from survey.cli.scheduling import discover, nightly
+from survey.cli import (
+    attach,
+    cluster,
+    compact,
+    demo,
+    discover,
+    kinematics,
+    lineage,
+    nightly,
+    plan,
+    query,
+    report,
+    run,
+    serve,
+    shell,
+    show,
+    sql,
+    status,
+    tokens,
+    train,
+)
 from survey.cli.stopping import INTERRUPTED
 from survey.cli.streams import give_up_stdout, open_streams, printed, spelled_out, was_printing
-from survey.cli.tokens import tokens
-from survey.cli.training import train
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable, storable
-from survey.redaction import redacted
+from survey.process.redaction import redacted
 
 HELP = {"help_option_names": ["-h", "--help"]}
 CLOSED_PIPES = ("_PacifyFlushWrapper", "PacifyFlushWrapper")  # as versions of click call it
@@ -50,7 +61,7 @@ def cli() -> None:
     """
 
 
-for command in (
+for module in (
     run,
     plan,
     compact,
@@ -71,6 +82,7 @@ for command in (
     train,
     cluster,
 ):
+    command = module.command
     # A command keeps the first help option that it is asked for, be it by a context of its own.
     command.context_settings = {**HELP, **command.context_settings}
     cli.add_command(command)

@@ -11,7 +11,7 @@ import traceback
 import click
 
 from survey.errors import printable, storable
-from survey.redaction import redacted
+from survey.process.redaction import redacted
 
 
 class _Unfailing(io.RawIOBase):
@@ -77,7 +77,7 @@ def was_printing(error: OSError) -> bool:
     printers = {
         ("click.utils", "echo"),
         ("rich.console", "_write_buffer"),
-        ("survey.cli.common", "_print_bytes"),
+        ("survey.cli.output", "_print_bytes"),
         ("survey.cli", "main"),
     }
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]

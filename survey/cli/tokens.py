@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from survey.cli.common import answer_options, catalog_reader, known_as, print_answer, print_in
+from survey.cli.options import answer_options
+from survey.cli.output import catalog_reader, known_as, print_answer, print_in
 
 
-@click.command()
+@click.command("tokens")
 @click.argument("model")
 @click.option(
     "--class",
@@ -20,7 +21,7 @@ from survey.cli.common import answer_options, catalog_reader, known_as, print_an
 @click.option("--matrix", type=click.Choice(("output", "input")), default="output", show_default=True)
 @click.option("--ids-only", is_flag=True, help="Token ids and nothing else, one on each line.")
 @answer_options
-def tokens(model: str, wanted: str, matrix: str, ids_only: bool, uri: str, form: str) -> int:
+def command(model: str, wanted: str, matrix: str, ids_only: bool, uri: str, form: str) -> int:
     """List a model's tokens by class: ids, texts, norms, black holes.
 
     Texts are shown with control and direction characters escaped; JSON and Parquet hold them exactly.
@@ -30,8 +31,8 @@ def tokens(model: str, wanted: str, matrix: str, ids_only: bool, uri: str, form:
     survey tokens Qwen/Qwen3-4B --class undertrained --format csv
     survey tokens Qwen/Qwen3-4B --class identical --ids-only > mask.txt
     """
-    from queries.tokens import CHOICES, quoted, tokens_question
-    from queries.tokens import ids_only as only_ids
+    from queries.text.tokens import CHOICES, quoted, tokens_question
+    from queries.text.tokens import ids_only as only_ids
 
     if wanted not in CHOICES:
         raise click.BadParameter(f"{wanted!r} is none of {', '.join(CHOICES)}", param_hint="--class")

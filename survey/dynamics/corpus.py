@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from survey.dynamics.setups import Training
+from survey.dynamics.config import Training
 from survey.errors import UsageError
 
 GENERATED_TOKENS = 500_000

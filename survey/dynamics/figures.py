@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.dynamics.config import Training, training
 from survey.dynamics.corpus import corpus_of
-from survey.dynamics.setups import Training, training
 from survey.dynamics.stops import stop_step
 from survey.errors import UsageError
-from survey.results import TrainingFigures, TrainingOptions
-from survey.tensor_file import TensorReader
+from survey.formats.safetensors_file import TensorReader
+from survey.records.results import TrainingFigures, TrainingOptions
 
 
 def is_history_of(path: Path, wanted: Training) -> bool:

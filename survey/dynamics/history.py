@@ -16,11 +16,11 @@ from typing import Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.dtypes import FLOATS
 from survey.errors import UsageError
-from survey.floats import widen
-from survey.target import ByteRange, TensorSpec
-from survey.tensor_file import UNFINISHED, TensorReader
+from survey.formats.safetensors_file import UNFINISHED, TensorReader
+from survey.numerics.decoding import widen
+from survey.numerics.dtypes import FLOATS
+from survey.records.target import ByteRange, TensorSpec
 
 Holds = Literal["deltas", "weights"]
 INITIAL = "initial_W"

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from survey.dynamics.history import Gap, History
 from survey.dynamics.stops import stop_step
 from survey.errors import UsageError
-from survey.results import Motion
-from survey.tensor_file import Layout, TensorWriter
+from survey.formats.safetensors_file import Layout, TensorWriter
+from survey.records.results import Motion
 
 Frame = Literal["absolute", "displacement"]
 Floats = NDArray[np.float64]

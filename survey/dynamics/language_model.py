@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everybody calls it
 from torch import Tensor, nn
 
-from survey.dynamics.setups import Training
+from survey.dynamics.config import Training
 
 OTHER_SCALE = 0.02  # of every other matrix, whatever the vocabulary's init is
 

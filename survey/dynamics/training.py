@@ -23,13 +23,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everybody calls it
 from torch import Tensor
 
+from survey.dynamics.config import Training
 from survey.dynamics.corpus import Corpus, corpus_of
 from survey.dynamics.language_model import LanguageModel
-from survey.dynamics.observed import SCALARS, observe
-from survey.dynamics.setups import Training
+from survey.dynamics.scalars import SCALARS, observe
 from survey.errors import UsageError
-from survey.tensor_file import UNFINISHED, Layout, TensorWriter
-from survey.whole_file import open_to_resume
+from survey.formats.safetensors_file import UNFINISHED, Layout, TensorWriter
+from survey.process.whole_file import open_to_resume
 
 SAVE_EVERY_S = 20.0
 _STATE = "survey training state, 1"

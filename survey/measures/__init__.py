@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from survey.folded import Folded
-from survey.measurement import Measurement, Tokens
 from survey.measures.centroid import centroid
 from survey.measures.dead_and_live import dead_and_live
 from survey.measures.exponents import exponents
@@ -30,7 +28,9 @@ from survey.measures.row_norms import row_norms
 from survey.measures.row_sketch import row_sketch
 from survey.measures.shape import shape
 from survey.measures.undertrained import dense_cluster, undertrained
-from survey.sketch import Sketches
+from survey.onepass.projection import Sketches
+from survey.onepass.result import Folded
+from survey.records.measurement import Measurement, Tokens
 
 
 class Measure(NamedTuple):

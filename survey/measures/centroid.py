@@ -7,8 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.folded import Folded, float32, length, mean_and_std, number
-from survey.measurement import Centroid
+from survey.numerics.vectors import float32, length, mean_and_std, number
+from survey.onepass.result import Folded
+from survey.records.measurement import Centroid
 
 
 def mean_row(folded: Folded) -> NDArray[np.float64] | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.columns import Vector
-from survey.folded import Folded, angle_deg, cosine, float32, length, mean_and_std, number
-from survey.measurement import DeadAndLive
 from survey.measures.centroid import mean_row
+from survey.numerics.vectors import angle_deg, cosine, float32, length, mean_and_std, number
+from survey.onepass.result import Folded
+from survey.records.columns import Vector
+from survey.records.measurement import DeadAndLive
 
 
 def dead_mean(folded: Folded) -> NDArray[np.float64] | None:

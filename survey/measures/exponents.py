@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.folded import Folded
-from survey.measurement import Exponents
+from survey.onepass.result import Folded
+from survey.records.measurement import Exponents
 
 
 def exponents(folded: Folded) -> Exponents:

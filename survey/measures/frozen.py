@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.folded import Folded
-from survey.measurement import Frozen
-from survey.sketch import Flags, Sketches
+from survey.onepass.projection import Flags, Sketches
+from survey.onepass.result import Folded
+from survey.records.measurement import Frozen
 
 CLOUDS = 16  # at most, the most populous black holes first
 HOLES = 4096  # at most: beyond them a matrix of nothing but pairs would take minutes

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from survey.columns import TokenId, UInt64
-from survey.folded import Folded, number
-from survey.measurement import BlackHole, IdenticalRows
 from survey.measures.dead_and_live import live_mean
+from survey.numerics.vectors import number
+from survey.onepass.result import Folded
+from survey.records.columns import TokenId, UInt64
+from survey.records.measurement import BlackHole, IdenticalRows
 
 
 def identical_rows(folded: Folded) -> IdenticalRows:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from survey.folded import Folded, near_zero_below
-from survey.measurement import RowClasses
+from survey.numerics.vectors import near_zero_below
+from survey.onepass.result import Folded
+from survey.records.measurement import RowClasses
 
 
 def row_classes(folded: Folded) -> RowClasses:

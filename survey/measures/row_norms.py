@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from survey.folded import Folded, length, mean_and_std, number
-from survey.measurement import RowNorms
 from survey.measures.centroid import mean_row
+from survey.numerics.vectors import length, mean_and_std, number
+from survey.onepass.result import Folded
+from survey.records.measurement import RowNorms
 
 
 def row_norms(folded: Folded) -> RowNorms:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import xxhash
 
-from survey.columns import UInt64
-from survey.measurement import RowSketch, Tokens
+from survey.records.columns import UInt64
+from survey.records.measurement import RowSketch, Tokens
 
 SKETCH_ROWS = 512  # standard error ≤ 0.022; of two matrices that share 1 % of rows 99.4 % are found
 

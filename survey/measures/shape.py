@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from survey.folded import Folded
-from survey.measurement import Shape
+from survey.onepass.result import Folded
+from survey.records.measurement import Shape
 
 
 def shape(folded: Folded) -> Shape:

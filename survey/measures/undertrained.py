@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.folded import Folded, number
-from survey.measurement import Undertrained
-from survey.sketch import Flags, Sketches, squared_distances
+from survey.numerics.vectors import number
+from survey.onepass.projection import Flags, Sketches, squared_distances
+from survey.onepass.result import Folded
+from survey.records.measurement import Undertrained
 
 ANCHORS = 256  # where the densest spot is sought, half of them even in rank of norm, half in norm
 SAMPLE = 4096  # rows that density is judged by
@@ -135,7 +136,7 @@ def valley(squared: NDArray[np.float32]) -> float | None:
 def _neighbour_distances(rows: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared distance of each row to its fourth nearest in the sample, itself included."""
     # Here, so that planning never loads a compiler.
-    from survey.kernels.distances import SAMPLE_BLOCK, neighbour_distances
+    from survey.onepass.kernels.distances import SAMPLE_BLOCK, neighbour_distances
 
     columns = np.full((sample.shape[1], -(-len(sample) // SAMPLE_BLOCK) * SAMPLE_BLOCK), np.float32(np.inf))
     columns[:, : len(sample)] = sample.T

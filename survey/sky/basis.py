@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from survey.errors import UsageError
+from survey.numerics.row_decoder import Floats
 from survey.sky.covariance import Covariance
-from survey.sky.rows import Floats
 
 # Neighbouring eigenvalues must differ by this share of the largest: float32 products leave an error of
 # 1e-7 of it, and a component is turned by the error over the gap.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.sky.rows import Floats
+from survey.numerics.row_decoder import Floats
 
 SLAB_BYTES = 40 << 20  # of float32: 4,096 rows of 2,560; a product of fewer rows is slower
 # Squares of values of this binary exponent, summed over any vocabulary, stay within float32.

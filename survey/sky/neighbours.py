@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.sky.rows import Floats, Rows
-from survey.stream import Block
+from survey.numerics.row_decoder import Floats, Rows
+from survey.records.blocks import Block
 
 RUNGS = 17  # k = 0 … 16
 

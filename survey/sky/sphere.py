@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.errors import UsageError
-from survey.sky.rows import Floats
+from survey.numerics.row_decoder import Floats
 
 NEIGHBOURHOOD_DEG = 0.0005  # radius of the field around a reference; the notebook's box was as wide
 

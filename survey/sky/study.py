@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.columns import TokenId
 from survey.errors import UsageError
-from survey.replay import Replay
-from survey.results import Cluster, RefBy
-from survey.row_identity import RowIdentity, row_digests
+from survey.numerics.row_decoder import Floats, Rows
+from survey.onepass.layout import CHUNK_ROWS
+from survey.onepass.row_identity import RowIdentity, row_digests
+from survey.onepass.slabs import slabs
+from survey.onepass.spool import Replay
+from survey.records.blocks import Block
+from survey.records.columns import TokenId
+from survey.records.results import Cluster, RefBy
 from survey.sky.basis import Axes, Basis, basis, check_axes
 from survey.sky.covariance import Covariance, CovarianceSum, rows_per_slab
 from survey.sky.neighbours import neighbours, round_to_bf16
-from survey.sky.rows import Floats, Rows
 from survey.sky.sphere import NEIGHBOURHOOD_DEG, Field, Sky, in_field, to_sphere
-from survey.slabs import CHUNK_ROWS, slabs
-from survey.stream import Block
 
 AXES = Axes()
 

@@ -22,7 +22,7 @@ from survey.vocabulary.entries import (
 def parse_vocabulary(files: TokenizerFiles) -> Vocabulary:
     """What the files say of each token. Raises BadVocabulary where they cannot be understood.
 
-    They may make a library take any amount of memory and time: `survey.vocabulary.apart` limits both.
+    They may make a library take any amount of memory and time: `survey.vocabulary.isolation` limits both.
     """
     found = _parse(files.main, files.contents[files.main], files.contents)
     if not found.entries:

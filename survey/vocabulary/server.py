@@ -25,7 +25,7 @@ from typing import Any
 
 from survey.vocabulary.entries import BadVocabulary, TokenizerFiles
 from survey.vocabulary.parse import parse_vocabulary
-from survey.vocabulary.reach import token_table
+from survey.vocabulary.reachability import token_table
 from survey.vocabulary.table import ENDED, LENGTH, OUT_OF_MEMORY, packed, packed_problem
 
 COMPLAINTS_BYTES = 1 << 20  # what libraries may write to stderr, which is a file

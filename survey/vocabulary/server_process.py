@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Literal
 
-from survey.interpreter import python_command
-from survey.machine import cpus
+from survey.process.interpreter import python_command
+from survey.process.machine import cpus
 from survey.vocabulary.exchange import Exchange, TooMuch
 from survey.vocabulary.table import ENDED, OUT_OF_MEMORY
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from architectures.checkpoint import Truth, Weight, digest
 
+from survey.api import open_matrix
 from survey.errors import SurveyError
-from survey.matrix import Matrix, open_matrix
-from survey.target import MatrixName
+from survey.opening import Matrix
+from survey.records.target import MatrixName
 
 
 def misses(folder: Path, truth: Truth) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from jobs.demo.hub import LocalHub, Shape
+from jobs.demo.hub.server import LocalHub, Shape
 
 
 class Served:

@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.compact import GROUP_ROWS
-from catalog.contents import PART_ROWS
-from catalog.place import file_key, place_to_write
+from catalog.layout import file_key
 from catalog.schema import arrow_schema, row_columns
+from catalog.store.open import place_to_write
+from catalog.write.compact import GROUP_ROWS
+from catalog.write.contents import PART_ROWS
 
 PLAIN = {
     "VARCHAR": "x",
@@ -118,8 +119,8 @@ def survey(*arguments: str) -> tuple[str, ...]:
 def compaction(folder: Path) -> tuple[float, float]:
     """Seconds and peak memory (MB beyond an idle process with the same imports)."""
     program = (
-        "import sys\nfrom catalog.compact import compact\nfrom catalog.lock import Held\n"
-        "from catalog.place import place_to_write\nplace = place_to_write(sys.argv[1])\n"
+        "import sys\nfrom catalog.write.compact import compact\nfrom catalog.store.lock import Held\n"
+        "from catalog.store.open import place_to_write\nplace = place_to_write(sys.argv[1])\n"
         "if sys.argv[2] == 'go': compact(place, Held())\n"
         # Not ru_maxrss: that begins with what the parent had when it forked.
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"

@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.compact import GROUP_ROWS
-from catalog.place import place_to_write
 from catalog.schema import arrow_schema, row_columns
-from survey.measurement import Tokens
+from catalog.store.open import place_to_write
+from catalog.write.compact import GROUP_ROWS
 from survey.measures.row_sketch import row_sketch
+from survey.records.measurement import Tokens
 from tests.bench.catalog import rows, survey
 
 MODELS, ROWS, FAMILY, PEERS = 2_000, 150_000, 40, 100

@@ -20,8 +20,8 @@ import duckdb
 import numpy as np
 from huggingface_hub import HfApi
 
-from jobs.demo.hub import Shape
-from jobs.plan import PLANNERS
+from jobs.demo.hub.server import Shape
+from jobs.planning.plan import PLANNERS
 from tests.bench._served import Served, served
 from tests.bench.catalog import seconds, survey
 

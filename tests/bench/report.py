@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # what tests share
 
-from browser import chromium
-from many import multiplied
+from support.big_catalog import multiplied
+from support.browser import chromium
 
 from survey.cli import main
 
@@ -24,7 +24,7 @@ MODELS, ROUNDS = 2000, 3
 
 def demo(folder: Path) -> Path:
     """The demo's catalog."""
-    from jobs.demo.show import prepared
+    from jobs.demo.stage import prepared
 
     with prepared(folder) as (endpoint, _):
         common = ["--catalog", str(folder / "c"), "--endpoint", endpoint, "--executor", "serial"]

@@ -24,8 +24,8 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors.torch import save_file
 
 import survey
-from jobs.demo.hub import Shape
-from survey.matrix import Matrix
+from jobs.demo.hub.server import Shape
+from survey.opening import Matrix
 from tests.bench._served import served
 from tests.bench.measure import matrix
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from catalog.views import view_columns
+from catalog.read.views import view_columns
 from queries.library import listed, load
 from survey.cli import cli
 from survey.errors import REASONS

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from browser import chromium, watched  # noqa: E402 - the two folders above hold what is imported
+from support.browser import chromium, watched  # noqa: E402 - the two folders above hold what is imported
 
 from documents.stage import staged  # noqa: E402
 

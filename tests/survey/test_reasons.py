@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import SINGLE, Stored, safetensors, single, stored
-from held import HeldCheckpoint
+from support.checkpoints import SINGLE, Stored, safetensors, single, stored
+from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.errors import REASONS, SurveyError
-from survey.locate import lay_out, locate
+from survey.targets.locate import lay_out, locate
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "reasons.md"
 EXAMPLES = dict(

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkpoints import SINGLE, safetensors, single, stored
-from held import HeldCheckpoint
+from support.checkpoints import SINGLE, safetensors, single, stored
+from support.in_memory_checkpoint import HeldCheckpoint
 
+from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import REASONS, BrokenFile, NotThere, SurveyError, in_two
-from survey.folder import FolderCheckpoint
-from survey.locate import lay_out, locate
-from survey.target import MatrixName
+from survey.records.target import MatrixName
+from survey.targets.locate import lay_out, locate
 
 TABLE = stored(96, 8, dtype="BF16")
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"

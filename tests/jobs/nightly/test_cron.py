@@ -13,15 +13,16 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import LITTLE, little
-from tools import needs
+from support.little_models import LITTLE, little
+from support.system_tools import needs
 
-from catalog.place import place_to_read
-from catalog.read import Reader
-from jobs import nightly, nightly_cron
+from catalog.read.reader import Reader
+from catalog.store.open import place_to_read
 from jobs.demo.checkpoints import write
-from jobs.demo.hub import LocalHub
-from jobs.nightly_job import Job, Machine, this_machine
+from jobs.demo.hub.server import LocalHub
+from jobs.nightly import cron as nightly_cron
+from jobs.nightly import schedulers as nightly
+from jobs.nightly.job import Job, Machine, this_machine
 from survey.errors import SurveyError, UsageError
 
 

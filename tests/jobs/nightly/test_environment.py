@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import nightly
-from jobs.nightly_environment import carried, carried_away, is_secret, secret_names
-from jobs.nightly_job import Job, Machine
+from jobs.nightly import schedulers as nightly
+from jobs.nightly.environment import carried, carried_away, is_secret, secret_names
+from jobs.nightly.job import Job, Machine
 
 SETTINGS = {
     "HTTP_PROXY": "http://proxy.example:3128", "https_proxy": "http://proxy.example:3128", "ALL_PROXY": "socks5://p:1",

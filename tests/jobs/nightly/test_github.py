@@ -13,8 +13,8 @@ from importlib.metadata import PathDistribution
 import pytest
 import yaml
 
-from jobs import nightly
-from jobs.nightly_job import Job, Machine
+from jobs.nightly import schedulers as nightly
+from jobs.nightly.job import Job, Machine
 from survey.errors import UsageError
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs import nightly, nightly_files, nightly_github
-from jobs.nightly_job import Job, Machine, this_machine
+from jobs.nightly import files as nightly_files
+from jobs.nightly import github as nightly_github
+from jobs.nightly import schedulers as nightly
+from jobs.nightly.job import Job, Machine, this_machine
 from survey.errors import UsageError
 
 # A crontab that takes its time, as one on a busy disk.

@@ -11,8 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from jobs import nightly
-from jobs.nightly_job import Job, Machine
+from jobs.nightly import schedulers as nightly
+from jobs.nightly.job import Job, Machine
 from survey.errors import UsageError
 
 

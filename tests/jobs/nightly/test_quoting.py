@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Ran
+from support.commands import Ran
 
-from jobs import nightly, nightly_systemd
-from jobs.nightly_job import Job, Machine, make_job
+from jobs.nightly import schedulers as nightly
+from jobs.nightly import systemd as nightly_systemd
+from jobs.nightly.job import Job, Machine, make_job
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tools import needs
+from support.system_tools import needs
 
-from jobs import nightly, nightly_systemd
-from jobs.nightly_job import Job, Machine
+from jobs.nightly import schedulers as nightly
+from jobs.nightly import systemd as nightly_systemd
+from jobs.nightly.job import Job, Machine
 from survey.errors import UsageError
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ran
+from support.commands import Ran
 
-from jobs import nightly
-from jobs.nightly_job import Job, Machine, this_machine
+from jobs.nightly import schedulers as nightly
+from jobs.nightly.job import Job, Machine, this_machine
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import sparse_safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from support.checkpoints import sparse_safetensors
 
 from survey.dynamics.history import History, gaps
 from survey.dynamics.kinematics import kinematics
 from survey.errors import SurveyError, UsageError
-from survey.results import Motion
+from survey.records.results import Motion
 
 STEPS, ROWS, DIMS = 40, 12, 6
 DEAD = np.array([2, 7, 8, 11], dtype=np.int64)

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from survey.dynamics.config import SETUPS, Training, training
 from survey.dynamics.corpus import corpus_of
 from survey.dynamics.figures import figures_of
 from survey.dynamics.history import History
 from survey.dynamics.kinematics import kinematics
-from survey.dynamics.observed import SCALARS, coherence
-from survey.dynamics.setups import SETUPS, Training, training
+from survey.dynamics.scalars import SCALARS, coherence
 from survey.dynamics.training import history_bytes, train
 from survey.errors import UsageError
 
@@ -175,7 +175,7 @@ def test_figures_alone_need_no_room(tmp_path: Path) -> None:
 SLOW = LITTLE | {"steps": 600, "record_every": 20}
 TRAIN = (
     "import json, sys, torch; from pathlib import Path\n"
-    "from survey.dynamics.setups import training\nfrom survey.dynamics.training import train\n"
+    "from survey.dynamics.config import training\nfrom survey.dynamics.training import train\n"
     "torch.set_num_threads(1)\n"
     "train(training('goldilocks', json.loads(sys.argv[1])), Path(sys.argv[2]), save_every_s=0.1)"
 )

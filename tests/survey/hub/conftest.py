@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hub_model import MODEL, STRANGER, TOKEN
 from huggingface_hub.utils import close_session
+from support.hub_model import MODEL, STRANGER, TOKEN
 
-from jobs.demo.hub import LocalHub
+from jobs.demo.hub.server import LocalHub
 
 
 @pytest.fixture

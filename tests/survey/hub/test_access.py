@@ -5,11 +5,23 @@ import re
 import traceback
 
 import pytest
-from checkpoints import sharded
-from hub_model import EMBED, HEAD, MODEL, OUTPUT, STRANGER, TABLE, TOKEN, asked, planned, read, settings
+from support.checkpoints import sharded
+from support.hub_model import (
+    EMBED,
+    HEAD,
+    MODEL,
+    OUTPUT,
+    STRANGER,
+    TABLE,
+    TOKEN,
+    asked,
+    planned,
+    read,
+    settings,
+)
 
 import survey
-from jobs.demo.hub import (
+from jobs.demo.hub.server import (
     Fault,
     FaultAction,
     IgnoreRange,
@@ -20,8 +32,8 @@ from jobs.demo.hub import (
     WrongContentRange,
 )
 from survey.errors import NotOffered, SurveyError
-from survey.hub_api import refs
-from survey.matrix import open_target
+from survey.hub.api import refs
+from survey.opening import open_target
 
 
 def test_the_token_goes_to_the_hub_and_never_to_the_cdn(hub: LocalHub) -> None:

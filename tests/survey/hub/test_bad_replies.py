@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hub_model import located, planned, read, settings
+from support.hub_model import located, planned, read, settings
 
-from jobs.demo.hub import Drip, Fault, FaultAction, Garbage, LocalHub, Status, Verbatim, WithHeaders
+from jobs.demo.hub.server import Drip, Fault, FaultAction, Garbage, LocalHub, Status, Verbatim, WithHeaders
 from survey.errors import SurveyError
-from survey.hub_api import commit_of, listed, refs, resolve
-from survey.matrix import open_target
-from survey.pace import OwnPace
-from survey.target import Patience, Settings
+from survey.hub.api import commit_of, listed, refs, resolve
+from survey.hub.throttle import OwnPace
+from survey.opening import open_target
+from survey.records.settings import Patience, Settings
 
 SHA = "a" * 40
 LINE = b"HTTP/1.1 200 OK\r\n"

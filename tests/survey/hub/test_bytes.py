@@ -9,19 +9,32 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import CONFIG, INDEX, TIED, sharded, single, sparse_safetensors, stored
-from hub_model import EMBED, HEAD, MODEL, OUTPUT, TABLE, TOKEN, asked, located, planned, read, settings, span
+from support.checkpoints import CONFIG, INDEX, TIED, sharded, single, sparse_safetensors, stored
+from support.hub_model import (
+    EMBED,
+    HEAD,
+    MODEL,
+    OUTPUT,
+    TABLE,
+    TOKEN,
+    asked,
+    located,
+    planned,
+    read,
+    settings,
+    span,
+)
 
 import survey
-from jobs.demo.hub import Fault, LocalHub, ResetAfter, Shape, ShortBody, Stall, Status
-from survey.checkpoint import Card
-from survey.hub import HubCheckpoint
-from survey.hub_api import resolve
-from survey.hub_http import Manners
-from survey.matrix import Matrix, open_target
-from survey.pieces import stream_rows
-from survey.slabs import row_blocks
-from survey.target import ByteRange
+from jobs.demo.hub.server import Fault, LocalHub, ResetAfter, Shape, ShortBody, Stall, Status
+from survey.checkpoints.checkpoint import Card
+from survey.hub.api import resolve
+from survey.hub.checkpoint import HubCheckpoint
+from survey.hub.requests import Manners
+from survey.onepass.layout import row_blocks
+from survey.opening import Matrix, open_target
+from survey.records.target import ByteRange
+from survey.sharding.pieces import stream_rows
 
 
 @pytest.mark.parametrize("connections", [1, 3, 8])
@@ -37,7 +50,7 @@ def test_the_bytes_that_come_are_those_of_the_file(
     hub: LocalHub, files: dict[str, bytes], connections: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.add_repo("org/model", files)
-    monkeypatch.setattr("survey.matrix.row_blocks", lambda spec: row_blocks(spec, 1000))
+    monkeypatch.setattr("survey.opening.row_blocks", lambda spec: row_blocks(spec, 1000))
     opened = survey.open_matrix("org/model", endpoint=hub.endpoint, connections=connections)
     assert read(opened) == OUTPUT.data
     assert (opened.shape, opened.dtype) == ((500, 16), "F32")
@@ -83,7 +96,7 @@ def test_blocks_come_in_order_however_long_each_request_takes(hub: LocalHub) -> 
 def test_a_measurement_has_the_same_bits_over_1_and_8_connections(
     hub: LocalHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.matrix.row_blocks", lambda spec: row_blocks(spec, 7000))
+    monkeypatch.setattr("survey.opening.row_blocks", lambda spec: row_blocks(spec, 7000))
     head = stored(3000, 32, dtype="BF16")
     twice = dataclasses.replace(head, data=head.data[:640] + head.data[:640] + head.data[1280:])
     hub.add_repo("org/model", single({HEAD: twice}))
@@ -211,8 +224,8 @@ def test_a_consumer_who_leaves_early_costs_no_more_than_the_window(hub: LocalHub
 def test_a_stream_begins_with_few_connections_and_takes_more_where_each_is_capped(
     hub: LocalHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.width.ROUND_S", 0.1)
-    monkeypatch.setattr("survey.width.SETTLE_S", 0.02)
+    monkeypatch.setattr("survey.hub.concurrency.ROUND_S", 0.1)
+    monkeypatch.setattr("survey.hub.concurrency.SETTLE_S", 0.02)
     large = stored(60_000, 16)
     hub.add_repo("org/long", single({HEAD: large}))
     hub.shape = Shape(connection_bytes_s=1_000_000)

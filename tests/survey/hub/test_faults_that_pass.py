@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from hub_model import OUTPUT, TRIES, asked, planned, read, settings, span
+from support.hub_model import OUTPUT, TRIES, asked, planned, read, settings, span
 
-from jobs.demo.hub import (
+from jobs.demo.hub.server import (
     Fault,
     FaultAction,
     IgnoreRange,
@@ -21,10 +21,10 @@ from jobs.demo.hub import (
     WrongCommit,
     WrongContentRange,
 )
-from survey.matrix import open_target
-from survey.pieces import stream_rows
-from survey.slabs import row_blocks
-from survey.target import Patience
+from survey.onepass.layout import row_blocks
+from survey.opening import open_target
+from survey.records.settings import Patience
+from survey.sharding.pieces import stream_rows
 
 
 def twice(action: FaultAction, **options: Any) -> list[Fault]:
@@ -84,7 +84,7 @@ PASSING = {
 def test_a_fault_that_passes_costs_requests_and_no_bytes_of_the_matrix(
     hub: LocalHub, faults: list[Fault], requests: list[str | int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.hub_http.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
+    monkeypatch.setattr("survey.hub.requests.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
     target = planned(hub)
     hub.faults = [dataclasses.replace(fault, hits=0) for fault in faults]
     opened = open_target(target, settings(hub))

@@ -4,11 +4,11 @@ import dataclasses
 
 import httpx2
 import pytest
-from checkpoints import SINGLE
-from hub_model import OUTPUT, TRIES, asked, planned, read, settings, span
 from huggingface_hub.utils import close_session
+from support.checkpoints import SINGLE
+from support.hub_model import OUTPUT, TRIES, asked, planned, read, settings, span
 
-from jobs.demo.hub import (
+from jobs.demo.hub.server import (
     Fault,
     FaultAction,
     Garbage,
@@ -22,8 +22,8 @@ from jobs.demo.hub import (
     WrongContentRange,
 )
 from survey.errors import BrokenFile, SurveyError, Unreachable
-from survey.hub_api import refs, resolve
-from survey.matrix import open_target
+from survey.hub.api import refs, resolve
+from survey.opening import open_target
 
 # A fault for ever, how the task then fails, and what it had asked for until then.
 STAYING = {
@@ -65,7 +65,7 @@ STAYING = {
 def test_a_fault_that_stays_is_reported_after_as_many_tries_as_allowed(
     hub: LocalHub, fault: Fault, reason: str, requests: list[str | int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.hub_http.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
+    monkeypatch.setattr("survey.hub.requests.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
     target = planned(hub)
     hub.faults = [dataclasses.replace(fault, times=None)]
     opened = open_target(target, settings(hub))

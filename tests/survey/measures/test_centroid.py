@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from planted import folded
+from support.matrices import folded
 
-from survey.measurement import Centroid
 from survey.measures.centroid import centroid
+from survey.records.measurement import Centroid
 
 NAN, INF = float("nan"), float("inf")
 HALF_ROOT = 0.7071067811865476  # √½

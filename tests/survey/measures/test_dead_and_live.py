@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from planted import folded
+from support.matrices import folded
 
-from survey.measurement import DeadAndLive
 from survey.measures.dead_and_live import dead_and_live
+from survey.records.measurement import DeadAndLive
 
 NAN, INF = float("nan"), float("inf")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from planted import folded
+from support.matrices import folded
 
 from survey.measures.exponents import exponents
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 import xxhash
-from planted import WORDS, folded, plant, raw
+from support.matrices import WORDS, folded, plant, raw
 
-from survey.dtypes import FLOATS
 from survey.measures.identical_rows import identical_rows
-from survey.one_pass import fold
+from survey.numerics.dtypes import FLOATS
+from survey.onepass.fold import fold
 
 NAN, INF = float("nan"), float("inf")
 A, B, C, D = (3, 4), (0, 5), (1, 0), (-1, 1)

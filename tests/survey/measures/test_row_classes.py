@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from planted import folded
+from support.matrices import folded
 
-from survey.measurement import RowClasses
 from survey.measures.row_classes import row_classes
+from survey.records.measurement import RowClasses
 
 NAN, INF = float("nan"), float("inf")
 ONE = (0.6, 0.8)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from planted import folded
+from support.matrices import folded
 
-from survey.measurement import RowNorms
 from survey.measures.row_norms import row_norms
+from survey.records.measurement import RowNorms
 
 NAN, INF = float("nan"), float("inf")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from planted import folded
+from support.matrices import folded
 
-from survey.measurement import Shape
 from survey.measures.shape import shape
+from survey.records.measurement import Shape
 
 
 @pytest.mark.parametrize("code", ["F64", "F32", "F16", "BF16"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from planted import TORCH, plant, raw
+from support.matrices import TORCH, plant, raw
 
-from survey.dtypes import FLOATS
+from survey.numerics.dtypes import FLOATS
+from survey.numerics.row_decoder import Rows
 from survey.sky.covariance import Covariance, CovarianceSum, rows_per_slab
-from survey.sky.rows import Rows
 
 
 def rows(code: str, count: int, dims: int, offset: float = 0.3, scale: float = 1.0) -> torch.Tensor:

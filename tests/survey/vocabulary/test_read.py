@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-import checkpoints
-import made_tokenizers as made
 import pytest
+from support import checkpoints
+from support import tokenizers as made
 
-from survey.folder import FolderCheckpoint
+from survey.checkpoints.folder import FolderCheckpoint
+from survey.checkpoints.tokenizer_files import TOKENIZER_CAP_BYTES, tokenizer_files
 from survey.vocabulary.entries import BadVocabulary, Vocabulary
 from survey.vocabulary.parse import parse_vocabulary
-from survey.vocabulary.read import TOKENIZER_CAP_BYTES, read_tokenizer, tokenizer_files
+from survey.vocabulary.read import read_tokenizer
 
 
 def read(folder: Path, content: Mapping[str, bytes]) -> Vocabulary:

@@ -1,0 +1,87 @@
+"""A database of views only, over a catalog's files: for any DuckDB client.
+
+The views name the files by pattern, so that later runs show in them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import duckdb
+
+from catalog.layout import ENDING, FOLDERS, PART, TOKENS, File
+from catalog.read.macros import MACROS
+from catalog.read.views import bodies, view_columns
+from catalog.store.local import LocalFolder
+from catalog.store.open import Place
+from survey.errors import UsageError
+
+_KEY = "(repo, sha, matrix)"
+
+
+def attach(place: Place, path: Path) -> list[str]:
+    """Write the views over a catalog into a DuckDB file; the folders that hold nothing yet.
+
+    A view of an empty folder has its columns and no rows, whatever comes later: attach again then.
+    Raises UsageError where the file cannot be written or holds somebody's tables.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    _refuse_other_things(path)
+    empty = [folder for folder in FOLDERS if not any(file.is_named_by_us for file in place.files(folder))]
+    files = {folder: [_all_files(place, folder)] for folder in FOLDERS if folder not in empty}
+    made = bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
+    if TOKENS not in empty:  # a table without its row is the orphan of a crash
+        made[TOKENS] = f"SELECT * FROM ({made[TOKENS]}) WHERE {_KEY} IN (SELECT {_KEY} FROM measured_rows)"
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with duckdb.connect(str(beside)) as connection:
+            if not isinstance(place, LocalFolder):
+                connection.register_filesystem(place.fs)
+            for name, body in made.items():
+                connection.execute(f"CREATE VIEW {name} AS {body}")
+            for name, body in MACROS.items():
+                connection.execute(f"CREATE MACRO {name}{body}")
+            _comment(connection)
+        os.replace(beside, path)
+    except (duckdb.Error, OSError) as error:
+        raise UsageError(f"{path}: cannot be written: {error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return empty
+
+
+def _all_files(place: Place, folder: str) -> File:
+    root = str(place.root) if isinstance(place, LocalFolder) else place.url
+    # Named as a part, so that runs which stand in a part and in their own file are seen once.
+    # Our names end in digits of a number: an export of somebody else's is not even opened, most likely.
+    return File(folder, f"{PART}*", f"{_literally(root)}/{folder}/*{3 * '[0-9a-f]'}{ENDING}", root)
+
+
+def _literally(root: str) -> str:
+    """A folder's name in a pattern: its own signs match themselves."""
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in root)
+
+
+def _comment(connection: duckdb.DuckDBPyConnection) -> None:
+    """The data dictionary, where clients show it."""
+    for view, columns in view_columns().items():
+        for column in columns:
+            meaning = f"{column.meaning} ({column.unit})" if column.unit else column.meaning
+            quoted = meaning.replace("'", "''")
+            connection.execute(f"COMMENT ON COLUMN {view}.{column.name} IS '{quoted}'")
+
+
+def _refuse_other_things(path: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+            found = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+    except duckdb.Error as error:
+        raise UsageError(f"{path} is there and no DuckDB file: name another ({error})") from error
+    if tables or not {name for (name,) in found} <= {"measured_rows", *view_columns()}:
+        raise UsageError(f"{path} holds more than a catalog's views: name another file")

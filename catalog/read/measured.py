@@ -1,0 +1,94 @@
+"""What a catalog already holds, so that nothing is measured twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from catalog.layout import ENDING, ROWS, file_key
+from catalog.read.reader import Reader
+from catalog.read.views import view_columns
+from survey.errors import CommitError
+from survey.records.target import MatrixChoice, MatrixName
+
+Key = tuple[str, str, str]  # repo, sha, matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What decides whether a stored row is still good."""
+
+    measures: Mapping[str, int]
+    tied: bool
+    has_tokens: bool = True  # its per-token table is there, if it ever was
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The rows of a catalog by repo, sha and matrix, as far as they can be read."""
+
+    rows: Mapping[Key, Row]
+    unreadable: frozenset[str] = frozenset()  # names of row files that are there, whatever they hold
+
+    def repos(self) -> frozenset[str]:
+        """Repositories of which there is a row, of whatever commit."""
+        return frozenset(repo for repo, _, _ in self.rows)
+
+    def matrices(
+        self, repo: str, sha: str, matrix: MatrixChoice, wanted: Mapping[str, int]
+    ) -> list[MatrixName] | None:
+        """The finished matrices that answer a request, or None where one is missing or old."""
+        asked: list[MatrixName] = ["output", "input"] if matrix == "both" else [matrix]
+        if matrix == "both" and (row := self.rows.get((repo, sha, "output"))) and row.tied:
+            asked = ["output"]
+        return asked if all(self._holds((repo, sha, name), wanted) for name in asked) else None
+
+    def lacking(self, wanted: Mapping[str, int], keys: Iterable[Key] | None = None) -> list[Key]:
+        """The rows with stored tokens that lack one of these measures; of `keys`, or of all."""
+        return [
+            key
+            for key in (self.rows if keys is None else keys)
+            if (row := self.rows.get(key)) is not None
+            and row.has_tokens
+            and any(row.measures.get(name) != version for name, version in wanted.items())
+        ]
+
+    def lacks(self, key: Key, wanted: Mapping[str, int]) -> bool:
+        """Whether a stored row was made without one of these measures, or by another version of it."""
+        row = self.rows.get(key)
+        return row is not None and any(row.measures.get(name) != version for name, version in wanted.items())
+
+    def refuse_unreadable(self, key: Key) -> None:
+        """Unknown is not absent: a row that cannot be read is not measured again. Raises CommitError."""
+        if (name := file_key(*key) + ENDING) in self.unreadable:
+            remedy = "let this user read it, or remove it to measure it anew"
+            raise CommitError("commit-failed", f"{ROWS}/{name}", "is there and cannot be read", remedy)
+
+    def _holds(self, key: Key, wanted: Mapping[str, int]) -> bool:
+        row = self.rows.get(key)
+        if row is None or ("tokens" in wanted and not row.has_tokens):
+            return False
+        # A measure that the row's version did not know is no reason to read the matrix again.
+        asked = ("tokens", "unused_distances")  # unless it is made only where a run asks for it
+        known = {name: version for name, version in wanted.items() if name in asked or name in row.measures}
+        return all(row.measures.get(name) == version for name, version in known.items())
+
+
+NOTHING_DONE = Done({})
+
+
+def read_done(reader: Reader) -> Done:
+    """Every row of the catalog, with the versions of its measures."""
+    # All figures are read, and not only the five that are needed: a row that is damaged in one of
+    # them would else pass for done and never be made anew.
+    figures = ", ".join(column.name for column in view_columns()["models"])
+    answer = reader.ask(f"SELECT repo, sha, matrix, tied, measures, {figures} FROM measured_rows")
+    # Those that cannot be read are not missing.
+    files = reader.token_files()
+    files |= {item.file.name for item in reader.left_out if item.fate == "unreadable"}
+    return Done(
+        {
+            (repo, sha, matrix): Row(measures, tied, f"{file_key(repo, sha, matrix)}{ENDING}" in files)
+            for repo, sha, matrix, tied, measures, *_ in answer.rows
+        }
+    )

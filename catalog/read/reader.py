@@ -1,0 +1,319 @@
+"""Ask a catalog: views, damaged files set aside, and SQL that can only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import duckdb
+
+from catalog.layout import ATTEMPTS, ROWS, TOKENS, File
+from catalog.read.macros import MACROS, named_in
+from catalog.read.read_only import looks_for_columns, refuse_writes
+from catalog.read.views import (
+    bodies,
+    connect,
+    connect_without_files,
+    has_all_columns,
+    stubs,
+    view_columns,
+    with_rows,
+)
+from catalog.store.local import LocalFolder
+from catalog.store.open import Place
+from catalog.tables.damage import examine
+from catalog.tables.inspection import LeftOut, inspect, unnamed
+from survey.errors import UsageError
+from survey.records.results import RESULTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_WHEN_NAMED = (TOKENS, *RESULTS)  # folders that are listed only for statements that name their view
+_LOOKS = 3  # at a catalog that changes while it is read
+
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result: column names, their SQL types, and rows."""
+
+    names: list[str]
+    types: list[str]
+    rows: list[tuple[Any, ...]]
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one question may cost: memory in DuckDB, and rows of its answer."""
+
+    memory_mb: int
+    rows: int
+
+
+class Reader:
+    """An open catalog. `left_out` names the files that no answer includes, and says why.
+
+    Each statement sees every finished row once, whatever runs and compactions do meanwhile.
+    """
+
+    def __init__(self, place: Place, limits: Limits | None = None) -> None:
+        """Raises UsageError where the catalog cannot be read."""
+        self._place = place
+        self._limits = limits
+        self.left_out: list[LeftOut] = []
+        with self._place.confined.reading():
+            self._connect()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._place.confined.stops.heard():  # files are let go of
+            self._connection.close()
+
+    @property
+    def damaged(self) -> list[File]:
+        """Those left out that are ours and broken."""
+        return [item.file for item in self.left_out if item.fate == "damaged"]
+
+    def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
+        """Run one statement that reads.
+
+        Raises UsageError where it does not parse, would write, fails, or goes beyond the limits;
+        an answer of more rows than they allow is cut there, and says so.
+        """
+        self._refuse_writes(sql)
+        return self._asked(sql, lambda: self._answer(sql, parameters or {}))
+
+    def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """The same answer as a Parquet file, with its types kept.
+
+        Raises UsageError also where it has more rows than the limits allow.
+        """
+        self._refuse_writes(sql)
+        return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
+
+    def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
+        """The nested rows of these keys (repo, sha, matrix), as they are stored."""
+        sql = "SELECT * FROM measured_rows WHERE list_contains($keys, concat_ws(chr(0), repo, sha, matrix))"
+        parameters = {"keys": ["\0".join(key) for key in keys]}
+        return self._asked(sql, lambda: self._connection.sql(sql, params=parameters).to_arrow_table())
+
+    def token_files(self) -> set[str]:
+        """Names of the per-token tables that can be shown."""
+        return {file.name for file in self._patiently(lambda: self._sound(TOKENS))}
+
+    def _refuse_writes(self, sql: str) -> None:
+        with self._place.confined.reading():
+            refuse_writes(self._connection, sql)
+
+    def _asked(self, sql: str, ask: Callable[[], Result]) -> Result:
+        """Ask of the views that the statement names."""
+
+        def opened_and_asked() -> Result:
+            self._open(_named(sql))
+            return ask()
+
+        return self._patiently(opened_and_asked)
+
+    def _patiently(self, ask: Callable[[], Result]) -> Result:
+        """Ask; where a file turns out to be gone or unreadable, look again and ask again."""
+        try:
+            with self._place.confined.reading():
+                for look in range(_LOOKS):
+                    try:
+                        return ask()
+                    except duckdb.Error as error:
+                        self._place.confined.stops.refuse(error)
+                        self._place.confined.refuse_failures()
+                        if not self._may_help(error, last=look == _LOOKS - 1):
+                            raise
+                return ask()
+        except duckdb.Error as error:
+            raise UsageError(_plain(error)) from error
+
+    def _may_help(self, error: duckdb.Error, *, last: bool) -> bool:
+        """After an error: whether asking again may help."""
+        if "schema mismatch" in str(error) and any(self._alike.values()):
+            self._alike.clear()  # some file lacks a column
+            self._opened.clear()
+            return True
+        suspects = self._suspects(error)
+        return bool(suspects) and self._look_again(suspects, str(error), last=last)
+
+    def _answer(self, sql: str, parameters: Mapping[str, Any]) -> Answer:
+        result = self._connection.execute(sql, dict(parameters))
+        described = result.description or []
+        rows = result.fetchmany(self._limits.rows + 1) if self._limits else result.fetchall()
+        return Answer(
+            [str(column[0]) for column in described],
+            [str(column[1]) for column in described],
+            rows[: self._limits.rows] if self._limits else rows,
+            truncated=self._limits is not None and len(rows) > self._limits.rows,
+        )
+
+    def _parquet(self, sql: str, parameters: Mapping[str, Any]) -> bytes:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        out, found = pa.BufferOutputStream(), 0
+        batches = self._connection.sql(sql, params=dict(parameters)).to_arrow_reader(1 << 16)
+        try:
+            with pq.ParquetWriter(out, batches.schema) as writer:
+                for batch in batches:
+                    found += batch.num_rows
+                    if self._limits is not None and found > self._limits.rows:
+                        raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
+                    writer.write_batch(batch)
+        except (pa.ArrowException, OSError) as error:  # what DuckDB says while its rows are fetched
+            self._place.confined.stops.refuse()
+            self._place.confined.refuse_failures()
+            raise UsageError(f"the answer cannot be made: {error}") from error
+        return bytes(out.getvalue())
+
+    def _connect(self) -> None:
+        self._connection = connect(self._place, self._limits.memory_mb if self._limits else None)
+        self._opened: set[str] = set()
+        self._files = {folder: self._sound(folder) for folder in (ROWS, ATTEMPTS)}
+        self._compare()
+        for name, body in stubs().items():
+            self._connection.execute(f"CREATE VIEW {name} AS {body}")
+        for name, body in MACROS.items():
+            self._connection.execute(f"CREATE MACRO {name}{body}")
+
+    def _open(self, names: Sequence[str]) -> None:
+        """Make these views of the files that are there now."""
+        if folders := [name for name in names if name in _WHEN_NAMED and name not in self._files]:
+            self._files |= {folder: self._sound(folder) for folder in folders}
+            self._compare()
+        new = [name for name in names if name not in self._opened]
+        for name, body in bodies(new, self._files, alike=self._alike).items():
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
+            self._opened.add(name)
+
+    def _compare(self) -> None:
+        self._alike = {
+            folder: has_all_columns(self._connection, files) for folder, files in self._files.items()
+        }
+        self._place.confined.stops.refuse()
+        self._place.confined.failures.clear()  # they are no answer's
+
+    def _sound(self, folder: str) -> list[File]:
+        """The files of a folder that can be shown; all others are noted."""
+        for _ in range(_LOOKS):
+            known = {item.file.path for item in self.left_out}
+            files = [file for file in self._place.files(folder) if file.path not in known]
+            self.left_out += unnamed(files)
+            files = [file for file in files if file.is_named_by_us]
+            if folder == TOKENS:
+                files = with_rows(self._connection, self._files[ROWS], files)
+            found = inspect(self._place, files)
+            self.left_out += found.left_out
+            if not found.gone:
+                break
+        return found.sound
+
+    def _suspects(self, error: duckdb.Error) -> list[File]:
+        """The files that an error may be about: those that it names, else all."""
+        files = [file for files in self._files.values() for file in files]
+        if isinstance(error, duckdb.PermissionException):
+            return []  # a statement that asks for what it may not read
+        named = [file for file in files if file.url in str(error)]
+        return named or (files if _is_about_a_file(error) else [])
+
+    def _look_again(self, suspects: Sequence[File], problem: str, *, last: bool) -> bool:
+        """After a file could not be read: whether asking again may help.
+
+        A compaction removes files whose rows stand in a part; a run writes rows anew; a read may
+        fail by itself. A file is left out only after a second opinion.
+        """
+        before = self._files
+        self._connection.close()
+        self._connect()
+        self._files |= {folder: self._sound(folder) for folder in before if folder in _WHEN_NAMED}
+        if any(set(files) - set(self._files[folder]) for folder, files in before.items()):
+            return True
+        left = {file.path for files in self._files.values() for file in files}
+        broken: list[LeftOut] = []
+        for file in suspects:
+            opinion = examine(self._place, file)
+            if opinion.fate in ("damaged", "foreign", "unreadable"):
+                broken.append(LeftOut(file, opinion.fate, opinion.problem))
+            elif last and len(suspects) == 1 and isinstance(self._place, LocalFolder):
+                broken.append(LeftOut(file, "unreadable", f"DuckDB cannot read it: {_first_line(problem)}"))
+        self._leave_out(broken)
+        return bool(broken) or not last or any(file.path not in left for file in suspects)
+
+    def _leave_out(self, broken: Sequence[LeftOut]) -> None:
+        self.left_out += broken
+        paths = {item.file.path for item in broken}
+        self._files = {
+            folder: [file for file in files if file.path not in paths]
+            for folder, files in self._files.items()
+        }
+        self._compare()
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+class Describer:
+    """Tells the columns of answers without a catalog: questions are bound to empty views, and not run."""
+
+    def __init__(self) -> None:
+        self._connection = connect_without_files()
+        for name, body in MACROS.items():
+            self._connection.execute(f"CREATE MACRO {name}{body}")
+
+    def __enter__(self) -> Describer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def columns(self, sql: str, parameters: Mapping[str, Any]) -> list[str]:
+        """Raises UsageError where it is not one statement that reads, or cannot be bound."""
+        refuse_writes(self._connection, sql)
+        if looks_for_columns(self._connection, sql):
+            return ["one for each value that is found"]
+        describing = f"DESCRIBE {sql}"
+        refuse_writes(self._connection, describing)
+        try:
+            return [row[0] for row in self._connection.execute(describing, dict(parameters)).fetchall()]
+        except duckdb.Error as error:
+            raise UsageError(str(error)) from error
+
+
+def _named(sql: str) -> list[str]:
+    """The views that a statement may read, by their names in its text."""
+    text = " ".join([sql, *named_in(sql)]).lower()
+    views = [*view_columns()]
+    names = [name for name in views if name in text]
+    if "models" in names:  # or models_history, which has it in its name: they know revisions
+        names.append(ATTEMPTS)
+    rows = "measured_rows" in text or set(names) - {ATTEMPTS, *_WHEN_NAMED}
+    return [*names, "measured_rows"] if rows else names
+
+
+def _plain(error: duckdb.Error) -> str:
+    """What DuckDB says; of an error in Python below it, the last line."""
+    text = str(error).strip().removeprefix("Invalid Input Error: ")
+    if "Traceback (most recent call last)" in text:
+        return text.split("\n\nLINE ")[0].strip().rpartition("\n")[2]
+    return text
+
+
+def _is_about_a_file(error: duckdb.Error) -> bool:
+    """Whether DuckDB complains of a file's content: with bare Errors, as seen on damaged copies."""
+    return (
+        type(error) is duckdb.Error
+        or isinstance(error, duckdb.IOException)
+        or "Failed to read file" in str(error)
+        or "Allocation failure" in str(error)  # of as many row groups as a footer claims
+    )

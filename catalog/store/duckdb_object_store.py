@@ -1,0 +1,106 @@
+"""An object store's catalog as DuckDB sees it."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from catalog.layout import MAX_FOOTER_BYTES, End, File, NoEnd, is_tail_whole
+from catalog.store.duckdb_filesystem import ConfinedFiles, PositionedFile
+
+if TYPE_CHECKING:
+    from catalog.store.object_store import ObjectStore, Unreadable
+
+TAIL_BYTES = 1 << 16  # holds the footer of a row file, 20 kB
+SMALL_BYTES = 1 << 18  # a row file up to this size is fetched whole: one request instead of three
+KEPT_BYTES = 128 << 20  # of small files in memory
+BLOCK_BYTES = 1 << 17  # read ahead
+
+
+class StoreFiles(ConfinedFiles):
+    """DuckDB opens each file several times: sizes come from the listing and small files from memory."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        super().__init__()
+        self._store = store
+        self._tails: dict[str, tuple[str, bytes]] = {}  # by name: the version and its last bytes
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def look_at(self, files: Sequence[File]) -> list[End | NoEnd]:
+        """Fetch the end of each file: all of its footer. Those that are whole may be read from now on."""
+        from catalog.store.object_store import Unreadable
+
+        ends: list[End | NoEnd] = []
+        for file, tail in zip(files, self._store.at_once(self._tail, files), strict=True):
+            if isinstance(tail, Unreadable):
+                ends.append(NoEnd(f"cannot be read: {tail}", gone=tail.gone))
+            elif not is_tail_whole(tail, file.size):
+                ends.append(End(None))
+            else:
+                self.show([file])
+                footer_bytes = int.from_bytes(tail[-8:-4], "little")
+                ends.append(End(tail[max(0, len(tail) - 8 - footer_bytes) : -8]))
+        return ends
+
+    def opened(self, file: File) -> PositionedFile:
+        return PositionedFile(file.size, partial(self._between, file), BLOCK_BYTES)
+
+    def opened_elsewhere(self, file: File) -> PositionedFile:
+        """The same for a library that expects an OSError if bytes cannot be had."""
+        from catalog.store.object_store import Unreadable
+
+        def between(start: int, stop: int) -> bytes:
+            try:
+                return self._between(file, start, stop)
+            except Unreadable as error:
+                raise OSError(errno.EIO, str(error)) from error
+
+        return PositionedFile(file.size, between, BLOCK_BYTES)
+
+    def modified(self, path: str) -> datetime:
+        self._listed(path)
+        return datetime(2000, 1, 1)  # versions are told apart when files are listed
+
+    def _between(self, file: File, start: int, stop: int) -> bytes:
+        """Bytes [start, stop): those at the end of the file from memory."""
+        from catalog.store.object_store import Unreadable
+
+        version, tail = self._tails[file.inside]
+        if version != file.version:
+            raise FileNotFoundError(f"{file.shown}: written anew since")
+        kept_from = file.size - len(tail)
+        if start >= kept_from:
+            return tail[start - kept_from : stop - kept_from]
+        try:
+            return self._store.range(file, start, min(stop, kept_from)) + tail[: max(0, stop - kept_from)]
+        except Unreadable as error:
+            if error.gone:
+                raise FileNotFoundError(f"{file.shown}: gone") from error
+            self.failures.append(f"{file.shown}: {error}")
+            raise
+
+    def _tail(self, file: File) -> bytes | Unreadable:
+        from catalog.store.object_store import Unreadable
+
+        known = self._tails.get(file.inside)
+        if known is not None and known[0] == file.version:
+            return known[1]
+        whole = file.size <= SMALL_BYTES and self._kept_bytes < KEPT_BYTES
+        tail_bytes = file.size if whole else min(file.size, TAIL_BYTES)
+        try:
+            tail = self._store.range(file, file.size - tail_bytes, file.size) if tail_bytes else b""
+            missing = min(int.from_bytes(tail[-8:-4], "little"), MAX_FOOTER_BYTES) + 8 - len(tail)
+            if missing > 0 and is_tail_whole(tail, file.size):  # a part's footer may be longer
+                start = file.size - tail_bytes
+                tail = self._store.range(file, start - missing, start) + tail
+        except Unreadable as error:
+            return error
+        with self._lock:
+            self._tails[file.inside] = (file.version, tail)
+            self._kept_bytes += len(tail)
+        return tail

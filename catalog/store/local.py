@@ -1,0 +1,187 @@
+"""A catalog in a local folder: files are written beside their final name, then renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, ClassVar
+
+from catalog.layout import DAMAGED, ENDING, FOLDERS, PROTOCOL, ROWS, SURVEY_FOLDERS, End, File, NoEnd, Write
+from catalog.store.regular_files import copy_data, end_of, open_new, open_to_read, sync_folder
+from survey.errors import CommitError, UsageError
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from catalog.store.duckdb_local import LocalFiles
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A catalog's root folder."""
+
+    root: Path
+    # Only the driver is sure to see this folder: tasks hand their tables back to it.
+    commits_in_task: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def __reduce__(self) -> tuple[type[LocalFolder], tuple[Path]]:
+        return LocalFolder, (self.root,)  # without what was read
+
+    def entries(self) -> set[str] | None:
+        """Names in the root, or None where it does not exist."""
+        try:
+            return {entry.name for entry in self.root.iterdir()} if self.root.is_dir() else None
+        except OSError as error:
+            raise UsageError(f"the catalog {self.root} cannot be read: {error.strerror}") from error
+
+    def make(self) -> None:
+        """Make the root. Raises UsageError."""
+        with self._explained():
+            self.root.mkdir(parents=True, exist_ok=True)
+
+    def prepare(self) -> None:
+        """Make the folders and see that they can be written. Raises UsageError."""
+        with self._explained():
+            for name in SURVEY_FOLDERS:
+                self._folder(name)
+            probe = self.root / ROWS / _beside(".probe")
+            open_new(probe).close()
+            probe.unlink()
+
+    def files(self, folder: str) -> list[File]:
+        """The Parquet files of one of its folders, sorted by name."""
+        try:
+            names = sorted(os.listdir(self.root / folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            problem = f"{self.root / folder} cannot be read: {error.strerror}"
+            raise UsageError(f"the catalog {self.root} cannot be read: {problem}") from error
+        root = str(self.root / folder)
+        return [
+            File(folder, name, f"{root}/{name}", f"{root}/{name}")
+            for name in names
+            if name.endswith(ENDING) and not name.startswith(".")
+        ]
+
+    def publish(self, folder: str, name: str, write: Write, *, large: bool = False) -> None:
+        """Let `write` fill a file, then show it under its name, whole. Raises CommitError."""
+        path = self.root / folder / name
+        beside = path.with_name(_beside(f".{name}"))
+        try:
+            self._folder(folder)  # of a kind of which this is the first
+            with open_new(beside) as opened:
+                write(opened)
+                opened.flush()
+                os.fsync(opened.fileno())
+            beside.replace(path)
+            sync_folder(path.parent)  # or a power cut could keep a row and lose the tokens before it
+        except OSError as error:
+            problem = f"cannot be written: {error.strerror or error}"
+            raise CommitError("commit-failed", str(path), problem) from error
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+
+    def open(self, file: File) -> IO[bytes]:
+        """A file to read."""
+        return open_to_read(file.path)
+
+    def remove(self, files: Sequence[File]) -> None:
+        """Remove files; one that is gone already is no error. Raises CommitError."""
+        for file in files:
+            try:
+                os.unlink(file.path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise CommitError("commit-failed", file.shown, f"cannot be removed: {error}") from error
+
+    def set_aside(self, file: File) -> None:
+        """Move a damaged file where no view looks, beside what was moved there before. Raises CommitError."""
+        name = aside = f"{file.folder}-{file.name}"
+        try:
+            damaged = self._folder(DAMAGED)
+            for number in itertools.count(2):
+                if not os.path.lexists(damaged / aside):
+                    break
+                aside = f"{name}.{number}"
+            os.rename(file.path, damaged / aside)
+        except OSError as error:
+            problem = f"is damaged and cannot be set aside: {error.strerror}"
+            raise CommitError("commit-failed", file.shown, problem) from error
+
+    def sweep(self) -> None:
+        """Remove half-written files of runs that were killed; only for the holder of the lock."""
+        for folder in FOLDERS:
+            for beside in (self.root / folder).glob(f".*{ENDING}.*.tmp"):
+                # Single results, which have an @ in their names, are written without the lock.
+                if folder in SURVEY_FOLDERS or "@" not in beside.name:
+                    with contextlib.suppress(OSError):  # another user's: it is in the way of nothing
+                        beside.unlink()
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Let a connection read the files of this folder whose ends were read, and nothing else."""
+        connection.register_filesystem(self.confined)
+        connection.execute(f"SET allowed_directories = ['{PROTOCOL}://']")
+        # Both are for files that are far away. Here threads would wait for each other in Python:
+        # 1,000 loose files cost twice the CPU time, and without them what DuckDB's own reading costs.
+        connection.execute("SET async_threads = 0")
+        connection.execute("SET enable_external_file_cache = false")
+
+    @cached_property
+    def confined(self) -> LocalFiles:
+        """This catalog as DuckDB sees it."""
+        from catalog.store.duckdb_local import LocalFiles
+
+        return LocalFiles()
+
+    def ends(self, files: Sequence[File]) -> list[End | NoEnd]:
+        """The end of each file, for its footer; those that are whole may be read from now on."""
+        ends = [end_of(file.path) for file in files]
+        whole = [file for file, end in zip(files, ends, strict=True) if isinstance(end, End) and end.footer]
+        self.confined.show(whole)
+        return ends
+
+    def copy(self, file: File, to: IO[bytes]) -> None:
+        """Read all of a file. Raises OSError."""
+        with open_to_read(file.path) as opened:
+            copy_data(opened, to)
+
+    def _folder(self, name: str) -> Path:
+        """One of its folders, made if it is missing; a link that somebody else put there is not followed.
+
+        Raises OSError.
+        """
+        folder = self.root / name
+        folder.mkdir(exist_ok=True)
+        owner = folder.lstat().st_uid
+        if folder.is_symlink() and owner not in (0, os.geteuid(), self.root.stat().st_uid):
+            problem = f"{folder} is a link that user {owner} made, neither you nor the catalog's owner"
+            raise PermissionError(errno.EPERM, problem)
+        return folder
+
+    @contextlib.contextmanager
+    def _explained(self):  # type: ignore[no-untyped-def]  # a generator of nothing
+        try:
+            yield
+        except OSError as error:
+            problem = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+            raise UsageError(
+                f"the catalog {self.root} cannot be written: {problem}. Name another folder with --catalog"
+            ) from error
+
+
+def _beside(name: str) -> str:
+    """A name for what is not finished, that nobody can know before."""
+    return f"{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"

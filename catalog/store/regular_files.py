@@ -1,0 +1,150 @@
+"""Open files in a folder that others may write to: regular ones alone, and none through a planted link."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO
+
+from catalog.layout import End, NoEnd, is_tail_whole
+
+PIECE_BYTES = 1 << 20
+FOOTER_BYTES = 1 << 15  # the schema of a row file, 3 kB, is the beginning of its footer
+# To open a FIFO would wait for its other end; where a flag is unknown, so is what it is against.
+_CAREFULLY = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+# What a file system says of a call that it does not have.
+UNSUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK))
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+
+class NotRegular(OSError):
+    """A link, a folder, a FIFO, a socket or a device where a file was expected."""
+
+
+def open_lock(path: Path) -> int:
+    """A descriptor of a file that is made if it is missing; to read alone if it is somebody else's.
+
+    Raises OSError.
+    """
+    flags = os.O_CREAT | os.O_RDWR | _NO_LINK | _CAREFULLY
+    try:
+        return _regular(os.open(path, flags, 0o666), path, links=1)
+    except PermissionError:
+        return _regular(os.open(path, os.O_RDONLY | _NO_LINK | _CAREFULLY), path, links=1)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise NotRegular(errno.EINVAL, _instead(path)) from error
+        raise
+
+
+def open_new(path: Path) -> IO[bytes]:
+    """A file that was not there, to write. Raises OSError."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_LINK | _CAREFULLY
+    return os.fdopen(os.open(path, flags, 0o666), "wb")
+
+
+def open_to_read(path: str) -> IO[bytes]:
+    """A regular file; a link to one is followed. Raises OSError."""
+    return os.fdopen(descriptor_to_read(path), "rb")
+
+
+def descriptor_to_read(path: str) -> int:
+    """The same without Python's objects, which cost more than the reading of a small file."""
+    return _regular(os.open(path, os.O_RDONLY | _CAREFULLY), path)
+
+
+def copy_data(opened: IO[bytes], to: IO[bytes]) -> None:
+    """Copy a file, and its holes as holes: a terabyte of nothing fits into the folder for temporary files.
+
+    Raises OSError.
+    """
+    handle = opened.fileno()
+    size = os.fstat(handle).st_size
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(handle, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a hole up to its end
+                break
+            raise
+        at = os.lseek(handle, start, os.SEEK_HOLE)
+        to.seek(start)
+        while start < at:
+            piece = os.pread(handle, min(PIECE_BYTES, at - start), start)
+            if not piece:
+                break
+            to.write(piece)
+            start += len(piece)
+    to.truncate(size)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, on file systems that can. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # CIFS, VirtualBox and some of FUSE cannot sync a folder
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(handle)
+
+
+def end_of(path: str) -> End | NoEnd:
+    """The end of a file, for the beginning of its footer."""
+    try:  # without the objects of `open`: 1,000 files take 15 ms
+        handle = descriptor_to_read(path)
+        try:
+            return _end_of(handle)
+        finally:
+            os.close(handle)
+    except FileNotFoundError:
+        if os.path.lexists(path):
+            return NoEnd("a link to nothing", foreign=True)
+        return NoEnd("gone", gone=True)
+    except NotRegular as error:
+        return NoEnd(str(error.strerror), foreign=True)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ELOOP):
+            return NoEnd(_instead(path), foreign=True)
+        return NoEnd(f"cannot be read: {error.strerror}")
+
+
+def _end_of(handle: int) -> End:
+    size = os.fstat(handle).st_size
+    tail = os.pread(handle, FOOTER_BYTES, max(0, size - FOOTER_BYTES))
+    if os.pread(handle, 4, 0) != b"PAR1" or not is_tail_whole(tail, size):
+        return End(None)
+    footer_bytes = int.from_bytes(tail[-8:-4], "little")
+    if footer_bytes + 8 <= len(tail):
+        return End(tail[-8 - footer_bytes : -8])
+    return End(os.pread(handle, min(footer_bytes, FOOTER_BYTES), size - 8 - footer_bytes))
+
+
+def _regular(handle: int, path: str | Path, links: int | None = None) -> int:
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise NotRegular(errno.EINVAL, _instead(path))
+    if links is not None and found.st_nlink > links:
+        os.close(handle)
+        raise NotRegular(errno.EMLINK, "a file that has a second name elsewhere")
+    return handle
+
+
+def _instead(path: str | Path) -> str:
+    """What stands where a file was expected."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return "not a file"
+    kinds = (
+        (stat.S_ISLNK, "a link"),
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    return next((name for is_kind, name in kinds if is_kind(mode)), "a device") + ", expected a file"

@@ -1,0 +1,105 @@
+"""A second opinion on a file that seems broken: read whole, by a fresh handle, with another library.
+
+What cannot be read is not damaged. A file is called damaged only if all its bytes came, as many as the
+store says and with the checksum that it states, and they are no Parquet file of ours.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from typing import IO, Literal
+
+from catalog.layout import MAX_FOOTER_BYTES, File
+from catalog.store.object_store import Unreadable
+from catalog.store.open import Place
+from catalog.store.regular_files import NotRegular
+from catalog.tables.footer import MalformedFooter, StrangeFooter, schema_of
+from catalog.tables.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a file is, on a close look, and what is wrong with it."""
+
+    fate: Literal["sound", "damaged", "foreign", "unreadable", "gone"]
+    problem: str = ""
+
+
+def examine(place: Place, file: File) -> Examined:
+    """Read all of a file and say what it is."""
+    try:
+        with tempfile.TemporaryFile() as copy:
+            place.copy(file, copy)
+            return _of_content(file.folder, copy)
+    except FileNotFoundError:
+        return Examined("gone")
+    except NotRegular as error:
+        return Examined("foreign", str(error.strerror))
+    except Unreadable as error:
+        return Examined("gone") if error.gone else Examined("unreadable", f"cannot be read: {error}")
+    except OSError as error:
+        return Examined("unreadable", f"cannot be read: {error.strerror or error}")
+    except (MemoryError, NotImplementedError) as error:  # Arrow's are of these kinds, too
+        return Examined("unreadable", f"cannot be read here: {_in_a_line(error) or 'not enough memory'}")
+
+
+def _of_content(folder: str, copy: IO[bytes]) -> Examined:
+    size = copy.seek(0, 2)
+    footer = _footer(copy, size)
+    if footer is None:
+        return Examined("damaged", "not a whole Parquet file")
+    try:
+        types, _, rows = schema_of(footer)
+    except StrangeFooter as error:
+        return Examined("foreign", f"not a table of {folder}/: {error}")
+    except MalformedFooter as error:
+        return Examined("damaged", f"its footer is broken: {error}")
+    problem, mark = _read_all(copy)
+    if problem:
+        return Examined("damaged", f"its content is broken: {problem}")
+    if mark == mark_of(folder, types) and rows > 0 and set(ALWAYS[folder]) <= set(types):
+        known = {column.name: column.sql_type for column in columns_in(folder)}
+        if all(known.get(name, kind) == kind for name, kind in types.items()):
+            return Examined("sound")  # as it was written, by this version or a newer one
+    if mark is not None and mark.startswith(f"{folder} ".encode()) and mark != mark_of(folder, types):
+        return Examined("foreign", "its columns are not those that the survey wrote")
+    problem = problem_of(folder, types) or problem_of_rows(rows)
+    return Examined("foreign", problem) if problem else Examined("sound")
+
+
+def _footer(copy: IO[bytes], size: int) -> bytes | None:
+    if size < 12:
+        return None
+    copy.seek(0)
+    head = copy.read(4)
+    copy.seek(size - 8)
+    tail = copy.read(8)
+    footer_bytes = int.from_bytes(tail[:4], "little")
+    if head != b"PAR1" or tail[4:] != b"PAR1" or footer_bytes + 12 > size:
+        return None
+    copy.seek(size - 8 - footer_bytes)
+    return copy.read(min(footer_bytes, MAX_FOOTER_BYTES))
+
+
+def _read_all(copy: IO[bytes]) -> tuple[str, bytes | None]:
+    """What is wrong with the pages of a file, empty if nothing is; and its mark."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    copy.seek(0)
+    try:
+        file = pq.ParquetFile(copy, page_checksum_verification=True)
+        for number in range(file.num_row_groups):
+            file.read_row_group(number)
+        return "", (file.metadata.metadata or {}).get(MARK)
+    except (MemoryError, NotImplementedError):  # no memory, or a codec that this pyarrow lacks
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the copy; Arrow's own has none
+            raise
+        return _in_a_line(error), None
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,101 @@
+"""Which files of a catalog are its tables: the one place that decides it, for answers, runs and compaction.
+
+A file counts if its name is one that the survey gives, its end is there, and its columns are those of
+a version of ours. All else is left out by name, and says why. It costs the end of each file, which a
+question reads anyway: 1,000 loose files take 30 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from catalog.layout import End, File, NoEnd
+from catalog.store.open import Place
+from catalog.tables.damage import examine
+from catalog.tables.footer import MalformedFooter, rows_at, schema_of
+from catalog.tables.versions import problem_of, problem_of_rows
+
+# foreign: not ours. damaged: ours, and broken. unreadable: nobody knows, so nothing follows from it.
+Fate = Literal["foreign", "damaged", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that no answer includes, and why."""
+
+    file: File
+    fate: Fate
+    problem: str
+
+
+@dataclass(slots=True)
+class Inspection:
+    """What stands in some files. newer: those of `sound` with columns that this version does not know."""
+
+    sound: list[File] = field(default_factory=list)
+    newer: list[File] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    gone: list[File] = field(default_factory=list)
+
+
+def inspect(place: Place, files: Sequence[File]) -> Inspection:
+    """Tell our tables from all else. Raises UsageError if the catalog cannot be read."""
+    found = Inspection()
+    ours = [file for file in files if file.is_named_by_us]
+    found.left_out += unnamed(files)
+    schemas = _Schemas()
+    for file, end in zip(ours, place.ends(ours), strict=True):
+        _judge(place, file, end, schemas, found)
+    return found
+
+
+def unnamed(files: Iterable[File]) -> list[LeftOut]:
+    """Those whose names the survey does not give, whatever they hold."""
+    problem = "not a name that the survey gives; move it out of the catalog"
+    return [LeftOut(file, "foreign", problem) for file in files if not file.is_named_by_us]
+
+
+class _Schemas:
+    """The schemas that were seen: files of one version begin their footers with the same bytes."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[str, bytes, str]] = []  # by folder: its first bytes, and what is wrong
+
+    def problem(self, folder: str, footer: bytes) -> str:
+        """Why it is not one of ours; empty if it is."""
+        try:
+            for known, beginning, problem in self._seen:
+                if known == folder and footer.startswith(beginning):
+                    return problem or problem_of_rows(rows_at(footer, len(beginning)))
+            types, end, rows = schema_of(footer)
+        except MalformedFooter as error:
+            return f"its footer is broken: {error}"
+        problem = problem_of(folder, types)
+        self._seen.append((folder, footer[:end], problem))
+        return problem or problem_of_rows(rows)
+
+
+def _judge(place: Place, file: File, end: End | NoEnd, schemas: _Schemas, found: Inspection) -> None:
+    if isinstance(end, NoEnd):
+        if end.gone:
+            found.gone.append(file)
+        else:
+            found.left_out.append(LeftOut(file, "foreign" if end.foreign else "unreadable", end.problem))
+        return
+    if end.footer is None:
+        found.left_out.append(LeftOut(file, "damaged", "not a whole Parquet file"))
+        return
+    if not schemas.problem(file.folder, end.footer):
+        found.sound.append(file)
+        return
+    # Rare enough to read it whole: ours and broken, a newer version's, or somebody else's?
+    examined = examine(place, file)
+    if examined.fate == "sound":
+        found.sound.append(file)
+        found.newer.append(file)
+    elif examined.fate == "gone":
+        found.gone.append(file)
+    else:
+        found.left_out.append(LeftOut(file, examined.fate, examined.problem))

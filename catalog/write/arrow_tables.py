@@ -1,0 +1,183 @@
+"""Records to Arrow tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from catalog.schema import (
+    RESULT_KEY,
+    arrow_schema,
+    arrow_type,
+    attempt_columns,
+    row_columns,
+    stored_result_columns,
+    token_columns,
+)
+from survey.errors import storable
+from survey.records.catalog_rows import Attempt, Measured
+from survey.records.tokenizer import Naming, TokenNames
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A measured matrix as it crosses from a worker to the driver: about 2 MB."""
+
+    row: pa.Table
+    tokens: pa.Table | None
+
+
+def tables_of(measured: Measured, *, tokens: bool) -> Tables:
+    """The tables of one measured matrix; without the per-token one where it was declined."""
+    per_token = tokens_table(measured) if tokens else None
+    return Tables(row_table(measured), per_token)
+
+
+def row_table(measured: Measured) -> pa.Table:
+    """The nested row of one measured matrix."""
+    values: dict[str, Any] = {}
+    for group in (measured.identity, measured.measurement, measured.naming, measured.provenance):
+        values |= {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
+    values["black_holes"] = [dataclasses.asdict(hole) for hole in values["black_holes"]]
+    values["measures"] = list(values["measures"].items())
+    schema = arrow_schema(row_columns())
+    return pa.table(
+        {field.name: pa.array([_plain(values[field.name])], field.type) for field in schema},
+        schema=schema,
+    )
+
+
+def tokens_table(measured: Measured) -> pa.Table:
+    """The per-token table of one measured matrix, [V] rows."""
+    identity, tokens = measured.identity, measured.measurement.tokens
+    rows = len(tokens.norm)
+    columns = {
+        "repo": _repeat(identity.repo, rows),
+        "sha": _repeat(identity.sha, rows),
+        "matrix": _repeat(identity.matrix, rows),
+        "token_id": pa.array(np.arange(rows, dtype=np.int32)),
+        "norm": pa.array(tokens.norm, from_pandas=True),  # NaN becomes NULL
+        "row_hash": pa.array(tokens.row_hash),
+        "black_hole": pa.array(tokens.black_hole, mask=tokens.black_hole == 0),
+    }
+    distances = {
+        name: pa.array(values.astype(np.float32), from_pandas=True)
+        for name, values in measured.distances.items()
+    }
+    return _typed(columns | _flag_columns(measured.flags) | _name_columns(measured.names) | distances, rows)
+
+
+def with_names(
+    tables: Tables,
+    naming: Naming,
+    names: TokenNames | None,
+    flags: Mapping[str, NDArray[np.bool_]],
+    version: int,
+) -> Tables:
+    """Stored tables with what a tokenizer says."""
+    row = renewed(tables.row, dataclasses.asdict(naming), {"names": version})
+    if tables.tokens is None:
+        return Tables(row, None)
+    stored = {name: tables.tokens[name] for name in tables.tokens.column_names}
+    tokens = _typed(stored | _flag_columns(flags) | _name_columns(names), len(tables.tokens))
+    return Tables(row, tokens)
+
+
+def renewed(row: pa.Table, columns: Mapping[str, Any], versions: Mapping[str, int]) -> pa.Table:
+    """A stored row with these columns, made by these versions of measures.
+
+    Its time becomes now: of two rows of a key the newest is shown.
+    """
+    new = dict(columns) | {
+        "measures": list((dict(row["measures"][0].as_py() or []) | dict(versions)).items()),
+        "measured_at": datetime.now(UTC).replace(tzinfo=None),
+    }
+    schema = arrow_schema(row_columns())
+    values = {
+        field.name: pa.array([_plain(new[field.name])], field.type)
+        if field.name in new
+        else row[field.name].cast(field.type)
+        for field in schema
+    }
+    return pa.table(values, schema=schema)
+
+
+def _flag_columns(flags: Mapping[str, NDArray[np.bool_]]) -> dict[str, pa.Array]:
+    return {name: pa.array(flag) for name, flag in flags.items()}
+
+
+def _name_columns(names: TokenNames | None) -> dict[str, pa.Array]:
+    if names is None:
+        return {}
+    reach = pa.array(names.reach, pa.string())
+    return {
+        "text": pa.array([None if text is None else storable(text) for text in names.text], pa.string()),
+        "reach": reach,
+        "unreachable": pa.array([None if found is None else found == "unreachable" for found in names.reach]),
+        "phantom": pa.array(names.phantom),
+        "is_special": pa.array(names.is_special),
+        "is_byte": pa.array(names.is_byte),
+        "is_added": pa.array(names.is_added),
+    }
+
+
+def _typed(columns: Mapping[str, pa.Array], rows: int) -> pa.Table:
+    """The per-token table; columns that are not known are NULL throughout."""
+    schema = arrow_schema(token_columns())
+    found = [columns[item.name] if item.name in columns else pa.nulls(rows, item.type) for item in schema]
+    return pa.table(found, schema=schema)
+
+
+def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
+    """What one run did, a row for each model and matrix."""
+    return pa.Table.from_pylist(
+        [
+            {name: _plain(value) for name, value in dataclasses.asdict(attempt).items()}
+            for attempt in attempts
+        ],
+        schema=arrow_schema(attempt_columns()),
+    )
+
+
+def result_table(kind: str, key: str, record: Any) -> pa.Table:  # Any: RESULTS[kind]
+    """One single result as a row."""
+    values = {RESULT_KEY: key} | {
+        field.name: getattr(record, field.name) for field in dataclasses.fields(record)
+    }
+    schema = arrow_schema(stored_result_columns(kind))
+    return pa.table(
+        {field.name: pa.array([_plain(values[field.name])], field.type) for field in schema},
+        schema=schema,
+    )
+
+
+def as_parquet(names: Sequence[str], types: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """A Parquet file of these columns. types: SQL types. rows: their values (therefore Any)."""
+    schema = pa.schema([(name, arrow_type(kind)) for name, kind in zip(names, types, strict=True)])
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    out = pa.BufferOutputStream()
+    arrays = [pa.array(list(values), field.type) for values, field in zip(columns, schema, strict=True)]
+    pq.write_table(pa.table(arrays, schema=schema), out)
+    return bytes(out.getvalue())
+
+
+def _repeat(text: str, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(text), rows)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, tuple) and value and isinstance(value[0], str | tuple):
+        return [_plain(item) for item in value]
+    return value

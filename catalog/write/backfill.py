@@ -1,0 +1,57 @@
+"""Bring stored rows up to date from their per-token tables, without reading a matrix again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from catalog.read.measured import Key
+from catalog.read.reader import Reader
+from catalog.store.open import Place
+from catalog.write.arrow_tables import Tables, renewed
+from catalog.write.commit import commit
+from catalog.write.stored_matrix import token_files, token_table, tokens_of
+from survey.errors import CommitError
+from survey.records.measurement import Tokens
+
+ROWS_AT_ONCE = 64  # in memory, 50 kB each
+
+Derive = Callable[[Tokens], Mapping[str, Any]]  # Any: a column's value
+
+
+@dataclass(slots=True)
+class Filled:
+    """What came of it. problems: one line for each row that stays as it is."""
+
+    rows: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def fill(place: Place, keys: Sequence[Key], derive: Derive, versions: Mapping[str, int]) -> Filled:
+    """Add what `derive` says of each row's tokens to the row, and publish it anew.
+
+    versions: of the measures that `derive` stands for.
+    """
+    done = Filled()
+    files = token_files(place, keys)
+    with Reader(place) as reader:
+        for row in _rows(reader, list(files)):
+            key = (row["repo"][0].as_py(), row["sha"][0].as_py(), row["matrix"][0].as_py())
+            try:
+                table = token_table(place, files[key], ["norm", "row_hash", "black_hole"])
+                commit(place, Tables(renewed(row, derive(tokens_of(table)), versions), None))
+                done.rows += 1
+            except CommitError as error:
+                done.problems.append(str(error))
+    return done
+
+
+def _rows(reader: Reader, keys: Sequence[Key]) -> Iterator[pa.Table]:
+    """Each row by itself."""
+    for first in range(0, len(keys), ROWS_AT_ONCE):
+        table = reader.rows(keys[first : first + ROWS_AT_ONCE])
+        for number in range(len(table)):
+            yield table.slice(number, 1)

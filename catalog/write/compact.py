@@ -1,0 +1,185 @@
+"""Merge loose files into parts of some thousand rows, while others read.
+
+Nothing is written down about what was merged: a file may be removed when everything in it stands,
+the same or newer, in a part that was there before this compaction began. So inputs live one
+compaction longer than their part, a crash at any step leaves rows twice and never none, and views
+show the newest of a key. Only the holder of the catalog's lock may compact. Single results are written
+without it, but never under a name that was there: what is removed is what was looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.layout import ENDING, PART, File, is_part, loose_files
+from catalog.schema import arrow_schema
+from catalog.store.lock import Held
+from catalog.store.open import Place
+from catalog.tables.inspection import LeftOut
+from catalog.tables.versions import file_schema
+from catalog.write.contents import KINDS, Content, Key, Kind, contents_of
+from catalog.write.retire import retire, with_our_columns
+from survey.errors import CommitError
+
+DUE = 500  # loose files from which on a run merges them: 1,000 would slow each query down
+PART_BYTES = 256 << 20  # in memory, before compression
+GROUP_ROWS = 1024  # few large groups: 100,000 wide rows in groups of 32 took ten times as long
+GROUP_BYTES = 48 << 20
+_STAMP = "%Y%m%dT%H%M%S%f"
+
+Precedence = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class Compacted:
+    """What a compaction did. removed, merged, parts: files; rows: those in the new parts.
+
+    left_out: files that it did not touch, since they are not tables of ours that can be read.
+    """
+
+    removed: int = 0
+    merged: int = 0
+    parts: int = 0
+    rows: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def is_due(place: Place) -> bool:
+    """Whether so many loose files lie about that a run should merge them at its end."""
+    loose = (loose_files(place, kind.folder) for kind in KINDS)
+    return any(sum(file.is_named_by_us for file in files) >= DUE for files in loose)
+
+
+def compact(place: Place, lock: Held) -> Compacted:
+    """Remove what an earlier compaction merged, then merge what is loose now.
+
+    Raises CommitError, also where the parts are not proved to hold what they replace.
+    """
+    done = Compacted(removed=retire(place, lock))
+    for kind in KINDS:
+        _merge(place, kind, done)
+    return done
+
+
+def _merge(place: Place, kind: Kind, done: Compacted) -> None:
+    files, left_out = place.files(kind.folder), list[LeftOut]()
+    contents = contents_of(place, files, kind, left_out)
+    done.left_out += left_out
+    winner: dict[Key, Precedence] = {}
+    for content in contents:
+        for key, stamp in content.stamps.items():
+            mine = kind.precedence(content.file, stamp)
+            winner[key] = max(mine, winner.get(key, mine))
+    inputs = [content for content in contents if not content.newer and _is_small(content, kind)]
+    if _lacks_parts(files, contents, left_out):
+        inputs = [content for content in inputs if not is_part(content.file)]
+    if not inputs:
+        return
+    if len(inputs) < 2 and all(is_part(content.file) for content in inputs):
+        return  # a small part waits for company
+    feed = _Feed(_chosen(place, inputs, winner, kind))
+    began = _after([content.file for content in contents])
+    while feed.head is not None:
+        name = f"{PART}{began}-{done.parts:03d}{ENDING}"
+        place.publish(kind.folder, name, lambda opened: _write_part(opened, feed, kind, done), large=True)
+        done.parts += 1
+    done.merged += sum(not is_part(content.file) for content in inputs)
+
+
+def _after(files: Sequence[File]) -> str:
+    """The time, or one after every part that is there: a clock may have been ahead when they were made."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    for file in filter(is_part, files):
+        with contextlib.suppress(ValueError, OverflowError):  # a part that was named by hand
+            made = datetime.strptime(file.name.removeprefix(PART)[:21], _STAMP)
+            now = max(now, made + timedelta(microseconds=1))
+    return f"{now:{_STAMP}}"
+
+
+def _is_small(content: Content, kind: Kind) -> bool:
+    rows = sum(stamp[1] for stamp in content.stamps.values()) if kind.whole_files else len(content.stamps)
+    return not is_part(content.file) or rows < kind.part_rows // 2
+
+
+def _lacks_parts(files: Sequence[File], contents: Sequence[Content], left_out: Sequence[LeftOut]) -> bool:
+    """Whether a part of ours could not be read. Then no other part is merged: a copy of a key in it
+    would get a newer name than the copy in the one that is missing, which may be the newer one."""
+    foreign = {item.file.path for item in left_out if item.fate == "foreign"}
+    known = {content.file.path for content in contents if content.stamps}
+    return any(is_part(file) and file.path not in known | foreign for file in files)
+
+
+def _chosen(
+    place: Place, inputs: Sequence[Content], winner: Mapping[Key, Precedence], kind: Kind
+) -> Iterator[pa.Table]:
+    """The rows that go into parts: of each key the newest."""
+    schema = arrow_schema(kind.columns())
+    for content in inputs:
+        wanted = {key for key in content.stamps if winner[key][-1] == content.file.path}
+        if not wanted:
+            continue
+        try:
+            with place.open(content.file) as opened:
+                file = pq.ParquetFile(opened)
+                batches = [file.read()] if kind.whole_files else file.iter_batches(batch_size=256)
+                for batch in batches:
+                    yield _only(pa.table(batch), wanted, kind, schema)
+        except (pa.ArrowException, OSError) as error:
+            # One that turns out to be damaged stays, and views name it; rows of it that came
+            # before stand twice, which views expect. One whose bytes did not come is no such file.
+            if isinstance(error, OSError) and error.errno is not None:
+                problem = f"cannot be read: {error.strerror or error}"
+                raise CommitError("commit-failed", str(content.file), problem) from error
+
+
+def _only(table: pa.Table, wanted: set[Key], kind: Kind, schema: pa.Schema) -> pa.Table:
+    """The rows of these keys, with exactly our columns."""
+    keys = zip(*(table[name].to_pylist() for name in kind.key), strict=True)
+    chosen = [key in wanted for key in keys]
+    if not all(chosen):
+        table = table.filter(pa.array(chosen))
+    return with_our_columns(table, schema)
+
+
+class _Feed:
+    """Tables one after another; `head` is the next one, or None."""
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+        self.head: pa.Table | None = next(tables, None)
+
+    def take(self) -> pa.Table:
+        taken, self.head = self.head, next(self._tables, None)
+        return taken
+
+
+def _write_part(opened: IO[bytes], feed: _Feed, kind: Kind, done: Compacted) -> None:
+    """Write tables until the part is full."""
+    rows = size = 0
+    schema = file_schema(kind.folder)
+    with pq.ParquetWriter(opened, schema, compression="zstd", write_page_checksum=True) as writer:
+        while feed.head is not None and rows < kind.part_rows and size < PART_BYTES:
+            table = _group(feed, kind.part_rows if kind.whole_files else GROUP_ROWS)
+            writer.write_table(table, row_group_size=max(1, len(table)))
+            rows, size = rows + len(table), size + table.nbytes
+    done.rows += rows
+
+
+def _group(feed: _Feed, room: int) -> pa.Table:
+    """The next row group."""
+    tables: list[pa.Table] = []
+    rows = size = 0
+    while feed.head is not None and rows < room and size < GROUP_BYTES:
+        table = feed.take()
+        tables.append(table)
+        if len(tables) == 64:  # 1,000 tables of one row and 110 columns weigh more than their content
+            tables = [pa.concat_tables(tables).combine_chunks()]
+        rows, size = rows + len(table), size + table.nbytes
+    return pa.concat_tables(tables)

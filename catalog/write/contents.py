@@ -1,0 +1,137 @@
+"""What the files of a folder hold: for each key its stamp, and which of several copies is the newest."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import duckdb
+
+from catalog.layout import ATTEMPTS, ROWS, File, is_part, result_key
+from catalog.read.views import Files, connect, listed
+from catalog.schema import RESULT_KEY, Column, attempt_columns, row_columns, stored_result_columns
+from catalog.store.open import Place
+from catalog.tables.inspection import LeftOut, inspect
+from survey.records.results import RESULTS
+
+PART_ROWS = 4096
+ATTEMPT_ROWS = 1 << 18  # in one part
+AT_ONCE = 512  # files that one connection looks at: it keeps each one's footer, 50 kB
+
+Key = tuple[Any, ...]  # repo, sha, matrix; or the run; or what tells a single result from others
+Stamp = tuple[Any, ...]  # when it was made, by its maker's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How the files of one folder are merged. key, stamp: SQL.
+
+    by_file: of two copies of a key the one whose file was committed last is the newest, whatever the
+    clocks of those who measured say: a loose file has one key and is written anew with it, so it is
+    as new as any part, and parts are newer by name. Single results have a file for each time.
+    """
+
+    folder: str
+    columns: Callable[[], tuple[Column, ...]]
+    key: tuple[str, ...]
+    stamp: tuple[str, ...]
+    part_rows: int
+    whole_files: bool  # views choose one file for each run, so its attempts stay together
+    by_file: bool
+
+    def precedence(self, file: File, stamp: Stamp) -> tuple[Any, ...]:
+        """Of two copies of a key the one with the larger precedence is shown."""
+        order = (not is_part(file), file.name if is_part(file) else "")
+        return (*order, stamp, file.path) if self.by_file else (stamp, *order, file.path)
+
+
+def _of_results(kind: str) -> Kind:
+    columns = partial(stored_result_columns, kind)
+    return Kind(kind, columns, (RESULT_KEY,), ("max(made_at)",), PART_ROWS, False, False)
+
+
+KINDS = (
+    Kind(ROWS, row_columns, ("repo", "sha", "matrix"), ("max(measured_at)",), PART_ROWS, False, True),
+    Kind(ATTEMPTS, attempt_columns, ("run_id",), ("max(finished_at)", "count(*)"), ATTEMPT_ROWS, True, True),
+    *map(_of_results, RESULTS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file holds: for each key its stamp. newer: columns, too, that this version does not know."""
+
+    file: File
+    stamps: Mapping[Key, Stamp]
+    newer: bool
+
+
+def contents_of(
+    place: Place, files: Sequence[File], kind: Kind, left_out: list[LeftOut] | None = None
+) -> list[Content]:
+    """What each table of ours holds; all else is left out, so it stays as it is."""
+    inspected = inspect(place, files)
+    if left_out is not None:
+        left_out += inspected.left_out
+    newer = {file.path for file in inspected.newer}
+    found: dict[str, dict[Key, Stamp]] = {}
+    for first in range(0, len(inspected.sound), AT_ONCE):
+        found |= _stamps_of(place, inspected.sound[first : first + AT_ONCE], kind)
+    sound = [file for file in inspected.sound if file.path in found]
+    return [Content(file, found[file.path], file.path in newer) for file in sound]
+
+
+def last_made(place: Place, kind: str, key: tuple[str, ...]) -> datetime | None:
+    """When the newest single result of a key was made, as far as its files tell."""
+    name = result_key(*key)
+    # Loose files of other keys need not be opened: their names begin with their keys.
+    files = [file for file in place.files(kind) if is_part(file) or file.name.startswith(f"{name}.")]
+    contents = contents_of(place, files, next(one for one in KINDS if one.folder == kind))
+    made = [content.stamps[(name,)][0] for content in contents if (name,) in content.stamps]
+    return max(made, default=None)
+
+
+def _stamps_of(place: Place, files: Sequence[File], kind: Kind) -> dict[str, dict[Key, Stamp]]:
+    connection = connect(place)
+    with place.confined.reading():
+        try:
+            return _stamps_at_once(connection, place, files, kind)
+        finally:
+            connection.close()
+
+
+def _stamps_at_once(
+    connection: duckdb.DuckDBPyConnection, place: Place, files: Sequence[File], kind: Kind
+) -> dict[str, dict[Key, Stamp]]:
+    try:
+        return _stamps(connection, files, kind)
+    except duckdb.Error as error:  # one of them cannot be read: look at each by itself
+        place.confined.stops.refuse(error)
+        found: dict[str, dict[Key, Stamp]] = {}
+        for file in files:
+            with contextlib.suppress(duckdb.Error):
+                found |= _stamps(connection, [file], kind)
+        return found
+
+
+def _stamps(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[File], kind: Kind
+) -> dict[str, dict[Key, Stamp]]:
+    """By path: each key with its stamp."""
+    found: dict[str, dict[Key, Stamp]] = {}
+    if not files:
+        return found
+    table = listed(Files(files), ", filename = true")
+    paths = {file.url: file.path for file in files}
+    rows = connection.execute(
+        f"SELECT filename, {', '.join((*kind.key, *kind.stamp))} FROM {table} "
+        f"WHERE {kind.key[0]} IS NOT NULL GROUP BY filename, {', '.join(kind.key)}"
+    ).fetchall()
+    keys = len(kind.key)
+    for url, *values in rows:
+        found.setdefault(paths[url], {})[tuple(values[:keys])] = tuple(values[keys:])
+    return found

@@ -1,0 +1,140 @@
+"""Remove what compaction has merged, once it is proved that the parts hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.layout import File, is_part
+from catalog.schema import arrow_schema
+from catalog.store.lock import Held
+from catalog.store.open import Place
+from catalog.write.contents import KINDS, Content, Key, Kind, Stamp, contents_of
+from catalog.write.digest import row_digests
+from survey.errors import CommitError
+
+ROWS_AT_ONCE = 256  # in memory, 50 kB each
+
+Digests = dict[Key, int]
+
+
+def retire(place: Place, lock: Held) -> int:
+    """Remove files whose content stands in parts; how many.
+
+    Raises CommitError, with nothing removed, where a part does not hold what it should.
+    """
+    covered = []
+    for kind in KINDS:
+        files = place.files(kind.folder)
+        if len(files) > 1 and any(map(is_part, files)):
+            covered += _covered(place, contents_of(place, files, kind), kind)
+    if not covered or not lock.ours:
+        return 0
+    place.remove(covered)
+    return len(covered)
+
+
+def _covered(place: Place, contents: Sequence[Content], kind: Kind) -> list[File]:
+    """Files of which everything stands, the same or newer, in parts that stay. Raises CommitError.
+
+    Parts are judged from the newest on, each against those that stay: two equal ones never both go.
+    """
+    newest: dict[Key, tuple[Stamp, Content]] = {}  # and the part that holds it
+    covered: list[Content] = []
+    known = [content for content in contents if not content.newer]
+    parts = sorted((c for c in known if is_part(c.file)), key=lambda c: c.file.name, reverse=True)
+    for content in (*parts, *(c for c in known if not is_part(c.file))):
+        if all(key in newest and _is_held(content, key, newest[key][0], kind) for key in content.stamps):
+            covered.append(content)
+        elif is_part(content.file):
+            for key, stamp in content.stamps.items():
+                if key not in newest or (not kind.by_file and stamp > newest[key][0]):
+                    newest[key] = (stamp, content)
+    _prove(place, covered, newest, kind)
+    return [content.file for content in covered]
+
+
+def _is_held(content: Content, key: Key, newest: Stamp, kind: Kind) -> bool:
+    """Whether the newest copy in the parts is this one, or a later one."""
+    stamp = content.stamps[key]
+    if kind.by_file:  # a loose file with another time was written since
+        return is_part(content.file) or stamp == newest
+    return stamp <= newest
+
+
+def _prove(
+    place: Place, covered: Sequence[Content], newest: Mapping[Key, tuple[Stamp, Content]], kind: Kind
+) -> None:
+    """See that every copy that stands in a part stands there in all its columns. Raises CommitError.
+
+    A copy with another stamp than the newest one's was measured again since, and is shown no more.
+    """
+    same = [
+        (content, {key for key, stamp in content.stamps.items() if stamp == newest[key][0]})
+        for content in covered
+    ]
+    holders = {newest[key][1].file.path: newest[key][1] for _, keys in same for key in keys}
+    held: dict[str, Digests] = {
+        path: _digests(place, [content], kind)[0] for path, content in holders.items()
+    }
+    for first in range(0, len(same), ROWS_AT_ONCE):
+        some = same[first : first + ROWS_AT_ONCE]
+        for (content, keys), found in zip(
+            some, _digests(place, [content for content, _ in some], kind), strict=True
+        ):
+            for key in keys:
+                part = newest[key][1].file
+                if key not in found or found[key] != held[part.path].get(key):
+                    problem = f"does not hold {' '.join(map(str, key))} as {content.file.name} does: "
+                    raise CommitError("commit-failed", str(part), f"{problem}nothing was removed")
+
+
+def _digests(place: Place, contents: Sequence[Content], kind: Kind) -> list[Digests]:
+    """For each file, by key: the sum of the digests of its rows, in whatever order. Raises CommitError."""
+    found: list[Digests] = [{} for _ in contents]
+    waiting: list[tuple[int, pa.Table]] = []
+    for number, content in enumerate(contents):
+        for table in _tables(place, content, kind):
+            waiting.append((number, table))
+            if sum(len(table) for _, table in waiting) >= ROWS_AT_ONCE:
+                _add(waiting, found, kind)
+                waiting = []
+    _add(waiting, found, kind)
+    return found
+
+
+def _add(tables: Sequence[tuple[int, pa.Table]], found: list[Digests], kind: Kind) -> None:
+    if not tables:
+        return
+    whole = pa.concat_tables([table for _, table in tables])
+    keys = zip(*(whole[name].to_pylist() for name in kind.key), strict=True)
+    files = [number for number, table in tables for _ in range(len(table))]
+    for number, key, digest in zip(files, keys, row_digests(whole).tolist(), strict=True):
+        found[number][key] = found[number].get(key, 0) + digest
+
+
+def _tables(place: Place, content: Content, kind: Kind) -> Iterator[pa.Table]:
+    """All rows of a file with exactly our columns."""
+    schema = arrow_schema(kind.columns())
+    try:
+        with place.open(content.file) as opened:
+            for batch in pq.ParquetFile(opened).iter_batches(batch_size=ROWS_AT_ONCE):
+                yield with_our_columns(pa.table(batch), schema)
+    except (pa.ArrowException, OSError) as error:
+        problem = f"cannot be read again ({error}): nothing was removed"
+        raise CommitError("commit-failed", str(content.file), problem) from error
+
+
+def with_our_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The same rows with exactly these columns; those of later versions are NULL."""
+    if table.schema.equals(schema):
+        return table.replace_schema_metadata(None)
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.schema.names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)

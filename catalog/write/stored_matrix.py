@@ -1,0 +1,76 @@
+"""What the catalog holds of one matrix, to be published anew with more in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.layout import ENDING, TOKENS, File, file_key
+from catalog.read.measured import Key
+from catalog.read.reader import Reader
+from catalog.store.open import Place
+from catalog.tables.inspection import inspect
+from catalog.write.arrow_tables import Tables
+from survey.errors import CommitError
+from survey.records.measurement import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The tables of a matrix. black_holes: the rows of each, by rank. tokens: None where declined."""
+
+    tables: Tables
+    vocab_rows: int
+    black_holes: list[list[int]]
+    tokens: Tokens | None
+
+
+def read_stored(place: Place, key: Key) -> Stored:
+    """The stored tables of a repo, sha and matrix. Raises CommitError where they cannot be read."""
+    where = f"{key[0]} in {place}"
+    with Reader(place) as reader:
+        row = reader.rows([key])
+    if len(row) != 1:
+        raise CommitError("commit-failed", where, f"found {len(row)} rows, expected one")
+    files = token_files(place, [key])
+    tokens = token_table(place, files[key]) if key in files else None
+    return Stored(
+        Tables(row, tokens),
+        row["vocab_rows"][0].as_py(),
+        [hole["token_ids"] for hole in row["black_holes"][0].as_py()],
+        None if tokens is None else tokens_of(tokens),
+    )
+
+
+def token_files(place: Place, keys: Iterable[Key]) -> dict[Key, File]:
+    """The per-token tables of these keys that are there and whole."""
+    there = {file.name: file for file in place.files(TOKENS)}
+    files = {key: there[name] for key in keys if (name := file_key(*key) + ENDING) in there}
+    sound = {file.path for file in inspect(place, list(files.values())).sound}
+    return {key: file for key, file in files.items() if file.path in sound}
+
+
+def token_table(place: Place, file: File, columns: Sequence[str] | None = None) -> pa.Table:
+    """One of `token_files`, by token id. Raises CommitError where it cannot be read.
+
+    columns: those that are read, besides token_id; None is all.
+    """
+    wanted = None if columns is None else ["token_id", *columns]
+    try:
+        with place.open(file) as opened:
+            return pq.read_table(opened, columns=wanted).sort_by("token_id").combine_chunks()
+    except (pa.ArrowException, OSError) as error:
+        problem = f"the per-token table cannot be read: {error}"
+        raise CommitError("commit-failed", str(file), problem) from error
+
+
+def tokens_of(table: pa.Table) -> Tokens:
+    """What the measures of the per-token table are made of."""
+    return Tokens(
+        norm=table["norm"].to_numpy(),  # NULL becomes NaN
+        row_hash=table["row_hash"].to_numpy(),
+        black_hole=table["black_hole"].fill_null(0).to_numpy(),
+    )

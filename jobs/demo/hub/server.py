@@ -1,0 +1,219 @@
+"""A Hub on loopback for the unmodified huggingface_hub client, with its CDN on another origin.
+
+with LocalHub() as hub:
+    sha = hub.add_repo("org/name", {"config.json": b"{}", "model.safetensors": Path("big")})
+    HfApi(endpoint=hub.endpoint).model_info("org/name")
+
+This module is the door: what its users need of the modules beside it is importable from here.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Event, RLock
+from types import MappingProxyType, TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from jobs.demo.hub.api import Api, file_reply
+from jobs.demo.hub.faults import (
+    CorruptBytes,
+    Drip,
+    Fault,
+    FaultAction,
+    Garbage,
+    IgnoreRange,
+    ResetAfter,
+    ServerName,
+    ShortBody,
+    Stall,
+    Status,
+    Verbatim,
+    WithHeaders,
+    WrongCommit,
+    WrongContentRange,
+)
+from jobs.demo.hub.replies import Reply, Source, memory
+from jobs.demo.hub.repos import Commit, Repo, StoredFile, commit_sha, folder_files, stored_file
+from jobs.demo.hub.wire import LoggedRequest, Request, Shape, WireServer
+
+__all__ = [
+    "Commit",
+    "CorruptBytes",
+    "Drip",
+    "Fault",
+    "FaultAction",
+    "Garbage",
+    "IgnoreRange",
+    "LocalHub",
+    "LoggedRequest",
+    "Repo",
+    "ResetAfter",
+    "Shape",
+    "ShortBody",
+    "Stall",
+    "Status",
+    "Verbatim",
+    "WithHeaders",
+    "WrongCommit",
+    "WrongContentRange",
+]
+
+NOBODY: Mapping[str, frozenset[str]] = MappingProxyType({})
+UNSHAPED = Shape()
+
+_REPO_ID = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
+
+
+LOOPBACK = "127.0.0.1"
+
+
+class LocalHub:
+    """Both servers and what they serve; its public attributes may be changed while they run.
+
+    users: token -> ids of the repositories whose gate it passed, or that it sees though private.
+    large_file_bytes: from this size on a file lies on the CDN; *.safetensors and *.bin always do.
+    page_size: most entries in one page of a listing.
+    """
+
+    def __init__(
+        self,
+        *,
+        users: Mapping[str, frozenset[str]] = NOBODY,
+        signature_lifetime_s: float = 3600,
+        large_file_bytes: int = 10_000,
+        shape: Shape = UNSHAPED,
+        page_size: int = 1000,
+        host: str = LOOPBACK,
+    ) -> None:
+        self.users = users
+        self.signature_lifetime_s = signature_lifetime_s
+        self.large_file_bytes = large_file_bytes
+        self.page_size = page_size
+        self.shape = shape
+        self.repos: dict[str, Repo] = {}
+        self.log: list[LoggedRequest] = []
+        self.faults: list[Fault] = []
+        self.closing = Event()
+        self._lock = RLock()
+        self._stored: dict[tuple[str, str], dict[str, StoredFile]] = {}
+        self._secret = secrets.token_bytes(32)
+        self._hub = WireServer(host, "hub", self, Api(self).answer)
+        self._cdn = self._start_cdn(host)
+        self.endpoint, self.cdn_origin = self._hub.origin, self._cdn.origin
+
+    def _start_cdn(self, host: str) -> WireServer:
+        if host != LOOPBACK:  # an address of its own is not ours to take: another port is another origin
+            return WireServer(host, "cdn", self, self._answer_cdn)
+        try:
+            return WireServer("127.0.0.2", "cdn", self, self._answer_cdn)
+        except OSError:  # not every system answers on all of 127/8
+            return WireServer(LOOPBACK, "cdn", self, self._answer_cdn)
+
+    def __enter__(self) -> "LocalHub":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop at once, cutting whatever is being sent."""
+        if not self.closing.is_set():
+            self.closing.set()
+            self._hub.close()
+            self._cdn.close()
+
+    # ---- what is served
+
+    def add_repo(
+        self,
+        id: str,
+        files: Mapping[str, Source] | Path,
+        *,
+        branch: str = "main",
+        **fields: Any,  # Any: the fields of Repo, each of its own type
+    ) -> str:
+        """Make a repository, or change the given fields of one, and commit; returns the sha."""
+        if _REPO_ID.fullmatch(id) is None:
+            raise ValueError(f"{id!r} is not a repository id such as 'org/name'")
+        with self._lock:
+            repo = self.repos.setdefault(id, Repo(id))
+            for name, value in fields.items():
+                if not hasattr(repo, name):
+                    raise TypeError(f"a repository has no field {name!r}")
+                setattr(repo, name, value)
+            return self.commit(id, files, branch=branch)
+
+    def commit(self, id: str, files: Mapping[str, Source] | Path, *, branch: str = "main") -> str:
+        """Move a branch on to a new commit that holds exactly these files; returns its sha."""
+        files = folder_files(files) if isinstance(files, Path) else dict(files)
+        stored = {path: stored_file(path, source, self.large_file_bytes) for path, source in files.items()}
+        with self._lock:
+            repo = self.repos[id]
+            sha = commit_sha(id, repo.branches.get(branch, ""), stored.values())
+            repo.commits[sha] = Commit(sha, files)
+            repo.branches[branch] = sha
+            self._stored[id, sha] = stored
+            return sha
+
+    def tag(self, id: str, name: str, sha: str) -> None:
+        """Name a commit; raises KeyError where the repository has no such commit."""
+        repo = self.repos[id]
+        repo.tags[name] = repo.commits[sha].sha
+
+    def expire_signatures(self) -> None:
+        """Make every CDN address signed so far answer 403."""
+        self._secret = secrets.token_bytes(32)
+
+    # ---- what was asked
+
+    def requests(
+        self, server: ServerName | None = None, path_contains: str | None = None
+    ) -> list[LoggedRequest]:
+        """The logged requests, oldest first, of one server or of paths that contain a string."""
+        return [
+            entry
+            for entry in list(self.log)
+            if server in (None, entry.server) and (path_contains or "") in entry.path
+        ]
+
+    def clear_log(self) -> None:
+        self.log.clear()
+
+    # ---- the CDN
+
+    def stored(self, repo: Repo, commit: Commit) -> dict[str, StoredFile]:
+        key = repo.id, commit.sha
+        if key not in self._stored:  # a Repo put into `repos` by hand
+            large = self.large_file_bytes
+            self._stored[key] = {path: stored_file(path, some, large) for path, some in commit.files.items()}
+        return self._stored[key]
+
+    def signed_url(self, repo: Repo, commit: Commit, path: str) -> str:
+        expires = f"{time.time() + self.signature_lifetime_s:.3f}"
+        signature = self._signature((repo.id, commit.sha, *path.split("/")), expires)
+        place = f"{quote(repo.id, safe='')}/{commit.sha}/{quote(path)}"
+        return f"{self.cdn_origin}/{place}?Expires={expires}&Signature={signature}"
+
+    def _signature(self, place: Sequence[str], expires: str) -> str:
+        return hmac.new(self._secret, json.dumps([place, expires]).encode(), hashlib.sha256).hexdigest()
+
+    def _answer_cdn(self, request: Request) -> Reply:
+        expires = request.query.get("Expires", [""])[-1]
+        signature = request.query.get("Signature", [""])[-1]
+        right = self._signature(request.segments, expires)
+        if not hmac.compare_digest(signature.encode(), right.encode()) or float(expires) < time.time():
+            denied = b"<Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>"
+            return Reply(403, {"Content-Type": "application/xml"}, memory(denied))
+        repo_id, sha, *path = request.segments
+        return file_reply(self._stored[repo_id, sha]["/".join(path)], "binary/octet-stream")

@@ -1,0 +1,42 @@
+"""The demo's stage: small models in a local Hub, and the list that names them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobs.demo.checkpoints import MODELS, DemoModel, write
+from jobs.demo.hub.server import LocalHub
+from survey.process.whole_file import write_whole
+
+
+@contextmanager
+def prepared(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve the demo's models while the context lasts; yields the Hub's URL and their names.
+
+    `folder` receives models.txt; the checkpoints are temporary.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [model.repo for model in MODELS]
+    text = "# the demo's models\n" + "\n".join(names) + "\n"
+    write_whole(folder / "models.txt", text.encode())
+    with tempfile.TemporaryDirectory(prefix="survey-demo-") as checkpoints, LocalHub() as hub:
+        for model in MODELS:
+            publish(hub, model, Path(checkpoints) / model.repo)
+        yield hub.endpoint, names
+
+
+def publish(hub: LocalHub, model: DemoModel, where: Path, *, branch: str = "main") -> str:
+    """Write a checkpoint into a folder, and the folder to a branch of its repository; returns the sha."""
+    write(model, where)
+    return hub.add_repo(
+        model.repo,
+        where,
+        branch=branch,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        card_data={"base_model": model.base_model} if model.base_model else {},
+        model_tags=("safetensors", "demo"),
+    )

@@ -1,0 +1,168 @@
+"""Start a Ray of our own: for this run alone, on loopback only, and behind a token.
+
+Its temporary folder is new, readable by its owner only, and removed with it: Ray's default, /tmp/ray, may
+belong to another user, and a TMPDIR of a batch system is often too long for the names of sockets in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from jobs.executors.ray_init import init_ray
+from jobs.executors.ray_watch import end_leftovers, wait_for_worker, watched
+from survey.errors import UsageError
+from survey.process.machine import available_memory_bytes, cpus
+
+OBJECT_STORE_BYTES = 512 << 20  # a result is a few MB and is fetched at once
+LEAST_STORE_BYTES = 80 << 20  # Ray refuses less than 75 MiB
+# A socket's path has 107 bytes at most; Ray adds /session_2026-11-27_20-55-28_123456_4194304/sockets/
+# plasma_store, which has 65.
+MOST_PATH_BYTES = 40
+LEAST_FILES, MANY_FILES = 64, 4096
+# Of the environment, what names files that the worker processes open, too.
+_PATHS = (
+    "AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "CURL_CA_BUNDLE", "HF_HOME",
+    "HF_HUB_CACHE", "HF_TOKEN_PATH", "HOME", "NETRC", "NUMBA_CACHE_DIR", "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of ray.init
+    """A Ray that this process starts and ends. Raises UsageError where it does not come up."""
+    _allow_files()
+    folder = _temporary_folder()
+    try:
+        with _environment(_closed() | _absolute_paths()):
+            _forget_settings()
+            try:
+                _start(folder, options)
+                yield
+            finally:
+                ray.shutdown()
+                end_leftovers(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _forget_settings()
+
+
+def _start(folder: Path, options: Mapping[str, Any]) -> None:
+    memory_bytes = available_memory_bytes()
+    store = max(LEAST_STORE_BYTES, min(OBJECT_STORE_BYTES, memory_bytes // 8))
+    try:
+        with watched():
+            init_ray(
+                address="local",  # "auto" would join anybody's cluster on this machine
+                include_dashboard=False,
+                num_cpus=cpus(),
+                object_store_memory=store,
+                _memory=max(1, memory_bytes - store),
+                _temp_dir=str(folder),
+                _node_ip_address="127.0.0.1",
+                **options,
+            )
+        wait_for_worker()
+    except Exception as error:  # Ray raises many kinds, plain Exception among them
+        problem = " ".join(str(error).split()) or type(error).__name__
+        said = _last_words(folder)
+        raise UsageError(
+            f"Ray does not come up on this machine: {problem}{f' ({said})' if said else ''}. "
+            "To go on without Ray, add --executor serial"
+        ) from error
+
+
+def _last_words(folder: Path) -> str:
+    """The last line that Ray's services wrote to stderr before they ended."""
+    for log in ("raylet.err", "gcs_server.err"):
+        with contextlib.suppress(OSError):
+            lines = (folder / "session_latest/logs" / log).read_text(errors="replace").split("\n")
+            if said := [line.strip() for line in lines if line.strip() and " @ " not in line]:
+                return said[-1][:300]
+    return ""
+
+
+def _closed() -> dict[str, str]:
+    """Settings with which nobody else reaches this Ray, whatever the defaults of its version.
+
+    Ray takes 127.0.0.1 for "find the address of this machine", unless it is told that there are no clusters.
+    """
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # Else this process cannot be stopped while it waits for workers that die as they start.
+        "RAY_prestart_worker_first_driver": "0",
+    }
+
+
+def _absolute_paths() -> dict[str, str]:
+    """Relative paths of the environment as they are meant here: the workers stand elsewhere."""
+    given = {name: os.environ.get(name, "") for name in _PATHS}
+    return {name: os.path.abspath(path) for name, path in given.items() if path and path[0] not in "/~"}
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _forget_settings() -> None:
+    """Ray reads its settings once, when it is imported: let it read them again."""
+    from ray._private import ray_constants
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
+
+    ray_constants.ENABLE_RAY_CLUSTER = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") != "0"
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _allow_files() -> None:
+    """Ray's processes open some dozens of files each, as many as they inherit leave to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if most < LEAST_FILES:
+        raise UsageError(
+            f"no process may open more than {most} files here, and Ray needs {LEAST_FILES}: "
+            "raise the limit (ulimit -n), or add --executor serial"
+        )
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _temporary_folder() -> Path:
+    """A new folder for Ray's session, in the first place that can have it."""
+    named = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR")]
+    problems: list[str] = []
+    for parent in [*filter(None, named), "/tmp", "/var/tmp", "/dev/shm"]:
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="sv-", dir=os.path.abspath(parent)))
+        except OSError as error:
+            problems.append(f"{parent}: {error.strerror}")
+            continue
+        if len(os.fsencode(folder)) <= MOST_PATH_BYTES:
+            return folder
+        folder.rmdir()
+        problems.append(f"{parent}: its name is too long for a socket")
+    raise UsageError(
+        f"no folder for Ray's temporary files ({'; '.join(problems)}): "
+        "set RAY_TMPDIR to a short one that can be written to, or add --executor serial"
+    )

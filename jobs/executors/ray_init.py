@@ -1,0 +1,70 @@
+"""Start or join Ray without what `ray.init` does to a process that is not a script of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+# A folder of our package without Python in it: on every node this path is ours, or it is not there.
+OWN_FOLDER = Path(__file__).parents[1] / "ray_clusters"
+
+
+def init_ray(**arguments: Any) -> None:  # Any: as ray.init has them
+    """`ray.init`, with nothing of the folder that people work in on the workers' path."""
+    with _from_own_folder(), _own_signals():
+        ray.init(**arguments)
+
+
+@contextlib.contextmanager
+def _from_own_folder() -> Iterator[None]:
+    """Stand in a folder of ours, without a script.
+
+    Ray puts the driver's working folder and its script's first on the import path of every worker, and an
+    embedded Ray's processes start there: a `json.py` in a downloaded checkpoint would run in all of them.
+    """
+    script = sys.argv[0]
+    sys.argv[0] = "survey"
+    try:
+        with _away():
+            yield
+    finally:
+        sys.argv[0] = script
+
+
+@contextlib.contextmanager
+def _away() -> Iterator[None]:
+    """Stand in our folder, and afterwards where people work again, be that folder unreadable or deleted."""
+    try:
+        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH asks for no leave to list it
+    except OSError:  # we may not enter it (`sudo -u` from /root): nothing in it can be imported either
+        yield
+        return
+    try:
+        os.chdir(OWN_FOLDER)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep our handler of SIGTERM: Ray's ends the process with 0 or 15, and writes nothing down."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as stopped:  # Ray's handler, while it starts
+        raise KeyboardInterrupt from stopped
+    finally:
+        signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,160 @@
+"""Join a Ray: an embedded one, a cluster whose node we are, or one that we are outside of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from catalog.store.open import Place
+from jobs.executors.ray_embedded import embedded
+from jobs.executors.ray_init import init_ray
+from jobs.executors.ray_worker import describe_node
+from survey import version
+from survey.errors import UsageError
+
+LISTEN_S = 5.0
+JOIN_TRIES = 3  # each may take a minute
+# What a cluster's head says whose server for a client died while it was forked.
+FORK_DIED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
+NONE_HERE = "Could not find any running Ray instance"  # at the address `auto`
+PROBE_S = 60.0  # a first worker process on a busy node takes a while
+# How long one of Ray's three tries to join from outside may take, and how long it waits between
+# them: a wrong token is told after 9 s, not 30.
+IMPATIENCE = {"RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "3"}
+
+
+@dataclass(frozen=True, slots=True)
+class RayOptions:
+    """address: a cluster, or None for an embedded Ray. ship_code: send our packages along.
+
+    connections: at most so many at a time over all nodes; None is the settings' for each task.
+    commit_to: the catalog that the tasks write to; None hands their tables to the driver.
+    """
+
+    address: str | None = None
+    ship_code: bool = False
+    connections: int | None = None
+    commit_to: Place | None = None
+
+
+@contextlib.contextmanager
+def joined(options: RayOptions) -> Iterator[None]:
+    """Connect this process, and part again.
+
+    Raises UsageError where nobody answers, an embedded Ray does not come up, versions differ, a token is
+    missing, or a node lacks our packages.
+    """
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    if options.ship_code:
+        # Folders, not modules: a `ray://` client cannot send a module.
+        root = Path(__file__).parents[2]
+        packages = [str(root / name) for name in ("survey", "catalog", "jobs")]
+        common["runtime_env"] = {"py_modules": packages}
+    if options.address in (None, "local"):
+        with embedded(common):
+            yield
+        return
+    try:
+        _attach(options.address, common)
+        _compare_versions()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _attach(address: str, common: dict[str, Any]) -> None:
+    _refuse_silence(address)
+    for name, seconds in IMPATIENCE.items():
+        os.environ.setdefault(name, seconds)  # Ray reads them when it first becomes a client
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they say is in the error
+            _init_patiently(address, common)
+    except (OSError, RayError, RuntimeError, ValueError, ImportError) as error:
+        raise UsageError(f"cannot join the Ray cluster at {address}: {_advice(error)}") from error
+
+
+def _init_patiently(address: str, common: dict[str, Any]) -> None:
+    """Connect; asked again where the head node failed to fork a server for this client.
+
+    Ray's client server forks for each client while gRPC's threads run, and with grpcio from 1.81 on
+    the child sometimes aborts in gRPC's own fork handler (`epoll_wait: Bad file descriptor`).
+    GRPC_ENABLE_FORK_SUPPORT=0 on the head prevents it; from here one can only ask again.
+    """
+    for left in reversed(range(JOIN_TRIES)):
+        try:
+            init_ray(address=address, **common)
+            return
+        except ConnectionError as error:
+            if left == 0 or not any(words in str(error) for words in FORK_DIED):
+                raise
+
+
+def outside() -> bool:
+    """Whether this process is no node of the cluster: a `ray://` client."""
+    return bool(ray.util.client.ray.is_connected())
+
+
+def pinned_to(node: str) -> NodeAffinitySchedulingStrategy:
+    """Run on this node or not at all."""
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _refuse_silence(address: str) -> None:
+    """Ray waits for minutes at an address where nobody listens: ask for a second first."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LISTEN_S).close()
+    except OSError as error:
+        raise UsageError(f"cannot join the Ray cluster at {address}: {error}. Is it running?") from error
+
+
+def _advice(error: Exception) -> str:
+    text = " ".join(str(error).split()).removesuffix(".")
+    if "version" in text.lower():
+        return f"{text}. Install the same Python and Ray here as on the cluster."
+    if any(words in text for words in FORK_DIED):
+        return f"{text}. Set GRPC_ENABLE_FORK_SUPPORT=0 where the head node is started."
+    if NONE_HERE in text:
+        return f"{text}. Start one on this machine, or name the address of its head node."
+    return (
+        f"{text}. If the cluster asks for a token (Ray does by default), set RAY_AUTH_MODE=token and "
+        "RAY_AUTH_TOKEN to what its head node has."
+    )
+
+
+def _compare_versions() -> None:
+    """Ask every node for its version of this package, before anything is launched on it."""
+    probe = ray.remote(num_cpus=0, max_retries=0)(describe_node)
+    asked = {
+        node["NodeManagerAddress"]: probe.options(scheduling_strategy=pinned_to(node["NodeID"])).remote()
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    ours = version()
+    for address, ref in asked.items():
+        try:
+            host, theirs = ray.get(ref, timeout=PROBE_S)
+        except RayError as error:
+            if "No module named" in str(error) or "ImportError" in str(error):
+                raise UsageError(
+                    f"the node {address} lacks centroid-survey {ours}: install it there, or add --ship-code"
+                ) from error
+            continue  # a node that does not answer now is the driver's business when it matters
+        if theirs != ours:
+            raise UsageError(
+                f"the node {host} ({address}) has centroid-survey {theirs}, this is {ours}: "
+                "install the same there, or add --ship-code"
+            )

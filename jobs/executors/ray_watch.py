@@ -1,0 +1,136 @@
+"""Watch an embedded Ray come up: Ray waits half a minute for a process of its own that has died at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError
+
+from jobs.executors.ray_worker import describe_node
+
+LOOK_S = 0.25
+START_S = 90.0  # Ray's own limits, one after another, are about as long
+WORKER_S = 60.0  # for the first worker process, on a machine that is busy
+NONE_S = 15.0  # without any worker process: where one dies, Ray tries again after a minute
+MOST_WORKERS = 16
+_VITAL = ("gcs_server", "raylet")
+
+
+class NotUp(Exception):
+    """A process of Ray's died, or took too long, while it was started."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    pid: int
+    parent: int
+    name: str
+    dead: bool  # a zombie
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Within, where Ray is started in the main thread, raise NotUp once a process that it needs has died."""
+    main = threading.main_thread()
+    if threading.current_thread() is not main or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+    up, problem = threading.Event(), ["it takes too long"]
+
+    def look() -> None:
+        seen: dict[int, str] = {}
+        end = time.monotonic() + START_S
+        while not up.wait(LOOK_S) and (died := _died(seen)) is None and time.monotonic() < end:
+            pass
+        if not up.is_set():
+            problem[:] = [f"{died} ended at once"] if died else problem
+            signal.pthread_kill(main.ident or 0, signal.SIGALRM)
+
+    def stop(number: int, frame: object) -> None:
+        if not up.is_set():
+            raise NotUp(problem[0])
+
+    before = signal.signal(signal.SIGALRM, stop)
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        up.set()
+        watcher.join()  # a signal that it has sent is handled by now
+        signal.signal(signal.SIGALRM, before)
+
+
+def wait_for_worker() -> None:
+    """Start workers, and return once one has answered. Raises NotUp, also where they die as they start."""
+    task = ray.remote(num_cpus=1, max_retries=0)(describe_node)
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    asked: list[Any] = [task.remote() for _ in range(min(cpus, MOST_WORKERS))]  # Any: untyped ObjectRefs
+    end, last = time.monotonic() + WORKER_S, time.monotonic()
+    while time.monotonic() < end:
+        ready, _ = ray.wait(asked, timeout=LOOK_S)
+        if ready:
+            try:
+                ray.get(ready[0])
+            except OutOfMemoryError:
+                return  # it did start: memory is the business of the models' own tries
+            except RayError as error:
+                raise NotUp(str(error).strip().splitlines()[-1]) from error
+            return
+        if _worker_lives():
+            last = time.monotonic()
+        elif time.monotonic() - last > NONE_S:
+            raise NotUp("its worker processes die as they start")
+    raise NotUp(f"no worker process answered within {WORKER_S:.0f} s")
+
+
+def end_leftovers(folder: Path) -> None:
+    """End the processes that still write their logs in a folder: workers outlive a raylet that was killed."""
+    real = os.path.realpath(folder)  # as the system names open files, whatever links TMPDIR leads through
+    for stream in Path("/proc").glob("[0-9]*/fd/[12]"):
+        with contextlib.suppress(OSError):  # it is gone, or another user's
+            if os.readlink(stream).startswith(f"{real}/"):
+                os.kill(int(stream.parts[2]), signal.SIGKILL)
+
+
+def _died(seen: dict[int, str]) -> str | None:
+    """The name of a child that Ray needs and that is no more. seen: children so far, added to."""
+    children = {item.pid: item for item in _processes() if item.parent == os.getpid()}
+    seen |= {item.pid: item.name for item in children.values() if item.name in _VITAL}
+    return next((name for pid, name in seen.items() if pid not in children or children[pid].dead), None)
+
+
+def _worker_lives() -> bool:
+    """Whether the raylet has a child besides its agents; where nobody can tell, it may have one."""
+    everybody = list(_processes())
+    raylets = {item.pid for item in everybody if item.parent == os.getpid() and item.name == "raylet"}
+    return not raylets or any(
+        item.parent in raylets and not item.dead and not _is_agent(item.pid) for item in everybody
+    )
+
+
+def _is_agent(pid: int) -> bool:
+    try:
+        return b"agent" in Path(f"/proc/{pid}/cmdline").read_bytes().lower()
+    except OSError:
+        return False
+
+
+def _processes() -> Iterator[_Process]:
+    """Every process, as Linux tells; none elsewhere, and then only the time limits hold."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):  # it is gone
+            # `pid (name, which may hold anything) state parent …`
+            before, _, after = path.read_text(encoding="utf-8", errors="replace").rpartition(")")
+            pid, _, name = before.partition(" (")
+            state, parent = after.split()[:2]
+            yield _Process(int(pid), int(parent), name, state in "ZX")

@@ -1,0 +1,34 @@
+"""Run the tasks one after another in this process: for debugging, and where Ray is not wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from catalog.store.open import Place
+from jobs.executors.progress import Progress
+from jobs.tasks.measure_one import measure_one
+from jobs.tasks.outcome import Outcome, infeasible
+from survey.hub.throttle import Pace
+from survey.process.machine import memory_bytes
+from survey.records.settings import Settings
+from survey.records.target import Target
+
+
+def run_serially(
+    targets: Sequence[Target],
+    settings: Settings,
+    pace: Pace,
+    progress: Progress,
+    commit_to: Place | None = None,
+) -> Iterator[tuple[Outcome, int]]:
+    """Yield each target's outcome and the number of tries, as they end. commit_to: as in measure_one."""
+    limit_bytes = memory_bytes()
+    for target in targets:
+        progress.started(target)
+        if target.memory_bytes > limit_bytes:
+            outcome: Outcome = infeasible(target, limit_bytes, "this process")
+        else:
+            outcome = measure_one(target, settings, pace, partial(progress.advanced, target.key), commit_to)
+        progress.finished(target.key)
+        yield outcome, 1

@@ -1,0 +1,195 @@
+"""A nightly run as a block of the user's crontab."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from jobs.nightly.environment import secret_names
+from jobs.nightly.files import log_file, prepare_folders, write_unit
+from jobs.nightly.job import PREFIX, Job, Machine
+from jobs.nightly.quoting import comments, crontab_command, lines, one_line
+from survey.errors import UsageError
+
+BEGIN, END = "# BEGIN ", "# END "
+# Debian's cron refuses a crontab with a longer command (MAX_COMMAND is 1000, its end included).
+LONGEST_COMMAND = 998
+WRITES = 3
+
+
+def unit(job: Job, machine: Machine) -> str:
+    """The block; everything that the command needs is in its line, or in a file that the line reads.
+
+    Variables set in a crontab would hold for all lines below, which are the user's own.
+    """
+    times = local_times(job, machine)
+    command, variables = _command(job, machine, guarded=len(times) > 1)
+    secrets = ", ".join(f"{name}=..." for name in secret_names(machine.environment))
+    return lines(
+        [
+            f"{BEGIN}{job.name} (by `survey nightly`)",
+            *comments(
+                job.title,
+                f"Secrets belong into {machine.env_file}, mode 600, one NAME=value a line: {secrets}",
+                "What stands there wins.",
+                "cron cannot catch up on a night when this machine was off; the next fills the gap.",
+            ),
+            *(_about_variables(variables, machine) if variables else ()),
+            *(_about_zones(job) if job.zone else ()),
+            *(f"{minute} {hour} * * * {command}" for hour, minute in times),
+            f"{END}{job.name}",
+        ]
+    )
+
+
+def local_times(job: Job, machine: Machine) -> list[tuple[int, int]]:
+    """Every hour and minute that this machine's clock can show when it is the job's hour there."""
+    if job.zone is None:
+        return [(job.at.hour, job.at.minute)]
+    today, there = datetime.now(UTC).date(), ZoneInfo(job.zone)
+    times = set()
+    for days in range(366):
+        moment = datetime.combine(today + timedelta(days=days), job.at, there).astimezone(UTC)
+        if moment.astimezone(there).time() == job.at:  # clocks that jump over it do not show it
+            here = moment.astimezone(machine.zone)
+            times.add((here.hour, here.minute))
+    return sorted(times)
+
+
+def install(job: Job, machine: Machine) -> list[str]:
+    """Put the block at the end of the user's crontab, in place of an earlier one of this name."""
+    block = unit(job, machine)
+    _without(_crontab(), job.name)  # a crontab that cannot be changed stops it before anything is written
+    done = prepare_folders(job, machine)
+    _, variables = _command(job, machine, guarded=len(local_times(job, machine)) > 1)
+    if variables:
+        write_unit(variables, lines(_exports(machine)))
+    _edit(lambda crontab: _without(crontab, job.name) + block, lambda crontab: block in crontab)
+    return ["your crontab runs it, as long as the cron daemon runs", *done]
+
+
+def installed(machine: Machine) -> list[str]:
+    lines = _crontab().splitlines()
+    return [
+        f"{line.removeprefix(BEGIN).split()[0]}  {lines[number + 1].removeprefix('# ')}"
+        for number, line in enumerate(lines[:-1])
+        if line.startswith(BEGIN + PREFIX)
+    ]
+
+
+def remove(name: str, machine: Machine) -> bool:
+    if _without(_crontab(), name) == _crontab():
+        return False
+    _edit(lambda crontab: _without(crontab, name), lambda crontab: f"{BEGIN}{name} " not in crontab)
+    _environment_file(name, machine).unlink(missing_ok=True)
+    return True
+
+
+def _edit(change: Callable[[str], str], holds: Callable[[str], bool]) -> None:
+    """Change the crontab, which has no lock that others would heed: look whether it came to stay."""
+    for _ in range(WRITES):
+        _write_crontab(change(_crontab()))
+        if holds(_crontab()):
+            return
+    raise UsageError(f"your crontab was changed by another program {WRITES} times at that moment: try again")
+
+
+def _command(job: Job, machine: Machine, *, guarded: bool) -> tuple[str, Path | None]:
+    """The sixth field, and the file for the variables if they are too many for it.
+
+    Raises UsageError where cron would not take it either way.
+    """
+    exports = "; ".join(_exports(machine))
+    file = _environment_file(job.name, machine)
+    command = _sixth_field(job, machine, exports, guarded=guarded)
+    if len(command.encode()) <= LONGEST_COMMAND:
+        return command, None
+    command = _sixth_field(job, machine, f". {shlex.quote(str(file))}", guarded=guarded)
+    if len(command.encode()) <= LONGEST_COMMAND:
+        return command, file
+    raise UsageError(
+        f"the command has {len(command)} characters and cron takes {LONGEST_COMMAND}: "
+        "use shorter paths, or --on systemd"
+    )
+
+
+def _sixth_field(job: Job, machine: Machine, environment: str, *, guarded: bool) -> str:
+    log, lock = log_file(job, machine), machine.state / f"{job.name}.lock"
+    run = job.command(str(machine.program), str(job.models), job.catalog)
+    # Without util-linux (macOS) the catalog's own lock alone keeps two runs apart.
+    flock = shutil.which("flock")
+    held = [flock, "--nonblock", str(lock)] if flock else []
+    there = f'[ "$(TZ={shlex.quote(job.zone or "")} date +%H:%M)" = {job.at:%H:%M} ] || exit 0; '
+    command = (
+        f"{there if guarded else ''}mkdir -p {shlex.join(sorted({str(log.parent), str(lock.parent)}))}; "
+        f"{environment}; "
+        f'e={shlex.quote(str(machine.env_file))}; set -a; [ ! -f "$e" ] || . "$e"; set +a; '
+        f"exec {shlex.join([*held, *run])} >>{shlex.quote(str(log))} 2>&1"
+    )
+    return crontab_command(one_line(command))
+
+
+def _exports(machine: Machine) -> list[str]:
+    """For the shell.  (`env` would take a program with a = in its path for one more variable.)"""
+    pairs = [one_line(f"{name}={value}") for name, value in machine.variables.items()]
+    return [f"export {shlex.quote(pair)}" for pair in pairs]
+
+
+def _environment_file(name: str, machine: Machine) -> Path:
+    return machine.config / f"{name}.sh"
+
+
+def _about_variables(file: Path, machine: Machine) -> list[str]:
+    return comments(f"Too many variables for cron's line, which reads them from {file}:", *_exports(machine))
+
+
+def _about_zones(job: Job) -> list[str]:
+    return comments(
+        f"cron goes by this machine's clock: it fires whenever that can mean {job.when}, and only the line",
+        "whose hour has come there runs. On the night when clocks there jump over that hour none does.",
+    )
+
+
+def _crontab() -> str:
+    ran = _call("-l")
+    if ran.returncode and "no crontab" not in ran.stderr:
+        raise UsageError(f"crontab -l: {ran.stderr.strip()}")
+    return "" if ran.returncode else ran.stdout
+
+
+def _write_crontab(text: str) -> None:
+    ran = _call("-", text)
+    if ran.returncode:
+        raise UsageError(f"crontab refused it: {ran.stderr.strip()}")
+
+
+def _call(argument: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["crontab", argument],
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",  # other people's lines go through as they are
+        )
+    except FileNotFoundError:
+        raise UsageError("there is no crontab command here: install cron, or use --on systemd") from None
+
+
+def _without(crontab: str, name: str) -> str:
+    """The crontab less one block; whatever else stands there keeps its bytes."""
+    begin = rf"^{re.escape(BEGIN + name)}(?: .*)?\n"
+    if crontab and not crontab.endswith("\n"):
+        crontab += "\n"
+    found = re.search(
+        rf"{begin}(?:(?!{re.escape(BEGIN)}).*\n)*?{re.escape(END + name)}\n", crontab, re.MULTILINE
+    )
+    if found is None and re.search(begin, crontab, re.MULTILINE):
+        raise UsageError(f"your crontab holds `{BEGIN}{name}` and no `{END}{name}` after it: mend it first")
+    return crontab if found is None else crontab[: found.start()] + crontab[found.end() :]

@@ -1,0 +1,79 @@
+"""Files that units need, and one installation at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobs.nightly.job import Job, Machine
+from survey.errors import UsageError
+from survey.process.whole_file import write_whole
+
+LOCK_WAIT_S = 60.0  # an installation takes a second; systemd may take some
+SECRETS = "# Secrets for `survey nightly`, one NAME=value a line.\n# HF_TOKEN=\n"
+
+
+@contextmanager
+def one_at_a_time(machine: Machine) -> Iterator[None]:
+    """Keep others of this user from changing units: a crontab is read, changed and written as a whole."""
+    make_folder(machine.state)
+    with open(machine.state / "install.lock", "w", encoding="utf-8") as file:
+        _lock(file.fileno(), file.name)
+        yield
+
+
+def log_file(job: Job, machine: Machine) -> Path:
+    return job.log or machine.state / f"{job.name}.log"
+
+
+def prepare_folders(job: Job, machine: Machine) -> list[str]:
+    """Make what the unit needs: the log's folder, and a file for secrets that only its owner reads."""
+    for folder in (log_file(job, machine).parent, machine.state, machine.config):
+        make_folder(folder)
+    file = machine.env_file
+    with contextlib.suppress(FileExistsError), open(file, "x", encoding="utf-8", opener=_for_owner) as new:
+        new.write(SECRETS)
+    if file.stat().st_mode & 0o077:
+        raise UsageError(f"{file} holds secrets and others may read it: chmod 600 {file}")
+    return [f"secrets such as HF_TOKEN=… belong into {file}", f"the log is {log_file(job, machine)}"]
+
+
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def write_unit(path: Path, text: str) -> None:
+    """Write it whole, in a folder that is made if it is missing. Raises UsageError."""
+    try:
+        make_folder(path.parent)
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _lock(descriptor: int, name: str) -> None:
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise UsageError(
+                    f"another `survey nightly` has held {name} for a minute: is it stuck?"
+                ) from None
+            time.sleep(0.02)
+        except OSError:  # a file system without locks: what was written is read back in any case
+            return
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,198 @@
+"""One nightly run, whoever starts it: a `survey run` with absolute paths, its hour and its environment."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import shutil
+import sysconfig
+import zoneinfo
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, time, tzinfo
+from pathlib import Path
+
+from jobs.nightly.environment import carried, refuse_secret
+from jobs.nightly.quoting import one_line
+from jobs.planning.model_list import read_models
+from survey.errors import UsageError
+from survey.process.homes import expanded, home
+
+PREFIX = "survey-nightly-"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where units are made and installed.
+
+    zone: the clock that cron goes by. config, state: our own folders of the user. units: systemd's
+    folder for root or for the user. folder: where the command was given.
+    """
+
+    environment: Mapping[str, str] = field(repr=False)  # it may hold tokens
+    program: Path
+    zone: tzinfo
+    config: Path
+    state: Path
+    units: Path
+    root: bool
+    folder: Path
+
+    @property
+    def env_file(self) -> Path:
+        """Where secrets belong that a unit must not show."""
+        return self.config / "nightly.env"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a run on this machine; schedulers themselves give next to none."""
+        path = f"{self.program.parent}:/usr/local/bin:/usr/bin:/bin"
+        return {"PATH": path, **carried(self.environment)}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What runs every night. zone: None is the scheduler's own. image, package: who brings `survey`
+    along where this machine's program is not at hand (kubernetes, github)."""
+
+    models: Path
+    catalog: str
+    options: tuple[str, ...]
+    at: time
+    zone: str | None
+    log: Path | None = None
+    image: str | None = None
+    package: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Tells units apart: one for each list and catalog. Good as a Kubernetes name, too."""
+        key = f"{self.models}\n{self.catalog}".encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(key).hexdigest()[:8]
+        stem = re.sub(r"[^a-z0-9]+", "-", self.models.stem.lower()).strip("-")[:20].strip("-")
+        return f"{PREFIX}{stem or 'list'}-{digest}"
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.catalog
+
+    @property
+    def when(self) -> str:
+        return f"{self.at:%H:%M} {self.zone or 'local time'}"
+
+    @property
+    def title(self) -> str:
+        return f"Centroid Survey, {self.when}: {self.models} into {self.catalog}"
+
+    def command(self, program: str, models: str, catalog: str) -> list[str]:
+        return [program, "run", models, "--catalog", catalog, *self.options]
+
+
+def make_job(
+    models: Path,
+    catalog: str,
+    at: str,
+    zone: str | None,
+    options: Sequence[str],
+    *,
+    log: Path | None = None,
+    image: str | None = None,
+    package: str | None = None,
+) -> Job:
+    """A job whose list can be read and whose hour exists; raises UsageError."""
+    if not models.is_file():
+        raise UsageError(f"no such list of models: {models}; a unit reads it anew every night")
+    read_models([str(models)], Path.cwd())
+    job = Job(
+        _absolute(models),
+        _absolute_catalog(catalog),
+        tuple(options),
+        _hour(at),
+        _zone(zone),
+        _absolute(log) if log else None,
+        image,
+        package,
+    )
+    _check_texts(job)
+    return job
+
+
+def key_job(models: Path, catalog: str) -> Job:
+    """As much of a job as names its unit; the list itself may be gone by now."""
+    job = Job(_absolute(models), _absolute_catalog(catalog), (), time(), None)
+    _check_texts(job)
+    return job
+
+
+def this_machine(environment: Mapping[str, str]) -> Machine:
+    """Raises UsageError where the `survey` command cannot be found."""
+    own, root = home(), os.geteuid() == 0
+    config = _absolute(Path(environment.get("XDG_CONFIG_HOME") or own / ".config"))
+    state = _absolute(Path(environment.get("XDG_STATE_HOME") or own / ".local/state"))
+    return Machine(
+        environment,
+        _program(environment),
+        _system_zone(),
+        config / "centroid-survey",
+        state / "centroid-survey",
+        Path("/etc/systemd/system") if root else config / "systemd/user",
+        root,
+        Path.cwd(),
+    )
+
+
+def _check_texts(job: Job) -> None:
+    """Refuse what no unit can hold, or must not, by the name under which it was given."""
+    given = {"MODELS": str(job.models), "--catalog": job.catalog, "--log": str(job.log or "")}
+    given |= {"--image": job.image or "", "--package": job.package or ""}
+    for what, text in (*given.items(), *(("an option of run", option) for option in job.options)):
+        refuse_secret(text, what)
+        one_line(text, what)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(expanded(path)))  # links stay: who moves one means the job, too
+
+
+def _absolute_catalog(catalog: str) -> str:
+    return catalog if "://" in catalog else str(_absolute(Path(catalog)))
+
+
+def _program(environment: Mapping[str, str]) -> Path:
+    beside = Path(sysconfig.get_path("scripts")) / "survey"
+    found = beside if beside.is_file() else shutil.which("survey", path=environment.get("PATH"))
+    if found is None:
+        raise UsageError("the `survey` command is not installed in this environment: pip install it first")
+    return _absolute(Path(found))
+
+
+def _system_zone() -> tzinfo:
+    """The machine's zone, whatever TZ says to this process: cron's daemon does not see our TZ."""
+    try:
+        with open("/etc/localtime", "rb") as file:
+            return zoneinfo.ZoneInfo.from_file(file)
+    except (OSError, ValueError):
+        return UTC
+
+
+def _hour(text: str) -> time:
+    found = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
+    if found is None:
+        raise UsageError(f"--at {text}: write a time of day such as 02:00")
+    return time(int(found[1]), int(found[2]))
+
+
+def _zone(name: str | None) -> str | None:
+    if name is None:
+        return None
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        known = zoneinfo.available_timezones()
+        near = difflib.get_close_matches(name, known, n=3)
+        advice = f"; did you mean {', '.join(near)}?" if near else "; write one such as Europe/Berlin"
+        missing = "" if known else " (this machine has no time zones: pip install tzdata)"
+        raise UsageError(f"--timezone {name}: no such time zone{advice}{missing}") from None
+    return name

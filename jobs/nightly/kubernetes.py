@@ -1,0 +1,193 @@
+"""A nightly run as a CronJob, with the list in a ConfigMap."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from typing import Any
+
+import yaml
+
+from jobs.nightly.certificates import certificate_variables, certificates
+from jobs.nightly.environment import carried_away, left_behind, secret_names
+from jobs.nightly.job import Job, Machine
+from jobs.nightly.quoting import checked, comments, kubernetes_value, lines, one_line
+from jobs.planning.list_text import read_list
+from jobs.planning.model_list import read_models
+from survey.errors import UsageError
+
+SECRET = "centroid-survey"
+LARGEST_LIST_BYTES = 1_000_000  # a ConfigMap holds 1 MiB
+CATCH_UP_S = 12 * 3600  # a night that was missed is made up for within half a day
+MANAGED = {"app.kubernetes.io/managed-by": "centroid-survey"}
+HOME = "/home/survey"
+GROUP = 10_001  # of the volumes; a group of its own
+Document = dict[str, Any]  # Any: the shape of each is Kubernetes' own, and checked by its schema
+
+
+class _Readable(yaml.SafeDumper):  # type: ignore[misc]  # yaml carries no annotations
+    """Writes text of several lines as it is, where YAML can."""
+
+
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
+
+
+def unit(job: Job, machine: Machine) -> str:
+    """ConfigMap, CronJob and, for a catalog in a folder, the claim of a disk for it."""
+    names = secret_names(machine.environment)
+    here = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
+    head = comments(
+        job.title,
+        "kubectl apply --server-side -f THIS",
+        f"The log: kubectl logs -l app.kubernetes.io/instance={job.name}",
+        f"Secrets ({', '.join(names)}) come from the Secret `{SECRET}`:",
+        f"  kubectl create secret generic {SECRET} --from-env-file=nightly.env",
+        *([f"Left out, as they name files of this machine: {', '.join(here)}."] if here else []),
+    )
+    return lines(head) + str(
+        yaml.dump_all(documents(job, machine), Dumper=_Readable, sort_keys=False, allow_unicode=True)
+    )
+
+
+def documents(job: Job, machine: Machine) -> list[Document]:
+    claim = [_claim(job)] if job.is_local else []
+    written = [*claim, _cron_job(job, machine)]
+    return [_config_map(job, machine), *(checked(document, one_line) for document in written)]
+
+
+def install(job: Job, machine: Machine) -> list[str]:
+    # On the server's side: otherwise the whole list, and certificates, must fit into an annotation of 256 kB.
+    said = _kubectl("apply", "--server-side", "-f", "-", text=unit(job, machine))
+    return [*said.splitlines(), f"secrets such as HF_TOKEN come from the Secret `{SECRET}`, if there is one"]
+
+
+def installed(machine: Machine) -> list[str]:
+    (label,) = MANAGED.items()
+    columns = "NAME:.metadata.name,TITLE:.metadata.annotations.title"
+    said = _kubectl(
+        "get", "cronjobs", "-l", "=".join(label), "--no-headers", "-o", f"custom-columns={columns}"
+    )
+    return [
+        "  ".join(line.split(None, 1)) for line in said.splitlines() if not line.startswith("No resources")
+    ]
+
+
+def remove(name: str, machine: Machine) -> bool:
+    """The claim, which is the catalog, stays."""
+    said = _kubectl("delete", f"cronjob/{name}", f"configmap/{name}", "--ignore-not-found")
+    return "deleted" in said
+
+
+def _config_map(job: Job, machine: Machine) -> Document:
+    for model in read_models([str(job.models)], job.models.parent).models:
+        if model.folder is not None:
+            raise UsageError(
+                f"{model.origin}: {model.folder} is a folder of this machine; a pod does not see it"
+            )
+    data = {"models.txt": read_list(job.models).text, **certificates(machine)}
+    if len("".join(data.values()).encode()) > LARGEST_LIST_BYTES:
+        files = f"{job.models} with certificates" if len(data) > 1 else str(job.models)
+        raise UsageError(f"{files} is larger than {LARGEST_LIST_BYTES:,} bytes, a ConfigMap's limit")
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job), "data": data}
+
+
+def _claim(job: Job) -> Document:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": _metadata(job),
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "10Gi"}},
+        },
+    }
+
+
+def _cron_job(job: Job, machine: Machine) -> Document:
+    zone = job.zone or "Etc/UTC"  # the controller's own zone is nobody's business
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {**_metadata(job), "annotations": {"title": job.title}},
+        "spec": {
+            "schedule": f"{job.at.minute} {job.at.hour} * * *",
+            "timeZone": zone,
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": CATCH_UP_S,
+            "jobTemplate": {"spec": {"backoffLimit": 0, "template": _pod(job, machine)}},
+        },
+    }
+
+
+def _pod(job: Job, machine: Machine) -> Document:
+    if job.image is None:
+        raise UsageError("--on kubernetes needs --image, a container image that holds `survey`")
+    # A folder of its own: a fresh disk already holds lost+found.
+    catalog = "/disk/survey-catalog" if job.is_local else job.catalog
+    disk = [("catalog", "/disk", {"persistentVolumeClaim": {"claimName": job.name}})] if job.is_local else []
+    volumes: list[tuple[str, str, Document]] = [
+        ("models", "/models", {"configMap": {"name": job.name}}),
+        ("home", HOME, {"emptyDir": {}}),
+        ("tmp", "/tmp", {"emptyDir": {}}),
+        # Ray keeps its objects there, and a pod's own 64 MB are too few.
+        ("shm", "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}),
+        *disk,
+    ]
+    container = {
+        "name": "survey",
+        "image": job.image,
+        "command": [kubernetes_value(word) for word in job.command("survey", "/models/models.txt", catalog)],
+        "env": [
+            {"name": name, "value": kubernetes_value(value)} for name, value in _variables(machine).items()
+        ],
+        "envFrom": [{"secretRef": {"name": SECRET, "optional": True}}],
+        "resources": {"requests": {"cpu": "1", "memory": "4Gi"}},
+        "securityContext": {"allowPrivilegeEscalation": False},
+        "volumeMounts": [{"name": name, "mountPath": path} for name, path, _ in volumes],
+    }
+    return {
+        "metadata": {"labels": _labels(job)},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,  # a run asks nothing of Kubernetes
+            # Whoever the image runs as may write to the volumes.
+            "securityContext": {"fsGroup": GROUP, "fsGroupChangePolicy": "OnRootMismatch"},
+            "containers": [container],
+            "volumes": [{"name": name, **source} for name, _, source in volumes],
+        },
+    }
+
+
+def _variables(machine: Machine) -> dict[str, str]:
+    """Folders that a pod can write to, certificates where they are mounted, and the rest."""
+    folders = {"HOME": HOME, "TMPDIR": "/tmp"}
+    folders |= {f"XDG_{kind}_HOME": f"{HOME}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
+    trusted = certificate_variables(machine, "/models")
+    return {**carried_away(machine.environment), **folders, **trusted}
+
+
+def _metadata(job: Job) -> Document:
+    return {"name": job.name, "labels": _labels(job)}
+
+
+def _labels(job: Job) -> dict[str, str]:
+    return {**MANAGED, "app.kubernetes.io/instance": job.name}
+
+
+def _kubectl(*arguments: str, text: str = "") -> str:
+    command = ["kubectl", *arguments]
+    try:
+        ran = subprocess.run(command, input=text, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise UsageError(
+            "there is no kubectl here: print the unit (without --install) and "
+            "`kubectl apply -f` it where there is one"
+        ) from None
+    if ran.returncode:
+        raise UsageError(f"`{shlex.join(command)}` said: {ran.stderr.strip()}")
+    return ran.stdout

@@ -1,0 +1,126 @@
+"""A nightly run as a oneshot service of systemd and its timer."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+
+from jobs.nightly.environment import secret_names
+from jobs.nightly.files import log_file, prepare_folders, write_unit
+from jobs.nightly.job import PREFIX, Job, Machine
+from jobs.nightly.quoting import (
+    comments,
+    lines,
+    systemd_command,
+    systemd_pattern,
+    systemd_value,
+    systemd_word,
+)
+from survey.errors import UsageError
+
+
+def unit(job: Job, machine: Machine) -> str:
+    """Both files, each below a comment with its path."""
+    texts = files(job, machine).items()
+    return "\n".join(lines(comments(str(machine.units / name))) + text for name, text in texts)
+
+
+def files(job: Job, machine: Machine) -> dict[str, str]:
+    """The texts of the service and the timer by file name."""
+    service, timer = lines(_service(job, machine)), lines(_timer(job))
+    return {f"{job.name}.service": service, f"{job.name}.timer": timer}
+
+
+def _service(job: Job, machine: Machine) -> list[str]:
+    log = systemd_value(str(log_file(job, machine)))
+    _, *arguments = job.command("", str(job.models), job.catalog)
+    # A service that is still running is not started again: a oneshot never overlaps itself.
+    network = ["Wants=network-online.target", "After=network-online.target"] if machine.root else []
+    return [
+        "[Unit]",
+        f"Description={systemd_value(job.title)}",
+        *network,
+        "",
+        "[Service]",
+        "Type=oneshot",
+        *(f"Environment={systemd_word(f'{name}={value}')}" for name, value in machine.variables.items()),
+        *comments(
+            f"Secrets belong into this file, mode 600, one NAME=value a line: "
+            f"{', '.join(secret_names(machine.environment))}. What stands there wins."
+        ),
+        f"EnvironmentFile=-{systemd_pattern(str(machine.env_file))}",
+        f"ExecStart={systemd_command(str(machine.program), arguments)}",
+        *comments("The log's folder must exist."),
+        f"StandardOutput=append:{log}",
+        f"StandardError=append:{log}",
+    ]
+
+
+def _timer(job: Job) -> list[str]:
+    return [
+        "[Unit]",
+        f"Description={systemd_value(job.title)}",
+        "",
+        "[Timer]",
+        f"OnCalendar={calendar(job)}",
+        *comments("A night that was missed is made up for as soon as the machine runs."),
+        "Persistent=true",
+        "",
+        "[Install]",
+        "WantedBy=timers.target",
+    ]
+
+
+def calendar(job: Job) -> str:
+    return f"*-*-* {job.at:%H:%M}:00" + (f" {job.zone}" if job.zone else "")
+
+
+def install(job: Job, machine: Machine) -> list[str]:
+    """Write the files and start the timer; raises UsageError where systemd does not answer."""
+    done = prepare_folders(job, machine)
+    for name, text in files(job, machine).items():
+        write_unit(machine.units / name, text)
+        done.append(f"wrote {machine.units / name}")
+    calls = [("daemon-reload",), ("enable", "--now", f"{job.name}.timer")]
+    for number, arguments in enumerate(calls):
+        if problem := _call(machine, *arguments):
+            left = " && ".join(shlex.join(_systemctl(machine, *call)) for call in calls[number:])
+            raise UsageError(f"the units lie in {machine.units}, but {problem}; once systemd runs: {left}")
+    if not machine.root:
+        done.append("to have it run while you are logged out: loginctl enable-linger")
+    return done
+
+
+def installed(machine: Machine) -> list[str]:
+    found = []
+    for path in sorted(machine.units.glob(f"{PREFIX}*.timer")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        (title,) = [line for line in lines if line.startswith("Description=")][:1] or [""]
+        found.append(f"{path.stem}  {title.removeprefix('Description=').replace('%%', '%')}")
+    return found
+
+
+def remove(name: str, machine: Machine) -> bool:
+    paths = [machine.units / f"{name}{suffix}" for suffix in (".timer", ".service")]
+    there = [path for path in paths if path.exists()]
+    if there:
+        _call(machine, "disable", "--now", f"{name}.timer")  # where systemd is down, nothing is enabled
+    for path in there:
+        path.unlink()
+    if there:
+        _call(machine, "daemon-reload")
+    return bool(there)
+
+
+def _systemctl(machine: Machine, *arguments: str) -> list[str]:
+    return ["systemctl", *(() if machine.root else ("--user",)), *arguments]
+
+
+def _call(machine: Machine, *arguments: str) -> str | None:
+    """What went wrong, if anything did."""
+    command = _systemctl(machine, *arguments)
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return "there is no systemctl here"
+    return f"`{shlex.join(command)}` said: {ran.stderr.strip()}" if ran.returncode else None

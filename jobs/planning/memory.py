@@ -1,0 +1,50 @@
+"""How much memory one measurement needs, before it is launched."""
+
+from __future__ import annotations
+
+from survey.hub.prefetch import window_blocks
+from survey.onepass.layout import (
+    CHUNK_ROWS,
+    GPU_ROOMS,
+    GROUP_ROWS,
+    LANE_DIMS,
+    MAX_THREADS,
+    SPOOL_BYTES,
+    block_bytes,
+    slab_rows,
+)
+from survey.records.target import TensorSpec
+
+# Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
+PROCESS_BYTES = 450 << 20
+# 40 while folding (xxh3-128, two to four slots of a table, norms); the rest is the worst that comes after:
+# a matrix of nothing but pairs, each a record and a row of a table; and two sketches in 32 dimensions, of the
+# row's direction and of the row.
+ROW_BYTES = 325 + 2 * 128
+
+
+GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA
+
+
+def gpu_memory_bytes(spec: TensorSpec) -> int:
+    """Upper estimate of the GPU memory that measuring this matrix takes."""
+    _, dims = spec.shape
+    padded = -(-dims // LANE_DIMS) * LANE_DIMS
+    # Widened values and squares, a copy where they are scaled, the stored rows, their words.
+    return GPU_CONTEXT_BYTES + GPU_ROOMS * CHUNK_ROWS * padded * (3 * 8 + 8 + 4)
+
+
+def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
+    """Upper estimate of the peak resident bytes of a process that measures this matrix."""
+    rows, dims = spec.shape
+    block = block_bytes(spec)
+    slab = slab_rows(spec.row_bytes)
+    # Each thread has a slab in hand, whose block it keeps, or a copy where it lies across two; and
+    # the sums of groups of its rows. A chunk holds its slabs' sums.
+    in_hand = (MAX_THREADS + 2) * (block + slab * spec.row_bytes)
+    sums = MAX_THREADS * (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8
+    chunk = CHUNK_ROWS // slab * dims * 8
+    # Black holes hold at most half the rows; past SPOOL_BYTES their vectors go to a file.
+    holes = min(SPOOL_BYTES, len(spec.bytes) // 2)
+    working = in_hand + sums + chunk + holes + rows * ROW_BYTES
+    return PROCESS_BYTES + window_blocks(connections) * block + working

@@ -1,0 +1,173 @@
+"""What the user wrote, as models: lists, Hub ids and checkpoint folders."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobs.planning.hub_url import DEFAULT_REVISION, is_url, model_of_url, unwrapped, without_command
+from jobs.planning.list_text import (
+    NOT_UTF8,
+    STANDARD_INPUT,
+    ListText,
+    is_list,
+    read_list,
+    read_standard_input,
+)
+from survey.errors import UsageError, printable
+from survey.records.target import ModelRef
+
+# As the Hub has them: no -- and no .. in them, and letters, digits or _ at both ends.
+_HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w(?:[\w.-]*\w)?/)?\w(?:[\w.-]*\w)?", re.ASCII)
+_LIST_SUFFIXES = (".txt", ".lst", ".list")
+SHOWN_CHARS = 200
+LONGEST_LINE = 8192  # characters: twice the longest path; what unwraps it looks at each of them again
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """The models asked for, each once, what was said twice, and how lists were read.
+
+    A line that names no model is among the models, with its problem: the plan refuses it by itself.
+    """
+
+    models: list[ModelRef]
+    duplicates: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        return [f"{model.origin}: {model.problem}" for model in self.models if model.problem]
+
+
+def read_models(arguments: Sequence[str], base: Path, endpoint: str = "") -> ModelList:
+    """Resolve arguments: an existing path is a folder or a list, `-` standard input, anything else a Hub id.
+
+    Relative paths start at `base`; in a list file, at the file's folder. endpoint: a Hub whose URLs are
+    understood, too. Raises UsageError naming what is wrong with an argument, or the lines of a list that
+    holds no model at all.
+    """
+    models: dict[tuple[str, str], ModelRef] = {}
+    duplicates: list[str] = []
+    notes: list[str] = []
+    for model in _all(arguments, base, endpoint, notes):
+        key = (model.name, model.revision or DEFAULT_REVISION)
+        if key in models:
+            duplicates.append(f"{model.origin}: {model} repeats {models[key]} of {models[key].origin}")
+        models.setdefault(key, model)
+    listed = ModelList(list(models.values()), duplicates, notes)
+    if len(listed.problems) == len(models):
+        wrong = "".join(f"\n  {problem}" for problem in listed.problems[:5])
+        raise UsageError(f"no model in {', '.join(arguments)}: write one Hub id or folder a line{wrong}")
+    return listed
+
+
+def _all(arguments: Sequence[str], base: Path, endpoint: str, notes: list[str]) -> Iterable[ModelRef]:
+    for argument in arguments:
+        listed = _list(argument, base)
+        if listed is None:
+            yield _model(argument, base, "command line", endpoint)
+            continue
+        if listed.encoding != "utf-8":
+            notes.append(f"{listed.origin}: read as {listed.encoding}, as its byte order mark says")
+        for origin, text in listed.lines():
+            yield _model_of_line(text, listed.folder, origin, endpoint)
+
+
+def _list(argument: str, base: Path) -> ListText | None:
+    """The list that an argument stands for, if it does."""
+    if argument == STANDARD_INPUT:
+        return read_standard_input(base)
+    path = _path(argument, base, "command line")
+    return read_list(path, base) if path is not None and path.exists() and is_list(path) else None
+
+
+def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRef:
+    """One line of a list; what is wrong with it stops none of the others."""
+    try:
+        if len(text) > LONGEST_LINE:
+            raise UsageError(f"has {len(text):,} characters, no name more than {LONGEST_LINE:,}")
+        if text.startswith((".", "/", "~")) and not text.endswith(_LIST_SUFFIXES):
+            path = _path(text, base, origin)
+            if path is not None and not path.exists():  # a disk that is not mounted, maybe
+                return _folder(path, origin)
+        return _model(text, base, origin, endpoint)
+    except UsageError as error:
+        # Of a URL that somebody pasted, a password would go into the catalog.
+        shown = re.sub(r"//[^/@\s]*@", "//", printable(text[:SHOWN_CHARS]))
+        return ModelRef(shown, origin=origin, problem=str(error).removeprefix(f"{origin}: "))
+
+
+def _model(text: str, base: Path, origin: str, endpoint: str = "") -> ModelRef:
+    path, part, whole = _path(text, base, origin), None, text
+    if path is None or not path.exists():
+        text, part = _part(text, base, origin)
+        path = _path(text, base, origin)
+    if path is not None and path.is_dir():
+        return _folder(path, origin, part)
+    if path is not None and path.exists():
+        raise UsageError(f"{origin}: {path} is a file; a line names a Hub id or a folder")
+    if text.startswith((".", "/", "~")) or text.endswith(_LIST_SUFFIXES):
+        raise UsageError(f"{origin}: no such file or folder: {text}")
+    return _on_hub(whole, text, part, origin, endpoint)
+
+
+def _folder(path: Path, origin: str, part: str | None = None) -> ModelRef:
+    real = os.path.realpath(path)  # Path.resolve raises RuntimeError for links that lead in a circle
+    return ModelRef(real, None, Path(real), origin, part=part)
+
+
+def _part(text: str, base: Path, origin: str) -> tuple[str, str | None]:
+    """What stands before a `:`, and the folder or file of that model which stands behind it."""
+    word = without_command(unwrapped(text))
+    model, colon, part = word.rpartition(":")  # a folder's own name may hold one
+    if not colon or is_url(word):
+        return text, None
+    folder = _path(model, base, origin) if model else None
+    is_model = _HUB_ID.fullmatch(model.partition("@")[0]) or (folder is not None and folder.is_dir())
+    if not (is_model or model.startswith((".", "/", "~")) or not model):
+        return text, None
+    part = part.removesuffix("/")
+    if not model or any(step in ("", ".", "..") for step in part.split("/")):
+        raise UsageError(f"{origin}: {text!r}: what follows the : is to be a folder or file of the model")
+    return model, part
+
+
+def _on_hub(whole: str, text: str, part: str | None, origin: str, endpoint: str) -> ModelRef:
+    shown = re.sub(r"//[^/@\s]*@", "//", printable(whole[:SHOWN_CHARS]))
+    word = without_command(unwrapped(text))
+    if is_url(word):
+        try:
+            word = model_of_url(word, endpoint)
+        except UsageError as error:
+            raise UsageError(f"{origin}: {shown!r} {error}") from None
+        except ValueError as error:  # brackets that hold no address
+            raise UsageError(f"{origin}: {shown!r} is no URL: {error}") from None
+    repo, at, revision = word.partition("@")
+    if _HUB_ID.fullmatch(repo) and (revision or not at) and not re.search(r"\s", word):
+        return ModelRef(repo, revision or None, None, origin, part=part)
+    raise UsageError(f"{origin}: {shown!r} is not a model; {_advice(word)}")
+
+
+def _advice(word: str) -> str:
+    if NOT_UTF8 in word:
+        return "the line is not UTF-8; save the list as UTF-8"
+    if word.endswith("/") and _HUB_ID.fullmatch(word.rstrip("/")):
+        return f"there is no such folder; for the model of the Hub write {word.rstrip('/')}"
+    if re.search(r"\S[\s,;]+\S", word):
+        return "write one model a line: org/name, org/name@revision or a folder"
+    return "write org/name, org/name@revision or a folder"
+
+
+def _path(text: str, base: Path, origin: str) -> Path | None:
+    """The path that a word stands for, if it exists or is forced by its first character."""
+    if not text.strip():
+        raise UsageError(f"{origin}: an empty name stands for no model")
+    try:
+        path = base / Path(text).expanduser()
+        return path if path.exists() or text.startswith((".", "/", "~")) else None
+    except (OSError, RuntimeError) as error:  # too long, or a home that nobody has
+        raise UsageError(f"{origin}: {text[:60]!r} is not a path: {error}") from error

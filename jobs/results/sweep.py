@@ -1,0 +1,132 @@
+"""A grid of training runs: read from a file, run here or on Ray, each run's row in the catalog."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tomllib
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from catalog.store.open import Place
+from jobs.results.training import Done, commit_run, runs_in, train_one
+from survey.dynamics.config import Training, training
+from survey.errors import SurveyError, UsageError
+from survey.process.homes import expanded
+
+MOST_RUNS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The runs of a grid. varied: the options that differ among them."""
+
+    runs: Sequence[Training]
+    varied: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that came to nothing, and why."""
+
+    run: Training
+    problem: str
+
+
+Outcome = Done | Failure
+Execute = Callable[[Sequence[tuple[Training, Path | None]]], Iterator[tuple[Training, Outcome]]]
+
+
+def read_sweep(path: Path) -> Sweep:
+    """A TOML file: `setup`, options of every run, and under [grid] options with lists of values.
+
+    Every combination is a run. Raises UsageError naming the file and what is wrong in it.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as TOML: {error}") from error
+    grid = content.pop("grid", {})
+    if not isinstance(grid, dict) or not grid:
+        raise UsageError(f"{path}: has no [grid], such as\n[grid]\ninit_scale = [0.02, 1.0]")
+    empty = [name for name, values in grid.items() if not isinstance(values, list) or not values]
+    if empty:
+        raise UsageError(f"{path}: [grid] {', '.join(empty)}: expected a list of values")
+    if both := sorted(content.keys() & grid.keys()):
+        raise UsageError(f"{path}: {', '.join(both)} stands above and in [grid]")
+    count = 1
+    for values in grid.values():
+        count *= len(values)
+    if count > MOST_RUNS:
+        raise UsageError(f"{path}: {count:,} runs, expected at most {MOST_RUNS:,}")
+    try:
+        runs = [
+            _run(content, dict(zip(grid, values, strict=True)))
+            for values in itertools.product(*grid.values())
+        ]
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return Sweep(list({run.digest(): run for run in runs}.values()), list(grid))
+
+
+def _run(common: Mapping[str, Any], point: Mapping[str, Any]) -> Training:  # Any: from TOML
+    options = {"setup": "goldilocks", "history": False, **common, **point}
+    corpus = options.get("corpus")
+    if isinstance(corpus, str):
+        options["corpus"] = os.path.realpath(expanded(corpus))
+    setup = options.pop("setup")
+    if not isinstance(setup, str):
+        raise UsageError(f"setup is {setup!r}, expected a name")
+    return training(setup, options)
+
+
+def run_sweep(
+    sweep: Sweep, place: Place, folder: Path | None, execute: Execute, on_done: Callable[[Outcome], None]
+) -> list[Outcome]:
+    """Train what the catalog does not hold yet; each row is committed as its run ends.
+
+    folder: where histories go, for runs that keep theirs. on_done is told of every outcome. Raises
+    UsageError where histories are wanted and no folder is named.
+    """
+    if folder is None and any(run.history for run in sweep.runs):
+        raise UsageError("these runs keep their histories: name a folder for them with -o")
+    finished = runs_in(place)
+    outcomes: list[Outcome] = []
+    todo: list[tuple[Training, Path | None]] = []
+    for run in sweep.runs:
+        path = folder / f"{run.setup}-{run.digest()}.safetensors" if folder and run.history else None
+        if run.digest() in finished and (path is None or path.exists()):
+            outcomes.append(Done(finished[run.digest()], was_there=True))
+            on_done(outcomes[-1])
+        else:
+            todo.append((run, path))
+    for run, outcome in execute(todo):
+        try:
+            if isinstance(outcome, Done):
+                outcome = replace(outcome, row=commit_run(place, outcome.row))
+        except SurveyError as error:
+            outcome = Failure(run, str(error))
+        outcomes.append(outcome)
+        on_done(outcome)
+    return outcomes
+
+
+def attempt(run: Training, path: Path | None) -> Outcome:
+    """One run of a sweep; every failure is returned, none is raised."""
+    try:
+        return train_one(run, path)
+    except (SurveyError, UsageError) as error:
+        return Failure(run, str(error))
+    except MemoryError as error:
+        return Failure(run, f"out of memory: {error}")
+    except Exception:  # noqa: BLE001 - our defect: it is told, and the other runs go on
+        return Failure(run, traceback.format_exc(limit=-4))
+
+
+def execute_here(todo: Sequence[tuple[Training, Path | None]]) -> Iterator[tuple[Training, Outcome]]:
+    """One run after another in this process."""
+    for run, path in todo:
+        yield run, attempt(run, path)

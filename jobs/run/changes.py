@@ -1,0 +1,134 @@
+"""What is different since the runs before: new, changed, gone and failing models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from catalog.read.reader import Reader
+from survey.records.catalog_rows import Attempt
+
+GONE = frozenset({"not-found", "revision-not-found", "gated", "disabled"})
+
+Named = tuple[str, str]  # repo, revision
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the catalog knew before a run.
+
+    shas: where each revision led last. measured: repositories, and their revisions and patterns.
+    steps: what each pattern of a repository stood for last.
+    failing: repo, revision and matrix of what failed last -> since when.
+    """
+
+    shas: Mapping[Named, str] = field(default_factory=dict)
+    rows: frozenset[tuple[str, str]] = frozenset()  # repo, sha
+    repos: frozenset[str] = frozenset()
+    measured: frozenset[Named] = frozenset()
+    steps: Mapping[Named, frozenset[str]] = field(default_factory=dict)
+    failing: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One model's state. sha_before: where its revision led before; since: its first failure in a row."""
+
+    repo: str
+    revision: str
+    matrix: str
+    sha: str | None = None
+    sha_before: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Every model of a run, in one of five lists; one whose matrices differ may stand in two."""
+
+    new: list[Change] = field(default_factory=list)
+    changed: list[Change] = field(default_factory=list)
+    unchanged: list[Change] = field(default_factory=list)
+    gone: list[Change] = field(default_factory=list)
+    failing: list[Change] = field(default_factory=list)
+
+
+def read_before(reader: Reader) -> Before:
+    """What the catalog knows now."""
+    rows = reader.ask("SELECT repo, revision, sha FROM measured_rows ORDER BY measured_at, sha").rows
+    good = reader.ask(
+        "SELECT repo, revision, sha, pattern FROM attempts WHERE status <> 'failed' "
+        "QUALIFY row_number() OVER (PARTITION BY repo, revision, pattern "
+        "ORDER BY finished_at DESC, run_id DESC, sha) = 1 ORDER BY finished_at, run_id, sha"
+    ).rows
+    steps = reader.ask(
+        "SELECT repo, pattern, list(DISTINCT revision) FROM (SELECT *, max(run_id) "
+        "OVER (PARTITION BY repo, pattern) AS last FROM attempts WHERE revision <> pattern) "
+        "WHERE run_id = last GROUP BY repo, pattern"
+    ).rows
+    # A run that was stopped says nothing about a model.
+    failing = reader.ask(
+        "SELECT repo, revision, matrix, min(finished_at) FROM (SELECT *, max(finished_at) "
+        "FILTER (status <> 'failed') OVER (PARTITION BY repo, revision, matrix) AS good_at FROM attempts) "
+        "WHERE status = 'failed' AND reason IS DISTINCT FROM 'interrupted' "
+        "AND (good_at IS NULL OR finished_at > good_at) GROUP BY repo, revision, matrix"
+    ).rows
+    shas = {(repo, revision): sha for repo, revision, sha in rows}
+    shas |= {(repo, revision): sha for repo, revision, sha, _ in good}
+    patterns = {(repo, pattern) for repo, _, _, pattern in good if pattern}
+    return Before(
+        shas,
+        frozenset((repo, sha) for repo, _, sha in rows),
+        frozenset(repo for repo, _ in shas),
+        frozenset(shas) | patterns,
+        {(repo, pattern): frozenset(names) for repo, pattern, names in steps},
+        {(repo, revision, matrix): since for repo, revision, matrix, since in failing},
+    )
+
+
+def changes(attempts: Sequence[Attempt], before: Before) -> Changes:
+    """A run's attempts against what was known before it."""
+    found = Changes()
+    said: set[tuple[str, str, str]] = set()
+    for attempt in attempts:
+        kind, change = _change(attempt, before)
+        # Both matrices of a model are one change; but each fails for reasons of its own.
+        key = (kind or "", change.repo, change.revision)
+        if kind is None or (kind != "failing" and key in said):
+            continue
+        said.add(key)
+        getattr(found, kind).append(change)
+    found.gone.extend(_steps_gone(attempts, before))
+    return found
+
+
+def _steps_gone(attempts: Sequence[Attempt], before: Before) -> list[Change]:
+    """The revisions that a pattern stood for last and no longer does; told once."""
+    now: dict[Named, dict[str, str]] = {}
+    for attempt in attempts:
+        if attempt.pattern is not None and attempt.revision != attempt.pattern:
+            now.setdefault((attempt.repo, attempt.pattern), {})[attempt.revision] = attempt.matrix
+    return [
+        Change(repo, name, min(names.values()), None, before.shas.get((repo, name)), "revision-not-found")
+        for (repo, pattern), names in now.items()
+        for name in sorted(before.steps.get((repo, pattern), frozenset()) - names.keys())
+    ]
+
+
+def _change(attempt: Attempt, before: Before) -> tuple[str | None, Change]:
+    repo, revision, sha = attempt.repo, attempt.revision, attempt.sha
+    known = before.shas.get((repo, revision))
+    if attempt.status == "failed":
+        since = before.failing.get((repo, revision, attempt.matrix), attempt.finished_at)
+        change = Change(repo, revision, attempt.matrix, sha, known, attempt.reason, since)
+        if attempt.reason == "interrupted":
+            return None, change
+        gone = attempt.reason in GONE and (repo, revision) in before.measured
+        return ("gone" if gone else "failing"), change
+    change = Change(repo, revision, attempt.matrix, sha, known)
+    if repo not in before.repos:
+        return "new", change
+    same = sha == known or (known is None and (repo, sha) in before.rows)
+    return ("unchanged" if same else "changed"), change

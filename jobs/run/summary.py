@@ -1,0 +1,184 @@
+"""What a run or a plan says at its end, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jobs.planning.plan import Plan
+from jobs.run.changes import Change, changes
+from jobs.run.console_text import plain_table, print_indented, table_width
+from jobs.run.explanation import print_explanation
+from jobs.run.ledger import Result
+from jobs.tasks.outcome import Delivered
+from survey.errors import in_two, printable
+from survey.records.target import Identity, Target
+
+_NAMES = 3  # in one line of what changed
+PLANNED = ("model", "sha", "tensor", "file", "dtype", "V × D", "read", "of", "memory")
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """The plan: what would be read from each model, and why this tensor."""
+    if plan.targets:
+        _print_targets(plan.targets, console)
+        total = sum(len(target.spec.bytes) for target in plan.targets)
+        repositories = {target.key[:2]: target.repo_bytes for target in plan.targets}
+        whole = sum(repositories.values())
+        console.print(
+            f"{len(plan.targets)} to measure: {size(total)} to read of {size(whole)} in their repositories"
+        )
+    if plan.unchanged:
+        console.print(f"{len({item.key for item in plan.unchanged})} already measured at their commit")
+    _print_refused(
+        ((str(item.model), item.matrix, item.reason, item.message) for item in plan.refusals),
+        console,
+    )
+    for explained in plan.explained:
+        print_explanation(str(explained.model), explained.explanation, console)
+
+
+def _print_targets(targets: Sequence[Target], console: Console) -> None:
+    """A row each; on a terminal too narrow for that, a few lines each: a plan leaves nothing out."""
+    rows = [_planned(target) for target in targets]
+    if table_width(PLANNED, rows) <= console.width:
+        table = plain_table(*PLANNED)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+        return
+    for model, sha, tensor, file, dtype, shape, read, whole, memory in rows:
+        console.print(f"[bold]{escape(model)}[/]  {sha}")
+        print_indented(f"{tensor} in {file}", console)
+        print_indented(f"{shape} {dtype}, reads {read} of {whole}, needs {memory} of memory", console)
+
+
+def _planned(target: Target) -> tuple[str, ...]:
+    spec = target.spec
+    rows, dims = spec.shape
+    return (
+        _named(target.identity),
+        target.identity.sha[:10],
+        printable(spec.name),
+        printable(spec.file),
+        spec.dtype,
+        f"{rows:,} × {dims:,}",
+        size(len(spec.bytes)),
+        size(target.repo_bytes),
+        size(target.memory_bytes),
+    )
+
+
+def print_result(result: Result, console: Console) -> None:
+    """What was measured, what was refused and why, and what is different since the last runs."""
+    if result.measured:
+        console.print(_measured_table(result.measured, console.width))
+    _print_refused(
+        [
+            *((str(item.model), item.matrix, item.reason, item.message) for item in result.refused),
+            *(
+                (item.target.identity.repo, item.target.identity.matrix, item.reason, item.message)
+                for item in result.failed
+            ),
+        ],
+        console,
+    )
+    _print_changes(result, console)
+    if result.filled:
+        console.print(f"{result.filled} unchanged brought up to date from the stored tokens")
+    if result.named:
+        console.print(f"{result.named} named from their tokenizers, without reading their matrices again")
+    if result.older:
+        console.print(
+            f"{result.older} unchanged lack columns of newer measures, which only their matrices tell: "
+            "--resurvey reads them again"
+        )
+    failed, repeated = len(result.refused) + len(result.failed), len(result.repeated)
+    if repeated:
+        names = _in_short([str(item.model) for item in result.repeated])
+        console.print(f"counted once, as their commit is named already: {escape(printable(names))}")
+    console.print(
+        f"{len(result.measured)} measured, {len(result.unchanged) - repeated} unchanged, {failed} failed"
+        + (" — interrupted; run again for the rest" if result.interrupted else "")
+    )
+
+
+def size(count: int) -> str:
+    """Bytes for a person, in powers of ten."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
+def _measured_table(items: Sequence[Delivered], width: int) -> Table:
+    """The figures of what was measured; on a narrow terminal those that matter least are left out."""
+    columns: dict[str, list[str]] = {
+        "model": [_named(item.target.identity) for item in items],
+        "matrix": [item.target.identity.matrix for item in items],
+        "V × D": ["{:,} × {:,}".format(*item.target.spec.shape) for item in items],
+        "dtype": [item.headline.dtype for item in items],
+        "holes": [f"{item.headline.black_hole_count:,}" for item in items],
+        "dead": [f"{item.headline.dead_count:,}" for item in items],
+        "ratio": [_figure(item.headline.centroid_ratio, 4) for item in items],
+        "angle °": [_figure(item.headline.dead_live_angle_deg, 1) for item in items],
+        "fetched": [size(item.fetched_bytes) if item.fetched_bytes else "local" for item in items],
+        "of": [size(item.target.repo_bytes) for item in items],
+        "s": [f"{item.elapsed_s:.1f}" for item in items],
+    }
+    for name in ("s", "of", "dtype", "matrix", "fetched", "V × D"):
+        if table_width(list(columns), list(zip(*columns.values(), strict=True))) > width:
+            del columns[name]
+    table = plain_table(*columns)
+    for line in zip(*columns.values(), strict=True):
+        table.add_row(*map(escape, line))
+    return table
+
+
+def _named(identity: Identity) -> str:
+    """The repository, and the revision where it is not the default."""
+    plain = identity.revision == "main"
+    return printable(identity.repo if plain else f"{identity.repo}@{identity.revision}")
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "·" if value is None else f"{value:.{digits}f}"
+
+
+def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Console) -> None:
+    """One entry each: the model and the reason, what was found, and what to do about it."""
+    for model, matrix, reason, message in refused:
+        name = model if matrix == "output" else f"{model} ({matrix})"
+        found, advice = in_two(reason, message)
+        found = found.removeprefix(f"{model}: ").removeprefix(f"{model.partition('@')[0]}: ")
+        console.print(f"{escape(printable(name))}  [red]{reason}[/]")
+        # A traceback keeps its lines; everything else is one.
+        for line in found.splitlines() or [""]:
+            print_indented(printable(line), console)
+        print_indented(f"→ {advice}", console, style="dim")
+
+
+def _print_changes(result: Result, console: Console) -> None:
+    """A line for each kind of change that there is."""
+    found = changes(result.attempts, result.before)
+    for kind in ("new", "changed", "unchanged", "gone", "failing"):
+        items: list[Change] = getattr(found, kind)
+        if items:
+            console.print(f"{kind}: {escape(printable(_in_short([_changed(item) for item in items])))}")
+
+
+def _in_short(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
+
+
+def _changed(item: Change) -> str:
+    name = item.repo if item.revision == "main" else f"{item.repo}@{item.revision}"
+    if item.reason is not None and item.since is not None:
+        return f"{name} ({item.reason} since {item.since:%Y-%m-%d %H:%M})"
+    if item.sha_before is not None and item.sha is not None and item.sha != item.sha_before:
+        return f"{name} ({item.sha_before[:10]} → {item.sha[:10]})"
+    return name

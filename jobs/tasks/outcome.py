@@ -1,0 +1,52 @@
+"""What came of a task; these records cross from a worker to the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from catalog.write.arrow_tables import Tables
+from survey.records.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The few figures that the run's table shows."""
+
+    dtype: str
+    black_hole_count: int
+    dead_count: int
+    centroid_ratio: float | None
+    dead_live_angle_deg: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A measured matrix, as the tables that go to the catalog; None where the task committed them."""
+
+    target: Target
+    tables: Tables | None
+    headline: Headline
+    fetched_bytes: int
+    elapsed_s: float
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A task that ended without a measurement."""
+
+    target: Target
+    reason: str
+    message: str
+    fetched_bytes: int = 0
+    elapsed_s: float = 0.0
+    host: str | None = None
+
+
+Outcome = Delivered | Failed
+
+
+def infeasible(target: Target, memory_bytes: float, where: str) -> Failed:
+    """The refusal of a target that needs more memory than there is."""
+    needed = f"needs {target.memory_bytes / 1e9:.1f} GB of memory, {where} has {memory_bytes / 1e9:.1f} GB"
+    return Failed(target, "infeasible", f"{target.identity.repo}: {needed}")

@@ -1,0 +1,69 @@
+"""Names for the rows of a matrix, from the tokenizer of the same commit.
+
+A model without a tokenizer, or with one that cannot be read or costs more than its limits, is measured
+all the same: its names are NULL and a note says why. Where another try may end otherwise (the network
+failed, the time was short), the next run asks again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from survey.checkpoints.checkpoint import Checkpoint
+from survey.checkpoints.tokenizer_files import names_limit_bytes
+from survey.errors import SurveyError
+from survey.records.measurement import Measurement
+from survey.records.target import Target
+from survey.records.tokenizer import Naming, TokenNames
+from survey.vocabulary.entries import BadVocabulary
+from survey.vocabulary.isolation import WALL_S, Limits, NotNamed, name_tokens
+from survey.vocabulary.read import read_tokenizer
+from survey.vocabulary.token_texts import NAMES, name_rows, nameless
+
+# The repository itself is broken, so asking again would give the same; all else may pass.
+_LASTING = frozenset({"bad-header", "not-found"})
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What the tokenizer says. measures: empty where it has to be asked again."""
+
+    naming: Naming
+    names: TokenNames | None
+    measures: Mapping[str, int]
+
+
+def name_target(checkpoint: Checkpoint, target: Target, measurement: Measurement, left_s: float) -> Named:
+    """Names of a matrix that was just measured, within so many seconds."""
+    holes = [hole.token_ids for hole in measurement.black_holes]
+    return name_matrix(checkpoint, dict(target.tokenizer_files), measurement.vocab_rows, holes, left_s)
+
+
+def name_matrix(
+    checkpoint: Checkpoint,
+    files: Mapping[str, int],
+    rows: int,
+    black_holes: Sequence[Sequence[int]],
+    left_s: float,
+) -> Named:
+    """Names of a matrix of V = `rows` rows, within so many seconds.
+
+    files: of `tokenizer_files`. black_holes: rows, by rank.
+    """
+    if not files:
+        return Named(nameless("the repository holds no tokenizer that we know"), None, NAMES)
+    main, until = next(iter(files)), time.monotonic() + left_s
+    try:
+        tokenizer = read_tokenizer(checkpoint, files)
+        limits = Limits(names_limit_bytes(files), wall_s=min(WALL_S, until - time.monotonic()))
+        table = name_tokens(tokenizer, rows, limits)
+        return Named(*name_rows(table, main, rows, black_holes), NAMES)
+    except BadVocabulary as error:
+        return Named(nameless(f"{main}: {error}"), None, NAMES)
+    except NotNamed as error:
+        return Named(nameless(f"{main}: {error}"), None, NAMES if error.lasting else {})
+    except SurveyError as error:
+        lasting = error.reason in _LASTING
+        return Named(nameless(f"{error.reason}: {error}"), None, NAMES if lasting else {})

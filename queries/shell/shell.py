@@ -1,0 +1,165 @@
+"""A prompt over one catalog: SQL, the named queries, and a few commands that begin with a dot."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import duckdb
+from rich.console import Console
+from rich.markup import escape
+
+from catalog.read.reader import Answer, Reader
+from catalog.read.views import view_columns
+from queries.library import Query, listed, pick
+from queries.text.render import as_csv, as_json, as_markdown, as_terminal_csv, print_queries, print_table
+from survey.errors import UsageError, printable
+
+COMMANDS = {
+    ".help": "these lines",
+    ".views": "the views and how many columns each has",
+    ".columns VIEW": "a view's columns: type, unit, meaning",
+    ".queries": "the named queries",
+    ".query NAME k=v …": "run a named query",
+    ".format table|csv|json|md": "how answers are printed",
+    ".quit": "leave (or Ctrl-D)",
+}
+FORMS: dict[str, Callable[[Answer], str]] = {"csv": as_csv, "json": as_json, "md": as_markdown}
+
+
+@dataclass
+class Shell:
+    """What one line does. `form` is how answers are printed, until `.format` changes it."""
+
+    reader: Reader
+    library: Mapping[str, Query]
+    console: Console
+    form: str = "table"
+    ended: bool = field(default=False, init=False)
+
+    def do(self, text: str) -> None:
+        """Run one statement or command.
+
+        Raises UsageError where it cannot be run, with what is expected.
+        """
+        text = text.strip()
+        if text.startswith("."):
+            self._command(text)
+        else:
+            for statement in _apart(text):
+                self._print(self.reader.ask(statement))
+
+    def _command(self, text: str) -> None:
+        try:
+            name, *words = shlex.split(text)
+        except ValueError as error:
+            raise UsageError(f"{text}: {error}") from error
+        match name, words:
+            case ".help", []:
+                self._print(Answer(["command", "does"], ["VARCHAR"] * 2, list(COMMANDS.items())))
+            case ".views", []:
+                counts = [(view, len(columns)) for view, columns in view_columns().items()]
+                self._print(Answer(["view", "columns"], ["VARCHAR", "BIGINT"], list(counts)))
+            case ".columns", [view]:
+                self._columns(view)
+            case ".queries", []:
+                print_queries(listed(self.library), self.console)
+            case ".query", [query, *given]:
+                self._query(query, given)
+            case ".format", [form] if form in ("table", *FORMS):
+                self.form = form
+            case ".quit" | ".exit", []:
+                self.ended = True
+            case _:
+                known = next((line for line in COMMANDS if line.split()[0] == name), None)
+                raise UsageError(f"write {known}" if known else f"no command {name}; .help lists them")
+
+    def _columns(self, view: str) -> None:
+        views = view_columns()
+        if view not in views:
+            raise UsageError(f"no view {view!r}; there are {', '.join(views)}")
+        rows = [(item.name, item.sql_type, item.unit, item.meaning) for item in views[view]]
+        self._print(Answer(["column", "type", "unit", "meaning"], ["VARCHAR"] * 4, list(rows)))
+
+    def _query(self, name: str, given: list[str]) -> None:
+        chosen = pick(self.library, name)
+        if wrong := [word for word in given if "=" not in word]:
+            raise UsageError(f"{wrong[0]}: write name=value. {name} takes {chosen.signature}")
+        values = chosen.bind(dict(word.split("=", 1) for word in given))
+        self._print(self.reader.ask(chosen.sql, values))
+
+    def _print(self, answer: Answer) -> None:
+        if self.form == "table":
+            print_table(answer, self.console)
+        else:
+            terminal_csv = self.form == "csv" and self.console.is_terminal
+            form = as_terminal_csv if terminal_csv else FORMS[self.form]
+            self.console.out(form(answer), end="", highlight=False)
+
+
+def is_complete(text: str) -> bool:
+    """Whether Enter runs this text: a command, nothing, or SQL up to its semicolon."""
+    text = text.strip()
+    # Of SQLite's words only quotes, comments and semicolons matter here.
+    return not text or text.startswith(".") or sqlite3.complete_statement(text)
+
+
+def run_piped(shell: Shell, lines: IO[str]) -> None:
+    """Statements from a file or a pipe, one after another.
+
+    Raises UsageError at the first that fails; those after it are not run.
+    """
+    for text in _statements(lines):
+        shell.do(text)
+        if shell.ended:
+            return
+
+
+def run_terminal(shell: Shell, history: Path, where: str) -> None:
+    """A prompt with history and completion, until Ctrl-D; a statement that fails is complained of."""
+    from queries.shell.prompt import prompt_session
+
+    views = ", ".join(view_columns())
+    shell.console.print(f"[bold]{escape(printable(where))}[/]: {views}")
+    shell.console.print(
+        "SQL ends with a semicolon; Tab completes; .help tells more, Ctrl-D leaves.", style="dim"
+    )
+    session = prompt_session(history, sorted(shell.library))
+    while not shell.ended:
+        try:
+            shell.do(session.prompt("survey> "))
+        except UsageError as error:
+            shell.console.print(f"[red]{escape(printable(str(error)))}[/]")
+        except KeyboardInterrupt:  # of a line that is being written, or of a long question
+            shell.console.print("interrupted", style="dim")
+        except EOFError:
+            return
+
+
+def _apart(text: str) -> list[str]:
+    """The statements of a text; the text itself where it is one, or none that can be understood."""
+    if not text.rstrip(";").strip():
+        return []
+    try:
+        found = [statement.query for statement in duckdb.extract_statements(text)]
+    except duckdb.Error:  # asking tells what is wrong
+        return [text]
+    return found if len(found) > 1 else [text]
+
+
+def _statements(lines: IO[str]) -> Iterator[str]:
+    text = ""
+    for line in lines:
+        if not text and re.match(r"\s*(--.*)?$", line):
+            continue
+        text += line
+        if is_complete(text):
+            yield text
+            text = ""
+    if text.strip():
+        yield text

@@ -1,0 +1,194 @@
+"""Answers as text: a table for people; CSV, JSON, Markdown and Parquet for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from catalog.read.reader import Answer
+from survey.errors import printable
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how text begins that spreadsheets run
+_EXACT = 2**53  # integers beyond it are rounded by whatever reads JSON numbers as doubles
+_CARD_COLUMNS = 14  # more do not fit side by side, so each row becomes a card
+_LIST_ITEMS = 6
+_TEXT_WIDTH = 16  # the narrowest column that text is folded into
+_NUMERIC = frozenset({"BIGINT", "DOUBLE", "INTEGER", "UBIGINT", "FLOAT", "HUGEINT"})
+
+
+def as_csv(answer: Answer) -> str:
+    """RFC 4180; lists and structs as JSON, NULL empty. Text is as it is: for files and pipes."""
+    return _csv(answer, lambda text: text)
+
+
+def as_terminal_csv(answer: Answer) -> str:
+    """The same with control and direction characters escaped: a terminal obeys them."""
+    return _csv(answer, printable)
+
+
+def as_download_csv(answer: Answer) -> str:
+    """The same with an apostrophe before text that a spreadsheet would run as a formula."""
+    return _csv(answer, lambda text: f"'{text}" if text.startswith(_FORMULA) else text)
+
+
+def formulas(answer: Answer) -> int:
+    """How many cells a spreadsheet that opens the CSV would run."""
+    cells = (value for row in (answer.names, *answer.rows) for value in row)
+    return sum(isinstance(value, str) and value.startswith(_FORMULA) for value in cells)
+
+
+def _csv(answer: Answer, shown: Callable[[str], str]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for row in (answer.names, *answer.rows):
+        cells = [_cell(value) for value in row]
+        writer.writerow([shown(cell) if isinstance(cell, str) else cell for cell in cells])
+    return out.getvalue()
+
+
+def as_json(answer: Answer) -> str:
+    """A list of objects; a name that comes twice gets a number, NaN and infinity become null."""
+    names = _distinct(answer.names)
+    rows = [dict(zip(names, map(json_value, row), strict=True)) for row in answer.rows]
+    text = json.dumps(rows, default=_plain, ensure_ascii=False, allow_nan=False, indent=1)
+    return _escaped(text) + "\n"
+
+
+def as_page_json(answer: Answer) -> str:
+    """Columns, types and rows apart, as pages draw them; `truncated` where there are more rows."""
+    whole = {
+        "columns": answer.names,
+        "types": answer.types,
+        "rows": [[json_value(value) for value in row] for row in answer.rows],
+        "truncated": answer.truncated,
+    }
+    return json.dumps(whole, default=_plain, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_markdown(answer: Answer) -> str:
+    """A GitHub table."""
+    cells = [list(answer.names), *([short(value) for value in row] for row in answer.rows)]
+    lines = [[printable(text).replace("|", "\\|") for text in line] for line in cells]
+    lines.insert(1, ["---"] * len(answer.names))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def print_table(answer: Answer, console: Console) -> None:
+    """A table, or a card for each row where the columns do not fit side by side."""
+    numeric = [kind in _NUMERIC for kind in answer.types]
+    names = [printable(name) for name in answer.names]  # of a PIVOT they are data
+    shown = [[short(value) for value in row] for row in answer.rows]
+    if shown and not _fits(names, shown, numeric, console.width):
+        for texts in shown:
+            console.print(_card(names, texts))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name, number in zip(names, numeric, strict=True):
+        # A number is never folded: its pieces would be read as two.
+        table.add_column(escape(name), justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for texts in shown:
+        table.add_row(*map(escape, texts))
+    console.print(table)
+    if not shown:
+        console.print("(no rows)", style="dim")
+
+
+def print_queries(listed: Answer, console: Console) -> None:
+    """The named queries: each with what it answers, its parameters, and the columns of its answer."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, answers, parameters, columns in listed.rows:
+        table.add_row(escape(name), escape(printable(answers)))
+        table.add_row("", f"[cyan]{escape(printable(parameters))}[/]")
+        table.add_row("", f"[dim]{escape(printable(columns))}[/]")
+    console.print(table)
+
+
+def _fits(names: list[str], rows: list[list[str]], numeric: list[bool], width: int) -> bool:
+    """Whether all numbers fit in full, and every text with at least _TEXT_WIDTH characters."""
+    needed = 0
+    for place, name in enumerate(names):
+        widest = max(len(name), *(len(row[place]) for row in rows))
+        needed += 2 + (widest if numeric[place] else min(widest, max(len(name), _TEXT_WIDTH)))
+    return len(names) <= _CARD_COLUMNS and needed - 2 <= width
+
+
+def short(value: Any) -> str:  # Any: whatever SQL returns
+    """A value for a person: six digits, a dot for NULL, the head of a long list."""
+    if value is None:
+        return "·"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")
+    if isinstance(value, list | tuple):  # a tuple is an array of fixed length
+        shown = ", ".join(short(item) for item in value[:_LIST_ITEMS])
+        return f"[{shown}{', …' if len(value) > _LIST_ITEMS else ''}]"
+    return printable(str(value))
+
+
+def _card(names: list[str], texts: list[str]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in zip(names, texts, strict=True):
+        table.add_row(escape(name), escape(text))
+    table.add_row("", "")
+    return table
+
+
+def _distinct(names: list[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        number = sum(other == name for other in names[: len(found)])
+        found.append(f"{name}_{number}" if number else name)
+    return found
+
+
+def json_value(value: Any) -> Any:  # Any: whatever SQL returns
+    """The value as JSON has it: NaN and infinity are null, integers beyond 2^53 are text.
+
+    JavaScript and jq read every number as a double, in which two row_hash become one.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and abs(value) > _EXACT:
+        return str(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): json_value(item) for name, item in value.items()}
+    return value
+
+
+def _escaped(text: str) -> str:
+    """JSON in which control and direction characters, which occur in strings alone, are escapes."""
+    return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text)
+
+
+def _json_escape(char: str) -> str:
+    """As \\uXXXX: two of them where the character lies beyond 16 bits."""
+    return json.dumps(char)[1:-1]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | tuple | dict):
+        return _escaped(json.dumps(value, default=_plain, ensure_ascii=False))
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

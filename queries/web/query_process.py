@@ -1,0 +1,119 @@
+"""A question of somebody else's, asked in a process of its own, which may be stopped.
+
+Run as a module: the question as JSON on stdin, the answer on stdout.
+
+DuckDB's own limit of memory does not cover all that a question can make it hold (one text may have
+a gigabyte), and an interrupt waits for a step to end: so the process has a limit, and is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from survey.errors import UsageError
+from survey.process.interpreter import python_command
+
+LATER_S = 5  # than who asked stops it, it ends by itself
+_OWN_MB = 1024  # what Python, DuckDB and Arrow take by themselves
+REFUSED, BEYOND_MEMORY = 2, 3  # exit codes
+_NO_MEMORY = ("MemoryError", "std::bad_alloc", "failed to map segment from shared object")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """SQL for a catalog. form: json (columns, types and rows), csv, md or parquet. rows: at most."""
+
+    catalog: str
+    sql: str
+    parameters: Mapping[str, Any]
+    form: str
+    rows: int
+    memory_mb: int
+
+
+def ask_apart(question: Question, seconds: float) -> bytes:
+    """The answer in its form. Raises UsageError, also where it takes too long or too much memory."""
+    command = python_command("queries.web.query_process", f"{math.ceil(seconds) + LATER_S}")
+    try:
+        ran = subprocess.run(
+            command, input=json.dumps(asdict(question)).encode(), capture_output=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"stopped after {seconds:g} s: ask for less") from None
+    if ran.returncode == 0:
+        return ran.stdout
+    raise UsageError(_problem(ran, question.memory_mb))
+
+
+def _problem(ran: subprocess.CompletedProcess[bytes], memory_mb: int) -> str:
+    """Why there is no answer: refused, too large, killed from outside, or a fault of ours or DuckDB's."""
+    said = ran.stderr.decode(errors="replace").strip()
+    last = said.splitlines()[-1] if said else "it said nothing"
+    beyond = f"stopped: it took more than {memory_mb} MB of memory; ask for less"
+    if ran.returncode == REFUSED and said:
+        return said
+    if ran.returncode == BEYOND_MEMORY or last.endswith(_NO_MEMORY):
+        return beyond
+    if ran.returncode >= 0:
+        return f"the process that answers failed with exit code {ran.returncode}: {last}"
+    name = _signal(-ran.returncode)
+    if name == "SIGKILL":
+        return "the process that answers was killed, as a system does that runs out of memory; ask for less"
+    # An allocation that fails inside a library ends it by abort(), which leaves these words.
+    if name == "SIGABRT" and "bad_alloc" in said:
+        return beyond
+    return f"the process that answers crashed ({name}): {last}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _main() -> int:
+    # Nobody stops it once the process that asked was killed: this signal ends it whatever it does.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(int(sys.argv[1]))
+    question = Question(**json.load(sys.stdin))
+    _limit_memory(question.memory_mb)
+    from catalog.read.reader import Limits, Reader
+    from catalog.store.open import place_to_read
+    from queries.text.render import as_download_csv, as_markdown, as_page_json
+
+    forms = {"json": as_page_json, "csv": as_download_csv, "md": as_markdown}
+    try:
+        limits = Limits(question.memory_mb, question.rows)
+        with Reader(place_to_read(question.catalog), limits) as reader:
+            if question.form == "parquet":
+                answer = reader.ask_parquet(question.sql, question.parameters)
+            else:
+                answer = forms[question.form](reader.ask(question.sql, question.parameters)).encode()
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return REFUSED
+    except MemoryError:
+        return BEYOND_MEMORY
+    sys.stdout.buffer.write(answer)
+    return 0
+
+
+def _limit_memory(memory_mb: int) -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):  # where the system knows no such limit
+        import resource
+
+        limit = (memory_mb + _OWN_MB) << 20
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,165 @@
+"""One matrix, open for reading, and its measurement: what notebooks use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from survey.errors import NotOffered
+from survey.measures import measure_folded
+from survey.numerics.dtypes import FLOATS, FloatFormat, float_format
+from survey.numerics.scale import Scale
+from survey.onepass.device import choose_device, usable_cpus
+from survey.onepass.fold import fold
+from survey.records.blocks import Block
+from survey.records.measurement import Measurement
+from survey.records.settings import Settings
+from survey.records.target import MatrixName, ModelRef
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from survey.measures.unused_distances import UnusedDistances
+    from survey.sky.basis import Axes
+    from survey.sky.sphere import Field
+    from survey.sky.study import ClusterStudy
+
+from survey.opening import Matrix, OnProgress, open_model
+
+
+def open_matrix(
+    model: str | Path,
+    matrix: MatrixName = "output",
+    *,
+    revision: str | None = None,
+    endpoint: str | None = None,
+    token: str | None = None,
+    connections: int = 16,
+) -> Matrix:
+    """Find a model's unembedding (or its embedding, `input`) and open it for streaming.
+
+    model: a Hub id such as `Qwen/Qwen3-4B` or `Qwen/Qwen3-4B@main`, or a checkpoint folder (a
+    Path, or a string that names an existing folder); `:` and a folder or file in it where it holds
+    several models. Raises SurveyError with a `reason` where it cannot be read, UsageError for an
+    endpoint that is no URL.
+    """
+    from survey.hub.access import stated_endpoint
+
+    settings = Settings(
+        endpoint=stated_endpoint(endpoint or None, "endpoint"),
+        token=token,
+        connections=connections,
+    )
+    if not str(model):
+        raise NotOffered("not-found", "open_matrix", "an empty name stands for no model")
+    part = None
+    if not isinstance(model, Path) and not Path(model).is_dir():
+        model, _, part = model.rpartition(":") if ":" in model else (model, "", None)
+    folder = Path(model) if isinstance(model, Path) or Path(model).is_dir() else None
+    if folder is None and revision is None:
+        model, _, revision = str(model).partition("@")
+    if folder is not None and not folder.is_dir():
+        raise NotOffered("not-found", str(model), "no such folder")
+    return open_model(ModelRef(str(model), revision or None, folder, part=part), matrix, settings)
+
+
+def measure(
+    matrix: torch.Tensor | NDArray[np.generic] | Matrix,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    tokens: bool = True,
+    on_progress: OnProgress = lambda count: None,
+) -> Measurement:
+    """Every measured column of a matrix [V, D] in F64, F32, F16, BF16 or FP8 (E4M3, E5M2).
+
+    matrix: a torch tensor on any device, a numpy array, or an open `Matrix`. Its bytes are what
+    identity is decided by. threads: of the CPU's arithmetic; None takes one for each CPU. Raises
+    TypeError or ValueError for another dtype or shape.
+    """
+    form, shape, blocks, scale = _blocks(matrix, on_progress)
+    with fold(blocks, form, shape, choose_device(device), scale, threads) as folded:
+        return measure_folded(folded, tokens=tokens, threads=threads or usable_cpus())
+
+
+def cluster(
+    matrix: torch.Tensor | NDArray[np.generic] | Matrix,
+    *,
+    axes: Axes | None = None,
+    token: int | None = None,
+    field: Field | None = None,
+    device: str = "auto",
+    on_progress: OnProgress = lambda count: None,
+) -> ClusterStudy:
+    """The sky of a matrix [V, D], and the rows that bf16 cannot tell from a reference row.
+
+    matrix: as for `measure`; an open one is read once. axes: the principal components at the north pole,
+    the prime meridian and the equinox (2, 1, 3), each by its number from 1; negative flips its sign. token:
+    the reference; without it the first row in `field`, else the largest black hole's first. field: the
+    telescope's; without it a circle of 0.0005° around the reference. Raises UsageError where there is no
+    such axis, row or field, or where eigenvalues are equal and leave an axis open.
+    """
+    from survey.numerics.row_decoder import Rows
+    from survey.sky.study import AXES, study
+
+    form, shape, blocks, scale = _blocks(matrix, on_progress)
+    rows = Rows(form, shape[1], scale)
+    return study(
+        blocks, rows, shape[0], axes=axes or AXES, token=token, view=field, device=choose_device(device)
+    )
+
+
+def distances_to_unused(
+    matrix: Matrix, unused: Sequence[int], on_progress: OnProgress = lambda count: None
+) -> UnusedDistances:
+    """Distances of every row to the mean of known unused ones; reads the matrix twice. Raises SurveyError."""
+    from survey.measures.unused_distances import Stored, unused_distances
+
+    form = float_format(matrix.dtype, matrix.target.identity.repo)
+    stored = Stored(lambda: matrix.blocks(on_progress), form, matrix.shape, matrix.scale())
+    return unused_distances(stored, unused)
+
+
+def _blocks(
+    matrix: torch.Tensor | NDArray[np.generic] | Matrix, on_progress: OnProgress
+) -> tuple[FloatFormat, tuple[int, int], Iterable[Block], Scale | None]:
+    """Format, shape and stored bytes of a matrix, and what its values are multiplied by."""
+    if isinstance(matrix, Matrix):
+        form = float_format(matrix.dtype, matrix.target.identity.repo)
+        return form, matrix.shape, matrix.blocks(on_progress), matrix.scale()
+    code, shape, stored = _stored(matrix)
+    return FLOATS[code], shape, [stored], None
+
+
+def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int, int], Block]:
+    """dtype code, shape and stored bytes of a tensor."""
+    import numpy as np
+    import torch
+
+    if isinstance(matrix, torch.Tensor):
+        tensor = matrix.detach()
+    elif isinstance(matrix, np.ma.MaskedArray):
+        raise TypeError("a masked array has no bytes of its own; fill or drop what is masked")
+    elif not isinstance(matrix, np.ndarray):
+        kinds = "a torch tensor, a numpy array, or a model's matrix from survey.open_matrix"
+        raise TypeError(f"is a {type(matrix).__name__}, expected {kinds}")
+    else:
+        # A copy where the array is not contiguous, not writable or not of this machine's byte order.
+        native = matrix.astype(matrix.dtype.newbyteorder("="), copy=False)
+        tensor = torch.from_numpy(np.require(native, requirements=["C", "W"]))
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise TypeError(
+            f"the tensor is {tensor.layout} on {tensor.device}, expected one with its bytes in memory"
+        )
+    codes = {getattr(torch, form.torch_name): form.code for form in FLOATS.values()}
+    if tensor.dtype not in codes:
+        wanted = ", ".join(map(str, codes))
+        raise TypeError(f"dtype is {tensor.dtype}, expected one of {wanted}: convert it first")
+    if tensor.ndim != 2 or 0 in tensor.shape:
+        raise ValueError(f"shape is {tuple(tensor.shape)}, expected [V, D] with V, D ≥ 1")
+    contiguous = tensor.cpu().contiguous()
+    stored = contiguous.view(torch.uint8).numpy().data.cast("B")
+    return codes[tensor.dtype], (tensor.shape[0], tensor.shape[1]), stored

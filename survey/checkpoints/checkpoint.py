@@ -1,0 +1,95 @@
+"""A checkpoint as the survey sees it: a few small files, and tensors read by byte range.
+
+Two doors open one: `survey.hub.checkpoint` and `survey.checkpoints.folder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from survey.errors import BrokenFile, NotThere
+from survey.formats.bounded_json import parse_json
+from survey.formats.git_lfs import refuse_pointer
+from survey.formats.json_stream import NAME_A_FILE
+from survey.records.blocks import Block
+from survey.records.target import ByteRange, FileRange, Traffic
+
+CONFIG_CAP_BYTES = 8 << 20
+INDEX_CAP_BYTES = 96 << 20  # the largest that we know of names 500,000 tensors in 58 MB
+
+OnBytes = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the repository says about itself."""
+
+    base_model: str | None = None
+    library_name: str | None = None
+    tags: tuple[str, ...] = ()
+    last_modified: datetime | None = None
+
+
+class Checkpoint(Protocol):
+    """One commit of one model; `files` maps names to sizes in bytes."""
+
+    @property
+    def repo(self) -> str: ...
+    @property
+    def revision(self) -> str: ...
+    @property
+    def sha(self) -> str: ...
+    @property
+    def part(self) -> str | None: ...  # the folder or file that is meant; `repo` ends in it
+    @property
+    def folder(self) -> Path | None: ...
+    @property
+    def files(self) -> Mapping[str, int]: ...
+    @property
+    def card(self) -> Card: ...
+    @property
+    def traffic(self) -> Traffic: ...
+
+    def read_file(self, file: str, cap_bytes: int) -> bytes:
+        """The whole of a small file; BrokenFile where it is larger than the cap."""
+
+    def read_range(self, file: str, wanted: ByteRange) -> bytes:
+        """Exactly these bytes of a file."""
+
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
+        """The ranges in order; `on_bytes` is told of every byte as it comes."""
+
+
+def read_text(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> bytes:
+    """The whole of a small file.
+
+    Raises NotThere (`reason`) where there is none, BrokenFile where it is larger.
+    """
+    where = f"{checkpoint.repo}/{file}"
+    if file not in checkpoint.files:
+        raise NotThere(reason, where, "no such file in the checkpoint")
+    size = checkpoint.files[file]
+    if size > cap_bytes:
+        remedy = NAME_A_FILE if cap_bytes == INDEX_CAP_BYTES else ""
+        raise BrokenFile(reason, where, f"has {size:,} bytes, expected at most {cap_bytes:,}", remedy)
+    text = checkpoint.read_file(file, cap_bytes)
+    refuse_pointer(text, reason, where)
+    return text
+
+
+def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> dict[str, Any]:
+    """A small JSON object of the checkpoint.
+
+    Raises NotThere (`reason`) where the file does not exist, BrokenFile where it is not an object.
+    """
+    where = f"{checkpoint.repo}/{file}"
+    text = read_text(checkpoint, file, cap_bytes, reason)
+    # Configs are written by hand, too: what transformers reads of them is what counts.
+    found = parse_json(text, reason, where, twice=file.endswith("config.json"))
+    if not isinstance(found, dict):
+        raise BrokenFile(reason, where, f"holds a {type(found).__name__}, expected an object")
+    return found

@@ -1,0 +1,199 @@
+"""Checkpoints in a folder of this machine, read by the same ranges."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
+from itertools import groupby
+from pathlib import Path
+
+import xxhash
+
+from survey.checkpoints.checkpoint import INDEX_CAP_BYTES, Card, OnBytes
+from survey.checkpoints.tokenizer_files import tokenizer_files
+from survey.checkpoints.weight_files import ADAPTER_CONFIG, CONFIG, DISTRIBUTED, MISTRAL_CONFIG, is_of_devices
+from survey.errors import BrokenFile, NotThere, storable
+from survey.formats.safetensors_header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
+from survey.records.blocks import Block, room
+from survey.records.target import ByteRange, FileRange, Traffic, named
+
+
+class FolderCheckpoint:
+    """A checkpoint folder. `sha` is a digest of what decides the measurement."""
+
+    def __init__(self, folder: Path, part: str | None = None) -> None:
+        """part: the folder or file in it that is meant. Raises NotThere where the folder cannot be listed."""
+        self.folder, self.part = Path(os.path.realpath(folder)), part
+        self.repo = storable(named(str(self.folder), part))
+        self.revision = "main"
+        self.card = Card()
+        self.traffic = Traffic()  # nothing comes over a network
+        try:
+            self._root = _snapshot(self.folder)
+            self.files: Mapping[str, int] = _files(self._root, part)
+        except OSError as error:
+            raise NotThere(
+                "not-found", self.repo, f"cannot list the folder: {error}", _remedy(error)
+            ) from error
+        try:
+            self.sha = f"local-{self._digest()}"
+        except OSError as error:
+            raise NotThere("no-config", self.repo, f"cannot be read: {error}", _remedy(error)) from error
+
+    def read_file(self, file: str, cap_bytes: int) -> bytes:
+        if self.files[file] > cap_bytes:
+            raise BrokenFile(
+                "bad-header",
+                self._where(file),
+                f"has {self.files[file]:,} bytes, expected at most {cap_bytes:,}",
+            )
+        return self.read_range(file, ByteRange(0, self.files[file]))
+
+    def read_range(self, file: str, wanted: ByteRange) -> bytes:
+        (block,) = self.stream([FileRange(file, wanted)], lambda count: None)
+        return bytes(block)
+
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
+        for file, wanted in groupby(ranges, key=lambda one: one.file):
+            yield from self._stream_file(file, [one.bytes for one in wanted], on_bytes)
+
+    def _stream_file(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
+        # Read, not mapped: a file that shrinks under a mapping kills the process (SIGBUS).
+        try:
+            with (self._root / file).open("rb", buffering=0) as opened:
+                for wanted in ranges:
+                    block = room(len(wanted))
+                    self._fill(block, opened, wanted, file)
+                    on_bytes(len(block))
+                    yield block
+        except OSError as error:
+            problem = f"cannot be read: {error}"
+            raise BrokenFile("bad-header", self._where(file), problem, _remedy(error)) from error
+
+    def _fill(self, block: memoryview, opened: FileIO, wanted: ByteRange, file: str) -> None:
+        opened.seek(wanted.start)
+        got = 0
+        while got < len(block):
+            count = opened.readinto(block[got:])
+            if not count:
+                raise BrokenFile(
+                    "bad-header",
+                    self._where(file),
+                    f"ends at byte {wanted.start + got:,}, expected at least {wanted.stop:,}: "
+                    "the file is cut short",
+                )
+            got += count
+
+    def _digest(self) -> str:
+        seen = xxhash.xxh3_128()
+        names = tokenizer_files(self.files, self.part)
+        for file, size in self.files.items():
+            name = file.rpartition("/")[2]
+            if (
+                self._is_described_by(name)
+                or ".safetensors.index." in name
+                or name.endswith(".bin.index.json")
+                or name == DISTRIBUTED
+            ):
+                seen.update(f"{file}\0{size}\0".encode())
+                seen.update(self._first(file, INDEX_CAP_BYTES + 1))  # what is larger is refused
+            elif file in names:
+                changed = (self._root / file).stat().st_mtime_ns
+                seen.update(f"{file}\0{size}\0{changed}\0".encode())
+            elif (
+                name.endswith((".safetensors", ".distcp"))
+                or (name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin"))
+                or is_of_devices(name)
+                or file == self.part
+            ):
+                changed = (self._root / file).stat().st_mtime_ns
+                seen.update(f"{file}\0{size}\0{changed}\0".encode())
+                pickled = not file.endswith(".safetensors")
+                seen.update(self._ends(file, size) if pickled else self._header_bytes(file, size))
+        return seen.hexdigest()
+
+    def _is_described_by(self, name: str) -> bool:
+        """Whether a file of this name is the checkpoint's config."""
+        return name == CONFIG or (name in (MISTRAL_CONFIG, ADAPTER_CONFIG) and CONFIG not in self.files)
+
+    def _header_bytes(self, file: str, size: int) -> bytes:
+        # Unchecked on purpose: a broken header must still give a sha to refuse it under.
+        with (self._root / file).open("rb") as opened:
+            length = opened.read(LENGTH_BYTES)
+            wanted = int.from_bytes(length, "little")
+            return length + opened.read(min(wanted, size, HEADER_CAP_BYTES))
+
+    def _first(self, file: str, most_bytes: int) -> bytes:
+        with (self._root / file).open("rb") as opened:
+            return opened.read(most_bytes)
+
+    def _ends(self, file: str, size: int) -> bytes:
+        """Where a pickled checkpoint keeps its structure."""
+        with (self._root / file).open("rb") as opened:
+            first = opened.read(FIRST_READ_BYTES)
+            opened.seek(max(len(first), size - FIRST_READ_BYTES))
+            return first + opened.read()
+
+    def _where(self, file: str) -> str:
+        return f"{self.repo}/{file}"
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "let the user who runs this read it"
+    if isinstance(error, FileNotFoundError):
+        return "check the path, and that its disk is there"
+    return "look at the disk, or copy the checkpoint elsewhere"
+
+
+def _snapshot(folder: Path) -> Path:
+    """Where the files lie: of the Hub's own cache (`models--org--name`), the commit that `main` stands for.
+
+    Raises NotThere (`no-config`) where several commits are there and none is `main`.
+    """
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir() or not (folder / "refs").is_dir() or (folder / CONFIG).exists():
+        return folder
+    there = sorted(path.name for path in snapshots.iterdir() if path.is_dir())
+    main = folder / "refs" / "main"
+    commit = main.read_text(errors="replace").strip() if main.is_file() else None
+    if commit is None and len(there) == 1:
+        commit = there[0]
+    if commit not in there:
+        problem = f"is a cache of the Hub, and main ({commit}) is not in it" if commit else "has no main"
+        shown = ", ".join(there[:8]) or "none"
+        remedy = f"name one of its folders snapshots/COMMIT; commits there: {shown}"
+        raise NotThere("no-config", str(folder), problem, remedy)
+    return snapshots / commit
+
+
+def _files(folder: Path, part: str | None) -> dict[str, int]:
+    """Names and sizes; those of the folders in it, too, where it holds no weights itself, and of the part.
+
+    Of a part that is not there, what could be named instead.
+
+    Links are followed, as the Hub's own cache is made of them: a folder is its owner's to fill.
+    Names that are no UTF-8 are left out; neither an index nor the catalog could say them.
+    """
+    files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}
+    if part is not None and (folder / part).exists():
+        return files | _of_part(folder, part)
+    if part is None and any(name.endswith((".safetensors", ".bin")) or is_of_devices(name) for name in files):
+        return files
+    inner = [path for path in _named(folder) if path.is_dir() and not path.name.startswith(".")]
+    for path in (path for held in inner for path in _named(held) if path.is_file()):
+        files[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return files
+
+
+def _of_part(folder: Path, part: str) -> dict[str, int]:
+    """The files of a folder somewhere inside, and of those on the way to it."""
+    steps = part.split("/")
+    inside = [folder.joinpath(*steps[: count + 1]) for count in range(len(steps))]
+    held = [path for step in inside if step.is_dir() for path in _named(step) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in held}
+
+
+def _named(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if storable(path.name) == path.name)

@@ -1,0 +1,141 @@
+"""An index is a claim about its shards: before a matrix is called absent, their own headers are asked.
+
+Where the index names both matrices, as ordinary ones of models that are not tied do, nothing more is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from survey.checkpoints.weight_files import beside_shards, same_set
+from survey.errors import BrokenFile, NotThere
+from survey.formats.safetensors_header import Header
+from survey.unembedding.model_config import meant_tie
+from survey.unembedding.tensor_choice import named
+
+_MOST_SHARDS = 1_000  # asked, each with a request
+_MOST_TENSORS = 2_000_000  # of all shards together
+ReadHeader = Callable[[str], Header]
+
+
+def with_noted_names(header: Header) -> Header:
+    """The header with the names that its metadata gives to one of its tensors.
+
+    safetensors' `save_model` writes tensors that share their memory once, and notes the other names.
+    """
+    noted = {
+        name: header.tensors[kept]
+        for name, kept in header.metadata.items()
+        if name not in header.tensors and kept in header.tensors
+    }
+    return replace(header, tensors={**header.tensors, **noted}) if noted else header
+
+
+def tensors_of(headers: Mapping[str, Header]) -> tuple[dict[str, str], dict[str, str]]:
+    """The file of each tensor, as the headers say, and a second file where one holds it, too."""
+    file_of: dict[str, str] = {}
+    twice: dict[str, str] = {}
+    for file, header in headers.items():
+        for name in header.tensors:
+            if file_of.setdefault(name, file) == file:
+                continue
+            if _is_noted(name, header):  # stands behind a name that is written
+                continue
+            if not _is_noted(name, headers[file_of[name]]):
+                twice[name] = file
+            else:
+                file_of[name] = file
+    return file_of, twice
+
+
+def _is_noted(name: str, header: Header) -> bool:
+    return header.metadata.get(name) in header.tensors
+
+
+def checked(
+    claimed: Mapping[str, str],
+    config: Mapping[str, Any],
+    files: Mapping[str, int],
+    headers: dict[str, Header],
+    read: ReadHeader,
+    where: str,
+) -> Mapping[str, str]:
+    """The file of each tensor: as the index claims, or as the shards say where that decides a matrix.
+
+    claimed: the index. headers: those read so far, to which this adds.
+    Raises BrokenFile (`index-mismatch`) where a shard that must be asked is not there.
+    """
+    head, embedding = named(claimed, config, sure=True)
+    tied = meant_tie(config) is True
+    if head and embedding and not (tied and _is_missing((head, embedding), claimed, files, headers, read)):
+        return claimed
+    shards = sorted({*claimed.values(), *same_set(claimed.values(), files)})
+    refuse_many(shards, where)
+    tensors = 0
+    for file in shards:
+        if file not in files:
+            problem = "the index names this file, and without it nobody knows whether there is a head"
+            raise BrokenFile("index-mismatch", f"{where}/{file}", problem)
+        if file not in headers:
+            headers[file] = read(file)
+        tensors += len(headers[file].tensors)
+        if tensors > _MOST_TENSORS:
+            problem = f"its shards hold more than {_MOST_TENSORS:,} tensors, our cap"
+            raise BrokenFile("index-mismatch", where, problem)
+    held, twice = tensors_of(headers)
+    # What transformers does not find in a model that is tied, it ties.
+    kept = {
+        name: file
+        for name, file in claimed.items()
+        if name in headers[file].tensors or not (tied or name in held)
+    }
+    if wrong := sorted(name for name in twice if name not in kept and name in named(held, config)):
+        problem = f"holds {wrong[0]}, as {twice[wrong[0]]} does, and the index names neither"
+        raise BrokenFile("index-mismatch", f"{where}/{held[wrong[0]]}", problem)
+    if named(held, config)[0] is None:
+        _refuse_strays(config, files, set(shards), headers, read, where)
+    return {**held, **kept}
+
+
+def refuse_many(shards: Collection[str], where: str) -> None:
+    """Raise BrokenFile where asking every shard would be an attack of ours, or on us."""
+    if len(shards) > _MOST_SHARDS:
+        problem = f"names {len(shards):,} files, of which we ask {_MOST_SHARDS:,} for a matrix, our cap"
+        raise BrokenFile("index-mismatch", where, f"the index {problem}")
+
+
+def _refuse_strays(
+    config: Mapping[str, Any],
+    files: Mapping[str, int],
+    shards: set[str],
+    headers: Mapping[str, Header],
+    read: ReadHeader,
+    where: str,
+) -> None:
+    """Raise NotThere (`unknown-head`) where a file beside the shards holds a head and no model."""
+    for file in beside_shards(shards, files):
+        tensors = (headers[file] if file in headers else read(file)).tensors
+        head, embedding = named(tensors, config)
+        if head is not None and embedding is None:
+            problem = f"holds {head}, and the index names no such file"
+            raise NotThere("unknown-head", f"{where}/{file}", problem)
+
+
+def _is_missing(
+    names: tuple[str, str],
+    claimed: Mapping[str, str],
+    files: Mapping[str, int],
+    headers: dict[str, Header],
+    read: ReadHeader,
+) -> bool:
+    """Whether one of two matrices is not in its shard; the second is looked for where that costs nothing."""
+    head, embedding = names
+    file = claimed[head]
+    if file not in files:
+        return True
+    if file not in headers:
+        headers[file] = read(file)
+    listed = [name for name in (head, embedding) if claimed[name] == file]
+    return not all(name in headers[file].tensors for name in listed)

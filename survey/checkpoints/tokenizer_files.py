@@ -1,0 +1,62 @@
+"""Which of a checkpoint's files name its tokens, and their caps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from survey.checkpoints.weight_files import find_weights
+from survey.errors import NotThere
+
+TOKENIZER_CAP_BYTES = 64 << 20  # the largest that are known have 34 MB (Gemma 3, with 262,145 tokens)
+MEMORY_PER_BYTE = 20  # of a parsed tokenizer.json, and of the texts that are encoded
+NAMES_BYTES = 160 << 20  # what the libraries take
+
+# The first that is there speaks. tokenizer.json first: it alone says all of how texts are cut.
+MAIN = (
+    "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model",
+    "vocab.json", "vocab.txt", "tekken.json",
+)  # fmt: skip
+_BESIDE = {"vocab.json": ("merges.txt",)}
+COMPANIONS = ("tokenizer_config.json", "added_tokens.json")
+
+Files = Mapping[str, int]  # name -> size in bytes
+
+
+def tokenizer_files(files: Files, part: str | None = None) -> dict[str, int]:
+    """The files that would be read for names, the one with the vocabulary first; empty: there is none.
+
+    They lie at the root or, of a model that lies in a folder, beside its weights. part: the folder or file
+    that is meant, whose own tokenizer comes before the root's.
+    """
+    if part is not None and (own := _in_folder(files, _folder_of_weights(files, part))):
+        return own
+    return _in_folder(files, "") or _in_folder(files, _folder_of_weights(files))
+
+
+def _in_folder(files: Files, folder: str) -> dict[str, int]:
+    held = {name.removeprefix(folder) for name in files if name.startswith(folder)}
+    ranks = sorted(name for name in held if name.endswith(".tiktoken") and "/" not in name)
+    main = next((name for name in (*MAIN, *ranks[:1]) if name in held), None)
+    if main is None:
+        return {}
+    wanted = (main, *_BESIDE.get(main, ()), *COMPANIONS)
+    return {folder + name: files[folder + name] for name in wanted if name in held}
+
+
+def _folder_of_weights(files: Files, part: str | None = None) -> str:
+    try:
+        return find_weights(files.keys(), "", part).folder
+    except NotThere:
+        return ""
+
+
+def expected_names_bytes(files: Files) -> int:
+    """Upper estimate of the memory that reading the vocabulary takes; too large a file is not read."""
+    size = next(iter(tokenizer_files(files).values()), 0)
+    return NAMES_BYTES + MEMORY_PER_BYTE * size if 0 < size <= TOKENIZER_CAP_BYTES else 0
+
+
+def names_limit_bytes(files: Files) -> int:
+    """The memory that the libraries may take: more than twice what sound files of these sizes need."""
+    size = sum(size for size in files.values() if size <= TOKENIZER_CAP_BYTES)
+    return (256 << 20) + 2 * (NAMES_BYTES + MEMORY_PER_BYTE * size)

@@ -1,0 +1,33 @@
+"""`survey attach`: a database of views for any DuckDB client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from survey.cli.options import catalog_option
+from survey.cli.streams import say
+
+
+@click.command("attach")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@catalog_option
+def command(file: Path, uri: str) -> int:
+    """Write a database of views over the catalog, which any DuckDB client opens.
+
+    It holds no data: what later runs add shows in it, too. Local paths are written in full.
+
+    \b
+    survey attach survey.duckdb --catalog ./mine
+    duckdb survey.duckdb "FROM models"
+    """
+    from catalog.read.attach import attach as write_views
+    from catalog.store.open import place_to_read
+
+    place = place_to_read(uri)
+    empty = write_views(place, file)
+    say(f"{file}: views over {place}")
+    if empty:
+        say(f"nothing in {', '.join(empty)} yet; attach again when there is")
+    return 0

@@ -1,0 +1,43 @@
+"""Commands around a run: which models there are, and who starts it every night."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from survey.cli.output import hub_access
+from survey.cli.streams import say
+
+LISTING_S = 300.0  # whoever asks for a list sits in front of it
+
+
+@click.command("discover")
+@click.option("--author", metavar="NAME", help="A user or an organisation on the Hub.")
+@click.option("--family", metavar="NAME", help="As in the catalog: Qwen, Llama, Gemma, …")
+@click.option(
+    "--min-downloads", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Leave out models with fewer downloads in the last 30 days.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most models.")
+@click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co).")
+def command(endpoint: str | None, **wanted: Any) -> int:
+    """Write a list of models from the Hub's listing: text generation, safetensors, by downloads.
+
+    \b
+    survey discover --author Qwen --limit 50 > models.txt
+    survey discover --family Gemma --min-downloads 10000 > models.txt
+    """
+    from jobs.planning.discover import Wish, as_list
+    from jobs.planning.discover import discover as discover_models
+    from survey.records.settings import Settings
+
+    wish = Wish(**wanted)
+    settings = Settings(
+        **hub_access(endpoint),
+        timeout_s=LISTING_S,
+    )
+    found = discover_models(wish, settings)
+    click.echo(as_list(found.models), nl=False)
+    say(found.summary(wish))
+    return 0 if found.models else 1

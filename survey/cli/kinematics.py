@@ -1,0 +1,121 @@
+"""How dead rows moved: `survey kinematics`, of a recorded run or of surveyed revisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from survey.cli.options import catalog_option, plot_option, result_option
+from survey.cli.output import check_output, console, hub_access, print_results, step_bar
+from survey.cli.streams import say
+from survey.errors import UsageError
+
+if TYPE_CHECKING:
+    from survey.records.results import KinematicsRow
+
+
+@click.command("kinematics")
+@click.argument("history", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--from-catalog", "model", metavar="ORG/NAME@PATTERN",
+    help="Follow the surveyed revisions of a model instead of a history.",
+)  # fmt: skip
+@click.option(
+    "--matrix", type=click.Choice(("output", "input")), default="output", show_default=True,
+    help="Which matrix of the surveyed revisions.",
+)  # fmt: skip
+@click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co).")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.safetensors",
+    help="Write positions, centroid and velocities there.",
+)  # fmt: skip
+@click.option(
+    "--tensor", metavar="NAME", help="The history's tensor [steps, tokens, dimensions], by its name."
+)
+@click.option(
+    "--holds", type=click.Choice(("deltas", "weights")),
+    help="What that tensor holds: moves, or the matrix itself (default: by its name).",
+)  # fmt: skip
+@click.option(
+    "--frame", type=click.Choice(("absolute", "displacement")),
+    help="Positions of the rows, or from their start (default: absolute where the start is known).",
+)  # fmt: skip
+@plot_option
+@catalog_option
+@result_option
+def command(
+    history: Path | None,
+    model: str | None,
+    matrix: Any,
+    endpoint: str | None,
+    output: Path | None,
+    plot: Path | None,
+    uri: str,
+    form: str,
+    **reading: Any,
+) -> int:
+    """Follow the dead rows of a recorded training run: bulk motion, thermal motion, contraction.
+
+    HISTORY is a safetensors file with recorded_steps, dead_token_ids and deltas [steps, tokens,
+    dimensions], or W instead of deltas. It is read step by step.
+
+    \b
+    survey kinematics gradient_delta_history.safetensors -o dead_token_kinematics.safetensors
+    survey kinematics movie.safetensors --tensor W --holds weights --plot motion.png
+    survey kinematics --from-catalog 'EleutherAI/pythia-70m@step*' --plot motion.png
+    """
+    from queries.charts.files import check_picture, save_picture
+    from queries.charts.kinematics import motion_chart
+    from queries.text.kinematics import print_motion
+
+    if plot is not None:
+        check_picture(plot)
+    if output is not None:
+        check_output(output, ("positions", "centroid"))
+    if (history is None) == (model is None):
+        both = "" if history is None else ", not both"
+        raise UsageError(
+            f"name a history, or revisions of the catalog with --from-catalog org/name@step*{both}"
+        )
+    if history is not None:
+        row = _follow_history(history, output, uri, reading)
+    else:
+        row = _follow_revisions(str(model), matrix, endpoint, output, uri, reading)
+    if form == "table":
+        print_motion(row, console())
+    else:
+        print_results("kinematics", [row], form)
+    if plot is not None:
+        save_picture(motion_chart(row), plot)
+    return 0
+
+
+def _follow_history(history: Path, output: Path | None, uri: str, reading: dict[str, Any]) -> KinematicsRow:
+    from catalog.store.open import place_to_write
+    from jobs.results.kinematics import Wanted, follow
+
+    with step_bar(history.name) as progress:
+        return follow(Wanted(history, output, **reading), place_to_write(uri), progress)
+
+
+def _follow_revisions(
+    model: str, matrix: Any, endpoint: str | None, output: Path | None, uri: str, reading: dict[str, Any]
+) -> KinematicsRow:
+    from catalog.store.open import place_to_read
+    from jobs.results.revisions import follow_revisions
+    from survey.records.settings import Settings
+
+    frame = reading.pop("frame")
+    if given := [f"--{name}" for name, value in reading.items() if value is not None]:
+        raise UsageError(f"{', '.join(given)}: of histories only, not of --from-catalog")
+    settings = Settings(
+        **hub_access(endpoint),
+    )
+    with step_bar(model) as progress:
+        found = follow_revisions(
+            model, place_to_read(uri), settings, progress, matrix=matrix, output=output, frame=frame
+        )
+    say(f"{found.read_bytes / 1e6:.2f} MB of rows read, of {found.matrix_bytes / 1e6:.2f} MB of matrices")
+    return found.row

@@ -1,0 +1,33 @@
+"""Commands that compare checkpoints: lineage."""
+
+from __future__ import annotations
+
+import click
+
+from survey.cli.options import answer_options
+from survey.cli.output import catalog_reader, known_as, print_in
+
+
+@click.command("lineage")
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--matrix", type=click.Choice(("output", "input")), default="output", show_default=True,
+    help="The unembedding or the embedding.",
+)  # fmt: skip
+@answer_options
+def command(a: str, b: str, matrix: str, uri: str, form: str) -> int:
+    """What two checkpoints share bit for bit: rows at the same id and anywhere, black holes.
+
+    A and B are repo, repo@revision or a folder, both in the catalog. Full fine-tuning changes every
+    row, so nothing in common is no proof that two models are unrelated.
+
+    \b
+    survey lineage Qwen/Qwen3-4B Qwen/Qwen3-4B-Base
+    survey lineage org/model@step1000 ./my-checkpoint --format json
+    """
+    from queries.text.lineage import lineage as compare
+
+    with catalog_reader(uri) as reader:
+        print_in(form, compare(reader, known_as(a), known_as(b), matrix))
+    return 0

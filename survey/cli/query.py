@@ -1,0 +1,53 @@
+"""Commands that ask a catalog: query, sql, shell, attach, show, status."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from survey.cli.options import answer_options, queries_option
+from survey.cli.output import answer, console, print_in
+from survey.errors import UsageError
+from survey.process.homes import expanded
+
+
+@click.command("query")
+@click.argument("name", required=False)
+@click.option("--param", "params", multiple=True, metavar="K=V", help="A parameter of the query.")
+@queries_option
+@answer_options
+def command(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], uri: str, form: str) -> int:
+    """Run a named query; without NAME, list them.
+
+    \b
+    survey query
+    survey query families
+    survey query compare --param a=Qwen/Qwen3-4B --param b=google/gemma-3-4b-it
+    """
+    from queries.library import find, listed, load
+    from queries.text.render import print_queries
+
+    if name is None:
+        if form == "table":
+            print_queries(listed(load(folders)), console())
+        else:
+            print_in(form, listed(load(folders)))
+        return 0
+    chosen = find(name, folders)
+    return answer(uri, form, chosen.sql, chosen.bind(_pairs(params)))
+
+
+def _pairs(params: Sequence[str]) -> dict[str, str]:
+    for param in params:
+        if "=" not in param:
+            raise UsageError(f"--param {param}: write name=value")
+    given = dict(param.split("=", 1) for param in params)
+    # A checkpoint folder is known by its full path.
+    forced = ("./", "../", "/", "~")
+    return {
+        name: os.path.realpath(expanded(value)) if value.startswith(forced) else value
+        for name, value in given.items()
+    }

@@ -1,0 +1,62 @@
+"""Commands that show a catalog in a browser: report, serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from survey import VERSION
+from survey.cli.options import catalog_option, options_of
+from survey.cli.output import catalog_reader, console
+from survey.cli.streams import say
+from survey.errors import UsageError
+
+page_options = options_of(
+    click.option("--title", default="Centroid Survey", show_default=True, help="The page's title."),
+    click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        default=2000,
+        show_default=True,
+        help="Show that many models at most, those measured last.",
+    ),
+)
+
+
+@click.command("report")
+@click.option(
+    "-o", "out", required=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.html",
+    help="The page to write.",
+)  # fmt: skip
+@page_options
+@catalog_option
+def command(out: Path, title: str, limit: int, uri: str) -> int:
+    """Write one page with everything: charts, tables, cards; it opens from disk and asks nobody.
+
+    \b
+    survey report -o report.html --catalog ./mine
+    """
+    from queries.charts.files import check_extra
+    from queries.web.report import Heading
+    from queries.web.report import report as write_report
+
+    check_extra("survey report")
+    if not out.parent.is_dir():
+        raise UsageError(f"-o {out}: there is no folder {out.parent}")
+    if out.is_file() and out.stat().st_size and not _is_page(out):
+        raise UsageError(f"-o {out}: is there and no page: name another file")
+    progress = console(stderr=True)
+    with catalog_reader(uri) as reader, progress.status("reading the catalog") as status:
+        page = write_report(reader, Heading(title, VERSION), limit, status.update)
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:  # which names no file where it comes of what is written, as on a full disk
+        raise UsageError(f"-o {out}: cannot be written: {error.strerror}") from error
+    say(f"{out}: {len(page.encode()) / 1e6:.1f} MB")
+    return 0
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as opened:
+        return opened.read(15).lower() == b"<!doctype html>"

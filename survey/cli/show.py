@@ -1,0 +1,45 @@
+"""`survey show`: one model's card, and its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from survey.cli.options import answer_options
+from survey.cli.output import catalog_reader, console, known_as, print_answer
+from survey.cli.streams import say
+
+
+@click.command("show")
+@click.argument("model")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw its histograms instead, as .png, .svg or .html.",
+)
+@answer_options
+def command(model: str, plot: Path | None, uri: str, form: str) -> int:
+    """One model's card: its numbers, histograms, black holes and failures.
+
+    \b
+    survey show Qwen/Qwen3-4B
+    survey show Qwen/Qwen3-4B@main --format json
+    survey show Qwen/Qwen3-4B --plot card.png
+    """
+    from queries.charts.files import ENDINGS, PAGE, check_picture
+    from queries.text.card import card_rows, print_card, save_card
+
+    name = known_as(model)
+    if plot is not None:
+        check_picture(plot, (*ENDINGS, PAGE))
+    with catalog_reader(uri) as reader:
+        if plot is not None:
+            save_card(reader, name, plot)
+            say(str(plot))
+        elif form == "table":
+            print_card(reader, name, console())
+        else:
+            print_answer(reader, form, *card_rows(reader, name))
+    return 0

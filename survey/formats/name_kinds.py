@@ -1,0 +1,45 @@
+"""Names of hundreds of thousands of tensors, most of which differ in numbers alone: which are kept.
+
+A mixture of experts has as many tensors as layers times experts, of a few kinds: no head is among them.
+Of each kind, which is a name without its numbers, so many are kept as no matrix has parts.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import xxhash
+
+from survey.errors import BrokenFile
+from survey.formats.json_stream import NAME_A_FILE
+
+KEPT_OF_A_KIND = 2048
+KINDS_CAP = 100_000
+KEPT_CAP_BYTES = 32 << 20  # 200,000 names
+_NUMBER = re.compile(r"(?<![A-Za-z0-9])\d+(?![A-Za-z0-9])")  # w1 and w2 are two kinds
+
+
+class Kinds:
+    """Counts names by kind."""
+
+    def __init__(self, reason: str, where: str) -> None:
+        self._counts: dict[int, int] = {}
+        self._reason, self._where = reason, where
+        self.left_out = 0
+        self._kept_bytes = 0
+
+    def keep(self, name: str) -> bool:
+        """Whether the next name is kept. Raises BrokenFile (`reason`) where there are too many kinds."""
+        kind = xxhash.xxh3_64_intdigest(_NUMBER.sub("0", name).encode("utf-8", "surrogatepass"))
+        count = self._counts[kind] = self._counts.get(kind, 0) + 1
+        if len(self._counts) > KINDS_CAP:
+            problem = f"names more than {KINDS_CAP:,} kinds of tensors"
+            raise BrokenFile(self._reason, self._where, problem, NAME_A_FILE)
+        kept = count <= KEPT_OF_A_KIND
+        self.left_out += not kept
+        self._kept_bytes += sys.getsizeof(name) if kept else 0
+        if self._kept_bytes > KEPT_CAP_BYTES:
+            problem = f"names tensors in more than {KEPT_CAP_BYTES:,} bytes"
+            raise BrokenFile(self._reason, self._where, problem, NAME_A_FILE)
+        return kept

@@ -1,0 +1,180 @@
+"""A local safetensors file, read and written piece by piece: histories are larger than memory."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from survey.errors import BrokenFile, UsageError
+from survey.formats.safetensors_header import LENGTH_BYTES, Header, read_header
+from survey.numerics.decoding import widen
+from survey.numerics.dtypes import BITS, FLOATS
+from survey.process.whole_file import open_to_resume
+from survey.records.target import ByteRange, TensorSpec
+
+UNFINISHED = ".partial"  # ends the name of a file that is still filled
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype code, shape; in the file's order
+INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "U16": "<u2", "U32": "<u4", "U64": "<u8"}
+_NUMPY = {**INTEGERS, "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # BF16: its bits
+
+
+class TensorReader:
+    """An open safetensors file whose header was checked; `header.tensors` names what it holds."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError where the file cannot be opened, BrokenFile where it is damaged."""
+        try:
+            self._handle = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        self.path = path
+        try:
+            size = os.fstat(self._handle).st_size
+            self.header: Header = read_header(self.bytes, path.name, size, str(path))
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def __enter__(self) -> TensorReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
+
+    def bytes(self, wanted: ByteRange) -> bytes:
+        """Exactly these bytes. Raises BrokenFile where the file ends before."""
+        found = bytearray()
+        while len(found) < len(wanted):
+            try:
+                piece = os.pread(self._handle, len(wanted) - len(found), wanted.start + len(found))
+            except OSError as error:
+                raise UsageError(f"{self.path}: cannot be read: {error.strerror}") from error
+            if not piece:
+                raise BrokenFile("bad-header", str(self.path), f"ends before byte {wanted.stop:,}")
+            found += piece
+        return bytes(found)
+
+    def integers(self, name: str) -> NDArray[np.int64]:
+        """A whole tensor of integers, in its shape. Raises UsageError for another dtype."""
+        spec = self.header.tensors[name]
+        if spec.dtype not in INTEGERS:
+            raise UsageError(f"{self.path}: {name} is {spec.dtype}, expected integers")
+        found = np.frombuffer(self.bytes(spec.bytes), dtype=INTEGERS[spec.dtype])
+        return found.astype(np.int64).reshape(spec.shape)
+
+    def floats(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
+        """Elements [start, stop) of a tensor's first axis, exactly, as float64."""
+        spec = self.header.tensors[name]
+        stop = spec.shape[0] if stop is None else stop
+        item_bytes = len(spec.bytes) // spec.shape[0] if spec.shape[0] else 0
+        first = spec.bytes.start
+        stored = self.bytes(ByteRange(first + start * item_bytes, first + stop * item_bytes))
+        flat = widen(stored, FLOATS[self.check_floats(spec)], math.prod(spec.shape[1:]))
+        return flat.reshape(stop - start, *spec.shape[1:])
+
+    def check_floats(self, spec: TensorSpec) -> str:
+        """The dtype code of a tensor of floats. Raises UsageError for another dtype."""
+        if spec.dtype not in FLOATS:
+            raise UsageError(f"{self.path}: {spec.name} is {spec.dtype}, expected one of {', '.join(FLOATS)}")
+        return spec.dtype
+
+
+class TensorWriter:
+    """A safetensors file whose header is written first and whose tensors follow in pieces, in any order.
+
+    It grows beside its name and is renamed when the `with` block ends well; with `keep` what is
+    unfinished stays there, and a writer of the same layout goes on with it.
+    """
+
+    def __init__(
+        self, path: Path, layout: Layout, metadata: Mapping[str, str] | None = None, *, keep: bool = False
+    ) -> None:
+        """Raises UsageError where the file cannot be made, or another process is writing it."""
+        self.path, self._layout, self._keep = path, layout, keep
+        self.beside = path.with_name(f".{path.name}{UNFINISHED}")
+        start, self._at = _header(layout, metadata or {})
+        self.resumed = False
+        try:
+            self._handle = open_to_resume(self.beside)
+            self._claim()
+            self.resumed = keep and os.pread(self._handle, len(start), 0) == start
+            if not self.resumed:
+                os.ftruncate(self._handle, 0)
+                self._write(start, 0)
+            os.ftruncate(self._handle, self._at[None])  # sparse until it is written
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _claim(self) -> None:
+        """Be the only one who writes it; the system lets go of it when the process ends, however it ends."""
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = os.path.samestat(os.stat(self.beside), os.fstat(self._handle))
+        except (BlockingIOError, FileNotFoundError):
+            ours = False
+        if not ours:  # it may have been finished and renamed between opening and locking
+            os.close(self._handle)
+            raise UsageError(f"{self.path}: another process is writing it")
+
+    def put(self, name: str, piece: NDArray[np.generic], start: int = 0) -> None:
+        """Write elements of a tensor's first axis from `start` on. BF16 is given as its bits."""
+        dtype, shape = self._layout[name]
+        item_bytes = math.prod(shape[1:]) * BITS[dtype] // 8
+        stored = np.ascontiguousarray(piece, dtype=_NUMPY[dtype])
+        assert stored.shape[1:] == shape[1:], (name, stored.shape)
+        assert start + len(stored) <= shape[0], (name, start, len(stored))
+        self._write(stored.tobytes(), self._at[name] + start * item_bytes)
+
+    def sync(self) -> None:
+        """Let what was written so far survive a power cut."""
+        os.fsync(self._handle)
+
+    def _write(self, stored: bytes, at: int) -> None:
+        view = memoryview(stored)
+        while view:
+            try:
+                count = os.pwrite(self._handle, view, at)
+            except OSError as error:
+                raise UsageError(f"{self.path}: cannot be written: {error.strerror}") from error
+            view, at = view[count:], at + count
+
+    def __enter__(self) -> TensorWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                os.fsync(self._handle)
+                self.beside.replace(self.path)
+            elif not self._keep:
+                with contextlib.suppress(OSError):
+                    self.beside.unlink()
+        finally:
+            os.close(self._handle)
+
+
+def _header(layout: Layout, metadata: Mapping[str, str]) -> tuple[bytes, dict[str | None, int]]:
+    """Length field and JSON, and where each tensor begins in the file; None: the file's size."""
+    entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    starts: dict[str | None, int] = {}
+    at = 0
+    for name, (dtype, shape) in layout.items():
+        size = math.prod(shape) * BITS[dtype] // 8
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
+        starts[name], at = at, at + size
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the data is aligned
+    first = LENGTH_BYTES + len(text)
+    found = {name: first + start for name, start in starts.items()}
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text, found | {None: first + at}

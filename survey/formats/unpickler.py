@@ -1,0 +1,305 @@
+"""What a pickled state dict describes, read by an interpreter that can build nothing else.
+
+Python's pickle machine, which calls whatever a file names, is never started. `pickletools.genops`
+only names the opcodes; those in HANDLERS are given a meaning here, on plain texts, numbers, tuples,
+lists and dicts, and the few names in REBUILD, STORAGES and DTYPES stand for descriptions of
+tensors. Any other opcode or name refuses the file. Nothing is imported, called or resolved by name.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from survey.errors import BrokenFile
+from survey.formats.torch_tensor import DTYPES, STORAGES, PickledTensor, Storage
+
+PICKLE_CAP_BYTES = 8 << 20  # 40,000 tensors take as much
+OPCODES_CAP = 1_000_000  # 36 a tensor; each builds at most one object of some 100 bytes
+INT_BITS_CAP = 63
+DIMENSIONS_CAP = 64
+MESSAGE_CHARS = 80  # of a name from the file, in our messages
+
+PARAMETERS = ("torch Tensor", "torch.nn.parameter Parameter")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """`module name` of something that Python would import; here a name and no more."""
+
+    name: str
+
+
+class Cut(BrokenFile):
+    """The bytes end, or stop making sense, before the pickle does: more of them may help."""
+
+
+def read_pickle(stream: BytesIO, where: str) -> Any:  # Any: texts, numbers, dicts, descriptions
+    """The value of the next pickle in the stream, which stands behind it afterwards.
+
+    Raises BrokenFile (`bad-pickle`): Cut where the bytes end too early.
+    """
+    return Machine(where).run(stream)
+
+
+def state_dict(value: Any, where: str) -> dict[str, PickledTensor]:  # Any: as read_pickle gives it
+    """The tensors of a state dict by name; entries that are no tensors are left out.
+
+    Raises BrokenFile (`bad-pickle`) where the value is something else.
+    """
+    if type(value) is not dict:
+        raise BrokenFile("bad-pickle", where, f"holds a {type(value).__name__}, expected tensors by name")
+    found = {
+        name: entry for name, entry in value.items() if type(name) is str and type(entry) is PickledTensor
+    }
+    if value and not found:
+        inner = next((key for key, held in value.items() if type(held) is dict and held), None)
+        if inner is not None:
+            problem = f"holds its tensors, if any, one level down in {str(inner)[:MESSAGE_CHARS]}"
+            raise BrokenFile("bad-pickle", where, f"{problem}: a training checkpoint, not a state dict")
+        keys = ", ".join(str(key)[:MESSAGE_CHARS] for key in list(value)[:3])
+        raise BrokenFile("bad-pickle", where, f"holds no tensors but {keys}, …; expected a state dict")
+    return found
+
+
+class Machine:
+    """One stack machine for one pickle. marked: the stacks below each open mark."""
+
+    keys: tuple[type, ...] = (str, int)  # of dicts
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.stack: list[Any] = []
+        self.marked: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.copied = 0  # items taken from lists, which one opcode may do with a million
+
+    def run(self, stream: BytesIO) -> Any:
+        opcodes = pickletools.genops(stream)
+        for count in range(OPCODES_CAP):
+            try:
+                opcode, argument, position = next(opcodes)
+            # Also a number of thousands of digits; and of odd escapes in a text Python warns.
+            except (ValueError, EOFError, DeprecationWarning) as error:
+                raise Cut("bad-pickle", self.where, f"is no whole pickle: {error}") from error
+            except StopIteration:
+                raise self.refuse(f"ends after {count} opcodes without a value") from None
+            handler = self.handler(opcode.name)
+            if handler is None:
+                raise self.refuse(f"uses {opcode.name} at byte {position}, which no state dict needs")
+            try:
+                if opcode.name == "STOP":
+                    return self.stack.pop()
+                handler(self, argument)
+            except (IndexError, KeyError) as error:
+                problem = f"{opcode.name} at byte {position} finds nothing to work on"
+                raise self.refuse(problem) from error
+        raise self.refuse(f"has more than {OPCODES_CAP:,} opcodes")
+
+    def handler(self, opcode: str) -> Handler | None:
+        return HANDLERS.get(opcode)
+
+    def refuse(self, problem: str) -> BrokenFile:
+        return BrokenFile("bad-pickle", self.where, problem)
+
+    def push(self, value: Any) -> None:
+        if type(value) is int and value.bit_length() > INT_BITS_CAP:
+            raise self.refuse(f"holds an integer of {value.bit_length()} bits")
+        self.stack.append(value)
+
+    def since_mark(self) -> list[Any]:
+        items, self.stack = self.stack, self.marked.pop()
+        return items
+
+    def pop(self, count: int) -> list[Any]:
+        return [self.stack.pop() for _ in range(count)][::-1]
+
+    def mark(self) -> None:
+        self.marked.append(self.stack)
+        self.stack = []
+
+    def memorise(self, place: int) -> None:
+        self.memo[place] = self.stack[-1]
+
+    def extend(self, items: list[Any]) -> None:
+        if type(self.stack[-1]) is not list:
+            raise self.refuse(f"appends to a {type(self.stack[-1]).__name__}")
+        self.stack[-1].extend(items)
+
+    def update(self, items: list[Any]) -> None:
+        self._fill(self.stack[-1], items)
+
+    def new_dict(self, items: list[Any]) -> None:
+        self.stack.append({})
+        self._fill(self.stack[-1], items)
+
+    def _fill(self, target: Any, items: list[Any]) -> None:
+        if type(target) is not dict:
+            raise self.refuse(f"sets items of a {type(target).__name__}")
+        if len(items) % 2:
+            raise self.refuse("has a key without a value")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # Texts and numbers only: hashing nested tuples can take for ever.
+            if type(key) not in self.keys:
+                raise self.refuse(f"has a key that is a {type(key).__name__}")
+            target[key] = value
+
+    def name(self, name: str) -> None:
+        known = name in REBUILD or name in STORAGES or name in DTYPES or name in PARAMETERS
+        if not known and name != ORDERED_DICT:
+            shown = name[:MESSAGE_CHARS].replace(" ", ".")
+            raise self.refuse(f"names {shown}, which is nothing that tensors are made of; it was not run")
+        self.stack.append(Name(name))
+
+    def stack_name(self) -> None:
+        parts = self.pop(2)
+        if not all(type(part) is str for part in parts):
+            raise self.refuse("makes a name of something that is no text")
+        self.name(" ".join(parts))
+
+    def persistent(self) -> None:
+        """`('storage', type, key, location, elements)`, and a view in files before 1.6."""
+        saved = self.stack.pop()
+        if type(saved) is not tuple or len(saved) not in (5, 6) or saved[0] != "storage":
+            raise self.refuse("refers to something outside that is no storage")
+        _, kind, key, _, elements = saved[:5]
+        if len(saved) == 6 and saved[5] is not None:
+            raise self.refuse("has a storage that is a view of another one")
+        if type(kind) is not Name or kind.name not in STORAGES:
+            raise self.refuse("has a storage of no known type")
+        if type(key) is not str or type(elements) is not int or elements < 0:
+            raise self.refuse("has a storage without a key or a size")
+        self.stack.append(Storage(key, STORAGES[kind.name], elements))
+
+    def reduce(self) -> None:
+        called, arguments = self.pop(2)
+        if type(called) is not Name or type(arguments) is not tuple:
+            raise self.refuse("calls something that has no name")
+        self.stack.append(self._rebuilt(called.name, arguments))
+
+    def _rebuilt(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        if name == ORDERED_DICT:
+            return self._ordered(arguments)
+        if name not in REBUILD:
+            raise self.refuse(f"calls {name.replace(' ', '.')}")
+        least, most, build = REBUILD[name]
+        if not least <= len(arguments) <= most:
+            raise self.refuse(f"gives {name.replace(' ', '.')} {len(arguments)} arguments")
+        return build(self, *arguments)
+
+    def _ordered(self, arguments: tuple[Any, ...]) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        if arguments:  # Python 2 gave the items as a list of pairs
+            pairs = arguments[0]
+            if len(arguments) != 1 or type(pairs) is not list:
+                raise self.refuse("makes an OrderedDict of something else than pairs")
+            self.copied += len(pairs)
+            if self.copied > OPCODES_CAP:
+                raise self.refuse(f"copies more than {OPCODES_CAP:,} items")
+            for pair in pairs:
+                if type(pair) not in (list, tuple) or len(pair) != 2:
+                    raise self.refuse("makes an OrderedDict of something else than pairs")
+                self._fill(found, list(pair))
+        return found
+
+    def build(self) -> None:
+        """The attributes of an OrderedDict, such as `_metadata`, are not looked at."""
+        target, _ = self.pop(2)
+        if type(target) is not dict:
+            raise self.refuse(f"sets attributes of a {type(target).__name__}")
+        self.stack.append(target)
+
+    def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> PickledTensor:
+        """`_rebuild_tensor…`. rest: requires_grad, hooks, and in version 3 the dtype."""
+        if type(storage) is not Storage:
+            raise self.refuse("has a tensor without a storage")
+        dtype = storage.dtype
+        if len(rest) > 2 and type(rest[2]) is Name:
+            dtype = DTYPES.get(rest[2].name)
+        if dtype is None:
+            raise self.refuse("has a tensor without a dtype")
+        numbers = (
+            type(shape) is tuple
+            and type(strides) is tuple
+            and len(shape) == len(strides) <= DIMENSIONS_CAP
+            and all(type(number) is int and number >= 0 for number in (offset, *shape, *strides))
+        )
+        if not numbers:
+            raise self.refuse("has a tensor whose offset, shape and strides are none")
+        return PickledTensor(storage, dtype, offset, shape, strides)
+
+    def parameter(self, tensor: Any, *_: Any) -> PickledTensor:
+        if type(tensor) is not PickledTensor:
+            raise self.refuse("has a parameter that is no tensor")
+        return tensor
+
+    def of_type(self, function: Any, kind: Any, arguments: Any, _: Any) -> Any:
+        """`_rebuild_from_type_v2`: a tensor with attributes, which are not looked at."""
+        if type(function) is not Name or type(kind) is not Name or type(arguments) is not tuple:
+            raise self.refuse("has a tensor of no known type")
+        if kind.name not in PARAMETERS or function.name == FROM_TYPE:
+            raise self.refuse(f"has a tensor of type {kind.name.replace(' ', '.')}")
+        return self._rebuilt(function.name, arguments)
+
+    def size(self, shape: Any) -> tuple[Any, ...]:
+        if type(shape) is not tuple:
+            raise self.refuse("has a torch.Size of something else than numbers")
+        return shape
+
+
+ORDERED_DICT = "collections OrderedDict"
+FROM_TYPE = "torch._tensor _rebuild_from_type_v2"
+# name -> least and most arguments, and what describes the result
+REBUILD: dict[str, tuple[int, int, Callable[..., Any]]] = {
+    "torch._utils _rebuild_tensor": (4, 4, Machine.tensor),
+    "torch._utils _rebuild_tensor_v2": (6, 7, Machine.tensor),
+    "torch._utils _rebuild_tensor_v3": (7, 8, Machine.tensor),
+    "torch._utils _rebuild_parameter": (3, 3, Machine.parameter),
+    "torch._utils _rebuild_parameter_with_state": (4, 4, Machine.parameter),
+    FROM_TYPE: (4, 4, Machine.of_type),
+    "torch Size": (1, 1, Machine.size),
+}
+
+Handler = Callable[[Machine, Any], None]
+_VALUES = (
+    "BININT BININT1 BININT2 LONG1 LONG4 INT LONG BINFLOAT FLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+    "UNICODE SHORT_BINSTRING BINSTRING STRING SHORT_BINBYTES BINBYTES"
+)
+HANDLERS: dict[str, Handler] = {
+    **{name: lambda machine, argument: machine.push(argument) for name in _VALUES.split()},
+    "PROTO": lambda machine, _: None,
+    "FRAME": lambda machine, _: None,
+    "STOP": lambda machine, _: None,
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "MARK": lambda machine, _: machine.mark(),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.since_mark())),
+    "TUPLE1": lambda machine, _: machine.push(tuple(machine.pop(1))),
+    "TUPLE2": lambda machine, _: machine.push(tuple(machine.pop(2))),
+    "TUPLE3": lambda machine, _: machine.push(tuple(machine.pop(3))),
+    "LIST": lambda machine, _: machine.push(machine.since_mark()),
+    "APPEND": lambda machine, _: machine.extend(machine.pop(1)),
+    "APPENDS": lambda machine, _: machine.extend(machine.since_mark()),
+    "DICT": lambda machine, _: machine.new_dict(machine.since_mark()),
+    "SETITEM": lambda machine, _: machine.update(machine.pop(2)),
+    "SETITEMS": lambda machine, _: machine.update(machine.since_mark()),
+    "PUT": lambda machine, place: machine.memorise(place),
+    "BINPUT": lambda machine, place: machine.memorise(place),
+    "LONG_BINPUT": lambda machine, place: machine.memorise(place),
+    "MEMOIZE": lambda machine, _: machine.memorise(len(machine.memo)),
+    "GET": lambda machine, place: machine.push(machine.memo[place]),
+    "BINGET": lambda machine, place: machine.push(machine.memo[place]),
+    "LONG_BINGET": lambda machine, place: machine.push(machine.memo[place]),
+    "GLOBAL": lambda machine, name: machine.name(name),
+    "STACK_GLOBAL": lambda machine, _: machine.stack_name(),
+    "BINPERSID": lambda machine, _: machine.persistent(),
+    "REDUCE": lambda machine, _: machine.reduce(),
+    "BUILD": lambda machine, _: machine.build(),
+}

@@ -1,0 +1,194 @@
+"""Where the Hub is, and what identifies us there: its endpoint, the origin that may see the token, the token.
+
+A token that a person states (HF_TOKEN, `token=`) goes to the endpoint that the person states. The one that
+`hf auth login` stored was made for huggingface.co and goes nowhere else: a mirror is somebody else's server.
+Neither goes over plain http to another machine, where everybody on the way could read it.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+from typing import NamedTuple
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from survey.errors import NotOffered, Unreachable, UsageError, printable
+from survey.process.redaction import TOKEN_VARIABLES, redacted
+from survey.records.settings import Settings
+
+PUBLIC_HUB = "https://huggingface.co"
+_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(NamedTuple):
+    """Whom a connection leads to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port == _PORTS[self.scheme] else f":{self.port}")
+
+
+def origin_of(url: str) -> Origin:
+    """Scheme, host and port of a URL. Raises Unreachable where it is none that can be asked."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError("expected http:// or https:// and a host")
+        if not parts.hostname.isascii():
+            parts.hostname.encode("idna")
+        if any(char <= " " or char == "\x7f" for char in parts.netloc) or port == 0:
+            raise ValueError("no such host or port")
+    except ValueError as error:  # ports beyond 65535, brackets without an end; UnicodeError is one
+        raise Unreachable("network", printable(url[:200]), f"is no URL that can be asked: {error}") from None
+    return Origin(parts.scheme, parts.hostname, port or _PORTS[parts.scheme])
+
+
+def joined(base: str, location: str) -> str:
+    """Where a redirect or a link leads. Raises Unreachable where that is no URL that can be asked."""
+    try:
+        url = urljoin(base, location)
+    except ValueError as error:  # a bracket without an end
+        raise Unreachable(
+            "network", printable(location[:200]), f"is no URL that can be asked: {error}"
+        ) from None
+    origin_of(url)
+    return url
+
+
+def checked_endpoint(given: str, source: str) -> str:
+    """An endpoint without slashes at its end. source: the option or variable. Raises UsageError."""
+    endpoint = given.strip().rstrip("/")
+    expected = f"{source} {redacted(given)!r}: expected a URL such as {PUBLIC_HUB}"
+    try:
+        origin_of(endpoint)
+    except Unreachable as error:
+        raise UsageError(f"{expected}; it {error.problem}") from None
+    parts = urlsplit(endpoint)
+    if parts.query or parts.fragment or not parts.path.isascii() or " " in parts.path:
+        raise UsageError(f"{expected}, without a query")
+    return endpoint
+
+
+def stated_endpoint(given: str | None, source: str = "--endpoint") -> str:
+    """What was given, else HF_ENDPOINT, else huggingface.co. Raises UsageError."""
+    if given is not None:
+        return checked_endpoint(given.strip(), source)
+    stated = os.environ.get("HF_ENDPOINT", "").strip()
+    return checked_endpoint(stated, "HF_ENDPOINT") if stated else PUBLIC_HUB
+
+
+def named(endpoint: str) -> str:
+    """An endpoint and where it comes from, for messages."""
+    shown = redacted(endpoint)
+    if endpoint == os.environ.get("HF_ENDPOINT", "").strip().rstrip("/"):
+        return f"{shown} (of HF_ENDPOINT)"
+    return shown if endpoint == PUBLIC_HUB else f"{shown} (as given)"
+
+
+def clean_token(token: str | None, source: str = "the token") -> str | None:
+    """A token without the blanks and line ends around it, as huggingface_hub cleans its own.
+
+    None where nothing is left. Raises UsageError for one that no header can hold.
+    """
+    cleaned = (token or "").strip().strip("\ufeff\x00").strip()
+    strange = next((char for char in cleaned if not "!" <= char <= "~"), None)
+    if strange is not None:
+        raise UsageError(f"{source} holds a character that no token has (U+{ord(strange):04X}): copy it anew")
+    return cleaned or None
+
+
+def stated_token() -> str | None:
+    """The token that the environment states. Raises UsageError."""
+    for variable in TOKEN_VARIABLES:
+        if token := clean_token(os.environ.get(variable), variable):
+            return token
+    return None
+
+
+def check_variables() -> None:
+    """Raises UsageError if huggingface_hub cannot read its own variables, as it does while it is loaded."""
+    try:
+        # For what loading them says: the one reads numbers, the other the endpoint.
+        from huggingface_hub import constants  # noqa: F401
+        from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # noqa: F401
+    except ValueError as error:
+        names = ", ".join(sorted(name for name in os.environ if name.startswith("HF_")))
+        problem = redacted(str(error))
+        raise UsageError(f"{names}: one of these cannot be used: {problem}; mend or unset it") from None
+
+
+def token_for(settings: Settings) -> str | None:
+    """The token that may go to the endpoint, if there is one. Raises NotOffered."""
+    from huggingface_hub import constants  # here: it takes a while to load
+
+    if is_open_to_all(settings.endpoint):
+        return None
+    try:
+        token = clean_token(settings.token) or stated_token()
+    except UsageError as error:
+        raise NotOffered("unauthorised", redacted(settings.endpoint), str(error)) from None
+    if token or origin_of(settings.endpoint) != origin_of(PUBLIC_HUB):
+        return token
+    return None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else _stored_login()
+
+
+def _stored_login() -> str | None:
+    """The token that `hf auth login` stored, if there is one. Raises NotOffered."""
+    from huggingface_hub import constants, get_token
+
+    source = f"the login stored in {constants.HF_TOKEN_PATH}"
+    try:
+        return clean_token(get_token(), source)
+    except UsageError as error:
+        problem = str(error)
+    except (OSError, ValueError) as error:  # no UTF-8; a folder; not ours to read
+        problem = f"{source} cannot be read: {error}"
+    raise NotOffered("unauthorised", PUBLIC_HUB, f"{problem}; or log in again: hf auth login")
+
+
+def why_no_token(settings: Settings) -> str:
+    """What to add to a refusal where a token was at hand and was not sent."""
+    from huggingface_hub import constants
+
+    try:
+        stated = bool(clean_token(settings.token) or stated_token())
+    except UsageError:
+        stated = False
+    if stated and is_open_to_all(settings.endpoint):
+        return "; no token was sent: over plain http everybody on the way could read it; use https"
+    elsewhere = origin_of(settings.endpoint) != origin_of(PUBLIC_HUB)
+    if not stated and elsewhere and os.path.isfile(constants.HF_TOKEN_PATH):
+        return "; no token was sent: the stored login is for huggingface.co alone; set HF_TOKEN to send one"
+    return ""
+
+
+def is_open_to_all(url: str) -> bool:
+    """Whether what is sent there can be read on the way: plain http to another machine."""
+    origin = origin_of(url)
+    return origin.scheme != "https" and not is_this_machine(origin.host)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a name or an address is that of the loopback."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def basic(user: str, password: str) -> str:
+    """What an Authorization header says of a user."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def without_user(parts: SplitResult) -> str:
+    """Host and port of a URL without its user and password."""
+    return parts.netloc.rpartition("@")[2]

@@ -1,0 +1,129 @@
+"""Column sums, row norms and exponent counts, in an order of summation that is written down.
+
+A library's own reduction changes its order with the vector width, the number of threads and the
+device, and with it the last bits. Here the order is ours, and two paths follow it bit by bit: loops
+compiled for the CPU (sums_compiled.py), and torch's elementwise operations on a GPU (sums_torch.py).
+
+- column sums: the rows of a chunk of 1,024 are added pairwise (neighbours, then neighbouring pairs,
+  and so on up; a row left out counts as zeros), and the chunks' sums one after another. Whoever has
+  some 2^n neighbouring rows of a chunk can add them up alone. Rows of very different lengths are
+  summed apart (see `magnitude`), so that short rows are not lost beside long ones;
+- squared row norms: element d is added to lane d mod 256, then the lanes are folded in halves;
+- sketches of rows (survey/onepass/projection.py): the same, signed, until 32 lanes are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from survey.onepass.layout import CHUNK_ROWS, SKETCH_DIMS
+
+# Rows whose norms share a band of 2^16 are summed together: [2^-8, 2^8) holds all rows of nearly
+# every model, so one sum is the rule.
+BAND_BITS = 16
+ZERO = -(1 << 20)  # the band of zero rows, which add nothing
+
+
+@dataclass(frozen=True, slots=True)
+class SlabSums:
+    """What one slab of R rows adds.
+
+    norms: ‖w_i‖, [R]; not finite where a row holds NaN or infinity. finite: which rows do not, [R].
+    columns: sum of the finite rows of each magnitude, [D]. exponents: elements by biased exponent.
+    directions: sketches of w_i / ‖w_i‖, [R, SKETCH_DIMS].
+    """
+
+    norms: NDArray[np.float64]
+    finite: NDArray[np.bool_]
+    columns: Mapping[int, NDArray[np.float64]]
+    exponents: NDArray[np.int64]
+    directions: NDArray[np.float32]
+
+
+class Totals:
+    """Slabs of one length, in order, added up; only the last one may be shorter."""
+
+    def __init__(self, shape: tuple[int, int], rows_per_slab: int, exponent_values: int) -> None:
+        vocab, self._dims = shape
+        self._norms = np.empty(vocab)
+        self._finite = np.empty(vocab, dtype=bool)
+        self._directions = np.empty((vocab, SKETCH_DIMS), dtype=np.float32)
+        self._exponents = np.zeros(exponent_values, dtype=np.int64)
+        self._rows = 0
+        self._columns: dict[int, NDArray[np.float64]] = {}
+        self._chunks: dict[int, NDArray[np.float64]] = {}  # band -> sums of this chunk's slabs
+        self._slabs_in_chunk, self._slab = CHUNK_ROWS // rows_per_slab, 0
+
+    def add(self, slab: SlabSums) -> None:
+        here = slice(self._rows, self._rows + len(slab.norms))
+        self._rows = here.stop
+        self._norms[here], self._finite[here] = slab.norms, slab.finite
+        self._directions[here] = slab.directions
+        self._exponents += slab.exponents
+        for band, columns in slab.columns.items():
+            if band not in self._columns:
+                self._columns[band] = np.zeros(self._dims)
+                self._chunks[band] = np.zeros((self._slabs_in_chunk, self._dims))
+            self._chunks[band][self._slab] = columns
+        self._slab += 1
+        if self._slab == self._slabs_in_chunk:
+            self._close_chunk()
+
+    def columns(self) -> dict[int, NDArray[np.float64]]:
+        """Sum of the finite rows of each magnitude, [D]."""
+        self._close_chunk()
+        return {band: self._columns[band] for band in sorted(self._columns)}
+
+    def norms(self) -> NDArray[np.float64]:
+        """‖w_i‖ for every row, [V]; not finite where a row holds NaN or infinity."""
+        assert self._rows == len(self._norms), "a stream delivers every row or raises"
+        return self._norms
+
+    def finite(self) -> NDArray[np.bool_]:
+        """Which rows hold neither NaN nor infinity, [V]."""
+        return self._finite
+
+    def directions(self) -> NDArray[np.float32]:
+        """Sketches of the rows' directions, [V, SKETCH_DIMS]."""
+        return self._directions
+
+    def exponents(self) -> NDArray[np.int64]:
+        """Elements by biased exponent, all rows."""
+        return self._exponents
+
+    def _close_chunk(self) -> None:
+        for band, slabs in self._chunks.items():
+            with np.errstate(over="ignore", invalid="ignore"):  # as in added_pairwise
+                self._columns[band] += added_pairwise(slabs)
+            slabs[:] = 0.0
+        self._slab = 0
+
+
+def added_pairwise(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[2^n, D] to [D]."""
+    with np.errstate(over="ignore", invalid="ignore"):  # float64 near its end: no number, then NULL
+        while len(sums) > 1:
+            sums = sums[0::2] + sums[1::2]
+    total: NDArray[np.float64] = sums[0]
+    return total
+
+
+def magnitude(norms: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The band of each norm: floor((binary exponent + 8) / 16), or ZERO; not finite is zero, too."""
+    usable = np.where(np.isfinite(norms), norms, 0.0)
+    _, exponents = np.frexp(usable)
+    bands = (exponents.astype(np.int64) + BAND_BITS // 2) // BAND_BITS
+    return np.where(usable == 0.0, ZERO, bands)
+
+
+def bands_of(norms: NDArray[np.float64]) -> dict[int, NDArray[np.bool_]]:
+    """Each magnitude among the rows with the rows that have it, [R]; none for rows that add nothing."""
+    bands = magnitude(norms)
+    first = int(bands[0])
+    if (bands == first).all():  # the rule, and several times as fast
+        return {} if first == ZERO else {first: np.ones(len(bands), dtype=bool)}
+    return {band: bands == band for band in np.unique(bands).tolist() if band != ZERO}

@@ -1,0 +1,181 @@
+"""The sums of a slab by torch's elementwise operations, whose bits do not depend on the device.
+
+Meant for CUDA: a slab is copied from pinned memory by a stream of its own while the one before is
+computed, and nothing waits until a slab's results are wanted.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from survey.numerics.dtypes import FloatFormat
+from survey.onepass.layout import GPU_ROOMS, LANE_DIMS, SKETCH_DIMS
+from survey.onepass.projection import directions_of, signs
+from survey.onepass.sums import SlabSums, bands_of
+from survey.records.blocks import Block
+
+WORDS = 1 << 15  # the upper 16 bits of an element, its sign left out
+
+
+@dataclass
+class _Room:
+    """What one slab under way occupies; made once, used again and again.
+
+    staged [R · D] on the host; stored [R, D], values and squares [R, padded D], lanes [R, 256] and
+    words [R · D] on the device; results on the host.
+    """
+
+    staged: torch.Tensor
+    stored: torch.Tensor
+    values: torch.Tensor
+    squares: torch.Tensor
+    lanes: torch.Tensor
+    words: torch.Tensor
+    results: tuple[torch.Tensor, ...]
+    rows: int = field(default=0)
+    done: torch.cuda.Event | None = field(default=None)
+
+
+class TorchSums:
+    """Sums of slabs of at most `rows_per_slab` rows, GPU_ROOMS of them under way at once."""
+
+    def __init__(self, form: FloatFormat, dims: int, rows_per_slab: int, device: str) -> None:
+        self._form, self._dims = form, dims
+        self._device = torch.device(device)
+        padded = -(-dims // LANE_DIMS) * LANE_DIMS
+        self._signs = torch.zeros(padded, dtype=torch.float64, device=self._device)
+        self._signs[:dims] = torch.from_numpy(signs(dims)).to(self._device)
+        self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        self._rooms = [self._room(rows_per_slab) for _ in range(GPU_ROOMS)]
+
+    def begin(self, slab: Block) -> _Room:
+        """Start on one slab of whole rows; `finish` it before GPU_ROOMS more are begun."""
+        room = self._rooms.pop()
+        bits = torch.frombuffer(slab, dtype=room.staged.dtype)
+        room.rows = len(bits) // self._dims
+        room.staged[: len(bits)] = bits
+        with nullcontext() if self._copies is None else torch.cuda.stream(self._copies):
+            flat = room.stored.view(-1)[: len(bits)]
+            flat.copy_(room.staged[: len(bits)].view(flat.dtype), non_blocking=True)
+        if self._copies is not None:
+            torch.cuda.current_stream(self._device).wait_stream(self._copies)
+        self._widen(room)
+        squared, scale, sketched = self._squared_norms(room)
+        found = (squared, scale, sketched, self._exponents(room), self._added_pairwise(room.values))
+        for result, kept in zip(found, room.results, strict=True):
+            kept[: len(result)].copy_(result, non_blocking=True)
+        if self._copies is not None:
+            room.done = torch.cuda.Event()
+            room.done.record(torch.cuda.current_stream(self._device))
+        return room
+
+    def finish(self, room: _Room) -> SlabSums:
+        """Wait for the slab's results."""
+        if room.done is not None:
+            room.done.synchronize()
+        squared, scale, sketched, exponents, columns = (result.numpy().copy() for result in room.results)
+        # Not torch's root: on a CPU it is MKL's, which may be off by one in the last place.
+        squared, scale = squared[: room.rows], scale[: room.rows]
+        with np.errstate(over="ignore"):
+            norms, finite = np.sqrt(squared) * scale, np.isfinite(squared)
+        directions = directions_of(sketched[: room.rows], squared)
+        bands = bands_of(norms)
+        if len(bands) == 1 and finite.all():
+            by_band = dict.fromkeys(bands, columns)
+        else:
+            by_band = {band: self._columns(room, rows) for band, rows in bands.items()}
+        self._rooms.append(room)
+        return SlabSums(norms, finite, by_band, exponents, directions)
+
+    def _room(self, rows: int) -> _Room:
+        def zeros(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+            return torch.zeros(*shape, dtype=dtype, device=self._device)
+
+        def on_host(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+            return torch.zeros(*shape, dtype=dtype, pin_memory=self._device.type == "cuda")
+
+        dims, padded = self._dims, -(-self._dims // LANE_DIMS) * LANE_DIMS
+        float_type = getattr(torch, self._form.torch_name)
+        whole = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}[self._form.bits]
+        return _Room(
+            staged=on_host(rows * dims, dtype=whole),
+            stored=zeros(rows, dims, dtype=float_type),
+            values=zeros(rows, padded),  # columns past D stay zero
+            squares=zeros(rows, padded),
+            lanes=zeros(rows, LANE_DIMS),
+            words=zeros(rows * dims, dtype=torch.int32),
+            results=(
+                on_host(rows, dtype=torch.float64),
+                on_host(rows, dtype=torch.float64),
+                on_host(rows, SKETCH_DIMS, dtype=torch.float64),
+                on_host(self._form.exponent_values, dtype=torch.int64),
+                on_host(dims, dtype=torch.float64),
+            ),
+        )
+
+    def _widen(self, room: _Room) -> None:
+        room.values[: room.rows, : self._dims] = room.stored[: room.rows]
+        room.values[room.rows :] = 0.0
+
+    def _squared_norms(self, room: _Room) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Σ_d w², [R], the power of two by which its root must be multiplied, [R], and the sketches."""
+        values = room.values[: room.rows]
+        scale = torch.ones_like(values[:, 0])
+        if (
+            self._form.bits == 64
+        ):  # as `scaled` in sums_compiled.py; a power of two put together from its bits
+            _, exponent = torch.frexp(values.abs().amax(dim=1))
+            scale = ((exponent.clamp(-1000, 1000).to(torch.int64) + 1023) << 52).view(torch.float64)
+            values = values / scale[:, None]
+        squares = torch.mul(values, values, out=room.squares[: room.rows])
+        squared = self._folded(squares, room.lanes, 1)[:, 0].clone()
+        turned = torch.mul(values, self._signs, out=squares)
+        return squared, scale, self._folded(turned, room.lanes, SKETCH_DIMS)
+
+    def _folded(self, values: torch.Tensor, lanes: torch.Tensor, width: int) -> torch.Tensor:
+        """[R, padded D] added to lanes, then the lanes in halves until `width` are left, [R, width]."""
+        lanes = lanes[: len(values)]
+        lanes.copy_(values[:, :LANE_DIMS])
+        for start in range(LANE_DIMS, values.shape[1], LANE_DIMS):
+            lanes += values[:, start : start + LANE_DIMS]
+        half = LANE_DIMS // 2
+        while half >= width:
+            lanes[:, :half] += lanes[:, half : 2 * half]
+            half //= 2
+        return lanes[:, :width]
+
+    def _exponents(self, room: _Room) -> torch.Tensor:
+        """Elements by biased exponent: counted by the upper 15 bits, which torch does fastest."""
+        stored = room.stored[: room.rows]
+        if self._form.bits < 16:
+            upper = stored.view(torch.uint8)
+            words, kinds = room.words[: upper.numel()], 1 << (self._form.bits - 1)
+        else:
+            halves = self._form.bits // 16
+            upper = stored.view(torch.int16)[:, halves - 1 :: halves]  # little endian: highest last
+            words, kinds = room.words[: upper.numel()], WORDS
+        words.view(upper.shape).copy_(upper)
+        words &= kinds - 1
+        counts = torch.bincount(words, minlength=kinds)
+        return counts.view(self._form.exponent_values, -1).sum(dim=1)
+
+    def _columns(self, room: _Room, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Sum of the wanted rows alone, [D]."""
+        self._widen(room)
+        left_out = torch.from_numpy(~wanted).to(self._device)
+        room.values[: room.rows].masked_fill_(left_out[:, None], 0.0)
+        added: NDArray[np.float64] = self._added_pairwise(room.values).cpu().numpy().copy()
+        return added
+
+    def _added_pairwise(self, values: torch.Tensor) -> torch.Tensor:
+        """[2^n, padded D] to [D], in place."""
+        step = 1
+        while step < len(values):
+            values[0 :: 2 * step] += values[step :: 2 * step]
+            step *= 2
+        return values[0, : self._dims]

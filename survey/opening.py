@@ -1,0 +1,161 @@
+"""Open a model's matrix: its checkpoint in a folder or on the Hub, and its rows as a stream of blocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from survey.checkpoints.checkpoint import Checkpoint
+from survey.errors import BrokenFile
+from survey.hub.throttle import Pace
+from survey.numerics.scale import Scale, scale_of
+from survey.onepass.layout import row_blocks
+from survey.records.blocks import Block
+from survey.records.settings import Settings
+from survey.records.target import MatrixName, ModelRef, Target
+from survey.sharding.pieces import stream_rows
+from survey.targets.locate import lay_out, locate
+
+
+@dataclass
+class Clock:
+    """Seconds spent waiting for bytes; the rest of a pass is arithmetic and hashing."""
+
+    waited_s: float = field(default=0.0)
+
+    def over(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """The same blocks, timed from the outside."""
+        source = iter(blocks)
+        while True:
+            start = time.perf_counter()
+            block = next(source, None)
+            self.waited_s += time.perf_counter() - start
+            if block is None:
+                return
+            yield block
+
+
+OnProgress = Callable[[int], None]
+
+AT_REST = "run again when nothing writes into it"
+
+
+class Matrix:
+    """A [V, D] matrix of a checkpoint, read as row-aligned blocks, in order.
+
+    `clock.waited_s` and `traffic` tell what reading it has cost so far.
+    """
+
+    def __init__(self, target: Target, checkpoint: Checkpoint) -> None:
+        self.target = target
+        self.clock = Clock()
+        self._checkpoint = checkpoint
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(V, D)."""
+        rows, dims = self.target.spec.shape
+        return rows, dims
+
+    @property
+    def dtype(self) -> str:
+        return self.target.spec.dtype
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self._checkpoint
+
+    def scale(self) -> Scale | None:
+        """What the stored values are multiplied by, read from the files."""
+        spec = self.target.scale
+        if spec is None:
+            return None
+        if spec.tensor.pieces:  # in the files of the matrix's own parts
+            blocks = stream_rows(self._checkpoint, spec.tensor, [spec.tensor.bytes])
+            return scale_of(spec, b"".join(bytes(block) for block in blocks))
+        return scale_of(spec, self._checkpoint.read_range(spec.tensor.file, spec.tensor.bytes))
+
+    def blocks(self, on_progress: OnProgress = lambda count: None) -> Iterator[Block]:
+        """The stored bytes in order; `on_progress` is told of every byte as it comes."""
+        spec = self.target.spec
+        return self.clock.over(stream_rows(self._checkpoint, spec, row_blocks(spec), on_progress))
+
+    def __enter__(self) -> Matrix:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held between blocks; connections belong to huggingface_hub's session."""
+
+
+def open_checkpoint(model: ModelRef, settings: Settings, pace: Pace | None = None) -> Checkpoint:
+    """A Hub repository at a commit (one request), or a folder of this machine."""
+    if model.folder is not None:
+        from survey.checkpoints.folder import FolderCheckpoint
+
+        return FolderCheckpoint(model.folder, model.part)
+    from survey.hub.api import resolve  # here: huggingface_hub takes a while to load
+
+    return resolve(model.repo, model.revision, settings, pace, model.part)
+
+
+def reopen(checkpoint: Checkpoint, settings: Settings, pace: Pace | None = None) -> Checkpoint:
+    """The same commit with its time before it, without asking anything again."""
+    if checkpoint.folder is not None:
+        return checkpoint
+    from survey.hub.checkpoint import HubCheckpoint
+    from survey.hub.requests import Manners
+
+    return HubCheckpoint(
+        _hub_id(checkpoint.repo, checkpoint.part),
+        checkpoint.revision,
+        checkpoint.sha,
+        checkpoint.files,
+        settings,
+        Manners(settings, pace),
+        checkpoint.card,
+        checkpoint.part,
+    )
+
+
+def _hub_id(repo: str, part: str | None) -> str:
+    return repo.removesuffix(f":{part}") if part else repo
+
+
+def open_target(
+    target: Target, settings: Settings, pace: Pace | None = None, limit_s: float | None = None
+) -> Matrix:
+    """Open what was planned, without asking anything again; to be read within `limit_s` seconds.
+
+    Raises BrokenFile where a folder has changed since.
+    """
+    identity = target.identity
+    if target.folder is None:
+        from survey.hub.checkpoint import HubCheckpoint
+        from survey.hub.requests import Manners
+
+        files = dict((*target.files, *target.tokenizer_files))
+        if target.scale is not None and not target.scale.tensor.pieces:
+            files[target.scale.tensor.file] = target.scale.file_bytes
+        hub = HubCheckpoint(
+            _hub_id(identity.repo, target.part),
+            identity.revision,
+            identity.sha,
+            files,
+            settings,
+            Manners(settings, pace, limit_s),
+            part=target.part,
+        )
+        return Matrix(target, hub)
+    from survey.checkpoints.folder import FolderCheckpoint
+
+    checkpoint = FolderCheckpoint(target.folder, target.part)
+    if checkpoint.sha != identity.sha:
+        raise BrokenFile("bad-header", identity.repo, "the folder changed after it was planned", AT_REST)
+    return Matrix(target, checkpoint)
+
+
+def open_model(model: ModelRef, matrix: MatrixName, settings: Settings) -> Matrix:
+    """Find one matrix of a model and open it. Raises SurveyError."""
+    checkpoint = open_checkpoint(model, settings)
+    return Matrix(locate(checkpoint, lay_out(checkpoint), matrix, settings.connections), checkpoint)

@@ -1,0 +1,117 @@
+"""The rows of the catalog's tables: a matrix, one of its tokens, and what a run did about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from survey.records.columns import Float32, TokenId, UInt64, column
+from survey.records.measurement import Measurement
+from survey.records.target import Identity
+from survey.records.tokenizer import Naming, Reach, TokenNames
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where, when and at what cost a row was measured."""
+
+    survey_version: str = column("version of centroid-survey")
+    run_id: str = column("the run that measured it")
+    measured_at: datetime = column("end of the measurement", "UTC")
+    device: str = column("device that did the arithmetic")
+    host: str = column("machine that measured")
+    tensor_bytes: int = column("bytes of the matrix", "bytes")
+    fetched_bytes: int = column(
+        "bytes that came for it: matrix, headers, metadata and failed attempts", "bytes"
+    )
+    repo_bytes: int = column("size of the whole repository", "bytes")
+    requests: int = column("HTTP requests, redirects and retries included")
+    retries: int = column("requests that had to be made again")
+    fetch_s: float = column("waiting for bytes", "seconds")
+    measure_s: float = column("arithmetic and hashing", "seconds")
+    elapsed_s: float = column("the task, from start to end", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One finished model: four groups of columns, in the order of the table, and what tells of each token.
+
+    names: None where the tokenizer says nothing. flags: classes of rows by name, [V] each.
+    distances: unused_cosine and unused_l2, [V], where they were asked for; NaN where a row has none.
+    """
+
+    identity: Identity
+    measurement: Measurement
+    naming: Naming
+    names: TokenNames | None
+    flags: Mapping[str, NDArray[np.bool_]]
+    distances: Mapping[str, NDArray[np.float64]]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRow:
+    """One row of the per-token table."""
+
+    repo: str = column("as in models")
+    sha: str = column("as in models")
+    matrix: str = column("as in models")
+    token_id: TokenId = column("row of the matrix, from 0")
+    norm: float | None = column("‖w_i‖; NULL where the row is not finite")
+    row_hash: UInt64 = column("low half of xxh3-128 of the row's bytes")
+    black_hole: TokenId | None = column("rank of its black hole, or NULL")
+    identical: bool = column("its bytes are those of another row: it is in a black hole")
+    zero: bool = column("it is ±0 throughout")
+    near_zero: bool = column("‖w_i‖ < 1e-6 × median, zero included")
+    nonfinite: bool = column("it holds a NaN or an infinity")
+    frozen: bool | None = column("unique, and lies with the dead")
+    undertrained: bool | None = column("in a compact population apart from the main cloud")
+    phantom: bool | None = column("no token: at or above the tokenizer's size")
+    reach: Reach | None = column(
+        "whether some text is cut into this token; `byte`, `special` and `fragment` (of a character) cannot "
+        "be asked that; NULL where the files do not say how text is cut"
+    )
+    unreachable: bool | None = column("reach = 'unreachable'")
+    text: str | None = column("what the token stands for; bytes that are no character as \\xe2")
+    is_special: bool | None = column("a control token, by what the tokenizer says")
+    is_byte: bool | None = column("one byte that is no character by itself")
+    is_added: bool | None = column("added beside the vocabulary")
+    unused_cosine: Float32 | None = column(
+        "1 − cosine to the mean of known unused rows, both without the first principal component; only with "
+        "`--reference-tokens`"
+    )
+    unused_l2: Float32 | None = column("distance to the mean of known unused rows; as above")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What one run did about one matrix of one model."""
+
+    run_id: str = column("the run")
+    repo: str = column("as in models")
+    revision: str = column("what the user wrote; of a pattern, the branch or tag that matches")
+    pattern: str | None = column("the pattern of revisions that was written; NULL where none was")
+    listed_in: str | None = column(
+        "the list that named it, `standard input` or `command line`; NULL in old rows"
+    )
+    sha: str | None = column("what it resolved to in this run; NULL where it did not")
+    matrix: str = column("`output` or `input`")
+    status: Literal["measured", "unchanged", "failed"] = column("what came of it")
+    reason: str | None = column("why it failed, from a fixed list")
+    message: str | None = column("what was found and what was expected")
+    tries: int = column("how often the task was started; 0 where the plan was the end of it")
+    fetched_bytes: int = column("bytes that came in the last try, or for the plan", "bytes")
+    elapsed_s: float = column("time of the last try, or of planning a refusal", "seconds")
+    host: str | None = column("machine of the last try, or of the plan")
+    finished_at: datetime = column(
+        "when the outcome was known; after all of earlier runs, whatever their clocks", "UTC"
+    )
+
+
+ROW_GROUPS: tuple[type[Any], ...] = (Identity, Measurement, Naming, Provenance)

@@ -1,0 +1,181 @@
+"""What is measured of a matrix, group by group, and what the tokenizer says of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from survey.records.columns import TokenId, UInt64, Vector, column
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+# A row is flat in SQL, so it is flat here: Measurement inherits the groups' fields. That breaks
+# the rule "inherit only for exceptions"; the alternative is writing seventy names twice.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The matrix itself."""
+
+    dtype: str = column("stored dtype: F64, F32, F16, BF16, F8_E4M3 or F8_E5M2")
+    vocab_rows: int = column("V, rows of the matrix, padding included", "rows")
+    hidden_dim: int = column("D, the hidden size", "dimensions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Centroid:
+    """The mean row μ over all finite rows, and its components."""
+
+    centroid_mean: float | None = column("mean component of μ")
+    centroid_std: float | None = column("standard deviation of μ's components, ddof 1")
+    centroid_min: float | None = column("smallest component of μ")
+    centroid_max: float | None = column("largest component of μ")
+    centroid_l1: float | None = column("Σ|μ_i|")
+    centroid_l2: float | None = column("‖μ‖, the distance of the cloud's centre from the origin")
+    centroid_linf: float | None = column("max|μ_i|")
+    centroid: Vector | None = column("μ itself")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowNorms:
+    """The lengths ‖w_i‖ of the finite rows."""
+
+    token_norm_mean: float | None = column("mean of ‖w_i‖")
+    token_norm_median: float | None = column("lower median of ‖w_i‖")
+    token_norm_std: float | None = column("standard deviation of ‖w_i‖, ddof 1")
+    token_norm_min: float | None = column("smallest ‖w_i‖")
+    token_norm_max: float | None = column("largest ‖w_i‖")
+    token_norm_p01: float | None = column("1st percentile of ‖w_i‖, linear interpolation")
+    token_norm_p05: float | None = column("5th percentile of ‖w_i‖")
+    token_norm_p25: float | None = column("25th percentile of ‖w_i‖")
+    token_norm_p75: float | None = column("75th percentile of ‖w_i‖")
+    token_norm_p95: float | None = column("95th percentile of ‖w_i‖")
+    token_norm_p99: float | None = column("99th percentile of ‖w_i‖")
+    centroid_ratio: float | None = column("centroid_l2 / token_norm_mean: how far off-centre")
+
+
+@dataclass(frozen=True, slots=True)
+class BlackHole:
+    """Two or more rows whose stored bytes are identical."""
+
+    rank: int = column("1 = largest population; ties by smallest token id")
+    population: int = column("rows in it", "rows")
+    token_ids: tuple[TokenId, ...] = column("the rows, ascending")
+    norm: float | None = column("‖w‖ of its vector; NULL where it is not finite")
+    angle_to_live_deg: float | None = column("angle to the live centroid", "degrees")
+    row_hash: UInt64 = column("low half of xxh3-128 of the row's bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdenticalRows:
+    """Rows whose stored bytes are identical: the black holes."""
+
+    unique_rows: int = column("distinct rows, by bytes", "rows")
+    black_hole_count: int = column("sets of two or more identical rows")
+    black_hole_sizes: tuple[int, ...] = column("their populations, descending", "rows")
+    dead_count: int = column("rows in black holes (the population)", "rows")
+    live_count: int = column("all other rows", "rows")
+    dead_fraction: float = column("dead_count / vocab_rows")
+    black_holes: tuple[BlackHole, ...] = column("the black holes, by rank")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadAndLive:
+    """Dead rows (in black holes) against live rows (all others); finite rows only."""
+
+    dead_centroid_l2: float | None = column("‖mean of the dead rows‖")
+    live_centroid_l2: float | None = column("‖mean of the live rows‖")
+    dead_live_cosine: float | None = column("cosine between dead and live centroid")
+    dead_live_angle_deg: float | None = column("angle between dead and live centroid", "degrees")
+    dead_live_distance: float | None = column("distance between dead and live centroid")
+    dead_full_distance: float | None = column("distance between dead centroid and μ")
+    dead_norm_mean: float | None = column("mean ‖w_i‖ of the dead rows")
+    dead_norm_std: float | None = column("standard deviation of it, ddof 1")
+    live_norm_mean: float | None = column("mean ‖w_i‖ of the live rows")
+    live_norm_std: float | None = column("standard deviation of it, ddof 1")
+    black_hole_mean_cosine: float | None = column(
+        "cosine between the dead centroid and the unweighted mean of the black holes' vectors"
+    )
+    dead_centroid: Vector | None = column("mean of the dead rows")
+    live_centroid: Vector | None = column("mean of the live rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponents:
+    """The biased exponent field of every stored element, before any scale; all rows."""
+
+    exponent_entropy_bits: float = column("Shannon entropy of the exponents of all rows", "bits")
+    dead_exponent_mean: float | None = column("mean biased exponent of the dead rows")
+    live_exponent_mean: float | None = column("mean biased exponent of the live rows")
+    exponent_offset: float | None = column("live_exponent_mean − dead_exponent_mean")
+    shared_exponent_dims: int | None = column(
+        "dimensions in which all black holes have the same exponent", "dimensions"
+    )
+    exponents_all: tuple[int, ...] = column("elements by biased exponent (the index), all rows")
+    exponents_dead: tuple[int, ...] = column("the same for the dead rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowClasses:
+    """Rows that are odd in other ways than being identical; the classes may overlap."""
+
+    zero_rows: int = column("rows of ±0 only", "rows")
+    near_zero_rows: int = column("finite rows with ‖w_i‖ < 1e-6 × median, zero rows included", "rows")
+    nonfinite_rows: int = column("rows with a NaN or an infinity", "rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """Singletons around black holes."""
+
+    frozen_rows: int | None = column("unique rows that lie with the dead; NULL where none is dead", "rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undertrained:
+    """Candidates for rows that were never trained, by geometry alone."""
+
+    undertrained_rows: int | None = column(
+        "rows of a compact population apart from the main cloud; 0 where there is none", "rows"
+    )
+    undertrained_contrast: float | None = column(
+        "how many times farther from its centre the other rows lie than its own, by medians"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSketch:
+    """What tells matrices' common rows without reading them; made of the per-token table."""
+
+    informative_rows: int = column("rows that are finite, not zero and in no black hole", "rows")
+    rows_hash: UInt64 = column(
+        "xxh3-64 of all row hashes in order: of one dtype and shape, equal where all bytes are"
+    )
+    row_sketch: tuple[UInt64, ...] = column("the 512 smallest row hashes of informative rows, ascending")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """The per-token table as columns of length V."""
+
+    norm: NDArray[np.float64]  # NaN where the row is not finite
+    row_hash: NDArray[np.uint64]
+    black_hole: NDArray[np.int32]  # rank, 0 = none
+    frozen: NDArray[np.bool_] | None = None  # these two: None in tables of older versions
+    undertrained: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(
+    # Dataclasses collect fields from the last base to the first: Shape's columns come first.
+    RowSketch, Undertrained, Frozen, RowClasses, Exponents, DeadAndLive, IdenticalRows, RowNorms,
+    Centroid, Shape,
+):  # fmt: skip
+    """Every measured column of one matrix; `tokens` is its per-token table."""
+
+    measures: Mapping[str, int] = column("version of every measure in this row")
+    tokens: Tokens = field(repr=False)

@@ -1,0 +1,53 @@
+"""What a tokenizer adds to a matrix: columns of the model, and texts and flags of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from survey.records.columns import column
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+Reach = Literal["reachable", "unreachable", "special", "byte", "fragment"]
+
+
+# ------------------------------------------------------------------------ what the tokenizer says
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenNames:
+    """What the tokenizer says of each row, as columns of length V; None where it says nothing."""
+
+    text: Sequence[str | None]
+    reach: Sequence[Reach | None]
+    phantom: NDArray[np.bool_]
+    is_special: NDArray[np.bool_]
+    is_byte: NDArray[np.bool_]
+    is_added: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """What the tokenizer says of the rows; NULL where there is none that can be read."""
+
+    tokenizer_file: str | None = column("the file that held the vocabulary")
+    tokenizer_note: str | None = column("why there are no names, or fewer than there might be")
+    tokenizer_size: int | None = column("highest token id + 1")
+    added_tokens: int | None = column("tokens that were added beside the vocabulary")
+    phantom_rows: int | None = column("rows at or above the tokenizer's size", "rows")
+    unreachable_rows: int | None = column(
+        "rows whose token no text is cut into: decoded and encoded again it does not come back; bytes, "
+        "special tokens and fragments of characters do not count",
+        "rows",
+    )
+    reference_rows: int | None = column(
+        "rows known to be unused, from whose mean unused_cosine and unused_l2 are measured; only with "
+        "`--reference-tokens`, 0 where none is known",
+        "rows",
+    )
+    black_hole_texts: tuple[tuple[str, ...], ...] | None = column("for each black hole its first texts")

@@ -1,0 +1,103 @@
+"""Tensors of a checkpoint that are stored in parts, by the names that they have as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from survey.errors import NotThere
+from survey.formats.safetensors_header import Header
+from survey.records.target import TensorSpec
+from survey.sharding.joining import NAMES_SHOWN, Part, Size, is_cut
+from survey.sharding.ranks import check_ranks, holders, is_part, offsets_of
+from survey.unembedding.model_config import stated_lengths
+
+Parts = Callable[[], tuple[Part, ...]]  # looked up when they are needed: a part may cost a request
+LookUp = Callable[[str], TensorSpec]
+
+_NUMBERED = re.compile(
+    r"(.+?)(?:\.(?P<inner>\d{1,4})\.weight|\.weight(?:\.|_part_?)(?P<last>\d{1,4})"
+    r"|[._](?:tp|mp|ranks?|shards?|parts?|chunks?|pieces?|splits?)[._]?(?P<said>\d{1,4})\.weight)"
+)
+# The last word of a vocabulary matrix' name; of a layer's own tensors none is taken for one.
+_VOCABULARY = re.compile(
+    r"(?:^|\.)(?:lm_head|embed_out|unembed\w*|output(?:_layer|_projection)?|head|proj_out|ff_out|embed_in|"
+    r"(?:\w+_)?embed(?:ding)?s?(?:_tokens)?|embed_tokens|tokens_embed|wte|shared|emb)$"
+)
+_OF_A_LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h|experts)\.\d+\.")
+_META_EMBEDDING = "tok_embeddings.weight"  # Meta's params.json leaves V to the tokenizer
+_MOST_PARTS = 1024
+
+
+def stated_size(config: Mapping[str, Any]) -> Size:
+    """What the config says of a vocabulary matrix."""
+    return Size(*stated_lengths(config))
+
+
+def parts_of_devices(headers: Mapping[str, Header], where: str) -> tuple[dict[str, str], dict[str, Parts]]:
+    """The file of each tensor, or the first one, and the parts of those that several devices wrote."""
+    held = holders(headers, where)
+
+    def parts(name: str, files: tuple[str, ...]) -> tuple[Part, ...]:
+        check_ranks(name, files, where)
+        return tuple(
+            Part(headers[file].tensors[name], offsets_of(headers[file], name, f"{where}/{file}"))
+            for file in files
+        )
+
+    cut: dict[str, Parts] = {
+        name: partial(parts, name, files) for name, files in held.items() if is_part(files)
+    }
+    return {name: files[0] for name, files in held.items()}, cut
+
+
+def size_of_devices(size: Size, cut: Mapping[str, Parts]) -> Size:
+    """The size, where V is not stated and Meta's embedding shows it: each device holds D / devices of it."""
+    if size.rows is not None or size.dims is None or _META_EMBEDDING not in cut:
+        return size
+    shapes = [part.tensor.shape for part in cut[_META_EMBEDDING]()]
+    whole = len(set(shapes)) == 1 and len(shapes[0]) == 2 and shapes[0][1] * len(shapes) == size.dims
+    return Size(shapes[0][0], size.dims, padded=False) if whole else size
+
+
+def numbered_parts(file_of: Mapping[str, str], size: Size, look_up: LookUp) -> dict[str, list[str]]:
+    """Names with numbers that are parts of one matrix, by its name: `lm_head.weight.0`, `lm_head.weight.1`.
+
+    The layers of a small network, and the heads of several codebooks, have numbers, too: shapes decide.
+    """
+    found: dict[str, list[tuple[int, str, bool]]] = {}
+    for name in file_of:
+        if (cut := _NUMBERED.fullmatch(name)) and _VOCABULARY.search(cut[1]) and not _OF_A_LAYER.search(name):
+            number = _number(cut)
+            found.setdefault(f"{cut[1]}.weight", []).append((number, name, cut["inner"] is None))
+    joined = {}
+    for whole, members in found.items():
+        names = [name for _, name, _ in sorted(members)]
+        if whole in file_of or not 2 <= len(names) <= _MOST_PARTS:
+            continue
+        tensors = [look_up(name) for name in names]
+        # `head.0`, `head.1` may be two layers of D × D: only what makes up a whole matrix is one.
+        enough = sum(tensor.shape[0] for tensor in tensors if tensor.shape) >= (size.rows or 0)
+        if is_cut(tensors, size) and (enough or all(plain for *_, plain in members)):
+            joined[whole] = names
+    return joined
+
+
+def _number(cut: re.Match[str]) -> int:
+    return int(cut["inner"] or cut["last"] or cut["said"])
+
+
+def refuse_gap(names: Sequence[str], where: str) -> None:
+    """A number that is left out is a part that is not there, whatever the others add up to.
+
+    Raises NotThere (`split-head`).
+    """
+    numbers = {_number(cut) for name in names if (cut := _NUMBERED.fullmatch(name))}
+    first = min(1, min(numbers))
+    missing = sorted(set(range(first, max(numbers) + 1)) - numbers)
+    if missing:
+        left_out = ", ".join(map(str, missing[:NAMES_SHOWN])) + (", …" if len(missing) > NAMES_SHOWN else "")
+        problem = f"of the parts {names[0]} to {names[-1]} there is no number {left_out}"
+        raise NotThere("split-head", where, problem)

@@ -1,0 +1,189 @@
+"""torch's distributed checkpoints: `.metadata` says where each part of a tensor lies in the files `*.distcp`.
+
+Each part is a file of torch.save of its own within one of them. `.metadata` is a pickle of a few records; as
+of any pickle, nothing of it is run: a record is a name and a dict here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from io import BytesIO
+from typing import Any, TypeGuard
+
+from survey.checkpoints.checkpoint import Checkpoint, read_text
+from survey.errors import BrokenFile
+from survey.formats.safetensors_header import FIRST_READ_BYTES
+from survey.formats.torch_file import LAST_READ_BYTES, PickledTensors
+from survey.formats.torch_tensor import PickledTensor
+from survey.formats.torch_zip import TorchZip
+from survey.formats.unpickler import HANDLERS, PICKLE_CAP_BYTES, Handler, Machine, Name, read_pickle
+from survey.records.target import ByteRange, TensorSpec
+from survey.sharding.cut_layout import Parts
+from survey.sharding.joining import Part, Size
+
+METADATA = ".metadata"
+_RECORDS = frozenset(
+    f"torch.distributed.checkpoint.{name}"
+    for name in (
+        "metadata Metadata", "metadata TensorStorageMetadata", "metadata BytesStorageMetadata",
+        "metadata ChunkStorageMetadata", "metadata TensorProperties", "metadata MetadataIndex",
+        "metadata StorageMeta", "filesystem _StorageInfo", "filesystem StorageInfo",
+    )
+)  # fmt: skip
+# What is given to these stands for their result.
+_VALUES = frozenset(
+    (
+        "torch.distributed.checkpoint.metadata _MEM_FORMAT_ENCODING", "torch.serialization _get_layout",
+        "pathlib PosixPath", "torch Size",
+    )
+)  # fmt: skip
+
+
+@dataclass(eq=False, slots=True)
+class Record:
+    """A record of the metadata. state: its fields, once they came."""
+
+    name: str
+    state: Any = field(default_factory=dict)
+
+    def get(self, key: str) -> Any:
+        return self.state.get(key) if type(self.state) is dict else None
+
+
+class _Metadata(Machine):
+    """The machine for `.metadata`, which knows its records and no tensors."""
+
+    keys = (str, int, Record)
+
+    def handler(self, opcode: str) -> Handler | None:
+        return {"NEWOBJ": _new_record}.get(opcode) or HANDLERS.get(opcode)
+
+    def name(self, name: str) -> None:
+        if name in _RECORDS or name in _VALUES:
+            self.stack.append(Name(name))
+        else:
+            super().name(name)
+
+    def _rebuilt(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        if name in _VALUES:
+            return arguments[0] if len(arguments) == 1 else arguments
+        return super()._rebuilt(name, arguments)
+
+    def build(self) -> None:
+        target, state = self.pop(2)
+        if type(target) is not Record:
+            raise self.refuse(f"sets attributes of a {type(target).__name__}")
+        target.state = state
+        self.stack.append(target)
+
+
+def _new_record(machine: Machine, _: Any) -> None:
+    kind, arguments = machine.pop(2)
+    if type(kind) is not Name or kind.name not in _RECORDS or arguments != ():
+        raise machine.refuse("makes something that is no record of a checkpoint")
+    machine.stack.append(Record(kind.name))
+
+
+def distributed_parts(
+    checkpoint: Checkpoint, folder: str
+) -> tuple[dict[str, str], dict[str, Parts], dict[str, Size]]:
+    """The first file, the parts and the size of each tensor. Raises BrokenFile (`bad-pickle`)."""
+    file = folder + METADATA
+    where = f"{checkpoint.repo}/{file}"
+    text = read_text(checkpoint, file, PICKLE_CAP_BYTES, "bad-pickle")
+    root = _Metadata(where).run(BytesIO(text))
+    held, storage = (_dict(root, key, where) for key in ("state_dict_metadata", "storage_data"))
+    places = {
+        (key.get("fqn"), key.get("offset")): value
+        for key, value in storage.items()
+        if type(key) is Record and type(value) is Record and _is_index(key)
+    }
+    file_of: dict[str, str] = {}
+    cut: dict[str, Parts] = {}
+    sizes: dict[str, Size] = {}
+    for name, described in held.items():
+        size = described.get("size") if type(described) is Record else None
+        chunks = described.get("chunks") if type(described) is Record else None
+        if not (_are_lengths(size) and len(size) <= 2 and type(chunks) is list and chunks):
+            continue  # no tensor, or none that bears on a matrix
+        found = [_chunk(name, chunk, places, checkpoint, folder, where) for chunk in chunks]
+        file_of[name] = found[0].file
+        cut[name] = partial(_parts, checkpoint, name, found)
+        if len(size) == 2:  # what is a vector may be a bias, or a scale
+            sizes[name] = Size(size[0], size[1], padded=False)
+    return file_of, cut, sizes
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A part: where its own file of torch.save lies within a file, and where it begins in the whole."""
+
+    file: str
+    bytes: ByteRange
+    offsets: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def _chunk(
+    name: str,
+    chunk: Any,
+    places: Mapping[tuple[Any, Any], Record],
+    checkpoint: Checkpoint,
+    folder: str,
+    where: str,
+) -> _Stored:
+    offsets = chunk.get("offsets") if type(chunk) is Record else None
+    shape = chunk.get("sizes") if type(chunk) is Record else None
+    if not (_are_lengths(offsets) and _are_lengths(shape)):
+        raise BrokenFile("bad-pickle", where, f"a part of {name} has no offsets or sizes")
+    info = places.get((name, offsets)) or places.get((name, None))
+    path, start, length = (info.get(key) if info else None for key in ("relative_path", "offset", "length"))
+    if type(path) is not str or type(start) is not int or type(length) is not int or min(start, length) < 0:
+        problem = f"says nothing of where the part {list(offsets)} of {name} lies"
+        raise BrokenFile("bad-pickle", where, problem)
+    file = folder + path
+    if start + length > checkpoint.files.get(file, 0):
+        problem = f"says that a part of {name} lies in {path[:200]}, up to byte {start + length:,}"
+        raise BrokenFile("index-mismatch", where, f"{problem}, where there is none")
+    return _Stored(file, ByteRange(start, start + length), offsets, shape)
+
+
+def _parts(checkpoint: Checkpoint, name: str, stored: list[_Stored]) -> tuple[Part, ...]:
+    return tuple(Part(_tensor(checkpoint, name, part), part.offsets) for part in stored)
+
+
+def _tensor(checkpoint: Checkpoint, name: str, part: _Stored) -> TensorSpec:
+    """The tensor that torch saved at a place of a file."""
+    where, size, first = f"{checkpoint.repo}/{part.file}", len(part.bytes), part.bytes.start
+
+    def read(wanted: ByteRange) -> bytes:
+        return checkpoint.read_range(part.file, ByteRange(first + wanted.start, first + wanted.stop))
+
+    start = read(ByteRange(0, min(size, FIRST_READ_BYTES))) if size else b""
+    end = max(len(start), size - LAST_READ_BYTES)
+    spans = {0: start, end: read(ByteRange(end, size))} if end < size else {0: start}
+    archive = TorchZip(read, size, spans, where)
+    tensor = read_pickle(BytesIO(archive.pickled()), where)
+    if type(tensor) is not PickledTensor or tensor.shape != part.shape:
+        raise BrokenFile("bad-pickle", where, f"holds no part of {name} of shape {list(part.shape)}")
+    spec = PickledTensors(part.file, {name: tensor}, archive.storage, where)[name]
+    return replace(spec, bytes=ByteRange(first + spec.bytes.start, first + spec.bytes.stop))
+
+
+def _dict(root: Any, key: str, where: str) -> Mapping[Any, Any]:
+    found = root.get(key) if type(root) is Record else None
+    if type(found) is not dict:
+        raise BrokenFile("bad-pickle", where, f"has no {key}: no metadata of a distributed checkpoint")
+    return found
+
+
+def _is_index(key: Record) -> bool:
+    """Whether a key of the stored parts can be one; hashing something else could take for ever."""
+    offset = key.get("offset")
+    return type(key.get("fqn")) is str and (offset is None or _are_lengths(offset))
+
+
+def _are_lengths(value: Any) -> TypeGuard[tuple[int, ...]]:
+    return type(value) is tuple and all(type(number) is int and number >= 0 for number in value)

@@ -1,0 +1,75 @@
+"""Rows of a matrix, whole or cut into several tensors: each is read from where its parts lie.
+
+A matrix that was trained on several devices is often stored as they held it: cut by rows (each holds some
+tokens) or by columns (each holds some dimensions), in one file or in one for each device. The ranges that
+make up a block of rows are fetched like any others, several at a time, and put side by side in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from survey.checkpoints.checkpoint import Checkpoint
+from survey.records.blocks import Block, room
+from survey.records.target import ByteRange, FileRange, Piece, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """What a piece gives to a block: rows [start, stop) of the block, bytes [left, right) of each."""
+
+    source: FileRange
+    start: int
+    stop: int
+    left: int
+    right: int
+
+
+def stream_rows(
+    checkpoint: Checkpoint,
+    spec: TensorSpec,
+    ranges: Sequence[ByteRange],
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> Iterator[Block]:
+    """The stored bytes of whole rows, range by range. ranges: of `spec.bytes`, whole rows each."""
+    if not spec.pieces:
+        yield from checkpoint.stream([FileRange(spec.file, wanted) for wanted in ranges], on_bytes)
+        return
+    blocks = [_strips(spec, wanted) for wanted in ranges]
+    parts = checkpoint.stream([strip.source for block in blocks for strip in block], on_bytes)
+    for wanted, block in zip(ranges, blocks, strict=True):
+        yield _joined(len(wanted), spec.row_bytes, block, parts)
+
+
+def _strips(spec: TensorSpec, wanted: ByteRange) -> list[Strip]:
+    """What makes up these rows, in the order of the pieces."""
+    first, stop = wanted.start // spec.row_bytes, wanted.stop // spec.row_bytes
+    found = []
+    for piece in spec.pieces:
+        rows = range(max(first, piece.row), min(stop, piece.row + piece.tensor.shape[0]))
+        if rows:
+            found.append(_strip(piece, rows, first, spec.row_bytes // spec.shape[1]))
+    return found
+
+
+def _strip(piece: Piece, rows: range, first: int, item_bytes: int) -> Strip:
+    stored, step = piece.tensor.bytes.start, piece.tensor.row_bytes
+    begin, end = rows.start - piece.row, rows.stop - piece.row
+    source = FileRange(piece.tensor.file, ByteRange(stored + begin * step, stored + end * step))
+    left = piece.column * item_bytes
+    return Strip(source, rows.start - first, rows.stop - first, left, left + step)
+
+
+def _joined(size: int, row_bytes: int, strips: Sequence[Strip], parts: Iterator[Block]) -> Block:
+    """The next block, put together as its strips come."""
+    if len(strips) == 1:
+        return next(parts)
+    block = room(size)
+    rows = np.frombuffer(block, np.uint8).reshape(-1, row_bytes)
+    for strip in strips:
+        part = np.frombuffer(next(parts), np.uint8)
+        rows[strip.start : strip.stop, strip.left : strip.right] = part.reshape(strip.stop - strip.start, -1)
+    return block

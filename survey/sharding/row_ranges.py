@@ -1,0 +1,47 @@
+"""A few rows of a matrix, by byte range, and what lies between near ones: of a tiny matrix, most of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from survey.checkpoints.checkpoint import Checkpoint
+from survey.records.target import ByteRange, TensorSpec
+from survey.sharding.pieces import stream_rows
+
+# Rows between two wanted ones are read over where that costs less than one more request.
+GAP_BYTES = 32 << 10
+MOST_BYTES = 4 << 20  # of one request
+
+
+def picked_rows(
+    checkpoint: Checkpoint,
+    spec: TensorSpec,
+    rows: Sequence[int],
+    on_bytes: Callable[[int], None] = lambda count: None,
+) -> list[bytes]:
+    """The stored bytes of these rows, in their order. rows: ascending numbers below V.
+
+    Raises SurveyError where they cannot be read.
+    """
+    runs = _runs(rows, spec.row_bytes)
+    start = spec.bytes.start
+    ranges = [
+        ByteRange(start + run[0] * spec.row_bytes, start + (run[-1] + 1) * spec.row_bytes) for run in runs
+    ]
+    found: list[bytes] = []
+    for run, block in zip(runs, stream_rows(checkpoint, spec, ranges, on_bytes), strict=True):
+        for row in run:
+            at = (row - run[0]) * spec.row_bytes
+            found.append(bytes(block[at : at + spec.row_bytes]))
+    return found
+
+
+def _runs(rows: Sequence[int], row_bytes: int) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for row in rows:
+        near = bool(runs) and (row - runs[-1][-1] - 1) * row_bytes <= GAP_BYTES
+        if near and (row - runs[-1][0] + 1) * row_bytes <= MOST_BYTES:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return runs

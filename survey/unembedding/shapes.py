@@ -1,0 +1,65 @@
+"""Whether a tensor has the shape of the whole matrix, as the config or what lies beside it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from survey.errors import NotThere
+from survey.records.target import TensorSpec
+from survey.unembedding.model_config import stated_prompts, stated_shapes, stated_widths
+
+_PADDING = 256  # rows at most that a tiny vocabulary gains by it
+
+
+def refuse_shape(spec: TensorSpec, config: Mapping[str, Any], other: TensorSpec | None, where: str) -> None:
+    """Raise NotThere (`no-head`) where a tensor is no [V, D], is stored transposed or is a part of one.
+
+    other: the other matrix, which tells where the config states no size of the vocabulary.
+    """
+    if len(spec.shape) != 2 or 0 in spec.shape:
+        raise NotThere("no-head", where, f"{spec.name} has shape {list(spec.shape)}, expected [V, D]")
+    stated = stated_shapes(config)
+    if stated:
+        _refuse_beside_config(spec, stated, config, where)
+    elif other is not None and len(other.shape) == 2:
+        _refuse_beside_other(spec, other, where)
+
+
+def _refuse_beside_config(
+    spec: TensorSpec, stated: list[tuple[int, int | None]], config: Mapping[str, Any], where: str
+) -> None:
+    rows, dims = spec.shape
+    if (dims, rows) in stated and (rows, dims) not in stated:
+        problem = (
+            f"{spec.name} has shape {[rows, dims]}, the config says {[dims, rows]}: it is stored transposed"
+        )
+        raise NotThere("no-head", where, problem)
+    fitting = [size for size, width in stated if width == dims] or [size for size, _ in stated]
+    if 10 * rows < 9 * min(fitting):  # a few rows less are a config's rounding, not another device's part
+        problem = f"{spec.name} has {rows:,} rows, the config says {min(fitting):,} tokens: "
+        raise NotThere(
+            "no-head",
+            where,
+            problem + ("it is for others" if 2 * rows < min(fitting) else "rows are missing"),
+        )
+    prompts = stated_prompts(config)
+    if rows - prompts >= 2 * max(fitting) and rows - max(fitting) >= _PADDING:
+        problem = f"{spec.name} has {rows:,} rows, the config says {max(fitting):,} tokens: it is for others"
+        raise NotThere("no-head", where, problem)
+    whole = next((width for _, width in stated if width and width > dims), None)
+    if whole and dims not in stated_widths(config).union(width for _, width in stated if width):
+        problem = f"{spec.name} has {dims:,} columns, the config says {whole:,}: columns are missing"
+        raise NotThere("no-head", where, problem)
+
+
+def _refuse_beside_other(spec: TensorSpec, other: TensorSpec, where: str) -> None:
+    rows, dims = spec.shape
+    if spec.shape == other.shape[::-1] != other.shape:
+        problem = f"{spec.name} has shape {[rows, dims]}, {other.name} {list(other.shape)}: "
+        problem += "one of them is stored transposed"
+        raise NotThere("no-head", where, problem)
+    # Rows for images, or for padding, are few.
+    if 10 * rows < 9 * other.shape[0]:
+        problem = f"{spec.name} has {rows:,} rows, {other.name} {other.shape[0]:,}: it is for others"
+        raise NotThere("no-head", where, problem)

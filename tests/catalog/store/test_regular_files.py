@@ -1,0 +1,234 @@
+"""Nothing outside the catalog's folder is written through what somebody planted in it; locks where there are none."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.commands import Ran
+from support.deliveries import delivered
+from support.s3 import S3
+
+from catalog.layout import ROWS
+from catalog.store.lock import LOCK_FILE, held
+from catalog.store.open import place_to_write
+from catalog.write.commit import commit
+from survey.errors import CatalogInUse, CommitError, UsageError
+
+Make = Callable[..., Path]
+Survey = Callable[..., Ran]
+
+IN_THE_WAY: dict[str, Callable[[Path, Path], object]] = {
+    "a link to a file": lambda lock, victim: lock.symlink_to(victim),
+    "a second name of a file": lambda lock, victim: lock.hardlink_to(victim),
+    "a link to nothing": lambda lock, victim: lock.symlink_to(victim.with_name("new")),
+    "a FIFO": lambda lock, victim: os.mkfifo(lock),
+    "a folder": lambda lock, victim: lock.mkdir(),
+}
+
+
+@pytest.mark.parametrize("plant", IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_a_lock_that_is_no_file_of_its_own_is_refused(
+    tmp_path: Path, survey: Survey, checkpoint: Make, plant: Callable[[Path, Path], object]
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    place = place_to_write(str(tmp_path / "c"))
+    plant(tmp_path / "c" / ".lock", victim)
+    with pytest.raises(UsageError, match=r"its lock \S*/\.lock is a "), held(place):
+        pass
+    ran = survey("run", checkpoint(), "--catalog", str(tmp_path / "c"), "--executor", "serial")
+    assert ran.code == 2
+    assert len(ran.err.splitlines()) == 1
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_unfinished_file_is_written_through_a_link(
+    tmp_path: Path, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name cannot be known before; even where it is, it is not followed."""
+    place = place_to_write(str(tmp_path / "c"))
+    tables = delivered(checkpoint()).tables
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    monkeypatch.setattr("catalog.store.local.secrets.token_hex", lambda count: "0" * 8)
+    commit(place, tables)  # type: ignore[arg-type]
+    (row,) = place.files(ROWS)
+    beside = Path(row.path).with_name(f".{row.name}.{os.getpid()}-00000000.tmp")
+    beside.symlink_to(victim)
+    with pytest.raises(CommitError, match="File exists"):
+        commit(place, tables)  # type: ignore[arg-type]
+    assert victim.read_text() == "precious"
+
+
+def test_a_row_is_put_in_a_link_s_place_and_not_through_it(tmp_path: Path, checkpoint: Make) -> None:
+    place = place_to_write(str(tmp_path / "c"))
+    tables = delivered(checkpoint()).tables
+    commit(place, tables)  # type: ignore[arg-type]
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    row = Path(place.files(ROWS)[0].path)
+    row.unlink()
+    row.symlink_to(victim)
+    commit(place, tables)  # type: ignore[arg-type]
+    assert victim.read_text() == "precious"
+    assert not row.is_symlink()
+
+
+def test_a_folder_that_is_a_link_of_one_s_own_is_followed(tmp_path: Path, checkpoint: Make) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "large-disk").mkdir()
+    (tmp_path / "c" / ROWS).symlink_to(tmp_path / "large-disk")
+    place = place_to_write(str(tmp_path / "c"))
+    commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+    assert [path.name for path in (tmp_path / "large-disk").iterdir()] == [
+        file.name for file in place.files(ROWS)
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link another's")
+def test_a_folder_that_is_a_link_of_somebody_else_s_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "c" / ROWS).symlink_to(tmp_path / "elsewhere")
+    os.chown(tmp_path / "c" / ROWS, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(UsageError, match="rows is a link that user 65534 made"):
+        place_to_write(str(tmp_path / "c"))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_file_system_that_cannot_sync_folders_has_the_row_all_the_same(
+    tmp_path: Path, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def of_files_alone(handle: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(handle)
+
+    monkeypatch.setattr("os.fsync", of_files_alone)
+    place = place_to_write(str(tmp_path / "c"))
+    commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+    assert len(place.files(ROWS)) == 1
+
+
+def test_a_sync_that_fails_is_a_failure(
+    tmp_path: Path, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", broken)
+    place = place_to_write(str(tmp_path / "c"))
+    with pytest.raises(CommitError, match="cannot be written: Input/output error"):
+        commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+
+
+NO_LOCKS = [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP]
+
+
+@pytest.fixture(params=NO_LOCKS, ids=errno.errorcode.__getitem__)
+def without_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLE_S", 0.0)
+
+
+@pytest.mark.usefixtures("without_locks")
+def test_where_there_are_no_locks_a_file_keeps_others_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_to_write(str(tmp_path / "c"))
+    with held(place, "first") as lock:
+        assert (
+            lock.note == f"the file system of {place} has no locks: {LOCK_FILE} in it keeps other runs away"
+        )
+        with pytest.raises(CatalogInUse, match=f"process {os.getpid()} on .*, run first"), held(place):
+            pass
+        with monkeypatch.context() as later:
+            later.setattr("catalog.store.lock.STALE_S", -1.0)
+            with held(place, "second") as second:  # the first one's host died
+                assert second.ours
+    assert not (tmp_path / "c" / LOCK_FILE).exists()
+    with held(place):
+        pass
+
+
+def test_a_host_that_has_locks_sees_the_file_of_one_that_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_to_write(str(tmp_path / "c"))
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as other:
+        other.setattr("fcntl.flock", refuse)
+        lock = held(place, "there")
+        lock.__enter__()
+    with pytest.raises(CatalogInUse, match="run there"), held(place):
+        pass
+    lock.__exit__(None, None, None)
+    with held(place):
+        pass
+
+
+def test_a_run_without_locks_says_so_and_succeeds(
+    survey: Survey, checkpoint: Make, without_locks: None
+) -> None:
+    for command in (["run", checkpoint(), "--executor", "serial"], ["compact"]):
+        ran = survey(*command, "--catalog", "c")
+        assert ran.code == 0
+        assert ran.err.count("has no locks") == 1
+
+
+@pytest.mark.parametrize("code", ["ignored", "NotImplemented"])
+def test_a_store_without_conditional_writes_is_said_and_refused_to_two(
+    s3: S3, bucket: str, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLE_S", 0.0)
+    monkeypatch.setattr(s3, "conditions", code)
+    with held(place_to_write(bucket), "first") as lock:
+        assert "ignores conditional writes" in lock.note
+        s3.requests.clear()
+        with pytest.raises(CatalogInUse, match="run first"), held(place_to_write(bucket), "second"):
+            pass
+        assert s3.puts(".lock") == 0
+        assert lock.ours
+    with held(place_to_write(bucket), "third"):
+        pass
+
+
+def test_a_store_with_conditional_writes_needs_no_note(s3: S3, bucket: str) -> None:
+    with held(place_to_write(bucket)) as lock:
+        assert lock.note == ""
+        assert s3.puts(".lock") == 2  # the second one is refused: it would be done by one that ignores them
+
+
+NOTES = {
+    "no JSON": b"\x1b]0;title\x07\xff",
+    "brackets without an end": b"[" * 100_000,
+    "a list": b"[]",
+    "a process that cannot be": b'{"run_id": "x", "pid": 99999999999999999999}',
+    "a process that is all of them": b'{"run_id": "x", "pid": -1}',
+    "a process that is a text": b'{"run_id": "x", "pid": "1"}',
+    "a run that is a list": b'{"run_id": ["x"], "pid": 1}',
+    "a word that nobody knows": b'{"run_id": "x", "pid": 1, "mine": 1}',
+}
+
+
+@pytest.mark.parametrize("note", NOTES.values(), ids=NOTES)
+def test_a_note_of_a_holder_that_makes_no_sense_holds_the_catalog_as_anybody(
+    tmp_path: Path, note: bytes
+) -> None:
+    place = place_to_write(str(tmp_path / "c"))
+    (tmp_path / "c" / LOCK_FILE).write_bytes(note)
+    with pytest.raises(CatalogInUse, match="an unknown holder"), held(place):
+        pass

@@ -1,0 +1,124 @@
+"""Footers that our reader and DuckDB's may understand differently: no file of a catalog stops its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.deliveries import delivered
+
+from catalog.read.reader import Reader
+from catalog.store.open import Place, place_to_write
+from catalog.tables.footer import schema_of
+from catalog.write.commit import commit
+from jobs.demo.checkpoints import write
+from tests.conftest import little
+
+STRING = bytes.fromhex("1c 00 00")  # the logical type of text, as in {1: {}}
+LIST, STRUCT = 9, 12
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("footers")
+    place = place_to_write(str(folder / "catalog"))
+    for name in ("one", "two"):
+        write(little(name), folder / name)
+        commit(place, delivered(folder / name).tables)
+    return place
+
+
+@pytest.fixture
+def files(committed: Place) -> list[Path]:
+    return [Path(file.path) for file in committed.files("rows")]
+
+
+def _varint(number: int) -> bytes:
+    return bytes([number & 0x7F | 0x80]) + _varint(number >> 7) if number > 0x7F else bytes([number])
+
+
+def _text(content: bytes) -> bytes:
+    return _varint(len(content)) + content
+
+
+def _more(footer: bytes, number: int, kind: int, value: bytes) -> bytes:
+    """The footer with one more field at its end."""
+    assert footer[-1] == 0
+    return footer[:-1] + bytes([kind]) + _varint(number * 2) + value + b"\0"
+
+
+def _text_of(footer: bytes, logical: str) -> bytes:
+    """The footer, in which the column `family` has another logical type."""
+    at = footer.index(STRING, footer.index(b"family"))
+    assert at - footer.index(b"family") < 20
+    return footer[:at] + bytes.fromhex(logical) + footer[at + len(STRING) :]
+
+
+def _note(footer: bytes, key: bytes, value: bytes) -> bytes:
+    pair = b"\x18" + _text(key) + b"\x18" + _text(value) + b"\0"
+    return _more(footer, 5, LIST, b"\x1c" + pair)
+
+
+def _nested(footer: bytes) -> bytes:
+    """With a second schema, of groups in groups; readers take the last one."""
+    root, group = b"\x48\x01a\x15\x02\x00", b"\x35\x02\x18\x01a\x15\x02\x00"
+    leaf = b"\x15\x02\x25\x02\x18\x01a\x00"
+    return _more(footer, 2, LIST, b"\xfc" + _varint(5002) + root + group * 5000 + leaf)
+
+
+GEOMETRY = b'{"version": "1.0.0", "columns": {"repo": {"encoding": "WKB", "geometry_types": []}}}'
+# How the footer is changed, and whether the file still counts.
+HOSTILE: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
+    "text that is a geometry": (lambda footer: _text_of(footer, "0c 22 00 00"), False),
+    "text that is a geography": (lambda footer: _text_of(footer, "0c 24 00 00"), False),
+    "text that is JSON": (lambda footer: _text_of(footer, "cc 00 00"), False),
+    "text of a kind that does not exist": (lambda footer: _text_of(footer, "0c 78 00 00"), False),
+    "a note that text is a geometry": (lambda footer: _note(footer, b"geo", GEOMETRY), True),
+    "billions of row groups": (lambda footer: _more(footer, 4, LIST, b"\xfc" + _varint(2**31 - 1)), False),
+    "a second schema": (_nested, False),
+    "an unknown field that is nested": (
+        lambda footer: _more(footer, 99, STRUCT, b"\x1c" * 100_000 + b"\0" * 100_001),
+        False,
+    ),
+    "a note of nobody's": (lambda footer: _note(footer, b"mine", b"\x1b[31m"), True),
+}
+
+
+@pytest.mark.parametrize(("change", "counts"), HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("which", [0, 1], ids=["the first file", "the last file"])
+def test_no_footer_stops_an_answer(
+    committed: Place, files: list[Path], change: Callable[[bytes], bytes], counts: bool, which: int
+) -> None:
+    whole = files[which].read_bytes()
+    at = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    footer = change(whole[at:-8])
+    files[which].write_bytes(whole[:at] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    try:
+        for sql in ("SELECT repo, family FROM models", "SELECT dead_count FROM models_history"):
+            with Reader(committed) as reader:
+                assert len(reader.ask(sql).rows) == 1 + counts
+                assert [item.file.name for item in reader.left_out] == [files[which].name] * (not counts)
+    finally:
+        files[which].write_bytes(whole)
+
+
+def test_a_terabyte_of_nothing_is_not_read(committed: Place, files: list[Path]) -> None:
+    whole = files[0].read_bytes()
+    at = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    with files[0].open("wb") as opened:
+        opened.write(whole[:4])
+        opened.seek(1 << 40)
+        opened.write(whole[at:].replace(b"family", b"famill"))
+    try:
+        with Reader(committed) as reader:
+            assert len(reader.ask("SELECT repo FROM models").rows) == 1
+            assert [item.file.name for item in reader.left_out] == [files[0].name]
+    finally:
+        files[0].write_bytes(whole)
+
+
+def test_what_the_survey_writes_is_of_the_kinds_that_are_known(files: list[Path]) -> None:
+    whole = files[0].read_bytes()
+    types, _, _ = schema_of(whole[-8 - int.from_bytes(whole[-8:-4], "little") : -8])
+    assert "of another kind" not in str(types)

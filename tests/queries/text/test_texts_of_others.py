@@ -1,0 +1,77 @@
+"""Every text of a catalog is somebody's: none steers the terminal, is markup, or keeps a page from being made."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from support.deliveries import delivered
+
+from catalog.layout import ATTEMPTS
+from catalog.read.reader import Reader
+from catalog.store.open import Place, place_to_write
+from catalog.tables.versions import file_schema
+from catalog.write.commit import commit, commit_attempts
+from jobs.demo.checkpoints import write
+from queries.text.card import print_card
+from queries.text.status import print_status
+from queries.web.report import Heading, report
+from tests.conftest import little
+
+TEXT = "[/x][link=http://e]</script><script>\x1b]0;title\x07\u202e[red]"
+
+
+def _with_text(table: pa.Table, kept: tuple[str, ...]) -> pa.Table:
+    """The table with this text in every column of texts but some."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) and field.name not in kept:
+            table = table.set_column(place, field, pa.array([TEXT] * len(table)))
+    return table
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """One measured row, and one failed attempt for a reason that nobody knows."""
+    folder = tmp_path_factory.mktemp("texts")
+    place = place_to_write(str(folder / "catalog"))
+    write(little("model"), folder / "model")
+    commit(place, delivered(folder / "model").tables)
+    [rows] = [Path(file.path) for file in place.files("rows")]
+    pq.write_table(_with_text(pq.read_table(rows), ("sha", "matrix")), rows)
+    schema = file_schema(ATTEMPTS)
+    known = {"status": "failed", "finished_at": datetime(2026, 1, 2, tzinfo=UTC).replace(tzinfo=None)}
+    empty = pa.Table.from_pylist([{name: known.get(name) for name in schema.names}], schema)
+    commit_attempts(place, "20260102T030405", _with_text(empty, ("status", "pattern")))
+    return place
+
+
+PRINTED: dict[str, Callable[[Reader, Console], None]] = {
+    "status": lambda reader, console: print_status(reader, TEXT, console),
+    "card": lambda reader, console: print_card(reader, TEXT, console),
+}
+
+
+@pytest.mark.parametrize("show", PRINTED.values(), ids=PRINTED)
+def test_what_is_printed_of_them_is_spelled_out(
+    hostile: Place, show: Callable[[Reader, Console], None]
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=1000, color_system=None)
+    with Reader(hostile) as reader:
+        show(reader, console)
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert "[link=http://e]" in printed
+    assert not [sign for sign in ("\x1b]", "\x07", "\u202e") if sign in printed]
+
+
+def test_a_page_is_made_of_them(hostile: Place) -> None:
+    with Reader(hostile) as reader:
+        page = report(reader, Heading(TEXT, "0"), 10, lambda _: None)
+    assert "of a later version of this program" in page
+    assert "</script><script>\x1b" not in page

@@ -1,0 +1,23 @@
+"""A measured matrix, as a task delivers it to the catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jobs.tasks.measure_one import measure_one
+from jobs.tasks.outcome import Delivered
+from survey.hub.throttle import OwnPace
+from survey.opening import open_checkpoint
+from survey.records.settings import Settings
+from survey.records.target import ModelRef
+from survey.targets.locate import lay_out, locate
+
+ON_CPU = Settings(device="cpu")
+
+
+def delivered(folder: Path, settings: Settings = ON_CPU) -> Delivered:
+    checkpoint = open_checkpoint(ModelRef(str(folder), folder=folder), settings)
+    target = locate(checkpoint, lay_out(checkpoint), "output", settings.connections)
+    outcome = measure_one(target, settings, OwnPace(), lambda count: None)
+    assert isinstance(outcome, Delivered), outcome
+    return outcome

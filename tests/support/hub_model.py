@@ -1,0 +1,51 @@
+"""A model on a local Hub, planned and read as a task does it, and what the Hub was then asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.checkpoints import single, stored
+
+from jobs.demo.hub.server import LocalHub
+from survey.checkpoints.checkpoint import Checkpoint
+from survey.hub.api import resolve
+from survey.opening import Matrix
+from survey.records.settings import Patience, Settings
+from survey.records.target import ByteRange, Target
+from survey.targets.locate import lay_out, locate
+
+TOKEN, STRANGER = "hf_a-token-that-nobody-may-see", "hf_a-stranger"
+EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+TABLE, OUTPUT = stored(500, 16, seed=1), stored(500, 16)  # 32,000 bytes each
+OTHER = stored(500, 16, seed=2)
+MODEL = single({EMBED: TABLE, HEAD: OUTPUT})
+TRIES = 4
+
+
+def located(checkpoint: Checkpoint, connections: int) -> Target:
+    return locate(checkpoint, lay_out(checkpoint), "output", connections)
+
+
+def settings(hub: LocalHub, connections: int = 1, token: str | None = None) -> Settings:
+    patience = Patience(tries=TRIES, first_wait_s=0.01, longest_wait_s=0.05)
+    return Settings(endpoint=hub.endpoint, token=token, connections=connections, patience=patience)
+
+
+def planned(hub: LocalHub, repo: str = "org/model", **options: Any) -> Target:
+    """What a plan hands to a task; the hub's log is empty afterwards."""
+    target = located(resolve(repo, None, settings(hub, **options)), 1)
+    hub.clear_log()
+    return target
+
+
+def read(matrix: Matrix) -> bytes:
+    return b"".join(bytes(block) for block in matrix.blocks())
+
+
+def asked(hub: LocalHub) -> list[str]:
+    """The requests in short: HEAD, and the ranges of the matrix that were asked of the CDN."""
+    return [entry.method if entry.server == "hub" else str(entry.range) for entry in hub.log]
+
+
+def span(target: Target, start: int = 0) -> str:
+    return ByteRange(target.spec.bytes.start + start, target.spec.bytes.stop).http_header()

@@ -1,0 +1,39 @@
+"""A checkpoint held in memory, which notes what is read of it and allows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from survey.checkpoints.checkpoint import Card, OnBytes
+from survey.errors import BrokenFile
+from survey.records.blocks import Block
+from survey.records.target import ByteRange, FileRange, Traffic
+
+
+class HeldCheckpoint:
+    """Files by name. A read of another file, or of bytes that a file has not, is an AssertionError."""
+
+    repo, revision, sha, folder, part = "org/held", "main", "f" * 40, None, None
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        self._contents = contents
+        self.files: Mapping[str, int] = {name: len(content) for name, content in contents.items()}
+        self.card, self.traffic = Card(), Traffic()
+        self.read: list[tuple[str, ByteRange]] = []
+
+    def read_file(self, file: str, cap_bytes: int) -> bytes:
+        if self.files[file] > cap_bytes:
+            raise BrokenFile("bad-header", file, f"is larger than {cap_bytes:,} bytes")
+        return self.read_range(file, ByteRange(0, self.files[file]))
+
+    def read_range(self, file: str, wanted: ByteRange) -> bytes:
+        assert file in self._contents, f"{file} is no file of the repository"
+        assert 0 <= wanted.start <= wanted.stop <= self.files[file], f"{wanted} lies outside {file}"
+        self.read.append((file, wanted))
+        return self._contents[file][wanted.start : wanted.stop]
+
+    def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
+        for wanted in ranges:
+            block = bytearray(self.read_range(wanted.file, wanted.bytes))
+            on_bytes(len(block))
+            yield block

@@ -1,0 +1,122 @@
+"""The exit codes of every command, as docs/reference/commands.md tells them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.commands import Ran
+
+from catalog.store.lock import held
+from catalog.store.open import place_to_write
+from jobs.demo.hub.server import LocalHub
+from survey.cli import cli
+
+Survey = Callable[..., Ran]
+PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "commands.md").read_text()
+ROWS = re.findall(r"^\| (\d+) \| (.+?) \| .+ \|$", PAGE, re.MULTILINE)
+
+
+def documented(command: str) -> set[int]:
+    """0, 1, 2 and 3 as the page gives them to a command."""
+    return {int(code) for code, of in ROWS if of == "every command" or f"`{command}`" in of} - {130}
+
+
+def test_every_code_on_the_page_is_of_a_command_that_exists() -> None:
+    named = {name.split()[0] for _, of in ROWS for name in re.findall(r"`([a-z -]+)`", of)}
+    assert named <= cli.commands.keys()
+    assert {int(code) for code, _ in ROWS} == {0, 1, 2, 3, 130}
+
+
+HERE = ["--catalog", "c"]
+SERIAL = [*HERE, "--executor", "serial"]
+# Commands on what is not there, was refused, or is all right; `held` ones while another run holds the catalog.
+CASES: list[tuple[list[str], int]] = [
+    (["run", "good", *SERIAL], 0),
+    (["run", "good", "bad", *SERIAL], 1),
+    (["run", "good", "bad", *SERIAL, "--dry-run"], 1),
+    (["run", "only-bad-lines.txt", *SERIAL], 2),
+    (["run", "empty.txt", *SERIAL], 2),
+    (["run", "some-bad-lines.txt", *SERIAL], 1),
+    (["run", "good", *SERIAL, "--summary", "nowhere/s.json"], 2),
+    (["plan", "good", *HERE], 0),
+    (["plan", "good", "bad", *HERE], 1),
+    (["plan", "only-bad-lines.txt", *HERE], 2),
+    (["discover", "--author", "nobody"], 1),
+    (["compact", *HERE], 0),
+    (["compact", "--catalog", "none"], 2),
+    (["nightly", "some-bad-lines.txt", "--at", "02:00", "--on", "cron", *HERE], 0),
+    (["nightly", "only-bad-lines.txt", "--at", "02:00", "--on", "cron", *HERE], 2),
+    (["query", *HERE], 0),
+    (["query", "families", *HERE], 0),
+    (["query", "failures", *HERE], 0),
+    (["query", "trajectory", "--param", "repo=none", *HERE], 2),
+    (["sql", "SELECT 1 WHERE false", *HERE], 0),
+    (["sql", "SELECT nope", *HERE], 2),
+    (["show", "good", *HERE], 0),
+    (["show", "bad", *HERE], 0),  # a card with its failure
+    (["show", "none", *HERE], 2),
+    (["tokens", "good", *HERE], 0),
+    (["tokens", "bad", *HERE], 2),
+    (["lineage", "good", "good", *HERE], 0),
+    (["lineage", "good", "bad", *HERE], 2),
+    (["status", *HERE], 0),
+    (["status", "--catalog", "none"], 2),
+    (["attach", "a.duckdb", *HERE], 0),
+    (["attach", "only-bad-lines.txt", *HERE], 2),
+    (["cluster", "bad", *HERE], 2),
+    (["kinematics", "none.safetensors", *HERE], 2),
+    (["report", "-o", "/dev/full", *HERE], 2),
+    (["serve", "--catalog", "none"], 2),
+    (["shell", "--catalog", "none"], 2),
+    (["train", "--sweep", "none.toml", *HERE], 2),
+    (["demo", "--folder", "only-bad-lines.txt"], 2),
+]
+NOT_HELD_UP = {"run": 3, "compact": 3, "plan": 0, "query": 0, "sql": 0, "show": 0, "status": 0, "tokens": 0}
+
+
+@pytest.fixture
+def there(
+    survey: Survey, checkpoint: Callable[..., Path], hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models good and bad, lists of lines that name none, and a catalog that knows both models."""
+    Path("good").symlink_to(checkpoint("good"))
+    bad = checkpoint("bad")
+    (bad / "config.json").unlink()
+    Path("bad").symlink_to(bad)
+    Path("only-bad-lines.txt").write_text("not a model\nhttps://huggingface.co/datasets/a/b\n")
+    Path("some-bad-lines.txt").write_text("not a model\n./good\n")
+    Path("empty.txt").write_text("# nothing yet\n")
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    assert survey("run", "good", "bad", *SERIAL).code == 1
+
+
+def test_a_command_ends_as_the_page_says(survey: Survey, there: None) -> None:
+    seen: dict[str, set[int]] = {}
+    for command, code in CASES:
+        ran = survey(*command)
+        assert ran.code == code, f"{command}: {ran.code}\n{ran.out}{ran.err}"
+        assert code != 2 or len(re.findall("^(?:survey|Error): ", ran.err, re.MULTILINE)) == 1, (
+            f"{command}: {ran.err}"
+        )
+        seen.setdefault(command[0], set()).add(code)
+    plain = {tuple(command[:1]): command for command, code in CASES if code == 0}
+    with held(place_to_write("c")):
+        for name, code in NOT_HELD_UP.items():
+            ran = survey(*plain[(name,)])
+            assert ran.code == code, f"{name} while another run holds the catalog: {ran.code} {ran.err}"
+            seen.setdefault(name, set()).add(code)
+    assert seen.keys() == cli.commands.keys()
+    # 1 of the demo and of a sweep, which take longer, have tests of their own.
+    assert {name: codes for name, codes in seen.items() if not codes <= documented(name)} == {}
+    told = {name: documented(name) - seen[name] - {0, 2} for name in cli.commands}
+    assert {name for name, codes in told.items() if codes} <= {"demo", "train"}
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_wrong_arguments_are_code_2_of_every_command(survey: Survey, name: str) -> None:
+    ran = survey(name, "--no-such-option", *(["x"] if name == "sql" else []))
+    assert (ran.code, ran.out) == (2, "")
+    assert documented(name) >= {0, 2}

@@ -1,0 +1,466 @@
+"""Pickled checkpoints: the tensors that torch.save wrote are found, by range, and nothing is run."""
+
+import io
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.checkpoints import INDEX, SINGLE, safetensors, single, stored, write
+from support.commands import Ran
+from support.pickles import archive, tensor_pickle
+
+import survey
+from jobs.demo.hub.server import LocalHub
+from survey.checkpoints.folder import FolderCheckpoint
+from survey.errors import BrokenFile, NotThere
+from survey.formats.safetensors_header import Header
+from survey.formats.torch_file import read_pickled
+from survey.formats.torch_tensor import DTYPES, STORAGES
+from survey.numerics.dtypes import BITS
+from survey.opening import open_target
+from survey.records.settings import Settings
+from survey.records.target import ByteRange, Target
+from survey.targets.locate import lay_out, locate
+
+BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+CONFIG = b'{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'
+TIED = b'{"model_type": "llama", "tie_word_embeddings": true}'
+HEAD, EMBED = "lm_head.weight", "model.embed_tokens.weight"
+WHERE = "org/model/pytorch_model.bin"
+FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before-1.6"])
+
+
+def saved(state: Any, zipped: bool = True) -> bytes:
+    """What torch.save writes."""
+    file = io.BytesIO()
+    torch.save(state, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()
+
+
+def header(content: bytes) -> tuple[Header, list[ByteRange]]:
+    """The structure of a file with this content, and the ranges that were read for it."""
+    reads: list[ByteRange] = []
+
+    def read(wanted: ByteRange) -> bytes:
+        assert 0 <= wanted.start < wanted.stop <= len(content), "a read outside the file"
+        reads.append(wanted)
+        return content[wanted.start : wanted.stop]
+
+    return read_pickled(read, BIN, len(content), WHERE), reads
+
+
+def raw(tensor: torch.Tensor) -> bytes:
+    return bytes(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+
+
+def refusal(content: bytes, tensor: str | None = None) -> str:
+    """Why a file, or one tensor of it, is refused."""
+
+    def look() -> None:
+        tensors = header(content)[0].tensors
+        if tensor is not None:
+            tensors[tensor]
+
+    with pytest.raises(BrokenFile) as caught:
+        look()
+    assert (caught.value.reason, caught.value.where) == ("bad-pickle", WHERE)
+    return caught.value.problem
+
+
+# ---- what torch.save writes is found
+
+
+def states() -> dict[str, Mapping[str, torch.Tensor]]:
+    base = torch.randn(60, 8, generator=torch.Generator().manual_seed(5))
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    tagged = base.clone()
+    tagged.tag = "x"  # type: ignore[attr-defined]
+    return {
+        "one": {"a": base},
+        "with-attributes-of-the-dict": module.state_dict(),
+        "shared": {"a": base, "b": base, "c": base[:10]},
+        "parts": {"a": base[10:20], "b": base[59:], "c": base.view(120, 4), "d": base[:0]},
+        "parameters": {"a": torch.nn.Parameter(base)},
+        "a-tensor-with-attributes": {"a": tagged},
+        "a-number-and-nothing": {"a": torch.tensor(3.0), "b": torch.empty(0, 4)},
+        "lengths-of-one": {"a": base[:1].expand(1, 8), "b": base[:, :1][:1]},
+        "ordered": OrderedDict(a=base, b=base.half()),
+        "beside-other-values": {"a": base, "epoch": 3, "best": 0.5, "name": "x", "none": None, "list": [1, True]},  # type: ignore[dict-item]
+    }  # fmt: skip
+
+
+@FORMATS
+@pytest.mark.parametrize("name", states())
+def test_each_tensor_lies_where_torch_put_it(name: str, zipped: bool) -> None:
+    state = states()[name]
+    content = saved(state, zipped)
+    found, _ = header(content)
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    assert list(found.tensors) == list(tensors)
+    assert len(found.tensors) == len(tensors)
+    for key, tensor in tensors.items():
+        spec = found.tensors[key]
+        assert (spec.name, spec.file, spec.shape) == (key, BIN, tuple(tensor.shape))
+        assert content[spec.bytes.start : spec.bytes.stop] == raw(tensor)
+
+
+BEFORE_1_6 = [code for code in STORAGES.values() if code is not None]
+
+
+@pytest.mark.parametrize(
+    ("torch_name", "code", "zipped"),
+    [(name, code, True) for name, code in DTYPES.items()]
+    + [(name, code, False) for name, code in DTYPES.items() if code in BEFORE_1_6],
+)
+def test_every_dtype_is_known_by_its_code(torch_name: str, code: str, zipped: bool) -> None:
+    source = torch.from_numpy(np.random.default_rng(1).integers(0, 2, 8 * BITS[code] // 8, dtype=np.uint8))
+    tensor = source.view(getattr(torch, torch_name.removeprefix("torch "))).view(4, 2)
+    content = saved({"a": tensor}, zipped)
+    spec = header(content)[0].tensors["a"]
+    assert (spec.dtype, content[spec.bytes.start : spec.bytes.stop]) == (code, raw(tensor))
+
+
+def test_every_class_of_storages_is_torchs() -> None:
+    for name in STORAGES:
+        module, _, kind = name.rpartition(" ")
+        assert hasattr(torch.storage if module == "torch.storage" else torch, kind)
+
+
+def test_a_file_of_python_2_is_read() -> None:
+    # Its OrderedDict is made of a list of pairs, its texts are bytes of the old kind.
+    tensor = torch.arange(12.0).view(4, 3)
+    pickled = (
+        b"\x80\x02ccollections\nOrderedDict\n]]("
+        b"U\x01a" + tensor_pickle(shape=(4, 3), strides=(3, 1), elements=12) + b"ea\x85R."
+    )  # fmt: skip
+    content = archive({"data.pkl": pickled, "data/0": raw(tensor)})
+    spec = header(content)[0].tensors["a"]
+    assert content[spec.bytes.start : spec.bytes.stop] == raw(tensor)
+
+
+# ---- what is read, and what is not
+
+
+@pytest.mark.parametrize("tensors", [3, 2000])
+@FORMATS
+def test_only_the_structure_is_read(tensors: int, zipped: bool) -> None:
+    state = {f"model.layers.{number}.mlp.down_proj.weight": torch.zeros(64, 64) for number in range(tensors)}
+    content = saved(state, zipped)
+    found, reads = header(content)
+    assert len(found.tensors) == tensors
+    structure = 1 << (17 if tensors == 3 else 20)
+    assert sum(map(len, reads)) <= structure
+    before = len(reads)
+    last = found.tensors[list(found.tensors)[-1]]
+    assert found.tensors[last.name] == last
+    assert sum(map(len, reads[before:])) <= 30 + len(
+        "archive/data/1999"
+    )  # the local header and its name, or the count before a storage
+    assert len(reads) <= before + 1
+
+
+def test_the_hub_sends_the_directory_the_pickle_and_the_head(hub: LocalHub) -> None:
+    state = {HEAD: torch.randn(4000, 64), "model.layers.0.weight": torch.randn(1000, 1000)}
+    state[EMBED] = torch.randn(4000, 64)
+    content = saved(state)
+    hub.add_repo("org/pickled", {"config.json": CONFIG, BIN: content})
+    with survey.open_matrix("org/pickled", endpoint=hub.endpoint) as matrix:
+        found = b"".join(bytes(block) for block in matrix.blocks())
+    assert found == raw(state[HEAD])
+    ranges = [entry for entry in hub.log if entry.range]
+    sent = sum(entry.sent_bytes for entry in ranges)
+    structure = (64 << 10) * 2 + 128 + 30 * 2
+    assert len(found) <= sent <= len(found) + structure < len(content) / 3
+    assert survey.measure(matrix).vocab_rows == 4000
+
+
+# ---- from the files of a repository
+
+
+def located(folder: Path) -> Target:
+    checkpoint = FolderCheckpoint(folder)
+    return locate(checkpoint, lay_out(checkpoint), "output", 2)
+
+
+def read(target: Target) -> bytes:
+    with open_target(target, Settings()) as matrix:
+        return b"".join(bytes(block) for block in matrix.blocks())
+
+
+@FORMATS
+def test_tied_tensors_are_one(tmp_path: Path, zipped: bool) -> None:
+    weight = torch.randn(6, 4)
+    folder = write(tmp_path, {"config.json": CONFIG, BIN: saved({EMBED: weight, HEAD: weight}, zipped)})
+    target = located(folder)
+    assert (target.identity.tied, target.spec.name) == (True, HEAD)
+    write(folder, {BIN: saved({EMBED: weight.clone(), HEAD: weight}, zipped)})
+    assert located(folder).identity.tied is False
+    write(folder, {"config.json": TIED, BIN: saved({EMBED: weight}, zipped)})
+    assert (located(folder).identity.tied, located(folder).spec.name) == (True, EMBED)
+
+
+def shards(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> dict[str, bytes]:
+    import json
+
+    names = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]
+    weight_map = dict.fromkeys(first, names[0]) | dict.fromkeys(second, names[1])
+    return {
+        "config.json": CONFIG,
+        BIN_INDEX: json.dumps({"metadata": {}, "weight_map": weight_map}).encode(),
+        names[0]: saved(first),
+        names[1]: saved(second),
+    }
+
+
+def test_the_head_is_found_in_its_shard(tmp_path: Path) -> None:
+    head = torch.randn(6, 4, dtype=torch.float64).bfloat16()
+    files = shards({EMBED: torch.randn(6, 4)}, {HEAD: head})
+    files["pytorch_model-00001-of-00002.bin"] = b"garbage"  # is not even opened
+    target = located(write(tmp_path, files))
+    assert (target.spec.file, target.spec.dtype, read(target)) == (
+        "pytorch_model-00002-of-00002.bin",
+        "BF16",
+        raw(head),
+    )
+
+
+@FORMATS
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_a_state_dict_of_transformers_is_read_as_the_model_has_it(
+    tmp_path: Path, tied: bool, zipped: bool
+) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=100, tie_word_embeddings=tied, **size)
+    model = LlamaForCausalLM(config).bfloat16()
+    config.save_pretrained(tmp_path)
+    write(tmp_path, {BIN: saved(model.state_dict(), zipped)})
+    target = located(tmp_path)
+    assert (target.identity.tied, target.spec.name, target.spec.dtype) == (tied, HEAD, "BF16")
+    assert read(target) == raw(model.get_output_embeddings().weight)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        pytest.param({SINGLE: safetensors({HEAD: stored(6, 4)})}, id="single"),
+        pytest.param({"weights.safetensors": safetensors({HEAD: stored(6, 4)})}, id="by-another-name"),
+        pytest.param(
+            {"x.safetensors": safetensors({HEAD: stored(6, 4)}), INDEX: b'{"weight_map":{"lm_head.weight":"x.safetensors"}}'},
+            id="index",
+        ),
+    ],
+)  # fmt: skip
+def test_safetensors_are_preferred(tmp_path: Path, weights: dict[str, bytes]) -> None:
+    files = {"config.json": CONFIG, **weights, BIN: b"garbage", BIN_INDEX: b"garbage"}
+    assert located(write(tmp_path, files)).spec.file.endswith(".safetensors")
+
+
+def test_an_adapter_beside_pickled_weights_is_no_model(tmp_path: Path) -> None:
+    head = torch.randn(6, 4)
+    files = {"config.json": CONFIG, "adapter_model.safetensors": b"", "training_args.bin": b"garbage"}
+    assert read(located(write(tmp_path, {**files, BIN: saved({HEAD: head})}))) == raw(head)
+
+
+def test_a_pickled_model_is_measured_as_its_safetensors_are(tmp_path: Path) -> None:
+    head = torch.randn(500, 16)
+    head[100:110] = head[3]
+    write(tmp_path / "a", {"config.json": CONFIG, BIN: saved({HEAD: head})})
+    from support.checkpoints import Stored
+
+    write(tmp_path / "b", single({HEAD: Stored("F32", (500, 16), raw(head))}))
+    one, other = (survey.measure(survey.open_matrix(tmp_path / name)) for name in "ab")
+    assert one.black_hole_sizes == (11,)
+    assert (one.centroid_l2, one.token_norm_mean) == (other.centroid_l2, other.token_norm_mean)
+    assert np.array_equal(one.tokens.row_hash, other.tokens.row_hash)
+
+
+def test_a_folder_of_pickles_changes_its_sha_with_them(tmp_path: Path) -> None:
+    import os
+
+    folder = write(tmp_path, {"config.json": CONFIG, BIN: saved({HEAD: torch.zeros(3, 3)})})
+    before = FolderCheckpoint(folder).sha
+    assert FolderCheckpoint(write(folder, {"training_args.bin": b"x"})).sha == before
+    clock = (folder / BIN).stat()
+    (folder / BIN).write_bytes((folder / BIN).read_bytes().replace(HEAD.encode(), b"LM_head.weight"))
+    os.utime(folder / BIN, ns=(clock.st_atime_ns, clock.st_mtime_ns))
+    assert FolderCheckpoint(folder).sha != before
+
+
+def test_the_command_measures_pickled_and_refuses_hostile_models(tmp_path: Path, request: Any) -> None:
+    run: Any = request.getfixturevalue("survey")
+    write(tmp_path / "good", {"config.json": CONFIG, BIN: saved({HEAD: torch.randn(50, 8)})})
+    hostile = archive({"data.pkl": b"cos\nsystem\n(S'touch ran'\ntR."})
+    write(tmp_path / "hostile", {"config.json": CONFIG, BIN: hostile})
+    ran: Ran = run("run", tmp_path / "good", tmp_path / "hostile", "--catalog", "c", "--executor", "serial")
+    assert (ran.code, "1 measured, 0 unchanged, 1 failed" in ran.out) == (1, True)
+    assert "bad-pickle" in ran.out
+    assert not list(tmp_path.rglob("ran"))
+
+
+# ---- files that are not what torch writes
+
+
+def good_archive(**changes: bytes | None) -> dict[str, bytes]:
+    pickled = b"\x80\x02}X\x01\0\0\0a" + tensor_pickle(shape=(4, 3), strides=(3, 1), elements=12) + b"s."
+    members = {"data.pkl": pickled, "byteorder": b"little", "data/0": bytes(48)} | changes
+    return {name: content for name, content in members.items() if content is not None}
+
+
+def with_tensor(**parts: Any) -> dict[str, bytes]:
+    given = {"shape": (4, 3), "strides": (3, 1), "elements": 12} | parts
+    return good_archive(**{"data.pkl": b"\x80\x02}X\x01\0\0\0a" + tensor_pickle(**given) + b"s."})
+
+
+def test_the_helper_writes_what_torch_reads() -> None:
+    found = torch.load(io.BytesIO(archive(good_archive(version=b"3"))), weights_only=True)
+    assert found["a"].shape == (4, 3)
+    assert list(header(archive(good_archive()))[0].tensors) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        pytest.param(b"", "begins with b''", id="empty"),
+        pytest.param(b"<!DOCTYPE html>", "begins with b'<!DOCTYP'", id="a-web-page"),
+        pytest.param(b"version https://git-lfs", "expected a file of torch.save", id="a-pointer-to-git-lfs"),
+        pytest.param(b"\x80\x02}.", "expected a file of torch.save", id="a-bare-pickle"),
+        pytest.param(b"PK\x03\x04" + bytes(50), "is no whole zip: File is not a zip file", id="no-directory"),
+        pytest.param(archive(good_archive())[:-1], "is no whole zip", id="cut-by-a-byte"),
+        pytest.param(archive(good_archive())[:-200], "is no whole zip", id="cut-in-the-directory"),
+        pytest.param(archive({"a": b""}), "holds 0 members called data.pkl, expected one", id="no-pickle"),
+        pytest.param(
+            archive({"data.pkl": b"}."}, more={"other/data.pkl": b"}."}),
+            "holds 2 members called data.pkl, expected one",
+            id="two-pickles",
+        ),
+        pytest.param(
+            archive({"data.pkl": b"}.", "constants.pkl": b"}."}), "is a TorchScript program", id="a-program"
+        ),
+        pytest.param(
+            archive(good_archive(byteorder=b"big")), "has the byte order b'big', expected little", id="big-endian"
+        ),
+        pytest.param(
+            archive(good_archive(), compression=zipfile.ZIP_DEFLATED), "is compressed", id="compressed"
+        ),
+        pytest.param(
+            archive({"data.pkl": b"}."}).replace(b"PK\x03\x04", b"PK\x03\x04", 1)[:4]
+            + archive({"data.pkl": b"}."})[4:].replace(b"PK\x05\x06", b"PK\x05\x07"),
+            "is no whole zip",
+            id="a-broken-end",
+        ),
+        pytest.param(archive({"data.pkl": bytes(9 << 20)}), "9,437,184 bytes, expected at most", id="a-pickle-of-9-mb"),
+        pytest.param(archive({"data.pkl": b""}), "is no whole pickle", id="an-empty-pickle"),
+        pytest.param(archive({"data.pkl": b"]."}), "holds a list, expected tensors by name", id="a-list"),
+        pytest.param(archive({"data.pkl": b"K\x01."}), "holds a int, expected", id="a-number"),
+        pytest.param(
+            archive({"data.pkl": b"}X\x05\0\0\0modelX\x01\0\0\0xs."}),
+            "holds no tensors but model, …; expected a state dict",
+            id="no-tensors",
+        ),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_state_dict_is_refused(content: bytes, problem: str) -> None:
+    assert problem in refusal(content)
+
+
+@pytest.mark.parametrize(
+    ("members", "problem"),
+    [
+        pytest.param(good_archive(**{"data/0": None}), "holds no data/0", id="no-storage"),
+        pytest.param(
+            good_archive(**{"data/0": bytes(47)}), "lies in a storage of 47 bytes, the pickle says 48", id="cut"
+        ),
+        pytest.param(
+            good_archive(**{"data/0": bytes(49)}), "lies in a storage of 49 bytes, the pickle says 48", id="long"
+        ),
+        pytest.param(with_tensor(offset=1), "ends 4 bytes after its storage", id="offset"),
+        pytest.param(with_tensor(shape=(5, 3)), "has shape [5, 3] in a storage of 48", id="shape"),
+        pytest.param(with_tensor(shape=(2**62, 2**62)), "in a storage of 48 bytes", id="shape-past-64-bits"),
+        pytest.param(with_tensor(strides=(1, 4)), "has strides [1, 4], expected [3, 1]", id="transposed"),
+        pytest.param(with_tensor(strides=(0, 1)), "has strides [0, 1], expected [3, 1]", id="one-row-expanded"),
+        pytest.param(with_tensor(shape=(2, 3), strides=(6, 1)), "has strides [6, 1]", id="every-second-row"),
+        pytest.param(with_tensor(key="../../etc/passwd"), "holds no data/../../etc/passwd", id="a-path"),
+    ],
+)  # fmt: skip
+def test_a_tensor_that_is_no_contiguous_part_of_its_storage_is_refused(
+    members: dict[str, bytes], problem: str
+) -> None:
+    assert problem in refusal(archive(members), "a")
+
+
+def test_a_member_that_lies_about_its_place_is_refused() -> None:
+    content = bytearray(archive(good_archive()))
+    at = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 4) + 4)
+    for place, problem in (
+        (1, "has no stored member at byte 1"),
+        (2**31, "is said to lie at byte 2,147,483,648"),
+    ):
+        content[at + 42 : at + 46] = place.to_bytes(4, "little")
+        assert problem in refusal(bytes(content), "a")
+
+
+@FORMATS
+def test_a_file_cut_anywhere_is_refused_or_gives_the_right_bytes(zipped: bool) -> None:
+    tensor = torch.randn(40, 4)
+    whole = saved({"a": tensor}, zipped)
+    for left in range(0, len(whole), 7):
+        refusal(whole[:left], "a")
+
+
+def test_a_zip_with_64_bit_fields_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)  # as if everything were past 2 GB
+    content = archive(good_archive())
+    assert b"PK\x06\x06" in content
+    monkeypatch.undo()
+    spec = header(content)[0].tensors["a"]
+    assert content[spec.bytes.start : spec.bytes.stop] == bytes(48)
+
+
+def test_a_directory_that_leads_to_another_member_is_refused() -> None:
+    content = saved({HEAD: torch.zeros(4, 3), EMBED: torch.ones(4, 3)})
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        first, second = (opened.getinfo(f"archive/data/{key}").header_offset for key in (0, 1))
+    directory = content.index(b"PK\x01\x02")
+    swapped = content[:directory] + content[directory:].replace(
+        second.to_bytes(4, "little"), first.to_bytes(4, "little")
+    )
+    assert "has a member of another name" in refusal(swapped, EMBED)
+
+
+def test_a_training_checkpoint_is_refused_by_what_it_holds() -> None:
+    state = {"epoch": 3, "state_dict": {HEAD: torch.zeros(4, 3)}}
+    assert "one level down in state_dict: a training checkpoint" in refusal(saved(state))
+
+
+def test_pickled_shards_are_read_from_the_hub(hub: LocalHub) -> None:
+    head = torch.arange(12.0).view(4, 3)
+    hub.add_repo("org/sharded", shards({EMBED: torch.ones(4, 3)}, {HEAD: head}))
+    opened = survey.open_matrix("org/sharded", endpoint=hub.endpoint)
+    assert b"".join(bytes(block) for block in opened.blocks()) == raw(head)
+
+
+def test_a_pickled_adapter_is_an_adapter(tmp_path: Path) -> None:
+    stem = "base_model.model"
+    config = {"adapter_config.json": b'{"base_model_name_or_path": "org/base"}'}
+    lora = {f"{stem}.model.layers.0.mlp.up_proj.lora_A.weight": torch.zeros(2, 3)}
+    folder = write(tmp_path, config | {"adapter_model.bin": saved(lora)})
+    with pytest.raises(NotThere, match="an adapter for org/base"):
+        survey.open_matrix(folder)
+    head = {f"{stem}.lm_head.weight": torch.ones(4, 3)}
+    before = FolderCheckpoint(folder).sha
+    opened = survey.open_matrix(write(tmp_path, {"adapter_model.bin": saved(lora | head)}))
+    assert (opened.shape, opened.target.identity.base_model) == ((4, 3), "org/base")
+    assert FolderCheckpoint(folder).sha != before
+
+
+def test_bytes_before_a_zip_are_refused_for_torch_sees_others_there() -> None:
+    first, second = (saved({HEAD: torch.full((4, 3), number)}) for number in (1.0, 2.0))
+    assert "does not begin with its first member" in refusal(first + second)
+    assert "does not begin with its first member" in refusal(b"PK\x03\x04" + bytes(1000) + first)

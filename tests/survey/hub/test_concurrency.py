@@ -1,0 +1,91 @@
+"""The number of connections follows the link: a clock and bytes are made up here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from survey.hub.concurrency import FIRST, ROUND_S, SETTLE_S, Width
+
+STEP_S = 0.01
+MB = 1_000_000
+
+
+def capped_each(connections: int) -> float:
+    return connections * 12.5 * MB
+
+
+def capped_each_less(connections: int) -> float:
+    return connections * 50 * MB
+
+
+def capped_in_all(connections: int) -> float:
+    return 312.5 * MB
+
+
+def slow(connections: int) -> float:
+    return 5 * MB
+
+
+def capped_each_and_in_all(connections: int) -> float:
+    return min(connections * 50 * MB, 400 * MB)
+
+
+def slow_each_and_in_all(connections: int) -> float:
+    return min(connections * 12.5 * MB, 80 * MB)
+
+
+class Link:
+    """Brings bytes to a width for some seconds, at a rate that depends on the number of connections."""
+
+    def __init__(self, bytes_s: Callable[[int], float], most: int = 16) -> None:
+        self.bytes_s, self.now, self.tried = bytes_s, 0.0, [0]
+        self.width = Width(most, lambda: self.now)
+        self.tried = [self.width.now]
+
+    def bring(self, seconds: float) -> Link:
+        for _ in range(round(seconds / STEP_S)):
+            self.now += STEP_S
+            self.width.add(round(self.bytes_s(self.width.now) * STEP_S))
+            if self.width.now != self.tried[-1]:
+                self.tried.append(self.width.now)
+        return self
+
+
+@pytest.mark.parametrize(
+    ("bytes_s", "tried"),
+    [
+        pytest.param(capped_each_less, [4, 8, 16], id="each-is-capped"),
+        pytest.param(capped_each, [4, 16], id="each-is-capped-and-slow"),
+        pytest.param(capped_in_all, [4, 8, 4], id="few-fill-the-link"),
+        pytest.param(slow, [4, 16, 4], id="few-fill-a-slow-link"),
+        pytest.param(capped_each_and_in_all, [4, 8, 16, 8], id="some-fill-the-link"),
+        pytest.param(slow_each_and_in_all, [4, 16], id="some-fill-a-slow-link"),
+    ],
+)
+def test_as_many_connections_are_used_as_bring_more_bytes(
+    bytes_s: Callable[[int], float], tried: list[int]
+) -> None:
+    assert Link(bytes_s).bring(2.0).tried == tried
+
+
+@pytest.mark.parametrize(("most", "tried"), [(1, [1]), (3, [3]), (4, [4]), (5, [4, 5]), (12, [4, 8, 12])])
+def test_never_more_than_allowed(most: int, tried: list[int]) -> None:
+    assert Link(capped_each_less, most).bring(3.0).tried == tried
+
+
+def test_a_short_stream_stays_with_few() -> None:
+    assert Link(capped_each).bring(ROUND_S + SETTLE_S - 2 * STEP_S).tried == [FIRST]
+
+
+def test_a_link_that_becomes_better_is_noticed() -> None:
+    link = Link(capped_in_all).bring(2.0)
+    link.bytes_s = capped_each_less
+    assert link.bring(5.0).tried == [4, 8, 4, 8, 16]
+
+
+def test_what_does_not_pay_is_tried_less_and_less() -> None:
+    changes = [len(Link(capped_in_all).bring(seconds).tried) for seconds in (10, 20, 40, 80)]
+    assert changes[-1] <= 13  # each of at most six tries is a change and the way back
+    assert changes == sorted(changes)

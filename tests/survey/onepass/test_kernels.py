@@ -1,0 +1,139 @@
+"""The compiled loops against numpy and Python: the same bits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from survey.numerics.decoding import biased_exponents, widen
+from survey.numerics.dtypes import FLOATS, FloatFormat
+from survey.onepass.kernels.distances import SAMPLE_BLOCK, neighbour_distances, square_distances
+from survey.onepass.kernels.exact_sum import add_up
+from survey.onepass.kernels.fold import MANY, PACKED, ROUNDS, count_exponents
+from survey.onepass.layout import SKETCH_DIMS
+from survey.onepass.projection import signs
+from survey.onepass.sums_cpu import CompiledSums
+
+
+@pytest.mark.parametrize("code", ["BF16", "F16", "F8_E4M3", "F8_E5M2"])
+def test_every_word_is_folded_as_its_value(code: str) -> None:
+    """A matrix [V, 1] of all words: the norm is the magnitude, the sketch's only element the sign."""
+    form = FLOATS[code]
+    words = np.arange(1 << form.bits, dtype=f"<u{form.item_bytes}")
+    wanted = widen(words.tobytes(), form, 1)[:, 0]
+    number = np.isfinite(wanted)
+    sums = CompiledSums(form, 1, 1024)
+    parts = [sums.of(part.tobytes()) for part in np.split(words, max(1, len(words) // 1024))]
+    norms, finite, directions = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("norms", "finite", "directions")
+    )
+    assert np.array_equal(finite, number)
+    assert norms[number].tobytes() == np.abs(wanted[number]).tobytes()
+    assert np.array_equal(directions[number, 0], np.sign(wanted[number]) * signs(1)[0])
+
+
+def drawn(kind: str, count: int, form: FloatFormat) -> bytes:
+    draw = np.random.default_rng(5)
+    words = draw.integers(0, 1 << form.bits, count, dtype=f"<u{form.item_bytes}", endpoint=False)
+    kept = 1 + form.bits - 1 - form.exponent_bits  # sign and mantissa, as they were drawn
+    middle = form.exponent_values // 2
+    exponents = {
+        "neighbours, as weights have them": middle - draw.geometric(0.5, count),
+        "outliers above and below": middle + draw.integers(-1, 2, count) * draw.geometric(0.1, count),
+        "any": draw.integers(0, form.exponent_values, count),
+        "another one for each stretch": np.arange(count) // (2 * PACKED) * 7,
+        "the largest": np.full(count, form.exponent_values - 1),
+        "zeros": np.zeros(count, np.int64),
+        "zeros among others": np.where(np.arange(count) % 5_000 < 1_000, 0, middle),
+        "few others": np.where(np.arange(count) % PACKED < MANY, 1, form.exponent_values - 2),
+        "one more": np.where(np.arange(count) % PACKED < MANY + 1, 1, form.exponent_values - 2),
+    }[kind]
+    exponents = np.clip(exponents, 0, form.exponent_values - 1).astype(words.dtype)
+    mantissa = (1 << (kept - 1)) - 1
+    return (words & words.dtype.type(mantissa | 1 << (form.bits - 1)) | exponents << (kept - 1)).tobytes()
+
+
+@pytest.mark.parametrize("code", ["F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "neighbours, as weights have them",
+        "outliers above and below",
+        "any",
+        "another one for each stretch",
+        "the largest",
+        "zeros",
+        "zeros among others",
+        "few others",
+        "one more",
+    ],
+)
+def test_every_exponent_is_counted(code: str, kind: str) -> None:
+    form = FLOATS[code]
+    for count in (0, 1, PACKED - 1, PACKED, 3 * PACKED * ROUNDS + 17):
+        stored = drawn(kind, count, form)
+        upper = np.frombuffer(stored, dtype=f"<u{min(form.item_bytes, 2)}")
+        found = np.zeros(form.exponent_values, dtype=np.int64)
+        stride = max(1, form.item_bytes // 2)
+        count_exponents(upper, stride, min(form.bits, 16) - 1 - form.exponent_bits, found)
+        wanted = np.bincount(biased_exponents(stored, form, 1)[:, 0], minlength=form.exponent_values)
+        assert np.array_equal(found, wanted), count
+
+
+def test_distances_are_added_in_numpys_order() -> None:
+    draw = np.random.default_rng(1)
+    rows = (draw.normal(size=(5_000, SKETCH_DIMS)) * 10.0 ** draw.uniform(-9, 9, (5_000, 1))).astype("f4")
+    centre, found = rows[17].copy(), np.empty(len(rows), dtype=np.float32)
+    square_distances(rows, centre, found)
+    assert found.tobytes() == np.add.reduce(np.square(rows - centre), axis=1).tobytes()
+    assert found[17] == 0.0
+
+
+@pytest.mark.parametrize("others", [1, 4, 5, SAMPLE_BLOCK, 3 * SAMPLE_BLOCK])
+def test_the_nearest_of_a_sample_are_those_of_all_distances(others: int) -> None:
+    draw = np.random.default_rng(2)
+    sample, rows = (draw.normal(size=(count, SKETCH_DIMS)).astype("f4") for count in (others, 20))
+    columns = np.full((SKETCH_DIMS, -(-others // SAMPLE_BLOCK) * SAMPLE_BLOCK), np.inf, dtype="f4")
+    columns[:, :others] = sample.T
+    nearest = np.empty((len(rows), min(5, others)), dtype="f4")
+    neighbour_distances(rows, columns, nearest)
+    for row, found in zip(rows, nearest, strict=True):
+        apart = np.empty(others, dtype="f4")
+        square_distances(sample, row, apart)
+        assert found.tobytes() == np.sort(apart)[: len(found)].tobytes()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([0.1] * 10, id="tenths"),
+        pytest.param([1e100, 1.0, -1e100], id="what cancels"),
+        pytest.param([1.0, 2.0**-53, 2.0**-106], id="just above a tie"),
+        pytest.param([1.0, 2.0**-53, -(2.0**-106)], id="just below a tie"),
+        pytest.param([1.0, 2.0**-53], id="a tie"),
+        pytest.param([5e-324] * 7, id="subnormal"),
+        *(
+            pytest.param((draw.normal(size=5000) * 10.0 ** draw.uniform(-spread, spread, 5000)).tolist(), id=f"{spread} decades")
+            for spread in (0, 1, 4, 20)
+            for draw in (np.random.default_rng(spread),)
+        ),
+    ],
+)  # fmt: skip
+def test_a_sum_is_that_of_python_or_left_to_it(values: list[float]) -> None:
+    found = np.empty(3)
+    add_up(np.array(values), found)
+    total, least, most = found.tolist()
+    assert least <= math.fsum(values) <= most
+    if least == most:
+        assert total == math.fsum(values)
+
+
+def test_a_sum_of_many_lengths_is_seldom_left_to_python() -> None:
+    found, sure = np.empty(3), 0
+    for seed in range(100):
+        add_up(np.random.default_rng(seed).normal(1.0, 0.1, size=20_000) ** 2, found)
+        sure += found[1] == found[2]
+    assert sure >= 98

