@@ -12,7 +12,7 @@ import xxhash
 from survey.records.results import RESULTS
 
 if TYPE_CHECKING:
-    from catalog.store.open import Place
+    from catalog.store.open import CatalogStore
 
 
 ROWS, TOKENS, ATTEMPTS, DAMAGED = "rows", "tokens", "attempts", "damaged"
@@ -119,6 +119,6 @@ def is_part(file: File) -> bool:
     return file.name.startswith(PART) and "@" not in file.name  # every loose row file has an @
 
 
-def loose_files(place: Place, folder: str = ROWS) -> list[File]:
+def loose_files(place: CatalogStore, folder: str = ROWS) -> list[File]:
     """The files that tasks or runs wrote, one for each result."""
     return [file for file in place.files(folder) if not is_part(file)]

@@ -11,7 +11,7 @@ from catalog.read.reader import Reader
 
 NORM_BARS, NORM_STEP = 40, 0.05  # and one bar more, for all rows beyond two medians
 BLOCKS = "▁▂▃▄▅▆▇█"
-Key = tuple[str, str, str]
+ModelKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Histograms:
     exponents: dict[str, Any] | None
 
 
-def histograms(reader: Reader, key: Key) -> Histograms:
+def histograms(reader: Reader, key: ModelKey) -> Histograms:
     """The histograms of one repo, sha and matrix."""
     chosen = "(from models_history where repo = $repo and sha = $sha and matrix = $matrix)"
     parameters = dict(zip(("repo", "sha", "matrix"), key, strict=True))
@@ -31,7 +31,7 @@ def histograms(reader: Reader, key: Key) -> Histograms:
     return Histograms(norms.get(key), exponents.get(key))
 
 
-def norm_counts(reader: Reader, chosen: str, parameters: Mapping[str, Any]) -> dict[Key, list[int]]:
+def norm_counts(reader: Reader, chosen: str, parameters: Mapping[str, Any]) -> dict[ModelKey, list[int]]:
     """Rows in each bar of `NORM_STEP` medians, by repo, sha and matrix; the last bar holds all beyond.
 
     chosen: a relation with the key and token_norm_median. Models without per-token tables are left out.
@@ -48,7 +48,7 @@ def norm_counts(reader: Reader, chosen: str, parameters: Mapping[str, Any]) -> d
         """,
         parameters,
     )
-    counts: dict[Key, list[int]] = {}
+    counts: dict[ModelKey, list[int]] = {}
     for repo, sha, matrix, found, bar in answer.rows:
         counts.setdefault((repo, sha, matrix), [0] * (NORM_BARS + 1))[bar] = found
     return counts
@@ -62,7 +62,9 @@ def norm_bars(counts: Sequence[int]) -> list[dict[str, float]]:
     ]
 
 
-def exponent_counts(reader: Reader, chosen: str, parameters: Mapping[str, Any]) -> dict[Key, dict[str, Any]]:
+def exponent_counts(
+    reader: Reader, chosen: str, parameters: Mapping[str, Any]
+) -> dict[ModelKey, dict[str, Any]]:
     """The `first` biased exponent that occurs, and from there on the counts of `dead` and `live` elements.
 
     chosen: a relation with repo, sha and matrix, by which the answer is keyed.
@@ -75,7 +77,7 @@ def exponent_counts(reader: Reader, chosen: str, parameters: Mapping[str, Any]) 
         """,
         parameters,
     )
-    found: dict[Key, dict[int, tuple[int, int]]] = {}
+    found: dict[ModelKey, dict[int, tuple[int, int]]] = {}
     for repo, sha, matrix, exponent, dead, live in answer.rows:
         found.setdefault((repo, sha, matrix), {})[exponent] = (dead, live)
     return {key: _dense(counts) for key, counts in found.items()}

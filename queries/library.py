@@ -13,7 +13,7 @@ import duckdb
 from catalog.read.reader import Answer, Describer
 from survey.errors import UsageError
 
-OWN = Path(__file__).parent / "sql"
+OWN_QUERIES = Path(__file__).parent / "sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _files(folders: Sequence[Path]) -> dict[str, Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"no such folder of queries: {folder}")
-    return {path.stem: path for folder in (OWN, *folders) for path in sorted(folder.glob("*.sql"))}
+    return {path.stem: path for folder in (OWN_QUERIES, *folders) for path in sorted(folder.glob("*.sql"))}
 
 
 def parse(path: Path, parser: duckdb.DuckDBPyConnection) -> Query:
@@ -122,7 +122,7 @@ def _number(text: str) -> str | int | float:
     return text
 
 
-def listed(library: Mapping[str, Query]) -> Answer:
+def query_list(library: Mapping[str, Query]) -> Answer:
     """Every query with its help, its parameters, and the columns of its answer.
 
     The columns come from binding it to empty views: no catalog is read for them.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from survey.errors import NotOffered
-from survey.measures import measure_folded
+from survey.measures import measure_result
 from survey.numerics.dtypes import FLOATS, FloatFormat, float_format
 from survey.numerics.scale import Scale
 from survey.onepass.device import choose_device, usable_cpus
@@ -82,7 +82,7 @@ def measure(
     """
     form, shape, blocks, scale = _blocks(matrix, on_progress)
     with fold(blocks, form, shape, choose_device(device), scale, threads) as folded:
-        return measure_folded(folded, tokens=tokens, threads=threads or usable_cpus())
+        return measure_result(folded, tokens=tokens, threads=threads or usable_cpus())
 
 
 def cluster(
@@ -102,11 +102,11 @@ def cluster(
     telescope's; without it a circle of 0.0005° around the reference. Raises UsageError where there is no
     such axis, row or field, or where eigenvalues are equal and leave an axis open.
     """
-    from survey.numerics.row_decoder import Rows
+    from survey.numerics.row_decoder import RowDecoder
     from survey.sky.study import AXES, study
 
     form, shape, blocks, scale = _blocks(matrix, on_progress)
-    rows = Rows(form, shape[1], scale)
+    rows = RowDecoder(form, shape[1], scale)
     return study(
         blocks, rows, shape[0], axes=axes or AXES, token=token, view=field, device=choose_device(device)
     )
@@ -116,10 +116,10 @@ def distances_to_unused(
     matrix: Matrix, unused: Sequence[int], on_progress: OnProgress = lambda count: None
 ) -> UnusedDistances:
     """Distances of every row to the mean of known unused ones; reads the matrix twice. Raises SurveyError."""
-    from survey.measures.unused_distances import Stored, unused_distances
+    from survey.measures.unused_distances import StoredMatrix, unused_distances
 
     form = float_format(matrix.dtype, matrix.target.identity.repo)
-    stored = Stored(lambda: matrix.blocks(on_progress), form, matrix.shape, matrix.scale())
+    stored = StoredMatrix(lambda: matrix.blocks(on_progress), form, matrix.shape, matrix.scale())
     return unused_distances(stored, unused)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.errors import BrokenFile
-from survey.hub.throttle import Pace
+from survey.hub.throttle import Throttle
 from survey.numerics.scale import Scale, scale_of
 from survey.onepass.layout import row_blocks
 from survey.records.blocks import Block
@@ -88,7 +88,7 @@ class Matrix:
         """Nothing is held between blocks; connections belong to huggingface_hub's session."""
 
 
-def open_checkpoint(model: ModelRef, settings: Settings, pace: Pace | None = None) -> Checkpoint:
+def open_checkpoint(model: ModelRef, settings: Settings, pace: Throttle | None = None) -> Checkpoint:
     """A Hub repository at a commit (one request), or a folder of this machine."""
     if model.folder is not None:
         from survey.checkpoints.folder import FolderCheckpoint
@@ -99,12 +99,12 @@ def open_checkpoint(model: ModelRef, settings: Settings, pace: Pace | None = Non
     return resolve(model.repo, model.revision, settings, pace, model.part)
 
 
-def reopen(checkpoint: Checkpoint, settings: Settings, pace: Pace | None = None) -> Checkpoint:
+def reopen(checkpoint: Checkpoint, settings: Settings, pace: Throttle | None = None) -> Checkpoint:
     """The same commit with its time before it, without asking anything again."""
     if checkpoint.folder is not None:
         return checkpoint
     from survey.hub.checkpoint import HubCheckpoint
-    from survey.hub.requests import Manners
+    from survey.hub.requests import RequestPolicy
 
     return HubCheckpoint(
         _hub_id(checkpoint.repo, checkpoint.part),
@@ -112,7 +112,7 @@ def reopen(checkpoint: Checkpoint, settings: Settings, pace: Pace | None = None)
         checkpoint.sha,
         checkpoint.files,
         settings,
-        Manners(settings, pace),
+        RequestPolicy(settings, pace),
         checkpoint.card,
         checkpoint.part,
     )
@@ -123,7 +123,7 @@ def _hub_id(repo: str, part: str | None) -> str:
 
 
 def open_target(
-    target: Target, settings: Settings, pace: Pace | None = None, limit_s: float | None = None
+    target: Target, settings: Settings, pace: Throttle | None = None, limit_s: float | None = None
 ) -> Matrix:
     """Open what was planned, without asking anything again; to be read within `limit_s` seconds.
 
@@ -132,7 +132,7 @@ def open_target(
     identity = target.identity
     if target.folder is None:
         from survey.hub.checkpoint import HubCheckpoint
-        from survey.hub.requests import Manners
+        from survey.hub.requests import RequestPolicy
 
         files = dict((*target.files, *target.tokenizer_files))
         if target.scale is not None and not target.scale.tensor.pieces:
@@ -143,7 +143,7 @@ def open_target(
             identity.sha,
             files,
             settings,
-            Manners(settings, pace, limit_s),
+            RequestPolicy(settings, pace, limit_s),
             part=target.part,
         )
         return Matrix(target, hub)

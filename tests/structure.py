@@ -98,12 +98,16 @@ def main(arguments: Sequence[str]) -> int:
     trees = {folder: structure([Path(folder)], Path(folder).parent) for folder in arguments}
     rows = {"ours": structure(OURS), **trees}
     print("| lines, median / p90 / max | modules | functions | widest folder of unlike modules |", end="")
-    print(f" names reused across modules | {' / '.join(DIALECT)} per 1,000 lines |\n|---|---|---|---|---|---|")
+    print(
+        f" names reused across modules | {' / '.join(DIALECT)} per 1,000 lines |\n|---|---|---|---|---|---|"
+    )
     for name, figures in rows.items():
         reused = f"{len(figures.reused)} ({figures.reused_share:.1%})"
         dialect = " / ".join(f"{figures.dialect[word]:.1f}" for word in DIALECT)
         widest = f"{figures.widest[1]} ({figures.widest[0]})"
-        print(f"| {name} | {_spread(figures.modules)} | {_spread(figures.functions)} | {widest} | {reused} | {dialect} |")
+        print(
+            f"| {name} | {_spread(figures.modules)} | {_spread(figures.functions)} | {widest} | {reused} | {dialect} |"
+        )
     for reused_name, where in sorted(rows["ours"].reused.items()):
         print(f"  {reused_name}: {', '.join(where)}", file=sys.stderr)
     return 0

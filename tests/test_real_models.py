@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from survey.cli import main
 
 FIGURES = Path(__file__).parent / "real_models.json"
@@ -33,7 +33,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("repo", MODELS)
 def test_a_public_model_has_the_published_figures(catalog: str, repo: str) -> None:
     expected = MODELS[repo]
-    with Reader(place_to_read(catalog)) as reader:
+    with Reader(open_for_reading(catalog)) as reader:
         answer = reader.ask("SELECT * FROM models WHERE repo = $repo AND matrix = 'output'", {"repo": repo})
         found = dict(zip(answer.names, answer.rows[0], strict=True))
         firsts = reader.ask(

@@ -13,15 +13,15 @@ import duckdb
 
 from catalog.layout import ENDING, FOLDERS, PART, TOKENS, File
 from catalog.read.macros import MACROS
-from catalog.read.views import bodies, view_columns
+from catalog.read.views import view_bodies, view_columns
 from catalog.store.local import LocalFolder
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from survey.errors import UsageError
 
 _KEY = "(repo, sha, matrix)"
 
 
-def attach(place: Place, path: Path) -> list[str]:
+def attach(place: CatalogStore, path: Path) -> list[str]:
     """Write the views over a catalog into a DuckDB file; the folders that hold nothing yet.
 
     A view of an empty folder has its columns and no rows, whatever comes later: attach again then.
@@ -32,7 +32,7 @@ def attach(place: Place, path: Path) -> list[str]:
     _refuse_other_things(path)
     empty = [folder for folder in FOLDERS if not any(file.is_named_by_us for file in place.files(folder))]
     files = {folder: [_all_files(place, folder)] for folder in FOLDERS if folder not in empty}
-    made = bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
+    made = view_bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
         made[TOKENS] = f"SELECT * FROM ({made[TOKENS]}) WHERE {_KEY} IN (SELECT {_KEY} FROM measured_rows)"
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -53,7 +53,7 @@ def attach(place: Place, path: Path) -> list[str]:
     return empty
 
 
-def _all_files(place: Place, folder: str) -> File:
+def _all_files(place: CatalogStore, folder: str) -> File:
     root = str(place.root) if isinstance(place, LocalFolder) else place.url
     # Named as a part, so that runs which stand in a part and in their own file are seen once.
     # Our names end in digits of a number: an export of somebody else's is not even opened, most likely.

@@ -17,7 +17,7 @@ LISTS = Path(__file__).with_name("functions.txt")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class FunctionNames:
     """The names of one kind."""
 
     allowed: frozenset[str]
@@ -27,13 +27,13 @@ class Names:
         return name in self.allowed
 
 
-def names_of(kind: str) -> Names:
+def names_of(kind: str) -> FunctionNames:
     """The names of EXPRESSIONS, TABLES (functions that give rows) or RELATIONS (system views)."""
     return _lists()[kind]
 
 
 @cache
-def _lists() -> Mapping[str, Names]:
+def _lists() -> Mapping[str, FunctionNames]:
     names: dict[str, set[str]] = {}
     for line in LISTS.read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
@@ -41,6 +41,6 @@ def _lists() -> Mapping[str, Names]:
         elif line and not line.startswith("# "):
             section.add(line)
     return {
-        kind: Names(frozenset(names[f"{kind} allowed"]), frozenset(names[f"{kind} refused"]))
+        kind: FunctionNames(frozenset(names[f"{kind} allowed"]), frozenset(names[f"{kind} refused"]))
         for kind in (EXPRESSIONS, TABLES, RELATIONS)
     }

@@ -11,11 +11,11 @@ from catalog.read.views import view_columns
 from survey.errors import CommitError
 from survey.records.target import MatrixChoice, MatrixName
 
-Key = tuple[str, str, str]  # repo, sha, matrix
+RowKey = tuple[str, str, str]  # repo, sha, matrix
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MeasuredRow:
     """What decides whether a stored row is still good."""
 
     measures: Mapping[str, int]
@@ -24,10 +24,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class MeasuredRows:
     """The rows of a catalog by repo, sha and matrix, as far as they can be read."""
 
-    rows: Mapping[Key, Row]
+    rows: Mapping[RowKey, MeasuredRow]
     unreadable: frozenset[str] = frozenset()  # names of row files that are there, whatever they hold
 
     def repos(self) -> frozenset[str]:
@@ -43,7 +43,7 @@ class Done:
             asked = ["output"]
         return asked if all(self._holds((repo, sha, name), wanted) for name in asked) else None
 
-    def lacking(self, wanted: Mapping[str, int], keys: Iterable[Key] | None = None) -> list[Key]:
+    def lacking(self, wanted: Mapping[str, int], keys: Iterable[RowKey] | None = None) -> list[RowKey]:
         """The rows with stored tokens that lack one of these measures; of `keys`, or of all."""
         return [
             key
@@ -53,18 +53,18 @@ class Done:
             and any(row.measures.get(name) != version for name, version in wanted.items())
         ]
 
-    def lacks(self, key: Key, wanted: Mapping[str, int]) -> bool:
+    def lacks(self, key: RowKey, wanted: Mapping[str, int]) -> bool:
         """Whether a stored row was made without one of these measures, or by another version of it."""
         row = self.rows.get(key)
         return row is not None and any(row.measures.get(name) != version for name, version in wanted.items())
 
-    def refuse_unreadable(self, key: Key) -> None:
+    def refuse_unreadable(self, key: RowKey) -> None:
         """Unknown is not absent: a row that cannot be read is not measured again. Raises CommitError."""
         if (name := file_key(*key) + ENDING) in self.unreadable:
             remedy = "let this user read it, or remove it to measure it anew"
             raise CommitError("commit-failed", f"{ROWS}/{name}", "is there and cannot be read", remedy)
 
-    def _holds(self, key: Key, wanted: Mapping[str, int]) -> bool:
+    def _holds(self, key: RowKey, wanted: Mapping[str, int]) -> bool:
         row = self.rows.get(key)
         if row is None or ("tokens" in wanted and not row.has_tokens):
             return False
@@ -74,10 +74,10 @@ class Done:
         return all(row.measures.get(name) == version for name, version in known.items())
 
 
-NOTHING_DONE = Done({})
+NOTHING_MEASURED = MeasuredRows({})
 
 
-def read_done(reader: Reader) -> Done:
+def read_measured(reader: Reader) -> MeasuredRows:
     """Every row of the catalog, with the versions of its measures."""
     # All figures are read, and not only the five that are needed: a row that is damaged in one of
     # them would else pass for done and never be made anew.
@@ -86,9 +86,11 @@ def read_done(reader: Reader) -> Done:
     # Those that cannot be read are not missing.
     files = reader.token_files()
     files |= {item.file.name for item in reader.left_out if item.fate == "unreadable"}
-    return Done(
+    return MeasuredRows(
         {
-            (repo, sha, matrix): Row(measures, tied, f"{file_key(repo, sha, matrix)}{ENDING}" in files)
+            (repo, sha, matrix): MeasuredRow(
+                measures, tied, f"{file_key(repo, sha, matrix)}{ENDING}" in files
+            )
             for repo, sha, matrix, tied, measures, *_ in answer.rows
         }
     )

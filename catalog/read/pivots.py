@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from survey.errors import UsageError
 
-HINT = (
+PIVOT_HINT = (
     "is not allowed in a PIVOT that looks for its columns: a catalog is only read. "
     "Name them: PIVOT … ON column IN ('a', 'b') …"
 )
@@ -90,7 +90,7 @@ def with_columns(sql: str) -> str:
 
 
 def _refuse(what: str) -> None:
-    raise UsageError(f"{what} {HINT}")
+    raise UsageError(f"{what} {PIVOT_HINT}")
 
 
 def _tokens(sql: str) -> Iterator[_Token]:

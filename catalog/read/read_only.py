@@ -15,13 +15,13 @@ from typing import Any
 
 import duckdb
 
-from catalog.read.functions import EXPRESSIONS, RELATIONS, TABLES, Names, names_of
+from catalog.read.functions import EXPRESSIONS, RELATIONS, TABLES, FunctionNames, names_of
 from catalog.read.macros import is_macro
-from catalog.read.pivots import HINT, with_columns
+from catalog.read.pivots import PIVOT_HINT, with_columns
 from catalog.read.views import view_columns
 from survey.errors import UsageError
 
-Node = dict[str, Any]  # Any: JSON
+SqlNode = dict[str, Any]  # Any: JSON
 _VIEWS = frozenset({*view_columns(), "measured_rows"})
 # As DuckDB compares names: str.lower() takes the sign of kelvin for a k.
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -76,16 +76,16 @@ def _kind_with_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> duckd
     try:
         kind = _kind(connection, sql)
     except duckdb.Error:
-        raise UsageError(f"what follows ON {HINT}") from None
+        raise UsageError(f"what follows ON {PIVOT_HINT}") from None
     if kind == duckdb.StatementType.MULTI:
-        raise UsageError(f"what follows ON {HINT}")
+        raise UsageError(f"what follows ON {PIVOT_HINT}")
     return kind
 
 
-def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Node:
+def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlNode:
     """The statement as DuckDB parses it. Making it runs nothing and binds nothing."""
     [(text,)] = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
-    tree: Node = json.loads(text)
+    tree: SqlNode = json.loads(text)
     if tree.get("error", True) or len(tree["statements"]) != 1:
         problem = tree.get("error_message", "it cannot be looked at")
         raise UsageError(f"{problem}: only a SELECT that can be looked at is run")
@@ -106,7 +106,7 @@ class _Scope:
         return len(path) == 2 and path[0] == "recurring" and path[1] in self.recurring
 
 
-def _refuse_unknown(tree: Node) -> None:
+def _refuse_unknown(tree: SqlNode) -> None:
     waiting: list[tuple[Any, _Scope]] = [(tree, _Scope())]
     while waiting:
         node, scope = waiting.pop()
@@ -116,7 +116,7 @@ def _refuse_unknown(tree: Node) -> None:
             waiting += _looked_at(node, scope)
 
 
-def _looked_at(node: Node, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
+def _looked_at(node: SqlNode, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
     """What stands in a node, once the node itself is known; each with the tables that it may name."""
     kind, name = node.get("class"), node.get("type")
     if kind is not None:
@@ -145,7 +145,7 @@ def _looked_at(node: Node, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
     yield from ((value, scope) for key, value in node.items() if key != "cte_map")
 
 
-def _refuse_table(node: Node, scope: _Scope) -> None:
+def _refuse_table(node: SqlNode, scope: _Scope) -> None:
     path = [part.translate(_LOWER) for part in node["qualified_name"]["path"]]
     if scope.holds(path):
         return
@@ -165,7 +165,7 @@ def _is_system(name: str) -> bool:
 
 
 def _refuse_function(section: str, name: str) -> None:
-    names: Names = names_of(section)
+    names: FunctionNames = names_of(section)
     ours = is_macro(name.lower(), of_rows=section == TABLES)
     _refuse_unless(ours or names.allows(name.lower()), f"the function {name}()", name, names.allowed)
 

@@ -12,16 +12,16 @@ from catalog.layout import ATTEMPTS, ROWS, TOKENS, File
 from catalog.read.macros import MACROS, named_in
 from catalog.read.read_only import looks_for_columns, refuse_writes
 from catalog.read.views import (
-    bodies,
-    connect,
+    connect_catalog,
     connect_without_files,
     has_all_columns,
     stubs,
+    view_bodies,
     view_columns,
     with_rows,
 )
 from catalog.store.local import LocalFolder
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.tables.damage import examine
 from catalog.tables.inspection import LeftOut, inspect, unnamed
 from survey.errors import UsageError
@@ -34,7 +34,7 @@ _WHEN_NAMED = (TOKENS, *RESULTS)  # folders that are listed only for statements 
 _LOOKS = 3  # at a catalog that changes while it is read
 
 
-Result = TypeVar("Result")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QueryLimits:
     """What one question may cost: memory in DuckDB, and rows of its answer."""
 
     memory_mb: int
@@ -61,7 +61,7 @@ class Reader:
     Each statement sees every finished row once, whatever runs and compactions do meanwhile.
     """
 
-    def __init__(self, place: Place, limits: Limits | None = None) -> None:
+    def __init__(self, place: CatalogStore, limits: QueryLimits | None = None) -> None:
         """Raises UsageError where the catalog cannot be read."""
         self._place = place
         self._limits = limits
@@ -112,16 +112,16 @@ class Reader:
         with self._place.confined.reading():
             refuse_writes(self._connection, sql)
 
-    def _asked(self, sql: str, ask: Callable[[], Result]) -> Result:
+    def _asked(self, sql: str, ask: Callable[[], _T]) -> _T:
         """Ask of the views that the statement names."""
 
-        def opened_and_asked() -> Result:
+        def opened_and_asked() -> _T:
             self._open(_named(sql))
             return ask()
 
         return self._patiently(opened_and_asked)
 
-    def _patiently(self, ask: Callable[[], Result]) -> Result:
+    def _patiently(self, ask: Callable[[], _T]) -> _T:
         """Ask; where a file turns out to be gone or unreadable, look again and ask again."""
         try:
             with self._place.confined.reading():
@@ -177,7 +177,7 @@ class Reader:
         return bytes(out.getvalue())
 
     def _connect(self) -> None:
-        self._connection = connect(self._place, self._limits.memory_mb if self._limits else None)
+        self._connection = connect_catalog(self._place, self._limits.memory_mb if self._limits else None)
         self._opened: set[str] = set()
         self._files = {folder: self._sound(folder) for folder in (ROWS, ATTEMPTS)}
         self._compare()
@@ -192,7 +192,7 @@ class Reader:
             self._files |= {folder: self._sound(folder) for folder in folders}
             self._compare()
         new = [name for name in names if name not in self._opened]
-        for name, body in bodies(new, self._files, alike=self._alike).items():
+        for name, body in view_bodies(new, self._files, alike=self._alike).items():
             self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
             self._opened.add(name)
 

@@ -22,7 +22,7 @@ from catalog.schema import (
     stored_result_columns,
     token_columns,
 )
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from survey.records.results import RESULTS
 
 VECTORS = ("centroid", "dead_centroid", "live_centroid")
@@ -40,7 +40,7 @@ COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class TableFiles:
     """Files that are read as one table. alike: with the same columns. outside: by any DuckDB client."""
 
     files: Sequence[File]
@@ -48,7 +48,7 @@ class Files:
     outside: bool = False
 
 
-def connect(place: Place, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
+def connect_catalog(place: CatalogStore, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
     """A connection that can read files of this catalog and nothing else.
 
     memory_mb: what a question may take; none of it then goes to a disk. Default: DuckDB's own limit.
@@ -128,7 +128,7 @@ def empty() -> dict[str, str]:
     return _without_files("false")
 
 
-def bodies(
+def view_bodies(
     names: Sequence[str],
     files: Mapping[str, Sequence[File]],
     alike: Mapping[str, bool],
@@ -141,8 +141,8 @@ def bodies(
     outside: for any DuckDB client, which finds the files by their paths.
     """
 
-    def of(folder: str) -> Files:
-        return Files(files.get(folder, ()), alike.get(folder, False), outside)
+    def of(folder: str) -> TableFiles:
+        return TableFiles(files.get(folder, ()), alike.get(folder, False), outside)
 
     rows, tokens, attempts = of(ROWS), of(TOKENS), of(ATTEMPTS)
     models = ", ".join(f"measured_rows.{column.name}" for column in view_columns()["models"])
@@ -194,7 +194,7 @@ def with_rows(
     complete = {file.name for file in rows if not is_part(file)}
     if parts := [file for file in rows if is_part(file)]:
         keys = connection.execute(
-            f"SELECT {_KEY} FROM {listed(Files(parts))} WHERE repo IS NOT NULL"
+            f"SELECT {_KEY} FROM {listed(TableFiles(parts))} WHERE repo IS NOT NULL"
         ).fetchall()
         complete |= {file_key(repo, sha, matrix) + ENDING for repo, sha, matrix in keys}
     return [file for file in tokens if file.name in complete]
@@ -209,13 +209,13 @@ def has_all_columns(connection: duckdb.DuckDBPyConnection, files: Sequence[File]
     if not files:
         return False
     try:
-        found = connection.execute(f"DESCRIBE SELECT * FROM {listed(Files(files[:1]))}").fetchall()
+        found = connection.execute(f"DESCRIBE SELECT * FROM {listed(TableFiles(files[:1]))}").fetchall()
     except duckdb.Error:
         return False
     return {column.name for column in COLUMNS[files[0].folder]()} <= {row[0] for row in found}
 
 
-def listed(files: Files, more: str = "") -> str:
+def listed(files: TableFiles, more: str = "") -> str:
     """These files as a table: of all the columns that any of them has, unless they are alike."""
     names = [file.path if files.outside else file.url for file in files.files]
     quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
@@ -230,7 +230,7 @@ def listed(files: Files, more: str = "") -> str:
     return f"(SELECT * FROM {table} WHERE regexp_full_match(parse_filename(filename), '{ours}'))"
 
 
-def union(files: Files, columns: tuple[Column, ...]) -> str:
+def union(files: TableFiles, columns: tuple[Column, ...]) -> str:
     """All files as one relation with exactly our columns, typed even where there is no file.
 
     A file written by an older version lacks the newer columns: they are NULL in it.
@@ -242,7 +242,7 @@ def union(files: Files, columns: tuple[Column, ...]) -> str:
     return f"SELECT {names} FROM ({empty} UNION ALL BY NAME SELECT * FROM {listed(files)})"
 
 
-def _newest_rows(files: Files) -> str:
+def _newest_rows(files: TableFiles) -> str:
     """The same key twice happens while loose files are merged: what was committed last wins.
 
     By its file, and not by the clock of the worker that measured: one that was a day ahead would win
@@ -263,7 +263,7 @@ def _newest_rows(files: Files) -> str:
         QUALIFY row_number() OVER (PARTITION BY {_KEY} ORDER BY {order}) = 1"""
 
 
-def _attempts(files: Files) -> str:
+def _attempts(files: TableFiles) -> str:
     """A run that was merged stands in a part and, for a while, in its own file, too."""
     if not any(map(is_part, files.files)):
         return union(files, attempt_columns())
@@ -276,7 +276,7 @@ def _attempts(files: Files) -> str:
             PARTITION BY run_id ORDER BY {_PART_NAME} DESC NULLS FIRST, filename DESC) = 1"""
 
 
-def _results(files: Files, kind: str) -> str:
+def _results(files: TableFiles, kind: str) -> str:
     """One that was made again, or merged, stands twice: the newest is shown."""
     names = ", ".join(f'"{column.name}"' for column in result_columns(kind))
     return f"""

@@ -16,13 +16,13 @@ from typing import Any
 from catalog.store import lock_file
 from catalog.store.local import LocalFolder
 from catalog.store.object_store import ObjectStore, Unreadable, is_not_implemented
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 
-SETTLE_S = 1.0  # until another's write of the same moment would show
+SETTLING_S = 1.0  # until another's write of the same moment would show
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObjectVersion:
     """An object as it was: its content, what names this version of it, seconds since it was written."""
 
     content: bytes
@@ -30,10 +30,10 @@ class Seen:
     age_s: float
 
 
-def create(store: Place, name: str, content: bytes) -> bool:
+def create_object(store: CatalogStore, name: str, content: bytes) -> bool:
     """Write where there is nothing; False where there is something. Raises Unreadable."""
     if isinstance(store, LocalFolder):
-        return lock_file.create(store.root / name, content)
+        return lock_file.create_lock_file(store.root / name, content)
     if peek(store, name) is not None:  # who knows no condition (hf://, some S3) would write over it
         return False
     path = store.inside(name)
@@ -49,7 +49,7 @@ def create(store: Place, name: str, content: bytes) -> bool:
     return _settled(store, name, content)
 
 
-def replace(store: Place, name: str, content: bytes, seen: Seen) -> bool:
+def replace(store: CatalogStore, name: str, content: bytes, seen: ObjectVersion) -> bool:
     """Write where it is still what was seen; False where it is not. Raises Unreadable."""
     try:
         if isinstance(store, ObjectStore) and _is_s3(store) and store.conditions.honoured:
@@ -67,11 +67,11 @@ def replace(store: Place, name: str, content: bytes, seen: Seen) -> bool:
     return _settled(store, name, content)
 
 
-def peek(store: Place, name: str) -> Seen | None:
+def peek(store: CatalogStore, name: str) -> ObjectVersion | None:
     """The object as it is now, or None. Raises Unreadable."""
     if isinstance(store, LocalFolder):
         found = lock_file.read(store.root / name)
-        return None if found is None else Seen(found[0], "", found[1])
+        return None if found is None else ObjectVersion(found[0], "", found[1])
     path = store.inside(name)
     try:
         return store.patiently(lambda: _got(store, path) if _is_s3(store) else _read(store, path))
@@ -81,10 +81,10 @@ def peek(store: Place, name: str) -> Seen | None:
         raise
 
 
-def erase(store: Place, name: str) -> None:
+def erase_object(store: CatalogStore, name: str) -> None:
     """Remove it. Raises Unreadable."""
     if isinstance(store, LocalFolder):
-        lock_file.erase(store.root / name)
+        lock_file.erase_lock_file(store.root / name)
     else:
         store.patiently(lambda: store.fs.rm_file(store.inside(name)))
 
@@ -117,19 +117,19 @@ def _refuses_again(store: ObjectStore, path: str, content: bytes) -> bool:
     return False
 
 
-def _got(store: ObjectStore, path: str) -> Seen:
+def _got(store: ObjectStore, path: str) -> ObjectVersion:
     bucket, _, key = path.partition("/")
     head = store.fs.call_s3("head_object", Bucket=bucket, Key=key)
     content = store.fs.cat_file(path)  # if newer than the head, a replacement is refused: safe
     # Both times are the server's: clocks of two machines may differ by more than a lock lives.
     date = head["ResponseMetadata"]["HTTPHeaders"].get("date")
     now = parsedate_to_datetime(date) if date else datetime.now(UTC)
-    return Seen(content, str(head["ETag"]), (now - head["LastModified"]).total_seconds())
+    return ObjectVersion(content, str(head["ETag"]), (now - head["LastModified"]).total_seconds())
 
 
-def _read(store: ObjectStore, path: str) -> Seen:
+def _read(store: ObjectStore, path: str) -> ObjectVersion:
     content, info = store.fs.cat_file(path), store.fs.info(path)
-    return Seen(content, "", _age_s(info))
+    return ObjectVersion(content, "", _age_s(info))
 
 
 def _age_s(info: dict[str, Any]) -> float:  # Any: what a backend tells of a file
@@ -141,8 +141,8 @@ def _age_s(info: dict[str, Any]) -> float:  # Any: what a backend tells of a fil
     return 0.0  # never stale where the store does not tell
 
 
-def _settled(store: Place, name: str, content: bytes) -> bool:
+def _settled(store: CatalogStore, name: str, content: bytes) -> bool:
     """Whether our write is the one that lasts."""
-    time.sleep(SETTLE_S)
+    time.sleep(SETTLING_S)
     now = peek(store, name)
     return now is not None and now.content == content

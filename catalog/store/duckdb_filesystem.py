@@ -16,7 +16,7 @@ from catalog.store.interrupts import Stops
 from survey.errors import UsageError
 
 
-class ConfinedFiles(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
+class CatalogFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
     """Files that were listed, by `catalog://folder/name`.
 
     Nothing that was not listed can be opened, so no path leads out of the catalog; what would

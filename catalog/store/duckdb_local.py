@@ -6,13 +6,13 @@ import os
 from datetime import datetime
 
 from catalog.layout import File
-from catalog.store.duckdb_filesystem import ConfinedFiles, PositionedFile
+from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
 from catalog.store.regular_files import descriptor_to_read
 
-SMALL_BYTES = 1 << 18  # a file up to this size is read whole: a row file is read five times
+WHOLE_FILE_BYTES = 1 << 18  # a file up to this size is read whole: a row file is read five times
 
 
-class LocalFiles(ConfinedFiles):
+class LocalFiles(CatalogFileSystem):
     """The files of a folder. A size or a time is that of the file that was opened last."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class LocalFiles(ConfinedFiles):
     def _opened(self, file: File) -> PositionedFile:
         descriptor = _Descriptor(descriptor_to_read(file.path))
         state = self._states[file.inside] = os.fstat(descriptor.number)
-        if state.st_size > SMALL_BYTES:
+        if state.st_size > WHOLE_FILE_BYTES:
             return _large_file(descriptor, state.st_size, file, self.failures)
         content = os.read(descriptor.number, state.st_size)
         return PositionedFile(state.st_size, lambda start, stop: content[start:stop])

@@ -10,18 +10,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from catalog.layout import MAX_FOOTER_BYTES, End, File, NoEnd, is_tail_whole
-from catalog.store.duckdb_filesystem import ConfinedFiles, PositionedFile
+from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
 
 if TYPE_CHECKING:
     from catalog.store.object_store import ObjectStore, Unreadable
 
 TAIL_BYTES = 1 << 16  # holds the footer of a row file, 20 kB
-SMALL_BYTES = 1 << 18  # a row file up to this size is fetched whole: one request instead of three
-KEPT_BYTES = 128 << 20  # of small files in memory
-BLOCK_BYTES = 1 << 17  # read ahead
+WHOLE_OBJECT_BYTES = 1 << 18  # a row file up to this size is fetched whole: one request instead of three
+CACHE_BYTES = 128 << 20  # of small files in memory
+READ_AHEAD_BYTES = 1 << 17  # read ahead
 
 
-class StoreFiles(ConfinedFiles):
+class StoreFiles(CatalogFileSystem):
     """DuckDB opens each file several times: sizes come from the listing and small files from memory."""
 
     def __init__(self, store: ObjectStore) -> None:
@@ -48,7 +48,7 @@ class StoreFiles(ConfinedFiles):
         return ends
 
     def opened(self, file: File) -> PositionedFile:
-        return PositionedFile(file.size, partial(self._between, file), BLOCK_BYTES)
+        return PositionedFile(file.size, partial(self._between, file), READ_AHEAD_BYTES)
 
     def opened_elsewhere(self, file: File) -> PositionedFile:
         """The same for a library that expects an OSError if bytes cannot be had."""
@@ -60,7 +60,7 @@ class StoreFiles(ConfinedFiles):
             except Unreadable as error:
                 raise OSError(errno.EIO, str(error)) from error
 
-        return PositionedFile(file.size, between, BLOCK_BYTES)
+        return PositionedFile(file.size, between, READ_AHEAD_BYTES)
 
     def modified(self, path: str) -> datetime:
         self._listed(path)
@@ -90,7 +90,7 @@ class StoreFiles(ConfinedFiles):
         known = self._tails.get(file.inside)
         if known is not None and known[0] == file.version:
             return known[1]
-        whole = file.size <= SMALL_BYTES and self._kept_bytes < KEPT_BYTES
+        whole = file.size <= WHOLE_OBJECT_BYTES and self._kept_bytes < CACHE_BYTES
         tail_bytes = file.size if whole else min(file.size, TAIL_BYTES)
         try:
             tail = self._store.range(file, file.size - tail_bytes, file.size) if tail_bytes else b""

@@ -21,10 +21,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from catalog.store.compare_and_swap import Seen, create, erase, peek, replace
+from catalog.store.compare_and_swap import ObjectVersion, create_object, erase_object, peek, replace
 from catalog.store.local import LocalFolder
 from catalog.store.object_store import Unreadable
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.store.regular_files import UNSUPPORTED, NotRegular, open_lock
 from survey.errors import CatalogInUse, UsageError
 
@@ -54,7 +54,7 @@ class Holder:
         return f"process {self.pid} on {self.host}, run {self.run_id}, since {self.taken_at}"
 
 
-class Held:
+class Lock:
     """A lock that is held, as far as its holder knows. note: what a person should know of it."""
 
     def __init__(self, note: str = "") -> None:
@@ -71,7 +71,7 @@ class Held:
 
 
 @contextmanager
-def held(place: Place, run_id: str = "unknown") -> Iterator[Held]:
+def catalog_lock(place: CatalogStore, run_id: str = "unknown") -> Iterator[Lock]:
     """Hold the catalog.
 
     Raises CatalogInUse where another run holds it, naming its process; UsageError where the
@@ -91,7 +91,7 @@ def held(place: Place, run_id: str = "unknown") -> Iterator[Held]:
 
 
 @contextmanager
-def _local(place: LocalFolder, us: Holder) -> Iterator[Held]:
+def _local(place: LocalFolder, us: Holder) -> Iterator[Lock]:
     try:
         handle = open_lock(place.root / LOCK)
     except OSError as error:
@@ -101,7 +101,7 @@ def _local(place: LocalFolder, us: Holder) -> Iterator[Held]:
         if _flock(handle, place):
             _refuse_file_holder(place)
             _write(handle, str(us))
-            yield Held()
+            yield Lock()
             return
     finally:
         os.close(handle)
@@ -143,17 +143,17 @@ def _write(handle: int, text: str) -> None:
         os.pwrite(handle, text.encode(), 0)
 
 
-def _unwritable(place: Place, problem: str) -> str:
+def _unwritable(place: CatalogStore, problem: str) -> str:
     return f"the catalog {place} cannot be written: {problem}. Mend that, or name another with --catalog"
 
 
 @contextmanager
-def _object(store: Place, name: str, us: Holder) -> Iterator[Held]:
+def _object(store: CatalogStore, name: str, us: Holder) -> Iterator[Lock]:
     try:
         _take(store, name, us)
     except Unreadable as error:
         raise UsageError(f"the catalog {store} cannot be written: {error}") from error
-    lock, done = Held(), threading.Event()
+    lock, done = Lock(), threading.Event()
     beat = threading.Thread(target=_refresh, args=(store, name, us, lock, done), daemon=True)
     beat.start()
     try:
@@ -163,13 +163,13 @@ def _object(store: Place, name: str, us: Holder) -> Iterator[Held]:
         beat.join()
         with contextlib.suppress(Unreadable):  # it goes stale by itself
             if lock.ours and _is_ours(peek(store, name), us):
-                erase(store, name)
+                erase_object(store, name)
 
 
-def _take(store: Place, name: str, us: Holder) -> None:
+def _take(store: CatalogStore, name: str, us: Holder) -> None:
     """Make the lock, or take over a stale one. Raises CatalogInUse, Unreadable."""
     for _ in range(2):  # its holder may let go between our two looks
-        if create(store, name, us.to_json()):
+        if create_object(store, name, us.to_json()):
             return
         seen = peek(store, name)
         if seen is None:
@@ -184,7 +184,7 @@ def _take(store: Place, name: str, us: Holder) -> None:
     raise _in_use(store, "a run that began in this moment")
 
 
-def _refresh(store: Place, name: str, us: Holder, lock: Held, done: threading.Event) -> None:
+def _refresh(store: CatalogStore, name: str, us: Holder, lock: Lock, done: threading.Event) -> None:
     """Refresh the lock until done; lose it where another took it, or where it cannot be reached."""
     refreshed = time.monotonic()
     while not done.wait(REFRESH_S):
@@ -199,7 +199,7 @@ def _refresh(store: Place, name: str, us: Holder, lock: Held, done: threading.Ev
                 return
 
 
-def _refreshed(store: Place, name: str, us: Holder) -> bool:
+def _refreshed(store: CatalogStore, name: str, us: Holder) -> bool:
     """Write the lock anew; False where it is another's. Raises Unreadable."""
     seen = peek(store, name)
     if seen is None or not _is_ours(seen, us):
@@ -208,18 +208,18 @@ def _refreshed(store: Place, name: str, us: Holder) -> bool:
     return replace(store, name, us.to_json(), seen) or _is_ours(peek(store, name), us)
 
 
-def _is_ours(seen: Seen | None, us: Holder) -> bool:
+def _is_ours(seen: ObjectVersion | None, us: Holder) -> bool:
     holder = _read(seen) if seen is not None else None
     return holder is not None and holder.token == us.token
 
 
-def _is_stale(seen: Seen, holder: Holder | None) -> bool:
+def _is_stale(seen: ObjectVersion, holder: Holder | None) -> bool:
     if seen.age_s > STALE_S:
         return True
     return holder is not None and holder.machine == _machine() != "" and not _lives(holder.pid)
 
 
-def _read(seen: Seen) -> Holder | None:
+def _read(seen: ObjectVersion) -> Holder | None:
     try:
         holder = Holder(**json.loads(seen.content))
     except (ValueError, TypeError, RecursionError):
@@ -252,5 +252,5 @@ def _machine() -> str:
         return ""
 
 
-def _in_use(place: Place, holder: str) -> CatalogInUse:
+def _in_use(place: CatalogStore, holder: str) -> CatalogInUse:
     return CatalogInUse(f"another run ({holder}) holds {place}: wait for it, or use another --catalog")

@@ -16,7 +16,7 @@ from catalog.store.object_store import Unreadable
 from catalog.store.regular_files import open_new, open_to_read
 
 
-def create(path: Path, content: bytes) -> bool:
+def create_lock_file(path: Path, content: bytes) -> bool:
     """Write where there is nothing; False where there is something. Raises Unreadable."""
     with _explained():
         try:
@@ -51,7 +51,7 @@ def overwrite(path: Path, content: bytes) -> None:
                 beside.unlink()
 
 
-def erase(path: Path) -> None:
+def erase_lock_file(path: Path) -> None:
     """Remove it. Raises Unreadable."""
     with _explained():
         path.unlink(missing_ok=True)

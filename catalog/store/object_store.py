@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from catalog.store.duckdb_object_store import StoreFiles
 
-Result = TypeVar("Result")
+_T = TypeVar("_T")
 WAITS_S = (0.5, 1.0, 2.0, 4.0)  # before the second try, the third, …
 COPY_BYTES = 1 << 24
 _MD5 = re.compile(r"\b[0-9a-f]{32}\b(?!-)")  # the ETag of an object that was put in one request
 # Codes of answers that asking again does not change.
 _FINAL = ("InvalidBucketName", "AuthorizationHeaderMalformed", "InvalidArgument", "NotImplemented", "501")
-AT_ONCE = 16  # requests in flight while many small files are looked at
+CONCURRENT_REQUESTS = 16  # requests in flight while many small files are looked at
 # What fsspec needs for a protocol and does not bring along.
 _INSTALL = {
     "s3": ("s3fs", "pip install 'centroid-survey[s3]'"),
@@ -43,7 +43,7 @@ _S3_OPTIONS: dict[str, Any] = {
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         "connect_timeout": 10,
         "read_timeout": 60,
-        "max_pool_connections": 2 * AT_ONCE,
+        "max_pool_connections": 2 * CONCURRENT_REQUESTS,
     },
     "max_concurrency": 2,  # of 50 MB each, while a part is uploaded
 }
@@ -157,7 +157,9 @@ class ObjectStore:
         """Let a connection read below this URL and nothing else."""
         connection.register_filesystem(self.confined)
         connection.execute(f"SET allowed_directories = ['{PROTOCOL}://']")
-        connection.execute(f"SET threads = {AT_ONCE}")  # they wait for the network, not for a core
+        connection.execute(
+            f"SET threads = {CONCURRENT_REQUESTS}"
+        )  # they wait for the network, not for a core
 
     def ends(self, files: Sequence[File]) -> list[End | NoEnd]:
         """The end of each file, for its footer."""
@@ -244,16 +246,16 @@ class ObjectStore:
 
         return self.patiently(ask)
 
-    def at_once(self, work: Callable[[File], Result], files: Sequence[File]) -> list[Result]:
+    def at_once(self, work: Callable[[File], _T], files: Sequence[File]) -> list[_T]:
         """Work on many small files, several at a time."""
         from concurrent.futures import ThreadPoolExecutor
 
         if not files:
             return []
-        with ThreadPoolExecutor(min(AT_ONCE, len(files))) as pool:
+        with ThreadPoolExecutor(min(CONCURRENT_REQUESTS, len(files))) as pool:
             return list(pool.map(work, files))
 
-    def patiently(self, request: Callable[[], Result]) -> Result:
+    def patiently(self, request: Callable[[], _T]) -> _T:
         """Make a request, again where the server is busy or the connection broke.
 
         Raises Unreadable, FileExistsError for a failed precondition.

@@ -10,15 +10,15 @@ from catalog.store.object_store import ObjectStore
 from survey.errors import UsageError
 from survey.records.results import RESULTS
 
-Place = LocalFolder | ObjectStore
+CatalogStore = LocalFolder | ObjectStore
 
 
-def place_to_read(uri: str) -> Place:
+def open_for_reading(uri: str) -> CatalogStore:
     """An existing catalog, or an empty folder, which is an empty catalog.
 
     Raises UsageError where there is none.
     """
-    place = place_if_there(uri)
+    place = open_if_there(uri)
     if place is None:
         raise UsageError(
             f"no catalog at {_place(uri)}. `survey run MODELS --catalog {uri}` makes one; "
@@ -27,7 +27,7 @@ def place_to_read(uri: str) -> Place:
     return place
 
 
-def place_if_there(uri: str) -> Place | None:
+def open_if_there(uri: str) -> CatalogStore | None:
     """The catalog of that name, or None where nothing is there yet.
 
     Raises UsageError where the place holds something else or cannot be read.
@@ -40,7 +40,7 @@ def place_if_there(uri: str) -> Place | None:
     return place
 
 
-def place_to_write(uri: str) -> Place:
+def open_for_writing(uri: str) -> CatalogStore:
     """A catalog to add to; made where there is none.
 
     Raises UsageError where the place holds something else or cannot be written.
@@ -52,7 +52,7 @@ def place_to_write(uri: str) -> Place:
     return place
 
 
-def _place(uri: str) -> Place:
+def _place(uri: str) -> CatalogStore:
     if uri.startswith("file://"):
         uri = uri.removeprefix("file://")
     if "://" not in uri:
@@ -68,7 +68,7 @@ def _place(uri: str) -> Place:
     return ObjectStore(uri.rstrip("/"))
 
 
-def _refuse_other_things(place: Place, entries: set[str]) -> None:
+def _refuse_other_things(place: CatalogStore, entries: set[str]) -> None:
     found = {name for name in entries if not name.startswith(".")}
     if found and not found & {ROWS, *RESULTS}:
         raise UsageError(

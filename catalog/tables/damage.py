@@ -12,7 +12,7 @@ from typing import IO, Literal
 
 from catalog.layout import MAX_FOOTER_BYTES, File
 from catalog.store.object_store import Unreadable
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.store.regular_files import NotRegular
 from catalog.tables.footer import MalformedFooter, StrangeFooter, schema_of
 from catalog.tables.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
@@ -26,7 +26,7 @@ class Examined:
     problem: str = ""
 
 
-def examine(place: Place, file: File) -> Examined:
+def examine(place: CatalogStore, file: File) -> Examined:
     """Read all of a file and say what it is."""
     try:
         with tempfile.TemporaryFile() as copy:

@@ -40,7 +40,7 @@ _LOGICAL_LEAVES: Mapping[str, Any] = {
     "UBIGINT": {_INTEGER: {1: 64, 2: False}},
 }
 
-Node = Mapping[int, Any]  # Any: a thrift field's value
+SchemaNode = Mapping[int, Any]  # Any: a thrift field's value
 
 
 class MalformedFooter(Exception):
@@ -82,7 +82,7 @@ def rows_at(footer: bytes, position: int) -> int:
     return reader.rows()
 
 
-def _column(nodes: Sequence[Node], position: int, depth: int) -> tuple[str, str, int]:
+def _column(nodes: Sequence[SchemaNode], position: int, depth: int) -> tuple[str, str, int]:
     """Name and SQL type of the column that begins at a node, and where the next one begins."""
     if depth > MAX_DEPTH:
         raise StrangeFooter(f"a column is nested more than {MAX_DEPTH} deep")
@@ -99,7 +99,7 @@ def _column(nodes: Sequence[Node], position: int, depth: int) -> tuple[str, str,
     return name, _group(node, children), position
 
 
-def _group(node: Node, children: Sequence[tuple[str, str]]) -> str:
+def _group(node: SchemaNode, children: Sequence[tuple[str, str]]) -> str:
     converted, logical = node.get(_CONVERTED), node.get(_LOGICAL, {})
     if logical.keys() - {_MAP, _LIST}:
         return "GROUP of another kind"
@@ -118,7 +118,7 @@ def _struct(kind: str) -> str:
     return kind.replace("GROUP(", "STRUCT(", 1) if kind.startswith("GROUP(") else kind
 
 
-def _leaf(node: Node) -> str:
+def _leaf(node: SchemaNode) -> str:
     physical, converted, logical = node.get(_TYPE), node.get(_CONVERTED), node.get(_LOGICAL, {})
     if physical == 2 and _TIMESTAMP in logical:
         return "TIMESTAMP" if logical[_TIMESTAMP] == _LOCAL_MICROSECONDS else "TIMESTAMP of another kind"
@@ -139,7 +139,7 @@ def _is_node(value: object) -> bool:
     )
 
 
-def _children(node: Node) -> int:
+def _children(node: SchemaNode) -> int:
     count: int = node.get(_CHILDREN, 0)
     return count
 
@@ -152,7 +152,7 @@ class _Thrift:
         self._values = 0
         self.position = 0
 
-    def schema(self) -> list[Node]:
+    def schema(self) -> list[SchemaNode]:
         """The schema's nodes; stands behind them then."""
         if self._byte() != 0x15:  # field 1, an integer: the format's version
             raise MalformedFooter("it does not begin with a version")

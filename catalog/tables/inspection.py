@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from catalog.layout import End, File, NoEnd
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.tables.damage import examine
 from catalog.tables.footer import MalformedFooter, rows_at, schema_of
 from catalog.tables.versions import problem_of, problem_of_rows
@@ -40,7 +40,7 @@ class Inspection:
     gone: list[File] = field(default_factory=list)
 
 
-def inspect(place: Place, files: Sequence[File]) -> Inspection:
+def inspect(place: CatalogStore, files: Sequence[File]) -> Inspection:
     """Tell our tables from all else. Raises UsageError if the catalog cannot be read."""
     found = Inspection()
     ours = [file for file in files if file.is_named_by_us]
@@ -77,7 +77,7 @@ class _Schemas:
         return problem or problem_of_rows(rows)
 
 
-def _judge(place: Place, file: File, end: End | NoEnd, schemas: _Schemas, found: Inspection) -> None:
+def _judge(place: CatalogStore, file: File, end: End | NoEnd, schemas: _Schemas, found: Inspection) -> None:
     if isinstance(end, NoEnd):
         if end.gone:
             found.gone.append(file)

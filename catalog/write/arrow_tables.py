@@ -24,7 +24,7 @@ from catalog.schema import (
 )
 from survey.errors import storable
 from survey.records.catalog_rows import Attempt, Measured
-from survey.records.tokenizer import Naming, TokenNames
+from survey.records.tokenizer import TokenizerSummary, TokenTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def tokens_table(measured: Measured) -> pa.Table:
 
 def with_names(
     tables: Tables,
-    naming: Naming,
-    names: TokenNames | None,
+    naming: TokenizerSummary,
+    names: TokenTexts | None,
     flags: Mapping[str, NDArray[np.bool_]],
     version: int,
 ) -> Tables:
@@ -114,7 +114,7 @@ def _flag_columns(flags: Mapping[str, NDArray[np.bool_]]) -> dict[str, pa.Array]
     return {name: pa.array(flag) for name, flag in flags.items()}
 
 
-def _name_columns(names: TokenNames | None) -> dict[str, pa.Array]:
+def _name_columns(names: TokenTexts | None) -> dict[str, pa.Array]:
     if names is None:
         return {}
     reach = pa.array(names.reach, pa.string())

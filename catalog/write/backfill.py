@@ -8,16 +8,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.read.measured import Key
+from catalog.read.measured import RowKey
 from catalog.read.reader import Reader
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import Tables, renewed
 from catalog.write.commit import commit
-from catalog.write.stored_matrix import token_files, token_table, tokens_of
+from catalog.write.stored_matrix import stored_token_table, token_files, tokens_of
 from survey.errors import CommitError
 from survey.records.measurement import Tokens
 
-ROWS_AT_ONCE = 64  # in memory, 50 kB each
+BACKFILL_BATCH_ROWS = 64  # in memory, 50 kB each
 
 Derive = Callable[[Tokens], Mapping[str, Any]]  # Any: a column's value
 
@@ -30,7 +30,7 @@ class Filled:
     problems: list[str] = field(default_factory=list)
 
 
-def fill(place: Place, keys: Sequence[Key], derive: Derive, versions: Mapping[str, int]) -> Filled:
+def fill(place: CatalogStore, keys: Sequence[RowKey], derive: Derive, versions: Mapping[str, int]) -> Filled:
     """Add what `derive` says of each row's tokens to the row, and publish it anew.
 
     versions: of the measures that `derive` stands for.
@@ -41,7 +41,7 @@ def fill(place: Place, keys: Sequence[Key], derive: Derive, versions: Mapping[st
         for row in _rows(reader, list(files)):
             key = (row["repo"][0].as_py(), row["sha"][0].as_py(), row["matrix"][0].as_py())
             try:
-                table = token_table(place, files[key], ["norm", "row_hash", "black_hole"])
+                table = stored_token_table(place, files[key], ["norm", "row_hash", "black_hole"])
                 commit(place, Tables(renewed(row, derive(tokens_of(table)), versions), None))
                 done.rows += 1
             except CommitError as error:
@@ -49,9 +49,9 @@ def fill(place: Place, keys: Sequence[Key], derive: Derive, versions: Mapping[st
     return done
 
 
-def _rows(reader: Reader, keys: Sequence[Key]) -> Iterator[pa.Table]:
+def _rows(reader: Reader, keys: Sequence[RowKey]) -> Iterator[pa.Table]:
     """Each row by itself."""
-    for first in range(0, len(keys), ROWS_AT_ONCE):
-        table = reader.rows(keys[first : first + ROWS_AT_ONCE])
+    for first in range(0, len(keys), BACKFILL_BATCH_ROWS):
+        table = reader.rows(keys[first : first + BACKFILL_BATCH_ROWS])
         for number in range(len(table)):
             yield table.slice(number, 1)

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.layout import ATTEMPTS, ENDING, ROWS, TOKENS, Write, file_key, result_key
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.tables.versions import file_schema
 from catalog.write.arrow_tables import Tables, result_table
 
 
-def commit(place: Place, tables: Tables) -> None:
+def commit(place: CatalogStore, tables: Tables) -> None:
     """Publish one measured matrix: the tokens first, the row last.
 
     The row file is the only proof of completion, so a crash in between leaves an orphan that no
@@ -27,12 +27,12 @@ def commit(place: Place, tables: Tables) -> None:
     place.publish(ROWS, name, _parquet(row, use_dictionary=False))  # of one row: it would only add
 
 
-def commit_attempts(place: Place, run_id: str, attempts: pa.Table) -> None:
+def commit_attempts(place: CatalogStore, run_id: str, attempts: pa.Table) -> None:
     """Publish what a run did; the same run again replaces its file. Raises CommitError."""
     place.publish(ATTEMPTS, run_id + ENDING, _parquet(_marked(ATTEMPTS, attempts)))
 
 
-def commit_result(place: Place, kind: str, key: tuple[str, ...], record: Any) -> None:
+def commit_result(place: CatalogStore, kind: str, key: tuple[str, ...], record: Any) -> None:
     """Publish a single result; of those with the same key the newest is shown. Raises CommitError.
 
     kind: of `survey.records.results.RESULTS`, whose record `record` is (therefore Any). key: what tells

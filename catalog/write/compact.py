@@ -20,17 +20,17 @@ import pyarrow.parquet as pq
 
 from catalog.layout import ENDING, PART, File, is_part, loose_files
 from catalog.schema import arrow_schema
-from catalog.store.lock import Held
-from catalog.store.open import Place
+from catalog.store.lock import Lock
+from catalog.store.open import CatalogStore
 from catalog.tables.inspection import LeftOut
 from catalog.tables.versions import file_schema
 from catalog.write.contents import KINDS, Content, Key, Kind, contents_of
 from catalog.write.retire import retire, with_our_columns
 from survey.errors import CommitError
 
-DUE = 500  # loose files from which on a run merges them: 1,000 would slow each query down
+LOOSE_FILES_DUE = 500  # loose files from which on a run merges them: 1,000 would slow each query down
 PART_BYTES = 256 << 20  # in memory, before compression
-GROUP_ROWS = 1024  # few large groups: 100,000 wide rows in groups of 32 took ten times as long
+ROW_GROUP_ROWS = 1024  # few large groups: 100,000 wide rows in groups of 32 took ten times as long
 GROUP_BYTES = 48 << 20
 _STAMP = "%Y%m%dT%H%M%S%f"
 
@@ -51,13 +51,13 @@ class Compacted:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def is_due(place: Place) -> bool:
+def is_due(place: CatalogStore) -> bool:
     """Whether so many loose files lie about that a run should merge them at its end."""
     loose = (loose_files(place, kind.folder) for kind in KINDS)
-    return any(sum(file.is_named_by_us for file in files) >= DUE for files in loose)
+    return any(sum(file.is_named_by_us for file in files) >= LOOSE_FILES_DUE for files in loose)
 
 
-def compact(place: Place, lock: Held) -> Compacted:
+def compact(place: CatalogStore, lock: Lock) -> Compacted:
     """Remove what an earlier compaction merged, then merge what is loose now.
 
     Raises CommitError, also where the parts are not proved to hold what they replace.
@@ -68,7 +68,7 @@ def compact(place: Place, lock: Held) -> Compacted:
     return done
 
 
-def _merge(place: Place, kind: Kind, done: Compacted) -> None:
+def _merge(place: CatalogStore, kind: Kind, done: Compacted) -> None:
     files, left_out = place.files(kind.folder), list[LeftOut]()
     contents = contents_of(place, files, kind, left_out)
     done.left_out += left_out
@@ -117,7 +117,7 @@ def _lacks_parts(files: Sequence[File], contents: Sequence[Content], left_out: S
 
 
 def _chosen(
-    place: Place, inputs: Sequence[Content], winner: Mapping[Key, Precedence], kind: Kind
+    place: CatalogStore, inputs: Sequence[Content], winner: Mapping[Key, Precedence], kind: Kind
 ) -> Iterator[pa.Table]:
     """The rows that go into parts: of each key the newest."""
     schema = arrow_schema(kind.columns())
@@ -166,7 +166,7 @@ def _write_part(opened: IO[bytes], feed: _Feed, kind: Kind, done: Compacted) -> 
     schema = file_schema(kind.folder)
     with pq.ParquetWriter(opened, schema, compression="zstd", write_page_checksum=True) as writer:
         while feed.head is not None and rows < kind.part_rows and size < PART_BYTES:
-            table = _group(feed, kind.part_rows if kind.whole_files else GROUP_ROWS)
+            table = _group(feed, kind.part_rows if kind.whole_files else ROW_GROUP_ROWS)
             writer.write_table(table, row_group_size=max(1, len(table)))
             rows, size = rows + len(table), size + table.nbytes
     done.rows += rows

@@ -12,15 +12,15 @@ from typing import Any
 import duckdb
 
 from catalog.layout import ATTEMPTS, ROWS, File, is_part, result_key
-from catalog.read.views import Files, connect, listed
+from catalog.read.views import TableFiles, connect_catalog, listed
 from catalog.schema import RESULT_KEY, Column, attempt_columns, row_columns, stored_result_columns
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.tables.inspection import LeftOut, inspect
 from survey.records.results import RESULTS
 
 PART_ROWS = 4096
 ATTEMPT_ROWS = 1 << 18  # in one part
-AT_ONCE = 512  # files that one connection looks at: it keeps each one's footer, 50 kB
+FILES_PER_CONNECTION = 512  # files that one connection looks at: it keeps each one's footer, 50 kB
 
 Key = tuple[Any, ...]  # repo, sha, matrix; or the run; or what tells a single result from others
 Stamp = tuple[Any, ...]  # when it was made, by its maker's clock
@@ -71,7 +71,7 @@ class Content:
 
 
 def contents_of(
-    place: Place, files: Sequence[File], kind: Kind, left_out: list[LeftOut] | None = None
+    place: CatalogStore, files: Sequence[File], kind: Kind, left_out: list[LeftOut] | None = None
 ) -> list[Content]:
     """What each table of ours holds; all else is left out, so it stays as it is."""
     inspected = inspect(place, files)
@@ -79,13 +79,13 @@ def contents_of(
         left_out += inspected.left_out
     newer = {file.path for file in inspected.newer}
     found: dict[str, dict[Key, Stamp]] = {}
-    for first in range(0, len(inspected.sound), AT_ONCE):
-        found |= _stamps_of(place, inspected.sound[first : first + AT_ONCE], kind)
+    for first in range(0, len(inspected.sound), FILES_PER_CONNECTION):
+        found |= _stamps_of(place, inspected.sound[first : first + FILES_PER_CONNECTION], kind)
     sound = [file for file in inspected.sound if file.path in found]
     return [Content(file, found[file.path], file.path in newer) for file in sound]
 
 
-def last_made(place: Place, kind: str, key: tuple[str, ...]) -> datetime | None:
+def last_made(place: CatalogStore, kind: str, key: tuple[str, ...]) -> datetime | None:
     """When the newest single result of a key was made, as far as its files tell."""
     name = result_key(*key)
     # Loose files of other keys need not be opened: their names begin with their keys.
@@ -95,8 +95,8 @@ def last_made(place: Place, kind: str, key: tuple[str, ...]) -> datetime | None:
     return max(made, default=None)
 
 
-def _stamps_of(place: Place, files: Sequence[File], kind: Kind) -> dict[str, dict[Key, Stamp]]:
-    connection = connect(place)
+def _stamps_of(place: CatalogStore, files: Sequence[File], kind: Kind) -> dict[str, dict[Key, Stamp]]:
+    connection = connect_catalog(place)
     with place.confined.reading():
         try:
             return _stamps_at_once(connection, place, files, kind)
@@ -105,7 +105,7 @@ def _stamps_of(place: Place, files: Sequence[File], kind: Kind) -> dict[str, dic
 
 
 def _stamps_at_once(
-    connection: duckdb.DuckDBPyConnection, place: Place, files: Sequence[File], kind: Kind
+    connection: duckdb.DuckDBPyConnection, place: CatalogStore, files: Sequence[File], kind: Kind
 ) -> dict[str, dict[Key, Stamp]]:
     try:
         return _stamps(connection, files, kind)
@@ -125,7 +125,7 @@ def _stamps(
     found: dict[str, dict[Key, Stamp]] = {}
     if not files:
         return found
-    table = listed(Files(files), ", filename = true")
+    table = listed(TableFiles(files), ", filename = true")
     paths = {file.url: file.path for file in files}
     rows = connection.execute(
         f"SELECT filename, {', '.join((*kind.key, *kind.stamp))} FROM {table} "

@@ -16,7 +16,7 @@ U64 = NDArray[np.uint64]
 _NULL, _SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
 
 
-def row_digests(table: pa.Table) -> U64:
+def catalog_row_digests(table: pa.Table) -> U64:
     """[rows], by all columns in their order."""
     digests = (_column(table[name]) for name in table.column_names)
     return _combined(digests, len(table))

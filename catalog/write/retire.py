@@ -9,18 +9,18 @@ import pyarrow.parquet as pq
 
 from catalog.layout import File, is_part
 from catalog.schema import arrow_schema
-from catalog.store.lock import Held
-from catalog.store.open import Place
+from catalog.store.lock import Lock
+from catalog.store.open import CatalogStore
 from catalog.write.contents import KINDS, Content, Key, Kind, Stamp, contents_of
-from catalog.write.digest import row_digests
+from catalog.write.digest import catalog_row_digests
 from survey.errors import CommitError
 
-ROWS_AT_ONCE = 256  # in memory, 50 kB each
+PROOF_BATCH_ROWS = 256  # in memory, 50 kB each
 
-Digests = dict[Key, int]
+RowDigests = dict[Key, int]
 
 
-def retire(place: Place, lock: Held) -> int:
+def retire(place: CatalogStore, lock: Lock) -> int:
     """Remove files whose content stands in parts; how many.
 
     Raises CommitError, with nothing removed, where a part does not hold what it should.
@@ -36,7 +36,7 @@ def retire(place: Place, lock: Held) -> int:
     return len(covered)
 
 
-def _covered(place: Place, contents: Sequence[Content], kind: Kind) -> list[File]:
+def _covered(place: CatalogStore, contents: Sequence[Content], kind: Kind) -> list[File]:
     """Files of which everything stands, the same or newer, in parts that stay. Raises CommitError.
 
     Parts are judged from the newest on, each against those that stay: two equal ones never both go.
@@ -65,7 +65,7 @@ def _is_held(content: Content, key: Key, newest: Stamp, kind: Kind) -> bool:
 
 
 def _prove(
-    place: Place, covered: Sequence[Content], newest: Mapping[Key, tuple[Stamp, Content]], kind: Kind
+    place: CatalogStore, covered: Sequence[Content], newest: Mapping[Key, tuple[Stamp, Content]], kind: Kind
 ) -> None:
     """See that every copy that stands in a part stands there in all its columns. Raises CommitError.
 
@@ -76,11 +76,11 @@ def _prove(
         for content in covered
     ]
     holders = {newest[key][1].file.path: newest[key][1] for _, keys in same for key in keys}
-    held: dict[str, Digests] = {
+    held: dict[str, RowDigests] = {
         path: _digests(place, [content], kind)[0] for path, content in holders.items()
     }
-    for first in range(0, len(same), ROWS_AT_ONCE):
-        some = same[first : first + ROWS_AT_ONCE]
+    for first in range(0, len(same), PROOF_BATCH_ROWS):
+        some = same[first : first + PROOF_BATCH_ROWS]
         for (content, keys), found in zip(
             some, _digests(place, [content for content, _ in some], kind), strict=True
         ):
@@ -91,36 +91,36 @@ def _prove(
                     raise CommitError("commit-failed", str(part), f"{problem}nothing was removed")
 
 
-def _digests(place: Place, contents: Sequence[Content], kind: Kind) -> list[Digests]:
+def _digests(place: CatalogStore, contents: Sequence[Content], kind: Kind) -> list[RowDigests]:
     """For each file, by key: the sum of the digests of its rows, in whatever order. Raises CommitError."""
-    found: list[Digests] = [{} for _ in contents]
+    found: list[RowDigests] = [{} for _ in contents]
     waiting: list[tuple[int, pa.Table]] = []
     for number, content in enumerate(contents):
         for table in _tables(place, content, kind):
             waiting.append((number, table))
-            if sum(len(table) for _, table in waiting) >= ROWS_AT_ONCE:
+            if sum(len(table) for _, table in waiting) >= PROOF_BATCH_ROWS:
                 _add(waiting, found, kind)
                 waiting = []
     _add(waiting, found, kind)
     return found
 
 
-def _add(tables: Sequence[tuple[int, pa.Table]], found: list[Digests], kind: Kind) -> None:
+def _add(tables: Sequence[tuple[int, pa.Table]], found: list[RowDigests], kind: Kind) -> None:
     if not tables:
         return
     whole = pa.concat_tables([table for _, table in tables])
     keys = zip(*(whole[name].to_pylist() for name in kind.key), strict=True)
     files = [number for number, table in tables for _ in range(len(table))]
-    for number, key, digest in zip(files, keys, row_digests(whole).tolist(), strict=True):
+    for number, key, digest in zip(files, keys, catalog_row_digests(whole).tolist(), strict=True):
         found[number][key] = found[number].get(key, 0) + digest
 
 
-def _tables(place: Place, content: Content, kind: Kind) -> Iterator[pa.Table]:
+def _tables(place: CatalogStore, content: Content, kind: Kind) -> Iterator[pa.Table]:
     """All rows of a file with exactly our columns."""
     schema = arrow_schema(kind.columns())
     try:
         with place.open(content.file) as opened:
-            for batch in pq.ParquetFile(opened).iter_batches(batch_size=ROWS_AT_ONCE):
+            for batch in pq.ParquetFile(opened).iter_batches(batch_size=PROOF_BATCH_ROWS):
                 yield with_our_columns(pa.table(batch), schema)
     except (pa.ArrowException, OSError) as error:
         problem = f"cannot be read again ({error}): nothing was removed"

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.layout import ENDING, TOKENS, File, file_key
-from catalog.read.measured import Key
+from catalog.read.measured import RowKey
 from catalog.read.reader import Reader
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.tables.inspection import inspect
 from catalog.write.arrow_tables import Tables
 from survey.errors import CommitError
@@ -19,7 +19,7 @@ from survey.records.measurement import Tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredModel:
     """The tables of a matrix. black_holes: the rows of each, by rank. tokens: None where declined."""
 
     tables: Tables
@@ -28,7 +28,7 @@ class Stored:
     tokens: Tokens | None
 
 
-def read_stored(place: Place, key: Key) -> Stored:
+def read_stored(place: CatalogStore, key: RowKey) -> StoredModel:
     """The stored tables of a repo, sha and matrix. Raises CommitError where they cannot be read."""
     where = f"{key[0]} in {place}"
     with Reader(place) as reader:
@@ -36,8 +36,8 @@ def read_stored(place: Place, key: Key) -> Stored:
     if len(row) != 1:
         raise CommitError("commit-failed", where, f"found {len(row)} rows, expected one")
     files = token_files(place, [key])
-    tokens = token_table(place, files[key]) if key in files else None
-    return Stored(
+    tokens = stored_token_table(place, files[key]) if key in files else None
+    return StoredModel(
         Tables(row, tokens),
         row["vocab_rows"][0].as_py(),
         [hole["token_ids"] for hole in row["black_holes"][0].as_py()],
@@ -45,7 +45,7 @@ def read_stored(place: Place, key: Key) -> Stored:
     )
 
 
-def token_files(place: Place, keys: Iterable[Key]) -> dict[Key, File]:
+def token_files(place: CatalogStore, keys: Iterable[RowKey]) -> dict[RowKey, File]:
     """The per-token tables of these keys that are there and whole."""
     there = {file.name: file for file in place.files(TOKENS)}
     files = {key: there[name] for key in keys if (name := file_key(*key) + ENDING) in there}
@@ -53,7 +53,7 @@ def token_files(place: Place, keys: Iterable[Key]) -> dict[Key, File]:
     return {key: file for key, file in files.items() if file.path in sound}
 
 
-def token_table(place: Place, file: File, columns: Sequence[str] | None = None) -> pa.Table:
+def stored_token_table(place: CatalogStore, file: File, columns: Sequence[str] | None = None) -> pa.Table:
     """One of `token_files`, by token id. Raises CommitError where it cannot be read.
 
     columns: those that are read, besides token_id; None is all.

@@ -6,37 +6,39 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-from catalog.read.measured import Key
-from catalog.store.open import Place
+from catalog.read.measured import RowKey
+from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import with_names
 from catalog.write.backfill import Filled
 from catalog.write.commit import commit
 from catalog.write.stored_matrix import read_stored
 from jobs.planning.plan import Unchanged
-from jobs.tasks.tokenizer import name_matrix
+from jobs.tasks.tokenizer import tokenizer_of_matrix
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.errors import SurveyError
-from survey.hub.throttle import Pace
-from survey.measures.token_flags import row_flags
+from survey.hub.throttle import Throttle
+from survey.measures.token_flags import token_flags
 from survey.opening import reopen
 from survey.records.settings import Settings
-from survey.vocabulary.token_texts import NAMES
+from survey.vocabulary.token_texts import TOKENIZER_MEASURE
 
-AT_ONCE = 2  # at most: a tokenizer of 256,000 tokens takes some hundred MB while it is read
+CONCURRENT_MODELS = 2  # at most: a tokenizer of 256,000 tokens takes some hundred MB while it is read
 
 
-def name_stored(unchanged: Sequence[Unchanged], settings: Settings, pace: Pace, place: Place) -> Filled:
+def name_stored(
+    unchanged: Sequence[Unchanged], settings: Settings, pace: Throttle, place: CatalogStore
+) -> Filled:
     """Give stored rows what their tokenizers say, and publish them anew."""
-    todo: dict[Key, Checkpoint] = {
+    todo: dict[RowKey, Checkpoint] = {
         (item.unnamed.repo, item.sha, item.matrix): item.unnamed for item in unchanged if item.unnamed
     }
     done, stopped = Filled(), Event()
 
-    def one(key: Key) -> str | None:
+    def one(key: RowKey) -> str | None:
         return _name_one(key, todo[key], settings, pace, place, stopped)
 
-    pool = ThreadPoolExecutor(min(AT_ONCE, settings.connections), thread_name_prefix="names")
+    pool = ThreadPoolExecutor(min(CONCURRENT_MODELS, settings.connections), thread_name_prefix="names")
     try:
         for problem in pool.map(one, todo):
             if problem is None:
@@ -51,20 +53,25 @@ def name_stored(unchanged: Sequence[Unchanged], settings: Settings, pace: Pace, 
 
 
 def _name_one(
-    key: Key, checkpoint: Checkpoint, settings: Settings, pace: Pace, place: Place, stopped: Event
+    key: RowKey,
+    checkpoint: Checkpoint,
+    settings: Settings,
+    pace: Throttle,
+    place: CatalogStore,
+    stopped: Event,
 ) -> str | None:
     """Why the row stays as it is, or None. stopped: the catalog may be another run's by now."""
     try:
         stored = read_stored(place, key)
         files = tokenizer_files(checkpoint.files, checkpoint.part)
         again = reopen(checkpoint, settings, pace)
-        named = name_matrix(again, files, stored.vocab_rows, stored.black_holes, settings.timeout_s)
+        named = tokenizer_of_matrix(again, files, stored.vocab_rows, stored.black_holes, settings.timeout_s)
         if not named.measures:
             return f"{key[0]}: no names yet: {named.naming.tokenizer_note}"
-        flags = {} if stored.tokens is None else row_flags(stored.tokens)
+        flags = {} if stored.tokens is None else token_flags(stored.tokens)
         if stopped.is_set():
             return f"{key[0]}: no names yet: the run was stopped"
-        commit(place, with_names(stored.tables, named.naming, named.names, flags, NAMES["names"]))
+        commit(place, with_names(stored.tables, named.naming, named.names, flags, TOKENIZER_MEASURE["names"]))
     except SurveyError as error:
         return f"{key[0]}: no names yet: {error}"
     return None

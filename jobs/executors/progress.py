@@ -20,7 +20,7 @@ from rich.progress import Progress as Bars
 from survey.errors import printable
 from survey.records.target import MatrixName, Target
 
-Key = tuple[str, str, MatrixName]
+TaskKey = tuple[str, str, MatrixName]
 
 
 class Progress(Protocol):
@@ -34,8 +34,8 @@ class Progress(Protocol):
     def planned(self) -> None: ...
     def measuring(self, targets: int) -> None: ...
     def started(self, target: Target) -> None: ...
-    def advanced(self, key: Key, count: int) -> None: ...
-    def finished(self, key: Key, *, again: bool = False) -> None: ...
+    def advanced(self, key: TaskKey, count: int) -> None: ...
+    def finished(self, key: TaskKey, *, again: bool = False) -> None: ...
     def __enter__(self) -> Progress: ...
     def __exit__(
         self,
@@ -54,8 +54,8 @@ class Silence:
     def planned(self) -> None: ...
     def measuring(self, targets: int) -> None: ...
     def started(self, target: Target) -> None: ...
-    def advanced(self, key: Key, count: int) -> None: ...
-    def finished(self, key: Key, *, again: bool = False) -> None: ...
+    def advanced(self, key: TaskKey, count: int) -> None: ...
+    def finished(self, key: TaskKey, *, again: bool = False) -> None: ...
     def __enter__(self) -> Silence:
         return self
 
@@ -78,7 +78,7 @@ class Screen:
             TransferSpeedColumn(),
             console=console,
         )
-        self._lines: dict[Key, TaskID] = {}
+        self._lines: dict[TaskKey, TaskID] = {}
         self._stage: TaskID | None = None
         self._lock = threading.Lock()
         from rich.console import Group
@@ -103,11 +103,11 @@ class Screen:
             name = printable(target.identity.repo)[-48:]
             self._lines[target.key] = self._models.add_task(name, total=len(target.spec.bytes))
 
-    def advanced(self, key: Key, count: int) -> None:
+    def advanced(self, key: TaskKey, count: int) -> None:
         if key in self._lines:
             self._models.advance(self._lines[key], count)
 
-    def finished(self, key: Key, *, again: bool = False) -> None:
+    def finished(self, key: TaskKey, *, again: bool = False) -> None:
         with self._lock:
             line = self._lines.pop(key, None)
         if line is not None:

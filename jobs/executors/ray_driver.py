@@ -28,8 +28,8 @@ from ray.exceptions import (
 )
 
 from jobs.executors.progress import Progress
-from jobs.executors.ray_session import RayOptions, joined, outside, pinned_to
-from jobs.executors.ray_worker import DESK_TIMEOUT_S, Desk, measure_on_node
+from jobs.executors.ray_session import RayOptions, joined_cluster, outside, pinned_to
+from jobs.executors.ray_worker import COORDINATOR_TIMEOUT_S, Coordinator, measure_on_node
 from jobs.planning.memory import gpu_memory_bytes
 from jobs.tasks.measure_one import deadline_s
 from jobs.tasks.outcome import Failed, Outcome, infeasible
@@ -40,8 +40,8 @@ from survey.records.target import Target
 TRIES = 3  # of one target, where workers or nodes die under it
 GRACE_S = 30.0  # beyond the task's own deadline, before the driver ends its worker
 FETCH_S = 30.0  # for a result that is ready: from outside, some MB over whatever link there is
-LOOK_S = 0.25  # how often the driver looks at deadlines and progress
-NODES_S = 3.0  # how often it looks at the nodes
+POLL_S = 0.25  # how often the driver looks at deadlines and progress
+NODES_POLL_S = 3.0  # how often it looks at the nodes
 # A task waits for the wire half of its time or more; a small model's takes less than its bookkeeping.
 CPU_SHARE = 0.5
 LARGE_BYTES = 32 << 20
@@ -83,7 +83,7 @@ def run_on_ray(
     Raises UsageError where the cluster cannot be joined.
     """
     # Ray prints what its raylet says, whatever it is told; stdout is for results.
-    with contextlib.redirect_stdout(sys.stderr), joined(options):
+    with contextlib.redirect_stdout(sys.stderr), joined_cluster(options):
         yield from _Driver(settings, progress, options).run(targets)
 
 
@@ -105,7 +105,7 @@ class _Driver:
         self._deaf = False  # the desk is out of reach: nobody hears of tasks that start
         self._commit_to = options.commit_to
         # Beside the driver, so that no other node's death takes it away.
-        self._desk = Desk.options(scheduling_strategy=pinned_to(self._here)).remote()  # type: ignore[attr-defined]
+        self._desk = Coordinator.options(scheduling_strategy=pinned_to(self._here)).remote()  # type: ignore[attr-defined]
         # Declared once: each declaration is sent to every worker that runs it.
         self._on_cpu = ray.remote(max_retries=0)(measure_on_node)
         # On a GPU used once: a process that measured keeps its CUDA context.
@@ -219,13 +219,13 @@ class _Driver:
         """Tasks that are done (True), late, or on a node that is gone (False)."""
         ready: list[Any] = []  # Any: as above
         if self._running:
-            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=LOOK_S)
+            ready, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL_S)
         else:  # nothing fits anywhere just now
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         now = time.monotonic()
-        if now - self._looked > NODES_S:
+        if now - self._looked > NODES_POLL_S:
             self._cluster, self._looked = _look(), now
-        if now - self._heard > LOOK_S or not ready:
+        if now - self._heard > POLL_S or not ready:
             self._hear_reports()
             self._heard = now
         missing = self._missing(now)
@@ -244,7 +244,7 @@ class _Driver:
 
     def _hear_reports(self) -> None:
         try:
-            counts, nodes = ray.get(self._desk.take.remote(), timeout=DESK_TIMEOUT_S)
+            counts, nodes = ray.get(self._desk.take.remote(), timeout=COORDINATOR_TIMEOUT_S)
         except RayError:
             self._deaf = True  # outcomes come another way
             return
@@ -263,7 +263,7 @@ class _Driver:
                 self._lost.pop(node, None)
             else:
                 self._lost.setdefault(node, now)
-        return {node for node, since in self._lost.items() if now - since > 2 * NODES_S}
+        return {node for node, since in self._lost.items() if now - since > 2 * NODES_POLL_S}
 
     def _limit_s(self, task: _Task) -> float:
         return deadline_s(task.target, self._settings) + GRACE_S

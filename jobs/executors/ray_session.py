@@ -15,7 +15,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from jobs.executors.ray_embedded import embedded
 from jobs.executors.ray_init import init_ray
 from jobs.executors.ray_worker import describe_node
@@ -44,11 +44,11 @@ class RayOptions:
     address: str | None = None
     ship_code: bool = False
     connections: int | None = None
-    commit_to: Place | None = None
+    commit_to: CatalogStore | None = None
 
 
 @contextlib.contextmanager
-def joined(options: RayOptions) -> Iterator[None]:
+def joined_cluster(options: RayOptions) -> Iterator[None]:
     """Connect this process, and part again.
 
     Raises UsageError where nobody answers, an embedded Ray does not come up, versions differ, a token is

@@ -18,10 +18,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from jobs.executors.progress import Key
-from jobs.executors.ray_session import RayOptions, joined, pinned_to
-from jobs.executors.ray_worker import DESK_TIMEOUT_S, Desk
-from jobs.results.sweep import Failure, Outcome, attempt
+from jobs.executors.progress import TaskKey
+from jobs.executors.ray_session import RayOptions, joined_cluster, pinned_to
+from jobs.executors.ray_worker import COORDINATOR_TIMEOUT_S, Coordinator
+from jobs.results.sweep import SweepFailure, SweepOutcome, attempt
 from survey.dynamics.config import Training
 
 TRIES = 3  # of one run, where workers or nodes die under it
@@ -33,7 +33,9 @@ FETCH_S = 30.0  # a row that is ready and does not come: its node is out of reac
 _Task = tuple[Training, Path | None, int]  # what to train, where to, which try
 
 
-def train_on_node(run: Training, path: Path | None, key: Key, desk: Any) -> Outcome:  # Any: an actor's handle
+def train_on_node(
+    run: Training, path: Path | None, key: TaskKey, desk: Any
+) -> SweepOutcome:  # Any: an actor's handle
     """The task: workers are reused and Ray sets OMP_NUM_THREADS once; a task has one CPU and uses one."""
     import torch
 
@@ -44,16 +46,16 @@ def train_on_node(run: Training, path: Path | None, key: Key, desk: Any) -> Outc
 
 def execute_on_ray(
     todo: Sequence[tuple[Training, Path | None]], options: RayOptions
-) -> Iterator[tuple[Training, Outcome]]:
+) -> Iterator[tuple[Training, SweepOutcome]]:
     """Yield each run's outcome as they end. Raises UsageError where the cluster cannot be joined."""
     if not todo:
         return
     # Ray prints what its raylet says, whatever it is told; stdout is for results.
-    with contextlib.redirect_stdout(sys.stderr), joined(options):
+    with contextlib.redirect_stdout(sys.stderr), joined_cluster(options):
         yield from _drive(todo)
 
 
-def _drive(todo: Sequence[tuple[Training, Path | None]]) -> Iterator[tuple[Training, Outcome]]:
+def _drive(todo: Sequence[tuple[Training, Path | None]]) -> Iterator[tuple[Training, SweepOutcome]]:
     declared = ray.remote(num_cpus=1, max_retries=0)(train_on_node)
     nodes = _Nodes()
     waiting = deque((run, path, 1) for run, path in todo)
@@ -81,24 +83,24 @@ def _drive(todo: Sequence[tuple[Training, Path | None]]) -> Iterator[tuple[Train
             elif tries < TRIES:
                 waiting.append((run, path, tries + 1))
             else:
-                yield run, Failure(run, f"its worker was lost {tries} times: {problem}")
+                yield run, SweepFailure(run, f"its worker was lost {tries} times: {problem}")
 
 
-def _key(task: _Task) -> Key:
+def _key(task: _Task) -> TaskKey:
     """Of one try: where an earlier one ran does not matter."""
     run, _, tries = task
     return run.digest(), str(tries), "output"
 
 
-def _outcome(ref: Any, run: Training) -> tuple[Outcome, str | None]:
+def _outcome(ref: Any, run: Training) -> tuple[SweepOutcome, str | None]:
     """What came of a task that ended, and how its worker was lost, if it was."""
     try:
-        outcome: Outcome = ray.get(ref, timeout=FETCH_S)
+        outcome: SweepOutcome = ray.get(ref, timeout=FETCH_S)
     except RayTaskError as error:
-        return Failure(run, str(error)), None
+        return SweepFailure(run, str(error)), None
     except RayError as error:
         problem = str(error).strip().partition("\n")[0]
-        return Failure(run, problem), problem
+        return SweepFailure(run, problem), problem
     return outcome, None
 
 
@@ -108,18 +110,18 @@ class _Nodes:
     def __init__(self) -> None:
         # Beside the driver, so that no other node's death takes it away.
         here = pinned_to(ray.get_runtime_context().get_node_id())
-        self.desk: Any = Desk.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+        self.desk: Any = Coordinator.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
         self._seen: dict[str, float] = {}  # node -> when it was last alive
         self._looked = 0.0
 
-    def lost(self) -> set[Key]:
+    def lost(self) -> set[TaskKey]:
         """Tasks whose nodes have been missing for GONE_S; looked up every NODES_S."""
         now = time.monotonic()
         if now - self._looked < NODES_S:
             return set()
         self._looked = now
         try:
-            _, places = ray.get(self.desk.take.remote(), timeout=DESK_TIMEOUT_S)
+            _, places = ray.get(self.desk.take.remote(), timeout=COORDINATOR_TIMEOUT_S)
         except RayError:
             return set()
         self._seen |= {node["NodeID"]: now for node in ray.nodes() if node["Alive"]}

@@ -17,7 +17,7 @@ from ray.exceptions import OutOfMemoryError, RayError
 
 from jobs.executors.ray_worker import describe_node
 
-LOOK_S = 0.25
+WATCH_POLL_S = 0.25
 START_S = 90.0  # Ray's own limits, one after another, are about as long
 WORKER_S = 60.0  # for the first worker process, on a machine that is busy
 NONE_S = 15.0  # without any worker process: where one dies, Ray tries again after a minute
@@ -49,7 +49,7 @@ def watched() -> Iterator[None]:
     def look() -> None:
         seen: dict[int, str] = {}
         end = time.monotonic() + START_S
-        while not up.wait(LOOK_S) and (died := _died(seen)) is None and time.monotonic() < end:
+        while not up.wait(WATCH_POLL_S) and (died := _died(seen)) is None and time.monotonic() < end:
             pass
         if not up.is_set():
             problem[:] = [f"{died} ended at once"] if died else problem
@@ -77,7 +77,7 @@ def wait_for_worker() -> None:
     asked: list[Any] = [task.remote() for _ in range(min(cpus, MOST_WORKERS))]  # Any: untyped ObjectRefs
     end, last = time.monotonic() + WORKER_S, time.monotonic()
     while time.monotonic() < end:
-        ready, _ = ray.wait(asked, timeout=LOOK_S)
+        ready, _ = ray.wait(asked, timeout=WATCH_POLL_S)
         if ready:
             try:
                 ray.get(ready[0])

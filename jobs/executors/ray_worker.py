@@ -12,39 +12,39 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from catalog.store.open import Place
-from jobs.executors.progress import Key
+from catalog.store.open import CatalogStore
+from jobs.executors.progress import TaskKey
 from jobs.tasks.measure_one import measure_one
 from jobs.tasks.outcome import Outcome
 from survey import version
-from survey.hub.throttle import OwnPace
+from survey.hub.throttle import LocalThrottle
 from survey.records.settings import Settings
 from survey.records.target import Target
 
 REPORT_S = 0.25  # how often a task reports its bytes, and hears whether the Hub asks to wait
-DESK_TIMEOUT_S = 5.0  # a desk that does not answer is out of reach: go on without it
+COORDINATOR_TIMEOUT_S = 5.0  # a desk that does not answer is out of reach: go on without it
 
 
 @ray.remote(num_cpus=0)
-class Desk:
+class Coordinator:
     """Where tasks say that they have started, what came, and that the Hub asks to wait."""
 
     def __init__(self) -> None:
-        self._bytes: dict[Key, int] = {}
-        self._nodes: dict[Key, str] = {}
-        self._pace = OwnPace()
+        self._bytes: dict[TaskKey, int] = {}
+        self._nodes: dict[TaskKey, str] = {}
+        self._pace = LocalThrottle()
 
-    def started(self, key: Key, node: str) -> None:
+    def started(self, key: TaskKey, node: str) -> None:
         self._nodes[key] = node
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: TaskKey) -> None:
         """A task is started anew: where it ran before no longer matters."""
         self._nodes.pop(key, None)
 
-    def add(self, key: Key, count: int) -> None:
+    def add(self, key: TaskKey, count: int) -> None:
         self._bytes[key] = self._bytes.get(key, 0) + count
 
-    def take(self) -> tuple[dict[Key, int], dict[Key, str]]:
+    def take(self) -> tuple[dict[TaskKey, int], dict[TaskKey, str]]:
         """Bytes since the last call, and the node of every task that has started."""
         taken, self._bytes = self._bytes, {}
         return taken, dict(self._nodes)
@@ -56,12 +56,12 @@ class Desk:
         return self._pace.left_s()
 
 
-class DeskPace:
+class ClusterThrottle:
     """The pace of a whole cluster: kept at the desk, and here where the desk is out of reach."""
 
     def __init__(self, desk: Any) -> None:  # Any: an actor's handle is untyped
         self._desk = desk
-        self._own = OwnPace()
+        self._own = LocalThrottle()
         self._asked = -REPORT_S
 
     def wait(self, limit_s: float = math.inf) -> None:
@@ -71,7 +71,7 @@ class DeskPace:
         if time.monotonic() - self._asked < REPORT_S:
             return
         try:
-            while (left_s := ray.get(self._desk.left_s.remote(), timeout=DESK_TIMEOUT_S)) > 0:
+            while (left_s := ray.get(self._desk.left_s.remote(), timeout=COORDINATOR_TIMEOUT_S)) > 0:
                 if (sleep_s := min(left_s, until - time.monotonic())) <= 0:
                     return
                 time.sleep(sleep_s)
@@ -87,7 +87,7 @@ class DeskPace:
 class _Meter:
     """Sums up what a task's connections bring, and reports it now and then."""
 
-    def __init__(self, key: Key, desk: Any) -> None:  # Any: as above
+    def __init__(self, key: TaskKey, desk: Any) -> None:  # Any: as above
         self._key, self._desk = key, desk
         self._lock = threading.Lock()
         self._waiting, self._last = 0, time.monotonic()
@@ -104,7 +104,7 @@ def measure_on_node(
     target: Target,
     settings: Settings,
     desk: Any,  # Any: as above
-    commit_to: Place | None,
+    commit_to: CatalogStore | None,
 ) -> Outcome:
     """The task: measure one target with what Ray assigned to it."""
     desk.started.remote(target.key, ray.get_runtime_context().get_node_id())
@@ -112,7 +112,7 @@ def measure_on_node(
     if settings.device == "auto":
         # num_gpus=0 does not hide GPUs: only Ray's assignment says whether one is ours.
         settings = replace(settings, device="cuda" if ray.get_gpu_ids() else "cpu")
-    return measure_one(target, settings, DeskPace(desk), _Meter(target.key, desk).add, commit_to)
+    return measure_one(target, settings, ClusterThrottle(desk), _Meter(target.key, desk).add, commit_to)
 
 
 def describe_node() -> tuple[str, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from jobs.executors.progress import Progress
 from jobs.tasks.measure_one import measure_one
 from jobs.tasks.outcome import Outcome, infeasible
-from survey.hub.throttle import Pace
+from survey.hub.throttle import Throttle
 from survey.process.machine import memory_bytes
 from survey.records.settings import Settings
 from survey.records.target import Target
@@ -18,9 +18,9 @@ from survey.records.target import Target
 def run_serially(
     targets: Sequence[Target],
     settings: Settings,
-    pace: Pace,
+    pace: Throttle,
     progress: Progress,
-    commit_to: Place | None = None,
+    commit_to: CatalogStore | None = None,
 ) -> Iterator[tuple[Outcome, int]]:
     """Yield each target's outcome and the number of tries, as they end. commit_to: as in measure_one."""
     limit_bytes = memory_bytes()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobs.nightly.environment import CERTIFICATES
-from jobs.nightly.job import Machine
+from jobs.nightly.job import JobMachine
 from survey.errors import UsageError
 
 
-def certificates(machine: Machine) -> dict[str, str]:
+def certificates(machine: JobMachine) -> dict[str, str]:
     """What this machine trusts, where variables name files of it: they go with the list."""
     return {key: _read(path) for path, key in _keys(machine).items()}
 
@@ -24,17 +24,17 @@ def _read(path: str) -> str:
     return text
 
 
-def _files(machine: Machine) -> dict[str, str]:
+def _files(machine: JobMachine) -> dict[str, str]:
     return {name: machine.environment[name] for name in CERTIFICATES if machine.environment.get(name)}
 
 
-def _keys(machine: Machine) -> dict[str, str]:
+def _keys(machine: JobMachine) -> dict[str, str]:
     """Each file's name in the ConfigMap: most variables name the same one."""
     paths = dict.fromkeys(_files(machine).values())
     return {path: f"certificates-{number}.pem" for number, path in enumerate(paths, 1)}
 
 
-def certificate_variables(machine: Machine, folder: str) -> dict[str, str]:
+def certificate_variables(machine: JobMachine, folder: str) -> dict[str, str]:
     """The variables, as they are where the files lie in `folder`."""
     keys = _keys(machine)
     return {name: f"{folder}/{keys[path]}" for name, path in _files(machine).items()}

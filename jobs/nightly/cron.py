@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from jobs.nightly.environment import secret_names
 from jobs.nightly.files import log_file, prepare_folders, write_unit
-from jobs.nightly.job import PREFIX, Job, Machine
+from jobs.nightly.job import PREFIX, Job, JobMachine
 from jobs.nightly.quoting import comments, crontab_command, lines, one_line
 from survey.errors import UsageError
 
@@ -23,7 +23,7 @@ LONGEST_COMMAND = 998
 WRITES = 3
 
 
-def unit(job: Job, machine: Machine) -> str:
+def unit(job: Job, machine: JobMachine) -> str:
     """The block; everything that the command needs is in its line, or in a file that the line reads.
 
     Variables set in a crontab would hold for all lines below, which are the user's own.
@@ -48,7 +48,7 @@ def unit(job: Job, machine: Machine) -> str:
     )
 
 
-def local_times(job: Job, machine: Machine) -> list[tuple[int, int]]:
+def local_times(job: Job, machine: JobMachine) -> list[tuple[int, int]]:
     """Every hour and minute that this machine's clock can show when it is the job's hour there."""
     if job.zone is None:
         return [(job.at.hour, job.at.minute)]
@@ -62,7 +62,7 @@ def local_times(job: Job, machine: Machine) -> list[tuple[int, int]]:
     return sorted(times)
 
 
-def install(job: Job, machine: Machine) -> list[str]:
+def install(job: Job, machine: JobMachine) -> list[str]:
     """Put the block at the end of the user's crontab, in place of an earlier one of this name."""
     block = unit(job, machine)
     _without(_crontab(), job.name)  # a crontab that cannot be changed stops it before anything is written
@@ -74,7 +74,7 @@ def install(job: Job, machine: Machine) -> list[str]:
     return ["your crontab runs it, as long as the cron daemon runs", *done]
 
 
-def installed(machine: Machine) -> list[str]:
+def installed(machine: JobMachine) -> list[str]:
     lines = _crontab().splitlines()
     return [
         f"{line.removeprefix(BEGIN).split()[0]}  {lines[number + 1].removeprefix('# ')}"
@@ -83,7 +83,7 @@ def installed(machine: Machine) -> list[str]:
     ]
 
 
-def remove(name: str, machine: Machine) -> bool:
+def remove(name: str, machine: JobMachine) -> bool:
     if _without(_crontab(), name) == _crontab():
         return False
     _edit(lambda crontab: _without(crontab, name), lambda crontab: f"{BEGIN}{name} " not in crontab)
@@ -100,7 +100,7 @@ def _edit(change: Callable[[str], str], holds: Callable[[str], bool]) -> None:
     raise UsageError(f"your crontab was changed by another program {WRITES} times at that moment: try again")
 
 
-def _command(job: Job, machine: Machine, *, guarded: bool) -> tuple[str, Path | None]:
+def _command(job: Job, machine: JobMachine, *, guarded: bool) -> tuple[str, Path | None]:
     """The sixth field, and the file for the variables if they are too many for it.
 
     Raises UsageError where cron would not take it either way.
@@ -119,7 +119,7 @@ def _command(job: Job, machine: Machine, *, guarded: bool) -> tuple[str, Path | 
     )
 
 
-def _sixth_field(job: Job, machine: Machine, environment: str, *, guarded: bool) -> str:
+def _sixth_field(job: Job, machine: JobMachine, environment: str, *, guarded: bool) -> str:
     log, lock = log_file(job, machine), machine.state / f"{job.name}.lock"
     run = job.command(str(machine.program), str(job.models), job.catalog)
     # Without util-linux (macOS) the catalog's own lock alone keeps two runs apart.
@@ -135,17 +135,17 @@ def _sixth_field(job: Job, machine: Machine, environment: str, *, guarded: bool)
     return crontab_command(one_line(command))
 
 
-def _exports(machine: Machine) -> list[str]:
+def _exports(machine: JobMachine) -> list[str]:
     """For the shell.  (`env` would take a program with a = in its path for one more variable.)"""
     pairs = [one_line(f"{name}={value}") for name, value in machine.variables.items()]
     return [f"export {shlex.quote(pair)}" for pair in pairs]
 
 
-def _environment_file(name: str, machine: Machine) -> Path:
+def _environment_file(name: str, machine: JobMachine) -> Path:
     return machine.config / f"{name}.sh"
 
 
-def _about_variables(file: Path, machine: Machine) -> list[str]:
+def _about_variables(file: Path, machine: JobMachine) -> list[str]:
     return comments(f"Too many variables for cron's line, which reads them from {file}:", *_exports(machine))
 
 

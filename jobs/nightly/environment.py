@@ -20,13 +20,13 @@ PROXIES = tuple(
 )
 # Each library reads one of them: httpx2 and Python, requests, curl, botocore.
 CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
-FOLDERS = (
+FOLDER_VARIABLES = (
     *("HOME", "TMPDIR", "SSL_CERT_DIR"),
     *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
 )
 RAY = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR")
 GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "CLOUDSDK_CONFIG")
-_NAMES = frozenset((*PROXIES, *CERTIFICATES, *FOLDERS, *RAY, *GOOGLE, "HUGGINGFACE_HUB_CACHE"))
+_NAMES = frozenset((*PROXIES, *CERTIFICATES, *FOLDER_VARIABLES, *RAY, *GOOGLE, "HUGGINGFACE_HUB_CACHE"))
 _PREFIXES = ("HF_", "AWS_")  # settings of the Hub's and of Amazon's clients, of which there are many
 _TOLD_APART_BY_FILES = frozenset({"AWS_PROFILE", "AWS_DEFAULT_PROFILE"})  # sections of files of this machine
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobs.nightly.job import Job, Machine
+from jobs.nightly.job import Job, JobMachine
 from survey.errors import UsageError
 from survey.process.whole_file import write_whole
 
@@ -19,7 +19,7 @@ SECRETS = "# Secrets for `survey nightly`, one NAME=value a line.\n# HF_TOKEN=\n
 
 
 @contextmanager
-def one_at_a_time(machine: Machine) -> Iterator[None]:
+def one_at_a_time(machine: JobMachine) -> Iterator[None]:
     """Keep others of this user from changing units: a crontab is read, changed and written as a whole."""
     make_folder(machine.state)
     with open(machine.state / "install.lock", "w", encoding="utf-8") as file:
@@ -27,11 +27,11 @@ def one_at_a_time(machine: Machine) -> Iterator[None]:
         yield
 
 
-def log_file(job: Job, machine: Machine) -> Path:
+def log_file(job: Job, machine: JobMachine) -> Path:
     return job.log or machine.state / f"{job.name}.log"
 
 
-def prepare_folders(job: Job, machine: Machine) -> list[str]:
+def prepare_folders(job: Job, machine: JobMachine) -> list[str]:
     """Make what the unit needs: the log's folder, and a file for secrets that only its owner reads."""
     for folder in (log_file(job, machine).parent, machine.state, machine.config):
         make_folder(folder)

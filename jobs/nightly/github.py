@@ -11,9 +11,9 @@ import yaml
 
 from jobs.nightly.environment import CERTIFICATES, carried_away, left_behind, secret_names
 from jobs.nightly.files import write_unit
-from jobs.nightly.job import PREFIX, Job, Machine
+from jobs.nightly.job import PREFIX, Job, JobMachine
 from jobs.nightly.package import pip_install
-from jobs.nightly.quoting import Expression, checked, comments, lines, one_line, without_expressions
+from jobs.nightly.quoting import Expression, checked_text, comments, lines, one_line, without_expressions
 from jobs.planning.model_list import read_models
 from survey.errors import UsageError
 
@@ -25,10 +25,10 @@ _ABOUT_CACHE = (
     "The catalog lives in the Actions cache, which GitHub clears after 7 days without a run;",
     "--catalog s3://... keeps it for good.",
 )
-Step = dict[str, Any]  # Any: the shape is GitHub's own, and checked by its schema
+WorkflowStep = dict[str, Any]  # Any: the shape is GitHub's own, and checked by its schema
 
 
-def unit(job: Job, machine: Machine) -> str:
+def unit(job: Job, machine: JobMachine) -> str:
     root = _repository(machine)
     models, catalog = _inside(job.models, root, "the list"), job.catalog
     for model in read_models([str(job.models)], job.models.parent).models:
@@ -39,7 +39,7 @@ def unit(job: Job, machine: Machine) -> str:
     if job.is_local:
         catalog = _inside(Path(job.catalog), root, "the catalog")
     shown = f"Centroid Survey, {job.at:%H:%M} {job.zone or 'UTC'}: {models} into {catalog}"
-    name = named(job, machine)
+    name = workflow_name(job, machine)
     workflow = {
         "name": shown,
         "on": {
@@ -50,12 +50,12 @@ def unit(job: Job, machine: Machine) -> str:
         "concurrency": {"group": name, "cancel-in-progress": False},
         "jobs": {"survey": {"runs-on": "ubuntu-latest", "steps": _steps(job, machine, models, catalog)}},
     }
-    document = checked(workflow, lambda text: without_expressions(one_line(text)))
+    document = checked_text(workflow, lambda text: without_expressions(one_line(text)))
     head = lines(comments(shown, *_about(job, machine, f"{root.name}/.github/workflows/{name}.yml")))
     return head + str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000))
 
 
-def _about(job: Job, machine: Machine, path: str) -> list[str]:
+def _about(job: Job, machine: JobMachine, path: str) -> list[str]:
     here = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
     secrets = ", ".join(_secrets(job, machine))
     return [
@@ -69,35 +69,35 @@ def _about(job: Job, machine: Machine, path: str) -> list[str]:
     ]
 
 
-def named(job: Job, machine: Machine) -> str:
+def workflow_name(job: Job, machine: JobMachine) -> str:
     """The name by paths within the repository: it is the same in every clone."""
     root = _repository(machine)
     catalog = _inside(Path(job.catalog), root, "the catalog") if job.is_local else job.catalog
     return replace(job, models=Path(_inside(job.models, root, "the list")), catalog=catalog).name
 
 
-def install(job: Job, machine: Machine) -> list[str]:
+def install(job: Job, machine: JobMachine) -> list[str]:
     text = unit(job, machine)
-    path = _folder(machine) / f"{named(job, machine)}.yml"
+    path = _folder(machine) / f"{workflow_name(job, machine)}.yml"
     write_unit(path, text)
     return [f"wrote {path}", "commit it and push it to the default branch"]
 
 
-def installed(machine: Machine) -> list[str]:
+def installed(machine: JobMachine) -> list[str]:
     return [
         f"{path.stem}  {path.read_text(encoding='utf-8').partition(chr(10))[0].removeprefix('# ')}"
         for path in sorted(_folder(machine).glob(f"{PREFIX}*.yml"))
     ]
 
 
-def remove(name: str, machine: Machine) -> bool:
+def remove(name: str, machine: JobMachine) -> bool:
     path = _folder(machine) / f"{name}.yml"
     there = path.exists()
     path.unlink(missing_ok=True)
     return there
 
 
-def _steps(job: Job, machine: Machine, models: str, catalog: str) -> list[Step]:
+def _steps(job: Job, machine: JobMachine, models: str, catalog: str) -> list[WorkflowStep]:
     secrets = {name: Expression(f"${{{{ secrets.{name} }}}}") for name in _secrets(job, machine)}
     workspace = "$GITHUB_WORKSPACE/"
     command = job.command("survey", "MODELS", "CATALOG")
@@ -105,7 +105,7 @@ def _steps(job: Job, machine: Machine, models: str, catalog: str) -> list[Step]:
     quoted[command.index("MODELS")] = f'"{workspace}"{shlex.quote(models)}'
     place = f'"{workspace}"' if job.is_local else ""
     quoted[command.index("CATALOG")] = place + shlex.quote(catalog)
-    key = named(job, machine)
+    key = workflow_name(job, machine)
     restore, save = _cached(key, catalog) if job.is_local else ([], [])
     extras = "[s3]" if job.catalog.startswith("s3://") else ""
     return [
@@ -119,7 +119,7 @@ def _steps(job: Job, machine: Machine, models: str, catalog: str) -> list[Step]:
     ]
 
 
-def _cached(key: str, catalog: str) -> tuple[list[Step], list[Step]]:
+def _cached(key: str, catalog: str) -> tuple[list[WorkflowStep], list[WorkflowStep]]:
     """How the catalog comes from the nights before, and is kept for those to come."""
     if set(catalog) & set("*?[]!~#"):
         raise UsageError(
@@ -135,7 +135,7 @@ def _cached(key: str, catalog: str) -> tuple[list[Step], list[Step]]:
     return [restore], [save]
 
 
-def _variables(machine: Machine) -> dict[str, str]:
+def _variables(machine: JobMachine) -> dict[str, str]:
     """What a runner is to have; certificates where they lie in the repository."""
     root = _repository(machine)
     files = {name: machine.environment[name] for name in CERTIFICATES if machine.environment.get(name)}
@@ -149,19 +149,19 @@ def _variables(machine: Machine) -> dict[str, str]:
     return {**carried_away(machine.environment), **inside}
 
 
-def _secrets(job: Job, machine: Machine) -> list[str]:
+def _secrets(job: Job, machine: JobMachine) -> list[str]:
     keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] if job.catalog.startswith("s3://") else []
     return list(dict.fromkeys([*secret_names(machine.environment), *keys]))
 
 
-def _repository(machine: Machine) -> Path:
+def _repository(machine: JobMachine) -> Path:
     for folder in (machine.folder, *machine.folder.parents):
         if (folder / ".git").exists():
             return folder
     raise UsageError(f"{machine.folder} lies in no git repository; --on github writes into one")
 
 
-def _folder(machine: Machine) -> Path:
+def _folder(machine: JobMachine) -> Path:
     return _repository(machine) / ".github/workflows"
 
 

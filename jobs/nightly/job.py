@@ -24,7 +24,7 @@ PREFIX = "survey-nightly-"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class JobMachine:
     """Where units are made and installed.
 
     zone: the clock that cron goes by. config, state: our own folders of the user. units: systemd's
@@ -126,12 +126,12 @@ def key_job(models: Path, catalog: str) -> Job:
     return job
 
 
-def this_machine(environment: Mapping[str, str]) -> Machine:
+def this_machine(environment: Mapping[str, str]) -> JobMachine:
     """Raises UsageError where the `survey` command cannot be found."""
     own, root = home(), os.geteuid() == 0
     config = _absolute(Path(environment.get("XDG_CONFIG_HOME") or own / ".config"))
     state = _absolute(Path(environment.get("XDG_STATE_HOME") or own / ".local/state"))
-    return Machine(
+    return JobMachine(
         environment,
         _program(environment),
         _system_zone(),

@@ -10,19 +10,19 @@ import yaml
 
 from jobs.nightly.certificates import certificate_variables, certificates
 from jobs.nightly.environment import carried_away, left_behind, secret_names
-from jobs.nightly.job import Job, Machine
-from jobs.nightly.quoting import checked, comments, kubernetes_value, lines, one_line
+from jobs.nightly.job import Job, JobMachine
+from jobs.nightly.quoting import checked_text, comments, kubernetes_value, lines, one_line
 from jobs.planning.list_text import read_list
 from jobs.planning.model_list import read_models
 from survey.errors import UsageError
 
-SECRET = "centroid-survey"
-LARGEST_LIST_BYTES = 1_000_000  # a ConfigMap holds 1 MiB
+SECRET_NAME = "centroid-survey"
+CONFIG_MAP_BYTES = 1_000_000  # a ConfigMap holds 1 MiB
 CATCH_UP_S = 12 * 3600  # a night that was missed is made up for within half a day
 MANAGED = {"app.kubernetes.io/managed-by": "centroid-survey"}
 HOME = "/home/survey"
 GROUP = 10_001  # of the volumes; a group of its own
-Document = dict[str, Any]  # Any: the shape of each is Kubernetes' own, and checked by its schema
+Manifest = dict[str, Any]  # Any: the shape of each is Kubernetes' own, and checked by its schema
 
 
 class _Readable(yaml.SafeDumper):  # type: ignore[misc]  # yaml carries no annotations
@@ -37,7 +37,7 @@ _Readable.add_representer(
 )
 
 
-def unit(job: Job, machine: Machine) -> str:
+def unit(job: Job, machine: JobMachine) -> str:
     """ConfigMap, CronJob and, for a catalog in a folder, the claim of a disk for it."""
     names = secret_names(machine.environment)
     here = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
@@ -45,8 +45,8 @@ def unit(job: Job, machine: Machine) -> str:
         job.title,
         "kubectl apply --server-side -f THIS",
         f"The log: kubectl logs -l app.kubernetes.io/instance={job.name}",
-        f"Secrets ({', '.join(names)}) come from the Secret `{SECRET}`:",
-        f"  kubectl create secret generic {SECRET} --from-env-file=nightly.env",
+        f"Secrets ({', '.join(names)}) come from the Secret `{SECRET_NAME}`:",
+        f"  kubectl create secret generic {SECRET_NAME} --from-env-file=nightly.env",
         *([f"Left out, as they name files of this machine: {', '.join(here)}."] if here else []),
     )
     return lines(head) + str(
@@ -54,19 +54,22 @@ def unit(job: Job, machine: Machine) -> str:
     )
 
 
-def documents(job: Job, machine: Machine) -> list[Document]:
+def documents(job: Job, machine: JobMachine) -> list[Manifest]:
     claim = [_claim(job)] if job.is_local else []
     written = [*claim, _cron_job(job, machine)]
-    return [_config_map(job, machine), *(checked(document, one_line) for document in written)]
+    return [_config_map(job, machine), *(checked_text(document, one_line) for document in written)]
 
 
-def install(job: Job, machine: Machine) -> list[str]:
+def install(job: Job, machine: JobMachine) -> list[str]:
     # On the server's side: otherwise the whole list, and certificates, must fit into an annotation of 256 kB.
     said = _kubectl("apply", "--server-side", "-f", "-", text=unit(job, machine))
-    return [*said.splitlines(), f"secrets such as HF_TOKEN come from the Secret `{SECRET}`, if there is one"]
+    return [
+        *said.splitlines(),
+        f"secrets such as HF_TOKEN come from the Secret `{SECRET_NAME}`, if there is one",
+    ]
 
 
-def installed(machine: Machine) -> list[str]:
+def installed(machine: JobMachine) -> list[str]:
     (label,) = MANAGED.items()
     columns = "NAME:.metadata.name,TITLE:.metadata.annotations.title"
     said = _kubectl(
@@ -77,26 +80,26 @@ def installed(machine: Machine) -> list[str]:
     ]
 
 
-def remove(name: str, machine: Machine) -> bool:
+def remove(name: str, machine: JobMachine) -> bool:
     """The claim, which is the catalog, stays."""
     said = _kubectl("delete", f"cronjob/{name}", f"configmap/{name}", "--ignore-not-found")
     return "deleted" in said
 
 
-def _config_map(job: Job, machine: Machine) -> Document:
+def _config_map(job: Job, machine: JobMachine) -> Manifest:
     for model in read_models([str(job.models)], job.models.parent).models:
         if model.folder is not None:
             raise UsageError(
                 f"{model.origin}: {model.folder} is a folder of this machine; a pod does not see it"
             )
     data = {"models.txt": read_list(job.models).text, **certificates(machine)}
-    if len("".join(data.values()).encode()) > LARGEST_LIST_BYTES:
+    if len("".join(data.values()).encode()) > CONFIG_MAP_BYTES:
         files = f"{job.models} with certificates" if len(data) > 1 else str(job.models)
-        raise UsageError(f"{files} is larger than {LARGEST_LIST_BYTES:,} bytes, a ConfigMap's limit")
+        raise UsageError(f"{files} is larger than {CONFIG_MAP_BYTES:,} bytes, a ConfigMap's limit")
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(job), "data": data}
 
 
-def _claim(job: Job) -> Document:
+def _claim(job: Job) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -108,7 +111,7 @@ def _claim(job: Job) -> Document:
     }
 
 
-def _cron_job(job: Job, machine: Machine) -> Document:
+def _cron_job(job: Job, machine: JobMachine) -> Manifest:
     zone = job.zone or "Etc/UTC"  # the controller's own zone is nobody's business
     return {
         "apiVersion": "batch/v1",
@@ -124,13 +127,13 @@ def _cron_job(job: Job, machine: Machine) -> Document:
     }
 
 
-def _pod(job: Job, machine: Machine) -> Document:
+def _pod(job: Job, machine: JobMachine) -> Manifest:
     if job.image is None:
         raise UsageError("--on kubernetes needs --image, a container image that holds `survey`")
     # A folder of its own: a fresh disk already holds lost+found.
     catalog = "/disk/survey-catalog" if job.is_local else job.catalog
     disk = [("catalog", "/disk", {"persistentVolumeClaim": {"claimName": job.name}})] if job.is_local else []
-    volumes: list[tuple[str, str, Document]] = [
+    volumes: list[tuple[str, str, Manifest]] = [
         ("models", "/models", {"configMap": {"name": job.name}}),
         ("home", HOME, {"emptyDir": {}}),
         ("tmp", "/tmp", {"emptyDir": {}}),
@@ -145,7 +148,7 @@ def _pod(job: Job, machine: Machine) -> Document:
         "env": [
             {"name": name, "value": kubernetes_value(value)} for name, value in _variables(machine).items()
         ],
-        "envFrom": [{"secretRef": {"name": SECRET, "optional": True}}],
+        "envFrom": [{"secretRef": {"name": SECRET_NAME, "optional": True}}],
         "resources": {"requests": {"cpu": "1", "memory": "4Gi"}},
         "securityContext": {"allowPrivilegeEscalation": False},
         "volumeMounts": [{"name": name, "mountPath": path} for name, path, _ in volumes],
@@ -163,7 +166,7 @@ def _pod(job: Job, machine: Machine) -> Document:
     }
 
 
-def _variables(machine: Machine) -> dict[str, str]:
+def _variables(machine: JobMachine) -> dict[str, str]:
     """Folders that a pod can write to, certificates where they are mounted, and the rest."""
     folders = {"HOME": HOME, "TMPDIR": "/tmp"}
     folders |= {f"XDG_{kind}_HOME": f"{HOME}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
@@ -171,7 +174,7 @@ def _variables(machine: Machine) -> dict[str, str]:
     return {**carried_away(machine.environment), **folders, **trusted}
 
 
-def _metadata(job: Job) -> Document:
+def _metadata(job: Job) -> Manifest:
     return {"name": job.name, "labels": _labels(job)}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from survey.errors import UsageError, printable
 
-SHOWN_CHARS = 200
+QUOTED_CHARS = 200
 # Control characters, halves of characters, line and paragraph separators.
 _UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 # They show a line in another order than the one in which it is read.
@@ -27,7 +27,7 @@ def one_line(text: str, what: str | None = None) -> str:
     """
     # No format of ours can hold a line break; a backslash at the end joins lines in systemd's.
     if text.endswith("\\") or any(map(_unwritable, text)):
-        named = what or repr(printable(text[:SHOWN_CHARS]))
+        named = what or repr(printable(text[:QUOTED_CHARS]))
         raise UsageError(
             f"{named}: control characters, bytes that are no UTF-8 or a last backslash cannot be in a unit"
         )
@@ -94,16 +94,16 @@ class Expression(str):
 def without_expressions(text: str) -> str:
     """The text, if GitHub leaves it as it is."""
     if "${{" in text and not isinstance(text, Expression):
-        raise UsageError(f"{printable(text[:SHOWN_CHARS])}: GitHub would evaluate it")
+        raise UsageError(f"{printable(text[:QUOTED_CHARS])}: GitHub would evaluate it")
     return str(text)
 
 
-def checked(document: Any, check: Callable[[str], str]) -> Any:
+def checked_text(document: Any, check: Callable[[str], str]) -> Any:
     """A YAML document, all of whose texts went through `check`.  (Any: its shape is its reader's own.)"""
     if isinstance(document, dict):
-        return {checked(key, check): checked(value, check) for key, value in document.items()}
+        return {checked_text(key, check): checked_text(value, check) for key, value in document.items()}
     if isinstance(document, list):
-        return [checked(item, check) for item in document]
+        return [checked_text(item, check) for item in document]
     return check(document) if isinstance(document, str) else document
 
 

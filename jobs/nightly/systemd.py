@@ -7,7 +7,7 @@ import subprocess
 
 from jobs.nightly.environment import secret_names
 from jobs.nightly.files import log_file, prepare_folders, write_unit
-from jobs.nightly.job import PREFIX, Job, Machine
+from jobs.nightly.job import PREFIX, Job, JobMachine
 from jobs.nightly.quoting import (
     comments,
     lines,
@@ -19,19 +19,19 @@ from jobs.nightly.quoting import (
 from survey.errors import UsageError
 
 
-def unit(job: Job, machine: Machine) -> str:
+def unit(job: Job, machine: JobMachine) -> str:
     """Both files, each below a comment with its path."""
     texts = files(job, machine).items()
     return "\n".join(lines(comments(str(machine.units / name))) + text for name, text in texts)
 
 
-def files(job: Job, machine: Machine) -> dict[str, str]:
+def files(job: Job, machine: JobMachine) -> dict[str, str]:
     """The texts of the service and the timer by file name."""
     service, timer = lines(_service(job, machine)), lines(_timer(job))
     return {f"{job.name}.service": service, f"{job.name}.timer": timer}
 
 
-def _service(job: Job, machine: Machine) -> list[str]:
+def _service(job: Job, machine: JobMachine) -> list[str]:
     log = systemd_value(str(log_file(job, machine)))
     _, *arguments = job.command("", str(job.models), job.catalog)
     # A service that is still running is not started again: a oneshot never overlaps itself.
@@ -75,7 +75,7 @@ def calendar(job: Job) -> str:
     return f"*-*-* {job.at:%H:%M}:00" + (f" {job.zone}" if job.zone else "")
 
 
-def install(job: Job, machine: Machine) -> list[str]:
+def install(job: Job, machine: JobMachine) -> list[str]:
     """Write the files and start the timer; raises UsageError where systemd does not answer."""
     done = prepare_folders(job, machine)
     for name, text in files(job, machine).items():
@@ -91,7 +91,7 @@ def install(job: Job, machine: Machine) -> list[str]:
     return done
 
 
-def installed(machine: Machine) -> list[str]:
+def installed(machine: JobMachine) -> list[str]:
     found = []
     for path in sorted(machine.units.glob(f"{PREFIX}*.timer")):
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -100,7 +100,7 @@ def installed(machine: Machine) -> list[str]:
     return found
 
 
-def remove(name: str, machine: Machine) -> bool:
+def remove(name: str, machine: JobMachine) -> bool:
     paths = [machine.units / f"{name}{suffix}" for suffix in (".timer", ".service")]
     there = [path for path in paths if path.exists()]
     if there:
@@ -112,11 +112,11 @@ def remove(name: str, machine: Machine) -> bool:
     return bool(there)
 
 
-def _systemctl(machine: Machine, *arguments: str) -> list[str]:
+def _systemctl(machine: JobMachine, *arguments: str) -> list[str]:
     return ["systemctl", *(() if machine.root else ("--user",)), *arguments]
 
 
-def _call(machine: Machine, *arguments: str) -> str | None:
+def _call(machine: JobMachine, *arguments: str) -> str | None:
     """What went wrong, if anything did."""
     command = _systemctl(machine, *arguments)
     try:

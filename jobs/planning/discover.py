@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from survey.errors import UsageError
-from survey.hub.api import Listed, listed
-from survey.hub.throttle import OwnPace
+from survey.hub.api import Listed, listed_models
+from survey.hub.throttle import LocalThrottle
 from survey.numerics.dtypes import BITS
 from survey.records.settings import Settings
-from survey.targets.family import MODEL_TYPES, NAMES, ORGS, family_of
+from survey.targets.family import FAMILY_PATTERNS, MODEL_TYPES, ORGS, family_of
 
 # A family that hardly anybody downloads must not make us read the listing of the whole Hub.
 LOOK_AT_MOST = 20_000
@@ -24,7 +24,7 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.txt)(?<!\.lst)(?
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ListingFilter:
     """Which models are looked for."""
 
     author: str | None = None
@@ -41,7 +41,7 @@ class Found:
     looked_at: int
     unnamable: int
 
-    def summary(self, wish: Wish) -> str:
+    def summary(self, wish: ListingFilter) -> str:
         of_whom = f" by {wish.author}" if wish.author else ""
         kind = f"text-generation models with safetensors{of_whom}"
         left_out = f"; {self.unnamable} left out: no model ids" if self.unnamable else ""
@@ -52,7 +52,7 @@ class Found:
         return f"{len(self.models):,} of {self.looked_at:,} {kind} looked at{left_out}"
 
 
-def discover(wish: Wish, settings: Settings) -> Found:
+def discover(wish: ListingFilter, settings: Settings) -> Found:
     """The models that the Hub lists and the wish names, those with the most downloads first.
 
     Raises UsageError for a wish that nothing can meet, NotOffered or Unreachable as the Hub does.
@@ -62,7 +62,7 @@ def discover(wish: Wish, settings: Settings) -> Found:
     family = _family(wish.family)
     models: dict[str, Listed] = {}
     looked_at = unnamable = 0
-    for entry in itertools.islice(listed(wish.author, settings, OwnPace()), LOOK_AT_MOST):
+    for entry in itertools.islice(listed_models(wish.author, settings, LocalThrottle()), LOOK_AT_MOST):
         looked_at += 1
         if entry.downloads < wish.min_downloads:
             break  # they come by downloads
@@ -105,7 +105,7 @@ def _family(wanted: str | None) -> str | None:
     """The family as we write it."""
     if wanted is None:
         return None
-    names = {*MODEL_TYPES.values(), *(name for _, name in NAMES), *ORGS.values()}
+    names = {*MODEL_TYPES.values(), *(name for _, name in FAMILY_PATTERNS), *ORGS.values()}
     known = {name.lower(): name for name in names}
     if wanted.lower() in known:
         return known[wanted.lower()]

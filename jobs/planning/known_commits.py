@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 from survey.errors import SurveyError
-from survey.hub.throttle import Pace
+from survey.hub.throttle import Throttle
 from survey.records.settings import Settings
 from survey.records.target import ModelRef
 
 # A page of the listing holds an author's other repositories, too: worth it from so many on.
-MANY = 5
+LISTING_FROM = 5
 
 
-def glance(model: ModelRef, listed: Mapping[str, str], settings: Settings, pace: Pace) -> tuple[str, str]:
+def glance(model: ModelRef, listed: Mapping[str, str], settings: Settings, pace: Throttle) -> tuple[str, str]:
     """The repository's name now and its commit. listed: commits that are known already.
 
     Raises NotOffered or Unreachable.
@@ -32,7 +32,7 @@ def glance(model: ModelRef, listed: Mapping[str, str], settings: Settings, pace:
 
 
 def commits_listed(
-    models: Sequence[ModelRef], known: frozenset[str], settings: Settings, pace: Pace, pool: Executor
+    models: Sequence[ModelRef], known: frozenset[str], settings: Settings, pace: Throttle, pool: Executor
 ) -> dict[str, str]:
     """Commits of the default branches of authors of whom many known models are asked about."""
     from survey.hub.api import commits_of
@@ -41,11 +41,11 @@ def commits_listed(
     for model in models:
         if model.folder is None and model.revision is None and model.repo in known and "/" in model.repo:
             by_author[model.repo.partition("/")[0]].add(model.repo)
-    many = {author: frozenset(repos) for author, repos in by_author.items() if len(repos) >= MANY}
+    many = {author: frozenset(repos) for author, repos in by_author.items() if len(repos) >= LISTING_FROM}
 
     def ask(author: str) -> dict[str, str]:
         try:
-            return commits_of(author, many[author], len(many[author]) // MANY, settings, pace)
+            return commits_of(author, many[author], len(many[author]) // LISTING_FROM, settings, pace)
         except SurveyError:
             return {}  # each is asked about by itself
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from survey.hub.prefetch import window_blocks
 from survey.onepass.layout import (
     CHUNK_ROWS,
-    GPU_ROOMS,
+    GPU_BUFFERS,
     GROUP_ROWS,
     LANE_DIMS,
     MAX_THREADS,
@@ -31,7 +31,7 @@ def gpu_memory_bytes(spec: TensorSpec) -> int:
     _, dims = spec.shape
     padded = -(-dims // LANE_DIMS) * LANE_DIMS
     # Widened values and squares, a copy where they are scaled, the stored rows, their words.
-    return GPU_CONTEXT_BYTES + GPU_ROOMS * CHUNK_ROWS * padded * (3 * 8 + 8 + 4)
+    return GPU_CONTEXT_BYTES + GPU_BUFFERS * CHUNK_ROWS * padded * (3 * 8 + 8 + 4)
 
 
 def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:

@@ -10,20 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from catalog.read.measured import Done
+from catalog.read.measured import MeasuredRows
 from jobs.planning.known_commits import commits_listed, glance
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import expected_names_bytes, tokenizer_files
 from survey.errors import NoHub, NotOffered, NotThere, SurveyError
-from survey.hub.throttle import Pace
+from survey.hub.throttle import Throttle
 from survey.onepass.layout import CHUNK_ROWS
 from survey.opening import open_checkpoint
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
-from survey.records.target import MatrixChoice, MatrixName, ModelRef, Refusal, Target, Traffic, named
+from survey.records.target import MatrixChoice, MatrixName, ModelRef, Refusal, Target, Traffic, name_with_part
 from survey.targets.explain import Explanation, explain
 from survey.targets.locate import lay_out, locate
-from survey.vocabulary.token_texts import NAMES
+from survey.vocabulary.token_texts import TOKENIZER_MEASURE
 
 PLANNERS = 8  # models asked about at a time, at most: the Hub's quota, not the link, is the limit
 
@@ -68,7 +68,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PlanCriteria:
     """What a row must hold to count as done, and whether the choice of its tensor is to be explained.
 
     measures: name -> version.
@@ -76,20 +76,20 @@ class Wanted:
 
     matrix: MatrixChoice
     measures: Mapping[str, int]
-    done: Done
+    done: MeasuredRows
     explain: bool = False
 
 
-Step = list[Target | Unchanged | Refusal | Explained]
+ModelPlans = list[Target | Unchanged | Refusal | Explained]
 # A model's repository, by the name that it has now, and its commit, where that is known without much ado.
-Seen = Callable[[ModelRef], tuple[str, str] | None]
+KnownCommit = Callable[[ModelRef], tuple[str, str] | None]
 
 
 def make_plan(
     models: Sequence[ModelRef],
-    wanted: Wanted,
+    wanted: PlanCriteria,
     settings: Settings,
-    pace: Pace,
+    pace: Throttle,
     on_planned: Callable[[], None] = lambda: None,
 ) -> Plan:
     """Ask about every model, several at a time and all at one pace.
@@ -103,11 +103,11 @@ def make_plan(
         if model.name not in known or model.folder is not None:
             return None
         repo, sha = glance(model, listed, settings, pace)
-        return named(repo, model.part), sha
+        return name_with_part(repo, model.part), sha
 
     has_folders = any(model.folder is not None for model in models)
 
-    def one(model: ModelRef) -> Step:
+    def one(model: ModelRef) -> ModelPlans:
         started = time.monotonic()
         try:
             step = _plan_pattern(model, seen, wanted, settings, pace)
@@ -143,7 +143,9 @@ def make_plan(
     return plan
 
 
-def _plan_pattern(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
+def _plan_pattern(
+    model: ModelRef, seen: KnownCommit, wanted: PlanCriteria, settings: Settings, pace: Throttle
+) -> ModelPlans:
     """A revision with a `*` stands for every branch and tag that matches."""
     if model.revision is None or "*" not in model.revision:
         return _plan_one(model, seen, wanted, settings, pace)
@@ -167,18 +169,20 @@ def _plan_pattern(model: ModelRef, seen: Seen, wanted: Wanted, settings: Setting
     return [item for step in steps for item in step]
 
 
-def _glanced(model: ModelRef, seen: tuple[str, str] | None, wanted: Wanted) -> Step:
+def _glanced(model: ModelRef, seen: tuple[str, str] | None, wanted: PlanCriteria) -> ModelPlans:
     """What the catalog holds of a repository at a commit, if it is all that is wanted; else nothing."""
     if seen is None or wanted.explain:
         return []
     repo, sha = seen
     finished = wanted.done.matrices(repo, sha, wanted.matrix, wanted.measures) or []
-    if any(wanted.done.lacks((repo, sha, matrix), NAMES) for matrix in finished):
+    if any(wanted.done.lacks((repo, sha, matrix), TOKENIZER_MEASURE) for matrix in finished):
         return []  # its tokenizer is to be asked
     return [Unchanged(replace(model, repo=repo, part=None), sha, matrix) for matrix in finished]
 
 
-def _plan_one(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, pace: Pace) -> Step:
+def _plan_one(
+    model: ModelRef, seen: KnownCommit, wanted: PlanCriteria, settings: Settings, pace: Throttle
+) -> ModelPlans:
     checkpoint: Checkpoint | None = None
     try:
         if model.problem is not None:
@@ -204,10 +208,12 @@ def _plan_one(model: ModelRef, seen: Seen, wanted: Wanted, settings: Settings, p
     return [Refusal(model, _named(wanted.matrix)[0], reason, message, *known)]
 
 
-def _plan_matrices(model: ModelRef, checkpoint: Checkpoint, wanted: Wanted, settings: Settings) -> Step:
+def _plan_matrices(
+    model: ModelRef, checkpoint: Checkpoint, wanted: PlanCriteria, settings: Settings
+) -> ModelPlans:
     """Each matrix by itself: one that is there, or refused, says nothing about the other."""
     layout = lay_out(checkpoint)
-    step: Step = [Explained(model, explain(checkpoint, layout))] if wanted.explain else []
+    step: ModelPlans = [Explained(model, explain(checkpoint, layout))] if wanted.explain else []
     counted = Traffic()
     for matrix in _named(wanted.matrix):
         if wanted.done.matrices(checkpoint.repo, checkpoint.sha, matrix, wanted.measures):
@@ -244,8 +250,10 @@ def _gram_bytes(target: Target, settings: Settings) -> int:
     return 4 * 8 * dims * (dims + CHUNK_ROWS) if settings.reference else 0
 
 
-def _unchanged(model: ModelRef, checkpoint: Checkpoint, matrix: MatrixName, wanted: Wanted) -> Unchanged:
-    unnamed = wanted.done.lacks((checkpoint.repo, checkpoint.sha, matrix), NAMES)
+def _unchanged(
+    model: ModelRef, checkpoint: Checkpoint, matrix: MatrixName, wanted: PlanCriteria
+) -> Unchanged:
+    unnamed = wanted.done.lacks((checkpoint.repo, checkpoint.sha, matrix), TOKENIZER_MEASURE)
     # A renamed repository is known by the name that it has now.
     known = replace(model, repo=checkpoint.repo, part=None)
     return Unchanged(known, checkpoint.sha, matrix, checkpoint if unnamed else None)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.store.open import Place
-from jobs.results.commit import columns, keep, made
+from catalog.store.open import CatalogStore
+from jobs.results.commit import columns, commit_row, run_columns
 from survey.api import cluster
 from survey.errors import UsageError
 from survey.onepass.device import choose_device
@@ -25,7 +25,7 @@ OnOpened = Callable[[Matrix], Callable[[int], None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ClusterRequest:
     """What to look at. output: where the tensors go, if anywhere."""
 
     model: ModelRef
@@ -36,8 +36,8 @@ class Wanted:
     output: Path | None = None
 
 
-def look(
-    wanted: Wanted, settings: Settings, place: Place, opened: OnOpened
+def study_cluster(
+    wanted: ClusterRequest, settings: Settings, place: CatalogStore, opened: OnOpened
 ) -> tuple[ClusterRow, ClusterStudy]:
     """Study the sky; `opened` is told of the matrix and makes a counter of its bytes.
 
@@ -65,11 +65,11 @@ def look(
         sha=identity.sha,
         matrix=identity.matrix,
         **columns(found.figures),
-        **made(),
+        **run_columns(),
         device=device,
         elapsed_s=time.perf_counter() - start,
     )
-    return keep(place, "clusters", _key(row), row), found
+    return commit_row(place, "clusters", _key(row), row), found
 
 
 def write_tensors(found: ClusterStudy, path: Path) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.store.open import Place
-from jobs.results.commit import columns, keep, made
+from catalog.store.open import CatalogStore
+from jobs.results.commit import columns, commit_row, run_columns
 from survey.dynamics.history import History, Holds
 from survey.dynamics.kinematics import Frame, kinematics
 from survey.records.results import KinematicsRow, Motion
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class KinematicsRequest:
     """What to follow, and how to read it. output: where the six tensors go, if anywhere."""
 
     source: Path
@@ -24,7 +24,9 @@ class Wanted:
     frame: Frame | None = None
 
 
-def follow(wanted: Wanted, place: Place, progress: Callable[[int], Callable[[], None]]) -> KinematicsRow:
+def follow_history(
+    wanted: KinematicsRequest, place: CatalogStore, progress: Callable[[int], Callable[[], None]]
+) -> KinematicsRow:
     """Follow a history's dead rows; progress makes a counter of that many steps.
 
     Raises UsageError, BrokenFile, CommitError.
@@ -35,7 +37,9 @@ def follow(wanted: Wanted, place: Place, progress: Callable[[int], Callable[[], 
     return commit_motion(place, found, str(wanted.source.resolve()), output)
 
 
-def commit_motion(place: Place, found: Motion, source: str, output: str | None = None) -> KinematicsRow:
+def commit_motion(
+    place: CatalogStore, found: Motion, source: str, output: str | None = None
+) -> KinematicsRow:
     """The row of a source; the newest of the same source is shown. Raises CommitError."""
-    row = KinematicsRow(**columns(found), **made(), source=source, output=output)
-    return keep(place, "kinematics", (source,), row)
+    row = KinematicsRow(**columns(found), **run_columns(), source=source, output=output)
+    return commit_row(place, "kinematics", (source,), row)

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.read.reader import Reader
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from jobs.results.kinematics import commit_motion
 from survey.dynamics.history import gaps
-from survey.dynamics.kinematics import Frame, Track, follow, moments_of_weights
+from survey.dynamics.kinematics import Frame, Track, moments_of_weights, trace_motion
 from survey.errors import UsageError
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import float_format
@@ -79,7 +79,7 @@ class Followed:
 
 def follow_revisions(
     model: str,
-    place: Place,
+    place: CatalogStore,
     settings: Settings,
     progress: Callable[[int], Callable[[], None]],
     *,
@@ -103,7 +103,7 @@ def follow_revisions(
         frame = frame or "absolute"
         moments = moments_of_weights(rows.along(revisions), displaced=frame == "displacement")
         track = Track(steps, dead, revisions[0].hidden_dim, frame, gaps(steps))
-        found = follow(moments, track, output, on_step=progress(len(revisions)))
+        found = trace_motion(moments, track, output, on_step=progress(len(revisions)))
     source = model if matrix == "output" else f"{model} ({matrix})"
     row = commit_motion(place, found, source, None if output is None else str(output.resolve()))
     return Followed(row, rows.read_bytes, sum(revision.tensor_bytes for revision in revisions))

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from catalog.store.open import Place
-from jobs.results.training import Done, commit_run, runs_in, train_one
+from catalog.store.open import CatalogStore
+from jobs.results.training import TrainedRun, commit_run, runs_in, train_one
 from survey.dynamics.config import Training, training
 from survey.errors import SurveyError, UsageError
 from survey.process.homes import expanded
@@ -29,15 +29,15 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class SweepFailure:
     """A run that came to nothing, and why."""
 
     run: Training
     problem: str
 
 
-Outcome = Done | Failure
-Execute = Callable[[Sequence[tuple[Training, Path | None]]], Iterator[tuple[Training, Outcome]]]
+SweepOutcome = TrainedRun | SweepFailure
+Execute = Callable[[Sequence[tuple[Training, Path | None]]], Iterator[tuple[Training, SweepOutcome]]]
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -84,8 +84,12 @@ def _run(common: Mapping[str, Any], point: Mapping[str, Any]) -> Training:  # An
 
 
 def run_sweep(
-    sweep: Sweep, place: Place, folder: Path | None, execute: Execute, on_done: Callable[[Outcome], None]
-) -> list[Outcome]:
+    sweep: Sweep,
+    place: CatalogStore,
+    folder: Path | None,
+    execute: Execute,
+    on_done: Callable[[SweepOutcome], None],
+) -> list[SweepOutcome]:
     """Train what the catalog does not hold yet; each row is committed as its run ends.
 
     folder: where histories go, for runs that keep theirs. on_done is told of every outcome. Raises
@@ -94,39 +98,39 @@ def run_sweep(
     if folder is None and any(run.history for run in sweep.runs):
         raise UsageError("these runs keep their histories: name a folder for them with -o")
     finished = runs_in(place)
-    outcomes: list[Outcome] = []
+    outcomes: list[SweepOutcome] = []
     todo: list[tuple[Training, Path | None]] = []
     for run in sweep.runs:
         path = folder / f"{run.setup}-{run.digest()}.safetensors" if folder and run.history else None
         if run.digest() in finished and (path is None or path.exists()):
-            outcomes.append(Done(finished[run.digest()], was_there=True))
+            outcomes.append(TrainedRun(finished[run.digest()], was_there=True))
             on_done(outcomes[-1])
         else:
             todo.append((run, path))
     for run, outcome in execute(todo):
         try:
-            if isinstance(outcome, Done):
+            if isinstance(outcome, TrainedRun):
                 outcome = replace(outcome, row=commit_run(place, outcome.row))
         except SurveyError as error:
-            outcome = Failure(run, str(error))
+            outcome = SweepFailure(run, str(error))
         outcomes.append(outcome)
         on_done(outcome)
     return outcomes
 
 
-def attempt(run: Training, path: Path | None) -> Outcome:
+def attempt(run: Training, path: Path | None) -> SweepOutcome:
     """One run of a sweep; every failure is returned, none is raised."""
     try:
         return train_one(run, path)
     except (SurveyError, UsageError) as error:
-        return Failure(run, str(error))
+        return SweepFailure(run, str(error))
     except MemoryError as error:
-        return Failure(run, f"out of memory: {error}")
+        return SweepFailure(run, f"out of memory: {error}")
     except Exception:  # noqa: BLE001 - our defect: it is told, and the other runs go on
-        return Failure(run, traceback.format_exc(limit=-4))
+        return SweepFailure(run, traceback.format_exc(limit=-4))
 
 
-def execute_here(todo: Sequence[tuple[Training, Path | None]]) -> Iterator[tuple[Training, Outcome]]:
+def execute_here(todo: Sequence[tuple[Training, Path | None]]) -> Iterator[tuple[Training, SweepOutcome]]:
     """One run after another in this process."""
     for run, path in todo:
         yield run, attempt(run, path)

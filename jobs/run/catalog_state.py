@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from catalog.layout import ROWS, is_part
-from catalog.read.measured import Done, read_done
+from catalog.read.measured import MeasuredRows, read_measured
 from catalog.read.reader import Reader
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.tables.damage import examine
 from catalog.tables.inspection import LeftOut
 from jobs.run.changes import read_before
-from jobs.run.ledger import Result
+from jobs.run.ledger import RunLedger
 from survey.errors import CommitError, UsageError
 
 
-def read_catalog(place: Place, result: Result) -> Done:
+def read_catalog(place: CatalogStore, result: RunLedger) -> MeasuredRows:
     """Every row that can be read; damaged files are moved out of the way, so they are made anew.
 
     A file that cannot be read is not damaged: it stays, and what it may hold is not measured again. The
@@ -24,7 +24,7 @@ def read_catalog(place: Place, result: Result) -> Done:
     Raises UsageError where that could be anything.
     """
     with Reader(place) as reader:
-        done = read_done(reader)
+        done = read_measured(reader)
         result.before = read_before(reader)
         result.clock.set_after(reader)
         left_out = list(reader.left_out)
@@ -41,7 +41,7 @@ def read_catalog(place: Place, result: Result) -> Done:
     return replace(done, unreadable=frozenset(unknown))
 
 
-def _set_aside(place: Place, broken: LeftOut, result: Result) -> None:
+def _set_aside(place: CatalogStore, broken: LeftOut, result: RunLedger) -> None:
     """Move a damaged file out of the way; one that cannot be moved stays, and stops nothing else."""
     try:
         place.set_aside(broken.file)

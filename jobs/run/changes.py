@@ -11,7 +11,7 @@ from survey.records.catalog_rows import Attempt
 
 GONE = frozenset({"not-found", "revision-not-found", "gated", "disabled"})
 
-Named = tuple[str, str]  # repo, revision
+NamedModel = tuple[str, str]  # repo, revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Before:
     failing: repo, revision and matrix of what failed last -> since when.
     """
 
-    shas: Mapping[Named, str] = field(default_factory=dict)
+    shas: Mapping[NamedModel, str] = field(default_factory=dict)
     rows: frozenset[tuple[str, str]] = frozenset()  # repo, sha
     repos: frozenset[str] = frozenset()
-    measured: frozenset[Named] = frozenset()
-    steps: Mapping[Named, frozenset[str]] = field(default_factory=dict)
+    measured: frozenset[NamedModel] = frozenset()
+    steps: Mapping[NamedModel, frozenset[str]] = field(default_factory=dict)
     failing: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
 
 
@@ -106,7 +106,7 @@ def changes(attempts: Sequence[Attempt], before: Before) -> Changes:
 
 def _steps_gone(attempts: Sequence[Attempt], before: Before) -> list[Change]:
     """The revisions that a pattern stood for last and no longer does; told once."""
-    now: dict[Named, dict[str, str]] = {}
+    now: dict[NamedModel, dict[str, str]] = {}
     for attempt in attempts:
         if attempt.pattern is not None and attempt.revision != attempt.pattern:
             now.setdefault((attempt.repo, attempt.pattern), {})[attempt.revision] = attempt.matrix

@@ -8,10 +8,10 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from catalog.read.measured import NOTHING_DONE, Done, read_done
+from catalog.read.measured import NOTHING_MEASURED, MeasuredRows, read_measured
 from catalog.read.reader import Reader
-from catalog.store.lock import Held, held
-from catalog.store.open import Place
+from catalog.store.lock import Lock, catalog_lock
+from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import attempts_table
 from catalog.write.backfill import Filled
 from catalog.write.commit import commit_attempts
@@ -21,15 +21,15 @@ from jobs.backfill.from_tokenizer import name_stored
 from jobs.backfill.from_tokens import fill_from_tokens
 from jobs.executors.progress import Progress
 from jobs.executors.serial import run_serially
-from jobs.planning.plan import Plan, Wanted, make_plan
+from jobs.planning.plan import Plan, PlanCriteria, make_plan
 from jobs.run.catalog_state import read_catalog
 from jobs.run.clock import new_run_id
-from jobs.run.ledger import Result, note_ended, note_interrupted, note_plan
+from jobs.run.ledger import RunLedger, note_ended, note_interrupted, note_plan
 from jobs.tasks.measure_one import committed
 from jobs.tasks.outcome import Failed, Outcome
 from jobs.tasks.unused_distances import DISTANCES
 from survey.errors import CommitError, SurveyError
-from survey.hub.throttle import OwnPace
+from survey.hub.throttle import LocalThrottle
 from survey.measures import versions
 from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, ModelRef, Target
@@ -40,7 +40,7 @@ Executor = Literal["ray", "serial"]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RunRequest:
     """What is to be surveyed, and by whom. address: a Ray cluster; None starts an embedded one.
 
     connections: at most so many at a time in the whole run; None is 16 for each running model.
@@ -55,16 +55,20 @@ class Request:
     connections: int | None = None
 
 
-def run(
-    request: Request, settings: Settings, place: Place, progress: Progress, result: Result | None = None
-) -> Result:
+def survey_models(
+    request: RunRequest,
+    settings: Settings,
+    place: CatalogStore,
+    progress: Progress,
+    result: RunLedger | None = None,
+) -> RunLedger:
     """Survey the models into the catalog, and keep what is finished whatever happens.
 
     result: filled as things become known, for a caller who tells them although the run raises; it is
     returned. Raises CatalogInUse where another run holds the catalog.
     """
-    result = result or Result(settings.run_id)
-    with held(place, settings.run_id) as lock:
+    result = result or RunLedger(settings.run_id)
+    with catalog_lock(place, settings.run_id) as lock:
         result.warnings += [lock.note] if lock.note else []
         try:
             _survey(request, settings, place, lock, progress, result)
@@ -81,9 +85,14 @@ def run(
 
 
 def _survey(
-    request: Request, settings: Settings, place: Place, lock: Held, progress: Progress, result: Result
+    request: RunRequest,
+    settings: Settings,
+    place: CatalogStore,
+    lock: Lock,
+    progress: Progress,
+    result: RunLedger,
 ) -> None:
-    pace = OwnPace()
+    pace = LocalThrottle()
     place.sweep()
     try:
         retire(place, lock)
@@ -93,8 +102,8 @@ def _survey(
     settings = replace(settings, run_id=result.run_id)
     with progress:
         progress.planning(len(request.models))
-        known = replace(NOTHING_DONE, unreadable=done.unreadable) if request.resurvey else done
-        wanted = Wanted(request.matrix, _versions(settings), known)
+        known = replace(NOTHING_MEASURED, unreadable=done.unreadable) if request.resurvey else done
+        wanted = PlanCriteria(request.matrix, _versions(settings), known)
         plan = make_plan(request.models, wanted, settings, pace, progress.planned)
         note_plan(plan, result)
         _fill(plan, done, place, result)
@@ -108,27 +117,27 @@ def _survey(
         result.measured.sort(key=lambda item: order[item.target.key])
 
 
-def compact_now(place: Place) -> tuple[Compacted, Filled, str]:
+def compact_now(place: CatalogStore) -> tuple[Compacted, Filled, str]:
     """Bring all rows up to date from their tokens, then merge loose files into parts.
 
     Returns what a person should know of the lock, too. Raises CatalogInUse, CommitError.
     """
-    with held(place, new_run_id()) as lock:
+    with catalog_lock(place, new_run_id()) as lock:
         place.sweep()
         with Reader(place) as reader:
-            done = read_done(reader)
+            done = read_measured(reader)
         filled = fill_from_tokens(place, done)
         return compact(place, lock), filled, lock.note
 
 
 def plan_only(
-    request: Request, settings: Settings, done: Done, progress: Progress, *, explain: bool = False
+    request: RunRequest, settings: Settings, done: MeasuredRows, progress: Progress, *, explain: bool = False
 ) -> Plan:
     """The plan, without measuring anything."""
-    wanted = Wanted(request.matrix, _versions(settings), done, explain)
+    wanted = PlanCriteria(request.matrix, _versions(settings), done, explain)
     with progress:
         progress.planning(len(request.models))
-        return make_plan(request.models, wanted, settings, OwnPace(), progress.planned)
+        return make_plan(request.models, wanted, settings, LocalThrottle(), progress.planned)
 
 
 def _versions(settings: Settings) -> dict[str, int]:
@@ -136,7 +145,7 @@ def _versions(settings: Settings) -> dict[str, int]:
     return versions(settings.tokens) | (DISTANCES if settings.reference else {})
 
 
-def _fill(plan: Plan, done: Done, place: Place, result: Result) -> None:
+def _fill(plan: Plan, done: MeasuredRows, place: CatalogStore, result: RunLedger) -> None:
     """Rows that stay as they are get what newer measures say of their stored tokens."""
     keys = [(item.model.name, item.sha, item.matrix) for item in plan.unchanged]
     try:
@@ -148,7 +157,7 @@ def _fill(plan: Plan, done: Done, place: Place, result: Result) -> None:
     result.warnings += [f"not brought up to date: {problem}" for problem in filled.problems]
 
 
-def _tidy(place: Place, lock: Held, result: Result) -> None:
+def _tidy(place: CatalogStore, lock: Lock, result: RunLedger) -> None:
     """Merge loose files where there are many. What was measured is safe whatever comes of it."""
     if not lock.ours:
         result.warnings.append(f"another run took {place} over while this one was cut off from it")
@@ -162,12 +171,12 @@ def _tidy(place: Place, lock: Held, result: Result) -> None:
 
 def _measure(
     plan: Plan,
-    request: Request,
+    request: RunRequest,
     settings: Settings,
-    pace: OwnPace,
-    place: Place,
+    pace: LocalThrottle,
+    place: CatalogStore,
     progress: Progress,
-    result: Result,
+    result: RunLedger,
 ) -> None:
     written = time.monotonic()
     # Closed at once where the run is stopped: then nothing of Ray's is left when its record is written.
@@ -179,7 +188,7 @@ def _measure(
                 written = time.monotonic()
 
 
-def _record_surely(place: Place, result: Result) -> None:
+def _record_surely(place: CatalogStore, result: RunLedger) -> None:
     """Of a stop that comes just now, too, it is known what the run did."""
     try:
         _record(place, result)
@@ -188,7 +197,7 @@ def _record_surely(place: Place, result: Result) -> None:
         _record(place, result)
 
 
-def _record(place: Place, result: Result) -> None:
+def _record(place: CatalogStore, result: RunLedger) -> None:
     """Write the attempts down, or why that cannot be: what was measured is worth more than its record."""
     result.unrecorded = None
     if not result.attempts:
@@ -199,13 +208,15 @@ def _record(place: Place, result: Result) -> None:
         result.unrecorded = str(error)
 
 
-def _name_stored(plan: Plan, settings: Settings, pace: OwnPace, place: Place, result: Result) -> None:
+def _name_stored(
+    plan: Plan, settings: Settings, pace: LocalThrottle, place: CatalogStore, result: RunLedger
+) -> None:
     filled = name_stored(plan.unchanged, settings, pace, place)
     result.named = filled.rows
     result.warnings += filled.problems
 
 
-def _older(plan: Plan, wanted: Wanted) -> int:
+def _older(plan: Plan, wanted: PlanCriteria) -> int:
     """Unchanged rows without measures that only their matrices could tell."""
     keys = {(item.model.name, item.sha, str(item.matrix)) for item in plan.unchanged}
     return sum(wanted.done.lacks(key, wanted.measures) for key in keys)
@@ -213,10 +224,10 @@ def _older(plan: Plan, wanted: Wanted) -> int:
 
 def _outcomes(
     targets: Sequence[Target],
-    request: Request,
+    request: RunRequest,
     settings: Settings,
-    pace: OwnPace,
-    place: Place,
+    pace: LocalThrottle,
+    place: CatalogStore,
     progress: Progress,
 ) -> Generator[tuple[Outcome, int], None, None]:
     if not targets:  # starting Ray takes seconds
@@ -232,7 +243,7 @@ def _outcomes(
     yield from run_on_ray(targets, settings, progress, options)
 
 
-def _committed(outcome: Outcome, place: Place) -> Outcome:
+def _committed(outcome: Outcome, place: CatalogStore) -> Outcome:
     """Put a delivery into the catalog, unless its task did; one that cannot be written is a failure."""
     if isinstance(outcome, Failed):
         return outcome

@@ -10,7 +10,7 @@ from typing import Literal
 
 from catalog.tables.inspection import LeftOut
 from catalog.write.compact import Compacted
-from jobs.executors.progress import Key
+from jobs.executors.progress import TaskKey
 from jobs.planning.plan import Plan, Unchanged
 from jobs.run.changes import Before, changes
 from jobs.run.clock import RunClock
@@ -20,7 +20,7 @@ from survey.records.target import MatrixName, ModelRef, Refusal, Target
 
 
 @dataclass(slots=True)
-class Result:
+class RunLedger:
     """What a run did, in the order in which it became known."""
 
     run_id: str
@@ -32,8 +32,8 @@ class Result:
     left_out: list[LeftOut] = field(default_factory=list)  # as they were found
     attempts: list[Attempt] = field(default_factory=list)
     # Targets whose outcome is not known yet; None before the plan is made.
-    left: dict[Key, Target] | None = None
-    also: dict[Key, list[Target]] = field(default_factory=dict)  # other revisions of the same commits
+    left: dict[TaskKey, Target] | None = None
+    also: dict[TaskKey, list[Target]] = field(default_factory=dict)  # other revisions of the same commits
     interrupted: bool = False
     compacted: Compacted | None = None
     filled: int = 0  # unchanged rows that newer measures were added to
@@ -62,7 +62,7 @@ class Result:
         return repeated
 
 
-def summary_json(result: Result) -> str:
+def summary_json(result: RunLedger) -> str:
     """A run's outcome for other programs: counts, what changed, and every attempt."""
     return json.dumps(
         {
@@ -81,7 +81,7 @@ def summary_json(result: Result) -> str:
     )
 
 
-def note_ended(ended: Outcome, tries: int, result: Result) -> None:
+def note_ended(ended: Outcome, tries: int, result: RunLedger) -> None:
     """What came of a target, after its commit, and of other revisions of its commit."""
     key = ended.target.key
     assert result.left is not None
@@ -95,7 +95,7 @@ def note_ended(ended: Outcome, tries: int, result: Result) -> None:
         _note_same(same, ended, result)
 
 
-def note_interrupted(models: Iterable[ModelRef], matrix: MatrixName, result: Result) -> None:
+def note_interrupted(models: Iterable[ModelRef], matrix: MatrixName, result: RunLedger) -> None:
     """A run was stopped: what it did not come to, of its plan, or of its list where it has no plan yet."""
     result.interrupted = True
     if result.left is None:
@@ -107,7 +107,7 @@ def note_interrupted(models: Iterable[ModelRef], matrix: MatrixName, result: Res
         note_ended(Failed(target, "interrupted", f"{target.identity.repo}: the run was stopped"), 0, result)
 
 
-def note_plan(plan: Plan, result: Result) -> None:
+def note_plan(plan: Plan, result: RunLedger) -> None:
     result.left = {target.key: target for target in plan.targets}
     result.also = dict(plan.also)
     result.unchanged, result.refused = plan.unchanged, plan.refusals
@@ -128,7 +128,7 @@ def note_plan(plan: Plan, result: Result) -> None:
         result.attempts.append(attempt)
 
 
-def _note_same(same: Target, ended: Outcome, result: Result) -> None:
+def _note_same(same: Target, ended: Outcome, result: RunLedger) -> None:
     """Another revision of a commit that was measured, or failed, under the first."""
     identity = same.identity
     model = ModelRef(identity.repo, identity.revision, same.folder, same.listed_in or "", same.pattern)
@@ -143,7 +143,7 @@ def _note_same(same: Target, ended: Outcome, result: Result) -> None:
 
 
 def _of_driver(
-    result: Result,
+    result: RunLedger,
     model: ModelRef,
     sha: str | None,
     matrix: str,
@@ -173,7 +173,7 @@ def _of_driver(
     )
 
 
-def _of_task(outcome: Outcome, tries: int, result: Result) -> Attempt:
+def _of_task(outcome: Outcome, tries: int, result: RunLedger) -> Attempt:
     identity = outcome.target.identity
     failed = isinstance(outcome, Failed)
     return Attempt(

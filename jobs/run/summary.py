@@ -12,7 +12,7 @@ from jobs.planning.plan import Plan
 from jobs.run.changes import Change, changes
 from jobs.run.console_text import plain_table, print_indented, table_width
 from jobs.run.explanation import print_explanation
-from jobs.run.ledger import Result
+from jobs.run.ledger import RunLedger
 from jobs.tasks.outcome import Delivered
 from survey.errors import in_two, printable
 from survey.records.target import Identity, Target
@@ -29,7 +29,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         repositories = {target.key[:2]: target.repo_bytes for target in plan.targets}
         whole = sum(repositories.values())
         console.print(
-            f"{len(plan.targets)} to measure: {size(total)} to read of {size(whole)} in their repositories"
+            f"{len(plan.targets)} to measure: {bytes_text(total)} to read "
+            f"of {bytes_text(whole)} in their repositories"
         )
     if plan.unchanged:
         console.print(f"{len({item.key for item in plan.unchanged})} already measured at their commit")
@@ -66,13 +67,13 @@ def _planned(target: Target) -> tuple[str, ...]:
         printable(spec.file),
         spec.dtype,
         f"{rows:,} × {dims:,}",
-        size(len(spec.bytes)),
-        size(target.repo_bytes),
-        size(target.memory_bytes),
+        bytes_text(len(spec.bytes)),
+        bytes_text(target.repo_bytes),
+        bytes_text(target.memory_bytes),
     )
 
 
-def print_result(result: Result, console: Console) -> None:
+def print_result(result: RunLedger, console: Console) -> None:
     """What was measured, what was refused and why, and what is different since the last runs."""
     if result.measured:
         console.print(_measured_table(result.measured, console.width))
@@ -106,7 +107,7 @@ def print_result(result: Result, console: Console) -> None:
     )
 
 
-def size(count: int) -> str:
+def bytes_text(count: int) -> str:
     """Bytes for a person, in powers of ten."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= factor:
@@ -125,8 +126,8 @@ def _measured_table(items: Sequence[Delivered], width: int) -> Table:
         "dead": [f"{item.headline.dead_count:,}" for item in items],
         "ratio": [_figure(item.headline.centroid_ratio, 4) for item in items],
         "angle °": [_figure(item.headline.dead_live_angle_deg, 1) for item in items],
-        "fetched": [size(item.fetched_bytes) if item.fetched_bytes else "local" for item in items],
-        "of": [size(item.target.repo_bytes) for item in items],
+        "fetched": [bytes_text(item.fetched_bytes) if item.fetched_bytes else "local" for item in items],
+        "of": [bytes_text(item.target.repo_bytes) for item in items],
         "s": [f"{item.elapsed_s:.1f}" for item in items],
     }
     for name in ("s", "of", "dtype", "matrix", "fetched", "V × D"):
@@ -161,7 +162,7 @@ def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Consol
         print_indented(f"→ {advice}", console, style="dim")
 
 
-def _print_changes(result: Result, console: Console) -> None:
+def _print_changes(result: RunLedger, console: Console) -> None:
     """A line for each kind of change that there is."""
     found = changes(result.attempts, result.before)
     for kind in ("new", "changed", "unchanged", "gone", "failing"):

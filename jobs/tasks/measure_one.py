@@ -9,18 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from catalog.store.open import Place
+from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import tables_of
 from catalog.write.commit import commit
 from jobs.tasks.outcome import Delivered, Failed, Headline, Outcome
-from jobs.tasks.tokenizer import name_target
-from jobs.tasks.unused_distances import Told, distances_told
+from jobs.tasks.tokenizer import tokenizer_of_target
+from jobs.tasks.unused_distances import TokenColumns, with_distances
 from survey import version
 from survey.api import measure
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile, SurveyError, Unreachable
-from survey.hub.throttle import Pace
-from survey.measures.token_flags import row_flags
+from survey.hub.throttle import Throttle
+from survey.measures.token_flags import token_flags
 from survey.onepass.device import choose_device
 from survey.opening import AT_REST, Matrix, open_target
 from survey.process.redaction import redacted
@@ -29,7 +29,7 @@ from survey.records.measurement import Measurement
 from survey.records.settings import Settings
 from survey.records.target import Target, Traffic
 
-OnProgress = Callable[[int], None]
+OnModelBytes = Callable[[int], None]
 
 
 def deadline_s(target: Target, settings: Settings) -> float:
@@ -40,9 +40,9 @@ def deadline_s(target: Target, settings: Settings) -> float:
 def measure_one(
     target: Target,
     settings: Settings,
-    pace: Pace,
-    on_progress: OnProgress,
-    commit_to: Place | None = None,
+    pace: Throttle,
+    on_progress: OnModelBytes,
+    commit_to: CatalogStore | None = None,
 ) -> Outcome:
     """Measure a planned target; every failure is returned, none is raised.
 
@@ -69,8 +69,8 @@ def measure_one(
         left_s = limit_s - (time.monotonic() - started)
         # Names may take half of what is left where the matrix is to be read again for distances.
         share = 0.5 if settings.reference else 1.0
-        named = name_target(matrix.checkpoint, target, measurement, share * left_s)
-        told = distances_told(matrix, named, settings, advance)
+        named = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s)
+        told = with_distances(matrix, named, settings, advance)
         elapsed_s = time.monotonic() - started
         delivered = _delivered(matrix, measurement, told, settings, device, elapsed_s)
         return delivered if commit_to is None else committed(delivered, commit_to)
@@ -109,7 +109,7 @@ def _refuse_change(target: Target) -> None:
         )
 
 
-def committed(delivered: Delivered, place: Place) -> Delivered:
+def committed(delivered: Delivered, place: CatalogStore) -> Delivered:
     """Put a delivery into the catalog, once; what is left is its headline. Raises CommitError."""
     if delivered.tables is not None:
         commit(place, delivered.tables)
@@ -119,7 +119,7 @@ def committed(delivered: Delivered, place: Place) -> Delivered:
 def _delivered(
     matrix: Matrix,
     measurement: Measurement,
-    told: Told,
+    told: TokenColumns,
     settings: Settings,
     device: str,
     elapsed_s: float,
@@ -148,7 +148,7 @@ def _delivered(
         naming=told.naming,
         names=told.names,
         distances=told.distances,
-        flags=row_flags(measurement.tokens),
+        flags=token_flags(measurement.tokens),
         provenance=provenance,
     )
     return Delivered(

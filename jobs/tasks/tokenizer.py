@@ -16,54 +16,64 @@ from survey.checkpoints.tokenizer_files import names_limit_bytes
 from survey.errors import SurveyError
 from survey.records.measurement import Measurement
 from survey.records.target import Target
-from survey.records.tokenizer import Naming, TokenNames
+from survey.records.tokenizer import TokenizerSummary, TokenTexts
 from survey.vocabulary.entries import BadVocabulary
-from survey.vocabulary.isolation import WALL_S, Limits, NotNamed, name_tokens
+from survey.vocabulary.isolation import WALL_S, NotNamed, TokenizerLimits, name_tokens
 from survey.vocabulary.read import read_tokenizer
-from survey.vocabulary.token_texts import NAMES, name_rows, nameless
+from survey.vocabulary.token_texts import TOKENIZER_MEASURE, token_texts, without_tokenizer
 
 # The repository itself is broken, so asking again would give the same; all else may pass.
 _LASTING = frozenset({"bad-header", "not-found"})
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class TokenizerResult:
     """What the tokenizer says. measures: empty where it has to be asked again."""
 
-    naming: Naming
-    names: TokenNames | None
+    naming: TokenizerSummary
+    names: TokenTexts | None
     measures: Mapping[str, int]
 
 
-def name_target(checkpoint: Checkpoint, target: Target, measurement: Measurement, left_s: float) -> Named:
+def tokenizer_of_target(
+    checkpoint: Checkpoint, target: Target, measurement: Measurement, left_s: float
+) -> TokenizerResult:
     """Names of a matrix that was just measured, within so many seconds."""
     holes = [hole.token_ids for hole in measurement.black_holes]
-    return name_matrix(checkpoint, dict(target.tokenizer_files), measurement.vocab_rows, holes, left_s)
+    return tokenizer_of_matrix(
+        checkpoint, dict(target.tokenizer_files), measurement.vocab_rows, holes, left_s
+    )
 
 
-def name_matrix(
+def tokenizer_of_matrix(
     checkpoint: Checkpoint,
     files: Mapping[str, int],
     rows: int,
     black_holes: Sequence[Sequence[int]],
     left_s: float,
-) -> Named:
+) -> TokenizerResult:
     """Names of a matrix of V = `rows` rows, within so many seconds.
 
     files: of `tokenizer_files`. black_holes: rows, by rank.
     """
     if not files:
-        return Named(nameless("the repository holds no tokenizer that we know"), None, NAMES)
+        return TokenizerResult(
+            without_tokenizer("the repository holds no tokenizer that we know"), None, TOKENIZER_MEASURE
+        )
     main, until = next(iter(files)), time.monotonic() + left_s
     try:
         tokenizer = read_tokenizer(checkpoint, files)
-        limits = Limits(names_limit_bytes(files), wall_s=min(WALL_S, until - time.monotonic()))
+        limits = TokenizerLimits(names_limit_bytes(files), wall_s=min(WALL_S, until - time.monotonic()))
         table = name_tokens(tokenizer, rows, limits)
-        return Named(*name_rows(table, main, rows, black_holes), NAMES)
+        return TokenizerResult(*token_texts(table, main, rows, black_holes), TOKENIZER_MEASURE)
     except BadVocabulary as error:
-        return Named(nameless(f"{main}: {error}"), None, NAMES)
+        return TokenizerResult(without_tokenizer(f"{main}: {error}"), None, TOKENIZER_MEASURE)
     except NotNamed as error:
-        return Named(nameless(f"{main}: {error}"), None, NAMES if error.lasting else {})
+        return TokenizerResult(
+            without_tokenizer(f"{main}: {error}"), None, TOKENIZER_MEASURE if error.lasting else {}
+        )
     except SurveyError as error:
         lasting = error.reason in _LASTING
-        return Named(nameless(f"{error.reason}: {error}"), None, NAMES if lasting else {})
+        return TokenizerResult(
+            without_tokenizer(f"{error.reason}: {error}"), None, TOKENIZER_MEASURE if lasting else {}
+        )

@@ -8,29 +8,29 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.tasks.tokenizer import Named
+from jobs.tasks.tokenizer import TokenizerResult
 from survey.api import distances_to_unused
 from survey.opening import Matrix
 from survey.records.settings import Settings
-from survey.records.tokenizer import Naming, TokenNames
+from survey.records.tokenizer import TokenizerSummary, TokenTexts
 from survey.vocabulary.unused_tokens import chosen_rows
 
 DISTANCES = {"unused_distances": 1}  # the measure and its version
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TokenColumns:
     """What the tokenizer says, and the distances that follow from it. measures: those that are in it."""
 
-    naming: Naming
-    names: TokenNames | None
+    naming: TokenizerSummary
+    names: TokenTexts | None
     distances: Mapping[str, NDArray[np.float64]]
     measures: Mapping[str, int]
 
 
-def distances_told(
-    matrix: Matrix, named: Named, settings: Settings, on_progress: Callable[[int], None]
-) -> Told:
+def with_distances(
+    matrix: Matrix, named: TokenizerResult, settings: Settings, on_progress: Callable[[int], None]
+) -> TokenColumns:
     """The distances of every row, after two more reads; none where none was asked for or nothing is known.
 
     Raises SurveyError where the matrix cannot be read again.
@@ -38,12 +38,12 @@ def distances_told(
     # Texts that could not be had this time are not absent: another run is to look for them.
     untold = not named.measures and settings.reference is not None and settings.reference.asks_texts
     if settings.reference is None or untold:
-        return Told(named.naming, named.names, {}, named.measures)
+        return TokenColumns(named.naming, named.names, {}, named.measures)
     texts = named.names.text if named.names else None
     unused = chosen_rows(settings.reference, texts, matrix.shape[0])
     naming = replace(named.naming, reference_rows=len(unused))
     measures = {**named.measures, **DISTANCES}
     if not unused:
-        return Told(naming, named.names, {}, measures)
+        return TokenColumns(naming, named.names, {}, measures)
     found = distances_to_unused(matrix, unused, on_progress)
-    return Told(naming, named.names, {"unused_cosine": found.cosine, "unused_l2": found.l2}, measures)
+    return TokenColumns(naming, named.names, {"unused_cosine": found.cosine, "unused_l2": found.l2}, measures)

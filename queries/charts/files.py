@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 ENDINGS = (".png", ".svg")
-PAGE = ".html"  # for charts that a person may point at
+HTML_SUFFIX = ".html"  # for charts that a person may point at
 PIXELS = 2.0  # of a PNG, for each unit of a chart's width and height
 
 
@@ -52,7 +52,7 @@ def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HCon
 
     Raises UsageError as `check_picture`, and where the file cannot be written.
     """
-    check_picture(path, (*ENDINGS, PAGE))
+    check_picture(path, (*ENDINGS, HTML_SUFFIX))
     import altair as alt
     import vl_convert
 
@@ -60,7 +60,7 @@ def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HCon
         drawn = chart.to_json(indent=None)
     if path.suffix.lower() == ".svg":
         picture = vl_convert.vegalite_to_svg(drawn).encode()
-    elif path.suffix.lower() == PAGE:
+    elif path.suffix.lower() == HTML_SUFFIX:
         picture = vl_convert.vegalite_to_html(drawn, bundle=True).encode()
     else:
         picture = _packed(vl_convert.vegalite_to_png(drawn, scale=PIXELS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queries.charts.lines import courses
+from queries.charts.lines import line_chart
 from survey.errors import printable
 from survey.records.results import KinematicsRow
 
@@ -19,9 +19,9 @@ def motion_chart(row: KinematicsRow) -> alt.VConcatChart:
     speeds = {"bulk speed": row.bulk_speed, "thermal speed": row.thermal_rms}
     radii = {"mean radius": row.mean_radius, "max radius": row.max_radius}
     chart: alt.VConcatChart = alt.vconcat(
-        courses("‖centroid‖", row.steps, {"centroid norm": row.centroid_norm}),
-        courses("speed per record", row.steps, speeds, log=True),
-        courses("distance from centroid", row.steps, radii),
+        line_chart("‖centroid‖", row.steps, {"centroid norm": row.centroid_norm}),
+        line_chart("speed per record", row.steps, speeds, log=True),
+        line_chart("distance from centroid", row.steps, radii),
         title=f"{row.dead_count:,} dead rows of {printable(row.source).rpartition('/')[2]}",
     ).resolve_scale(color="independent")
     return chart

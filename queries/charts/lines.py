@@ -13,13 +13,13 @@ COLOURS = ("#3d7ea6", "#d1495b")
 DRAWN = 250  # points of a line: a finer line of noise is a band, and a PNG of it 150 kB
 FEW = 20  # points up to which each is marked
 
-Course = Sequence[float | None]
+Line = Sequence[float | None]
 
 
-def courses(
+def line_chart(
     title: str,
     steps: Sequence[int],
-    series: Mapping[str, Course],
+    series: Mapping[str, Line],
     *,
     log: bool = False,
     log_steps: bool = False,

@@ -15,17 +15,17 @@ from survey.records.results import ClusterRow
 if TYPE_CHECKING:
     import altair as alt
 
-Floats = NDArray[np.float64]
+Angles = NDArray[np.float64]
 
 EDGE_X, EDGE_Y = 2 * math.sqrt(2), math.sqrt(2)  # of the ellipse that Mollweide's projection fills
 ROWS_PER_CELL = 16  # on average; cells have equal areas, so that equal colours are equal densities
-WIDTH = 540
+SKY_WIDTH = 540
 CELL_SIZES = (2, 3, 5, 6, 9, 10, 15, 18, 27)  # divisors of the height, so that cells fill whole pixels
 SPACE, RING, TELESCOPE = "#000004", "#35d0ff", "#ff5a4f"  # the darkest of inferno's; marks stand out of it
 CROSSHAIR = "M-1,0L-.4,0M.4,0L1,0M0,-1L0,-.4M0,.4L0,1"
 
 
-def mollweide(lat_deg: Floats, lon_deg: Floats) -> tuple[Floats, Floats]:
+def mollweide(lat_deg: Angles, lon_deg: Angles) -> tuple[Angles, Angles]:
     """x in ±2√2 and y in ±√2 of Mollweide's projection, which keeps areas (J. P. Snyder, 1987, p. 251)."""
     # 2θ + sin 2θ = π sin φ, inverted by a table, finer than any picture.
     auxiliary = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 4001)) * np.pi / 2  # denser at the poles
@@ -34,7 +34,7 @@ def mollweide(lat_deg: Floats, lon_deg: Floats) -> tuple[Floats, Floats]:
 
 
 def sky_chart(
-    row: ClusterRow, lat_deg: Floats, lon_deg: Floats, holes: Sequence[tuple[int, int]]
+    row: ClusterRow, lat_deg: Angles, lon_deg: Angles, holes: Sequence[tuple[int, int]]
 ) -> alt.LayerChart:
     """Density of all rows in Mollweide's projection; black holes, the field and the reference marked.
 
@@ -47,9 +47,9 @@ def sky_chart(
 
     def layer(points: list[dict[str, float]]) -> alt.Chart:
         data = alt.Data(values=points)  # type: ignore[no-untyped-call]  # as Altair wrote it
-        return alt.Chart(data, width=WIDTH, height=WIDTH // 2)
+        return alt.Chart(data, width=SKY_WIDTH, height=SKY_WIDTH // 2)
 
-    def lines(paths: Sequence[tuple[Floats, Floats]], colour: str, **mark: Any) -> alt.Chart:
+    def lines(paths: Sequence[tuple[Angles, Angles]], colour: str, **mark: Any) -> alt.Chart:
         drawn = layer(_paths(paths)).mark_line(color=colour, **mark)
         encoded: alt.Chart = drawn.encode(x=x, y=y, detail="path:N", order="order:Q")
         return encoded
@@ -85,7 +85,7 @@ def sky_chart(
     return chart
 
 
-def _cells(lat_deg: Floats, lon_deg: Floats) -> list[dict[str, float]]:
+def _cells(lat_deg: Angles, lon_deg: Angles) -> list[dict[str, float]]:
     """Rows counted in square cells of the projection; empty cells are left out."""
     known = np.isfinite(lat_deg)
     across = _across(int(known.sum()))
@@ -111,10 +111,10 @@ def _cells(lat_deg: Floats, lon_deg: Floats) -> list[dict[str, float]]:
 def _across(rows: int) -> int:
     """Cells across the picture: the ellipse fills π/4 of across × across / 2."""
     wanted = math.sqrt(rows * 8 / (math.pi * ROWS_PER_CELL))
-    return WIDTH // min(CELL_SIZES, key=lambda size: abs(math.log(max(wanted, 1) * size / WIDTH)))
+    return SKY_WIDTH // min(CELL_SIZES, key=lambda size: abs(math.log(max(wanted, 1) * size / SKY_WIDTH)))
 
 
-def _graticule() -> list[tuple[Floats, Floats]]:
+def _graticule() -> list[tuple[Angles, Angles]]:
     """Meridians and parallels every 30°, and last the edge as one line."""
     along = np.linspace(-1, 1, 91)
     meridians = [(90 * along, np.full(91, lon)) for lon in range(-150, 151, 30)]
@@ -123,7 +123,7 @@ def _graticule() -> list[tuple[Floats, Floats]]:
     return [*meridians, *parallels, edge]
 
 
-def _field_outline(row: ClusterRow) -> list[tuple[Floats, Floats]]:
+def _field_outline(row: ClusterRow) -> list[tuple[Angles, Angles]]:
     if row.field_lat_deg is None or row.field_lon_deg is None:
         return []
     turn = np.linspace(0, 2 * np.pi, 181)
@@ -144,13 +144,13 @@ def _field_outline(row: ClusterRow) -> list[tuple[Floats, Floats]]:
     ]
 
 
-def _unwrapped(lat: Floats, lon: Floats) -> list[tuple[Floats, Floats]]:
+def _unwrapped(lat: Angles, lon: Angles) -> list[tuple[Angles, Angles]]:
     """A line on the sphere, cut where it crosses the seam."""
     cuts = np.flatnonzero(np.abs(np.diff(lon)) > 180) + 1
     return list(zip(np.split(lat, cuts), np.split(lon, cuts), strict=True))
 
 
-def _paths(paths: Sequence[tuple[Floats, Floats]]) -> list[dict[str, float]]:
+def _paths(paths: Sequence[tuple[Angles, Angles]]) -> list[dict[str, float]]:
     points = []
     for path, (lat, lon) in enumerate(paths):
         x, y = mollweide(lat, lon)
@@ -161,7 +161,7 @@ def _paths(paths: Sequence[tuple[Floats, Floats]]) -> list[dict[str, float]]:
     return points
 
 
-def _marks(lat_deg: Floats, lon_deg: Floats, holes: Sequence[tuple[int, int]]) -> list[dict[str, float]]:
+def _marks(lat_deg: Angles, lon_deg: Angles, holes: Sequence[tuple[int, int]]) -> list[dict[str, float]]:
     """Where black holes stand; those that a picture cannot part are one mark."""
     found: dict[tuple[float, float], int] = {}
     for token, population in holes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queries.charts.lines import courses
+from queries.charts.lines import line_chart
 from survey.records.results import TrainingRow
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def run_chart(row: TrainingRow) -> alt.VConcatChart:
 
     pushes = {"live rows": row.live_grad_norm, "dead rows": row.dead_grad_norm}
     chart: alt.VConcatChart = alt.vconcat(
-        courses("loss", row.steps, {"loss": row.loss}, log_steps=True),
-        courses("‖gradient‖ of a row", row.steps, pushes, log=True, log_steps=True),
-        courses("dead–live angle, °", row.steps, {"angle": row.centroid_angle_deg}, log_steps=True),
+        line_chart("loss", row.steps, {"loss": row.loss}, log_steps=True),
+        line_chart("‖gradient‖ of a row", row.steps, pushes, log=True, log_steps=True),
+        line_chart("dead–live angle, °", row.steps, {"angle": row.centroid_angle_deg}, log_steps=True),
         title=f"{row.setup}: {row.dead_count:,} of {row.vocabulary:,} tokens never occur",
     ).resolve_scale(color="independent")
     return chart

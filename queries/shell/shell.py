@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from catalog.read.reader import Answer, Reader
 from catalog.read.views import view_columns
-from queries.library import Query, listed, pick
+from queries.library import Query, pick, query_list
 from queries.text.render import as_csv, as_json, as_markdown, as_terminal_csv, print_queries, print_table
 from survey.errors import UsageError, printable
 
@@ -68,7 +68,7 @@ class Shell:
             case ".columns", [view]:
                 self._columns(view)
             case ".queries", []:
-                print_queries(listed(self.library), self.console)
+                print_queries(query_list(self.library), self.console)
             case ".query", [query, *given]:
                 self._query(query, given)
             case ".format", [form] if form in ("table", *FORMS):

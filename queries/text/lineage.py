@@ -10,7 +10,7 @@ SELECT one.base_model AS base_model_a, other.base_model AS base_model_b
 FROM model_at($a, $matrix) AS one, model_at($b, $matrix) AS other"""
 
 
-def lineage(reader: Reader, a: str, b: str, matrix: str) -> Answer:
+def lineage_text(reader: Reader, a: str, b: str, matrix: str) -> Answer:
     """The queries shared_rows and same_grouping side by side, and what both cards state.
 
     a, b: repo, or repo@ a revision or commit. Raises UsageError where one is not in the catalog.

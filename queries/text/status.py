@@ -37,8 +37,8 @@ def print_status(reader: Reader, where: str, console: Console) -> None:
     console.print(f"{models} models, {rows} matrices, {families} families; {holes} with black holes")
     if rows:
         console.print(
-            f"{size(measured)} of matrices measured; {size(fetched)} fetched of "
-            f"{size(repositories)} of repositories"
+            f"{bytes_text(measured)} of matrices measured; {bytes_text(fetched)} fetched of "
+            f"{bytes_text(repositories)} of repositories"
         )
     if clusters or motions or trainings:
         console.print(f"{clusters} clusters, {motions} histories followed, {trainings} training runs")
@@ -84,6 +84,6 @@ def advice(reason: str | None) -> str:
     return REASONS.get(reason or "", "of a later version of this program")
 
 
-def size(count: int) -> str:
+def bytes_text(count: int) -> str:
     """Bytes for a person."""
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"

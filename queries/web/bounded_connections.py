@@ -13,14 +13,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 10.0  # until a request is complete
 READER_BYTES_S = 20_000  # at which an answer must be read, over each LOOK_S
-LOOK_S = 5.0
+CONNECTION_POLL_S = 5.0
 CONNECTIONS = 64  # beyond, a request is told to come back
 
 
 class BoundedProtocol(H11Protocol):
     """HTTP/1.1 of uvicorn's, on connections that are looked at every few seconds."""
 
-    head_s, look_s, reader_bytes_s = HEAD_S, LOOK_S, READER_BYTES_S
+    head_s, look_s, reader_bytes_s = HEAD_S, CONNECTION_POLL_S, READER_BYTES_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

@@ -86,14 +86,14 @@ def _main() -> int:
     signal.alarm(int(sys.argv[1]))
     question = Question(**json.load(sys.stdin))
     _limit_memory(question.memory_mb)
-    from catalog.read.reader import Limits, Reader
-    from catalog.store.open import place_to_read
+    from catalog.read.reader import QueryLimits, Reader
+    from catalog.store.open import open_for_reading
     from queries.text.render import as_download_csv, as_markdown, as_page_json
 
     forms = {"json": as_page_json, "csv": as_download_csv, "md": as_markdown}
     try:
-        limits = Limits(question.memory_mb, question.rows)
-        with Reader(place_to_read(question.catalog), limits) as reader:
+        limits = QueryLimits(question.memory_mb, question.rows)
+        with Reader(open_for_reading(question.catalog), limits) as reader:
             if question.form == "parquet":
                 answer = reader.ask_parquet(question.sql, question.parameters)
             else:

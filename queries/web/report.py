@@ -16,7 +16,7 @@ from catalog.read.reader import Answer, Reader
 from queries.histograms import NORM_STEP, norm_bars
 from queries.library import load
 from queries.text.card import FACTS
-from queries.text.status import COUNTS, advice, size
+from queries.text.status import COUNTS, advice, bytes_text
 from queries.web.report_data import Model, brief, gather
 
 PAGES = Path(__file__).parent / "pages"
@@ -53,7 +53,7 @@ class Live:
     token: str
 
 
-def report(
+def build_report(
     reader: Reader, heading: Heading, limit: int, tell: Callable[[str], None], *, live: Live | None = None
 ) -> str:
     """The page over a catalog, as HTML, of at most `limit` models, those measured last.
@@ -207,8 +207,8 @@ def _counts(reader: Reader) -> str:
         return "Nothing has been measured yet."
     return (
         f"{models:,} models of {families:,} families, {matrices:,} matrices, {holes:,} with black holes. "
-        f"{size(fetched)} were read of repositories of {size(repositories)}, "
-        f"for {size(measured)} of matrices."
+        f"{bytes_text(fetched)} were read of repositories of {bytes_text(repositories)}, "
+        f"for {bytes_text(measured)} of matrices."
     )
 
 

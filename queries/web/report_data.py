@@ -12,7 +12,7 @@ from queries.histograms import exponent_counts, norm_counts
 from queries.text.card import FACTS
 from queries.text.render import json_value
 
-HOLES = 8  # in a card
+SHOWN_BLACK_HOLES = 8  # in a card
 _KEY = ("repo", "sha", "matrix")
 _CHOSEN = "(select * from models order by measured_at desc, repo, sha, matrix limit $limit)"
 
@@ -70,7 +70,7 @@ def gather(reader: Reader, limit: int, tell: Callable[[str], None]) -> tuple[lis
             "norms": norms.get(key),
             "exponents": counts,
             "holes": holes.get(key, []),
-            "more_holes": max(0, row["black_hole_count"] - HOLES),
+            "more_holes": max(0, row["black_hole_count"] - SHOWN_BLACK_HOLES),
         }
         made.append(Model(row, norms.get(key), counts, card, hole_columns, f"#card-{number}"))
     return made, total
@@ -96,7 +96,7 @@ def _holes(reader: Reader, limit: int) -> tuple[dict[tuple[Any, ...], list[list[
     answer = reader.ask(
         f"select repo, sha, matrix, {', '.join(wanted)} from black_holes "
         f"join (select repo, sha, matrix from {_CHOSEN}) using (repo, sha, matrix) "
-        f"where rank <= {HOLES} order by repo, sha, matrix, rank",
+        f"where rank <= {SHOWN_BLACK_HOLES} order by repo, sha, matrix, rank",
         {"limit": limit},
     )
     found: dict[tuple[Any, ...], list[list[Any]]] = {}

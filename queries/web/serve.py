@@ -28,12 +28,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from catalog.layout import FOLDERS
 from catalog.read.reader import Reader
 from catalog.read.views import view_columns
-from catalog.store.open import place_to_read
-from queries.library import Query, listed, load, pick
+from catalog.store.open import open_for_reading
+from queries.library import Query, load, pick, query_list
 from queries.text.card import card_rows
 from queries.text.status import COUNTS
 from queries.web.query_process import Question, ask_apart
-from queries.web.report import Heading, Live, report
+from queries.web.report import Heading, Live, build_report
 from survey.errors import UsageError
 
 MEDIA = {
@@ -43,7 +43,7 @@ MEDIA = {
     "parquet": "application/vnd.apache.parquet",
 }
 SHOWN_ROWS, FILE_ROWS = 10_000, 5_000_000
-AT_ONCE = 2  # questions
+CONCURRENT_QUERIES = 2  # questions
 IN_LINE = 8  # questions that run, wait, or whose answer is being read: each holds a thread, or its answer
 OPEN = "/api/queries"  # asked without a header of ours: it tells of no catalog, and is made once
 FORM, TOKEN = "format", "_token"  # in a query string; its other parameters are the named query's
@@ -55,12 +55,12 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-NO_PAGE = "default-src 'none'; frame-ancestors 'none'; sandbox"  # the policy of an answer
-PAGE = (
+ANSWER_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"  # the policy of an answer
+PAGE_POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-HINT = "ask with the header X-Requested-With: survey, which pages of other origins cannot send"
+HEADER_HINT = "ask with the header X-Requested-With: survey, which pages of other origins cannot send"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +111,17 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
     """
     library, page = load(served.folders), _Page()
     live = Live(secrets.token_urlsafe(16), secrets.token_urlsafe(32))
-    line, turns = threading.BoundedSemaphore(IN_LINE), threading.BoundedSemaphore(AT_ONCE)
+    line, turns = threading.BoundedSemaphore(IN_LINE), threading.BoundedSemaphore(CONCURRENT_QUERIES)
 
     def index(request: Request) -> Response:
         with page.lock:
             now = _files(served.catalog)
             if page.files != now:
-                with Reader(place_to_read(served.catalog)) as reader:
-                    page.html = report(reader, served.heading, served.limit, lambda _: None, live=live)
+                with Reader(open_for_reading(served.catalog)) as reader:
+                    page.html = build_report(reader, served.heading, served.limit, lambda _: None, live=live)
                 page.files = now
         nonce = secrets.token_urlsafe(16)  # a new one each time; what stands in the page is replaced
-        policy = {"Content-Security-Policy": PAGE.format(nonce=nonce)}
+        policy = {"Content-Security-Policy": PAGE_POLICY.format(nonce=nonce)}
         return HTMLResponse(page.html.replace(live.nonce, nonce), headers=policy)
 
     def ask(sql: str, parameters: Mapping[str, object], request: Request, name: str) -> Response:
@@ -153,13 +153,13 @@ def app(served: Served, hosts: Sequence[str]) -> Starlette:
         return ask(chosen.sql, chosen.bind(given), request, chosen.name)
 
     def model(request: Request) -> Response:
-        with Reader(place_to_read(served.catalog)) as reader:
+        with Reader(open_for_reading(served.catalog)) as reader:
             statement, parameters = card_rows(reader, request.path_params["name"])
         return ask(statement, parameters, request, "model")
 
     @cache
     def listing() -> bytes:
-        answer = listed(library)
+        answer = query_list(library)
         return json.dumps([dict(zip(answer.names, row, strict=True)) for row in answer.rows]).encode()
 
     def queries(request: Request) -> Response:
@@ -243,15 +243,15 @@ class _Guard:
             return await self._app(scope, receive, send)
         request = Request(scope)
         if scope["path"] != "/" and not self._may_ask(request):
-            refusal = JSONResponse({"error": f"pages of other origins may not ask; {HINT}"}, 403)
-            refusal.headers.update({**HEADERS, "Content-Security-Policy": NO_PAGE})
+            refusal = JSONResponse({"error": f"pages of other origins may not ask; {HEADER_HINT}"}, 403)
+            refusal.headers.update({**HEADERS, "Content-Security-Policy": ANSWER_POLICY})
             return await refusal(scope, receive, send)
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                headers.setdefault("Content-Security-Policy", NO_PAGE)
+                headers.setdefault("Content-Security-Policy", ANSWER_POLICY)
             await send(message)
 
         return await self._app(scope, receive, with_headers)
@@ -273,7 +273,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _files(catalog: str) -> object:
-    place = place_to_read(catalog)
+    place = open_for_reading(catalog)
     return [
         (folder, [(file.name, file.size, file.version) for file in place.files(folder)]) for folder in FOLDERS
     ]

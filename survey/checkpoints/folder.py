@@ -15,8 +15,8 @@ from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.checkpoints.weight_files import ADAPTER_CONFIG, CONFIG, DISTRIBUTED, MISTRAL_CONFIG, is_of_devices
 from survey.errors import BrokenFile, NotThere, storable
 from survey.formats.safetensors_header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
-from survey.records.blocks import Block, room
-from survey.records.target import ByteRange, FileRange, Traffic, named
+from survey.records.blocks import Block, new_buffer
+from survey.records.target import ByteRange, FileRange, Traffic, name_with_part
 
 
 class FolderCheckpoint:
@@ -25,7 +25,7 @@ class FolderCheckpoint:
     def __init__(self, folder: Path, part: str | None = None) -> None:
         """part: the folder or file in it that is meant. Raises NotThere where the folder cannot be listed."""
         self.folder, self.part = Path(os.path.realpath(folder)), part
-        self.repo = storable(named(str(self.folder), part))
+        self.repo = storable(name_with_part(str(self.folder), part))
         self.revision = "main"
         self.card = Card()
         self.traffic = Traffic()  # nothing comes over a network
@@ -63,7 +63,7 @@ class FolderCheckpoint:
         try:
             with (self._root / file).open("rb", buffering=0) as opened:
                 for wanted in ranges:
-                    block = room(len(wanted))
+                    block = new_buffer(len(wanted))
                     self._fill(block, opened, wanted, file)
                     on_bytes(len(block))
                     yield block

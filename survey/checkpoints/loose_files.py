@@ -7,7 +7,7 @@ from typing import Any
 
 from survey.errors import NotThere
 from survey.formats.safetensors_header import Header
-from survey.unembedding.tensor_names import Names
+from survey.unembedding.tensor_names import TensorNames
 
 
 def refuse_several(headers: Mapping[str, Header], config: Mapping[str, Any], where: str) -> None:
@@ -17,7 +17,7 @@ def refuse_several(headers: Mapping[str, Header], config: Mapping[str, Any], whe
     """
     seen: dict[str, str] = {}
     for file, header in headers.items():
-        names = Names(header.tensors.keys(), config)
+        names = TensorNames(header.tensors.keys(), config)
         for kind, held in (
             ("an unembedding", names.matrices(names.heads)),
             ("an embedding", names.matrices(names.embeddings)),

@@ -19,10 +19,10 @@ MAIN = (
 _BESIDE = {"vocab.json": ("merges.txt",)}
 COMPANIONS = ("tokenizer_config.json", "added_tokens.json")
 
-Files = Mapping[str, int]  # name -> size in bytes
+FileSizes = Mapping[str, int]  # name -> size in bytes
 
 
-def tokenizer_files(files: Files, part: str | None = None) -> dict[str, int]:
+def tokenizer_files(files: FileSizes, part: str | None = None) -> dict[str, int]:
     """The files that would be read for names, the one with the vocabulary first; empty: there is none.
 
     They lie at the root or, of a model that lies in a folder, beside its weights. part: the folder or file
@@ -33,7 +33,7 @@ def tokenizer_files(files: Files, part: str | None = None) -> dict[str, int]:
     return _in_folder(files, "") or _in_folder(files, _folder_of_weights(files))
 
 
-def _in_folder(files: Files, folder: str) -> dict[str, int]:
+def _in_folder(files: FileSizes, folder: str) -> dict[str, int]:
     held = {name.removeprefix(folder) for name in files if name.startswith(folder)}
     ranks = sorted(name for name in held if name.endswith(".tiktoken") and "/" not in name)
     main = next((name for name in (*MAIN, *ranks[:1]) if name in held), None)
@@ -43,20 +43,20 @@ def _in_folder(files: Files, folder: str) -> dict[str, int]:
     return {folder + name: files[folder + name] for name in wanted if name in held}
 
 
-def _folder_of_weights(files: Files, part: str | None = None) -> str:
+def _folder_of_weights(files: FileSizes, part: str | None = None) -> str:
     try:
         return find_weights(files.keys(), "", part).folder
     except NotThere:
         return ""
 
 
-def expected_names_bytes(files: Files) -> int:
+def expected_names_bytes(files: FileSizes) -> int:
     """Upper estimate of the memory that reading the vocabulary takes; too large a file is not read."""
     size = next(iter(tokenizer_files(files).values()), 0)
     return NAMES_BYTES + MEMORY_PER_BYTE * size if 0 < size <= TOKENIZER_CAP_BYTES else 0
 
 
-def names_limit_bytes(files: Files) -> int:
+def names_limit_bytes(files: FileSizes) -> int:
     """The memory that the libraries may take: more than twice what sound files of these sizes need."""
     size = sum(size for size in files.values() if size <= TOKENIZER_CAP_BYTES)
     return (256 << 20) + 2 * (NAMES_BYTES + MEMORY_PER_BYTE * size)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from survey.checkpoints.rank_files import is_of_ranks
 from survey.errors import NotThere
-from survey.formats.suffixes import LOOSE
+from survey.formats.suffixes import WEIGHT_SUFFIXES
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -119,7 +119,7 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
         described = _described("", "files side by side", beside, folders)
         return replace(described, loose=True)
     problem = f"neither {SINGLE} nor {INDEX}, nor {PICKLED_SINGLE}"
-    loose = sorted(name for name in folders[""] if name.endswith(LOOSE))
+    loose = sorted(name for name in folders[""] if name.endswith(WEIGHT_SUFFIXES))
     raise NotThere("no-safetensors", where, problem + (f" (found {', '.join(loose[:3])})" if loose else ""))
 
 

@@ -23,9 +23,9 @@ def command(file: Path, uri: str) -> int:
     duckdb survey.duckdb "FROM models"
     """
     from catalog.read.attach import attach as write_views
-    from catalog.store.open import place_to_read
+    from catalog.store.open import open_for_reading
 
-    place = place_to_read(uri)
+    place = open_for_reading(uri)
     empty = write_views(place, file)
     say(f"{file}: views over {place}")
     if empty:

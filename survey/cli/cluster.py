@@ -81,8 +81,8 @@ def command(
     survey cluster Qwen/Qwen3-4B --lat -7.2888 --lon 6.94 --diameter 0.001 -o cluster.safetensors
     survey cluster ./my-checkpoint --token 124 --north 1 --meridian -2
     """
-    from catalog.store.open import place_to_write
-    from jobs.results.cluster import Wanted, look
+    from catalog.store.open import open_for_writing
+    from jobs.results.cluster import ClusterRequest, study_cluster
     from queries.charts.files import check_picture, save_picture
     from queries.charts.sky import sky_chart
     from queries.text.cluster import print_cluster
@@ -94,9 +94,9 @@ def command(
         check_output(output, ("cluster_mask", "cluster_token_ids"))
     axes = Axes(*(options.pop(name) for name in ("north", "meridian", "equinox")))
     field = _field(*(options.pop(name) for name in ("lat_deg", "lon_deg", "diameter_deg", "radius_deg")))
-    wanted = Wanted(_one_model(model), matrix, axes, options.pop("token"), field, output)
+    wanted = ClusterRequest(_one_model(model), matrix, axes, options.pop("token"), field, output)
     with _byte_bar(model) as opened:
-        row, found = look(wanted, _settings(**options), place_to_write(uri), opened)
+        row, found = study_cluster(wanted, _settings(**options), open_for_writing(uri), opened)
     if form == "table":
         print_cluster(row, console())
     else:

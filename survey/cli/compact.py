@@ -20,10 +20,10 @@ def command(uri: str) -> int:
     \b
     survey compact --catalog ./mine
     """
-    from catalog.store.open import place_to_read
+    from catalog.store.open import open_for_reading
     from jobs.run.driver import compact_now
 
-    done, filled, note = compact_now(place_to_read(uri))
+    done, filled, note = compact_now(open_for_reading(uri))
     if note:
         say(note)
     name_left_out(done.left_out, "left as it is")

@@ -28,11 +28,11 @@ def command(endpoint: str | None, **wanted: Any) -> int:
     survey discover --author Qwen --limit 50 > models.txt
     survey discover --family Gemma --min-downloads 10000 > models.txt
     """
-    from jobs.planning.discover import Wish, as_list
+    from jobs.planning.discover import ListingFilter, as_list
     from jobs.planning.discover import discover as discover_models
     from survey.records.settings import Settings
 
-    wish = Wish(**wanted)
+    wish = ListingFilter(**wanted)
     settings = Settings(
         **hub_access(endpoint),
         timeout_s=LISTING_S,

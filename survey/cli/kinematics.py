@@ -93,17 +93,17 @@ def command(
 
 
 def _follow_history(history: Path, output: Path | None, uri: str, reading: dict[str, Any]) -> KinematicsRow:
-    from catalog.store.open import place_to_write
-    from jobs.results.kinematics import Wanted, follow
+    from catalog.store.open import open_for_writing
+    from jobs.results.kinematics import KinematicsRequest, follow_history
 
     with step_bar(history.name) as progress:
-        return follow(Wanted(history, output, **reading), place_to_write(uri), progress)
+        return follow_history(KinematicsRequest(history, output, **reading), open_for_writing(uri), progress)
 
 
 def _follow_revisions(
     model: str, matrix: Any, endpoint: str | None, output: Path | None, uri: str, reading: dict[str, Any]
 ) -> KinematicsRow:
-    from catalog.store.open import place_to_read
+    from catalog.store.open import open_for_reading
     from jobs.results.revisions import follow_revisions
     from survey.records.settings import Settings
 
@@ -115,7 +115,7 @@ def _follow_revisions(
     )
     with step_bar(model) as progress:
         found = follow_revisions(
-            model, place_to_read(uri), settings, progress, matrix=matrix, output=output, frame=frame
+            model, open_for_reading(uri), settings, progress, matrix=matrix, output=output, frame=frame
         )
     say(f"{found.read_bytes / 1e6:.2f} MB of rows read, of {found.matrix_bytes / 1e6:.2f} MB of matrices")
     return found.row

@@ -26,7 +26,7 @@ def command(a: str, b: str, matrix: str, uri: str, form: str) -> int:
     survey lineage Qwen/Qwen3-4B Qwen/Qwen3-4B-Base
     survey lineage org/model@step1000 ./my-checkpoint --format json
     """
-    from queries.text.lineage import lineage as compare
+    from queries.text.lineage import lineage_text as compare
 
     with catalog_reader(uri) as reader:
         print_in(form, compare(reader, known_as(a), known_as(b), matrix))

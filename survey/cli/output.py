@@ -91,9 +91,9 @@ def _print_bytes(made: Callable[[], bytes]) -> None:
 @contextmanager
 def catalog_reader(uri: str) -> Iterator[Reader]:
     from catalog.read.reader import Reader
-    from catalog.store.open import place_to_read
+    from catalog.store.open import open_for_reading
 
-    with Reader(place_to_read(uri)) as reader:
+    with Reader(open_for_reading(uri)) as reader:
         try:
             yield reader
         finally:

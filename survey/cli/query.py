@@ -27,14 +27,14 @@ def command(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...]
     survey query families
     survey query compare --param a=Qwen/Qwen3-4B --param b=google/gemma-3-4b-it
     """
-    from queries.library import find, listed, load
+    from queries.library import find, load, query_list
     from queries.text.render import print_queries
 
     if name is None:
         if form == "table":
-            print_queries(listed(load(folders)), console())
+            print_queries(query_list(load(folders)), console())
         else:
-            print_in(form, listed(load(folders)))
+            print_in(form, query_list(load(folders)))
         return 0
     chosen = find(name, folders)
     return answer(uri, form, chosen.sql, chosen.bind(_pairs(params)))

@@ -39,7 +39,7 @@ def command(out: Path, title: str, limit: int, uri: str) -> int:
     """
     from queries.charts.files import check_extra
     from queries.web.report import Heading
-    from queries.web.report import report as write_report
+    from queries.web.report import build_report as write_report
 
     check_extra("survey report")
     if not out.parent.is_dir():

@@ -16,8 +16,8 @@ from survey.cli.streams import give_up_stdout, say
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
-    from jobs.run.driver import Request
-    from jobs.run.ledger import Result
+    from jobs.run.driver import RunRequest
+    from jobs.run.ledger import RunLedger
     from survey.records.settings import ReferenceTokens, Settings
 
 
@@ -82,32 +82,32 @@ def command(models: tuple[str, ...], uri: str, summary: Path | None, dry_run: bo
     return code
 
 
-def _empty_result() -> Result:
+def _empty_result() -> RunLedger:
     """Of a run that has not begun; loads what it takes to run."""
     import jobs.run.driver  # noqa: F401
     from jobs.run.clock import new_run_id
-    from jobs.run.ledger import Result
+    from jobs.run.ledger import RunLedger
 
-    return Result(new_run_id())
+    return RunLedger(new_run_id())
 
 
-def _survey(models: tuple[str, ...], uri: str, result: Result, **options: Any) -> None:
+def _survey(models: tuple[str, ...], uri: str, result: RunLedger, **options: Any) -> None:
     """Read the list and survey it; what becomes known is put into the result, also where this raises."""
-    from catalog.store.open import place_to_write
+    from catalog.store.open import open_for_writing
     from jobs.executors.progress import progress_for
-    from jobs.run.driver import run as run_survey
+    from jobs.run.driver import survey_models as run_survey
     from jobs.run.ledger import note_interrupted
 
     request, settings = _request(models, **options)
     result.run_id = settings.run_id
     try:
-        place = place_to_write(uri)
+        place = open_for_writing(uri)
         run_survey(request, settings, place, progress_for(console(stderr=True)), result)
     except KeyboardInterrupt:  # before it held the catalog
         note_interrupted(request.models, "input" if request.matrix == "input" else "output", result)
 
 
-def _say(result: Result) -> None:
+def _say(result: RunLedger) -> None:
     """Print what became known. Where that cannot be printed, the exit code still tells."""
     from jobs.run.summary import print_result
 
@@ -123,7 +123,7 @@ def _say(result: Result) -> None:
         say(f"the result cannot be printed: {error.strerror}")
 
 
-def _say_problems(result: Result) -> None:
+def _say_problems(result: RunLedger) -> None:
     """Name the files that were moved or do not count, and what else a person should know."""
     name_left_out(result.set_aside, "set aside in damaged/")
     name_left_out(result.left_out, "left out")
@@ -132,17 +132,17 @@ def _say_problems(result: Result) -> None:
 
 
 def show_plan(models: tuple[str, ...], uri: str, *, explain: bool, **options: Any) -> int:
-    from catalog.read.measured import NOTHING_DONE, read_done
-    from catalog.store.open import place_if_there
+    from catalog.read.measured import NOTHING_MEASURED, read_measured
+    from catalog.store.open import open_if_there
     from jobs.executors.progress import progress_for
     from jobs.run.driver import plan_only
     from jobs.run.summary import print_plan
 
     request, settings = _request(models, **options)
-    done = NOTHING_DONE
-    if place_if_there(uri) is not None and not request.resurvey:
+    done = NOTHING_MEASURED
+    if open_if_there(uri) is not None and not request.resurvey:
         with catalog_reader(uri) as reader:
-            done = read_done(reader)
+            done = read_measured(reader)
     found = plan_only(request, settings, done, progress_for(console(stderr=True)), explain=explain)
     print_plan(found, console())
     return 1 if found.refusals else 0
@@ -162,10 +162,10 @@ def _request(
     timeout_s: float = 1800.0,
     resurvey: bool = False,
     reference_tokens: str | None = None,
-) -> tuple[Request, Settings]:
+) -> tuple[RunRequest, Settings]:
     from jobs.planning.model_list import read_models
     from jobs.run.clock import new_run_id
-    from jobs.run.driver import Request
+    from jobs.run.driver import RunRequest
     from survey.records.settings import Settings
 
     if "-" in models and sys.stdin.isatty():
@@ -176,7 +176,7 @@ def _request(
         raise UsageError("--reference-tokens measures columns of the per-token table: leave out --no-tokens")
     for line in (*listed.notes, *(f"{twice}; measured once" for twice in listed.duplicates)):
         say(line)
-    request = Request(
+    request = RunRequest(
         listed.models,
         matrix,
         resurvey,
@@ -198,10 +198,10 @@ def _request(
 
 
 def _reference(given: str | None) -> ReferenceTokens | None:
-    from survey.records.settings import OWN, ReferenceTokens
+    from survey.records.settings import OWN_UNUSED, ReferenceTokens
     from survey.vocabulary.unused_tokens import parse_reference
 
-    if given is None or given == OWN:
+    if given is None or given == OWN_UNUSED:
         return None if given is None else ReferenceTokens()
     try:
         found = parse_reference(Path(given).read_text(encoding="utf-8"))
@@ -234,7 +234,7 @@ def _written(path: Path) -> list[Path]:
     return [Path(os.path.realpath(path)).parent, *([path] if path.exists() else [])]
 
 
-def _write_summary(path: Path, result: Result) -> int:
+def _write_summary(path: Path, result: RunLedger) -> int:
     """Whole or not at all. Returns the run's exit code: one that cannot be written down is no success."""
     from jobs.run.ledger import summary_json
     from survey.process.whole_file import write_whole

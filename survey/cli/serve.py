@@ -52,7 +52,7 @@ def command(
     survey serve --catalog ./mine
     curl -H X-Requested-With:survey 'http://127.0.0.1:8765/api/query/families?format=csv'
     """
-    from catalog.store.open import place_to_read
+    from catalog.store.open import open_for_reading
     from queries.charts.files import check_extra
     from queries.web.report import Heading
 
@@ -62,7 +62,7 @@ def command(
     for name in names:
         if not re.fullmatch(_HOST, name):
             raise UsageError(f"--allow-host {name}: write one name, as in survey.example.org, no port")
-    place_to_read(uri)
+    open_for_reading(uri)
     if host in ("0.0.0.0", "::"):
         called = " or ".join(names) or "localhost alone: name others with --allow-host"
         say(f"whoever reaches this machine may ask; browsers call it {called}")

@@ -28,12 +28,12 @@ def command(model: str, plot: Path | None, uri: str, form: str) -> int:
     survey show Qwen/Qwen3-4B@main --format json
     survey show Qwen/Qwen3-4B --plot card.png
     """
-    from queries.charts.files import ENDINGS, PAGE, check_picture
+    from queries.charts.files import ENDINGS, HTML_SUFFIX, check_picture
     from queries.text.card import card_rows, print_card, save_card
 
     name = known_as(model)
     if plot is not None:
-        check_picture(plot, (*ENDINGS, PAGE))
+        check_picture(plot, (*ENDINGS, HTML_SUFFIX))
     with catalog_reader(uri) as reader:
         if plot is not None:
             save_card(reader, name, plot)

@@ -131,14 +131,14 @@ def _refuse_options(sweep_file: Path) -> None:
 def _train(
     setup: str, options: dict[str, Any], output: Path | None, threads: int | None, uri: str
 ) -> TrainingRow:
-    from catalog.store.open import place_to_write
+    from catalog.store.open import open_for_writing
     from jobs.results.training import commit_run, train_one
     from survey.dynamics.config import training
 
     wanted = training(setup, options)
     path = output or Path("gradient_delta_history.safetensors")
     check_output(path, ("recorded_steps", "scalars"))
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
 
     def started(step: int) -> None:
         from survey.dynamics.training import history_bytes
@@ -158,9 +158,9 @@ def _train(
 
 
 def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form: str, *, serial: bool) -> int:
-    from catalog.store.open import place_to_write
-    from jobs.results.sweep import Failure, Outcome, read_sweep, run_sweep
-    from jobs.results.training import Done
+    from catalog.store.open import open_for_writing
+    from jobs.results.sweep import SweepFailure, SweepOutcome, read_sweep, run_sweep
+    from jobs.results.training import TrainedRun
     from queries.text.training import print_sweep
 
     sweep = read_sweep(file)
@@ -169,17 +169,17 @@ def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form:
     with step_bar(f"{len(sweep.runs)} runs") as progress:
         advance = progress(len(sweep.runs))
 
-        def told(outcome: Outcome) -> None:
+        def told(outcome: SweepOutcome) -> None:
             advance()
-            if isinstance(outcome, Failure):
+            if isinstance(outcome, SweepFailure):
                 options = ", ".join(f"{name}={getattr(outcome.run, name)}" for name in sweep.varied)
                 say(f"{options}: {outcome.problem}")
 
-        place = place_to_write(uri)
+        place = open_for_writing(uri)
         outcomes = run_sweep(sweep, place, folder and folder.resolve(), _executor(serial, address), told)
     runs = {run.digest(): run for run in sweep.runs}
     done = sorted(
-        (outcome for outcome in outcomes if isinstance(outcome, Done)),
+        (outcome for outcome in outcomes if isinstance(outcome, TrainedRun)),
         key=lambda outcome: list(runs).index(outcome.row.run),
     )
     rows = [item.row for item in done]

@@ -17,7 +17,7 @@ from survey.errors import UsageError
 GENERATED_TOKENS = 500_000
 ZIPF = 1.0  # frequency ∝ 1 / rank, as words have it
 FOLLOWS = 0.5  # how often a token is followed by its own successor: something to learn in context
-TEXT_CAP_BYTES = 256 << 20
+CORPUS_CAP_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ def _from_text(path: Path, wanted: Training) -> NDArray[np.int64]:
     A byte beyond the vocabulary becomes a question mark, a rare word id 0.
     """
     try:
-        if path.stat().st_size > TEXT_CAP_BYTES:
-            raise UsageError(f"{path}: larger than {TEXT_CAP_BYTES >> 20} MiB; a part of it will do")
+        if path.stat().st_size > CORPUS_CAP_BYTES:
+            raise UsageError(f"{path}: larger than {CORPUS_CAP_BYTES >> 20} MiB; a part of it will do")
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error

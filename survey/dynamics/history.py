@@ -26,7 +26,7 @@ Holds = Literal["deltas", "weights"]
 INITIAL = "initial_W"
 TENSORS: dict[Holds, tuple[str, ...]] = {"deltas": ("deltas",), "weights": ("W", "weights")}
 GAP_BYTES = 64 << 10  # rows that are not wanted are read over where that is cheaper than a seek
-READ_BYTES = 32 << 20
+HISTORY_READ_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def _runs(rows: NDArray[np.int64], row_bytes: int) -> list[Run]:
         if (
             at == len(ordered)
             or (ordered[at] - ordered[at - 1] - 1) * row_bytes > GAP_BYTES
-            or (ordered[at] + 1 - ordered[begin]) * row_bytes > READ_BYTES
+            or (ordered[at] + 1 - ordered[begin]) * row_bytes > HISTORY_READ_BYTES
         ):
             first, stop = int(ordered[begin]), int(ordered[at - 1]) + 1
             found.append((first, stop, order[begin:at], ordered[begin:at] - first))

@@ -20,21 +20,21 @@ from numpy.typing import NDArray
 from survey.dynamics.history import Gap, History
 from survey.dynamics.stops import stop_step
 from survey.errors import UsageError
-from survey.formats.safetensors_file import Layout, TensorWriter
+from survey.formats.safetensors_file import FileLayout, TensorWriter
 from survey.records.results import Motion
 
 Frame = Literal["absolute", "displacement"]
-Floats = NDArray[np.float64]
+Positions = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """One recorded step: positions and velocities of the dead rows, [K, D], and their means, [D]."""
 
-    positions: Floats
-    centroid: Floats
-    bulk: Floats
-    thermal: Floats
+    positions: Positions
+    centroid: Positions
+    bulk: Positions
+    thermal: Positions
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class Course:
     max_radius: list[float] = field(default_factory=list)
     from_start: list[float] = field(default_factory=list)
 
-    def add(self, moment: Moment, stored_thermal: NDArray[np.float32], start: Floats) -> None:
+    def add(self, moment: Moment, stored_thermal: NDArray[np.float32], start: Positions) -> None:
         """start: the centroid before the first step, [D]."""
         radii = _lengths(moment.positions - moment.centroid)
         self.centroid_norm.append(_length(moment.centroid))
@@ -61,7 +61,7 @@ class Course:
         self.from_start.append(_length(moment.centroid - start))
 
 
-def moments_of_deltas(deltas: Iterable[Floats], start: Floats | None) -> Iterable[Moment]:
+def moments_of_deltas(deltas: Iterable[Positions], start: Positions | None) -> Iterable[Moment]:
     """Moments from moves, each [K, D]; start: the rows before the first, or None for displacements."""
     positions = None if start is None else start.copy()
     for delta in deltas:
@@ -70,13 +70,13 @@ def moments_of_deltas(deltas: Iterable[Floats], start: Floats | None) -> Iterabl
         yield Moment(positions, positions.mean(axis=0), bulk, delta - bulk)
 
 
-def moments_of_weights(weights: Iterable[Floats], *, displaced: bool = False) -> Iterable[Moment]:
+def moments_of_weights(weights: Iterable[Positions], *, displaced: bool = False) -> Iterable[Moment]:
     """Moments from the rows themselves; of the first step the velocities are unknown and zero.
 
     displaced: positions from the first recorded ones on.
     """
-    before: Floats | None = None
-    origin: Floats | float = 0.0
+    before: Positions | None = None
+    origin: Positions | float = 0.0
     for rows in weights:
         if before is None:
             before, origin = rows, rows if displaced else 0.0
@@ -122,7 +122,7 @@ def kinematics(
         moments = moments_of_deltas(history.records(), start)
     else:
         moments = moments_of_weights(history.records(), displaced=frame == "displacement")
-    return follow(moments, track, output, start=start, on_step=on_step)
+    return trace_motion(moments, track, output, start=start, on_step=on_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +137,16 @@ class Track:
     dims: int
     frame: Frame
     gaps: Sequence[Gap]
-    loss: Floats | None = None
+    loss: Positions | None = None
     first_move: bool = False
 
 
-def follow(
+def trace_motion(
     moments: Iterable[Moment],
     track: Track,
     output: Path | None,
     *,
-    start: Floats | None = None,
+    start: Positions | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> Motion:
     """Write the six tensors of these moments, one at a time, and sum up their motion.
@@ -224,7 +224,7 @@ def _output(track: Track, output: Path | None) -> AbstractContextManager[TensorW
     if output is None:
         return nullcontext()
     count, dims, dead = len(track.steps), track.dims, len(track.dead)
-    layout: Layout = {
+    layout: FileLayout = {
         "recorded_steps": ("I64", (count,)),
         "dead_token_ids": ("I64", (dead,)),
         "positions": ("F32", (count, dead, dims)),
@@ -238,10 +238,10 @@ def _output(track: Track, output: Path | None) -> AbstractContextManager[TensorW
     return writer
 
 
-def _length(vector: Floats) -> float:
+def _length(vector: Positions) -> float:
     return float(np.linalg.norm(vector))
 
 
-def _lengths(rows: Floats) -> Floats:
-    lengths: Floats = np.linalg.norm(rows, axis=-1)
+def _lengths(rows: Positions) -> Positions:
+    lengths: Positions = np.linalg.norm(rows, axis=-1)
     return lengths

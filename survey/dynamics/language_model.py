@@ -19,7 +19,7 @@ class LanguageModel(nn.Module):
         draw = torch.Generator().manual_seed(wanted.seed)
         self.W = nn.Parameter(_first_rows(wanted, draw))
         self.positions = nn.Parameter(_normal(wanted.context, wanted.dim, draw=draw))
-        self.blocks = nn.ModuleList(Block(wanted, draw) for _ in range(wanted.layers))
+        self.blocks = nn.ModuleList(TransformerBlock(wanted, draw) for _ in range(wanted.layers))
         self.norm = nn.LayerNorm(wanted.dim)
 
     def hidden(self, tokens: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class LanguageModel(nn.Module):
         return normed
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and a GELU layer, each on the normed sum of all before."""
 
     def __init__(self, wanted: Training, draw: torch.Generator) -> None:

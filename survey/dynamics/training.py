@@ -28,7 +28,7 @@ from survey.dynamics.corpus import Corpus, corpus_of
 from survey.dynamics.language_model import LanguageModel
 from survey.dynamics.scalars import SCALARS, observe
 from survey.errors import UsageError
-from survey.formats.safetensors_file import UNFINISHED, Layout, TensorWriter
+from survey.formats.safetensors_file import UNFINISHED, FileLayout, TensorWriter
 from survey.process.whole_file import open_to_resume
 
 SAVE_EVERY_S = 20.0
@@ -57,7 +57,7 @@ def history_bytes(wanted: Training) -> int:
     return (2 * matrix + 4 * len(SCALARS)) * count + matrix
 
 
-def train(
+def train_model(
     wanted: Training,
     path: Path,
     *,
@@ -213,9 +213,9 @@ class _Run:
         }
 
 
-def _layout(wanted: Training, corpus: Corpus, count: int) -> Layout:
+def _layout(wanted: Training, corpus: Corpus, count: int) -> FileLayout:
     matrix = (wanted.vocabulary, wanted.dim)
-    rows: Layout = {
+    rows: FileLayout = {
         "grads": ("F32", (count, *matrix)),
         "deltas": ("F32", (count, *matrix)),
         "initial_W": ("F32", matrix),

@@ -7,7 +7,7 @@ import re
 from survey.errors import BrokenFile
 
 POINTER = b"version https://git-lfs.github.com/spec/v1"
-MOST_BYTES = 1024  # of a pointer: the specification's own limit
+POINTER_BYTES = 1024  # of a pointer: the specification's own limit
 _SIZE = re.compile(rb"^size ([0-9]{1,18})$", re.MULTILINE)
 
 
@@ -15,7 +15,7 @@ def refuse_pointer(start: bytes, reason: str, where: str) -> None:
     """Raise BrokenFile (`reason`) where a file begins as a pointer does."""
     if not start.startswith(POINTER):
         return
-    size = _SIZE.search(start[:MOST_BYTES])
+    size = _SIZE.search(start[:POINTER_BYTES])
     of = f" of {int(size[1]):,} bytes" if size else ""
     problem = f"is a Git LFS pointer, not the file{of} itself"
     raise BrokenFile(reason, where, problem, "fetch it with `git lfs pull`")

@@ -22,7 +22,7 @@ from survey.process.whole_file import open_to_resume
 from survey.records.target import ByteRange, TensorSpec
 
 UNFINISHED = ".partial"  # ends the name of a file that is still filled
-Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype code, shape; in the file's order
+FileLayout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype code, shape; in the file's order
 INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "U16": "<u2", "U32": "<u4", "U64": "<u8"}
 _NUMPY = {**INTEGERS, "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # BF16: its bits
 
@@ -96,7 +96,7 @@ class TensorWriter:
     """
 
     def __init__(
-        self, path: Path, layout: Layout, metadata: Mapping[str, str] | None = None, *, keep: bool = False
+        self, path: Path, layout: FileLayout, metadata: Mapping[str, str] | None = None, *, keep: bool = False
     ) -> None:
         """Raises UsageError where the file cannot be made, or another process is writing it."""
         self.path, self._layout, self._keep = path, layout, keep
@@ -164,7 +164,7 @@ class TensorWriter:
             os.close(self._handle)
 
 
-def _header(layout: Layout, metadata: Mapping[str, str]) -> tuple[bytes, dict[str | None, int]]:
+def _header(layout: FileLayout, metadata: Mapping[str, str]) -> tuple[bytes, dict[str | None, int]]:
     """Length field and JSON, and where each tensor begins in the file; None: the file's size."""
     entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     starts: dict[str | None, int] = {}

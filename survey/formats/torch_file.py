@@ -69,11 +69,11 @@ def read_pickled(read: ReadRange, file: str, size: int, where: str) -> Header:
     """
     start = read(ByteRange(0, min(size, FIRST_READ_BYTES))) if size else b""
     refuse_pointer(start, "bad-pickle", where)
-    if start.startswith(torch_legacy.MAGIC):
+    if start.startswith(torch_legacy.LEGACY_MAGIC):
         legacy = TorchLegacy(read, size, start, where)
         held = PickledTensors(file, legacy.tensors, legacy.storage, where)
         return Header(file, size, held, outlines=legacy.tensors)
-    if not start.startswith(torch_zip.MAGIC):
+    if not start.startswith(torch_zip.ZIP_MAGIC):
         raise BrokenFile("bad-pickle", where, f"begins with {start[:8]!r}, expected a file of torch.save")
     end = max(len(start), size - LAST_READ_BYTES)
     spans = {0: start, end: read(ByteRange(end, size))} if end < size else {0: start}

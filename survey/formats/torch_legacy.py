@@ -17,8 +17,8 @@ from survey.numerics.dtypes import BITS
 from survey.records.target import ByteRange
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-MAGIC = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little") + b"."
-VERSION = 1001
+LEGACY_MAGIC = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little") + b"."
+PROTOCOL_VERSION = 1001
 COUNT_BYTES = 8
 
 
@@ -53,9 +53,9 @@ class TorchLegacy:
         return data
 
     def _parse(self, start: bytes) -> tuple[Mapping[str, PickledTensor], list[str], int]:
-        stream = BytesIO(start[len(MAGIC) :])
+        stream = BytesIO(start[len(LEGACY_MAGIC) :])
         version = read_pickle(stream, self._where)
-        if type(version) is not int or version != VERSION:
+        if type(version) is not int or version != PROTOCOL_VERSION:
             raise self._bad("is of no known version of torch's format")
         system = read_pickle(stream, self._where)
         if type(system) is not dict or system.get("little_endian") is not True:
@@ -64,7 +64,7 @@ class TorchLegacy:
         keys = read_pickle(stream, self._where)
         if type(keys) is not list or not all(type(key) is str for key in keys):
             raise self._bad("has no list of its storages")
-        return tensors, keys, len(MAGIC) + stream.tell()
+        return tensors, keys, len(LEGACY_MAGIC) + stream.tell()
 
     def _places(self, keys: list[str], at: int) -> dict[str, tuple[int, ByteRange]]:
         """key -> elements, and where they lie; storages of tensors that are left out stop the count."""

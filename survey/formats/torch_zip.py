@@ -16,7 +16,7 @@ from survey.formats.safetensors_header import ReadRange
 from survey.formats.unpickler import PICKLE_CAP_BYTES
 from survey.records.target import ByteRange
 
-MAGIC = b"PK\x03\x04"
+ZIP_MAGIC = b"PK\x03\x04"
 DIRECTORY_CAP_BYTES = 4 << 20  # 40,000 members take as much
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # of a member, before its name: APPNOTE.TXT 4.3.7
 ENCRYPTED = 0x2041
@@ -118,7 +118,7 @@ class TorchZip:
         named = member.orig_filename.encode()
         found = self._file.fetch(ByteRange(start, min(stop + len(named), self._directory)))
         magic, _, _, method, *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(found[: LOCAL_HEADER.size])
-        if magic != MAGIC or method != zipfile.ZIP_STORED:
+        if magic != ZIP_MAGIC or method != zipfile.ZIP_STORED:
             raise self._bad(f"has no stored member at byte {start:,}, where {name} should lie")
         # Elsewhere than its own: another reader of the same file might see other numbers.
         if name_bytes != len(named) or found[LOCAL_HEADER.size :] != named:

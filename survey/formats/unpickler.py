@@ -42,7 +42,7 @@ def read_pickle(stream: BytesIO, where: str) -> Any:  # Any: texts, numbers, dic
 
     Raises BrokenFile (`bad-pickle`): Cut where the bytes end too early.
     """
-    return Machine(where).run(stream)
+    return PickleMachine(where).run(stream)
 
 
 def state_dict(value: Any, where: str) -> dict[str, PickledTensor]:  # Any: as read_pickle gives it
@@ -65,7 +65,7 @@ def state_dict(value: Any, where: str) -> dict[str, PickledTensor]:  # Any: as r
     return found
 
 
-class Machine:
+class PickleMachine:
     """One stack machine for one pickle. marked: the stacks below each open mark."""
 
     keys: tuple[type, ...] = (str, int)  # of dicts
@@ -99,7 +99,7 @@ class Machine:
                 raise self.refuse(problem) from error
         raise self.refuse(f"has more than {OPCODES_CAP:,} opcodes")
 
-    def handler(self, opcode: str) -> Handler | None:
+    def handler(self, opcode: str) -> OpcodeHandler | None:
         return HANDLERS.get(opcode)
 
     def refuse(self, problem: str) -> BrokenFile:
@@ -254,21 +254,21 @@ ORDERED_DICT = "collections OrderedDict"
 FROM_TYPE = "torch._tensor _rebuild_from_type_v2"
 # name -> least and most arguments, and what describes the result
 REBUILD: dict[str, tuple[int, int, Callable[..., Any]]] = {
-    "torch._utils _rebuild_tensor": (4, 4, Machine.tensor),
-    "torch._utils _rebuild_tensor_v2": (6, 7, Machine.tensor),
-    "torch._utils _rebuild_tensor_v3": (7, 8, Machine.tensor),
-    "torch._utils _rebuild_parameter": (3, 3, Machine.parameter),
-    "torch._utils _rebuild_parameter_with_state": (4, 4, Machine.parameter),
-    FROM_TYPE: (4, 4, Machine.of_type),
-    "torch Size": (1, 1, Machine.size),
+    "torch._utils _rebuild_tensor": (4, 4, PickleMachine.tensor),
+    "torch._utils _rebuild_tensor_v2": (6, 7, PickleMachine.tensor),
+    "torch._utils _rebuild_tensor_v3": (7, 8, PickleMachine.tensor),
+    "torch._utils _rebuild_parameter": (3, 3, PickleMachine.parameter),
+    "torch._utils _rebuild_parameter_with_state": (4, 4, PickleMachine.parameter),
+    FROM_TYPE: (4, 4, PickleMachine.of_type),
+    "torch Size": (1, 1, PickleMachine.size),
 }
 
-Handler = Callable[[Machine, Any], None]
+OpcodeHandler = Callable[[PickleMachine, Any], None]
 _VALUES = (
     "BININT BININT1 BININT2 LONG1 LONG4 INT LONG BINFLOAT FLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
     "UNICODE SHORT_BINSTRING BINSTRING STRING SHORT_BINBYTES BINBYTES"
 )
-HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, OpcodeHandler] = {
     **{name: lambda machine, argument: machine.push(argument) for name in _VALUES.split()},
     "PROTO": lambda machine, _: None,
     "FRAME": lambda machine, _: None,

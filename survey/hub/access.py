@@ -49,7 +49,7 @@ def origin_of(url: str) -> Origin:
     return Origin(parts.scheme, parts.hostname, port or _PORTS[parts.scheme])
 
 
-def joined(base: str, location: str) -> str:
+def joined_url(base: str, location: str) -> str:
     """Where a redirect or a link leads. Raises Unreachable where that is no URL that can be asked."""
     try:
         url = urljoin(base, location)
@@ -83,7 +83,7 @@ def stated_endpoint(given: str | None, source: str = "--endpoint") -> str:
     return checked_endpoint(stated, "HF_ENDPOINT") if stated else PUBLIC_HUB
 
 
-def named(endpoint: str) -> str:
+def endpoint_name(endpoint: str) -> str:
     """An endpoint and where it comes from, for messages."""
     shown = redacted(endpoint)
     if endpoint == os.environ.get("HF_ENDPOINT", "").strip().rstrip("/"):

@@ -17,13 +17,13 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 from survey.checkpoints.checkpoint import Card
 from survey.errors import BrokenFile, NotTheHubs, storable
 from survey.formats.bounded_json import parse_json
-from survey.hub.access import joined, token_for
+from survey.hub.access import joined_url, token_for
 from survey.hub.checkpoint import HubCheckpoint
-from survey.hub.documents import Document, document, is_commit, listed_files, model_name
+from survey.hub.documents import ApiDocument, document, is_commit, listed_files, model_name
 from survey.hub.errors import translate
-from survey.hub.requests import Manners
+from survey.hub.requests import RequestPolicy
 from survey.hub.small_requests import Reply, SmallRequests, bare
-from survey.hub.throttle import Pace
+from survey.hub.throttle import Throttle
 from survey.records.settings import Settings
 
 API_CAP_BYTES = (
@@ -36,14 +36,14 @@ def resolve(
     repo: str,
     revision: str | None,
     settings: Settings,
-    pace: Pace | None = None,
+    pace: Throttle | None = None,
     part: str | None = None,
 ) -> HubCheckpoint:
     """The commit that a branch, tag or commit stands for now, and its files: one request.
 
     part: the folder or file of it that is meant. Raises NotOffered or Unreachable.
     """
-    manners = Manners(settings, pace)
+    manners = RequestPolicy(settings, pace)
     info = _Api(settings, manners).model(repo, revision, blobs="true")
     name, sha = model_name(info, repo), _commit(info, repo)
     files = listed_files(info.get("siblings", list, None))
@@ -51,24 +51,24 @@ def resolve(
 
 
 def commit_of(
-    repo: str, revision: str | None, settings: Settings, pace: Pace | None = None
+    repo: str, revision: str | None, settings: Settings, pace: Throttle | None = None
 ) -> tuple[str, str]:
     """The name that a repository has now, and the commit of a revision: one request, and a small answer.
 
     Raises NotOffered or Unreachable.
     """
-    info = _Api(settings, Manners(settings, pace)).model(repo, revision, expand="sha")
+    info = _Api(settings, RequestPolicy(settings, pace)).model(repo, revision, expand="sha")
     return model_name(info, repo), _commit(info, repo)
 
 
 def commits_of(
-    author: str, repos: frozenset[str], requests: int, settings: Settings, pace: Pace
+    author: str, repos: frozenset[str], requests: int, settings: Settings, pace: Throttle
 ) -> dict[str, str]:
     """The commits of an author's repositories, read off the Hub's listing in about so many requests.
 
     Those that stand further down are left out. Raises NotOffered or Unreachable.
     """
-    manners = Manners(settings, pace)
+    manners = RequestPolicy(settings, pace)
     query = [("author", author), ("sort", "downloads"), ("expand", "sha"), ("expand", "disabled")]
     found: dict[str, str] = {}
     for info in _Api(settings, manners).listing(query, pages=max(requests, 1)):
@@ -80,12 +80,12 @@ def commits_of(
     return found
 
 
-def refs(repo: str, settings: Settings, pace: Pace | None = None) -> dict[str, str]:
+def refs(repo: str, settings: Settings, pace: Throttle | None = None) -> dict[str, str]:
     """All branches and tags of a repository, sorted, with their commits.
 
     Raises NotOffered or Unreachable.
     """
-    told = _Api(settings, Manners(settings, pace)).ask(f"/api/models/{_checked(repo)}/refs", [], repo)
+    told = _Api(settings, RequestPolicy(settings, pace)).ask(f"/api/models/{_checked(repo)}/refs", [], repo)
     info = document(told, repo)
     # Where a branch and a tag share a name, the Hub means the branch.
     commits: dict[str, str] = {}
@@ -115,7 +115,7 @@ class Listed:
     base_model: str | None
 
 
-def listed(author: str | None, settings: Settings, pace: Pace) -> Iterator[Listed]:
+def listed_models(author: str | None, settings: Settings, pace: Throttle) -> Iterator[Listed]:
     """Text-generation models with safetensors, the most downloaded first, asked for page by page.
 
     Raises NotOffered or Unreachable.
@@ -123,11 +123,11 @@ def listed(author: str | None, settings: Settings, pace: Pace) -> Iterator[Liste
     query = [("author", author)] if author else []
     query += [("filter", "safetensors"), ("pipeline_tag", "text-generation"), ("sort", "downloads")]
     query += [("expand", name) for name in ("downloads", "gated", "safetensors", "config", "cardData")]
-    for info in _Api(settings, Manners(settings, pace)).listing(query):
+    for info in _Api(settings, RequestPolicy(settings, pace)).listing(query):
         yield _listed(info)
 
 
-def _listed(info: Document) -> Listed:
+def _listed(info: ApiDocument) -> Listed:
     config, counted = info.raw.get("config"), info.raw.get("safetensors")
     kind = config.get("model_type") if isinstance(config, dict) else None
     counts = counted.get("parameters") if isinstance(counted, dict) else None
@@ -157,12 +157,12 @@ def stored_token(settings: Settings) -> str | None:
 class _Api:
     """Questions to the Hub's API, whose answers are bounded and JSON."""
 
-    def __init__(self, settings: Settings, manners: Manners) -> None:
+    def __init__(self, settings: Settings, manners: RequestPolicy) -> None:
         self._settings, self._manners = settings, manners
         self._small = SmallRequests(settings, manners)
         self._endpoint = settings.endpoint.rstrip("/")
 
-    def model(self, repo: str, revision: str | None, **query: str) -> Document:
+    def model(self, repo: str, revision: str | None, **query: str) -> ApiDocument:
         """What the Hub says of a model."""
         path = f"/api/models/{_checked(repo)}"
         if revision is not None:
@@ -173,7 +173,7 @@ class _Api:
         url = self._endpoint + path + (f"?{urlencode(query)}" if query else "")
         return _json(self._manners.patiently(lambda: self._get(url, where), where), where)
 
-    def listing(self, query: list[tuple[str, str]], pages: int | None = None) -> Iterator[Document]:
+    def listing(self, query: list[tuple[str, str]], pages: int | None = None) -> Iterator[ApiDocument]:
         """The models of a listing, page by page. pages: those after which it may end."""
         where = bare(f"{self._endpoint}/api/models")
         url: str | None = f"{self._endpoint}/api/models?{urlencode(query)}"
@@ -207,7 +207,7 @@ class _Api:
         link = httpx2.Response(200, headers=reply.headers).links.get("next", {}).get("url")
         if not link:
             return None
-        url = joined(reply.url, link)
+        url = joined_url(reply.url, link)
         if not self._small.is_hubs(url) or not self._small.is_hubs(reply.url):
             raise NotTheHubs(
                 "network", where, f"its next page is {bare(url)[:200]}, expected one of the same host"
@@ -233,21 +233,21 @@ def _checked(repo: str) -> str:
     return repo
 
 
-def _commit(info: Document, repo: str) -> str:
+def _commit(info: ApiDocument, repo: str) -> str:
     sha = info.get("sha", str)
     if not is_commit(sha):
         raise NotTheHubs("network", repo, f"the Hub names the commit {sha[:100]!r}, expected 40 hex digits")
     return sha
 
 
-def _base_model(info: Document) -> str | None:
+def _base_model(info: ApiDocument) -> str | None:
     data = info.raw.get("cardData")
     base = data.get("base_model") if isinstance(data, dict) else None
     first = base[0] if isinstance(base, list) and base else base
     return storable(first) if isinstance(first, str) else None
 
 
-def _card(info: Document) -> Card:
+def _card(info: ApiDocument) -> Card:
     library, tags = info.raw.get("library_name"), info.raw.get("tags")
     return Card(
         base_model=_base_model(info),
@@ -257,7 +257,7 @@ def _card(info: Document) -> Card:
     )
 
 
-def _time(info: Document) -> datetime | None:
+def _time(info: ApiDocument) -> datetime | None:
     stated = info.get("lastModified", str, None)
     if stated is None:
         return None

@@ -15,18 +15,18 @@ from http.client import HTTPResponse
 
 from survey.checkpoints.checkpoint import Card, OnBytes
 from survey.errors import Unreachable
-from survey.hub.access import joined
-from survey.hub.concurrency import Width
-from survey.hub.connections import lines, received
-from survey.hub.errors import FAILURES, Answered, headers_of, status_of
+from survey.hub.access import joined_url
+from survey.hub.concurrency import AdaptiveLimit
+from survey.hub.connections import connection_pool, received
+from survey.hub.errors import FAILURES, HttpStatusError, headers_of, status_of
 from survey.hub.file_sizes import Sizes
 from survey.hub.prefetch import in_order
-from survey.hub.requests import Manners
+from survey.hub.requests import RequestPolicy
 from survey.hub.signed_files import SignedFile, SignedFiles
 from survey.hub.small_requests import REDIRECTS, REDIRECTS_AT_MOST, SmallRequests, bare
-from survey.records.blocks import Block, room
+from survey.records.blocks import Block, new_buffer
 from survey.records.settings import Settings
-from survey.records.target import ByteRange, FileRange, Traffic, named
+from survey.records.target import ByteRange, FileRange, Traffic, name_with_part
 
 SIGNING_TRIES = 3  # a URL that is refused as often right after it was signed stays refused
 
@@ -39,7 +39,7 @@ class Moved(Exception):
         self.url = url
 
 
-class Part:
+class FillingBlock:
     """A block that fills up."""
 
     def __init__(self, block: memoryview) -> None:
@@ -62,12 +62,12 @@ class HubCheckpoint:
         sha: str,
         files: Mapping[str, int | None],
         settings: Settings,
-        manners: Manners,
+        manners: RequestPolicy,
         card: Card | None = None,
         part: str | None = None,
     ) -> None:
         """Nothing is asked of the Hub before something is read, or the size of a file that has none yet."""
-        self.hub_id, self.part, self.repo = repo, part, named(repo, part)
+        self.hub_id, self.part, self.repo = repo, part, name_with_part(repo, part)
         self.revision, self.sha = revision, sha
         self.files: Sizes = Sizes(files, self._ask_size)
         self.card = card or Card()
@@ -86,7 +86,7 @@ class HubCheckpoint:
         return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None, len(wanted)))
 
     def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
-        width = Width(self._hub.connections)
+        width = AdaptiveLimit(self._hub.connections)
 
         def came(count: int) -> None:
             width.add(count)
@@ -129,7 +129,7 @@ class HubCheckpoint:
         """
         where, failures, refusals, moves = f"{self.repo}/{file}", 0, 0, 0
         signed = self._signed.get(file)
-        part = Part(room(len(wanted)))
+        part = FillingBlock(new_buffer(len(wanted)))
         while not part.full and not stop.is_set():
             before = part.got
             self._manners.pace.wait(self._manners.left_s(where))
@@ -160,7 +160,7 @@ class HubCheckpoint:
         self,
         signed: SignedFile,
         wanted: ByteRange,
-        part: Part,
+        part: FillingBlock,
         stop: threading.Event,
         on_bytes: OnBytes,
         expected_bytes: int | None,
@@ -192,11 +192,11 @@ class HubCheckpoint:
         headers = {**signed.headers, "Range": asked.http_header(), "Accept-Encoding": "identity"}
         self._manners.counter.add(requests=1)
         limits = self._manners.limits(bare(signed.url), expected_bytes)
-        with lines().ask("GET", signed.url, headers, limits) as response:
+        with connection_pool().ask("GET", signed.url, headers, limits) as response:
             if response.status >= 400:
-                raise Answered(response.status, headers_of(response))
+                raise HttpStatusError(response.status, headers_of(response))
             if response.status in REDIRECTS and (location := headers_of(response).get("Location")):
-                raise Moved(joined(signed.url, location))
+                raise Moved(joined_url(signed.url, location))
             # Some servers do not say how large the whole is.
             total = "*" if signed.size is None else rf"(?:{signed.size}|\*)"
             expected = rf"bytes {asked.start}-{asked.stop - 1}/{total}"

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 
 FIRST = 4
 ROUND_S = 0.25  # of bytes that are counted before the number is judged
-SETTLE_S = 0.1  # not counted: new connections are being opened
+WARM_UP_S = 0.1  # not counted: new connections are being opened
 # Of what twice as many connections could bring at best, how much they must bring. Half of it would be missed
 # by a link that is shared with others, a tenth is noise.
 PAYS = 0.3
 SLOW_BYTES_S = 100e6  # receiving them takes a thirtieth of a CPU
-ROUNDS = 8  # after which a number that did not pay is tried again; then twice as many
+RETRY_ROUNDS = 8  # after which a number that did not pay is tried again; then twice as many
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
+class FixedLimit:
     """Always as many at once."""
 
     now: int
@@ -34,15 +34,15 @@ class Fixed:
         return self.now
 
 
-class Width:
+class AdaptiveLimit:
     """`now` follows the link, up to `most`. Told of bytes by many threads, read by one."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.now, self.most = min(FIRST, most), most
         self._clock, self._lock = clock, threading.Lock()
-        self._begun, self._bytes = clock() + SETTLE_S, 0
+        self._begun, self._bytes = clock() + WARM_UP_S, 0
         self._before: tuple[int, float] | None = None  # the number that was doubled, and its bytes a second
-        self._rounds_left, self._patience = 0, ROUNDS
+        self._rounds_left, self._patience = 0, RETRY_ROUNDS
 
     def add(self, count: int) -> None:
         """So many bytes have come."""
@@ -55,7 +55,7 @@ class Width:
             self._bytes += count
             if now - self._begun >= ROUND_S:
                 self._judge(self._bytes / (now - self._begun))
-                self._begun, self._bytes = self._clock() + (SETTLE_S if self._before else 0.0), 0
+                self._begun, self._bytes = self._clock() + (WARM_UP_S if self._before else 0.0), 0
 
     def _judge(self, bytes_s: float) -> None:
         if self._before is not None:

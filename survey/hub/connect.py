@@ -39,7 +39,7 @@ def line_to(origin: Origin) -> tuple[http.client.HTTPConnection, Proxy | None]:
     return line, proxy
 
 
-def connect(
+def open_socket(
     line: http.client.HTTPConnection, origin: Origin, proxy: Proxy | None, left_s: Callable[[], float]
 ) -> None:
     """Open it. left_s: what each address may take; TimeoutError at the deadline. Raises NotConnected."""

@@ -23,12 +23,12 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from survey.hub.access import Origin, origin_of, without_user
-from survey.hub.connect import connect, line_to, refused_by
+from survey.hub.connect import line_to, open_socket, refused_by
 from survey.hub.proxies import Proxy
 from survey.hub.response_head import AnswerFile
 
 # What a line may fail with, and what may be asked again over another.
-BROKEN = (OSError, http.client.HTTPException)
+CONNECTION_ERRORS = (OSError, http.client.HTTPException)
 PIECE_BYTES = 1 << 18
 IDLE_S = 30.0  # servers close a connection that is silent for a minute or so
 IDLE_LINES = 32
@@ -41,7 +41,7 @@ class TooLong(TimeoutError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """What a request may take. until: its end by `time.monotonic`. most_bytes: of the whole answer."""
 
     connect_s: float
@@ -60,7 +60,7 @@ class Limits:
 class _Bounded(io.RawIOBase):
     """What comes over a socket, within the limits of one request."""
 
-    def __init__(self, source: Any, raw: io.RawIOBase, limits: Limits) -> None:  # Any: TLS or not
+    def __init__(self, source: Any, raw: io.RawIOBase, limits: RequestLimits) -> None:  # Any: TLS or not
         self._source, self._raw, self._limits = source, raw, limits
         self._left = limits.most_bytes
 
@@ -90,13 +90,13 @@ class _Source:
     """A socket as the client reads its answers from."""
 
     source: Any  # a socket, TLS or not
-    limits: Limits
+    limits: RequestLimits
 
     def makefile(self, mode: str) -> io.BufferedReader:
         return AnswerFile(_Bounded(self.source, self.source.makefile(mode, buffering=0), self.limits))
 
 
-class Lines:
+class ConnectionPool:
     """Open connections that nobody uses just now: the next model's bytes mostly lie on the same host.
 
     answered: the origins that ever answered this process.
@@ -116,7 +116,7 @@ class Lines:
 
     @contextmanager
     def ask(
-        self, method: str, url: str, headers: Mapping[str, str], limits: Limits
+        self, method: str, url: str, headers: Mapping[str, str], limits: RequestLimits
     ) -> Iterator[http.client.HTTPResponse]:
         """The answer to one request; redirects are not followed. Raises BROKEN, Unreachable."""
         origin = origin_of(url)
@@ -126,7 +126,7 @@ class Lines:
         whole, response = False, None
         try:
             if line.sock is None:
-                connect(line, origin, proxy, lambda: limits.left_s(limits.connect_s))
+                open_socket(line, origin, proxy, lambda: limits.left_s(limits.connect_s))
             line.sock.settimeout(limits.left_s(limits.silence_s))
             _send(line, method, url, headers, origin, proxy)
             response = line.getresponse()
@@ -164,9 +164,9 @@ class Lines:
 
 
 @cache
-def lines() -> Lines:
+def connection_pool() -> ConnectionPool:
     """Those of this process."""
-    made = Lines()
+    made = ConnectionPool()
     atexit.register(made.close)
     return made
 
@@ -191,7 +191,7 @@ def received(response: http.client.HTTPResponse, room: memoryview) -> Iterator[i
     response.close()  # read to its end: the line is free
 
 
-def _answers(limits: Limits) -> Callable[..., http.client.HTTPResponse]:
+def _answers(limits: RequestLimits) -> Callable[..., http.client.HTTPResponse]:
     def answer(source: socket.socket, *rest: Any, **named: Any) -> http.client.HTTPResponse:  # Any: passed on
         return http.client.HTTPResponse(_Source(source, limits), *rest, **named)  # type: ignore[arg-type]
 

@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ApiDocument:
     """A JSON object; where: what it is about, for messages."""
 
     raw: Mapping[str, Any]  # Any: JSON
@@ -40,19 +40,19 @@ class Document:
         return value
 
 
-def document(value: Any, where: str) -> Document:  # Any: JSON
+def document(value: Any, where: str) -> ApiDocument:  # Any: JSON
     """Raises NotTheHubs where a value is no object."""
     if not isinstance(value, dict):
         problem = f"what answers is not the Hub's: a {type(value).__name__}, expected an object"
         raise NotTheHubs("network", where, problem)
-    return Document(value, where)
+    return ApiDocument(value, where)
 
 
 def is_commit(value: Any) -> TypeGuard[str]:  # Any: JSON
     return isinstance(value, str) and _SHA.fullmatch(value) is not None
 
 
-def model_name(info: Document, repo: str) -> str:
+def model_name(info: ApiDocument, repo: str) -> str:
     """The name that a repository has now: a renamed one answers under its new name."""
     name = info.get("id", str)
     if not _HUB_ID.fullmatch(name) or _ELSEWHERE.search(name):

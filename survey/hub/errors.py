@@ -29,7 +29,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 from survey.errors import NoHub, NotOffered, NotTheHubs, SurveyError, Unreachable, printable
 from survey.hub.access import why_no_token
 from survey.hub.connect import NotConnected
-from survey.hub.connections import BROKEN, TooLong
+from survey.hub.connections import CONNECTION_ERRORS, TooLong
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
 
@@ -37,7 +37,7 @@ WORDS_CHARS = 300  # of a server's own message
 MOST_CHARS = 4096  # of it before its secrets are taken out, which shortens it
 
 
-class Answered(Exception):
+class HttpStatusError(Exception):
     """A server answered with an error. No URL is kept: its query is the signature, a secret."""
 
     def __init__(self, status: int, headers: httpx2.Headers) -> None:
@@ -45,7 +45,7 @@ class Answered(Exception):
         self.status, self.headers = status, headers
 
 
-FAILURES = (*BROKEN, Answered, HFValidationError)
+FAILURES = (*CONNECTION_ERRORS, HttpStatusError, HFValidationError)
 
 
 def headers_of(response: http.client.HTTPResponse) -> httpx2.Headers:
@@ -76,12 +76,12 @@ def raise_for_status(method: str, url: str, status: int, headers: httpx2.Headers
     # Numbers of thousands of digits in its headers; a URL that we can ask and httpx cannot hold.
     except Exception:  # noqa: BLE001
         pass
-    raise Answered(status, headers)
+    raise HttpStatusError(status, headers)
 
 
 def _answer(error: Exception) -> tuple[int, httpx2.Headers] | None:
     """Status and headers of the answer behind an error, if there was one."""
-    if isinstance(error, Answered):
+    if isinstance(error, HttpStatusError):
         return error.status, error.headers
     response = getattr(error, "response", None)
     return (response.status_code, response.headers) if isinstance(response, httpx2.Response) else None
@@ -92,7 +92,7 @@ def status_of(error: Exception) -> int | None:
     return answer[0] if answer else None
 
 
-def worth_again(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     if isinstance(error, Unreachable):
         return error.reason == "network" and not isinstance(error, (NotTheHubs, NoHub))
     status = status_of(error)
@@ -100,10 +100,10 @@ def worth_again(error: Exception) -> bool:
         return status in (408, 429) or status >= 500
     if isinstance(error, NotConnected):
         return not error.permanent
-    return isinstance(error, BROKEN) and not isinstance(error, (TooLong, http.client.InvalidURL))
+    return isinstance(error, CONNECTION_ERRORS) and not isinstance(error, (TooLong, http.client.InvalidURL))
 
 
-def asked_wait_s(error: Exception) -> float | None:
+def retry_after_s(error: Exception) -> float | None:
     """How long a 429 or 503 asks to wait, if it says."""
     answer = _answer(error)
     if answer is None or answer[0] not in (429, 503):
@@ -124,7 +124,7 @@ def asked_wait_s(error: Exception) -> float | None:
         return None
 
 
-def said(headers: Mapping[str, str], token: str | None = None) -> str:
+def server_reason(headers: Mapping[str, str], token: str | None = None) -> str:
     """The server's own reason, such as a request that is pending, to be put in parentheses."""
     stated = headers.get("X-Error-Message", "")[:MOST_CHARS].encode("latin-1", "replace")
     words = " ".join(stated.decode("utf-8", "replace").split())
@@ -138,7 +138,7 @@ def translate(error: Exception, where: str, settings: Settings | None = None) ->
         raise error
     answer = _answer(error)
     token = settings.token if settings else None
-    status, words = (answer[0], said(answer[1], token)) if answer else (None, "")
+    status, words = (answer[0], server_reason(answer[1], token)) if answer else (None, "")
     hint = why_no_token(settings) if settings and status in (401, 403, 404) else ""
     hint, _, remedy = hint.rpartition("; ")
     words += hint

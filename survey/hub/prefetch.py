@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from survey.hub.concurrency import Fixed, Width
+from survey.hub.concurrency import AdaptiveLimit, FixedLimit
 from survey.records.blocks import Block
 
-LOOK_S = 0.05  # how often a consumer who waits looks whether more may be fetched at once
+LIMIT_POLL_S = 0.05  # how often a consumer who waits looks whether more may be fetched at once
 
 
 Range = TypeVar("Range")  # whatever says which bytes
@@ -23,7 +23,9 @@ def window_blocks(connections: int) -> int:
     return connections + 2
 
 
-def in_order(ranges: Sequence[Range], fetch: Fetch[Range], width: Width | Fixed) -> Iterator[Block]:
+def in_order(
+    ranges: Sequence[Range], fetch: Fetch[Range], width: AdaptiveLimit | FixedLimit
+) -> Iterator[Block]:
     """Yield `fetch(range, stop)` for each range in order, `width.now` at a time.
 
     At most `window_blocks(width.most)` blocks exist at once. When the consumer stops early or a
@@ -41,7 +43,7 @@ def in_order(ranges: Sequence[Range], fetch: Fetch[Range], width: Width | Fixed)
     try:
         fill_up()
         while waiting:
-            if not wait([waiting[0]], LOOK_S).done:
+            if not wait([waiting[0]], LIMIT_POLL_S).done:
                 fill_up()  # the width may have grown meanwhile
                 continue
             block = waiting.popleft().result()

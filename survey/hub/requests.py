@@ -15,11 +15,11 @@ from typing import TypeVar
 import httpx2
 
 from survey.errors import NoHub, Unreachable
-from survey.hub.access import named, origin_of
+from survey.hub.access import endpoint_name, origin_of
 from survey.hub.connect import NotConnected
-from survey.hub.connections import Limits, TooLong, lines
-from survey.hub.errors import FAILURES, asked_wait_s, translate, worth_again
-from survey.hub.throttle import OwnPace, Pace
+from survey.hub.connections import RequestLimits, TooLong, connection_pool
+from survey.hub.errors import FAILURES, is_retryable, retry_after_s, translate
+from survey.hub.throttle import LocalThrottle, Throttle
 from survey.records.settings import Settings
 from survey.records.target import Traffic
 
@@ -29,10 +29,10 @@ REQUEST_S = 60.0
 SLOWEST_BYTES_S = 100_000
 FIRST_TRIES = 2  # of an endpoint that never answered: most likely it is not there
 
-Result = TypeVar("Result")
+_T = TypeVar("_T")
 
 
-class Counter:
+class TrafficCounter:
     """Traffic, added to from several threads."""
 
     def __init__(self) -> None:
@@ -44,11 +44,13 @@ class Counter:
             self.total += Traffic(bytes, requests, retries)
 
 
-class Manners:
+class RequestPolicy:
     """How one model's requests behave: patience, a common pace, a deadline, and what they cost."""
 
-    def __init__(self, settings: Settings, pace: Pace | None = None, limit_s: float | None = None) -> None:
-        self.patience, self.pace, self.counter = settings.patience, pace or OwnPace(), Counter()
+    def __init__(
+        self, settings: Settings, pace: Throttle | None = None, limit_s: float | None = None
+    ) -> None:
+        self.patience, self.pace, self.counter = settings.patience, pace or LocalThrottle(), TrafficCounter()
         self._settings = settings
         self._limit_s = limit_s if limit_s is not None else settings.timeout_s
         self._until = time.monotonic() + self._limit_s
@@ -63,14 +65,14 @@ class Manners:
             raise Unreachable("timeout", where, f"not finished after {self._limit_s:.0f} s")
         return left
 
-    def limits(self, where: str, expected_bytes: int | None = 0) -> Limits:
+    def limits(self, where: str, expected_bytes: int | None = 0) -> RequestLimits:
         """What a request for so many bytes may take; of None, all the time that is left."""
         left = self.left_s(where)
         if expected_bytes is not None:
             left = min(left, REQUEST_S + expected_bytes / SLOWEST_BYTES_S)
-        return Limits(TIMEOUT.connect or left, TIMEOUT.read or left, time.monotonic() + left)
+        return RequestLimits(TIMEOUT.connect or left, TIMEOUT.read or left, time.monotonic() + left)
 
-    def patiently(self, call: Callable[[], Result], where: str, *, longest_s: float | None = None) -> Result:
+    def patiently(self, call: Callable[[], _T], where: str, *, longest_s: float | None = None) -> _T:
         """One small request, made again while the server is busy or out of reach.
 
         longest_s: a server that asks to wait longer is not waited for.
@@ -82,7 +84,7 @@ class Manners:
                 return call()
             except (*FAILURES, Unreachable) as error:
                 self.give_up(error, attempt, where)
-                if longest_s is not None and (asked_wait_s(error) or 0.0) > longest_s:
+                if longest_s is not None and (retry_after_s(error) or 0.0) > longest_s:
                     translate(error, where, self._settings)
                 self.counter.add(retries=1)
                 wait_s = self.wait_s(attempt, error, where)
@@ -97,11 +99,11 @@ class Manners:
         tries = self.patience.tries
         if isinstance(error, NotConnected):
             is_hub = error.origin == origin_of(self._settings.endpoint)
-            if is_hub and error.origin not in lines().answered:
+            if is_hub and error.origin not in connection_pool().answered:
                 tries = min(tries, FIRST_TRIES)
             if is_hub and (error.permanent or failures >= tries) and tries <= FIRST_TRIES:
-                raise NoHub("network", named(self._settings.endpoint), error.problem) from error
-        if failures >= tries or not worth_again(error):
+                raise NoHub("network", endpoint_name(self._settings.endpoint), error.problem) from error
+        if failures >= tries or not is_retryable(error):
             translate(error, where, self._settings)
 
     def wait_s(self, failures: int, error: Exception, where: str) -> float:
@@ -109,7 +111,7 @@ class Manners:
 
         Raises where that would be longer than there is time.
         """
-        asked_s, left_s = asked_wait_s(error), self.left_s(where)
+        asked_s, left_s = retry_after_s(error), self.left_s(where)
         wait_s = self.patience.wait_s(failures, asked_s)
         if asked_s is not None:
             if wait_s > left_s:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from survey.errors import BrokenFile, NotTheHubs, Unreachable
 from survey.hub.errors import FAILURES, status_of
 from survey.hub.file_sizes import Sizes
-from survey.hub.requests import Manners
+from survey.hub.requests import RequestPolicy
 from survey.hub.small_requests import ERROR_CAP_BYTES, REDIRECTS_AT_MOST, Reply, SmallRequests
 
 
@@ -31,7 +31,7 @@ class SignedFiles:
     """The files of one commit, each signed when it is first read."""
 
     def __init__(
-        self, endpoint: str, repo: str, sha: str, sizes: Sizes, small: SmallRequests, manners: Manners
+        self, endpoint: str, repo: str, sha: str, sizes: Sizes, small: SmallRequests, manners: RequestPolicy
     ) -> None:
         self._root, self._repo, self._sha = f"{endpoint.rstrip('/')}/{repo}/resolve/{sha}", repo, sha
         self._sizes, self._small, self._manners = sizes, small, manners

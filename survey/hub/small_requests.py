@@ -18,10 +18,10 @@ from huggingface_hub import constants
 
 from survey import version
 from survey.errors import BrokenFile, NoHub, NotTheHubs, Unreachable
-from survey.hub.access import basic, joined, named, origin_of, token_for
-from survey.hub.connections import lines
-from survey.hub.errors import Answered, headers_of, raise_for_status
-from survey.hub.requests import Manners
+from survey.hub.access import basic, endpoint_name, joined_url, origin_of, token_for
+from survey.hub.connections import connection_pool
+from survey.hub.errors import HttpStatusError, headers_of, raise_for_status
+from survey.hub.requests import RequestPolicy
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
 
@@ -29,7 +29,7 @@ LIBRARY = "centroid-survey"  # how the Hub's logs see us
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_AT_MOST = 5
 ERROR_CAP_BYTES = 1 << 16  # read of a refusal, so that its connection can be used again
-PIECE_BYTES = 1 << 16
+READ_PIECE_BYTES = 1 << 16
 _SLACK_BYTES = 1 << 20  # of an answer, for its headers and its framing
 
 
@@ -51,13 +51,13 @@ class Reply:
     def location(self) -> str | None:
         """Where it redirects to, if it does."""
         target = self.headers.get("Location")
-        return joined(self.url, target) if self.status in REDIRECTS and target else None
+        return joined_url(self.url, target) if self.status in REDIRECTS and target else None
 
 
 class SmallRequests:
     """Requests to one Hub, counted and bounded as its manners say."""
 
-    def __init__(self, settings: Settings, manners: Manners) -> None:
+    def __init__(self, settings: Settings, manners: RequestPolicy) -> None:
         self._settings, self._manners = settings, manners
         self._origin = origin_of(settings.endpoint)
 
@@ -99,14 +99,14 @@ class SmallRequests:
                 "HF_HUB_OFFLINE is set, so nothing is asked",
                 "unset it, or survey checkpoint folders",
             )
-            raise NoHub("network", named(self._settings.endpoint), problem, remedy)
+            raise NoHub("network", endpoint_name(self._settings.endpoint), problem, remedy)
         limits = self._manners.limits(where, expected_bytes)
         limits = replace(limits, most_bytes=max(cap_bytes, ERROR_CAP_BYTES) + _SLACK_BYTES)
         # The length that a head tells would be the compressed one, and a range one of the compressed bytes.
         encoding = "gzip" if method == "GET" and not extra else "identity"
         headers = {**self.headers(url, encoding), **extra}
         self._manners.counter.add(requests=1)
-        with lines().ask(method, url, headers, limits) as response:
+        with connection_pool().ask(method, url, headers, limits) as response:
             came = headers_of(response)
             if response.status < 200 or (300 <= response.status < 400 and response.status not in REDIRECTS):
                 raise Unreachable("network", where, f"answered {response.status}, expected 200")
@@ -116,7 +116,7 @@ class SmallRequests:
             refused = response.status >= 300
             body = self._body(response, came, where, ERROR_CAP_BYTES if refused else cap_bytes, refused)
         if response.status >= 400 and not self.is_hubs(url):
-            raise Answered(response.status, came)  # the storage's refusals are not the Hub's
+            raise HttpStatusError(response.status, came)  # the storage's refusals are not the Hub's
         raise_for_status(method, url, response.status, came)
         return Reply(url, response.status, came, body)
 
@@ -134,7 +134,7 @@ class SmallRequests:
         inflate = None if encoding == "identity" or refused else zlib.decompressobj(zlib.MAX_WBITS | 32)
         found = bytearray()
         try:
-            while piece := response.read(PIECE_BYTES):
+            while piece := response.read(READ_PIECE_BYTES):
                 self._manners.counter.add(bytes=len(piece))
                 found += inflate.decompress(piece, cap_bytes + 1 - len(found)) if inflate else piece
                 if len(found) > cap_bytes:

@@ -11,7 +11,7 @@ import time
 from typing import Protocol
 
 
-class Pace(Protocol):
+class Throttle(Protocol):
     """Asked before each request, and told of every answer that says wait."""
 
     def wait(self, limit_s: float = math.inf) -> None:
@@ -21,7 +21,7 @@ class Pace(Protocol):
         """Let nobody ask for so long."""
 
 
-class OwnPace:
+class LocalThrottle:
     """The pace of one process, shared by its threads."""
 
     def __init__(self) -> None:

@@ -28,8 +28,8 @@ from survey.measures.row_norms import row_norms
 from survey.measures.row_sketch import row_sketch
 from survey.measures.shape import shape
 from survey.measures.undertrained import dense_cluster, undertrained
-from survey.onepass.projection import Sketches
-from survey.onepass.result import Folded
+from survey.onepass.projection import Projections
+from survey.onepass.result import PassResult
 from survey.records.measurement import Measurement, Tokens
 
 
@@ -42,7 +42,7 @@ class Measure(NamedTuple):
 
     version: int
     of: Callable[..., Any]  # Any: each measure returns its own record
-    search: Callable[[Sketches], Any] | None = None
+    search: Callable[[Projections], Any] | None = None
 
 
 class TokenMeasure(NamedTuple):
@@ -73,7 +73,7 @@ def versions(tokens: bool) -> dict[str, int]:
     return found | dict([TOKENS]) if tokens else found
 
 
-def measure_folded(folded: Folded, *, tokens: bool = True, threads: int = 1) -> Measurement:
+def measure_result(folded: PassResult, *, tokens: bool = True, threads: int = 1) -> Measurement:
     """Every column of one matrix. threads: 1 searches in this thread, else beside the other measures."""
     with ThreadPoolExecutor(2, thread_name_prefix="search") if threads > 1 else nullcontext() as pool:
         searches = _searches(folded.sketches, pool)
@@ -101,7 +101,7 @@ def from_tokens(tokens: Tokens) -> dict[str, Any]:
     return {name: value for group in groups for name, value in group.items()}
 
 
-def _searches(sketches: Sketches, pool: Executor | None) -> dict[str, Future[Any]]:
+def _searches(sketches: Projections, pool: Executor | None) -> dict[str, Future[Any]]:
     """Start what each measure looks for among the sketches, by the measure's name."""
     searches: dict[str, Future[Any]] = {}
     for measure in MEASURES:
@@ -116,7 +116,7 @@ def _searches(sketches: Sketches, pool: Executor | None) -> dict[str, Future[Any
     return searches
 
 
-def _tokens(folded: Folded, black_holes: tuple[Any, ...], searches: Mapping[str, Future[Any]]) -> Tokens:
+def _tokens(folded: PassResult, black_holes: tuple[Any, ...], searches: Mapping[str, Future[Any]]) -> Tokens:
     cluster = searches["undertrained"].result()
     rank = np.zeros(folded.vocab_rows, dtype=np.int32)
     for hole in black_holes:

@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.numerics.vectors import float32, length, mean_and_std, number
-from survey.onepass.result import Folded
+from survey.onepass.result import PassResult
 from survey.records.measurement import Centroid
 
 
-def mean_row(folded: Folded) -> NDArray[np.float64] | None:
+def mean_row(folded: PassResult) -> NDArray[np.float64] | None:
     """μ, [D]; None where no row is finite."""
     rows = int(folded.finite.sum())
     return folded.total / rows if rows else None
 
 
-def centroid(folded: Folded) -> Centroid:
+def centroid(folded: PassResult) -> Centroid:
     """μ with its L1, L2 and L∞ norms; all None where no row is finite."""
     mu = mean_row(folded)
     if mu is None:

@@ -7,24 +7,24 @@ from numpy.typing import NDArray
 
 from survey.measures.centroid import mean_row
 from survey.numerics.vectors import angle_deg, cosine, float32, length, mean_and_std, number
-from survey.onepass.result import Folded
+from survey.onepass.result import PassResult
 from survey.records.columns import Vector
 from survey.records.measurement import DeadAndLive
 
 
-def dead_mean(folded: Folded) -> NDArray[np.float64] | None:
+def dead_mean(folded: PassResult) -> NDArray[np.float64] | None:
     """Mean of the dead rows, weighted by population, [D]; None where there is none."""
     rows = int((folded.dead & folded.finite).sum())
     return folded.dead_total / rows if rows else None
 
 
-def live_mean(folded: Folded) -> NDArray[np.float64] | None:
+def live_mean(folded: PassResult) -> NDArray[np.float64] | None:
     """Mean of the live rows, [D]; None where there is none."""
     rows = int((~folded.dead & folded.finite).sum())
     return folded.live_total / rows if rows else None
 
 
-def dead_and_live(folded: Folded) -> DeadAndLive:
+def dead_and_live(folded: PassResult) -> DeadAndLive:
     """Both centroids, how far and at what angle they lie apart, and their rows' lengths."""
     dead, live, full = dead_mean(folded), live_mean(folded), mean_row(folded)
     dead_norm_mean, dead_norm_std = mean_and_std(folded.norms[folded.dead & folded.finite])

@@ -7,11 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.onepass.result import Folded
+from survey.onepass.result import PassResult
 from survey.records.measurement import Exponents
 
 
-def exponents(folded: Folded) -> Exponents:
+def exponents(folded: PassResult) -> Exponents:
     """Histograms of the biased exponent over all rows and over the dead ones."""
     every, dead = folded.exponents, folded.holes.exponents_dead
     dead_mean, live_mean = _mean(dead), _mean(every - dead)

@@ -13,27 +13,27 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.onepass.projection import Flags, Sketches
-from survey.onepass.result import Folded
+from survey.onepass.projection import Projections, RowFlags
+from survey.onepass.result import PassResult
 from survey.records.measurement import Frozen
 
-CLOUDS = 16  # at most, the most populous black holes first
-HOLES = 4096  # at most: beyond them a matrix of nothing but pairs would take minutes
+MAX_CLOUDS = 16  # at most, the most populous black holes first
+MAX_BLACK_HOLES = 4096  # at most: beyond them a matrix of nothing but pairs would take minutes
 THINNER = 10
-WIDTH = 2.0  # of the void, as a factor
+VOID_FACTOR = 2.0  # of the void, as a factor
 ULPS = 4.0  # a cloud of one black hole is as wide as rounding makes it
 
 
-def frozen(folded: Folded, flags: Flags) -> Frozen:
+def frozen(folded: PassResult, flags: RowFlags) -> Frozen:
     """How many rows lie with the dead; None if nothing is dead. flags: as `frozen_rows` found them, [V]."""
     return Frozen(frozen_rows=int(flags.sum()) if folded.members else None)
 
 
-def frozen_rows(sketches: Sketches) -> Flags:
+def frozen_rows(sketches: Projections) -> RowFlags:
     """The unique rows that lie with the dead, [V]."""
     flags = np.zeros(len(sketches.usable), dtype=bool)
-    left = sketches.firsts[sketches.usable[sketches.firsts]][:HOLES]
-    for _ in range(CLOUDS):
+    left = sketches.firsts[sketches.usable[sketches.firsts]][:MAX_BLACK_HOLES]
+    for _ in range(MAX_CLOUDS):
         if len(left) == 0:
             break
         first = sketches.rows[left[0]]
@@ -50,25 +50,25 @@ def frozen_rows(sketches: Sketches) -> Flags:
     return flags & ~sketches.dead
 
 
-def _apart(sketches: Sketches, centre: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+def _apart(sketches: Projections, centre: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """Every row's distance from a centre, [V], and the usable ones' median."""
     apart = np.sqrt(sketches.squared_distances(centre))
     return apart, float(np.median(apart[sketches.usable]))
 
 
 def _around(
-    sketches: Sketches,
+    sketches: Projections,
     holes: NDArray[np.int64],
     centre: NDArray[np.float32],
     apart: NDArray[np.float32],
     median: float,
-) -> Flags:
+) -> RowFlags:
     """Rows that lie with a cloud of black holes."""
     length = _length(centre)
     radius = max(float(apart[holes].max()), ULPS * sketches.half_ulp * length)
     farthest = min(length, median) / 2
     # Of 150,000 rows few lie so near, and the others need no sorting; unusable ones are infinitely far.
-    within = apart[apart <= WIDTH * max(radius, farthest)]
+    within = apart[apart <= VOID_FACTOR * max(radius, farthest)]
     return apart <= _edge(np.sort(within), radius, farthest)
 
 
@@ -79,7 +79,7 @@ def _edge(apart: NDArray[np.float32], radius: float, farthest: float) -> float:
     """
     starts = np.concatenate([[radius], apart[(apart > radius) & (apart <= farthest)]])
     inside = np.searchsorted(apart, starts, side="right")
-    within = np.searchsorted(apart, starts * WIDTH, side="right") - inside
+    within = np.searchsorted(apart, starts * VOID_FACTOR, side="right") - inside
     void = np.flatnonzero(within * THINNER <= inside)
     return float(starts[void[-1]]) if len(void) else radius
 

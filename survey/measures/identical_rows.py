@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from survey.measures.dead_and_live import live_mean
 from survey.numerics.vectors import number
-from survey.onepass.result import Folded
+from survey.onepass.result import PassResult
 from survey.records.columns import TokenId, UInt64
 from survey.records.measurement import BlackHole, IdenticalRows
 
 
-def identical_rows(folded: Folded) -> IdenticalRows:
+def identical_rows(folded: PassResult) -> IdenticalRows:
     """The black holes, ranked by population, ties by smallest token id."""
     hashes = folded.identity.row_hashes()
     angles = folded.angles_to(live_mean(folded))

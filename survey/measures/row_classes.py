@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from survey.numerics.vectors import near_zero_below
-from survey.onepass.result import Folded
+from survey.onepass.result import PassResult
 from survey.records.measurement import RowClasses
 
 
-def row_classes(folded: Folded) -> RowClasses:
+def row_classes(folded: PassResult) -> RowClasses:
     """Counts of zero, near-zero and not finite rows; the classes may overlap."""
     norms = folded.sorted_norms
     return RowClasses(

@@ -6,11 +6,11 @@ import numpy as np
 
 from survey.measures.centroid import mean_row
 from survey.numerics.vectors import length, mean_and_std, number
-from survey.onepass.result import Folded
+from survey.onepass.result import PassResult
 from survey.records.measurement import RowNorms
 
 
-def row_norms(folded: Folded) -> RowNorms:
+def row_norms(folded: PassResult) -> RowNorms:
     """Statistics of ‖w_i‖ and the centroid's length in units of its mean; None without rows."""
     norms = folded.sorted_norms
     if len(norms) == 0:

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from survey.numerics.vectors import near_zero_below
 from survey.records.measurement import Tokens
 
-Flags = dict[str, NDArray[np.bool_]]
+FlagsByClass = dict[str, NDArray[np.bool_]]
 
 
-def row_flags(tokens: Tokens) -> Flags:
+def token_flags(tokens: Tokens) -> FlagsByClass:
     """The classes that are known of every row, [V] each; they may overlap."""
     finite = ~np.isnan(tokens.norm)
     below = near_zero_below(np.sort(tokens.norm[finite]))

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.numerics.vectors import number
-from survey.onepass.projection import Flags, Sketches, squared_distances
-from survey.onepass.result import Folded
+from survey.onepass.projection import Projections, RowFlags, squared_distances
+from survey.onepass.result import PassResult
 from survey.records.measurement import Undertrained
 
 ANCHORS = 256  # where the densest spot is sought, half of them even in rank of norm, half in norm
@@ -42,11 +42,11 @@ FARTHER = 2.0  # times as far from the centre as its own rows: the others
 class DenseCluster:
     """Rows within a cut from a centre, [V]. contrast: how many times farther the others lie, by medians."""
 
-    rows: Flags
+    rows: RowFlags
     contrast: float
 
 
-def undertrained(folded: Folded, cluster: DenseCluster | None) -> Undertrained:
+def undertrained(folded: PassResult, cluster: DenseCluster | None) -> Undertrained:
     """How many candidates there are, and how far from them the other rows lie; 0 if there is no cluster."""
     return Undertrained(
         undertrained_rows=int(cluster.rows.sum()) if cluster else 0,
@@ -54,13 +54,13 @@ def undertrained(folded: Folded, cluster: DenseCluster | None) -> Undertrained:
     )
 
 
-def dense_cluster(sketches: Sketches) -> DenseCluster | None:
+def dense_cluster(sketches: Projections) -> DenseCluster | None:
     """The dense cluster apart from the main cloud, if there is one."""
     distinct = sketches.distinct
     if len(distinct) < 2 * FEWEST:
         return None
     sample = sketches.rows[_spread(distinct, SAMPLE)]
-    tried: list[Flags] = []
+    tried: list[RowFlags] = []
     for anchor in _densest_first(sketches, distinct, sample):
         if len(tried) == TRIED:
             break
@@ -74,7 +74,7 @@ def dense_cluster(sketches: Sketches) -> DenseCluster | None:
 
 
 def _densest_first(
-    sketches: Sketches, distinct: NDArray[np.int64], sample: NDArray[np.float32]
+    sketches: Projections, distinct: NDArray[np.int64], sample: NDArray[np.float32]
 ) -> NDArray[np.int64]:
     """Anchors by the distance to their fourth nearest row of the sample."""
     rows = sketches.rows[distinct]
@@ -89,8 +89,8 @@ def _densest_first(
 
 
 def _around(
-    sketches: Sketches, distinct: NDArray[np.int64], sample: NDArray[np.float32], anchor: int
-) -> tuple[Flags, DenseCluster | None]:
+    sketches: Projections, distinct: NDArray[np.int64], sample: NDArray[np.float32], anchor: int
+) -> tuple[RowFlags, DenseCluster | None]:
     """The rows near an anchor, and the population that they are, if they are one."""
     apart = squared_distances(sample, sketches.rows[anchor])
     core = np.sort(np.argsort(apart, kind="stable")[:CORE])

@@ -23,14 +23,14 @@ from survey.onepass.layout import CHUNK_ROWS
 from survey.onepass.slabs import slabs
 from survey.records.blocks import Block
 
-Floats = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 CONVERGED = 1e-13
 ITERATIONS = 2000  # eigenvalues that differ by 3 % take some hundred
 BESIDE = 8  # directions that are iterated together: the first converges by the gap to the ninth
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredMatrix:
     """A [V, D] matrix that can be read again. blocks: its stored bytes, in order, anew at each call."""
 
     blocks: Callable[[], Iterable[Block]]
@@ -38,7 +38,7 @@ class Stored:
     shape: tuple[int, int]
     scale: Scale | None = None
 
-    def chunks(self) -> Iterator[tuple[int, Floats]]:
+    def chunks(self) -> Iterator[tuple[int, Float64s]]:
         """The number of the first row, and the rows, 1,024 at a time, as float64."""
         _, dims = self.shape
         start = 0
@@ -54,11 +54,11 @@ class Stored:
 class UnusedDistances:
     """cosine: 1 − cos, l2: both [V]; NaN where a row is not finite or has no direction."""
 
-    cosine: Floats
-    l2: Floats
+    cosine: Float64s
+    l2: Float64s
 
 
-def unused_distances(matrix: Stored, unused: Sequence[int]) -> UnusedDistances:
+def unused_distances(matrix: StoredMatrix, unused: Sequence[int]) -> UnusedDistances:
     """Distances to the mean of the finite rows among `unused`, of which there must be one at least."""
     first, mean = _first_component_and_mean(matrix, unused)
     mean_without = mean - (mean @ first) * first
@@ -74,7 +74,7 @@ def unused_distances(matrix: Stored, unused: Sequence[int]) -> UnusedDistances:
     return UnusedDistances(cosine, l2)
 
 
-def _first_component_and_mean(matrix: Stored, unused: Sequence[int]) -> tuple[Floats, Floats]:
+def _first_component_and_mean(matrix: StoredMatrix, unused: Sequence[int]) -> tuple[Float64s, Float64s]:
     """The first principal component of the finite rows, [D], and the mean of the unused ones, [D]."""
     rows, dims = matrix.shape
     known = np.zeros(rows, dtype=bool)
@@ -94,12 +94,12 @@ def _first_component_and_mean(matrix: Stored, unused: Sequence[int]) -> tuple[Fl
     return _first_eigenvector(gram / max(count, 1) - np.outer(mean, mean)), of_unused / max(unused_count, 1)
 
 
-def _first_eigenvector(covariance: Floats) -> Floats:
+def _first_eigenvector(covariance: Float64s) -> Float64s:
     """That of the largest eigenvalue, by orthogonal iteration; the sign is of no meaning."""
     dims = len(covariance)
     width = min(BESIDE, dims)
     basis, _ = np.linalg.qr(np.random.Generator(np.random.PCG64(0)).normal(size=(dims, width)))
-    first: Floats = basis[:, 0]
+    first: Float64s = basis[:, 0]
     for _ in range(ITERATIONS):
         basis, _ = np.linalg.qr(covariance @ basis)
         values, turns = np.linalg.eigh(basis.T @ covariance @ basis)

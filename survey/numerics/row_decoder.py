@@ -13,11 +13,11 @@ from survey.numerics.dtypes import FloatFormat
 from survey.numerics.scale import Scale
 from survey.records.blocks import Block
 
-Floats = NDArray[np.float64]
+DecodedRows = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowDecoder:
     """Rows of D = `dims` elements. scale: what their values are multiplied by."""
 
     form: FloatFormat
@@ -28,7 +28,7 @@ class Rows:
     def row_bytes(self) -> int:
         return self.dims * self.form.item_bytes
 
-    def exact(self, stored: Block | bytes, first: int) -> Floats:
+    def exact(self, stored: Block | bytes, first: int) -> DecodedRows:
         """The values of rows from row `first` on, [R, D], in float64; exact."""
         values = widen(stored, self.form, self.dims)
         if self.scale is None:

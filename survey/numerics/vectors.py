@@ -44,7 +44,7 @@ def near_zero_below(norms: NDArray[np.float64]) -> float:
     return NEAR_ZERO * float(norms[(len(norms) - 1) // 2]) if len(norms) else 0.0
 
 
-def unit(vector: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+def unit_vector(vector: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
     """v / ‖v‖, or None where it has no direction."""
     if vector is None or not np.isfinite(vector).all() or not vector.any():
         return None
@@ -54,7 +54,7 @@ def unit(vector: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
 
 def cosine(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> float | None:
     """Cosine of the angle between two vectors, in [-1, 1]; None where one has no direction."""
-    u, v = unit(a), unit(b)
+    u, v = unit_vector(a), unit_vector(b)
     if u is None or v is None:
         return None
     return max(-1.0, min(1.0, math.fsum(u * v)))
@@ -66,7 +66,7 @@ def angle_deg(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> f
     W. Kahan, "How Futile are Mindless Assessments of Roundoff" (2006), section 12. None where a
     vector has no direction.
     """
-    u, v = unit(a), unit(b)
+    u, v = unit_vector(a), unit_vector(b)
     if u is None or v is None:
         return None
     return math.degrees(2.0 * math.atan2(length(u - v), length(u + v)))

@@ -1,4 +1,4 @@
-"""One pass over a matrix in constant memory: blocks in, `Folded` out."""
+"""One pass over a matrix in constant memory: blocks in, `PassResult` out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.numerics.scale import Scale
 from survey.onepass.layout import CHUNK_ROWS, slab_rows
-from survey.onepass.result import Folded
+from survey.onepass.result import PassResult
 from survey.onepass.row_identity import Digests, RowIdentity, row_digests
 from survey.onepass.slabs import slabs
 from survey.onepass.sums import SlabSums, Totals
@@ -36,7 +36,7 @@ def fold(
     device: str,
     scale: Scale | None = None,
     threads: int | None = None,
-) -> Iterator[Folded]:
+) -> Iterator[PassResult]:
     """Fold the rows of a [V, D] matrix of stored bytes, given in order.
 
     device: `cpu`, `cuda`, `cuda:0`, `mps`; Apple's GPUs have no float64 and leave it to the CPU.
@@ -60,7 +60,7 @@ def fold(
         ):
             identity.add(slab, digests)
             totals.add(sums)
-        yield Folded(
+        yield PassResult(
             form=form,
             vocab_rows=rows,
             hidden_dim=dims,
@@ -76,7 +76,7 @@ def fold(
         identity.close()
 
 
-Piece = tuple[Block, Digests, SlabSums]  # a slab, its rows' digests and its sums
+FoldedSlab = tuple[Block, Digests, SlabSums]  # a slab, its rows' digests and its sums
 
 
 def _summing(
@@ -106,8 +106,8 @@ def _summing(
 
 def _on_cpu(
     pieces: Iterable[Block], row_bytes: int, sums_of: Callable[[Block, int], SlabSums], threads: int
-) -> Iterator[Piece]:
-    def piece(slab: Block, number: int) -> Piece:
+) -> Iterator[FoldedSlab]:
+    def piece(slab: Block, number: int) -> FoldedSlab:
         return slab, row_digests(slab, row_bytes), sums_of(slab, number)
 
     if threads == 1:
@@ -117,7 +117,7 @@ def _on_cpu(
     # Long rows are hashed and added up without Python's global lock. One slab more than threads: none waits
     # for the next.
     with ThreadPoolExecutor(threads, thread_name_prefix="sums") as pool:
-        running: deque[Future[Piece]] = deque()
+        running: deque[Future[FoldedSlab]] = deque()
         for number, slab in enumerate(pieces):
             running.append(pool.submit(piece, slab, number))
             if len(running) > threads:
@@ -128,7 +128,7 @@ def _on_cpu(
 
 def _on_gpu(
     pieces: Iterable[Block], form: FloatFormat, dims: int, rows_per_slab: int, device: str
-) -> Iterator[Piece]:
+) -> Iterator[FoldedSlab]:
     from survey.onepass.sums_gpu import TorchSums
 
     sums = TorchSums(form, dims, rows_per_slab, device)

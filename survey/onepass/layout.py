@@ -49,8 +49,8 @@ MAX_THREADS = 4  # each holds a slab, and these measure as many bytes as a link 
 SPOOL_BYTES = 64 << 20  # beyond this the black holes' vectors go to a temporary file
 
 
-SKETCH_DIMS = 32
+PROJECTION_DIMS = 32
 
 
 LANE_DIMS = 256
-GPU_ROOMS = 2  # slabs under way on a GPU: one copied, one computed
+GPU_BUFFERS = 2  # slabs under way on a GPU: one copied, one computed

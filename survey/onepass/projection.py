@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 LONGEST = 2.0**40  # medians: longer rows count as so long, that their squares stay in float32
 
-Flags = NDArray[np.bool_]
+RowFlags = NDArray[np.bool_]
 
 
 def signs(dims: int) -> NDArray[np.float64]:
@@ -24,7 +24,7 @@ def signs(dims: int) -> NDArray[np.float64]:
     return 1.0 - 2.0 * np.array(drawn, dtype=np.float64)
 
 
-def directions_of(sketched: NDArray[np.float64], squared: NDArray[np.float64]) -> NDArray[np.float32]:
+def projected_directions(sketched: NDArray[np.float64], squared: NDArray[np.float64]) -> NDArray[np.float32]:
     """Sketches of directions, from those of rows and the rows' squared lengths; zero where there is none."""
     with np.errstate(invalid="ignore", divide="ignore"):
         found = (sketched / np.sqrt(squared)[:, None]).astype(np.float32)
@@ -33,7 +33,7 @@ def directions_of(sketched: NDArray[np.float64], squared: NDArray[np.float64]) -
 
 
 @dataclass(frozen=True, slots=True)
-class Sketches:
+class Projections:
     """Every row's sketch in units of the median norm, [V, 32], and which rows are worth looking at.
 
     usable: finite and not almost zero. dead: in a black hole. firsts: the first row of each black
@@ -41,8 +41,8 @@ class Sketches:
     """
 
     rows: NDArray[np.float32]
-    usable: Flags
-    dead: Flags
+    usable: RowFlags
+    dead: RowFlags
     firsts: NDArray[np.int64]
     half_ulp: float
 
@@ -60,8 +60,8 @@ class Sketches:
         return found
 
 
-def scaled_rows(
-    directions: NDArray[np.float32], norms: NDArray[np.float64], usable: Flags, median: float
+def projected_rows(
+    directions: NDArray[np.float32], norms: NDArray[np.float64], usable: RowFlags, median: float
 ) -> NDArray[np.float32]:
     """Sketches of rows from those of their directions, [V, 32], in units of the usable rows' median norm."""
     lengths = np.zeros(len(norms), dtype=np.float32)

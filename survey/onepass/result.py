@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FloatFormat
 from survey.numerics.scale import Scale
-from survey.numerics.vectors import near_zero_below, number, row_lengths, row_units, unit
-from survey.onepass.projection import Sketches, scaled_rows
+from survey.numerics.vectors import near_zero_below, number, row_lengths, row_units, unit_vector
+from survey.onepass.projection import Projections, projected_rows
 from survey.onepass.row_identity import RowIdentity
 from survey.onepass.sums import ZERO, magnitude
 
@@ -22,7 +22,7 @@ SWEEP_BYTES = 4 << 20  # of float64, at a time, while the black holes' vectors a
 
 
 @dataclass(frozen=True, slots=True)
-class Holes:
+class DeadSums:
     """Sums over the black holes' vectors; those that are not finite are left out of the sums.
 
     dead_totals: Σ population × vector of each magnitude, [D]. vector_total: Σ vector, [D].
@@ -36,7 +36,7 @@ class Holes:
 
 
 @dataclass(frozen=True)
-class Folded:
+class PassResult:
     """[V, D] folded: column sums [D] by magnitude, row norms [V], exponent counts, identical rows.
 
     finite: which rows hold neither NaN nor infinity, [V]. scale: what stored values are multiplied
@@ -97,15 +97,15 @@ class Folded:
         return norms
 
     @cached_property
-    def sketches(self) -> Sketches:
+    def sketches(self) -> Projections:
         """Every row in 32 dimensions."""
         least = near_zero_below(self.sorted_norms)
         usable = self.finite & (self.norms > 0) & (self.norms >= least)
         known = self.sorted_norms[(self.sorted_norms > 0) & (self.sorted_norms >= least)]
         median = float(known[(len(known) - 1) // 2]) if len(known) else 1.0
         ranked = sorted(self.members, key=lambda rows: (-len(rows), rows[0]))
-        return Sketches(
-            rows=scaled_rows(self.directions, self.norms, usable, median),
+        return Projections(
+            rows=projected_rows(self.directions, self.norms, usable, median),
             usable=usable,
             dead=self.dead,
             firsts=np.array([rows[0] for rows in ranked], dtype=np.int64),
@@ -113,7 +113,7 @@ class Folded:
         )
 
     @cached_property
-    def holes(self) -> Holes:
+    def holes(self) -> DeadSums:
         """One sweep over the kept vectors."""
         dims = self.hidden_dim
         dead_totals: dict[int, NDArray[np.float64]] = {}
@@ -139,11 +139,11 @@ class Folded:
                     total = dead_totals.setdefault(bands[hole], np.zeros(dims))
                     total += population * vector
             at += len(fields)
-        return Holes(dead_totals, vector_total, counts, int((low == high).sum()))
+        return DeadSums(dead_totals, vector_total, counts, int((low == high).sum()))
 
     def angles_to(self, direction: NDArray[np.float64] | None) -> list[float | None]:
         """Angle of each black hole's vector to a direction, degrees, in the order of `members`."""
-        target = unit(direction)
+        target = unit_vector(direction)
         if target is None:
             return [None] * len(self.members)
         angles: list[float | None] = []

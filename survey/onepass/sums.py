@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.onepass.layout import CHUNK_ROWS, SKETCH_DIMS
+from survey.onepass.layout import CHUNK_ROWS, PROJECTION_DIMS
 
 # Rows whose norms share a band of 2^16 are summed together: [2^-8, 2^8) holds all rows of nearly
 # every model, so one sum is the rule.
@@ -51,7 +51,7 @@ class Totals:
         vocab, self._dims = shape
         self._norms = np.empty(vocab)
         self._finite = np.empty(vocab, dtype=bool)
-        self._directions = np.empty((vocab, SKETCH_DIMS), dtype=np.float32)
+        self._directions = np.empty((vocab, PROJECTION_DIMS), dtype=np.float32)
         self._exponents = np.zeros(exponent_values, dtype=np.int64)
         self._rows = 0
         self._columns: dict[int, NDArray[np.float64]] = {}

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FloatFormat
 from survey.onepass.kernels.fold import fold_rows
-from survey.onepass.layout import GROUP_ROWS, LANE_DIMS, SKETCH_DIMS
-from survey.onepass.projection import directions_of, signs
+from survey.onepass.layout import GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
+from survey.onepass.projection import projected_directions, signs
 from survey.onepass.sums import SlabSums, bands_of
 from survey.records.blocks import Block
 
@@ -43,7 +43,7 @@ class CompiledSums:
             with np.errstate(over="ignore"):
                 norms = np.sqrt(squared) * scale
         norms, finite = norms[:rows], np.isfinite(squared[:rows])
-        directions = directions_of(sketched[:rows], squared[:rows])
+        directions = projected_directions(sketched[:rows], squared[:rows])
         bands = bands_of(norms)
         if len(bands) == 1 and finite.all():
             return SlabSums(norms, finite, dict.fromkeys(bands, groups), exponents, directions)
@@ -61,7 +61,7 @@ class CompiledSums:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         """Squared norms [R], sketches [R, SKETCH_DIMS], column sums [D], exponents of groups of rows."""
         form, squared = self._form, np.empty(len(words))
-        sketched = np.empty((len(words), SKETCH_DIMS))
+        sketched = np.empty((len(words), PROJECTION_DIMS))
         groups = np.zeros((self._groups, self._dims))
         counts = np.zeros(form.exponent_values, dtype=np.int64)
         if not words.flags.aligned:

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from survey.numerics.dtypes import FloatFormat
-from survey.onepass.layout import GPU_ROOMS, LANE_DIMS, SKETCH_DIMS
-from survey.onepass.projection import directions_of, signs
+from survey.onepass.layout import GPU_BUFFERS, LANE_DIMS, PROJECTION_DIMS
+from survey.onepass.projection import projected_directions, signs
 from survey.onepass.sums import SlabSums, bands_of
 from survey.records.blocks import Block
 
@@ -51,7 +51,7 @@ class TorchSums:
         self._signs = torch.zeros(padded, dtype=torch.float64, device=self._device)
         self._signs[:dims] = torch.from_numpy(signs(dims)).to(self._device)
         self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
-        self._rooms = [self._room(rows_per_slab) for _ in range(GPU_ROOMS)]
+        self._rooms = [self._room(rows_per_slab) for _ in range(GPU_BUFFERS)]
 
     def begin(self, slab: Block) -> _Room:
         """Start on one slab of whole rows; `finish` it before GPU_ROOMS more are begun."""
@@ -83,7 +83,7 @@ class TorchSums:
         squared, scale = squared[: room.rows], scale[: room.rows]
         with np.errstate(over="ignore"):
             norms, finite = np.sqrt(squared) * scale, np.isfinite(squared)
-        directions = directions_of(sketched[: room.rows], squared)
+        directions = projected_directions(sketched[: room.rows], squared)
         bands = bands_of(norms)
         if len(bands) == 1 and finite.all():
             by_band = dict.fromkeys(bands, columns)
@@ -112,7 +112,7 @@ class TorchSums:
             results=(
                 on_host(rows, dtype=torch.float64),
                 on_host(rows, dtype=torch.float64),
-                on_host(rows, SKETCH_DIMS, dtype=torch.float64),
+                on_host(rows, PROJECTION_DIMS, dtype=torch.float64),
                 on_host(self._form.exponent_values, dtype=torch.int64),
                 on_host(dims, dtype=torch.float64),
             ),
@@ -135,7 +135,7 @@ class TorchSums:
         squares = torch.mul(values, values, out=room.squares[: room.rows])
         squared = self._folded(squares, room.lanes, 1)[:, 0].clone()
         turned = torch.mul(values, self._signs, out=squares)
-        return squared, scale, self._folded(turned, room.lanes, SKETCH_DIMS)
+        return squared, scale, self._folded(turned, room.lanes, PROJECTION_DIMS)
 
     def _folded(self, values: torch.Tensor, lanes: torch.Tensor, width: int) -> torch.Tensor:
         """[R, padded D] added to lanes, then the lanes in halves until `width` are left, [R, width]."""

@@ -7,6 +7,6 @@ import numpy as np
 Block = bytearray | memoryview
 
 
-def room(count: int) -> memoryview:
+def new_buffer(count: int) -> memoryview:
     """So many bytes to be written over: nobody has cleared them, which for a whole matrix takes a while."""
     return np.empty(count, dtype=np.uint8).data

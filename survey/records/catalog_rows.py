@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from survey.records.columns import Float32, TokenId, UInt64, column
 from survey.records.measurement import Measurement
 from survey.records.target import Identity
-from survey.records.tokenizer import Naming, Reach, TokenNames
+from survey.records.tokenizer import Reach, TokenizerSummary, TokenTexts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +48,8 @@ class Measured:
 
     identity: Identity
     measurement: Measurement
-    naming: Naming
-    names: TokenNames | None
+    naming: TokenizerSummary
+    names: TokenTexts | None
     flags: Mapping[str, NDArray[np.bool_]]
     distances: Mapping[str, NDArray[np.float64]]
     provenance: Provenance
@@ -114,4 +114,4 @@ class Attempt:
     )
 
 
-ROW_GROUPS: tuple[type[Any], ...] = (Identity, Measurement, Naming, Provenance)
+ROW_GROUPS: tuple[type[Any], ...] = (Identity, Measurement, TokenizerSummary, Provenance)

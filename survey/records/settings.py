@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often a busy or broken server is asked again, and how long we wait in between.
 
     tries: attempts in a row without a single byte of progress.
@@ -38,12 +38,12 @@ class Settings:
     threads: int | None = None
     tokens: bool = True
     timeout_s: float = 1800.0
-    patience: Patience = Patience()
+    patience: RetryPolicy = RetryPolicy()
     run_id: str = "notebook"
     reference: ReferenceTokens | None = None  # known unused tokens to which distances are measured
 
 
-OWN = "own"
+OWN_UNUSED = "own"
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class ModelRef:
     @property
     def name(self) -> str:
         """What the catalog calls it: with its part, as each part of a repository is a model of its own."""
-        return named(self.repo, self.part)
+        return name_with_part(self.repo, self.part)
 
     @property
     def listed_in(self) -> str:
@@ -122,10 +122,10 @@ class ModelRef:
         return re.sub(r":[0-9]+$", "", self.origin)
 
     def __str__(self) -> str:
-        return named(f"{self.repo}@{self.revision}" if self.revision else self.repo, self.part)
+        return name_with_part(f"{self.repo}@{self.revision}" if self.revision else self.repo, self.part)
 
 
-def named(repo: str, part: str | None) -> str:
+def name_with_part(repo: str, part: str | None) -> str:
     """The name of a part of a repository, or of the whole."""
     return f"{repo}:{part}" if part else repo
 

@@ -20,7 +20,7 @@ Reach = Literal["reachable", "unreachable", "special", "byte", "fragment"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenNames:
+class TokenTexts:
     """What the tokenizer says of each row, as columns of length V; None where it says nothing."""
 
     text: Sequence[str | None]
@@ -32,7 +32,7 @@ class TokenNames:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Naming:
+class TokenizerSummary:
     """What the tokenizer says of the rows; NULL where there is none that can be read."""
 
     tokenizer_file: str | None = column("the file that held the vocabulary")

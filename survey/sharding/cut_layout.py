@@ -10,11 +10,11 @@ from typing import Any
 from survey.errors import NotThere
 from survey.formats.safetensors_header import Header
 from survey.records.target import TensorSpec
-from survey.sharding.joining import NAMES_SHOWN, Part, Size, is_cut
-from survey.sharding.ranks import check_ranks, holders, is_part, offsets_of
+from survey.sharding.joining import NAMES_SHOWN, MatrixSize, TensorPart, is_cut
+from survey.sharding.ranks import check_ranks, holders, is_rank_part, offsets_of
 from survey.unembedding.model_config import stated_lengths
 
-Parts = Callable[[], tuple[Part, ...]]  # looked up when they are needed: a part may cost a request
+Parts = Callable[[], tuple[TensorPart, ...]]  # looked up when they are needed: a part may cost a request
 LookUp = Callable[[str], TensorSpec]
 
 _NUMBERED = re.compile(
@@ -31,38 +31,38 @@ _META_EMBEDDING = "tok_embeddings.weight"  # Meta's params.json leaves V to the 
 _MOST_PARTS = 1024
 
 
-def stated_size(config: Mapping[str, Any]) -> Size:
+def stated_size(config: Mapping[str, Any]) -> MatrixSize:
     """What the config says of a vocabulary matrix."""
-    return Size(*stated_lengths(config))
+    return MatrixSize(*stated_lengths(config))
 
 
 def parts_of_devices(headers: Mapping[str, Header], where: str) -> tuple[dict[str, str], dict[str, Parts]]:
     """The file of each tensor, or the first one, and the parts of those that several devices wrote."""
     held = holders(headers, where)
 
-    def parts(name: str, files: tuple[str, ...]) -> tuple[Part, ...]:
+    def parts(name: str, files: tuple[str, ...]) -> tuple[TensorPart, ...]:
         check_ranks(name, files, where)
         return tuple(
-            Part(headers[file].tensors[name], offsets_of(headers[file], name, f"{where}/{file}"))
+            TensorPart(headers[file].tensors[name], offsets_of(headers[file], name, f"{where}/{file}"))
             for file in files
         )
 
     cut: dict[str, Parts] = {
-        name: partial(parts, name, files) for name, files in held.items() if is_part(files)
+        name: partial(parts, name, files) for name, files in held.items() if is_rank_part(files)
     }
     return {name: files[0] for name, files in held.items()}, cut
 
 
-def size_of_devices(size: Size, cut: Mapping[str, Parts]) -> Size:
+def size_of_devices(size: MatrixSize, cut: Mapping[str, Parts]) -> MatrixSize:
     """The size, where V is not stated and Meta's embedding shows it: each device holds D / devices of it."""
     if size.rows is not None or size.dims is None or _META_EMBEDDING not in cut:
         return size
     shapes = [part.tensor.shape for part in cut[_META_EMBEDDING]()]
     whole = len(set(shapes)) == 1 and len(shapes[0]) == 2 and shapes[0][1] * len(shapes) == size.dims
-    return Size(shapes[0][0], size.dims, padded=False) if whole else size
+    return MatrixSize(shapes[0][0], size.dims, padded=False) if whole else size
 
 
-def numbered_parts(file_of: Mapping[str, str], size: Size, look_up: LookUp) -> dict[str, list[str]]:
+def numbered_parts(file_of: Mapping[str, str], size: MatrixSize, look_up: LookUp) -> dict[str, list[str]]:
     """Names with numbers that are parts of one matrix, by its name: `lm_head.weight.0`, `lm_head.weight.1`.
 
     The layers of a small network, and the heads of several codebooks, have numbers, too: shapes decide.

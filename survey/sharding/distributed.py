@@ -18,10 +18,17 @@ from survey.formats.safetensors_header import FIRST_READ_BYTES
 from survey.formats.torch_file import LAST_READ_BYTES, PickledTensors
 from survey.formats.torch_tensor import PickledTensor
 from survey.formats.torch_zip import TorchZip
-from survey.formats.unpickler import HANDLERS, PICKLE_CAP_BYTES, Handler, Machine, Name, read_pickle
+from survey.formats.unpickler import (
+    HANDLERS,
+    PICKLE_CAP_BYTES,
+    Name,
+    OpcodeHandler,
+    PickleMachine,
+    read_pickle,
+)
 from survey.records.target import ByteRange, TensorSpec
 from survey.sharding.cut_layout import Parts
-from survey.sharding.joining import Part, Size
+from survey.sharding.joining import MatrixSize, TensorPart
 
 METADATA = ".metadata"
 _RECORDS = frozenset(
@@ -52,12 +59,12 @@ class Record:
         return self.state.get(key) if type(self.state) is dict else None
 
 
-class _Metadata(Machine):
+class _Metadata(PickleMachine):
     """The machine for `.metadata`, which knows its records and no tensors."""
 
     keys = (str, int, Record)
 
-    def handler(self, opcode: str) -> Handler | None:
+    def handler(self, opcode: str) -> OpcodeHandler | None:
         return {"NEWOBJ": _new_record}.get(opcode) or HANDLERS.get(opcode)
 
     def name(self, name: str) -> None:
@@ -79,7 +86,7 @@ class _Metadata(Machine):
         self.stack.append(target)
 
 
-def _new_record(machine: Machine, _: Any) -> None:
+def _new_record(machine: PickleMachine, _: Any) -> None:
     kind, arguments = machine.pop(2)
     if type(kind) is not Name or kind.name not in _RECORDS or arguments != ():
         raise machine.refuse("makes something that is no record of a checkpoint")
@@ -88,7 +95,7 @@ def _new_record(machine: Machine, _: Any) -> None:
 
 def distributed_parts(
     checkpoint: Checkpoint, folder: str
-) -> tuple[dict[str, str], dict[str, Parts], dict[str, Size]]:
+) -> tuple[dict[str, str], dict[str, Parts], dict[str, MatrixSize]]:
     """The first file, the parts and the size of each tensor. Raises BrokenFile (`bad-pickle`)."""
     file = folder + METADATA
     where = f"{checkpoint.repo}/{file}"
@@ -102,7 +109,7 @@ def distributed_parts(
     }
     file_of: dict[str, str] = {}
     cut: dict[str, Parts] = {}
-    sizes: dict[str, Size] = {}
+    sizes: dict[str, MatrixSize] = {}
     for name, described in held.items():
         size = described.get("size") if type(described) is Record else None
         chunks = described.get("chunks") if type(described) is Record else None
@@ -112,7 +119,7 @@ def distributed_parts(
         file_of[name] = found[0].file
         cut[name] = partial(_parts, checkpoint, name, found)
         if len(size) == 2:  # what is a vector may be a bias, or a scale
-            sizes[name] = Size(size[0], size[1], padded=False)
+            sizes[name] = MatrixSize(size[0], size[1], padded=False)
     return file_of, cut, sizes
 
 
@@ -150,8 +157,8 @@ def _chunk(
     return _Stored(file, ByteRange(start, start + length), offsets, shape)
 
 
-def _parts(checkpoint: Checkpoint, name: str, stored: list[_Stored]) -> tuple[Part, ...]:
-    return tuple(Part(_tensor(checkpoint, name, part), part.offsets) for part in stored)
+def _parts(checkpoint: Checkpoint, name: str, stored: list[_Stored]) -> tuple[TensorPart, ...]:
+    return tuple(TensorPart(_tensor(checkpoint, name, part), part.offsets) for part in stored)
 
 
 def _tensor(checkpoint: Checkpoint, name: str, part: _Stored) -> TensorSpec:

@@ -18,7 +18,7 @@ NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TensorPart:
     """A tensor that may be a part of one. offsets: of its first element in the whole, where files say so."""
 
     tensor: TensorSpec
@@ -26,7 +26,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class MatrixSize:
     """The size of a whole matrix, as far as something states it.
 
     padded: whether V counts tokens, so that rows may follow which fill up the last part.
@@ -37,7 +37,7 @@ class Size:
     padded: bool = True
 
 
-def joined(name: str, parts: Sequence[Part], size: Size, where: str) -> TensorSpec:
+def join_parts(name: str, parts: Sequence[TensorPart], size: MatrixSize, where: str) -> TensorSpec:
     """The whole tensor that these parts, in order, are cut from.
 
     Raises NotThere (`split-head`) with what is missing, or what leaves open where they belong.
@@ -60,21 +60,21 @@ def joined(name: str, parts: Sequence[Part], size: Size, where: str) -> TensorSp
     raise _refused(where, name, f"{problem}: how they are cut is open")
 
 
-def is_cut(tensors: Sequence[TensorSpec], size: Size) -> bool:
+def is_cut(tensors: Sequence[TensorSpec], size: MatrixSize) -> bool:
     """Whether tensors in order have the shapes of one matrix that is cut, whether or not it is whole."""
-    parts = [Part(tensor) for tensor in tensors]
+    parts = [TensorPart(tensor) for tensor in tensors]
     return all(len(tensor.shape) == 2 and 0 not in tensor.shape for tensor in tensors) and bool(
         _by_rows(parts, size) or _by_columns(parts, size)
     )
 
 
-def _is_copied(parts: Sequence[Part], size: Size) -> bool:
+def _is_copied(parts: Sequence[TensorPart], size: MatrixSize) -> bool:
     """Whether each device held the whole matrix."""
     shapes = {part.tensor.shape for part in parts}
     return len(shapes) == 1 and next(iter(shapes)) == (size.rows, size.dims)
 
 
-def _by_rows(parts: Sequence[Part], size: Size) -> list[Piece]:
+def _by_rows(parts: Sequence[TensorPart], size: MatrixSize) -> list[Piece]:
     """The pieces where each holds all dimensions of some rows; empty where the shapes say otherwise."""
     rows, dims = [part.tensor.shape[0] for part in parts], {part.tensor.shape[1] for part in parts}
     if size.rows is None or len(dims) != 1 or size.dims not in (None, *dims):
@@ -85,7 +85,7 @@ def _by_rows(parts: Sequence[Part], size: Size) -> list[Piece]:
     return [Piece(part.tensor, start, 0) for part, start in zip(parts, starts, strict=False)]
 
 
-def _by_columns(parts: Sequence[Part], size: Size) -> list[Piece]:
+def _by_columns(parts: Sequence[TensorPart], size: MatrixSize) -> list[Piece]:
     """The pieces where each holds some dimensions of all rows; empty where the shapes say otherwise."""
     rows, dims = {part.tensor.shape[0] for part in parts}, [part.tensor.shape[1] for part in parts]
     if size.dims is None or len(rows) != 1 or (size.rows is not None and min(rows) < size.rows):
@@ -101,13 +101,13 @@ def _is_even(counts: Sequence[int]) -> bool:
     return all(count == counts[0] for count in counts[:-1]) and counts[-1] <= counts[0]
 
 
-def _at(part: Part) -> Piece:
+def _at(part: TensorPart) -> Piece:
     offsets = part.offsets or ()
     row, column = offsets if len(offsets) == 2 else (-1, -1)
     return Piece(part.tensor, row, column)
 
 
-def _whole(name: str, pieces: Sequence[Piece], size: Size, where: str) -> TensorSpec:
+def _whole(name: str, pieces: Sequence[Piece], size: MatrixSize, where: str) -> TensorSpec:
     """One tensor of all pieces, which cover every element of it once."""
     rows = max(piece.row + piece.tensor.shape[0] for piece in pieces)
     dims = max(piece.column + piece.tensor.shape[1] for piece in pieces)
@@ -173,7 +173,7 @@ def _spelled(names: Sequence[str]) -> str:
     return f"{named[0]} + {len(named) - 2} more + {named[-1]}"
 
 
-def _shapes(parts: Sequence[Part]) -> str:
+def _shapes(parts: Sequence[TensorPart]) -> str:
     return ", ".join(dict.fromkeys(str(list(part.tensor.shape)) for part in parts))
 
 

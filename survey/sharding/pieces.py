@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from survey.checkpoints.checkpoint import Checkpoint
-from survey.records.blocks import Block, room
+from survey.records.blocks import Block, new_buffer
 from survey.records.target import ByteRange, FileRange, Piece, TensorSpec
 
 
@@ -67,7 +67,7 @@ def _joined(size: int, row_bytes: int, strips: Sequence[Strip], parts: Iterator[
     """The next block, put together as its strips come."""
     if len(strips) == 1:
         return next(parts)
-    block = room(size)
+    block = new_buffer(size)
     rows = np.frombuffer(block, np.uint8).reshape(-1, row_bytes)
     for strip in strips:
         part = np.frombuffer(next(parts), np.uint8)

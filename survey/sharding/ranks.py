@@ -30,7 +30,7 @@ def holders(headers: Mapping[str, Header], where: str) -> dict[str, tuple[str, .
     return found
 
 
-def is_part(files: tuple[str, ...]) -> bool:
+def is_rank_part(files: tuple[str, ...]) -> bool:
     """Whether a tensor in these files may be one of several parts."""
     return len(files) > 1 or _rank(files[0]) != SHARED
 

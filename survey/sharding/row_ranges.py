@@ -9,8 +9,8 @@ from survey.records.target import ByteRange, TensorSpec
 from survey.sharding.pieces import stream_rows
 
 # Rows between two wanted ones are read over where that costs less than one more request.
-GAP_BYTES = 32 << 10
-MOST_BYTES = 4 << 20  # of one request
+READ_THROUGH_BYTES = 32 << 10
+MAX_RANGE_BYTES = 4 << 20  # of one request
 
 
 def picked_rows(
@@ -39,8 +39,8 @@ def picked_rows(
 def _runs(rows: Sequence[int], row_bytes: int) -> list[list[int]]:
     runs: list[list[int]] = []
     for row in rows:
-        near = bool(runs) and (row - runs[-1][-1] - 1) * row_bytes <= GAP_BYTES
-        if near and (row - runs[-1][0] + 1) * row_bytes <= MOST_BYTES:
+        near = bool(runs) and (row - runs[-1][-1] - 1) * row_bytes <= READ_THROUGH_BYTES
+        if near and (row - runs[-1][0] + 1) * row_bytes <= MAX_RANGE_BYTES:
             runs[-1].append(row)
         else:
             runs.append([row])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from survey.errors import UsageError
-from survey.numerics.row_decoder import Floats
+from survey.numerics.row_decoder import DecodedRows
 from survey.sky.covariance import Covariance
 
 # Neighbouring eigenvalues must differ by this share of the largest: float32 products leave an error of
@@ -38,7 +38,7 @@ class Axes:
 class Basis:
     """The axes as columns x, y, z (meridian, equinox, north), [D, 3], and the variance along each."""
 
-    vectors: Floats
+    vectors: DecodedRows
     variances: tuple[float, float, float]
     total_variance: float
 
@@ -74,7 +74,7 @@ def basis(covariance: Covariance, axes: Axes) -> Basis:
     return Basis(np.stack(chosen, axis=1), (x, y, z), covariance.total)
 
 
-def _leading(matrix: Floats, count: int) -> tuple[Floats, Floats]:
+def _leading(matrix: DecodedRows, count: int) -> tuple[DecodedRows, DecodedRows]:
     """The largest eigenvalues, descending, and their vectors as columns."""
     # Of 2,560 × 2,560 the leading four take 2.2 s, all of them by torch 6.7 s. Lanczos takes 0.4 to 1.9 s,
     # but sees only one of two equal eigenvalues, and those must be refused.
@@ -86,7 +86,7 @@ def _leading(matrix: Floats, count: int) -> tuple[Floats, Floats]:
     return values[::-1], vectors[:, ::-1]
 
 
-def _check_gap(values: Floats, index: int) -> None:
+def _check_gap(values: DecodedRows, index: int) -> None:
     for other in (index - 1, index + 1):
         if 0 <= other < len(values) and abs(values[index] - values[other]) <= GAP * values[0]:
             first, second = sorted((index + 1, other + 1))
@@ -97,7 +97,7 @@ def _check_gap(values: Floats, index: int) -> None:
             )
 
 
-def _signed(vector: Floats) -> Floats:
+def _signed(vector: DecodedRows) -> DecodedRows:
     magnitudes = np.abs(vector)
     leader = int(np.argmax(magnitudes >= (1 - 1e-6) * magnitudes.max()))
     return vector if vector[leader] > 0 else -vector

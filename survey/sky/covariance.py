@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.numerics.row_decoder import Floats
+from survey.numerics.row_decoder import DecodedRows
 
-SLAB_BYTES = 40 << 20  # of float32: 4,096 rows of 2,560; a product of fewer rows is slower
+COVARIANCE_SLAB_BYTES = 40 << 20  # of float32: 4,096 rows of 2,560; a product of fewer rows is slower
 # Squares of values of this binary exponent, summed over any vocabulary, stay within float32.
 SAFE_EXPONENT = 40
 
@@ -25,14 +25,14 @@ SAFE_EXPONENT = 40
 class Covariance:
     """Of the finite rows, divisor N. matrix: [D, D]; total: its trace; finite: [V]."""
 
-    matrix: Floats
+    matrix: DecodedRows
     total: float
     finite: NDArray[np.bool_]
 
 
 def rows_per_slab(dims: int) -> int:
     """Rows of one slab at D = `dims`."""
-    return max(256, SLAB_BYTES // (4 * dims))
+    return max(256, COVARIANCE_SLAB_BYTES // (4 * dims))
 
 
 class CovarianceSum:
@@ -40,9 +40,9 @@ class CovarianceSum:
 
     def __init__(self, dims: int, device: str) -> None:
         self._device = device
-        self._products: Floats = np.zeros((dims, dims))
-        self._sum: Floats = np.zeros(dims)
-        self._shift: Floats | None = None
+        self._products: DecodedRows = np.zeros((dims, dims))
+        self._sum: DecodedRows = np.zeros(dims)
+        self._shift: DecodedRows | None = None
         self._finite: list[NDArray[np.bool_]] = []
 
     def add(self, rows: NDArray[np.floating]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.numerics.row_decoder import Floats, Rows
+from survey.numerics.row_decoder import DecodedRows, RowDecoder
 from survey.records.blocks import Block
 
 RUNGS = 17  # k = 0 … 16
@@ -25,15 +25,15 @@ RUNGS = 17  # k = 0 … 16
 class Neighbours:
     """dots: t · h in float64, [V]. ladder: rows whose exponents are all within k of those of h."""
 
-    dots: Floats
+    dots: DecodedRows
     ladder: tuple[int, ...]
 
 
-def neighbours(slabs: Iterable[Block], rows: Rows, reference: int, stored: bytes) -> Neighbours:
+def neighbours(slabs: Iterable[Block], rows: RowDecoder, reference: int, stored: bytes) -> Neighbours:
     """Compare every row with the reference: its values by scale, its exponents as stored (`stored`)."""
     direction = rows.exact(stored, reference)[0]
     exponents = _exponents(stored, rows)[0]
-    dots: list[Floats] = []
+    dots: list[DecodedRows] = []
     rungs = np.zeros(RUNGS + 1, dtype=np.int64)
     for first, slab in rows.numbered(slabs):
         with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite match nothing
@@ -44,18 +44,18 @@ def neighbours(slabs: Iterable[Block], rows: Rows, reference: int, stored: bytes
     return Neighbours(np.concatenate(dots), tuple(np.cumsum(rungs[:RUNGS]).tolist()))
 
 
-def round_to_bf16(values: Floats) -> Floats:
+def round_to_bf16(values: DecodedRows) -> DecodedRows:
     """The nearest bf16 number, ties to even, as float64; one rounding (torch goes through float32: two)."""
     _, exponent = np.frexp(values)  # |value| in [2^(e-1), 2^e)
     # 8 significant bits; below 2^-126 the step stays 2^-133. A NaN's exponent is 0, and it stays NaN.
     step = np.maximum(exponent - 8, -133)
     rounded = np.ldexp(np.rint(np.ldexp(values, -step)), step)
     largest = np.ldexp(255.0, 120)
-    bounded: Floats = np.where(np.abs(rounded) > largest, np.copysign(np.inf, rounded), rounded)
+    bounded: DecodedRows = np.where(np.abs(rounded) > largest, np.copysign(np.inf, rounded), rounded)
     return bounded
 
 
-def _exponents(stored: Block | bytes, rows: Rows) -> NDArray[np.integer]:
+def _exponents(stored: Block | bytes, rows: RowDecoder) -> NDArray[np.integer]:
     """The biased exponent field of every element, [R, D], in the smallest type."""
     form, dims = rows.form, rows.dims
     words = np.frombuffer(stored, dtype=f"<u{form.item_bytes}")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.errors import UsageError
-from survey.numerics.row_decoder import Floats
+from survey.numerics.row_decoder import DecodedRows
 
 NEIGHBOURHOOD_DEG = 0.0005  # radius of the field around a reference; the notebook's box was as wide
 
@@ -50,12 +50,12 @@ class Field:
 class Sky:
     """Spherical coordinates of every row, [V] each; NaN where a row has none (not finite, at the origin)."""
 
-    lat_deg: Floats
-    lon_deg: Floats
-    radius: Floats
+    lat_deg: DecodedRows
+    lon_deg: DecodedRows
+    radius: DecodedRows
 
 
-def to_sphere(projected: Floats) -> Sky:
+def to_sphere(projected: DecodedRows) -> Sky:
     """Coordinates of rows projected on the axes x, y, z (meridian, equinox, north), [V, 3]; not centred."""
     x, y, z = projected.T
     level = np.hypot(x, y)
@@ -79,11 +79,11 @@ def in_field(sky: Sky, field: Field) -> NDArray[np.bool_]:
         return in_lat & (lon >= field.lon_deg - half) & (lon <= field.lon_deg + half)
 
 
-def distance_deg(sky: Sky, lat_deg: float, lon_deg: float) -> Floats:
+def distance_deg(sky: Sky, lat_deg: float, lon_deg: float) -> DecodedRows:
     """Great-circle distance of every row from a point, by the haversine: exact for small angles, too."""
     lat, lon = np.radians(sky.lat_deg), np.radians(sky.lon_deg)
     there_lat, there_lon = np.radians(lat_deg), np.radians(lon_deg)
     by_lat, by_lon = np.sin((lat - there_lat) / 2), np.sin((lon - there_lon) / 2)
     haversine = by_lat**2 + np.cos(lat) * np.cos(there_lat) * by_lon**2
-    distance: Floats = np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))
+    distance: DecodedRows = np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))
     return distance

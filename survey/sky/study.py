@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.errors import UsageError
-from survey.numerics.row_decoder import Floats, Rows
+from survey.numerics.row_decoder import DecodedRows, RowDecoder
 from survey.onepass.layout import CHUNK_ROWS
 from survey.onepass.row_identity import RowIdentity, row_digests
 from survey.onepass.slabs import slabs
@@ -52,7 +52,7 @@ class ClusterStudy:
 
 def study(
     blocks: Iterable[Block],
-    rows: Rows,
+    rows: RowDecoder,
     vocab: int,
     *,
     axes: Axes = AXES,
@@ -123,7 +123,9 @@ def study(
     return ClusterStudy(figures, sky, found, holes, seen, cluster)
 
 
-def _read(blocks: Iterable[Block], rows: Rows, vocab: int, device: str) -> tuple[Covariance, list[list[int]]]:
+def _read(
+    blocks: Iterable[Block], rows: RowDecoder, vocab: int, device: str
+) -> tuple[Covariance, list[list[int]]]:
     """The covariance, and the rows of each black hole, the largest first."""
     summed, identity = CovarianceSum(rows.dims, device), RowIdentity(vocab, rows.row_bytes)
     try:
@@ -136,7 +138,9 @@ def _read(blocks: Iterable[Block], rows: Rows, vocab: int, device: str) -> tuple
     return summed.covariance(), holes
 
 
-def _survey(kept: Iterable[Block], rows: Rows, axes: Basis, finite: NDArray[np.bool_]) -> tuple[Sky, Floats]:
+def _survey(
+    kept: Iterable[Block], rows: RowDecoder, axes: Basis, finite: NDArray[np.bool_]
+) -> tuple[Sky, DecodedRows]:
     """Where every row stands, and its length (NaN where it is not finite)."""
     projected, squares = [], []
     with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite
@@ -149,7 +153,7 @@ def _survey(kept: Iterable[Block], rows: Rows, axes: Basis, finite: NDArray[np.b
 
 
 def _choose(
-    token: int | None, view: Field | None, sky: Sky, holes: Sequence[Sequence[int]], norms: Floats
+    token: int | None, view: Field | None, sky: Sky, holes: Sequence[Sequence[int]], norms: DecodedRows
 ) -> tuple[int, RefBy]:
     """The reference row, and what chose it."""
     if token is not None:
@@ -180,7 +184,7 @@ def _advice(sky: Sky, holes: Sequence[Sequence[int]]) -> str:
     return ""
 
 
-def _check_reference(ref: int, ref_by: RefBy, norms: Floats) -> None:
+def _check_reference(ref: int, ref_by: RefBy, norms: DecodedRows) -> None:
     if np.isnan(norms[ref]):
         raise UsageError(
             f"row {ref} (chosen by {ref_by}) holds a NaN or an infinity: it has no place in the sky"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.errors import SurveyError
 from survey.records.target import MatrixName
-from survey.targets.locate import Layout, locate
+from survey.targets.locate import MatrixLayout, locate
 from survey.unembedding.model_config import said
 from survey.unembedding.suspects import head_suspects
 
@@ -56,7 +56,7 @@ class Explanation:
     decisions: tuple[Decision, ...]
 
 
-def explain(checkpoint: Checkpoint, layout: Layout) -> Explanation:
+def explain(checkpoint: Checkpoint, layout: MatrixLayout) -> Explanation:
     """Everything that decides which tensors are a checkpoint's matrices. Reads at most two headers more."""
     decisions = tuple(_decide(checkpoint, layout, matrix) for matrix in ("output", "input"))
     names = layout.names
@@ -78,7 +78,7 @@ def explain(checkpoint: Checkpoint, layout: Layout) -> Explanation:
     )
 
 
-def _decide(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> Decision:
+def _decide(checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName) -> Decision:
     try:
         target = locate(checkpoint, layout, matrix, 1)
     except SurveyError as error:
@@ -86,7 +86,7 @@ def _decide(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> Decis
     return Decision(matrix, target.spec.name, target.rule)
 
 
-def _candidates(layout: Layout, names: list[str] | tuple[str, ...]) -> Iterator[Candidate]:
+def _candidates(layout: MatrixLayout, names: list[str] | tuple[str, ...]) -> Iterator[Candidate]:
     for name in names:
         file = layout.file_of[name]
         header = layout.headers.get(file)

@@ -46,7 +46,7 @@ SHARED_TYPES = frozenset(
 
 # Names as people write them. The first match wins, so what is built on Llama's wiring under a
 # name of its own stands before "llama".
-NAMES: tuple[tuple[str, str], ...] = (
+FAMILY_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"tiny[-_]?llama|open[-_]?llama", "Llama"),
     (r"deepseek", "DeepSeek"),
     (r"smol[-_]?(lm|vlm|llama)", "SmolLM"),
@@ -103,7 +103,7 @@ def family_of(model_type: str | None, base_model: str | None, repo: str) -> Fami
 
 def _by_name(repo: str) -> str | None:
     short = repo.rpartition("/")[2]
-    for pattern, family in NAMES:
+    for pattern, family in FAMILY_PATTERNS:
         if re.search(pattern, short, re.IGNORECASE):
             return family
     return None

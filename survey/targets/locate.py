@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.planning.memory import expected_memory_bytes
 from survey.checkpoints.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json
-from survey.checkpoints.index_claims import checked, refuse_many, tensors_of, with_noted_names
+from survey.checkpoints.index_claims import checked_index, refuse_many, tensors_of, with_noted_names
 from survey.checkpoints.loose_files import refuse_several
 from survey.checkpoints.weight_files import ADAPTER_CONFIG, find_weights, same_set
 from survey.checkpoints.weight_index import read_weight_map
@@ -27,21 +27,21 @@ from survey.sharding.cut_layout import (
     stated_size,
 )
 from survey.sharding.distributed import distributed_parts
-from survey.sharding.joining import Part, Size, joined
+from survey.sharding.joining import MatrixSize, TensorPart, join_parts
 from survey.targets.family import family_of
 from survey.unembedding.model_config import architecture, stated_shapes, stated_tie
 from survey.unembedding.quantisation import is_packed, scheme
 from survey.unembedding.scale_tensors import scale_name, scale_of_parts, scale_spec
 from survey.unembedding.shapes import refuse_shape
 from survey.unembedding.tensor_choice import Choice, choose_among, refuse_adapter, undecided
-from survey.unembedding.tensor_names import Names
+from survey.unembedding.tensor_names import TensorNames
 
 TEXT_CHARS = 1_000  # of a model type, a class or a base model; what is longer is none
 MOST_TAGS = 1000  # a card of two hundred languages has some three hundred
 
 
 @dataclass(frozen=True)
-class Layout:
+class MatrixLayout:
     """A checkpoint's config, and where each tensor lies: from the index or the files' own headers.
 
     adapter_of: of an adapter, the model that it changes (empty where it does not say). twice: tensors that
@@ -59,8 +59,8 @@ class Layout:
     twice: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     cut: Mapping[str, Parts] = field(default_factory=dict)
-    size: Size = Size()
-    sizes: Mapping[str, Size] = field(default_factory=dict)
+    size: MatrixSize = MatrixSize()
+    sizes: Mapping[str, MatrixSize] = field(default_factory=dict)
     left_out: int = 0
     by_index: bool = False
 
@@ -83,14 +83,14 @@ class Layout:
 
     def whole(self, tensor: str, where: str) -> TensorSpec:
         """A tensor that is stored in parts. Raises NotThere (`split-head`)."""
-        return joined(tensor, self.cut[tensor](), self.sizes.get(tensor, self.size), where)
+        return join_parts(tensor, self.cut[tensor](), self.sizes.get(tensor, self.size), where)
 
     @cached_property
-    def names(self) -> Names:
-        return Names(self.file_of.keys(), self.config, self.outline_of, self.unread, self.spec_of)
+    def names(self) -> TensorNames:
+        return TensorNames(self.file_of.keys(), self.config, self.outline_of, self.unread, self.spec_of)
 
 
-def lay_out(checkpoint: Checkpoint) -> Layout:
+def lay_out(checkpoint: Checkpoint) -> MatrixLayout:
     """Read the config, and the index or the headers.
 
     Raises SurveyError where one is missing or broken.
@@ -108,12 +108,14 @@ def lay_out(checkpoint: Checkpoint) -> Layout:
     return replace(layout, file_of=file_of, cut=cut, size=size)
 
 
-def _named_parts(checkpoint: Checkpoint, layout: Layout, names: Sequence[str]) -> tuple[Part, ...]:
+def _named_parts(
+    checkpoint: Checkpoint, layout: MatrixLayout, names: Sequence[str]
+) -> tuple[TensorPart, ...]:
     refuse_gap(names, checkpoint.repo)
-    return tuple(Part(_look_up(checkpoint, layout, name)) for name in names)
+    return tuple(TensorPart(_look_up(checkpoint, layout, name)) for name in names)
 
 
-def _lay_out(checkpoint: Checkpoint) -> Layout:
+def _lay_out(checkpoint: Checkpoint) -> MatrixLayout:
     weights = find_weights(checkpoint.files.keys(), checkpoint.repo, checkpoint.part)
     config = read_json(checkpoint, weights.config, CONFIG_CAP_BYTES, "no-config")
     adapter_of = _adapter_of(checkpoint, weights.folder) if weights.is_adapter else None
@@ -121,16 +123,18 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
         config = {}
     if weights.is_distributed:
         held_in, cut, sizes = distributed_parts(checkpoint, weights.folder)
-        return Layout(config, held_in, {}, weights.rule, cut=cut, sizes=sizes)
+        return MatrixLayout(config, held_in, {}, weights.rule, cut=cut, sizes=sizes)
     if weights.index is not None:
         index = read_weight_map(checkpoint, weights.index, weights.folder)
         read: dict[str, Header] = {}
-        file_of = checked(
+        file_of = checked_index(
             index.file_of, config, checkpoint.files, read, partial(_header, checkpoint), checkpoint.repo
         )
         unread = _unread(checkpoint, file_of)
         left_out = index.left_out
-        return Layout(config, file_of, read, weights.rule, unread=unread, left_out=left_out, by_index=True)
+        return MatrixLayout(
+            config, file_of, read, weights.rule, unread=unread, left_out=left_out, by_index=True
+        )
     held = weights.shards or (weights.single,)
     headers = {file: _header(checkpoint, file) for file in held if file is not None}
     if weights.loose:
@@ -138,11 +142,11 @@ def _lay_out(checkpoint: Checkpoint) -> Layout:
     if weights.by_devices:
         file_of, cut = parts_of_devices(headers, checkpoint.repo)
         size = size_of_devices(stated_size(config), cut)
-        return Layout(config, file_of, headers, weights.rule, cut=cut, size=size)
+        return MatrixLayout(config, file_of, headers, weights.rule, cut=cut, size=size)
     file_of, twice = tensors_of(headers)
     left_out = sum(header.left_out for header in headers.values())
     unread = _unread(checkpoint, file_of)
-    return Layout(config, file_of, headers, weights.rule, adapter_of, twice, unread, left_out=left_out)
+    return MatrixLayout(config, file_of, headers, weights.rule, adapter_of, twice, unread, left_out=left_out)
 
 
 def _unread(checkpoint: Checkpoint, file_of: Mapping[str, str]) -> tuple[str, ...]:
@@ -161,7 +165,7 @@ def _adapter_of(checkpoint: Checkpoint, folder: str) -> str:
     return _text(stated) or ""
 
 
-def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connections: int) -> Target:
+def locate(checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName, connections: int) -> Target:
     """The target that is one matrix of a checkpoint.
 
     Raises SurveyError where there is none.
@@ -190,7 +194,7 @@ def locate(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, connectio
     )
 
 
-def _chosen(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> tuple[Choice, Layout]:
+def _chosen(checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName) -> tuple[Choice, MatrixLayout]:
     """The choice, made anew with what an index omits and the header of the matrix's own file holds.
 
     Where the index names what may be a rival, or may hold further rows, the headers of those are asked, too.
@@ -213,17 +217,19 @@ def _chosen(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> tuple
     return _choose(checkpoint, layout, matrix), layout
 
 
-def _has_scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec) -> bool:
+def _has_scale(checkpoint: Checkpoint, layout: MatrixLayout, spec: TensorSpec) -> bool:
     return scale_name(layout.file_of, spec.name, f"{checkpoint.repo}/{spec.file}") is not None
 
 
-def _choose(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName) -> Choice:
+def _choose(checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName) -> Choice:
     if layout.adapter_of is not None:
         refuse_adapter(layout.file_of.keys(), layout.adapter_of, matrix, checkpoint.repo)
     return choose_among(layout.names, matrix, checkpoint.repo)
 
 
-def _other(checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, spec: TensorSpec) -> TensorSpec | None:
+def _other(
+    checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName, spec: TensorSpec
+) -> TensorSpec | None:
     """The other matrix: where its header was read, or where it alone tells whether a shape is right."""
     try:
         choice = choose_among(layout.names, "input" if matrix == "output" else "output", checkpoint.repo)
@@ -245,7 +251,7 @@ def _header(checkpoint: Checkpoint, file: str) -> Header:
     return with_noted_names(header)
 
 
-def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
+def _look_up(checkpoint: Checkpoint, layout: MatrixLayout, tensor: str) -> TensorSpec:
     """Where a tensor lies, as its file's own header says. Raises BrokenFile (`index-mismatch`)."""
     if tensor in layout.cut:
         return layout.whole(tensor, checkpoint.repo)
@@ -262,7 +268,7 @@ def _look_up(checkpoint: Checkpoint, layout: Layout, tensor: str) -> TensorSpec:
     return spec
 
 
-def _there(checkpoint: Checkpoint, layout: Layout, tensor: str) -> str:
+def _there(checkpoint: Checkpoint, layout: MatrixLayout, tensor: str) -> str:
     """The file that holds a tensor. Raises BrokenFile (`index-mismatch`) where it is not there."""
     file = layout.file_of[tensor]
     if file not in checkpoint.files:
@@ -271,7 +277,7 @@ def _there(checkpoint: Checkpoint, layout: Layout, tensor: str) -> str:
     return file
 
 
-def _spec(checkpoint: Checkpoint, layout: Layout, choice: Choice) -> TensorSpec:
+def _spec(checkpoint: Checkpoint, layout: MatrixLayout, choice: Choice) -> TensorSpec:
     """The tensor as a matrix of numbers that can be measured."""
     tensor = choice.tensor
     spec = _look_up(checkpoint, layout, tensor)
@@ -284,21 +290,21 @@ def _spec(checkpoint: Checkpoint, layout: Layout, choice: Choice) -> TensorSpec:
 
 
 def _with_added_rows(
-    checkpoint: Checkpoint, layout: Layout, spec: TensorSpec, added: Sequence[str]
+    checkpoint: Checkpoint, layout: MatrixLayout, spec: TensorSpec, added: Sequence[str]
 ) -> TensorSpec:
     """The matrix with the rows that are kept apart from it, at its end."""
     if not added:
         return spec
-    parts, rows = [Part(spec, (0, 0))], spec.shape[0] if spec.shape else 0
+    parts, rows = [TensorPart(spec, (0, 0))], spec.shape[0] if spec.shape else 0
     for name in added:
         more = _look_up(checkpoint, layout, name)
-        parts.append(Part(more, (rows, 0)))
+        parts.append(TensorPart(more, (rows, 0)))
         rows += more.shape[0] if more.shape else 0
-    whole = joined(spec.name, parts, Size(rows, spec.shape[-1], padded=False), checkpoint.repo)
+    whole = join_parts(spec.name, parts, MatrixSize(rows, spec.shape[-1], padded=False), checkpoint.repo)
     return replace(whole, name=spec.name)
 
 
-def _scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec, tensor: str) -> ScaleSpec | None:
+def _scale(checkpoint: Checkpoint, layout: MatrixLayout, spec: TensorSpec, tensor: str) -> ScaleSpec | None:
     """The scale of a matrix in 8 bits; None where the files hold none. tensor: the matrix's own name."""
     if FLOATS[spec.dtype].bits != 8:
         return None
@@ -319,7 +325,7 @@ def _scale(checkpoint: Checkpoint, layout: Layout, spec: TensorSpec, tensor: str
 
 
 def _scales_of_parts(
-    checkpoint: Checkpoint, layout: Layout, spec: TensorSpec, tensor: str
+    checkpoint: Checkpoint, layout: MatrixLayout, spec: TensorSpec, tensor: str
 ) -> list[TensorSpec]:
     """The scale of each part of a matrix, in their order; empty where no part has one of its own.
 
@@ -348,7 +354,7 @@ def _scales_of_parts(
 
 def _identity(
     checkpoint: Checkpoint,
-    layout: Layout,
+    layout: MatrixLayout,
     matrix: MatrixName,
     choice: Choice,
     spec: TensorSpec,

@@ -36,7 +36,7 @@ _UNTIE = re.compile(r"(?i)(?:^|_)(?:untied?|no|not|dont|without)(?:_|$)|(?:^|_)u
 _NO_TIE = re.compile(
     r"(?i)encoder(?!\w*output)|layer|expert|question|block|attn|attention|cross|mtp|adapter|position"
 )
-NAME_CHARS = 200  # what is longer names neither a model type nor a class
+CONFIG_NAME_CHARS = 200  # what is longer names neither a model type nor a class
 # Classes whose output is a score, a label, a span or a box.
 _SCORES = re.compile(
     r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction|Reward|Ranking|Scor(?:e|ing)|Regression|Critic"
@@ -61,7 +61,9 @@ def language_parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
 def _parts(name: str, config: Mapping[str, Any], depth: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield name, config
     others = [
-        key for key in config if isinstance(key, str) and len(key) <= NAME_CHARS and key not in LANGUAGE_PARTS
+        key
+        for key in config
+        if isinstance(key, str) and len(key) <= CONFIG_NAME_CHARS and key not in LANGUAGE_PARTS
     ]
     for key in (*LANGUAGE_PARTS, *others) if depth else ():
         part = config.get(key)
@@ -76,7 +78,9 @@ def ties(config: Mapping[str, Any]) -> dict[str, bool]:
     found = {}
     for place, part in language_parts(config):
         others = sorted(
-            key for key in part if isinstance(key, str) and len(key) <= NAME_CHARS and _speaks_of_tying(key)
+            key
+            for key in part
+            if isinstance(key, str) and len(key) <= CONFIG_NAME_CHARS and _speaks_of_tying(key)
         )
         for key in dict.fromkeys((*_TIES, *others)):
             if isinstance(stated := part.get(key), bool):
@@ -110,7 +114,7 @@ def model_types(config: Mapping[str, Any]) -> list[str]:
     """`model_type` of the whole and of its language parts."""
     found = [part.get("model_type") for _, part in language_parts(config)]
     return list(
-        dict.fromkeys(kind for kind in found if isinstance(kind, str) and 0 < len(kind) <= NAME_CHARS)
+        dict.fromkeys(kind for kind in found if isinstance(kind, str) and 0 < len(kind) <= CONFIG_NAME_CHARS)
     )
 
 
@@ -118,7 +122,7 @@ def architecture(config: Mapping[str, Any]) -> str | None:
     """The first entry of `architectures`."""
     listed = config.get("architectures")
     first = listed[0] if isinstance(listed, list) and listed else None
-    return first if isinstance(first, str) and len(first) <= NAME_CHARS else None
+    return first if isinstance(first, str) and len(first) <= CONFIG_NAME_CHARS else None
 
 
 def stated_shapes(config: Mapping[str, Any]) -> list[tuple[int, int | None]]:
@@ -144,7 +148,7 @@ def stated_widths(config: Mapping[str, Any]) -> set[int]:
         value
         for _, part in language_parts(config)
         for key, value in part.items()
-        if isinstance(key, str) and _is_count(value) and _WIDTH.search(key[:NAME_CHARS])
+        if isinstance(key, str) and _is_count(value) and _WIDTH.search(key[:CONFIG_NAME_CHARS])
     }
 
 
@@ -215,6 +219,6 @@ def said(config: Mapping[str, Any]) -> list[str]:
     for place, part in language_parts(config):
         for key in ("model_type", *ROW_KEYS, *DIM_KEYS):
             if isinstance(value := part.get(key), str | int):
-                lines.append(f"{place}.{key}: {str(value)[:NAME_CHARS]}".lstrip("."))
+                lines.append(f"{place}.{key}: {str(value)[:CONFIG_NAME_CHARS]}".lstrip("."))
     name = architecture(config)
     return [*([f"architectures: {name}"] if name else []), *lines]

@@ -74,7 +74,7 @@ def outside_layers(names: Iterable[str]) -> list[str]:
     return outside
 
 
-def bodies(names: Iterable[str], *, of_other_parts: bool = False) -> list[str]:
+def model_bodies(names: Iterable[str], *, of_other_parts: bool = False) -> list[str]:
     """What holds a language model's layers, with all that holds it in turn; the outermost first.
 
     Layers at `a.b.layers.0.` give ``, `a.` and `a.b.`: whatever wraps a model, its head is in one of them.

@@ -9,7 +9,7 @@ from typing import Any
 from survey.errors import printable
 
 # What lies beside, or instead of, `X.weight`; within a scheme's tensors the earlier name wins.
-PACKED = {
+PACKED_SUFFIXES = {
     ".qweight": "GPTQ or AWQ",
     ".weight_packed": "compressed-tensors",
     ".weight.quant_state.bitsandbytes__nf4": "bitsandbytes NF4",
@@ -45,7 +45,7 @@ def is_packed(dtype: str) -> bool:
 
 def packed_beside(names: Collection[str], stem: str) -> str | None:
     """The tensor that says that `stem` (such as `lm_head`) is quantised; None where none does."""
-    return next((stem + suffix for suffix in PACKED if stem + suffix in names), None)
+    return next((stem + suffix for suffix in PACKED_SUFFIXES if stem + suffix in names), None)
 
 
 def of_activations(rest: str) -> bool:
@@ -74,8 +74,8 @@ def scheme(config: Mapping[str, Any], names: Collection[str], tensor: str) -> st
     if isinstance(config.get("quantization"), Mapping):
         return "MLX"
     stem = tensor.removesuffix(".weight")
-    for suffix in PACKED:
+    for suffix in PACKED_SUFFIXES:
         if tensor.endswith(suffix):
-            return PACKED[suffix]
+            return PACKED_SUFFIXES[suffix]
     beside = packed_beside(names, stem)
-    return PACKED[beside.removeprefix(stem)] if beside else "an unnamed scheme"
+    return PACKED_SUFFIXES[beside.removeprefix(stem)] if beside else "an unnamed scheme"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from survey.formats.safetensors_header import Outline
-from survey.unembedding.quantisation import PACKED, looks_packed
+from survey.unembedding.quantisation import PACKED_SUFFIXES, looks_packed
 
 OutlineOf = Callable[[str], Outline | None]  # of a tensor's name; None where its header was not read
 
@@ -73,7 +73,7 @@ class Stem:
 
     def packed(self) -> str | None:
         """A tensor that shows the matrix to be stored quantised; the better known first."""
-        known = (self.rests[ending] for ending in PACKED if ending in self.rests)
+        known = (self.rests[ending] for ending in PACKED_SUFFIXES if ending in self.rests)
         others = (
             name
             for rest, name in sorted(self.rests.items())

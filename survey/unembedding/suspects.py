@@ -13,7 +13,7 @@ from survey.unembedding.model_config import stated_shapes
 from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft, of_another_part
 from survey.unembedding.quantisation import is_packed, looks_packed
 from survey.unembedding.stems import Stem, is_update
-from survey.unembedding.tensor_names import EMBEDDINGS, VAGUE_EMBEDDINGS, Names
+from survey.unembedding.tensor_names import EMBEDDINGS, VAGUE_EMBEDDINGS, TensorNames
 
 # Other parts have such names, too: a head by its shape alone, though perhaps by half of it.
 _PERHAPS = re.compile(
@@ -44,12 +44,12 @@ _IN_A_LAYER = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages
 _NUMBERS = re.compile(r"(?<=\.)[0-9]+(?=\.)")
 
 
-def head_suspects(names: Names) -> list[str]:
+def head_suspects(names: TensorNames) -> list[str]:
     """What may be a head, where the names that are known are no tensors of the checkpoint's."""
     return sorted(_suspects(names))
 
 
-def embedding_suspects(names: Names) -> list[str]:
+def embedding_suspects(names: TensorNames) -> list[str]:
     """What may be the embedding, as far as headers were read."""
     rows, dims = _sizes(names)
     return sorted(
@@ -67,7 +67,7 @@ def embedding_suspects(names: Names) -> list[str]:
     )
 
 
-def updates_elsewhere(names: Names, stem: Stem) -> list[str]:
+def updates_elsewhere(names: TensorNames, stem: Stem) -> list[str]:
     """Tensors outside a matrix's module that say they change it."""
     if names.is_vague(stem):
         return []
@@ -80,7 +80,7 @@ def updates_elsewhere(names: Names, stem: Stem) -> list[str]:
     )
 
 
-def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
+def further_rows(names: TensorNames, stem: Stem, whole: str) -> list[str]:
     """Tensors beside a matrix that may hold more rows of it, as far as headers were read."""
     matrix = names.outline_of(whole)
     if matrix is None or len(matrix.shape) != 2:
@@ -94,7 +94,7 @@ def further_rows(names: Names, stem: Stem, whole: str) -> list[str]:
     ]
 
 
-def may_hold_rows(names: Names, stem: Stem) -> list[str]:
+def may_hold_rows(names: TensorNames, stem: Stem) -> list[str]:
     """Tensors that may hold more rows of a matrix, by their names."""
     of_head = stem in names.heads
     beside = {
@@ -118,7 +118,7 @@ def may_hold_rows(names: Names, stem: Stem) -> list[str]:
     )
 
 
-def whole_suspects(names: Names, placed: Collection[str]) -> list[str]:
+def whole_suspects(names: TensorNames, placed: Collection[str]) -> list[str]:
     """Tensors of exactly the matrix's shape, whatever they are called, that no rule places.
 
     placed: those that a rule does place.
@@ -138,7 +138,7 @@ def whole_suspects(names: Names, placed: Collection[str]) -> list[str]:
     )
 
 
-def _suspects(names: Names) -> Iterator[str]:
+def _suspects(names: TensorNames) -> Iterator[str]:
     rows, dims = _sizes(names)
     tables = {name for stem in names.embeddings for name in (*stem.forms(), *stem.updates(), *stem.codes())}
     yield from (shaped := set(whole_suspects(names, tables)))
@@ -175,7 +175,7 @@ def _looks_like_a_head(
     return "patch" not in name and _is_a_matrix(shape, rows, dims, part_of=8 if perhaps else 2)
 
 
-def _continues(names: Names, name: str, stem: Stem) -> bool:
+def _continues(names: TensorNames, name: str, stem: Stem) -> bool:
     """Whether a module is called as a matrix is, and something more."""
     own, last = _own(name), stem.path.rpartition(".")[2]
     if own == last or not own.startswith(last) or _HARMLESS.search(own):
@@ -189,7 +189,7 @@ def _own(name: str) -> str:
     return own[1] if own else name
 
 
-def _is_excused(names: Names, name: str) -> bool:
+def _is_excused(names: TensorNames, name: str) -> bool:
     """Whether a tensor's place says that it belongs to another part of the model."""
     own = _own(name)
     holder = name[: name.rfind(own)] if own else name
@@ -199,7 +199,7 @@ def _is_excused(names: Names, name: str) -> bool:
     return bool(table or draft or (names.is_elsewhere(holder) and aside))
 
 
-def _is_placed(names: Names, name: str) -> bool:
+def _is_placed(names: TensorNames, name: str) -> bool:
     """Whether another part explains a tensor of the matrix's size: a draft, or a language model of its own.
 
     That has layers, and a table of the same shape; a codec with a head for tokens has none.
@@ -213,7 +213,7 @@ def _is_placed(names: Names, name: str) -> bool:
     )
 
 
-def _shape_of(names: Names, name: str) -> tuple[int, ...] | None:
+def _shape_of(names: TensorNames, name: str) -> tuple[int, ...] | None:
     outline = names.outline_of(name)
     return outline.shape if outline else None
 
@@ -247,7 +247,7 @@ def _is_whole(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:
     )
 
 
-def _sizes(names: Names) -> tuple[set[int], set[int]]:
+def _sizes(names: TensorNames) -> tuple[set[int], set[int]]:
     """Every V and every D that the checkpoint may have."""
     held = [shape for shape in (*stated_shapes(names.config), names.embedding_shape) if shape]
     return {rows for rows, _ in held}, {dims for _, dims in held if dims is not None}

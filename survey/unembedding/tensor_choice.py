@@ -26,7 +26,7 @@ from survey.unembedding.suspects import (
     updates_elsewhere,
     whole_suspects,
 )
-from survey.unembedding.tensor_names import Names
+from survey.unembedding.tensor_names import TensorNames
 
 # Heads that give scores, or what sound is made of, in files that hold no head for tokens.
 _SCORES = re.compile(
@@ -56,7 +56,7 @@ class Choice:
     added: tuple[str, ...] = ()
 
 
-def choose_among(names: Names, matrix: MatrixName, where: str) -> Choice:
+def choose_among(names: TensorNames, matrix: MatrixName, where: str) -> Choice:
     """The tensor that serves as `matrix`.
 
     Raises NotThere: `no-head`, `unknown-head`, `split-head` or `quantised-head`, with what was found.
@@ -64,14 +64,14 @@ def choose_among(names: Names, matrix: MatrixName, where: str) -> Choice:
     return _embedding(names, where) if matrix == "input" else _unembedding(names, where)
 
 
-def named(
+def named_tensor(
     names: Collection[str], config: Mapping[str, Any], *, sure: bool = False
 ) -> tuple[str | None, str | None]:
     """The head and the embedding that a checkpoint's names show, before anything is concluded from them.
 
     sure: only a head whose name no other part of a model has.
     """
-    found = Names(names, config)
+    found = TensorNames(names, config)
     heads = (stem.whole() or stem.packed() for stem in found.heads if not (sure and found.is_vague(stem)))
     embeddings = (stem.whole() or stem.packed() for stem in found.embeddings)
     return next(filter(None, heads), None), next(filter(None, embeddings), None)
@@ -83,20 +83,20 @@ def refuse_adapter(names: Collection[str], base: str, matrix: MatrixName, where:
     base: the model that it changes. Whether that one is tied is not known here, so an embedding that was
     trained along never stands for the unembedding.
     """
-    found = Names(names, {})
+    found = TensorNames(names, {})
     stems = found.heads if matrix == "output" else found.embeddings
-    named = base or "the model that it changes"
+    named_tensor = base or "the model that it changes"
     kind = {"output": "unembedding", "input": "embedding"}[matrix]
     held = next((stem for stem in stems if stem.whole()), None)
     if held is None:
-        problem = f"an adapter for {named}, without an {kind} of its own"
-        raise NotThere("no-head", where, problem, f"survey {named}")
+        problem = f"an adapter for {named_tensor}, without an {kind} of its own"
+        raise NotThere("no-head", where, problem, f"survey {named_tensor}")
     if updates := held.updates():
-        problem = f"an adapter for {named} that adds a low-rank update to its {kind} ({updates[0]})"
-        raise NotThere("no-head", where, problem, f"merge it into {named}, export that and survey it")
+        problem = f"an adapter for {named_tensor} that adds a low-rank update to its {kind} ({updates[0]})"
+        raise NotThere("no-head", where, problem, f"merge it into {named_tensor}, export that and survey it")
 
 
-def _unembedding(names: Names, where: str) -> Choice:
+def _unembedding(names: TensorNames, where: str) -> Choice:
     if drafts := sorted(_DRAFT.intersection(names.all)):
         problem = f"a draft model ({drafts[0]}): its head knows only the tokens that it guesses"
         raise NotThere("no-head", where, problem, "survey the model that it guesses for")
@@ -131,7 +131,7 @@ def _unembedding(names: Names, where: str) -> Choice:
     return replace(embedding, tied=True, rule="no head in the files: tied to the embedding")
 
 
-def _embedding(names: Names, where: str) -> Choice:
+def _embedding(names: TensorNames, where: str) -> Choice:
     embedding = _held(names, names.embeddings, where)
     if embedding is not None:
         return replace(
@@ -143,27 +143,27 @@ def _embedding(names: Names, where: str) -> Choice:
     raise NotThere("no-head", where, f"no embedding among its {len(names.all)} tensors", EXPLAIN)
 
 
-def _serves_as_both(names: Names, embedding: Choice, where: str) -> bool:
+def _serves_as_both(names: TensorNames, embedding: Choice, where: str) -> bool:
     try:
         return _unembedding(names, where).tensor == embedding.tensor
     except NotThere:
         return False
 
 
-def _tied_to_head(names: Names) -> bool:
+def _tied_to_head(names: TensorNames) -> bool:
     """Whether the one tensor that serves as both is stored by the head's name."""
     held = any(stem.holds_a_matrix() for stem in names.embeddings)
     missing = not (held or embedding_suspects(names) or _second_tables(names))
     return missing and reads_tokens(names.config) and meant_tie(names.config) is True
 
 
-def _second_tables(names: Names) -> list[str]:
+def _second_tables(names: TensorNames) -> list[str]:
     """Tensors of the head's shape, which may be the embedding."""
     heads = {name for stem in names.heads for name in (*stem.forms(), names.matrix(stem)) if name}
     return whole_suspects(names, heads)
 
 
-def _why_scores(names: Names) -> str | None:
+def _why_scores(names: TensorNames) -> str | None:
     """Why an embedding without a head is not an unembedding, too: the model scores."""
     scores = min((name for name in names.outside if _SCORES.fullmatch(name)), default=None)
     if names.head_bias:  # what else was trained beside a tied head, such as the order of sentences
@@ -171,7 +171,7 @@ def _why_scores(names: Names) -> str | None:
     return why_scoring(names.config) or (f"{scores} scores" if scores else None)
 
 
-def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
+def _held(names: TensorNames, stems: list[Stem], where: str) -> Choice | None:
     """The first of the stems at which there is a matrix; None where there is none.
 
     Raises NotThere where it is there in a form that cannot be measured, or nobody knows in which form.
@@ -199,7 +199,7 @@ def _held(names: Names, stems: list[Stem], where: str) -> Choice | None:
     return None
 
 
-def undecided(names: Names, matrix: MatrixName, choice: Choice) -> list[str]:
+def undecided(names: TensorNames, matrix: MatrixName, choice: Choice) -> list[str]:
     """Tensors whose headers were not read, and which may be rivals of the choice or further rows of it.
 
     Of ordinary models there are none.
@@ -208,18 +208,20 @@ def undecided(names: Names, matrix: MatrixName, choice: Choice) -> list[str]:
     stem = next((stem for stem in stems if names.matrix(stem) == choice.tensor), None)
     if stem is None:
         return []
-    named = [*_named_alike(names, stem, stems), *may_hold_rows(names, stem)]
-    return sorted(name for name in named if name not in choice.added and names.outline_of(name) is None)
+    named_tensor = [*_named_alike(names, stem, stems), *may_hold_rows(names, stem)]
+    return sorted(
+        name for name in named_tensor if name not in choice.added and names.outline_of(name) is None
+    )
 
 
-def _rivals(names: Names, stem: Stem, stems: list[Stem]) -> list[str]:
+def _rivals(names: TensorNames, stem: Stem, stems: list[Stem]) -> list[str]:
     """Other matrices of the same kind and size, where neither bytes nor names say which one counts."""
     held = stem.whole() or ""
     alike = _named_alike(names, stem, stems)
     return [whole for whole in alike if not names.is_hinted(stem) or _as_large(names, held, whole)]
 
 
-def _named_alike(names: Names, stem: Stem, stems: list[Stem]) -> list[str]:
+def _named_alike(names: TensorNames, stem: Stem, stems: list[Stem]) -> list[str]:
     """Other matrices that could be the one by their names."""
     of_head, last = stem in names.heads, stem.path.rpartition(".")[2]
     alike = []
@@ -237,7 +239,7 @@ def _named_alike(names: Names, stem: Stem, stems: list[Stem]) -> list[str]:
     return alike
 
 
-def _as_large(names: Names, tensor: str, other: str) -> bool:
+def _as_large(names: TensorNames, tensor: str, other: str) -> bool:
     """Whether two tensors have one shape and are not the same bytes, as far as headers were read."""
     outlines = names.outline_of(tensor), names.outline_of(other)
     if outlines[0] is None or outlines[1] is None or outlines[0].shape != outlines[1].shape:
@@ -246,7 +248,7 @@ def _as_large(names: Names, tensor: str, other: str) -> bool:
     return specs[0] is None or specs[1] is None or replace(specs[0], name="") != replace(specs[1], name="")
 
 
-def _codes_beside(names: Names, stem: Stem, whole: str) -> str | None:
+def _codes_beside(names: TensorNames, stem: Stem, whole: str) -> str | None:
     """Codes, or a scale, in the module of a matrix that is stored in plain numbers."""
     outline = names.outline_of(whole)
     if outline is None or outline.dtype not in FLOATS or FLOATS[outline.dtype].bits == 8:
@@ -254,7 +256,7 @@ def _codes_beside(names: Names, stem: Stem, whole: str) -> str | None:
     return next((stem.rests[rest] for rest in sorted(stem.rests) if _OF_CODES.fullmatch(rest)), None)
 
 
-def _refuse_odd(names: Names, stem: Stem, where: str) -> None:
+def _refuse_odd(names: TensorNames, stem: Stem, where: str) -> None:
     """Raise NotThere where a stem shows a matrix that is not there as one tensor."""
     if packed := stem.packed():
         by = scheme(names.config, names.all, packed)
@@ -269,7 +271,7 @@ def _refuse_odd(names: Names, stem: Stem, where: str) -> None:
         _refuse_suspects(names, [name for name in stem.unknown() if name not in placed], "head", where)
 
 
-def _refuse_suspects(names: Names, suspects: list[str], kind: str, where: str) -> None:
+def _refuse_suspects(names: TensorNames, suspects: list[str], kind: str, where: str) -> None:
     """Raise NotThere where tensors look like a matrix that no rule places."""
     if not suspects:
         return
@@ -284,7 +286,7 @@ def _refuse_suspects(names: Names, suspects: list[str], kind: str, where: str) -
     raise NotThere("unknown-head", where, problem)
 
 
-def _holds_codes(names: Names, name: str) -> bool:
+def _holds_codes(names: TensorNames, name: str) -> bool:
     """Whether a tensor's dtype says so, or its name, and the dtype does not contradict it."""
     outline = names.outline_of(name)
     plain = outline is not None and outline.dtype in FLOATS and name.endswith(".weight")

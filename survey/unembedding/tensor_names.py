@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from survey.formats.suffixes import LOOSE
+from survey.formats.suffixes import WEIGHT_SUFFIXES
 from survey.records.target import TensorSpec
 from survey.unembedding.model_config import model_types, stated_rows, stated_shapes, stated_widths
 from survey.unembedding.model_parts import (
     SOUNDS_LIKE_A_HEAD,
     beyond,
-    bodies,
+    model_bodies,
     of_another_part,
     other_part,
     outside_layers,
@@ -127,7 +127,7 @@ _MOST_PARTS = 32  # of a name in a hostile file
 _LISTS = (HEADS, VAGUE_HEADS, EMBEDDINGS, VAGUE_EMBEDDINGS)
 
 
-class Names:
+class TensorNames:
     """The names of a checkpoint's tensors, and which of them have a place in a language model.
 
     outline_of: a tensor as its file's header has it. outside: the tensors of no numbered layer.
@@ -150,7 +150,7 @@ class Names:
         kinds = [kind.replace("-", "_") + "." for kind in model_types(config)]
         holders = tuple(dict.fromkeys((*BODIES, *kinds)))
         self._hinted = tuple(dict.fromkeys(wrapper + body for wrapper in WRAPPERS for body in holders))
-        self._learnt = tuple(prefix for prefix in bodies(names) if prefix not in self._hinted)
+        self._learnt = tuple(prefix for prefix in model_bodies(names) if prefix not in self._hinted)
         self.homes: tuple[str, ...] = ()
         self.embeddings = self._stems(EMBEDDINGS, VAGUE_EMBEDDINGS)
         if not any(stem.holds_a_matrix() for stem in self.embeddings):
@@ -216,7 +216,7 @@ class Names:
         """Look for a table of tokens beside layers whose holder is called something else."""
         known, rows, widths = self._learnt, stated_rows(self.config) or 0, stated_widths(self.config)
         widths |= {width for _, width in stated_shapes(self.config) if width}
-        others = bodies(self.all, of_other_parts=True)
+        others = model_bodies(self.all, of_other_parts=True)
         self._learnt = (*known, *(prefix for prefix in others if prefix not in (*self._hinted, *known)))
         tables = self._stems(EMBEDDINGS)
         shapes = [outline.shape for stem in tables if (outline := self.outline_of(stem.whole() or ""))]
@@ -248,7 +248,7 @@ class Names:
 
 def _is_of_a_head(file: str) -> bool:
     sounds = SOUNDS_LIKE_A_HEAD.search(file.rpartition("/")[2]) and not of_another_part(file)
-    return bool(sounds) and file.endswith(LOOSE) and not file.endswith(_OF_OTHER_RUNTIMES)
+    return bool(sounds) and file.endswith(WEIGHT_SUFFIXES) and not file.endswith(_OF_OTHER_RUNTIMES)
 
 
 def _fronts(name: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from survey.errors import storable
 # Texts to ids; none for a text that the tokenizer refuses to cut. Raises BadVocabulary.
 Encode = Callable[[Sequence[str]], list[list[int]]]
 MOST_IDS = 1 << 31
-TEXT_CHARS = 1000  # of one token's text; real ones stay below 200
+MAX_TOKEN_CHARS = 1000  # of one token's text; real ones stay below 200
 BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 SPACE_MARK = "▁"  # how SentencePiece spells a space
 
@@ -70,7 +70,7 @@ def spelled(data: bytes, *, added: bool = False, special: bool = False) -> Entry
 def shown(data: bytes) -> str:
     """Bytes as text; those that are no whole characters as `\\xe2`."""
     text = data.decode("utf-8", "backslashreplace")
-    return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
+    return text if len(text) <= MAX_TOKEN_CHARS else text[: MAX_TOKEN_CHARS - 1] + "…"
 
 
 def with_spaces(piece: str) -> Entry:

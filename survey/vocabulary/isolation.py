@@ -25,11 +25,11 @@ CPU_S = 120.0  # of one tokenizer; 262,144 tokens take 10 to 20
 WALL_S = 300.0  # of one that waits for whatever it may be; a busy machine is slow, too
 KEPT_SERVERS = 2  # that wait for the next tokenizer
 KEPT_TABLES = 4  # most models of a family have one tokenizer
-KEPT_BYTES = 16 << 20  # as it is sent; as texts it takes up to four times as much
+CACHED_BYTES = 16 << 20  # as it is sent; as texts it takes up to four times as much
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TokenizerLimits:
     """What one tokenizer may cost. cpu_s: on all cores together. wall_s: from now."""
 
     memory_bytes: int
@@ -45,7 +45,7 @@ class NotNamed(Exception):
         self.lasting = lasting
 
 
-def name_tokens(files: TokenizerFiles, rows: int, limits: Limits) -> TokenTable:
+def name_tokens(files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> TokenTable:
     """What a tokenizer says of a matrix of V = `rows` rows. Raises NotNamed, also for what costs more."""
     return _pool().table(files, rows, limits)
 
@@ -70,7 +70,7 @@ class _Pool:
         self._waiting: list[ServerProcess] = []
         self._tables: OrderedDict[bytes, tuple[int, TokenTable]] = OrderedDict()
 
-    def table(self, files: TokenizerFiles, rows: int, limits: Limits) -> TokenTable:
+    def table(self, files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> TokenTable:
         digest = _digest(files)
         with self._lock:
             known = self._tables.get(digest)
@@ -86,7 +86,7 @@ class _Pool:
             raise NotNamed(f"the process that named its tokens answered nonsense: {error}") from error
         if isinstance(table, str):
             raise NotNamed(table)
-        if len(answer) <= KEPT_BYTES:
+        if len(answer) <= CACHED_BYTES:
             self._keep(digest, rows, table)
         return table
 
@@ -96,7 +96,7 @@ class _Pool:
             while len(self._tables) > KEPT_TABLES:
                 self._tables.popitem(last=False)
 
-    def _asked(self, files: TokenizerFiles, rows: int, limits: Limits) -> bytes:
+    def _asked(self, files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> bytes:
         """The answer of a server, which is kept if it gave one."""
         until = time.monotonic() + limits.wall_s
         if limits.wall_s <= 0:
@@ -142,7 +142,7 @@ class _Pool:
             server.kill()
 
 
-def _request(files: TokenizerFiles, rows: int, limits: Limits) -> list[bytes]:
+def _request(files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> list[bytes]:
     header = {
         "main": files.main,
         "files": [[name, len(content)] for name, content in files.contents.items()],
@@ -163,7 +163,7 @@ def _digest(files: TokenizerFiles) -> bytes:
     return seen.digest()
 
 
-def _not_named(ended: Ended, limits: Limits) -> NotNamed:
+def _not_named(ended: Ended, limits: TokenizerLimits) -> NotNamed:
     again, process = "; the next run tries again", "the process that named its tokens"
     match ended.how:
         case "memory":
@@ -183,6 +183,6 @@ def _not_named(ended: Ended, limits: Limits) -> NotNamed:
             return NotNamed(f"{process} crashed ({ended.detail})")
 
 
-def _cpu_seconds(limits: Limits) -> int:
+def _cpu_seconds(limits: TokenizerLimits) -> int:
     """What a system's limit can say: whole ones."""
     return max(1, math.ceil(limits.cpu_s))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from survey.checkpoints.checkpoint import Checkpoint
-from survey.checkpoints.tokenizer_files import TOKENIZER_CAP_BYTES, Files
+from survey.checkpoints.tokenizer_files import TOKENIZER_CAP_BYTES, FileSizes
 from survey.vocabulary.entries import BadVocabulary, TokenizerFiles
 
 COMPANION_CAP_BYTES = 16 << 20
 
 
-def read_tokenizer(checkpoint: Checkpoint, files: Files) -> TokenizerFiles:
+def read_tokenizer(checkpoint: Checkpoint, files: FileSizes) -> TokenizerFiles:
     """What the files hold. files: of `tokenizer_files`, not empty.
 
     Raises BadVocabulary where they are too large, SurveyError where they cannot be read.

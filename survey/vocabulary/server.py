@@ -29,7 +29,7 @@ from survey.vocabulary.reachability import token_table
 from survey.vocabulary.table import ENDED, LENGTH, OUT_OF_MEMORY, packed, packed_problem
 
 COMPLAINTS_BYTES = 1 << 20  # what libraries may write to stderr, which is a file
-PROBLEM_CHARS = 300
+MAX_PROBLEM_CHARS = 300
 PR_SET_CHILD_SUBREAPER = 36  # of Linux: prctl(2)
 # How Oniguruma and Rust's thread pool say it, which the tokenizers library passes on as an error.
 _NO_MEMORY = re.compile("fail to memory allocation|ThreadPoolBuildError")
@@ -113,7 +113,7 @@ def _named(files: TokenizerFiles, rows: int) -> bytes:
     except BadVocabulary as error:
         problem = str(error)
     except Exception as error:  # noqa: BLE001 - what a library raises for a file that it does not understand
-        problem = f"{type(error).__name__}: {str(error)[:PROBLEM_CHARS]}"
+        problem = f"{type(error).__name__}: {str(error)[:MAX_PROBLEM_CHARS]}"
     if _NO_MEMORY.search(problem):
         raise MemoryError
     return packed_problem(problem)

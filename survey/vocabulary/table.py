@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from survey.vocabulary.entries import MOST_IDS, TEXT_CHARS
+from survey.vocabulary.entries import MAX_TOKEN_CHARS, MOST_IDS
 
 # Whether some text is cut into the token, by the number that is sent; 0: that is not known.
 REACHES = (None, "reachable", "unreachable", "special", "byte", "fragment")
@@ -90,7 +90,10 @@ def _table(body: memoryview, rows: int) -> TokenTable:
         count and not 0 <= ids[0] <= ids[-1] < min(rows, size)
     ):
         raise BadAnswer("token ids that do not ascend, or have no row")
-    if any(not 0 <= length <= 4 * TEXT_CHARS for length in lengths) or sum(lengths) != len(body) - texts_at:
+    if (
+        any(not 0 <= length <= 4 * MAX_TOKEN_CHARS for length in lengths)
+        or sum(lengths) != len(body) - texts_at
+    ):
         raise BadAnswer(f"{sum(lengths):,} bytes of text announced, {len(body) - texts_at:,} came")
     known = bytes(flags | reach for flags in range(0, 64, 8) for reach in range(len(REACHES)))
     if kinds.translate(None, known):
@@ -103,6 +106,6 @@ def _texts(joined: memoryview, lengths: Sequence[int]) -> list[str]:
     for length in lengths:
         texts.append(str(joined[start : start + length], "utf-8"))
         start += length
-    if any(len(text) > TEXT_CHARS for text in texts):
-        raise BadAnswer(f"a text of more than {TEXT_CHARS} characters")
+    if any(len(text) > MAX_TOKEN_CHARS for text in texts):
+        raise BadAnswer(f"a text of more than {MAX_TOKEN_CHARS} characters")
     return texts

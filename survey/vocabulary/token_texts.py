@@ -7,18 +7,18 @@ from typing import cast
 
 import numpy as np
 
-from survey.records.tokenizer import Naming, Reach, TokenNames
+from survey.records.tokenizer import Reach, TokenizerSummary, TokenTexts
 from survey.vocabulary.table import ADDED, BYTE, REACHES, SPECIAL, TokenTable
 
-NAMES = {"names": 1}  # the measure and its version
+TOKENIZER_MEASURE = {"names": 1}  # the measure and its version
 SAMPLE_TEXTS = 5  # of a black hole
 SAMPLE_CHARS = 40
 _REACH_BITS = 7  # of a kind; its flags stand above
 
 
-def name_rows(
+def token_texts(
     table: TokenTable, file: str, rows: int, black_holes: Sequence[Sequence[int]]
-) -> tuple[Naming, TokenNames]:
+) -> tuple[TokenizerSummary, TokenTexts]:
     """The columns of a matrix of V = `rows` rows. black_holes: the rows of each, by rank."""
     text: list[str | None] = [None] * rows
     reach: list[Reach | None] = [None] * rows
@@ -28,7 +28,7 @@ def name_rows(
     kinds = np.zeros(rows, dtype=np.uint8)
     kinds[np.asarray(table.ids, dtype=np.int64)] = np.frombuffer(table.kinds, dtype=np.uint8)
     untold = None if table.cuts else f"{file} does not say how text is cut: reach is not known"
-    naming = Naming(
+    naming = TokenizerSummary(
         tokenizer_file=file,
         tokenizer_note=untold,
         tokenizer_size=table.size,
@@ -38,7 +38,7 @@ def name_rows(
         reference_rows=None,
         black_hole_texts=tuple(_samples([text[row] for row in hole]) for hole in black_holes),
     )
-    return naming, TokenNames(
+    return naming, TokenTexts(
         text=text,
         reach=reach,
         phantom=np.arange(rows) >= table.size,
@@ -48,9 +48,11 @@ def name_rows(
     )
 
 
-def nameless(note: str) -> Naming:
+def without_tokenizer(note: str) -> TokenizerSummary:
     """The columns where no tokenizer can be read, and why."""
-    return Naming(**(dict.fromkeys(Naming.__dataclass_fields__) | {"tokenizer_note": note}))
+    return TokenizerSummary(
+        **(dict.fromkeys(TokenizerSummary.__dataclass_fields__) | {"tokenizer_note": note})
+    )
 
 
 def _samples(texts: Sequence[str | None]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from jobs.demo.hub.server import LocalHub, Shape
+from jobs.demo.hub.server import LocalHub, ReplyShape
 
 
 class Served:
@@ -21,7 +21,7 @@ class Served:
         self.endpoint = endpoint
         self._commands, self._answers = commands, answers
 
-    def shape(self, shape: Shape) -> None:
+    def shape(self, shape: ReplyShape) -> None:
         """Let the link be like this from now on, and forget what was asked so far."""
         self._commands.write(json.dumps(asdict(shape)) + "\n")
         self._commands.flush()
@@ -47,7 +47,7 @@ def main() -> None:
             hub.add_repo(f"{folder.parent.name}/{folder.name}", folder)
         print(hub.endpoint, flush=True)
         for line in sys.stdin:
-            hub.shape = Shape(**json.loads(line))
+            hub.shape = ReplyShape(**json.loads(line))
             hub.clear_log()
             print(flush=True)
 

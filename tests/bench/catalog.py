@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from catalog.layout import file_key
 from catalog.schema import arrow_schema, row_columns
-from catalog.store.open import place_to_write
-from catalog.write.compact import GROUP_ROWS
+from catalog.store.open import open_for_writing
+from catalog.write.compact import ROW_GROUP_ROWS
 from catalog.write.contents import PART_ROWS
 
 PLAIN = {
@@ -70,7 +70,7 @@ def rows(first: int, count: int, dims: int) -> pa.Table:
 
 
 def write_loose(folder: Path, count: int, dims: int) -> None:
-    place_to_write(str(folder))
+    open_for_writing(str(folder))
     for first in range(0, count, 500):
         table = rows(first, min(500, count - first), dims)
         for number in range(len(table)):
@@ -80,11 +80,13 @@ def write_loose(folder: Path, count: int, dims: int) -> None:
 
 
 def write_parts(folder: Path, count: int, dims: int) -> None:
-    place_to_write(str(folder))
+    open_for_writing(str(folder))
     for first in range(0, count, PART_ROWS):
         with pq.ParquetWriter(folder / "rows" / f"part-{first:06d}.parquet", arrow_schema(row_columns()), compression="zstd") as out:  # fmt: skip
-            for group in range(first, min(first + PART_ROWS, count), GROUP_ROWS):
-                out.write_table(rows(group, min(GROUP_ROWS, first + PART_ROWS - group, count - group), dims))
+            for group in range(first, min(first + PART_ROWS, count), ROW_GROUP_ROWS):
+                out.write_table(
+                    rows(group, min(ROW_GROUP_ROWS, first + PART_ROWS - group, count - group), dims)
+                )
 
 
 def write_one(folder: Path, count: int) -> Path:
@@ -119,9 +121,9 @@ def survey(*arguments: str) -> tuple[str, ...]:
 def compaction(folder: Path) -> tuple[float, float]:
     """Seconds and peak memory (MB beyond an idle process with the same imports)."""
     program = (
-        "import sys\nfrom catalog.write.compact import compact\nfrom catalog.store.lock import Held\n"
-        "from catalog.store.open import place_to_write\nplace = place_to_write(sys.argv[1])\n"
-        "if sys.argv[2] == 'go': compact(place, Held())\n"
+        "import sys\nfrom catalog.write.compact import compact\nfrom catalog.store.lock import Lock\n"
+        "from catalog.store.open import open_for_writing\nplace = open_for_writing(sys.argv[1])\n"
+        "if sys.argv[2] == 'go': compact(place, Lock())\n"
         # Not ru_maxrss: that begins with what the parent had when it forked.
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )

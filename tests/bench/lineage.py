@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.schema import arrow_schema, row_columns
-from catalog.store.open import place_to_write
-from catalog.write.compact import GROUP_ROWS
+from catalog.store.open import open_for_writing
+from catalog.write.compact import ROW_GROUP_ROWS
 from survey.measures.row_sketch import row_sketch
 from survey.records.measurement import Tokens
 from tests.bench.catalog import rows, survey
@@ -42,7 +42,7 @@ def hashes(model: int) -> np.ndarray:
 
 def write(folder: Path) -> Path:
     """A catalog of all models in one part, and the peer's file with the rows of the first ones."""
-    place_to_write(str(folder))
+    open_for_writing(str(folder))
     peer = folder.with_suffix(".parquet")
     schema = arrow_schema(row_columns())
     flat = pa.schema([("model", pa.int32()), ("row_hash", pa.uint64())])
@@ -50,8 +50,8 @@ def write(folder: Path) -> Path:
         pq.ParquetWriter(folder / "rows" / "part-0.parquet", schema, compression="zstd") as out,
         pq.ParquetWriter(peer, flat, compression="zstd") as rows_out,
     ):
-        for first in range(0, MODELS, GROUP_ROWS):
-            table = rows(first, min(GROUP_ROWS, MODELS - first), 64)
+        for first in range(0, MODELS, ROW_GROUP_ROWS):
+            table = rows(first, min(ROW_GROUP_ROWS, MODELS - first), 64)
             sketches = []
             for model in range(first, first + len(table)):
                 found = hashes(model)

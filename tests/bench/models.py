@@ -20,7 +20,7 @@ import duckdb
 import numpy as np
 from huggingface_hub import HfApi
 
-from jobs.demo.hub.server import Shape
+from jobs.demo.hub.server import ReplyShape
 from jobs.planning.plan import PLANNERS
 from tests.bench._served import Served, served
 from tests.bench.catalog import seconds, survey
@@ -28,7 +28,7 @@ from tests.bench.catalog import seconds, survey
 SMALL, AUTHORS, DIFFERENT = 1000, 250, 8  # four of each author: too few for a page of the Hub's listing
 VOCAB, DIMS = 8_000, 128  # tied, 2 MB
 LARGE_VOCAB, LARGE_DIMS = 151_936, 1_280  # 0.4 GB
-CAPPED = Shape(latency_s=0.02, connection_bytes_s=4e6)
+CAPPED = ReplyShape(latency_s=0.02, connection_bytes_s=4e6)
 AT_ONCE = (1, 2, 4)
 CONFIG = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "tie_word_embeddings": True}
 
@@ -65,7 +65,7 @@ def look_up(repos: list[str], hub: Served) -> float:
 def many(hub: Served, repos: list[str], folder: Path) -> None:
     listed = folder / "small.txt"
     listed.write_text("\n".join(repos))
-    hub.shape(Shape())
+    hub.shape(ReplyShape())
     first = run(folder / "small", listed, hub)
     second, bare = (min(found) for found in zip(*((run(folder / "small", listed, hub), look_up(repos, hub)) for _ in range(3)), strict=True))  # fmt: skip
     print(f"{SMALL:,} models of {VOCAB * DIMS * 2 / 1e6:.0f} MB, embedded Ray")

@@ -24,16 +24,16 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors.torch import save_file
 
 import survey
-from jobs.demo.hub.server import Shape
+from jobs.demo.hub.server import ReplyShape
 from survey.opening import Matrix
 from tests.bench._served import served
 from tests.bench.measure import matrix
 
 REPEATS = 3
 LINKS = (
-    ("2.5 Gbit/s in all", Shape(total_bytes_s=312.5e6), (4, 8, 16)),
-    ("uncapped", Shape(), (4, 8, 16)),
-    ("20 ms, 100 Mbit/s each", Shape(latency_s=0.02, connection_bytes_s=12.5e6), (4, 8, 16)),
+    ("2.5 Gbit/s in all", ReplyShape(total_bytes_s=312.5e6), (4, 8, 16)),
+    ("uncapped", ReplyShape(), (4, 8, 16)),
+    ("20 ms, 100 Mbit/s each", ReplyShape(latency_s=0.02, connection_bytes_s=12.5e6), (4, 8, 16)),
 )
 DIMS, VOCAB, LAYERS = 1024, 65_536, 9  # of the whole model: 0.8 GB, of which 0.13 are its head
 
@@ -97,7 +97,7 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - start_cpu
 
 
-def by_link(endpoint: str, shape: Callable[[Shape], None]) -> None:
+def by_link(endpoint: str, shape: Callable[[ReplyShape], None]) -> None:
     print(f"{'link':<24}{'connections':>12}{'ours s':>9}{'CPU s':>7}{'plain s':>9}{'CPU s':>7}{'ratio':>7}")
     for name, link, allowed in LINKS:
         shape(link)

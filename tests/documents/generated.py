@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from catalog.read.views import view_columns
-from queries.library import listed, load
+from queries.library import load, query_list
 from survey.cli import cli
 from survey.errors import REASONS
 
@@ -67,7 +67,7 @@ def columns() -> str:
 def queries() -> str:
     """Every named query with its help, its parameters and the columns of its answer."""
     parts = []
-    for name, answers, parameters, found in listed(load()).rows:
+    for name, answers, parameters, found in query_list(load()).rows:
         shown = ", ".join(f"`{column}`" for column in found.split(", "))
         parts.append(f"## {name}\n\n{answers}\n\n- takes: `{parameters}`\n- columns: {shown}")
     return "\n\n".join(parts).replace("`no parameters`", "no parameters")

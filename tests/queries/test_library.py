@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from support.commands import Ran
 
-from queries.library import OWN, load, parse
+from queries.library import OWN_QUERIES, load, parse
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]
@@ -37,7 +37,7 @@ def test_every_query_is_listed_with_the_columns_of_its_answer(survey: Survey) ->
     assert [row["columns"] for row in listed if "cannot be asked" in row["columns"]] == []
 
 
-@pytest.mark.parametrize("path", sorted(OWN.glob("*.sql")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(OWN_QUERIES.glob("*.sql")), ids=lambda path: path.stem)
 def test_a_query_names_its_columns_and_orders_them_totally(path: Path) -> None:
     text = path.read_text().lower()
     assert "select *" not in text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs.tasks.measure_one import measure_one
 from jobs.tasks.outcome import Delivered
-from survey.hub.throttle import OwnPace
+from survey.hub.throttle import LocalThrottle
 from survey.opening import open_checkpoint
 from survey.records.settings import Settings
 from survey.records.target import ModelRef
@@ -18,6 +18,6 @@ ON_CPU = Settings(device="cpu")
 def delivered(folder: Path, settings: Settings = ON_CPU) -> Delivered:
     checkpoint = open_checkpoint(ModelRef(str(folder), folder=folder), settings)
     target = locate(checkpoint, lay_out(checkpoint), "output", settings.connections)
-    outcome = measure_one(target, settings, OwnPace(), lambda count: None)
+    outcome = measure_one(target, settings, LocalThrottle(), lambda count: None)
     assert isinstance(outcome, Delivered), outcome
     return outcome

@@ -10,7 +10,7 @@ from jobs.demo.hub.server import LocalHub
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.hub.api import resolve
 from survey.opening import Matrix
-from survey.records.settings import Patience, Settings
+from survey.records.settings import RetryPolicy, Settings
 from survey.records.target import ByteRange, Target
 from survey.targets.locate import lay_out, locate
 
@@ -27,7 +27,7 @@ def located(checkpoint: Checkpoint, connections: int) -> Target:
 
 
 def settings(hub: LocalHub, connections: int = 1, token: str | None = None) -> Settings:
-    patience = Patience(tries=TRIES, first_wait_s=0.01, longest_wait_s=0.05)
+    patience = RetryPolicy(tries=TRIES, first_wait_s=0.01, longest_wait_s=0.05)
     return Settings(endpoint=hub.endpoint, token=token, connections=connections, patience=patience)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from survey.numerics.dtypes import FLOATS
 from survey.onepass.fold import fold
-from survey.onepass.result import Folded
+from survey.onepass.result import PassResult
 
 TORCH = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 CODES = {dtype: code for code, dtype in TORCH.items()}
@@ -65,7 +65,7 @@ def raw(tensor: torch.Tensor) -> bytearray:
 
 
 @contextmanager
-def folded(rows: Sequence[Sequence[float]], code: str = "F64") -> Iterator[Folded]:
+def folded(rows: Sequence[Sequence[float]], code: str = "F64") -> Iterator[PassResult]:
     """Literal rows after the one pass."""
     tensor = torch.tensor(rows, dtype=TORCH[code])
     with fold([raw(tensor)], FLOATS[code], (tensor.shape[0], tensor.shape[1]), "cpu") as result:

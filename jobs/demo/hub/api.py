@@ -9,7 +9,7 @@ from typing import Protocol
 from urllib.parse import parse_qs, quote, urlencode
 
 from jobs.demo.hub import documents as documents
-from jobs.demo.hub.replies import Reply, Span, json_reply, memory
+from jobs.demo.hub.replies import HubReply, Span, json_reply, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile
 from jobs.demo.hub.wire import Request
 
@@ -27,7 +27,7 @@ class Refused(Exception):
         super().__init__(status, message, code, sha)
         self.status, self.message, self.code, self.sha = status, message, code, sha
 
-    def reply(self) -> Reply:
+    def reply(self) -> HubReply:
         known = {
             "X-Error-Code": self.code,
             "X-Error-Message": self.message,
@@ -61,7 +61,7 @@ class Api:
         self._lock = Lock()
         self._started = time.monotonic()
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: Request) -> HubReply:
         resource = "resolvers" if "resolve" in request.segments[:3] else "api"
         try:
             reply = self._route(request, self._granted(request))
@@ -78,7 +78,7 @@ class Api:
             raise Refused(401, "Invalid credentials in Authorization header")
         return self._shelf.users[token]
 
-    def _route(self, request: Request, granted: frozenset[str] | None) -> Reply:
+    def _route(self, request: Request, granted: frozenset[str] | None) -> HubReply:
         match request.segments:
             case ("api", "whoami-v2"):
                 return self._whoami(granted)
@@ -98,7 +98,7 @@ class Api:
 
     def _model(
         self, request: Request, repo: Repo, after_id: Sequence[str], granted: frozenset[str] | None
-    ) -> Reply:
+    ) -> HubReply:
         query = request.query
         match after_id:
             case ():
@@ -116,7 +116,7 @@ class Api:
                 return json_reply({})
         raise Refused(404, _NO_PAGE)
 
-    def _info(self, repo: Repo, commit: Commit, query: documents.Query) -> Reply:
+    def _info(self, repo: Repo, commit: Commit, query: documents.QueryFields) -> HubReply:
         files = self._shelf.stored(repo, commit)
         return json_reply(documents.model_document(repo, commit, files, query))
 
@@ -140,8 +140,8 @@ class Api:
         repo: Repo,
         segments: Sequence[str],
         granted: frozenset[str] | None,
-        answer: Callable[[Repo, Commit, StoredFile], Reply],
-    ) -> Reply:
+        answer: Callable[[Repo, Commit, StoredFile], HubReply],
+    ) -> HubReply:
         """Answer for the file that `revision/path/of/the/file` names, if the caller may read it."""
         _check_gate(repo, granted)
         revision, path = "".join(segments[:1]), "/".join(segments[1:])
@@ -151,7 +151,7 @@ class Api:
             raise Refused(404, "Entry not found", "EntryNotFound", commit.sha)
         return answer(repo, commit, file)
 
-    def _redirect(self, repo: Repo, commit: Commit, file: StoredFile) -> Reply:
+    def _redirect(self, repo: Repo, commit: Commit, file: StoredFile) -> HubReply:
         small = f"/api/resolve-cache/models/{repo.id}/{commit.sha}/{quote(file.path)}"
         is_large = file.pointer_bytes is not None
         location = self._shelf.signed_url(repo, commit, file.path) if is_large else small
@@ -164,12 +164,12 @@ class Api:
             "ETag": file.etag,
             "Accept-Ranges": "bytes",
         }
-        return Reply(302 if is_large else 307, headers, memory(f"Redirecting to {location}".encode()))
+        return HubReply(302 if is_large else 307, headers, memory(f"Redirecting to {location}".encode()))
 
-    def _small_file(self, _repo: Repo, commit: Commit, file: StoredFile) -> Reply:
+    def _small_file(self, _repo: Repo, commit: Commit, file: StoredFile) -> HubReply:
         return file_reply(file, "text/plain; charset=utf-8").with_headers({"X-Repo-Commit": commit.sha})
 
-    def _tree(self, request: Request, repo: Repo, revision: str, folder: str) -> Reply:
+    def _tree(self, request: Request, repo: Repo, revision: str, folder: str) -> HubReply:
         commit = _commit(repo, revision)
         entries = documents.tree_documents(
             repo, commit, self._shelf.stored(repo, commit), folder, request.query
@@ -179,7 +179,7 @@ class Api:
         limit = _EXPANDED_PAGE_SIZE if documents.flag(request.query, "expand") else self._shelf.page_size
         return self._page(request, entries, min(limit, self._shelf.page_size))
 
-    def _paths_info(self, request: Request, repo: Repo, revision: str) -> Reply:
+    def _paths_info(self, request: Request, repo: Repo, revision: str) -> HubReply:
         commit = _commit(repo, revision)
         files = self._shelf.stored(repo, commit)
         form = parse_qs(request.body.decode("latin-1"))
@@ -190,7 +190,7 @@ class Api:
             [documents.path_document(repo, commit, files, path, expand) for path in sorted(paths)]
         )
 
-    def _listing(self, request: Request, granted: frozenset[str] | None) -> Reply:
+    def _listing(self, request: Request, granted: frozenset[str] | None) -> HubReply:
         visible = [
             repo
             for repo in list(self._shelf.repos.values())
@@ -204,7 +204,7 @@ class Api:
         ]
         return self._page(request, entries, max(1, min(limit, self._shelf.page_size)))
 
-    def _page(self, request: Request, entries: Sequence[object], limit: int) -> Reply:
+    def _page(self, request: Request, entries: Sequence[object], limit: int) -> HubReply:
         start = _whole_number(request.query, "cursor", 0)
         reply = json_reply(entries[start : start + limit])
         if start + limit >= len(entries):
@@ -212,7 +212,7 @@ class Api:
         query = urlencode({**request.query, "cursor": [str(start + limit)]}, doseq=True)
         return reply.with_headers({"Link": f'<{self._shelf.endpoint}{request.raw_path}?{query}>; rel="next"'})
 
-    def _whoami(self, granted: frozenset[str] | None) -> Reply:
+    def _whoami(self, granted: frozenset[str] | None) -> HubReply:
         if granted is None:
             raise Refused(401, "Invalid username or password.")
         return json_reply({"type": "user", "name": "local-user", "fullname": "Local User", "orgs": []})
@@ -243,9 +243,9 @@ def _check_gate(repo: Repo, granted: frozenset[str] | None) -> None:
         raise Refused(401 if granted is None else 403, message, "GatedRepo")
 
 
-def file_reply(file: StoredFile, content_type: str) -> Reply:
+def file_reply(file: StoredFile, content_type: str) -> HubReply:
     headers = {"Content-Type": content_type, "ETag": file.etag, "Accept-Ranges": "bytes"}
-    return Reply(200, headers, (Span(file.source, 0, file.size),), is_file=True)
+    return HubReply(200, headers, (Span(file.source, 0, file.size),), is_file=True)
 
 
 def _whole_number(query: Mapping[str, Sequence[str]], name: str, default: int) -> int:

@@ -10,9 +10,9 @@ from jobs.demo.hub.replies import Span
 from jobs.demo.hub.repos import Commit, Repo, StoredFile
 
 # Any: these are JSON objects, whose shape the Hub's client defines.
-Document = dict[str, Any]
-Files = Mapping[str, StoredFile]
-Query = Mapping[str, Sequence[str]]
+HubReplyDocument = dict[str, Any]
+RepoFiles = Mapping[str, StoredFile]
+QueryFields = Mapping[str, Sequence[str]]
 
 _ALWAYS_LISTED = {
     *("_id", "id", "modelId", "likes", "downloads", "private", "tags", "createdAt"),
@@ -23,11 +23,11 @@ _CONFIG_KEYS = ("architectures", "model_type", "auto_map", "quantization_config"
 _TOKENIZER_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token", "chat_template")
 
 
-def flag(query: Query, name: str) -> bool:
+def flag(query: QueryFields, name: str) -> bool:
     return query.get(name, [""])[-1].lower() in ("true", "1")
 
 
-def model_document(repo: Repo, commit: Commit, files: Files, query: Query) -> Document:
+def model_document(repo: Repo, commit: Commit, files: RepoFiles, query: QueryFields) -> HubReplyDocument:
     """`GET /api/models/{id}`: sizes only with `blobs`, a choice of keys with `expand`."""
     optional = {
         "author": repo.id.partition("/")[0] if "/" in repo.id else None,
@@ -57,7 +57,7 @@ def model_document(repo: Repo, commit: Commit, files: Files, query: Query) -> Do
     return document if wanted is None else _chosen(document, {"_id", "id", *wanted})
 
 
-def listed_document(repo: Repo, files: Files, query: Query) -> Document:
+def listed_document(repo: Repo, files: RepoFiles, query: QueryFields) -> HubReplyDocument:
     """An entry of `GET /api/models`: few keys, more with `full`, `cardData`, `config`, `expand`."""
     document = model_document(repo, repo.default_commit(), files, {})
     if "expand" in query:
@@ -66,7 +66,7 @@ def listed_document(repo: Repo, files: Files, query: Query) -> Document:
     return _chosen(document, _ALWAYS_LISTED | extra | (_LISTED_IN_FULL if flag(query, "full") else set()))
 
 
-def selected_models(repos: Iterable[Repo], query: Query) -> list[Repo]:
+def selected_models(repos: Iterable[Repo], query: QueryFields) -> list[Repo]:
     """The repositories that a listing's query asks for, in its order (by id where that ties)."""
     chosen = [repo for repo in repos if _matches(repo, query)]
     orders = {
@@ -82,7 +82,9 @@ def selected_models(repos: Iterable[Repo], query: Query) -> list[Repo]:
     return chosen
 
 
-def tree_documents(repo: Repo, commit: Commit, files: Files, folder: str, query: Query) -> list[Document]:
+def tree_documents(
+    repo: Repo, commit: Commit, files: RepoFiles, folder: str, query: QueryFields
+) -> list[HubReplyDocument]:
     """`GET /tree/`: files and folders right below `folder` ("" is the root), or at any depth."""
     prefix = f"{folder}/" if folder else ""
     below = [path for path in sorted(files) if path.startswith(prefix)]
@@ -93,7 +95,7 @@ def tree_documents(repo: Repo, commit: Commit, files: Files, folder: str, query:
     return [path_document(repo, commit, files, path, flag(query, "expand")) for path in shown]
 
 
-def path_document(repo: Repo, commit: Commit, files: Files, path: str, expand: bool) -> Document:
+def path_document(repo: Repo, commit: Commit, files: RepoFiles, path: str, expand: bool) -> HubReplyDocument:
     """One file or folder of a commit; `expand` adds the last commit."""
     change = {"id": commit.sha, "title": "Upload files", "date": repo.last_modified}
     last_commit = {"lastCommit": change} if expand else {}
@@ -114,11 +116,11 @@ def path_document(repo: Repo, commit: Commit, files: Files, path: str, expand: b
     }
 
 
-def refs_document(repo: Repo, query: Query) -> Document:
+def refs_document(repo: Repo, query: QueryFields) -> HubReplyDocument:
     """`GET /refs`: branches, tags, and pull requests (branches `refs/pr/N`) where asked for."""
     pulls = {name: sha for name, sha in repo.branches.items() if name.startswith("refs/")}
     heads = {name: sha for name, sha in repo.branches.items() if name not in pulls}
-    document: Document = {
+    document: HubReplyDocument = {
         "branches": [_ref(name, f"refs/heads/{name}", sha) for name, sha in heads.items()],
         "converts": [],
         "tags": [_ref(name, f"refs/tags/{name}", sha) for name, sha in repo.tags.items()],
@@ -128,11 +130,11 @@ def refs_document(repo: Repo, query: Query) -> Document:
     return document
 
 
-def _ref(name: str, ref: str, sha: str) -> Document:
+def _ref(name: str, ref: str, sha: str) -> HubReplyDocument:
     return {"name": name, "ref": ref, "targetCommit": sha}
 
 
-def _chosen(document: Document, keys: set[str]) -> Document:
+def _chosen(document: HubReplyDocument, keys: set[str]) -> HubReplyDocument:
     return {key: value for key, value in document.items() if key in keys}
 
 
@@ -141,7 +143,7 @@ def _parents(path: str) -> list[list[str]]:
     return [parts[:depth] for depth in range(1, len(parts))]
 
 
-def _sibling(file: StoredFile, blobs: bool) -> Document:
+def _sibling(file: StoredFile, blobs: bool) -> HubReplyDocument:
     if not blobs:
         return {"rfilename": file.path}
     sibling = {"rfilename": file.path, "size": file.size, "blobId": file.blob_id}
@@ -153,17 +155,17 @@ def _sibling(file: StoredFile, blobs: bool) -> Document:
     }
 
 
-def _config(files: Files) -> Document | None:
+def _config(files: RepoFiles) -> HubReplyDocument | None:
     """The part of the configuration that the Hub shows; None where there is none to read."""
     config = _json_object(files.get("config.json"))
     tokenizer = _json_object(files.get("tokenizer_config.json"))
-    shown: Document = {key: config[key] for key in _CONFIG_KEYS if key in config}
+    shown: HubReplyDocument = {key: config[key] for key in _CONFIG_KEYS if key in config}
     if tokens := {key: tokenizer[key] for key in _TOKENIZER_KEYS if key in tokenizer}:
         shown["tokenizer_config"] = tokens
     return shown or None
 
 
-def _safetensors(files: Files) -> Document | None:
+def _safetensors(files: RepoFiles) -> HubReplyDocument | None:
     """How many parameters of each dtype the safetensors files hold, as their headers say."""
     counts: dict[str, int] = {}
     for path in sorted(files):
@@ -184,7 +186,7 @@ def _tensors(file: StoredFile) -> list[tuple[str, list[int]]]:
         return []
 
 
-def _json_object(file: StoredFile | None) -> Document:
+def _json_object(file: StoredFile | None) -> HubReplyDocument:
     if file is None:
         return {}
     try:
@@ -194,7 +196,7 @@ def _json_object(file: StoredFile | None) -> Document:
     return value if isinstance(value, dict) else {}
 
 
-def _matches(repo: Repo, query: Query) -> bool:
+def _matches(repo: Repo, query: QueryFields) -> bool:
     author, _, _ = repo.id.rpartition("/")
     labels = {*repo.model_tags, repo.library_name, repo.pipeline_tag}
     needles = [needle.lower() for needle in query.get("search", [])]

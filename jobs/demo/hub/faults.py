@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Literal
 
-from jobs.demo.hub.replies import Reply, Span, memory, source_bytes, split_body
+from jobs.demo.hub.replies import HubReply, Span, memory, source_bytes, split_body
 
 ServerName = Literal["hub", "cdn"]
 
@@ -153,7 +153,7 @@ def next_action(faults: Iterable[Fault], server: ServerName, method: str, path: 
     return next((fault.action for fault in faults if fault.takes(server, method, path)), None)
 
 
-def spoil(reply: Reply, action: FaultAction | None) -> Reply:
+def spoil(reply: HubReply, action: FaultAction | None) -> HubReply:
     """The reply as the fault leaves it; faults of timing and of connections leave it as it is."""
     match action:
         case ShortBody(missing):
@@ -180,7 +180,7 @@ def spoil(reply: Reply, action: FaultAction | None) -> Reply:
             return reply
 
 
-def _moved(reply: Reply, offset: int) -> Reply:
+def _moved(reply: HubReply, offset: int) -> HubReply:
     (span,) = reply.body
     size = source_bytes(span.source)
     start = min(max(span.start + offset, 0), size - 1)

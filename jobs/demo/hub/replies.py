@@ -32,7 +32,7 @@ Body = tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HubReply:
     """One HTTP answer, before it is framed; `is_file` says that a Range header may cut it."""
 
     status: int
@@ -44,7 +44,7 @@ class Reply:
     def body_bytes(self) -> int:
         return sum(span.stop - span.start for span in self.body)
 
-    def with_headers(self, headers: Mapping[str, str]) -> "Reply":
+    def with_headers(self, headers: Mapping[str, str]) -> "HubReply":
         return replace(self, headers={**self.headers, **headers})
 
 
@@ -52,9 +52,9 @@ def memory(content: bytes) -> Body:
     return (Span(content, 0, len(content)),)
 
 
-def json_reply(document: object) -> Reply:
+def json_reply(document: object) -> HubReply:
     content = json.dumps(document).encode()
-    return Reply(200, {"Content-Type": "application/json; charset=utf-8"}, memory(content))
+    return HubReply(200, {"Content-Type": "application/json; charset=utf-8"}, memory(content))
 
 
 def source_bytes(source: Source) -> int:
@@ -72,7 +72,7 @@ def split_body(body: Body, at: int) -> tuple[Body, Body]:
     return tuple(head), tuple(tail)
 
 
-def cut_to_range(reply: Reply, header: str | None) -> Reply:
+def cut_to_range(reply: HubReply, header: str | None) -> HubReply:
     """The part of a file that a Range header asks for: 206, or 416 where there are no such bytes.
 
     Malformed ranges and several at once are ignored, as RFC 9110 allows: the whole file, 200.
@@ -87,6 +87,6 @@ def cut_to_range(reply: Reply, header: str | None) -> Reply:
     start = int(first) if first else max(size - int(last), 0)
     stop = min(int(last) + 1, size) if first and last else size  # HTTP names the last byte itself
     if start >= size:
-        return Reply(416, {"Content-Range": f"bytes */{size}"})
+        return HubReply(416, {"Content-Range": f"bytes */{size}"})
     ranged = replace(reply, status=206, body=(Span(span.source, start, stop),))
     return ranged.with_headers({"Content-Range": f"bytes {start}-{stop - 1}/{size}"})

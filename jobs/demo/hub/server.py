@@ -38,9 +38,9 @@ from jobs.demo.hub.faults import (
     WrongCommit,
     WrongContentRange,
 )
-from jobs.demo.hub.replies import Reply, Source, memory
+from jobs.demo.hub.replies import HubReply, Source, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile, commit_sha, folder_files, stored_file
-from jobs.demo.hub.wire import LoggedRequest, Request, Shape, WireServer
+from jobs.demo.hub.wire import LoggedRequest, ReplyShape, Request, WireServer
 
 __all__ = [
     "Commit",
@@ -52,9 +52,9 @@ __all__ = [
     "IgnoreRange",
     "LocalHub",
     "LoggedRequest",
+    "ReplyShape",
     "Repo",
     "ResetAfter",
-    "Shape",
     "ShortBody",
     "Stall",
     "Status",
@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 NOBODY: Mapping[str, frozenset[str]] = MappingProxyType({})
-UNSHAPED = Shape()
+UNSHAPED = ReplyShape()
 
 _REPO_ID = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
 
@@ -87,7 +87,7 @@ class LocalHub:
         users: Mapping[str, frozenset[str]] = NOBODY,
         signature_lifetime_s: float = 3600,
         large_file_bytes: int = 10_000,
-        shape: Shape = UNSHAPED,
+        shape: ReplyShape = UNSHAPED,
         page_size: int = 1000,
         host: str = LOOPBACK,
     ) -> None:
@@ -208,12 +208,12 @@ class LocalHub:
     def _signature(self, place: Sequence[str], expires: str) -> str:
         return hmac.new(self._secret, json.dumps([place, expires]).encode(), hashlib.sha256).hexdigest()
 
-    def _answer_cdn(self, request: Request) -> Reply:
+    def _answer_cdn(self, request: Request) -> HubReply:
         expires = request.query.get("Expires", [""])[-1]
         signature = request.query.get("Signature", [""])[-1]
         right = self._signature(request.segments, expires)
         if not hmac.compare_digest(signature.encode(), right.encode()) or float(expires) < time.time():
             denied = b"<Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>"
-            return Reply(403, {"Content-Type": "application/xml"}, memory(denied))
+            return HubReply(403, {"Content-Type": "application/xml"}, memory(denied))
         repo_id, sha, *path = request.segments
         return file_reply(self._stored[repo_id, sha]["/".join(path)], "binary/octet-stream")

@@ -26,7 +26,7 @@ from jobs.demo.hub.faults import (
     next_action,
     spoil,
 )
-from jobs.demo.hub.replies import Body, Reply, Span, cut_to_range, memory, split_body
+from jobs.demo.hub.replies import Body, HubReply, Span, cut_to_range, memory, split_body
 
 _PIECE_BYTES = 1 << 20
 _SMALLEST_PIECE_BYTES = 1 << 16
@@ -35,7 +35,7 @@ _BEFORE_RESET_S = 0.05  # an RST discards what the client has not received yet
 
 
 @dataclass(frozen=True)
-class Shape:
+class ReplyShape:
     """What the link does: delay before each first byte, caps per connection and over the whole CDN."""
 
     latency_s: float = 0.0
@@ -75,7 +75,7 @@ class Host(Protocol):
 
     faults: list[Fault]
     log: list[LoggedRequest]
-    shape: Shape
+    shape: ReplyShape
     closing: Event
 
 
@@ -104,13 +104,13 @@ class WireServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: str, name: ServerName, host: Host, answer: Callable[[Request], Reply]
+        self, address: str, name: ServerName, host: Host, answer: Callable[[Request], HubReply]
     ) -> None:
         self.name, self.host, self.answer = name, host, answer
         self.meter = Meter()
         self._open: set[socket.socket] = set()
         self._changed = Condition()
-        super().__init__((address, 0), Handler)
+        super().__init__((address, 0), RequestHandler)
         self.origin = f"http://{address}:{self.server_address[1]}"
         self._thread = Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -148,7 +148,7 @@ class WireServer(ThreadingHTTPServer):
             self._changed.wait_for(lambda: not self._open, timeout=2)
 
 
-class Handler(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
     """One connection, kept alive over many requests."""
 
     server: WireServer
@@ -173,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
             request = self._request()
         except ValueError as error:
             self.close_connection = True
-            self._deliver(Reply(400, {}, memory(str(error).encode())), None, self._logged("", {}, 400))
+            self._deliver(HubReply(400, {}, memory(str(error).encode())), None, self._logged("", {}, 400))
             return
         path = "/".join(request.segments)
         action = next_action(self.server.host.faults, self.server.name, self.command, f"/{path}")
@@ -197,9 +197,9 @@ class Handler(BaseHTTPRequestHandler):
             body=self.rfile.read(body_bytes),
         )
 
-    def _reply(self, request: Request, action: FaultAction | None) -> Reply:
+    def _reply(self, request: Request, action: FaultAction | None) -> HubReply:
         if isinstance(action, Status):
-            return Reply(action.code, action.headers, memory(action.body))
+            return HubReply(action.code, action.headers, memory(action.body))
         reply = self.server.answer(request)
         if isinstance(action, IgnoreRange) or request.method != "GET":
             return reply
@@ -213,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.host.log.append(entry)
         return entry
 
-    def _deliver(self, reply: Reply, action: FaultAction | None, entry: LoggedRequest) -> None:
+    def _deliver(self, reply: HubReply, action: FaultAction | None, entry: LoggedRequest) -> None:
         self._pause(self.server.host.shape.latency_s)
         if isinstance(action, Stall) and action.after_bytes == 0:
             self._pause(action.seconds)
@@ -247,7 +247,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.sendall(bytes([byte]))
                 self._pause(interval_s)
 
-    def _send_head(self, reply: Reply) -> None:
+    def _send_head(self, reply: HubReply) -> None:
         self.send_response_only(reply.status)
         headers = {
             "Date": self.date_time_string(),

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from survey.onepass.kernels.jit import compiled
-from survey.onepass.layout import SKETCH_DIMS
+from survey.onepass.layout import PROJECTION_DIMS
 
 SAMPLE_BLOCK = 256  # distances that are found together
 
@@ -20,7 +20,7 @@ def square_distances(
     lanes = np.empty(8, dtype=np.float32)
     for r in range(rows.shape[0]):
         lanes[:] = 0.0
-        for start in range(0, SKETCH_DIMS, 8):
+        for start in range(0, PROJECTION_DIMS, 8):
             for lane in range(8):
                 apart = rows[r, start + lane] - centre[start + lane]
                 lanes[lane] += apart * apart
@@ -51,7 +51,7 @@ def neighbour_distances(
         least[:] = np.inf
         for start in range(0, sample.shape[1], SAMPLE_BLOCK):
             lanes[:] = 0.0
-            for d in range(SKETCH_DIMS):
+            for d in range(PROJECTION_DIMS):
                 _add_squares(sample[d, start : start + SAMPLE_BLOCK], rows[r, d], lanes[d % 8])
             for i in range(SAMPLE_BLOCK):
                 lower = (lanes[0, i] + lanes[1, i]) + (lanes[2, i] + lanes[3, i])

@@ -13,16 +13,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from survey.onepass.kernels.jit import compiled
-from survey.onepass.layout import GROUP_ROWS, LANE_DIMS, SKETCH_DIMS
+from survey.onepass.layout import GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
 
 QUAD_ROWS = 4  # are folded together: neighbours' sums stay in registers
 LINE_BYTES = 64
 LEVELS = 15  # exponents that are counted side by side, in 4 bits each; the 16th place takes all others
 FULL = 15  # what 4 bits can count
 COUNT_LANES = 64
-PACKED = COUNT_LANES * FULL  # elements until they are full
-ROUNDS = 17  # of them, until counters of 8 bits are
-MANY = 64  # of PACKED, that are better counted one by one
+PACKED_WORDS = COUNT_LANES * FULL  # elements until they are full
+COUNTER_ROUNDS = 17  # of them, until counters of 8 bits are
+MANY_ROWS = 64  # of PACKED, that are better counted one by one
 EVEN = np.uint64(0x0F0F0F0F0F0F0F0F)
 
 Words = NDArray[np.unsignedinteger]
@@ -35,13 +35,13 @@ Counts = NDArray[np.int64]
 def _exponent_fields(upper: Words, stride: int, mask: np.uint16, fields: UInt16s) -> None:
     """The exponent of each of PACKED elements, left where it stands in its upper 16 bits (little-endian)."""
     if stride == 1:  # of 8 or 16 bits; a stride that is written down makes vectors
-        for i in range(PACKED):
+        for i in range(PACKED_WORDS):
             fields[i] = upper[i] & mask
     elif stride == 2:
-        for i in range(PACKED):
+        for i in range(PACKED_WORDS):
             fields[i] = upper[2 * i + 1] & mask
     else:
-        for i in range(PACKED):
+        for i in range(PACKED_WORDS):
             fields[i] = upper[4 * i + 3] & mask
 
 
@@ -57,7 +57,7 @@ def _largest(fields: UInt16s) -> np.uint16:
 def _below(fields: UInt16s, top: np.uint16, beyond: np.uint16, steps: UInt16s) -> int:
     """How far each field lies below the top, `beyond` at most; returns how many do lie beyond."""
     found = np.uint16(0)
-    for i in range(PACKED):
+    for i in range(PACKED_WORDS):
         step = min(np.uint16(top - fields[i]), beyond)
         found = np.uint16(found + np.uint16(step == beyond))
         steps[i] = step
@@ -67,7 +67,7 @@ def _below(fields: UInt16s, top: np.uint16, beyond: np.uint16, steps: UInt16s) -
 @njit()
 def _zeros(fields: UInt16s) -> int:
     found = np.uint16(0)
-    for i in range(PACKED):
+    for i in range(PACKED_WORDS):
         found = np.uint16(found + np.uint16(fields[i] == 0))
     return int(found)
 
@@ -101,7 +101,7 @@ def _count_others(
     fields: UInt16s, steps: UInt16s, beyond: np.uint16, mantissa_bits: int, counts: Counts
 ) -> None:
     """The exponents that lie beyond and are not 0, one by one: few, so most stretches are only looked at."""
-    for start in range(0, PACKED, COUNT_LANES):
+    for start in range(0, PACKED_WORDS, COUNT_LANES):
         if _largest(steps[start : start + COUNT_LANES]) == beyond:
             for i in range(start, start + COUNT_LANES):
                 if steps[i] == beyond and fields[i]:
@@ -118,13 +118,13 @@ def count_exponents(upper: Words, stride: int, mantissa_bits: int, counts: Count
     """
     mask, one = np.uint16((len(counts) - 1) << mantissa_bits), np.uint16(1 << mantissa_bits)
     beyond, shift = np.uint16(LEVELS << mantissa_bits), np.uint64(mantissa_bits - 2)  # 4 bits a level
-    fields, steps = np.empty(PACKED, np.uint16), np.empty(PACKED, np.uint16)
+    fields, steps = np.empty(PACKED_WORDS, np.uint16), np.empty(PACKED_WORDS, np.uint16)
     even, odd = np.zeros(COUNT_LANES, np.uint64), np.zeros(COUNT_LANES, np.uint64)
-    top, rounds, words = np.uint16(0), 0, PACKED * stride
+    top, rounds, words = np.uint16(0), 0, PACKED_WORDS * stride
     whole = upper.size // words * words
     for start in range(0, whole, words):
         _exponent_fields(upper[start : start + words], stride, mask, fields)
-        if rounds % ROUNDS == 0:
+        if rounds % COUNTER_ROUNDS == 0:
             _empty(even, 0, int(top) >> mantissa_bits, counts)
             _empty(odd, 1, int(top) >> mantissa_bits, counts)
             top = np.uint16(_largest(fields) + one)  # those that follow may be a little larger
@@ -132,7 +132,7 @@ def count_exponents(upper: Words, stride: int, mantissa_bits: int, counts: Count
         others = _below(fields, top, beyond, steps)
         zeros = _zeros(fields) if others and top >= beyond else 0
         others -= zeros
-        if others > MANY:  # it has other exponents: the next one's are looked at anew
+        if others > MANY_ROWS:  # it has other exponents: the next one's are looked at anew
             rounds = 0
             for field in fields:
                 counts[field >> mantissa_bits] += 1
@@ -312,12 +312,12 @@ def fold_rows(
             half = LANE_DIMS // 2
             while half > 0:
                 _halve(lanes, half)
-                if half >= SKETCH_DIMS:
+                if half >= PROJECTION_DIMS:
                     _halve(turned, half)
                 half //= 2
             for row in range(QUAD_ROWS):
                 squared[r + row] = lanes[row, 0]
-                for lane in range(SKETCH_DIMS):
+                for lane in range(PROJECTION_DIMS):
                     sketched[r + row, lane] = turned[row, lane]
         added = groups[group]
         for d in range(dims):  # in one sweep

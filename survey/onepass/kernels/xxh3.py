@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from survey.onepass.kernels.jit import compiled
 
-UInt64s = NDArray[np.uint64]
+HashWords = NDArray[np.uint64]
 
 LANES = 8  # of 64 bits: a stripe
 BLOCK_STRIPES = 16
 BLOCK_WORDS = BLOCK_STRIPES * LANES
 WIDE = 4 * LANES  # stripes that are added side by side, as many as keep wide vectors busy
 
-SECRET = bytes.fromhex(
+XXH3_SECRET = bytes.fromhex(
     "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
     "cb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c"
     "3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8"
@@ -33,24 +33,24 @@ PRIME64_1, PRIME64_2, PRIME64_3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x1656
 PRIME64_4, PRIME64_5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
 
 
-def _secret_words(start: int, count: int = LANES) -> UInt64s:
-    return np.frombuffer(SECRET, dtype="<u8", count=count, offset=start).astype(np.uint64)
+def _secret_words(start: int, count: int = LANES) -> HashWords:
+    return np.frombuffer(XXH3_SECRET, dtype="<u8", count=count, offset=start).astype(np.uint64)
 
 
 START = np.array(
     [PRIME32_3, PRIME64_1, PRIME64_2, PRIME64_3, PRIME64_4, PRIME32_2, PRIME64_5, PRIME32_1], dtype=np.uint64
 )
 BLOCK_KEYS = np.concatenate([_secret_words(8 * stripe) for stripe in range(BLOCK_STRIPES)])
-LAST_KEYS = _secret_words(len(SECRET) - 64 - 7)
-SCRAMBLE_KEYS = _secret_words(len(SECRET) - 64)
-LOW_KEYS, HIGH_KEYS = _secret_words(11), _secret_words(len(SECRET) - 64 - 11)
+LAST_KEYS = _secret_words(len(XXH3_SECRET) - 64 - 7)
+SCRAMBLE_KEYS = _secret_words(len(XXH3_SECRET) - 64)
+LOW_KEYS, HIGH_KEYS = _secret_words(11), _secret_words(len(XXH3_SECRET) - 64 - 11)
 LOW_START, HIGH_START, SCRAMBLE = np.uint64(PRIME64_1), np.uint64(PRIME64_2), np.uint64(PRIME32_1)
 AVALANCHE = np.uint64(0x165667919E3779F9)
 HALF, LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @njit()
-def _add(words: UInt64s, keys: UInt64s, products: UInt64s, plain: UInt64s) -> None:
+def _add(words: HashWords, keys: HashWords, products: HashWords, plain: HashWords) -> None:
     """Whole stripes, [8·S] each, to their lanes' sums, [WIDE]: of products and of what is added across."""
     whole = words.size // WIDE * WIDE
     for start in range(0, whole, WIDE):
@@ -67,7 +67,7 @@ def _add(words: UInt64s, keys: UInt64s, products: UInt64s, plain: UInt64s) -> No
 
 
 @njit()
-def _close(state: UInt64s, products: UInt64s, plain: UInt64s) -> None:
+def _close(state: HashWords, products: HashWords, plain: HashWords) -> None:
     """Add the lanes' sums to the state, [LANES]. What is plain goes to the neighbour."""
     for i in range(LANES):
         state[i] += (products[i] + products[8 + i]) + (products[16 + i] + products[24 + i])
@@ -86,7 +86,7 @@ def _folded_product(a: np.uint64, b: np.uint64) -> np.uint64:
 
 
 @njit()
-def _merged(state: UInt64s, keys: UInt64s, start: np.uint64) -> np.uint64:
+def _merged(state: HashWords, keys: HashWords, start: np.uint64) -> np.uint64:
     found = start
     for i in range(0, LANES, 2):
         found += _folded_product(state[i] ^ keys[i], state[i + 1] ^ keys[i + 1])
@@ -96,7 +96,7 @@ def _merged(state: UInt64s, keys: UInt64s, start: np.uint64) -> np.uint64:
 
 
 @compiled
-def hash_rows(rows: UInt64s, digests: UInt64s) -> None:
+def hash_rows(rows: HashWords, digests: HashWords) -> None:
     """Rows [R, N] of N > 30 words to their xxh3-128, [R, 2]: the high half and the low one."""
     words, length = rows.shape[1], np.uint64(8 * rows.shape[1])
     blocks = (words - 1) // BLOCK_WORDS  # the last one is never closed as the others are

@@ -12,7 +12,7 @@ from support.commands import Ran
 from support.little_models import LITTLE, little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 
 Survey = Callable[..., Ran]
@@ -121,7 +121,7 @@ def test_the_name_of_a_folder_is_no_column(survey: Survey, tmp_path: Path, name:
     sql = "SELECT repo, revision, matrix, family, measured_at::VARCHAR FROM models JOIN tokens USING (repo, matrix)"
     with client() as connection:
         rows = connection.execute(f"{sql} ORDER BY ALL LIMIT 1").fetchall()
-    with Reader(place_to_read(f"{name}/c")) as reader:
+    with Reader(open_for_reading(f"{name}/c")) as reader:
         assert reader.ask(f"{sql} ORDER BY ALL LIMIT 1").rows == rows
     repo, revision, matrix, family, _ = rows[0]
     assert (repo, matrix, family) == (str(tmp_path / "model"), "output", "Qwen")

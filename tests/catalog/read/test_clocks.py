@@ -13,8 +13,8 @@ from support.little_models import LITTLE, little
 
 from catalog.layout import is_part
 from catalog.read.reader import Reader
-from catalog.store.lock import Held
-from catalog.store.open import Place, place_to_read, place_to_write
+from catalog.store.lock import Lock
+from catalog.store.open import CatalogStore, open_for_reading, open_for_writing
 from catalog.write.compact import compact
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import LocalHub
@@ -73,7 +73,7 @@ RUNS = """
 """
 
 
-def asked(place: Place, sql: str) -> list[tuple[object, ...]]:
+def asked(place: CatalogStore, sql: str) -> list[tuple[object, ...]]:
     with Reader(place) as reader:
         return reader.ask(sql).rows
 
@@ -94,7 +94,7 @@ def test_what_a_driver_did_last_counts_last(
     merges: int,
 ) -> None:
     hub.add_repo("org/m", contents[0])
-    place, shas = place_to_write(uri), list[str]()
+    place, shas = open_for_writing(uri), list[str]()
     for files, off in zip(contents, clocks, strict=True):
         if shas:
             hub.commit("org/m", files)
@@ -107,7 +107,7 @@ def test_what_a_driver_did_last_counts_last(
         for _ in range(merges + 1):
             assert asked(place, CURRENT) == [(shas[-1], shas[-1])]
             if merges:
-                compact(place, Held())
+                compact(place, Lock())
     # Each row names the run that measured it.
     assert asked(place, RUNS) == [(sha, number, number) for number, sha in enumerate(shas, 1)]
 
@@ -146,7 +146,7 @@ def test_a_name_that_was_put_back_means_where_it_led_last(
     assert survey(*command).code == 0
     hub.repos["org/m"].branches["v"] = first
     assert survey(*command).code == 0
-    place = place_to_read("c")
+    place = open_for_reading("c")
     for name, sha in (("org/m@v", first), ("org/m", first), (f"org/m@{first[:9]}", first)):
         assert asked(place, f"SELECT sha FROM model_at('{name}', 'output')") == [(sha,)]
 
@@ -190,7 +190,7 @@ def test_a_time_that_nothing_can_be_after_holds_up_no_run(
     hub.add_repo("org/m", contents[0])
     command = ["run", "org/m", "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial"]
     assert survey(*command).code == 0
-    (file,) = place_to_read("c").files("attempts")
+    (file,) = open_for_reading("c").files("attempts")
     assert not is_part(file)
     duckdb.sql(
         f"COPY (SELECT * REPLACE (TIMESTAMP '{stamp}' AS finished_at) FROM '{file.path}') TO '{file.path}'"

@@ -14,7 +14,7 @@ from support.commands import Ran
 from support.little_models import LITTLE, little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import LocalHub
 
@@ -57,7 +57,7 @@ def repo(hub: LocalHub, survey: Survey, tmp_path: Path) -> Repo:
 
 
 def asked(sql: str) -> list[tuple[Any, ...]]:
-    with Reader(place_to_read("c")) as reader:
+    with Reader(open_for_reading("c")) as reader:
         return reader.ask(sql).rows
 
 

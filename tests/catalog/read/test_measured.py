@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from catalog.read.measured import Done, Row
+from catalog.read.measured import MeasuredRow, MeasuredRows
 from survey.records.target import MatrixChoice
 
 WANTED = {"centroid": 1, "tokens": 1}
-UNTIED = Row({"centroid": 1, "tokens": 1, "retired": 4}, tied=False)
-TIED = Row({"centroid": 1, "tokens": 1}, tied=True)
-OLD = Row({"centroid": 0, "tokens": 1}, tied=True)
-WITHOUT_TOKENS = Row({"centroid": 1}, tied=True)
+UNTIED = MeasuredRow({"centroid": 1, "tokens": 1, "retired": 4}, tied=False)
+TIED = MeasuredRow({"centroid": 1, "tokens": 1}, tied=True)
+OLD = MeasuredRow({"centroid": 0, "tokens": 1}, tied=True)
+WITHOUT_TOKENS = MeasuredRow({"centroid": 1}, tied=True)
 
-CASES: list[tuple[str, dict[str, Row], MatrixChoice, list[str] | None]] = [
+CASES: list[tuple[str, dict[str, MeasuredRow], MatrixChoice, list[str] | None]] = [
     ("nothing there", {}, "output", None),
     ("there", {"output": UNTIED}, "output", ["output"]),
     ("the other matrix", {"output": UNTIED}, "input", None),
@@ -21,7 +21,7 @@ CASES: list[tuple[str, dict[str, Row], MatrixChoice, list[str] | None]] = [
     ("both on untied needs two", {"output": UNTIED}, "both", None),
     ("both on untied, two there", {"output": UNTIED, "input": UNTIED}, "both", ["output", "input"]),
     ("an older version", {"output": OLD}, "output", None),
-    ("before a measure was known", {"output": Row({"tokens": 1}, tied=True)}, "output", ["output"]),
+    ("before a measure was known", {"output": MeasuredRow({"tokens": 1}, tied=True)}, "output", ["output"]),
     ("tokens were declined then", {"output": WITHOUT_TOKENS}, "output", None),
 ]
 
@@ -30,12 +30,12 @@ CASES: list[tuple[str, dict[str, Row], MatrixChoice, list[str] | None]] = [
     ("rows", "matrix", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_a_model_is_done_when_all_that_is_asked_is_there(
-    rows: dict[str, Row], matrix: MatrixChoice, expected: list[str] | None
+    rows: dict[str, MeasuredRow], matrix: MatrixChoice, expected: list[str] | None
 ) -> None:
-    done = Done({("a/b", "c" * 40, name): row for name, row in rows.items()})
+    done = MeasuredRows({("a/b", "c" * 40, name): row for name, row in rows.items()})
     assert done.matrices("a/b", "c" * 40, matrix, WANTED) == expected
 
 
 def test_another_commit_is_another_model() -> None:
-    done = Done({("a/b", "c" * 40, "output"): TIED})
+    done = MeasuredRows({("a/b", "c" * 40, "output"): TIED})
     assert done.matrices("a/b", "d" * 40, "output", WANTED) is None

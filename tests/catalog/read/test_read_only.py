@@ -12,7 +12,7 @@ from support.deliveries import delivered
 
 from catalog.read.functions import names_of
 from catalog.read.reader import Reader
-from catalog.store.open import Place, place_to_write
+from catalog.store.open import CatalogStore, open_for_writing
 from catalog.write.commit import commit
 from jobs.demo.checkpoints import write
 from queries.library import load
@@ -22,10 +22,10 @@ from tests.functions import QUERIES, installed
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def filled(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
     """A catalog of two little models."""
     folder = tmp_path_factory.mktemp("asked")
-    place = place_to_write(str(folder / "catalog"))
+    place = open_for_writing(str(folder / "catalog"))
     for name in ("one", "two"):
         write(little(name), folder / name)
         commit(place, delivered(folder / name).tables)
@@ -55,7 +55,7 @@ WRITING = {
 
 
 @pytest.mark.parametrize("sql", WRITING.values(), ids=WRITING.keys())
-def test_a_question_that_writes_is_refused(filled: Place, sql: str) -> None:
+def test_a_question_that_writes_is_refused(filled: CatalogStore, sql: str) -> None:
     rows = filled.files("rows")[0].path
     before = Path(rows).read_bytes()
     [serialized] = duckdb.execute("SELECT json_serialize_sql(?)", [COPYING.format(file=rows)]).fetchall()[0]
@@ -66,7 +66,7 @@ def test_a_question_that_writes_is_refused(filled: Place, sql: str) -> None:
 
 
 @pytest.mark.parametrize("sql", [WRITING["COPY in a WITH"], WRITING["COPY of a PIVOT"]])
-def test_past_the_check_of_the_statement_the_files_cannot_be_written(filled: Place, sql: str) -> None:
+def test_past_the_check_of_the_statement_the_files_cannot_be_written(filled: CatalogStore, sql: str) -> None:
     [file, *_] = filled.files("rows")
     for name in (file.path, file.url, f"{Path(file.path).parent}/new.parquet", "catalog://rows/new.parquet"):
         with Reader(filled) as reader:
@@ -156,7 +156,7 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize("sql", OUTSIDE)
-def test_a_question_sees_nothing_but_the_views(filled: Place, sql: str) -> None:
+def test_a_question_sees_nothing_but_the_views(filled: CatalogStore, sql: str) -> None:
     with Reader(filled) as reader, pytest.raises(UsageError, match=r"is not allowed|no view"):
         reader.ask(sql)
 
@@ -170,7 +170,7 @@ def _is_a_pivot_that_looks(sql: str) -> bool:
 
 
 @pytest.mark.parametrize("form", ["PIVOT ({}) ON a", "PIVOT models ON family UNION ({})", "WITH made AS ({}) PIVOT made ON a", "FROM ({}), (PIVOT models ON family)"])  # fmt: skip
-def test_nor_does_one_with_a_pivot_that_looks_for_its_columns(filled: Place, form: str) -> None:
+def test_nor_does_one_with_a_pivot_that_looks_for_its_columns(filled: CatalogStore, form: str) -> None:
     statements = [sql for sql in map(form.format, OUTSIDE) if _is_a_pivot_that_looks(sql)]
     assert len(statements) > len(OUTSIDE) * 0.8
     with Reader(filled) as reader:
@@ -180,7 +180,7 @@ def test_nor_does_one_with_a_pivot_that_looks_for_its_columns(filled: Place, for
 
 
 @pytest.mark.parametrize("relation", sorted(names_of("views").refused))
-def test_a_system_view_is_refused_by_any_of_its_names(filled: Place, relation: str) -> None:
+def test_a_system_view_is_refused_by_any_of_its_names(filled: CatalogStore, relation: str) -> None:
     name = relation.rpartition(".")[2]
     with Reader(filled) as reader:
         for called in {name, relation, f"main.{name}", f"pg_catalog.{name}", f"system.main.{name}"}:
@@ -262,13 +262,13 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("sql", INSIDE)
-def test_what_only_reads_is_answered(filled: Place, sql: str) -> None:
+def test_what_only_reads_is_answered(filled: CatalogStore, sql: str) -> None:
     with Reader(filled) as reader:
         assert reader.ask(sql).names
 
 
 @pytest.mark.parametrize("name", sorted(load()))
-def test_every_named_query_is_a_question(filled: Place, name: str) -> None:
+def test_every_named_query_is_a_question(filled: CatalogStore, name: str) -> None:
     from catalog.read.read_only import refuse_writes
 
     with Reader(filled) as reader:
@@ -287,7 +287,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("sql", SLOW.values(), ids=SLOW.keys())
-def test_a_long_statement_is_looked_at_in_a_moment(filled: Place, sql: str) -> None:
+def test_a_long_statement_is_looked_at_in_a_moment(filled: CatalogStore, sql: str) -> None:
     with Reader(filled) as reader:
         began = time.process_time()
         with contextlib.suppress(UsageError):

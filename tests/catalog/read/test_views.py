@@ -13,7 +13,7 @@ from support.deliveries import delivered
 
 from catalog.read.reader import Reader
 from catalog.read.views import view_columns
-from catalog.store.open import Place, place_to_read, place_to_write
+from catalog.store.open import CatalogStore, open_for_reading, open_for_writing
 from catalog.write.commit import commit
 from survey.errors import UsageError
 
@@ -21,9 +21,9 @@ Make = Callable[..., Path]
 
 
 @pytest.fixture
-def filled(tmp_path: Path, checkpoint: Make) -> Place:
+def filled(tmp_path: Path, checkpoint: Make) -> CatalogStore:
     """A catalog of two little models: one with black holes, one a copy under another name."""
-    place = place_to_write(str(tmp_path / "catalog"))
+    place = open_for_writing(str(tmp_path / "catalog"))
     for name in ("one", "two"):
         commit(place, delivered(checkpoint(name)).tables)
     return place
@@ -31,21 +31,21 @@ def filled(tmp_path: Path, checkpoint: Make) -> Place:
 
 @pytest.mark.parametrize("view", view_columns())
 def test_an_empty_catalog_answers_with_empty_tables(tmp_path: Path, view: str) -> None:
-    with Reader(place_to_read(str(tmp_path))) as reader:
+    with Reader(open_for_reading(str(tmp_path))) as reader:
         answer = reader.ask(f"SELECT * FROM {view}")
     assert answer.rows == []
     assert answer.names == [column.name for column in view_columns()[view]]
 
 
 @pytest.mark.parametrize("view", view_columns())
-def test_a_view_has_the_documented_columns_and_types(filled: Place, view: str) -> None:
+def test_a_view_has_the_documented_columns_and_types(filled: CatalogStore, view: str) -> None:
     with Reader(filled) as reader:
         answer = reader.ask(f"DESCRIBE {view}")
     found = [(row[0], row[1].replace('"', "")) for row in answer.rows]
     assert found == [(column.name, column.sql_type) for column in view_columns()[view]]
 
 
-def test_views_agree_with_each_other(filled: Place) -> None:
+def test_views_agree_with_each_other(filled: CatalogStore) -> None:
     with Reader(filled) as reader:
         models = reader.ask("SELECT repo, dead_count, black_hole_sizes, vocab_rows FROM models ORDER BY repo")
         assert [row[1:] for row in models.rows] == [(10, [5, 3, 2], 300)] * 2
@@ -77,7 +77,7 @@ CUTS = {"no bytes": 0, "a few bytes": 6, "half": 0.5, "all but the last byte": -
 
 @pytest.mark.parametrize("keep", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("folder", ["rows", "tokens"])
-def test_a_file_cut_short_is_named_and_left_out(filled: Place, folder: str, keep: float) -> None:
+def test_a_file_cut_short_is_named_and_left_out(filled: CatalogStore, folder: str, keep: float) -> None:
     file = filled.files(folder)[0]
     victim = Path(file.path)
     whole = victim.read_bytes()
@@ -88,7 +88,7 @@ def test_a_file_cut_short_is_named_and_left_out(filled: Place, folder: str, keep
         assert reader.damaged == [file]
 
 
-def test_a_file_that_is_whole_but_garbled_is_found_when_it_is_read(filled: Place) -> None:
+def test_a_file_that_is_whole_but_garbled_is_found_when_it_is_read(filled: CatalogStore) -> None:
     """Bytes flipped all over, ends kept: DuckDB may fail when it binds or when it reads."""
     file = filled.files("rows")[0]
     victim = Path(file.path)
@@ -106,13 +106,13 @@ def test_a_file_that_is_whole_but_garbled_is_found_when_it_is_read(filled: Place
             assert 1 <= len(rows) <= 2
 
 
-def test_a_parquet_file_of_something_else_gives_no_row(filled: Place, tmp_path: Path) -> None:
+def test_a_parquet_file_of_something_else_gives_no_row(filled: CatalogStore, tmp_path: Path) -> None:
     duckdb.sql(f"COPY (SELECT 1 AS answer) TO '{tmp_path}/catalog/rows/other.parquet'")
     with Reader(filled) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(2,)]
 
 
-def test_a_row_of_an_older_version_lacks_the_newer_columns(filled: Place) -> None:
+def test_a_row_of_an_older_version_lacks_the_newer_columns(filled: CatalogStore) -> None:
     old = filled.files("rows")[0].path
     duckdb.sql(f"COPY (SELECT * EXCLUDE (zero_rows, head_bias) FROM '{old}') TO '{old}.new' (FORMAT parquet)")
     shutil.move(f"{old}.new", old)
@@ -123,7 +123,7 @@ def test_a_row_of_an_older_version_lacks_the_newer_columns(filled: Place) -> Non
     assert found.rows == [(None, None, 10), (0, False, 10)]
 
 
-def test_the_newest_of_two_rows_of_one_key_wins(filled: Place) -> None:
+def test_the_newest_of_two_rows_of_one_key_wins(filled: CatalogStore) -> None:
     row = filled.files("rows")[0]
     part = Path(row.path).parent / "part.parquet"
     duckdb.sql(
@@ -156,7 +156,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("sql", "message"), REFUSED, ids=[sql or "nothing" for sql, _ in REFUSED])
 def test_sql_that_is_wrong_or_would_do_more_than_read_is_refused(
-    filled: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, message: str
+    filled: CatalogStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
@@ -179,6 +179,6 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize("sql", ALLOWED)
-def test_every_way_to_ask_is_allowed(filled: Place, sql: str) -> None:
+def test_every_way_to_ask_is_allowed(filled: CatalogStore, sql: str) -> None:
     with Reader(filled) as reader:
         assert reader.ask(sql).rows

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.read.measured import read_done
+from catalog.read.measured import read_measured
 from catalog.read.reader import Reader
-from catalog.store.duckdb_filesystem import ConfinedFiles, PositionedFile
-from catalog.store.lock import Held
-from catalog.store.open import Place, place_to_read, place_to_write
+from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
+from catalog.store.lock import Lock
+from catalog.store.open import CatalogStore, open_for_reading, open_for_writing
 from catalog.write.arrow_tables import Tables
 from catalog.write.commit import commit
 from catalog.write.compact import compact
@@ -27,28 +27,28 @@ from survey.errors import UsageError
 from tests.bench.catalog import rows
 
 
-def _count(place: Place) -> None:
+def _count(place: CatalogStore) -> None:
     with Reader(place) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(3,)]
 
 
-def _parquet(place: Place) -> None:
+def _parquet(place: CatalogStore) -> None:
     with Reader(place) as reader:
         reader.ask_parquet("SELECT * FROM models")
 
 
-def _rows(place: Place) -> None:
+def _rows(place: CatalogStore) -> None:
     with Reader(place) as reader:
         reader.rows([("a", "b", "output")])
 
 
-def _done(place: Place) -> None:
+def _done(place: CatalogStore) -> None:
     with Reader(place) as reader:
-        assert len(read_done(reader).rows) == 3
+        assert len(read_measured(reader).rows) == 3
 
 
-def _compact(place: Place) -> None:
-    compact(place, Held())
+def _compact(place: CatalogStore) -> None:
+    compact(place, Lock())
 
 
 # Python says what it drops in `__del__`.
@@ -56,8 +56,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 WORK = {"count": _count, "parquet": _parquet, "rows": _rows, "done": _done, "compact": _compact}
 CALLS = {
-    "open": (ConfinedFiles, "open"),
-    "size": (ConfinedFiles, "isfile"),
+    "open": (CatalogFileSystem, "open"),
+    "size": (CatalogFileSystem, "isfile"),
     "read": (PositionedFile, "read"),
     "seek": (PositionedFile, "seek"),
     "letting go": (PositionedFile, "__del__"),
@@ -68,11 +68,11 @@ CALLS = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rows in a part, and a loose one."""
     folder = tmp_path_factory.mktemp("made")
-    place = place_to_write(str(folder))
+    place = open_for_writing(str(folder))
     for number in range(2):
         commit(place, Tables(rows(number, 1, 8), None))
     for _ in range(2):
-        compact(place, Held())
+        compact(place, Lock())
     commit(place, Tables(rows(2, 1, 8), None))
     return folder
 
@@ -103,19 +103,22 @@ def signalled(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, nth: int)
 @pytest.mark.parametrize("work", WORK.values(), ids=WORK)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_signal_within_any_call_of_duckdb_s_stops(
-    catalog: str, monkeypatch: pytest.MonkeyPatch, work: Callable[[Place], None], call: tuple[type, str]
+    catalog: str,
+    monkeypatch: pytest.MonkeyPatch,
+    work: Callable[[CatalogStore], None],
+    call: tuple[type, str],
 ) -> None:
     stopped = 0
     for nth in (0, 1, 6, 17):
         with signalled(monkeypatch, *call, nth) as calls, stoppable():
             try:
-                work(place_to_read(catalog))
+                work(open_for_reading(catalog))
             except KeyboardInterrupt:
                 stopped += 1
             else:
                 assert nth not in calls  # it is over before
     assert stopped or not calls
-    with Reader(place_to_read(catalog)) as reader:
+    with Reader(open_for_reading(catalog)) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(3,)]
         assert reader.left_out == []
 
@@ -128,7 +131,7 @@ def test_a_signal_is_seen_before_the_question_ends(
     catalog: str, monkeypatch: pytest.MonkeyPatch, call: str, nth: int
 ) -> None:
     otherwise = threading.Timer(20.0, os.kill, (os.getpid(), signal.SIGTERM))
-    reader = Reader(place_to_read(catalog))
+    reader = Reader(open_for_reading(catalog))
     with reader, stoppable(), signalled(monkeypatch, *CALLS[call], nth) as calls:
         began = time.monotonic()
         otherwise.start()
@@ -141,7 +144,7 @@ def test_a_signal_is_seen_before_the_question_ends(
 
 def test_a_signal_while_a_catalog_is_closed_stops(catalog: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Python drops in `__del__` is not forgotten."""
-    reader = Reader(place_to_read(catalog))
+    reader = Reader(open_for_reading(catalog))
     reader.ask("SELECT * FROM models")
     kept = PositionedFile(0, lambda start, stop: b"")
     close = reader._connection.close
@@ -160,17 +163,17 @@ def test_a_signal_while_a_catalog_is_closed_stops(catalog: str, monkeypatch: pyt
 
 
 def test_files_that_were_read_are_not_kept_open(catalog: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catalog.store.duckdb_local.SMALL_BYTES", 0)  # as if each were large
+    monkeypatch.setattr("catalog.store.duckdb_local.WHOLE_FILE_BYTES", 0)  # as if each were large
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        with Reader(place_to_read(catalog)) as reader:
+        with Reader(open_for_reading(catalog)) as reader:
             assert len(reader.ask("SELECT * FROM models").rows) == 3
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_signal_within_duckdb_itself_stops(catalog: str) -> None:
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
-    with Reader(place_to_read(catalog)) as reader, stoppable():
+    with Reader(open_for_reading(catalog)) as reader, stoppable():
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             reader.ask(LONG)
@@ -182,9 +185,9 @@ def test_the_handlers_are_as_before_and_a_later_question_is_answered(
     catalog: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGINT)
-    with Reader(place_to_read(catalog)) as reader:
+    with Reader(open_for_reading(catalog)) as reader:
         with monkeypatch.context() as patched:
-            patched.setattr(ConfinedFiles, "open", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+            patched.setattr(CatalogFileSystem, "open", lambda *_, **__: signal.raise_signal(signal.SIGINT))
             with pytest.raises(KeyboardInterrupt):
                 reader.ask("SELECT count(*) FROM models")
         assert signal.getsignal(signal.SIGINT) is before
@@ -194,5 +197,5 @@ def test_the_handlers_are_as_before_and_a_later_question_is_answered(
 
 @pytest.mark.parametrize("text", ["KeyboardInterrupt", "Query interrupted"])
 def test_an_error_that_only_speaks_of_a_stop_is_none(catalog: str, text: str) -> None:
-    with Reader(place_to_read(catalog)) as reader, pytest.raises(UsageError, match=text):
+    with Reader(open_for_reading(catalog)) as reader, pytest.raises(UsageError, match=text):
         reader.ask(f"SELECT error('{text}') FROM models")

@@ -15,40 +15,40 @@ import pytest
 from support.commands import Ran
 from support.s3 import S3, Fault
 
-from catalog.store.compare_and_swap import create, peek, replace
-from catalog.store.lock import held
+from catalog.store.compare_and_swap import create_object, peek, replace
+from catalog.store.lock import catalog_lock
 from catalog.store.object_store import ObjectStore
-from catalog.store.open import place_to_write
+from catalog.store.open import open_for_writing
 from survey.errors import CatalogInUse
 
 HOLD = """
 import sys, time
-from catalog.store.lock import held
-from catalog.store.open import place_to_write
-with held(place_to_write(sys.argv[1])):
+from catalog.store.lock import catalog_lock
+from catalog.store.open import open_for_writing
+with catalog_lock(open_for_writing(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
 def test_a_second_run_is_told_who_holds_the_catalog(tmp_path: Path) -> None:
-    place = place_to_write(str(tmp_path))
+    place = open_for_writing(str(tmp_path))
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(CatalogInUse, match=f"process {other.pid}"), held(place):
+        with pytest.raises(CatalogInUse, match=f"process {other.pid}"), catalog_lock(place):
             pass
         other.kill()
-    with held(place):  # killed, it holds nothing
+    with catalog_lock(place):  # killed, it holds nothing
         pass
 
 
 def test_the_lock_is_let_go_at_the_end(tmp_path: Path) -> None:
-    place = place_to_write(str(tmp_path))
+    place = open_for_writing(str(tmp_path))
     for _ in range(2):
-        with held(place):
+        with catalog_lock(place):
             pass
 
 
@@ -60,21 +60,21 @@ def lock_of(url: str) -> dict[str, object]:
 
 def test_a_lock_in_a_store_is_told_refreshed_and_let_go(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catalog.store.lock.REFRESH_S", 0.05)
-    with held(place_to_write(bucket), "run-1") as lock:
+    with catalog_lock(open_for_writing(bucket), "run-1") as lock:
         first = lock_of(bucket)
-        with pytest.raises(CatalogInUse, match=rf"process {os.getpid()} on .*, run run-1, since 20"), held(place_to_write(bucket)):  # fmt: skip
+        with pytest.raises(CatalogInUse, match=rf"process {os.getpid()} on .*, run run-1, since 20"), catalog_lock(open_for_writing(bucket)):  # fmt: skip
             pass
         wait_for(lambda: lock_of(bucket)["refreshed_at"] != first["refreshed_at"])
         assert lock.ours
     assert peek(ObjectStore(bucket), ".lock") is None
-    with held(place_to_write(bucket)):
+    with catalog_lock(open_for_writing(bucket)):
         pass
 
 
 @pytest.mark.parametrize("code", ["lost", "reset", "SlowDown"])
 def test_a_lock_whose_answer_was_lost_is_ours(s3: S3, bucket: str, code: str) -> None:
     s3.faults.append(Fault(code, contains=".lock"))
-    with held(place_to_write(bucket)) as lock:
+    with catalog_lock(open_for_writing(bucket)) as lock:
         assert lock.ours
 
 
@@ -83,7 +83,7 @@ def test_a_refresh_whose_answer_was_lost_loses_nothing(
 ) -> None:
     """The PUT is done; made again, it is refused, because the lock is not what was seen."""
     monkeypatch.setattr("catalog.store.lock.REFRESH_S", 0.05)
-    with held(place_to_write(bucket)) as lock:
+    with catalog_lock(open_for_writing(bucket)) as lock:
         lost = Fault("lost", contains=".lock")
         s3.faults.append(lost)
         wait_for(lambda: lost.hits == 1)
@@ -97,10 +97,13 @@ def test_a_dead_process_of_this_machine_holds_nothing(bucket: str) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, bucket], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(CatalogInUse, match=f"process {other.pid}"), held(place_to_write(bucket)):
+        with (
+            pytest.raises(CatalogInUse, match=f"process {other.pid}"),
+            catalog_lock(open_for_writing(bucket)),
+        ):
             pass
         other.kill()
-    with held(place_to_write(bucket)):
+    with catalog_lock(open_for_writing(bucket)):
         pass
 
 
@@ -108,10 +111,10 @@ def test_a_stale_lock_is_taken_over_and_its_holder_notices(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("catalog.store.lock.REFRESH_S", 0.3)
-    with held(place_to_write(bucket), "old") as old:
+    with catalog_lock(open_for_writing(bucket), "old") as old:
         with monkeypatch.context() as later:
             later.setattr("catalog.store.lock.STALE_S", -1.0)
-            taken = held(place_to_write(bucket), "new")
+            taken = catalog_lock(open_for_writing(bucket), "new")
             new = taken.__enter__()
         try:
             wait_for(lambda: not old.ours)
@@ -124,17 +127,17 @@ def test_a_stale_lock_is_taken_over_and_its_holder_notices(
 def test_a_file_system_that_cannot_make_only_where_there_is_none_does_not_write_over_a_lock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As the Hub's, whose `create` mode is not told from writing."""
+    """As the Hub's, whose `create_object` mode is not told from writing."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     write = MemoryFileSystem.pipe_file
     monkeypatch.setattr(
         MemoryFileSystem, "pipe_file", lambda self, path, value, mode="": write(self, path, value)
     )
-    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLE_S", 0.0)
+    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLING_S", 0.0)
     store = ObjectStore("memory://of-its-own/c")
-    assert create(store, ".lock", b"first")
-    assert not create(store, ".lock", b"second")
+    assert create_object(store, ".lock", b"first")
+    assert not create_object(store, ".lock", b"second")
     found = peek(store, ".lock")
     assert found is not None
     assert found.content == b"first"
@@ -142,20 +145,20 @@ def test_a_file_system_that_cannot_make_only_where_there_is_none_does_not_write_
 
 def test_only_one_of_many_takes_a_stale_lock(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ObjectStore(bucket)
-    assert create(store, ".lock", b"{}")
+    assert create_object(store, ".lock", b"{}")
     seen = peek(store, ".lock")
     assert seen is not None
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(lambda number: replace(store, ".lock", b"%d" % number, seen), range(8)))
     assert sum(taken) == 1
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda number: create(store, "other", b"%d" % number), range(8))) == 1
+        assert sum(pool.map(lambda number: create_object(store, "other", b"%d" % number), range(8))) == 1
 
 
 def test_a_held_catalog_in_a_store_is_code_3(
     bucket: str, survey: Callable[..., Ran], checkpoint: Callable[..., Path]
 ) -> None:
-    with held(place_to_write(bucket), "run-1"):
+    with catalog_lock(open_for_writing(bucket), "run-1"):
         ran = survey("run", checkpoint(), "--catalog", bucket, "--executor", "serial")
     assert ran.code == 3
     assert f"process {os.getpid()}" in ran.err

@@ -27,7 +27,7 @@ from catalog.read.attach import attach
 from catalog.read.reader import Reader
 from catalog.store.duckdb_filesystem import PositionedFile
 from catalog.store.object_store import ObjectStore, Unreadable
-from catalog.store.open import Place, place_if_there, place_to_read, place_to_write
+from catalog.store.open import CatalogStore, open_for_reading, open_for_writing, open_if_there
 from catalog.write.commit import commit
 from survey.errors import CommitError, UsageError
 
@@ -35,19 +35,19 @@ Make = Callable[..., Path]
 Survey = Callable[..., Ran]
 
 
-def put(place: Place, file: File, content: bytes) -> None:
+def put(place: CatalogStore, file: File, content: bytes) -> None:
     place.publish(file.folder, file.name, lambda opened: opened.write(content) and None)
 
 
 @pytest.fixture
-def filled(uri: str, checkpoint: Make) -> Place:
-    place = place_to_write(uri)
+def filled(uri: str, checkpoint: Make) -> CatalogStore:
+    place = open_for_writing(uri)
     for name in ("one", "two"):
         commit(place, delivered(checkpoint(name)).tables)  # type: ignore[arg-type]
     return place
 
 
-def test_views_attached_for_other_clients_name_the_urls(filled: Place, tmp_path: Path) -> None:
+def test_views_attached_for_other_clients_name_the_urls(filled: CatalogStore, tmp_path: Path) -> None:
     path = tmp_path / "v.duckdb"
     attach(filled, path)
     with duckdb.connect(str(path), read_only=True) as connection:
@@ -58,7 +58,7 @@ def test_views_attached_for_other_clients_name_the_urls(filled: Place, tmp_path:
         assert str(filled) in str(connection.execute("SELECT sql FROM duckdb_views()").fetchall())
 
 
-def test_views_answer_the_same_wherever_the_catalog_lies(filled: Place) -> None:
+def test_views_answer_the_same_wherever_the_catalog_lies(filled: CatalogStore) -> None:
     with Reader(pickle.loads(pickle.dumps(filled))) as reader:  # noqa: S301 - as Ray does
         assert reader.ask("SELECT dead_count FROM models").rows == [(10,)] * 2
         assert reader.ask("SELECT count(*), count(DISTINCT repo) FROM tokens").rows == [(600, 2)]
@@ -68,7 +68,7 @@ def test_views_answer_the_same_wherever_the_catalog_lies(filled: Place) -> None:
 
 
 @pytest.mark.parametrize("folder", [ROWS, TOKENS])
-def test_a_truncated_object_is_named_and_left_out(filled: Place, folder: str) -> None:
+def test_a_truncated_object_is_named_and_left_out(filled: CatalogStore, folder: str) -> None:
     file = filled.files(folder)[0]
     filled.ends([file])
     with filled.open(file) as opened:
@@ -81,7 +81,7 @@ def test_a_truncated_object_is_named_and_left_out(filled: Place, folder: str) ->
         assert [damaged.shown for damaged in reader.damaged] == [file.shown]
 
 
-def test_an_object_deleted_between_listing_and_reading_is_no_error(filled: Place) -> None:
+def test_an_object_deleted_between_listing_and_reading_is_no_error(filled: CatalogStore) -> None:
     with Reader(filled) as reader:
         filled.remove(filled.files(ROWS)[:1])
         assert (
@@ -94,11 +94,11 @@ def test_an_object_deleted_between_listing_and_reading_is_no_error(filled: Place
 
 
 def test_an_object_deleted_while_it_is_listed_is_no_error(
-    filled: Place, monkeypatch: pytest.MonkeyPatch
+    filled: CatalogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files, listings = filled.files(ROWS), []
 
-    def stale(self: Place, folder: str) -> list[File]:
+    def stale(self: CatalogStore, folder: str) -> list[File]:
         listings.append(folder)
         return files if folder == ROWS and len(listings) == 1 else original(self, folder)
 
@@ -120,7 +120,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("faults", "again"), [case[1:] for case in FAULTS], ids=[case[0] for case in FAULTS])
 def test_a_put_is_tried_again(s3: S3, bucket: str, checkpoint: Make, faults: list[Fault], again: int) -> None:
-    place = place_to_write(bucket)
+    place = open_for_writing(bucket)
     s3.faults[:] = [Fault(fault.code, fault.method, fault.contains, fault.times) for fault in faults]
     commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
     assert s3.puts() == 2 + again
@@ -147,7 +147,7 @@ def part() -> bytes:
     return out.getvalue()
 
 
-def answers(place: Place, times: int) -> list[list[tuple[object, ...]]]:
+def answers(place: CatalogStore, times: int) -> list[list[tuple[object, ...]]]:
     given = []
     for _ in range(times):
         with Reader(place) as reader:
@@ -156,8 +156,8 @@ def answers(place: Place, times: int) -> list[list[tuple[object, ...]]]:
     return given
 
 
-def merged(uri: str, part: bytes) -> Place:
-    place = place_to_write(uri)
+def merged(uri: str, part: bytes) -> CatalogStore:
+    place = open_for_writing(uri)
     place.publish(ROWS, "part-000.parquet", lambda opened: opened.write(part) and None)
     return place
 
@@ -225,7 +225,7 @@ FINAL = [("InternalError", 4, "InternalError was ordered"), ("AccessDenied", 1, 
 def test_a_put_that_never_succeeds_is_a_commit_error(
     s3: S3, bucket: str, checkpoint: Make, code: str, tries: int, message: str
 ) -> None:
-    place = place_to_write(bucket)
+    place = open_for_writing(bucket)
     s3.faults.append(Fault(code, contains="/rows/", times=None))
     with pytest.raises(CommitError, match=message) as failed:
         commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
@@ -236,14 +236,14 @@ def test_a_put_that_never_succeeds_is_a_commit_error(
         assert reader.ask("SELECT count(*) FROM tokens").rows == [(0,)]
 
 
-def test_reading_is_tried_again_too(s3: S3, filled: Place) -> None:
+def test_reading_is_tried_again_too(s3: S3, filled: CatalogStore) -> None:
     s3.faults.append(Fault("SlowDown", "GET", times=2))
     with Reader(filled) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(2,)]
 
 
 def test_a_missing_bucket_is_named(s3: S3) -> None:
-    for opened in (place_to_read, place_to_write):
+    for opened in (open_for_reading, open_for_writing):
         with pytest.raises(UsageError, match="make the bucket first"):
             opened("s3://no-such-bucket/x")
 
@@ -252,7 +252,7 @@ def test_a_missing_bucket_is_named(s3: S3) -> None:
 def test_refused_credentials_are_named_without_a_retry(s3: S3, bucket: str, code: str) -> None:
     s3.faults.append(Fault(code, "GET", times=None))
     with pytest.raises(UsageError, match=r"permission denied .* check the credentials") as refused:
-        place_to_read(bucket)
+        open_for_reading(bucket)
     assert len(s3.requests) <= 2
     assert "secret" not in str(refused.value)
 
@@ -263,20 +263,20 @@ def test_missing_credentials_are_named(s3: S3, bucket: str, monkeypatch: pytest.
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     with pytest.raises(UsageError, match="set AWS_ACCESS_KEY_ID"):
-        place_to_read(f"{bucket}/x")
+        open_for_reading(f"{bucket}/x")
 
 
 def test_nothing_there_is_no_catalog_to_read(bucket: str) -> None:
-    assert place_if_there(f"{bucket}/x") is None
+    assert open_if_there(f"{bucket}/x") is None
     with pytest.raises(UsageError, match=f"no catalog at {bucket}/x"):
-        place_to_read(f"{bucket}/x")
+        open_for_reading(f"{bucket}/x")
 
 
 def test_a_prefix_with_other_things_is_no_catalog(bucket: str) -> None:
-    other = place_to_write(f"{bucket}/a")
+    other = open_for_writing(f"{bucket}/a")
     other.publish("b", "thesis.tex", lambda opened: opened.write(b"mine") and None)
     with pytest.raises(UsageError, match="not a catalog: it holds a, expected rows/"):
-        place_to_write(bucket)
+        open_for_writing(bucket)
 
 
 URLS = [
@@ -294,7 +294,7 @@ def test_a_url_that_cannot_be_opened_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=message) as refused:
-        place_to_read(url)
+        open_for_reading(url)
     assert "word@" not in str(refused.value)
 
 
@@ -336,7 +336,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("sql", REFUSED)
 def test_sql_reads_this_catalog_and_nothing_else(bucket: str, checkpoint: Make, sql: str) -> None:
-    place = place_to_write(f"{bucket}/mine")
+    place = open_for_writing(f"{bucket}/mine")
     commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
     names = [file.name for file in place.files(ROWS)]
     with Reader(place) as reader:
@@ -388,13 +388,13 @@ def test_a_store_that_refuses_is_misuse(s3: S3, bucket: str, survey: Survey, che
 
 
 def test_any_file_system_will_do(checkpoint: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLE_S", 0)
-    from catalog.store.lock import held
+    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLING_S", 0)
+    from catalog.store.lock import catalog_lock
 
-    place = place_to_write("memory://here/catalog")
-    with held(place):
+    place = open_for_writing("memory://here/catalog")
+    with catalog_lock(place):
         commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
-    with Reader(place_to_read("memory://here/catalog")) as reader:
+    with Reader(open_for_reading("memory://here/catalog")) as reader:
         assert reader.ask("SELECT dead_count FROM models").rows == [(10,)]
 
 

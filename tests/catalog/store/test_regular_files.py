@@ -13,8 +13,8 @@ from support.deliveries import delivered
 from support.s3 import S3
 
 from catalog.layout import ROWS
-from catalog.store.lock import LOCK_FILE, held
-from catalog.store.open import place_to_write
+from catalog.store.lock import LOCK_FILE, catalog_lock
+from catalog.store.open import open_for_writing
 from catalog.write.commit import commit
 from survey.errors import CatalogInUse, CommitError, UsageError
 
@@ -36,9 +36,9 @@ def test_a_lock_that_is_no_file_of_its_own_is_refused(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     plant(tmp_path / "c" / ".lock", victim)
-    with pytest.raises(UsageError, match=r"its lock \S*/\.lock is a "), held(place):
+    with pytest.raises(UsageError, match=r"its lock \S*/\.lock is a "), catalog_lock(place):
         pass
     ran = survey("run", checkpoint(), "--catalog", str(tmp_path / "c"), "--executor", "serial")
     assert ran.code == 2
@@ -51,7 +51,7 @@ def test_no_unfinished_file_is_written_through_a_link(
     tmp_path: Path, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its name cannot be known before; even where it is, it is not followed."""
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     tables = delivered(checkpoint()).tables
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -66,7 +66,7 @@ def test_no_unfinished_file_is_written_through_a_link(
 
 
 def test_a_row_is_put_in_a_link_s_place_and_not_through_it(tmp_path: Path, checkpoint: Make) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     tables = delivered(checkpoint()).tables
     commit(place, tables)  # type: ignore[arg-type]
     victim = tmp_path / "victim"
@@ -83,7 +83,7 @@ def test_a_folder_that_is_a_link_of_one_s_own_is_followed(tmp_path: Path, checkp
     (tmp_path / "c").mkdir()
     (tmp_path / "large-disk").mkdir()
     (tmp_path / "c" / ROWS).symlink_to(tmp_path / "large-disk")
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
     assert [path.name for path in (tmp_path / "large-disk").iterdir()] == [
         file.name for file in place.files(ROWS)
@@ -97,7 +97,7 @@ def test_a_folder_that_is_a_link_of_somebody_else_s_is_refused(tmp_path: Path) -
     (tmp_path / "c" / ROWS).symlink_to(tmp_path / "elsewhere")
     os.chown(tmp_path / "c" / ROWS, 65534, 65534, follow_symlinks=False)
     with pytest.raises(UsageError, match="rows is a link that user 65534 made"):
-        place_to_write(str(tmp_path / "c"))
+        open_for_writing(str(tmp_path / "c"))
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -112,7 +112,7 @@ def test_a_file_system_that_cannot_sync_folders_has_the_row_all_the_same(
         sync(handle)
 
     monkeypatch.setattr("os.fsync", of_files_alone)
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
     assert len(place.files(ROWS)) == 1
 
@@ -124,7 +124,7 @@ def test_a_sync_that_fails_is_a_failure(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("os.fsync", broken)
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     with pytest.raises(CommitError, match="cannot be written: Input/output error"):
         commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
 
@@ -138,45 +138,48 @@ def without_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLE_S", 0.0)
+    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLING_S", 0.0)
 
 
 @pytest.mark.usefixtures("without_locks")
 def test_where_there_are_no_locks_a_file_keeps_others_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = place_to_write(str(tmp_path / "c"))
-    with held(place, "first") as lock:
+    place = open_for_writing(str(tmp_path / "c"))
+    with catalog_lock(place, "first") as lock:
         assert (
             lock.note == f"the file system of {place} has no locks: {LOCK_FILE} in it keeps other runs away"
         )
-        with pytest.raises(CatalogInUse, match=f"process {os.getpid()} on .*, run first"), held(place):
+        with (
+            pytest.raises(CatalogInUse, match=f"process {os.getpid()} on .*, run first"),
+            catalog_lock(place),
+        ):
             pass
         with monkeypatch.context() as later:
             later.setattr("catalog.store.lock.STALE_S", -1.0)
-            with held(place, "second") as second:  # the first one's host died
+            with catalog_lock(place, "second") as second:  # the first one's host died
                 assert second.ours
     assert not (tmp_path / "c" / LOCK_FILE).exists()
-    with held(place):
+    with catalog_lock(place):
         pass
 
 
 def test_a_host_that_has_locks_sees_the_file_of_one_that_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     with monkeypatch.context() as other:
         other.setattr("fcntl.flock", refuse)
-        lock = held(place, "there")
+        lock = catalog_lock(place, "there")
         lock.__enter__()
-    with pytest.raises(CatalogInUse, match="run there"), held(place):
+    with pytest.raises(CatalogInUse, match="run there"), catalog_lock(place):
         pass
     lock.__exit__(None, None, None)
-    with held(place):
+    with catalog_lock(place):
         pass
 
 
@@ -193,21 +196,21 @@ def test_a_run_without_locks_says_so_and_succeeds(
 def test_a_store_without_conditional_writes_is_said_and_refused_to_two(
     s3: S3, bucket: str, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLE_S", 0.0)
+    monkeypatch.setattr("catalog.store.compare_and_swap.SETTLING_S", 0.0)
     monkeypatch.setattr(s3, "conditions", code)
-    with held(place_to_write(bucket), "first") as lock:
+    with catalog_lock(open_for_writing(bucket), "first") as lock:
         assert "ignores conditional writes" in lock.note
         s3.requests.clear()
-        with pytest.raises(CatalogInUse, match="run first"), held(place_to_write(bucket), "second"):
+        with pytest.raises(CatalogInUse, match="run first"), catalog_lock(open_for_writing(bucket), "second"):
             pass
         assert s3.puts(".lock") == 0
         assert lock.ours
-    with held(place_to_write(bucket), "third"):
+    with catalog_lock(open_for_writing(bucket), "third"):
         pass
 
 
 def test_a_store_with_conditional_writes_needs_no_note(s3: S3, bucket: str) -> None:
-    with held(place_to_write(bucket)) as lock:
+    with catalog_lock(open_for_writing(bucket)) as lock:
         assert lock.note == ""
         assert s3.puts(".lock") == 2  # the second one is refused: it would be done by one that ignores them
 
@@ -228,7 +231,7 @@ NOTES = {
 def test_a_note_of_a_holder_that_makes_no_sense_holds_the_catalog_as_anybody(
     tmp_path: Path, note: bytes
 ) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     (tmp_path / "c" / LOCK_FILE).write_bytes(note)
-    with pytest.raises(CatalogInUse, match="an unknown holder"), held(place):
+    with pytest.raises(CatalogInUse, match="an unknown holder"), catalog_lock(place):
         pass

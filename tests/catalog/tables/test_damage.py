@@ -23,15 +23,15 @@ from support.single_results import kinematics_row
 from catalog.layout import ROWS, End, File, NoEnd, is_part, loose_files
 from catalog.read.reader import Reader
 from catalog.store.duckdb_object_store import StoreFiles
-from catalog.store.lock import Held
+from catalog.store.lock import Lock
 from catalog.store.object_store import ObjectStore, Unreadable
-from catalog.store.open import Place, place_to_write
+from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables.damage import examine
 from catalog.write.arrow_tables import Tables
 from catalog.write.commit import commit, commit_result
 from catalog.write.compact import compact
 from catalog.write.retire import retire
-from jobs.results.commit import keep
+from jobs.results.commit import commit_row
 from survey.errors import CommitError
 from tests.bench.catalog import rows
 
@@ -53,24 +53,24 @@ NOW = datetime.now(UTC).replace(tzinfo=None)
 
 
 @pytest.fixture
-def filled(uri: str) -> Place:
-    place = place_to_write(uri)
+def filled(uri: str) -> CatalogStore:
+    place = open_for_writing(uri)
     for number in range(MODELS):
         commit(place, measured(number, NOW))
     return place
 
 
-def content_of(place: Place, file: File) -> bytes:
+def content_of(place: CatalogStore, file: File) -> bytes:
     copy = io.BytesIO()
     place.copy(file, copy)
     return copy.getvalue()
 
 
-def put(place: Place, file: File, content: bytes) -> None:
+def put(place: CatalogStore, file: File, content: bytes) -> None:
     place.publish(file.folder, file.name, lambda opened: opened.write(content) and None)
 
 
-def now_there(place: Place, file: File) -> File:
+def now_there(place: CatalogStore, file: File) -> File:
     return next(one for one in place.files(file.folder) if one.name == file.name)
 
 
@@ -88,14 +88,14 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
-def test_what_is_broken_is_proved_broken(filled: Place, change: Callable[[bytes], bytes]) -> None:
+def test_what_is_broken_is_proved_broken(filled: CatalogStore, change: Callable[[bytes], bytes]) -> None:
     file = filled.files(ROWS)[0]
     assert examine(filled, file).fate == "sound"
     put(filled, file, change(content_of(filled, file)))
     assert examine(filled, now_there(filled, file)).fate == "damaged"
 
 
-def test_what_is_gone_is_gone(filled: Place) -> None:
+def test_what_is_gone_is_gone(filled: CatalogStore) -> None:
     file = filled.files(ROWS)[0]
     filled.remove([file])
     assert examine(filled, file).fate == "gone"
@@ -106,7 +106,7 @@ READS = ["AccessDenied", "InternalError", "reset"]
 
 @pytest.mark.parametrize("code", READS)
 def test_a_read_that_a_bucket_fails_says_nothing_about_the_file(s3: S3, bucket: str, code: str) -> None:
-    place = place_to_write(bucket)
+    place = open_for_writing(bucket)
     for number in range(2):
         commit(place, measured(number, NOW))
     file = place.files(ROWS)[0]
@@ -121,7 +121,7 @@ def test_a_read_that_a_bucket_fails_says_nothing_about_the_file(s3: S3, bucket: 
 def test_bytes_that_come_with_another_checksum_say_nothing_about_the_file(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = place_to_write(bucket)
+    place = open_for_writing(bucket)
     commit(place, measured(0, NOW))
     (file,) = place.files(ROWS)
     read, looks = ObjectStore.range, []
@@ -144,7 +144,7 @@ def test_of_an_encrypted_object_two_copies_that_are_alike_count(
     bucket: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes], fate: str
 ) -> None:
     """With SSE-KMS or SSE-C its ETag has the form of an MD5 and is none."""
-    place = place_to_write(bucket)
+    place = open_for_writing(bucket)
     commit(place, measured(0, NOW))
     (file,) = place.files(ROWS)
     put(place, file, change(content_of(place, file)))
@@ -167,7 +167,7 @@ HERE_ONLY = {
 
 @pytest.mark.parametrize("error", HERE_ONLY.values(), ids=HERE_ONLY)
 def test_what_only_fails_here_says_nothing_about_the_file(
-    filled: Place, monkeypatch: pytest.MonkeyPatch, error: Exception
+    filled: CatalogStore, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def failing(*_: object) -> None:
         raise error
@@ -178,13 +178,13 @@ def test_what_only_fails_here_says_nothing_about_the_file(
 
 @pytest.mark.parametrize("attempt", [compact, retire])
 def test_a_range_that_fails_while_files_are_merged_or_removed_is_named_and_removes_nothing(
-    bucket: str, monkeypatch: pytest.MonkeyPatch, attempt: Callable[[Place, Held], object]
+    bucket: str, monkeypatch: pytest.MonkeyPatch, attempt: Callable[[CatalogStore, Lock], object]
 ) -> None:
     for number in range(2):
-        commit(place_to_write(bucket), measured(number, NOW))
+        commit(open_for_writing(bucket), measured(number, NOW))
     if attempt is retire:
-        compact(place_to_write(bucket), Held())
-    place = place_to_write(bucket)
+        compact(open_for_writing(bucket), Lock())
+    place = open_for_writing(bucket)
     opened = StoreFiles.opened_elsewhere
 
     def failing(self: StoreFiles, file: File) -> object:
@@ -197,19 +197,19 @@ def test_a_range_that_fails_while_files_are_merged_or_removed_is_named_and_remov
     with monkeypatch.context() as patched:
         patched.setattr(StoreFiles, "opened_elsewhere", failing)
         with pytest.raises(CommitError, match="InternalError was ordered"):
-            attempt(place, Held())
+            attempt(place, Lock())
     assert len(loose_files(place)) == 2
 
 
 @pytest.mark.parametrize("turns", [1, 2])
 def test_a_part_that_cannot_be_read_for_a_while_does_not_lose_to_an_older_one(uri: str, turns: int) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
 
     def compacted_without(hidden: str) -> None:
         with pytest.MonkeyPatch.context() as patched:
             ends = type(place).ends
 
-            def some(self: Place, files: Sequence[File]) -> list[End | NoEnd]:
+            def some(self: CatalogStore, files: Sequence[File]) -> list[End | NoEnd]:
                 found = ends(self, files)  # type: ignore[arg-type]
                 return [
                     NoEnd("cannot be read: for now") if file.name == hidden else end
@@ -218,11 +218,11 @@ def test_a_part_that_cannot_be_read_for_a_while_does_not_lose_to_an_older_one(ur
 
             patched.setattr(type(place), "ends", some)
             for _ in range(turns):
-                compact(place_to_write(uri), Held())
+                compact(open_for_writing(uri), Lock())
 
     commit(place, measured(0, NOW, centroid_ratio=1.0))
     for _ in range(2):
-        compact(place, Held())
+        compact(place, Lock())
     (older,) = place.files(ROWS)
     commit(place, measured(0, NOW + timedelta(seconds=1), centroid_ratio=2.0))
     compacted_without(older.name)
@@ -231,19 +231,19 @@ def test_a_part_that_cannot_be_read_for_a_while_does_not_lose_to_an_older_one(ur
     commit(place, measured(1, NOW, centroid_ratio=3.0))
     compacted_without(newer.name)
     for _ in range(3):
-        compact(place_to_write(uri), Held())
-        with Reader(place_to_write(uri)) as reader:
+        compact(open_for_writing(uri), Lock())
+        with Reader(open_for_writing(uri)) as reader:
             assert reader.ask("SELECT centroid_ratio FROM models ORDER BY 1").rows == [(2.0,), (3.0,)]
 
 
 def test_a_run_that_cannot_read_a_part_does_nothing(
     s3: S3, bucket: str, survey: Survey, checkpoint: Make
 ) -> None:
-    place = place_to_write(bucket)
+    place = open_for_writing(bucket)
     for number in range(2):
         commit(place, measured(number, NOW))
     for _ in range(2):
-        compact(place, Held())
+        compact(place, Lock())
     (part,) = place.files(ROWS)
     s3.faults.append(Fault("AccessDenied", "GET", contains=part.name, times=None))
     ran = survey("run", checkpoint(), "--catalog", bucket, "--executor", "serial")
@@ -259,7 +259,7 @@ def test_a_broken_row_in_a_bucket_is_set_aside_after_a_second_look_and_the_run_s
 ) -> None:
     command = ["run", checkpoint(), "--catalog", bucket, "--executor", "serial"]
     assert survey(*command).code == 0
-    place = place_to_write(bucket)
+    place = open_for_writing(bucket)
     (row,) = place.files(ROWS)
     put(place, row, content_of(place, row)[:-100])
     s3.requests.clear()
@@ -404,9 +404,9 @@ def test_a_catalog_that_may_not_be_entered_is_one_line(survey: Survey, as_nobody
         )
 
 
-def test_a_part_that_lacks_a_value_replaces_nothing(filled: Place) -> None:
+def test_a_part_that_lacks_a_value_replaces_nothing(filled: CatalogStore) -> None:
     """As if compaction had lost it: black holes, vectors, exponents and figures alike."""
-    compact(filled, Held())
+    compact(filled, Lock())
     (part,) = (file for file in filled.files(ROWS) if is_part(file))
     whole = content_of(filled, part)
     table = pq.read_table(pa.BufferReader(whole))
@@ -416,10 +416,10 @@ def test_a_part_that_lacks_a_value_replaces_nothing(filled: Place) -> None:
         filled.publish(ROWS, part.name, _written(lacking))
         for attempt in (retire, compact):
             with pytest.raises(CommitError, match=r"does not hold .* nothing was removed"):
-                attempt(filled, Held())
+                attempt(filled, Lock())
         assert len(loose_files(filled)) == MODELS
     put(filled, part, whole)
-    assert retire(filled, Held()) == MODELS
+    assert retire(filled, Lock()) == MODELS
 
 
 def _written(table: pa.Table) -> Callable[[IO[bytes]], None]:
@@ -444,7 +444,7 @@ def test_a_run_says_that_nothing_was_removed(survey: Survey, checkpoint: Make) -
 
 @pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=36500)], ids=["a day", "a century"])
 def test_a_clock_that_is_ahead_neither_hides_nor_removes_what_comes_later(uri: str, ahead: timedelta) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
 
     def shown() -> list[object]:
         with Reader(place) as reader:
@@ -455,16 +455,16 @@ def test_a_clock_that_is_ahead_neither_hides_nor_removes_what_comes_later(uri: s
             commit(place, measured(number, when, centroid_ratio=float(turn)))
         for _ in range(3):
             assert shown() == [float(turn)]
-            compact(place, Held())
+            compact(place, Lock())
         assert shown() == [float(turn)]
         assert len(place.files(ROWS)) == 1
 
 
 def test_parts_are_in_order_although_the_clock_was_ahead_when_one_was_made(uri: str) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
     commit(place, measured(0, NOW, centroid_ratio=1.0))
-    compact(place, Held())
-    compact(place, Held())
+    compact(place, Lock())
+    compact(place, Lock())
     (part,) = place.files(ROWS)
     future = replace(part, name="part-20991231T235959999999-000.parquet")
     put(place, future, content_of(place, part))
@@ -473,7 +473,7 @@ def test_parts_are_in_order_although_the_clock_was_ahead_when_one_was_made(uri: 
     for _ in range(3):
         with Reader(place) as reader:
             assert reader.ask("SELECT centroid_ratio FROM models").rows == [(2.0,)]
-        compact(place, Held())
+        compact(place, Lock())
     assert [file.name > future.name for file in place.files(ROWS)] == [True]
 
 
@@ -481,15 +481,15 @@ def test_parts_are_in_order_although_the_clock_was_ahead_when_one_was_made(uri: 
 def test_a_single_result_that_comes_later_is_shown_whatever_the_clock_of_the_first(
     uri: str, merged: bool
 ) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
     future = kinematics_row(source="a", dead_count=1, made_at=NOW + timedelta(days=1))
     commit_result(place, "kinematics", ("a",), future)
     commit_result(place, "kinematics", ("b",), kinematics_row(source="b", dead_count=1, made_at=NOW))
     for _ in range(2 * merged):
-        compact(place, Held())
-    keep(place, "kinematics", ("a",), kinematics_row(source="a", dead_count=2))
+        compact(place, Lock())
+    commit_row(place, "kinematics", ("a",), kinematics_row(source="a", dead_count=2))
     for _ in range(3):
         with Reader(place) as reader:
             rows = reader.ask("SELECT source, dead_count FROM kinematics ORDER BY source").rows
         assert rows == [("a", 2), ("b", 1)]
-        compact(place, Held())
+        compact(place, Lock())

@@ -9,7 +9,7 @@ import pytest
 from support.deliveries import delivered
 
 from catalog.read.reader import Reader
-from catalog.store.open import Place, place_to_write
+from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables.footer import schema_of
 from catalog.write.commit import commit
 from jobs.demo.checkpoints import write
@@ -20,9 +20,9 @@ LIST, STRUCT = 9, 12
 
 
 @pytest.fixture(scope="module")
-def committed(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def committed(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
     folder = tmp_path_factory.mktemp("footers")
-    place = place_to_write(str(folder / "catalog"))
+    place = open_for_writing(str(folder / "catalog"))
     for name in ("one", "two"):
         write(little(name), folder / name)
         commit(place, delivered(folder / name).tables)
@@ -30,7 +30,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture
-def files(committed: Place) -> list[Path]:
+def files(committed: CatalogStore) -> list[Path]:
     return [Path(file.path) for file in committed.files("rows")]
 
 
@@ -88,7 +88,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
 @pytest.mark.parametrize(("change", "counts"), HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("which", [0, 1], ids=["the first file", "the last file"])
 def test_no_footer_stops_an_answer(
-    committed: Place, files: list[Path], change: Callable[[bytes], bytes], counts: bool, which: int
+    committed: CatalogStore, files: list[Path], change: Callable[[bytes], bytes], counts: bool, which: int
 ) -> None:
     whole = files[which].read_bytes()
     at = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
@@ -103,7 +103,7 @@ def test_no_footer_stops_an_answer(
         files[which].write_bytes(whole)
 
 
-def test_a_terabyte_of_nothing_is_not_read(committed: Place, files: list[Path]) -> None:
+def test_a_terabyte_of_nothing_is_not_read(committed: CatalogStore, files: list[Path]) -> None:
     whole = files[0].read_bytes()
     at = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
     with files[0].open("wb") as opened:

@@ -17,8 +17,8 @@ from support.little_models import little
 from catalog.layout import ATTEMPTS, ROWS, TOKENS, file_key
 from catalog.read.reader import Reader
 from catalog.schema import row_columns
-from catalog.store.lock import Held
-from catalog.store.open import Place, place_to_write
+from catalog.store.lock import Lock
+from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables.versions import MARK, file_schema, mark_of
 from catalog.write.arrow_tables import Tables
 from catalog.write.commit import commit
@@ -48,19 +48,19 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> list[Tables]:
 
 
 @pytest.fixture
-def filled(uri: str, measured: list[Tables]) -> Place:
-    place = place_to_write(uri)
+def filled(uri: str, measured: list[Tables]) -> CatalogStore:
+    place = open_for_writing(uri)
     for tables in measured:
         commit(place, tables)
     return place
 
 
-def answers(place: Place) -> list[list[tuple[object, ...]]]:
+def answers(place: CatalogStore) -> list[list[tuple[object, ...]]]:
     with Reader(place) as reader:
         return [reader.ask(sql).rows for sql in ASKED]
 
 
-def named(place: Place) -> list[tuple[str, str]]:
+def named(place: CatalogStore) -> list[tuple[str, str]]:
     """Files that a reader leaves out, with their fates."""
     with Reader(place) as reader:
         for sql in ASKED:
@@ -68,11 +68,11 @@ def named(place: Place) -> list[tuple[str, str]]:
         return sorted((item.file.name, item.fate) for item in reader.left_out)
 
 
-def put(place: Place, folder: str, name: str, table: pa.Table) -> None:
+def put(place: CatalogStore, folder: str, name: str, table: pa.Table) -> None:
     place.publish(folder, name, lambda opened: pq.write_table(table, opened))
 
 
-def export(place: Place, sql: str) -> pa.Table:
+def export(place: CatalogStore, sql: str) -> pa.Table:
     with Reader(place) as reader:
         return pq.read_table(pa.BufferReader(reader.ask_parquet(sql)))
 
@@ -89,7 +89,7 @@ def with_type(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
     return table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
 
 
-FOREIGN: dict[str, Callable[[Place], pa.Table]] = {
+FOREIGN: dict[str, Callable[[CatalogStore], pa.Table]] = {
     "an export of models": lambda place: export(place, "SELECT * FROM models"),
     "fewer columns": lambda place: export(place, "SELECT * EXCLUDE (centroid) FROM measured_rows"),
     "one more column": lambda place: export(place, "SELECT *, 1 AS mine FROM measured_rows"),
@@ -110,27 +110,27 @@ FOREIGN: dict[str, Callable[[Place], pa.Table]] = {
 @pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
 @pytest.mark.parametrize("name", ["models.parquet", NAME], ids=["its own name", "a name as ours"])
 def test_a_table_that_is_not_ours_is_named_and_never_counts(
-    filled: Place, make: Callable[[Place], pa.Table], name: str
+    filled: CatalogStore, make: Callable[[CatalogStore], pa.Table], name: str
 ) -> None:
     before = answers(filled)
     put(filled, ROWS, name, make(filled))
     for _ in range(3):
         assert answers(filled) == before
         assert named(filled) == [(name, "foreign")]
-        done = compact(filled, Held())
+        done = compact(filled, Lock())
         assert [item.file.name for item in done.left_out] == [name]
     assert name in [file.name for file in filled.files(ROWS)]  # nobody else's file is moved or removed
 
 
 @pytest.mark.parametrize("folder", [TOKENS, ATTEMPTS, "kinematics"])
-def test_so_it_is_in_every_folder(filled: Place, folder: str) -> None:
+def test_so_it_is_in_every_folder(filled: CatalogStore, folder: str) -> None:
     before = answers(filled)
     put(filled, folder, "export.parquet", export(filled, "SELECT * FROM models"))
     for _ in range(2):
         assert answers(filled) == before
         with Reader(filled) as reader:
             assert reader.ask("SELECT count(*) FROM kinematics").rows == [(0,)]
-        compact(filled, Held())
+        compact(filled, Lock())
 
 
 OURS: dict[str, Callable[[pa.Table], pa.Table]] = {
@@ -144,7 +144,7 @@ OURS: dict[str, Callable[[pa.Table], pa.Table]] = {
 
 @pytest.mark.parametrize("change", OURS.values(), ids=OURS)
 def test_a_table_of_ours_counts_whatever_version_wrote_it(
-    filled: Place, change: Callable[[pa.Table], pa.Table]
+    filled: CatalogStore, change: Callable[[pa.Table], pa.Table]
 ) -> None:
     before = answers(filled)
     file = filled.files(ROWS)[0]
@@ -155,11 +155,11 @@ def test_a_table_of_ours_counts_whatever_version_wrote_it(
     assert named(filled) == []
     for _ in range(3):
         assert answers(filled) == before
-        compact(filled, Held())
+        compact(filled, Lock())
     assert len(filled.files(ROWS)) == 1
 
 
-def test_a_newer_version_s_table_is_shown_and_never_merged(filled: Place) -> None:
+def test_a_newer_version_s_table_is_shown_and_never_merged(filled: CatalogStore) -> None:
     file = filled.files(ROWS)[0]
     filled.ends([file])
     with filled.open(file) as opened:
@@ -173,11 +173,11 @@ def test_a_newer_version_s_table_is_shown_and_never_merged(filled: Place) -> Non
     for _ in range(3):
         assert answers(filled) == before
         assert named(filled) == []
-        compact(filled, Held())
+        compact(filled, Lock())
         assert file.name in [one.name for one in filled.files(ROWS)]
 
 
-def test_a_file_with_every_column_of_ours_is_marked(filled: Place) -> None:
+def test_a_file_with_every_column_of_ours_is_marked(filled: CatalogStore) -> None:
     for folder in (ROWS, TOKENS):
         for file in filled.files(folder):
             filled.ends([file])
@@ -214,7 +214,7 @@ NAMES = ["x.parquet", NAME, "part-20260101T000000000000-000.parquet", "a\nb\x1b[
 def test_what_is_no_file_is_named_and_stops_nothing(
     tmp_path: Path, checkpoint: Make, make: Callable[[Path], object], name: str
 ) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     commit(place, delivered(checkpoint("one")).tables)  # type: ignore[arg-type]
     before = answers(place)
     make(tmp_path / "c" / ROWS / name)
@@ -222,7 +222,7 @@ def test_what_is_no_file_is_named_and_stops_nothing(
     for _ in range(2):
         assert answers(place) == before
         assert {fate for _, fate in named(place)} == {"foreign"}
-        compact(place, Held())
+        compact(place, Lock())
 
 
 def test_names_of_any_bytes_are_said_in_one_printable_line(survey: Survey, checkpoint: Make) -> None:

@@ -14,7 +14,7 @@ from support.deliveries import delivered
 
 from catalog.layout import file_key
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read, place_to_write
+from catalog.store.open import open_for_reading, open_for_writing
 from catalog.write.commit import commit
 from survey.errors import CommitError, UsageError
 from survey.records.settings import Settings
@@ -23,7 +23,7 @@ Make = Callable[..., Path]
 
 
 def test_a_commit_leaves_one_row_file_and_one_tokens_file(tmp_path: Path, checkpoint: Make) -> None:
-    place = place_to_write(str(tmp_path / "catalog"))
+    place = open_for_writing(str(tmp_path / "catalog"))
     commit(place, delivered(checkpoint()).tables)
     (row,), (tokens,) = place.files("rows"), place.files("tokens")
     assert row.name == tokens.name
@@ -32,7 +32,7 @@ def test_a_commit_leaves_one_row_file_and_one_tokens_file(tmp_path: Path, checkp
 
 
 def test_committing_twice_gives_the_same_names_and_one_row(tmp_path: Path, checkpoint: Make) -> None:
-    place = place_to_write(str(tmp_path / "catalog"))
+    place = open_for_writing(str(tmp_path / "catalog"))
     folder = checkpoint()
     for _ in range(2):
         commit(place, delivered(folder).tables)
@@ -42,7 +42,7 @@ def test_committing_twice_gives_the_same_names_and_one_row(tmp_path: Path, check
 
 
 def test_nothing_half_written_is_left_or_seen(tmp_path: Path, checkpoint: Make) -> None:
-    place = place_to_write(str(tmp_path / "catalog"))
+    place = open_for_writing(str(tmp_path / "catalog"))
     tables = delivered(checkpoint()).tables
     root = tmp_path / "catalog"
     (root / "rows").rmdir()
@@ -55,7 +55,7 @@ def test_nothing_half_written_is_left_or_seen(tmp_path: Path, checkpoint: Make) 
 
 def test_tokens_without_their_row_are_not_shown(tmp_path: Path, checkpoint: Make) -> None:
     """A crash between the two files leaves an orphan: the row alone proves completion."""
-    place = place_to_write(str(tmp_path / "catalog"))
+    place = open_for_writing(str(tmp_path / "catalog"))
     commit(place, delivered(checkpoint()).tables)
     place.remove(place.files("rows"))
     with Reader(place) as reader:
@@ -63,7 +63,7 @@ def test_tokens_without_their_row_are_not_shown(tmp_path: Path, checkpoint: Make
 
 
 def test_a_run_without_tokens_leaves_none(tmp_path: Path, checkpoint: Make) -> None:
-    place = place_to_write(str(tmp_path / "catalog"))
+    place = open_for_writing(str(tmp_path / "catalog"))
     commit(place, delivered(checkpoint(), Settings(device="cpu", tokens=False)).tables)
     assert place.files("tokens") == []
     with Reader(place) as reader:
@@ -93,7 +93,7 @@ def test_keys_differ_where_only_case_or_a_cut_character_does() -> None:
 
 def test_a_folder_with_other_things_is_no_catalog(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    for opened in (place_to_read, place_to_write):
+    for opened in (open_for_reading, open_for_writing):
         with pytest.raises(UsageError, match=r"not a catalog: it holds notes\.txt"):
             opened(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
@@ -101,20 +101,20 @@ def test_a_folder_with_other_things_is_no_catalog(tmp_path: Path) -> None:
 
 def test_a_missing_catalog_is_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="survey run"):
-        place_to_read(str(tmp_path / "none"))
+        open_for_reading(str(tmp_path / "none"))
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
-        place_to_write(str(tmp_path / "file" / "catalog"))
+        open_for_writing(str(tmp_path / "file" / "catalog"))
 
 
 def test_a_folder_that_may_not_be_written_is_named() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o555)
         with as_a_person(), pytest.raises(UsageError, match="cannot be written: Permission denied"):
-            place_to_write(f"{folder}/catalog")
+            open_for_writing(f"{folder}/catalog")
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from support.single_results import kinematics_row
 from catalog.layout import ATTEMPTS, ROWS, File, is_part, loose_files
 from catalog.read.reader import Reader
 from catalog.schema import arrow_schema, attempt_columns
-from catalog.store.lock import Held
-from catalog.store.open import Place, place_to_write
+from catalog.store.lock import Lock
+from catalog.store.open import CatalogStore, open_for_writing
 from catalog.write.arrow_tables import Tables
 from catalog.write.commit import commit, commit_attempts, commit_result
 from catalog.write.compact import Compacted, compact
@@ -50,19 +50,19 @@ def renamed(tables: Tables, repo: str, later_s: int = 0, **values: object) -> Ta
     return Tables(pa.Table.from_pylist([row], schema=tables.row.schema), tokens.set_column(0, "repo", names))
 
 
-def add(place: Place, tables: Tables, names: Iterator[str] | list[str]) -> None:
+def add(place: CatalogStore, tables: Tables, names: Iterator[str] | list[str]) -> None:
     for name in names:
         commit(place, renamed(tables, name))
 
 
 @pytest.fixture
-def filled(uri: str, tables: Tables) -> Place:
-    place = place_to_write(uri)
+def filled(uri: str, tables: Tables) -> CatalogStore:
+    place = open_for_writing(uri)
     add(place, tables, [f"org/{number}" for number in range(MODELS)])
     return place
 
 
-def seen(place: Place) -> tuple[int, int, int, int]:
+def seen(place: CatalogStore) -> tuple[int, int, int, int]:
     """Rows and keys of `models`, rows of `tokens` and `vectors`."""
     with Reader(place) as reader:
         ((rows, keys),) = reader.ask("SELECT count(*), count(DISTINCT repo) FROM models").rows
@@ -75,28 +75,28 @@ def seen(place: Place) -> tuple[int, int, int, int]:
 ALL = (MODELS, MODELS, MODELS * 300, MODELS)
 
 
-def test_what_is_merged_lives_one_compaction_longer(filled: Place) -> None:
-    assert compact(filled, Held()) == Compacted(removed=0, merged=MODELS, parts=1, rows=MODELS)
+def test_what_is_merged_lives_one_compaction_longer(filled: CatalogStore) -> None:
+    assert compact(filled, Lock()) == Compacted(removed=0, merged=MODELS, parts=1, rows=MODELS)
     assert len(loose_files(filled)) == MODELS
     assert seen(filled) == ALL
-    assert compact(filled, Held()) == Compacted(removed=MODELS, merged=0, parts=0, rows=0)
+    assert compact(filled, Lock()) == Compacted(removed=MODELS, merged=0, parts=0, rows=0)
     assert [is_part(file) for file in filled.files(ROWS)] == [True]
     assert seen(filled) == ALL
-    assert compact(filled, Held()) == Compacted()
+    assert compact(filled, Lock()) == Compacted()
 
 
-def test_a_reader_opened_before_sees_the_same_after(filled: Place) -> None:
+def test_a_reader_opened_before_sees_the_same_after(filled: CatalogStore) -> None:
     with Reader(filled) as reader:
         asked = "SELECT count(*), count(DISTINCT repo), sum(dead_count) FROM models"
         before = reader.ask(asked).rows
         for _ in range(3):
-            compact(filled, Held())
+            compact(filled, Lock())
             assert reader.ask(asked).rows == before
         assert reader.damaged == []
 
 
 def test_readers_meanwhile_see_every_row_once(tmp_path: Path, tables: Tables) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     add(place, tables, ["org/always"])
     found: list[int] = []
     done = threading.Event()
@@ -113,7 +113,7 @@ def test_readers_meanwhile_see_every_row_once(tmp_path: Path, tables: Tables) ->
         reader.start()
     for number in range(8):
         add(place, tables, [f"org/{number}-{item}" for item in range(3)])
-        compact(place, Held())
+        compact(place, Lock())
     done.set()
     for reader in readers:
         reader.join()
@@ -121,39 +121,39 @@ def test_readers_meanwhile_see_every_row_once(tmp_path: Path, tables: Tables) ->
     assert set(found) == {1}
 
 
-def test_the_newest_of_a_key_wins_wherever_it_lies(filled: Place, tables: Tables) -> None:
+def test_the_newest_of_a_key_wins_wherever_it_lies(filled: CatalogStore, tables: Tables) -> None:
     asked = "SELECT dead_count FROM models WHERE repo = 'org/3'"
 
     def answer() -> list[tuple[object, ...]]:
         with Reader(filled) as reader:
             return reader.ask(asked).rows
 
-    compact(filled, Held())
+    compact(filled, Lock())
     commit(filled, renamed(tables, "org/3", later_s=60, dead_count=99))  # overwrites a merged file
     assert answer() == [(99,)]
-    retire(filled, Held())
+    retire(filled, Lock())
     assert len(loose_files(filled)) == 1  # newer than its copy in the part: it stays
     assert answer() == [(99,)]
     for _ in range(3):
-        compact(filled, Held())
+        compact(filled, Lock())
         assert answer() == [(99,)]
     assert len(filled.files(ROWS)) == 1
 
 
-def test_small_parts_are_merged_with_what_comes(filled: Place, tables: Tables) -> None:
+def test_small_parts_are_merged_with_what_comes(filled: CatalogStore, tables: Tables) -> None:
     for turn in range(4):
         add(filled, tables, [f"more/{turn}"])
-        compact(filled, Held())
-    compact(filled, Held())
+        compact(filled, Lock())
+    compact(filled, Lock())
     assert len(filled.files(ROWS)) == 1
     assert seen(filled)[:2] == (MODELS + 4, MODELS + 4)
 
 
-def test_parts_have_a_size(filled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_have_a_size(filled: CatalogStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catalog.write.compact.PART_BYTES", 1)
-    monkeypatch.setattr("catalog.write.compact.GROUP_ROWS", 3)
-    assert compact(filled, Held()).parts == 3  # 3 + 3 + 1 rows
-    compact(filled, Held())
+    monkeypatch.setattr("catalog.write.compact.ROW_GROUP_ROWS", 3)
+    assert compact(filled, Lock()).parts == 3  # 3 + 3 + 1 rows
+    compact(filled, Lock())
     assert seen(filled) == ALL
 
 
@@ -162,17 +162,17 @@ class Stop(Exception):
 
 
 @contextlib.contextmanager
-def crashing(place: Place, monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
+def crashing(place: CatalogStore, monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
     """Steps are what changes the disk: parts published, files removed one by one."""
     steps = iter(range(100))
     publish, remove = type(place).publish, type(place).remove
 
-    def counted_publish(self: Place, folder: str, name: str, write: Callable[[IO[bytes]], None], **kind: bool) -> None:  # fmt: skip
+    def counted_publish(self: CatalogStore, folder: str, name: str, write: Callable[[IO[bytes]], None], **kind: bool) -> None:  # fmt: skip
         if next(steps) == step:
             raise Stop
         publish(self, folder, name, write, **kind)  # type: ignore[arg-type]
 
-    def counted_remove(self: Place, files: list[File]) -> None:
+    def counted_remove(self: CatalogStore, files: list[File]) -> None:
         for file in files:
             if next(steps) == step:
                 raise Stop
@@ -189,46 +189,46 @@ def crashing(place: Place, monkeypatch: pytest.MonkeyPatch, step: int) -> Iterat
 def test_a_crash_at_any_step_loses_nothing(
     tmp_path: Path, tables: Tables, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     add(place, tables, [f"org/{number}" for number in range(4)])
-    compact(place, Held())
+    compact(place, Lock())
     add(place, tables, ["org/4", "org/5"])
     expected = (6, 6, 6 * 300, 6)
     with crashing(place, monkeypatch, step):
-        compact(place, Held())
+        compact(place, Lock())
     assert seen(place) == expected
     for _ in range(3):
-        compact(place, Held())
+        compact(place, Lock())
         assert seen(place) == expected
     assert len(place.files(ROWS)) == 1
 
 
 def test_two_equal_parts_never_both_go(tmp_path: Path, tables: Tables) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     add(place, tables, ["org/a"])
-    compact(place, Held())
-    compact(place, Held())
+    compact(place, Lock())
+    compact(place, Lock())
     (part,) = place.files(ROWS)
     content = Path(part.path).read_bytes()
     place.publish(ROWS, "part-0-copy.parquet", lambda opened: opened.write(content) and None)
-    assert retire(place, Held()) == 1
+    assert retire(place, Lock()) == 1
     assert len(place.files(ROWS)) == 1
     assert seen(place)[:2] == (1, 1)
 
 
-def test_a_damaged_or_newer_file_stays_as_it_is(filled: Place, tmp_path: Path, tables: Tables) -> None:
+def test_a_damaged_or_newer_file_stays_as_it_is(filled: CatalogStore, tmp_path: Path, tables: Tables) -> None:
     newer = tables.row.append_column("invented_later", pa.array([1]))
     damaged = b"PAR1 and no more"
     filled.publish(ROWS, "x@damaged.parquet", lambda opened: opened.write(damaged) and None)
     filled.publish(ROWS, "x@newer.parquet", lambda opened: pq.write_table(newer, opened))
     for _ in range(2):
-        compact(filled, Held())
+        compact(filled, Lock())
     assert [file.name for file in loose_files(filled)] == ["x@damaged.parquet", "x@newer.parquet"]
 
 
-def test_a_lost_lock_removes_nothing(filled: Place) -> None:
-    compact(filled, Held())
-    lost = Held()
+def test_a_lost_lock_removes_nothing(filled: CatalogStore) -> None:
+    compact(filled, Lock())
+    lost = Lock()
     lost.lose()
     assert retire(filled, lost) == 0
     assert len(loose_files(filled)) == MODELS
@@ -242,19 +242,19 @@ def attempts(run_id: str, count: int) -> pa.Table:
 
 
 def test_attempts_are_merged_by_run(uri: str) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
     runs = {f"2026010{number}T000000": number for number in range(1, 5)}  # the same attempt may stand twice
     for run_id, count in runs.items():
         commit_attempts(place, run_id, attempts(run_id, count))
     for left in (5, 1, 1):
-        compact(place, Held())
+        compact(place, Lock())
         assert len(place.files(ATTEMPTS)) == left
         with Reader(place) as reader:
             asked = reader.ask("SELECT run_id, count(*) FROM attempts GROUP BY ALL ORDER BY 1")
             assert asked.rows == list(runs.items())
 
 
-def follow(place: Place, names: str, later_s: int = 0, dead_count: int = 3) -> None:
+def follow(place: CatalogStore, names: str, later_s: int = 0, dead_count: int = 3) -> None:
     """A single result for each of these names."""
     for name in names:
         row = kinematics_row(source=name, dead_count=dead_count)
@@ -262,7 +262,7 @@ def follow(place: Place, names: str, later_s: int = 0, dead_count: int = 3) -> N
         commit_result(place, KIND, (name,), row)
 
 
-def followed(place: Place) -> list[tuple[object, ...]]:
+def followed(place: CatalogStore) -> list[tuple[object, ...]]:
     with Reader(place) as reader:
         found = reader.ask("SELECT source, dead_count FROM kinematics ORDER BY source").rows
         assert reader.damaged == []
@@ -270,23 +270,23 @@ def followed(place: Place) -> list[tuple[object, ...]]:
 
 
 def test_of_a_single_result_the_newest_is_shown_wherever_it_lies(uri: str) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
     follow(place, "abcd")
     follow(place, "b", later_s=1, dead_count=9)
     expected = [("a", 3), ("b", 9), ("c", 3), ("d", 3)]
     for left in (6, 1, 1):
-        compact(place, Held())
+        compact(place, Lock())
         assert len(place.files(KIND)) == left
         assert followed(place) == expected
     follow(place, "c", later_s=1, dead_count=8)
     for left in (2, 3, 1):
         assert followed(place) == [("a", 3), ("b", 9), ("c", 8), ("d", 3)]
         assert len(place.files(KIND)) == left
-        compact(place, Held())
+        compact(place, Lock())
 
 
 def test_a_reader_of_single_results_sees_the_same_after(uri: str) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
     follow(place, "abc")
     with Reader(place) as reader:
         for _ in range(3):
@@ -295,7 +295,7 @@ def test_a_reader_of_single_results_sees_the_same_after(uri: str) -> None:
                 ("b",),
                 ("c",),
             ]
-            compact(place, Held())
+            compact(place, Lock())
         assert reader.damaged == []
 
 
@@ -303,18 +303,18 @@ def test_a_result_that_is_written_while_files_are_removed_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Single results are written without the lock."""
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     follow(place, "ab")
-    compact(place, Held())
+    compact(place, Lock())
     remove = type(place).remove
 
-    def late(self: Place, files: list[File]) -> None:
+    def late(self: CatalogStore, files: list[File]) -> None:
         follow(place, "a", later_s=1, dead_count=9)
         remove(self, files)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr(type(place), "remove", late)
-        assert retire(place, Held()) == 2
+        assert retire(place, Lock()) == 2
     assert followed(place) == [("a", 9), ("b", 3)]
 
 
@@ -322,15 +322,15 @@ def test_a_result_that_is_written_while_files_are_removed_stays(
 def test_a_crash_at_any_step_loses_no_single_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     follow(place, "ab")
-    compact(place, Held())
+    compact(place, Lock())
     follow(place, "bc", later_s=1, dead_count=9)
     with crashing(place, monkeypatch, step):
-        compact(place, Held())
+        compact(place, Lock())
     for _ in range(4):
         assert followed(place) == [("a", 3), ("b", 9), ("c", 9)]
-        compact(place, Held())
+        compact(place, Lock())
     assert len(place.files(KIND)) == 1
 
 
@@ -339,7 +339,7 @@ def test_a_run_merges_by_itself_and_removes_at_the_next(
 ) -> None:
     command = ["run", checkpoint("one"), checkpoint("two"), "--catalog", "c", "--executor", "serial"]
     with monkeypatch.context() as patched:
-        patched.setattr("catalog.write.compact.DUE", 2)
+        patched.setattr("catalog.write.compact.LOOSE_FILES_DUE", 2)
         assert survey(*command).code == 0
     assert len(list(Path("c/rows").glob("part-*"))) == 1
     assert len(list(Path("c/rows").glob("*@*"))) == 2

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from catalog.schema import arrow_schema, row_columns
-from catalog.write.digest import row_digests
+from catalog.write.digest import catalog_row_digests
 from tests.bench.catalog import rows
 
 HOLE = pa.struct([("rank", pa.int64()), ("token_ids", pa.list_(pa.int32()))])
@@ -36,7 +36,7 @@ DIFFERENT = {
 
 
 def digests(kind: pa.DataType, *values: Any) -> list[int]:
-    return [int(digest) for digest in row_digests(pa.table({"x": pa.array(values, kind)}))]
+    return [int(digest) for digest in catalog_row_digests(pa.table({"x": pa.array(values, kind)}))]
 
 
 @pytest.mark.parametrize(("kind", "one", "other"), DIFFERENT.values(), ids=DIFFERENT)
@@ -50,7 +50,7 @@ def test_a_value_counts_for_its_column() -> None:
     table = pa.table(
         {"a": [1, None], "b": [None, 1]}, schema=pa.schema([("a", pa.int64()), ("b", pa.int64())])
     )
-    first, second = row_digests(table)
+    first, second = catalog_row_digests(table)
     assert first != second
 
 
@@ -60,14 +60,14 @@ def test_every_column_of_a_row_counts(column: str) -> None:
     without = table.set_column(
         table.schema.get_field_index(column), column, pa.nulls(2, table.schema.field(column).type)
     )
-    assert set(row_digests(table)).isdisjoint(row_digests(without))
+    assert set(catalog_row_digests(table)).isdisjoint(catalog_row_digests(without))
 
 
 def test_a_digest_is_the_same_however_rows_lie() -> None:
     table = rows(0, 9, 8)
     cut = pa.concat_tables([table.slice(0, 2), table.slice(2, 3).combine_chunks(), table.slice(5)])
-    whole = list(row_digests(table))
-    assert list(row_digests(cut)) == whole
-    assert [row_digests(table.slice(number, 1))[0] for number in range(9)] == whole
+    whole = list(catalog_row_digests(table))
+    assert list(catalog_row_digests(cut)) == whole
+    assert [catalog_row_digests(table.slice(number, 1))[0] for number in range(9)] == whole
     assert table.schema.equals(arrow_schema(row_columns()))
     assert len(set(whole)) == 9

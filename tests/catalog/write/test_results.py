@@ -12,7 +12,7 @@ from support.deliveries import delivered
 from support.single_results import kinematics_row
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read, place_to_write
+from catalog.store.open import open_for_reading, open_for_writing
 from catalog.write.commit import commit, commit_result
 
 Make = Callable[..., Path]
@@ -20,14 +20,14 @@ ASK = "SELECT source, dead_count, path_length, loss FROM kinematics ORDER BY sou
 
 
 def test_a_result_is_a_row_of_its_view_in_a_catalog_of_nothing_else(uri: str) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
     commit_result(place, "kinematics", ("a/history",), kinematics_row(source="a/history", loss=(8.5, None)))
-    with Reader(place_to_read(uri)) as reader:
+    with Reader(open_for_reading(uri)) as reader:
         assert reader.ask(ASK).rows == [("a/history", 3, 0.5, [8.5, None])]
 
 
 def test_of_the_same_key_the_newest_is_shown_and_another_is_added(uri: str) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
     row = kinematics_row(source="a")
     later = row.made_at + timedelta(microseconds=1)
     commit_result(place, "kinematics", ("a",), replace(row, dead_count=4, made_at=later))
@@ -40,7 +40,7 @@ def test_of_the_same_key_the_newest_is_shown_and_another_is_added(uri: str) -> N
 
 
 def test_results_and_models_are_asked_in_one_statement(uri: str, checkpoint: Make) -> None:
-    place = place_to_write(uri)
+    place = open_for_writing(uri)
     commit(place, delivered(checkpoint("one")).tables)
     commit_result(place, "kinematics", ("a",), kinematics_row(source="a"))
     with Reader(place) as reader:
@@ -50,7 +50,7 @@ def test_results_and_models_are_asked_in_one_statement(uri: str, checkpoint: Mak
 
 @pytest.mark.parametrize("cut_at", [0, 100, -1])
 def test_a_damaged_result_is_named_and_left_out(tmp_path: Path, cut_at: int) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     for name in ("a", "b"):
         commit_result(place, "kinematics", (name,), kinematics_row(source=name, made_at=datetime(2026, 1, 1)))
     damaged = Path(place.files("kinematics")[0].path)

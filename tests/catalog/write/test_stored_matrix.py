@@ -9,7 +9,7 @@ import pytest
 from support.deliveries import delivered
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read, place_to_write
+from catalog.store.open import open_for_reading, open_for_writing
 from catalog.write.backfill import fill
 from catalog.write.commit import commit
 from catalog.write.stored_matrix import read_stored
@@ -24,16 +24,16 @@ def counted(tokens: Tokens) -> dict[str, int]:
 
 
 def test_a_row_gets_new_columns_from_its_tokens(uri: str, checkpoint: Make) -> None:
-    commit(place_to_write(uri), delivered(checkpoint()).tables)
-    with Reader(place_to_read(uri)) as reader:
+    commit(open_for_writing(uri), delivered(checkpoint()).tables)
+    with Reader(open_for_reading(uri)) as reader:
         ((*key, before, version, measured_at),) = reader.ask(SQL).rows
     assert version is None
     # Another process: what it did not look at it cannot open.
     done = fill(
-        place_to_read(uri), [(key[0], key[1], key[2]), ("no", "such", "row")], counted, {"counted": 3}
+        open_for_reading(uri), [(key[0], key[1], key[2]), ("no", "such", "row")], counted, {"counted": 3}
     )
     assert (done.rows, done.problems) == (1, [])
-    with Reader(place_to_read(uri)) as reader:
+    with Reader(open_for_reading(uri)) as reader:
         ((*_, after, version, filled_at),) = reader.ask(SQL).rows
     assert (after, version) == (310, 3) != (before, version)
     assert filled_at > measured_at
@@ -42,9 +42,9 @@ def test_a_row_gets_new_columns_from_its_tokens(uri: str, checkpoint: Make) -> N
 def test_what_is_stored_comes_back_with_its_tokens(uri: str, checkpoint: Make) -> None:
     tables = delivered(checkpoint()).tables
     assert tables is not None
-    commit(place_to_write(uri), tables)
+    commit(open_for_writing(uri), tables)
     key = tuple(tables.row[name][0].as_py() for name in ("repo", "sha", "matrix"))
-    stored = read_stored(place_to_read(uri), key)
+    stored = read_stored(open_for_reading(uri), key)
     assert stored.tokens is not None
     assert stored.tokens.row_hash.tolist() == tables.tokens["row_hash"].to_pylist()
     assert [len(rows) for rows in stored.black_holes] == [5, 3, 2]
@@ -55,7 +55,7 @@ def test_what_is_stored_comes_back_with_its_tokens(uri: str, checkpoint: Make) -
 def test_a_table_that_cannot_be_read_leaves_the_row_as_it_is(
     tmp_path: Path, checkpoint: Make, end: bool
 ) -> None:
-    place = place_to_write(str(tmp_path / "c"))
+    place = open_for_writing(str(tmp_path / "c"))
     commit(place, delivered(checkpoint()).tables)
     with Reader(place) as reader:
         ((*key, before, _, _),) = reader.ask(SQL).rows

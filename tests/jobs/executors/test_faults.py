@@ -21,15 +21,15 @@ from support.commands import Ran
 from support.little_models import little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import (
     Fault,
     IgnoreRange,
     LocalHub,
     LoggedRequest,
+    ReplyShape,
     ResetAfter,
-    Shape,
     ShortBody,
     Stall,
     Status,
@@ -83,7 +83,7 @@ def ended(run: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def asked(sql: str) -> list[tuple[object, ...]]:
-    with Reader(place_to_read("c")) as reader:
+    with Reader(open_for_reading("c")) as reader:
         return reader.ask(sql).rows
 
 
@@ -151,7 +151,7 @@ def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
     hub: LocalHub, serve: Callable[..., list[str]], folder: Path
 ) -> None:
     models = serve([f"m{number}" for number in range(10)])
-    hub.shape = Shape(latency_s=0.15)
+    hub.shape = ReplyShape(latency_s=0.15)
     run = start(hub, models, KILLED_RUN=folder.name)
     wait_for(lambda: len(rows()) >= 3, "three models")
     assert any("raylet" in line for line in processes(f"KILLED_RUN={folder.name}"))
@@ -161,7 +161,7 @@ def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
     Path("c/rows/.half.parquet.1.tmp").write_bytes(b"PAR1 and then nothing")
     kept = rows()
     assert 3 <= len(kept) < 10
-    hub.shape = Shape()
+    hub.shape = ReplyShape()
     code, out, err = ended(start(hub, models))
     assert code == 0, err
     assert f"{10 - len(kept)} measured, {len(kept)} unchanged, 0 failed" in out
@@ -322,7 +322,7 @@ def test_when_the_hub_asks_one_model_to_wait_all_wait(
     """Its Retry-After is 4 s; the others ask several times a second otherwise."""
     models = serve([f"m{number}" for number in range(8)])
     hub.log = log = Clock()
-    hub.shape = Shape(latency_s=0.1)
+    hub.shape = ReplyShape(latency_s=0.1)
     slow_down = Status(429, {"Retry-After": "4"})
     hub.faults.append(Fault(slow_down, server="cdn", path_contains="m2", skip=1))
     code, out, err = ended(start(hub, models))
@@ -343,7 +343,7 @@ def test_no_more_connections_at_a_time_than_allowed_while_planning_and_measuring
 ) -> None:
     models = serve([f"m{number}" for number in range(6)])
     hub.log = log = Clock()
-    hub.shape = Shape(latency_s=0.2)
+    hub.shape = ReplyShape(latency_s=0.2)
     code, out, err = ended(start(hub, models, "--connections", "2"))
     assert code == 0, err
     assert "6 measured" in out

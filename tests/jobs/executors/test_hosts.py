@@ -21,7 +21,7 @@ from support.little_models import little
 from support.tls import certificate, relay
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import Fault, LocalHub, Stall
 from jobs.executors.ray_session import IMPATIENCE
@@ -144,7 +144,7 @@ def ended(run: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def asked(folder: Path, sql: str) -> list[tuple[object, ...]]:
-    with Reader(place_to_read(str(folder / "c"))) as reader:
+    with Reader(open_for_reading(str(folder / "c"))) as reader:
         return reader.ask(sql).rows
 
 

@@ -21,7 +21,7 @@ from support.commands import Ran
 from support.little_models import little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import Fault, LocalHub, Stall
 from jobs.executors.progress import Silence
@@ -198,7 +198,7 @@ def serve(hub: LocalHub, folder: Path, *names: str) -> list[str]:
 
 
 def asked(uri: str, sql: str) -> list[tuple[Any, ...]]:
-    with Reader(place_to_read(uri)) as reader:
+    with Reader(open_for_reading(uri)) as reader:
         return reader.ask(sql).rows
 
 

@@ -17,7 +17,7 @@ from support.commands import Ran
 from support.little_models import little
 
 from jobs.demo.checkpoints import Cloud, write
-from jobs.demo.hub.server import LocalHub, Shape
+from jobs.demo.hub.server import LocalHub, ReplyShape
 from jobs.executors.progress import Silence, progress_for
 
 BIG = Cloud(rows=20_000, dims=256, centre_l2=0.3, row_norm=1.1)  # 10 MB
@@ -31,7 +31,7 @@ def test_off_a_terminal_nothing_is_drawn() -> None:
 def test_on_a_terminal_each_model_shows_its_bytes(hub: LocalHub, tmp_path: Path, executor: str) -> None:
     write(little("big", cloud=BIG), tmp_path / "big")
     hub.add_repo("org/big", tmp_path / "big")
-    hub.shape = Shape(connection_bytes_s=800_000)
+    hub.shape = ReplyShape(connection_bytes_s=800_000)
     screen, stderr = pty.openpty()
     command = [sys.executable, "-c", "from survey.cli import entry; entry()", "run", "org/big",
                "--catalog", "c", "--endpoint", hub.endpoint, "--executor", executor]  # fmt: skip

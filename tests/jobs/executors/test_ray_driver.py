@@ -16,9 +16,9 @@ from support.commands import Ran
 from support.little_models import little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import Fault, LocalHub, Shape, Stall
+from jobs.demo.hub.server import Fault, LocalHub, ReplyShape, Stall
 
 # Ray's own processes now and then fail to start; what fails for good fails three times.
 pytestmark = pytest.mark.flaky(reruns=2, reruns_delay=5)
@@ -27,7 +27,7 @@ Survey = Callable[..., Ran]
 
 
 def asked(sql: str) -> list[tuple[object, ...]]:
-    with Reader(place_to_read("c")) as reader:
+    with Reader(open_for_reading("c")) as reader:
         return reader.ask(sql).rows
 
 
@@ -164,7 +164,7 @@ def test_a_model_that_needs_more_memory_than_any_node_has_is_refused(
 def test_a_model_has_a_deadline(hub: LocalHub, survey: Survey, tmp_path: Path, executor: str) -> None:
     write(little("slow"), tmp_path / "slow")
     hub.add_repo("org/slow", tmp_path / "slow")
-    hub.shape = Shape(latency_s=0.6)
+    hub.shape = ReplyShape(latency_s=0.6)
     ran = survey(
         "run",
         "org/slow",

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from jobs.executors.ray_init import OWN_FOLDER, _from_own_folder
-from jobs.executors.ray_session import RayOptions, joined
+from jobs.executors.ray_session import RayOptions, joined_cluster
 from jobs.executors.ray_watch import end_leftovers
 from survey.errors import UsageError
 
@@ -58,7 +58,7 @@ def strangers(address: str, environment: dict[str, str]) -> list[str]:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sockets are listed as Linux does")
 def test_it_listens_on_loopback_only_and_asks_for_its_token(tmp_path: Path) -> None:
     program = (
-        "import ray\nfrom jobs.executors.ray_session import RayOptions, joined\nwith joined(RayOptions()):\n"
+        "import ray\nfrom jobs.executors.ray_session import RayOptions, joined_cluster\nwith joined_cluster(RayOptions()):\n"
         "    print(ray.get_runtime_context().gcs_address, flush=True)\n    input()\n"
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -132,7 +132,7 @@ def test_too_few_open_files_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (20, 20))
     with (
         pytest.raises(UsageError, match=r"may open more than 20 files.*ulimit -n.*--executor serial"),
-        joined(RayOptions()),
+        joined_cluster(RayOptions()),
     ):
         pass
 
@@ -142,5 +142,8 @@ def test_no_place_for_its_files_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    with pytest.raises(UsageError, match=r"/tmp: Permission denied.*RAY_TMPDIR"), joined(RayOptions()):
+    with (
+        pytest.raises(UsageError, match=r"/tmp: Permission denied.*RAY_TMPDIR"),
+        joined_cluster(RayOptions()),
+    ):
         pass

@@ -22,10 +22,10 @@ from support.little_models import little
 from support.planted_modules import imported, plant
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import LocalHub
-from jobs.executors.ray_session import FORK_DIED, JOIN_TRIES, RayOptions, joined
+from jobs.executors.ray_session import FORK_DIED, JOIN_TRIES, RayOptions, joined_cluster
 from survey import VERSION
 from survey.errors import UsageError
 
@@ -108,7 +108,7 @@ def test_whatever_ray_raises_is_one_line_with_what_to_do(
 
     monkeypatch.setattr("jobs.executors.ray_session.init_ray", fail)
     monkeypatch.setattr("jobs.executors.ray_session.IMPATIENCE", {})
-    with pytest.raises(UsageError) as refused, joined(RayOptions("auto")):
+    with pytest.raises(UsageError) as refused, joined_cluster(RayOptions("auto")):
         pass
     said = str(refused.value)
     assert said.startswith("cannot join the Ray cluster at auto: ")
@@ -167,7 +167,7 @@ def answers(port: int, limit_s: float = 60) -> None:
 
 
 def asked(catalog: Path, sql: str) -> list[tuple[object, ...]]:
-    with Reader(place_to_read(str(catalog))) as reader:
+    with Reader(open_for_reading(str(catalog))) as reader:
         return reader.ask(sql).rows
 
 
@@ -196,7 +196,7 @@ def test_a_head_whose_servers_always_die_is_named(
 
     monkeypatch.setattr("ray.init", init)
     advice = f"(?s)cannot join .*{words}.*Set GRPC_ENABLE_FORK_SUPPORT=0"
-    with pytest.raises(UsageError, match=advice), joined(RayOptions(head.outside)):
+    with pytest.raises(UsageError, match=advice), joined_cluster(RayOptions(head.outside)):
         pass
     assert asked_for == [head.outside] * JOIN_TRIES
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.nightly.job import Job, Machine, make_job
+from jobs.nightly.job import Job, JobMachine, make_job
 
 COMMIT = f"git+https://github.com/somebody/centroid-survey@{'0123456789' * 4}"
 AWKWARD = """a b%c'd"e$HOME;f"""  # what shells, crontabs, unit files and YAML each read in their own way
@@ -25,12 +25,12 @@ def short_path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def machine(short_path: Path) -> Machine:
+def machine(short_path: Path) -> JobMachine:
     """A user's machine in Greenwich whose program tells what it was called with."""
     return made_machine(short_path / AWKWARD)
 
 
-def made_machine(folder: Path) -> Machine:
+def made_machine(folder: Path) -> JobMachine:
     (folder / ".git").mkdir(parents=True)
     program = folder.parent / "b%n ${X}" / "survey"
     program.parent.mkdir()
@@ -38,7 +38,7 @@ def made_machine(folder: Path) -> Machine:
         f'#!{sys.executable}\nimport os, sys\nprint(sys.argv[1:], os.environ.get("HF_ENDPOINT"), os.environ.get("HF_TOKEN"))\n'
     )
     program.chmod(0o755)
-    return Machine(
+    return JobMachine(
         {"HF_ENDPOINT": "https://hub.example/100%", "HF_TOKEN": "hf_secret", "HTTPS_PROXY": "http://me:word@proxy:1", "LANG": "C"},
         program,
         UTC,
@@ -51,7 +51,7 @@ def made_machine(folder: Path) -> Machine:
 
 
 @pytest.fixture
-def job(machine: Machine) -> Callable[..., Job]:
+def job(machine: JobMachine) -> Callable[..., Job]:
     def make(scheduler: str = "cron", **changes: str | None) -> Job:
         models = machine.folder / "my models.txt"
         models.write_text("# mine\norg/model@main  # a branch\n")

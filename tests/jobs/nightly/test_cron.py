@@ -17,12 +17,12 @@ from support.little_models import LITTLE, little
 from support.system_tools import needs
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import LocalHub
 from jobs.nightly import cron as nightly_cron
 from jobs.nightly import schedulers as nightly
-from jobs.nightly.job import Job, Machine, this_machine
+from jobs.nightly.job import Job, JobMachine, this_machine
 from survey.errors import SurveyError, UsageError
 
 
@@ -37,7 +37,7 @@ def run_bare(command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["/bin/sh", "-c", command], env={"PATH": "/usr/bin:/bin", "HOME": "/"}, capture_output=True, text=True)  # fmt: skip
 
 
-def test_crons_line_runs_in_a_bare_environment(machine: Machine, job: Callable[..., Job]) -> None:
+def test_crons_line_runs_in_a_bare_environment(machine: JobMachine, job: Callable[..., Job]) -> None:
     made = job()
     (command,) = commands(nightly.unit("cron", made, machine))
     machine.config.mkdir()
@@ -50,7 +50,7 @@ def test_crons_line_runs_in_a_bare_environment(machine: Machine, job: Callable[.
         assert (machine.state / f"{made.name}.log").read_text() == line * nights
 
 
-def test_crons_line_never_overlaps_itself(machine: Machine, job: Callable[..., Job]) -> None:
+def test_crons_line_never_overlaps_itself(machine: JobMachine, job: Callable[..., Job]) -> None:
     needs("flock")
     made = job()
     (command,) = commands(nightly.unit("cron", made, machine))
@@ -82,14 +82,14 @@ ZONES = [
     ("zone", "here", "times"), [case[1:] for case in ZONES], ids=[case[0] for case in ZONES]
 )
 def test_cron_fires_whenever_it_can_be_that_time_there(
-    machine: Machine, job: Callable[..., Job], zone: str | None, here: str, times: list[tuple[int, int]]
+    machine: JobMachine, job: Callable[..., Job], zone: str | None, here: str, times: list[tuple[int, int]]
 ) -> None:
     assert nightly_cron.local_times(job(zone=zone), replace(machine, zone=ZoneInfo(here))) == times
 
 
 @pytest.mark.parametrize(("minutes", "runs"), [(0, True), (60, False), (-60, False)])
 def test_only_the_line_whose_hour_has_come_there_runs(
-    machine: Machine, job: Callable[..., Job], minutes: int, runs: bool
+    machine: JobMachine, job: Callable[..., Job], minutes: int, runs: bool
 ) -> None:
     for _ in range(2):  # the minute may end between looking at the clock and running
         at = datetime.now(ZoneInfo("Europe/Berlin")) + timedelta(minutes=minutes)
@@ -108,7 +108,7 @@ THEIRS = "# my own\nMAILTO=me\n5 4 * * sun     echo \\% caf\u00e9"
 
 @pytest.mark.parametrize("theirs", ["", THEIRS, THEIRS + "\n"], ids=["none", "no last newline", "some"])
 def test_a_crontab_keeps_what_else_it_holds(
-    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path], theirs: str
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path], theirs: str
 ) -> None:
     kept = commands_seen("crontab", CRONTAB).with_name("crontab.kept")
     kept.write_text(theirs)
@@ -131,7 +131,7 @@ def test_a_crontab_keeps_what_else_it_holds(
 
 
 def test_a_block_that_lost_its_end_is_not_guessed_at(
-    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
     kept = commands_seen("crontab", CRONTAB).with_name("crontab.kept")
     broken = f"# BEGIN {job().name}\n* * * * * x\n1 1 * * * mine\n"
@@ -142,7 +142,7 @@ def test_a_block_that_lost_its_end_is_not_guessed_at(
 
 
 def test_secrets_get_a_file_of_their_own(
-    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
     commands_seen("crontab", CRONTAB)
     told = nightly.install("cron", job(), machine)
@@ -220,7 +220,7 @@ def serve(hub: LocalHub, folder: Path, cloud: object) -> str:
 def shas(catalog: Path) -> dict[str, int]:
     """Black holes by commit."""
     try:
-        with Reader(place_to_read(str(catalog))) as reader:
+        with Reader(open_for_reading(str(catalog))) as reader:
             return dict(reader.ask("SELECT sha, black_hole_count FROM measured_rows").rows)  # type: ignore[arg-type]
     except SurveyError:  # caught in the middle of a commit
         return {}

@@ -12,7 +12,7 @@ import pytest
 
 from jobs.nightly import schedulers as nightly
 from jobs.nightly.environment import carried, carried_away, is_secret, secret_names
-from jobs.nightly.job import Job, Machine
+from jobs.nightly.job import Job, JobMachine
 
 SETTINGS = {
     "HTTP_PROXY": "http://proxy.example:3128", "https_proxy": "http://proxy.example:3128", "ALL_PROXY": "socks5://p:1",
@@ -62,7 +62,7 @@ def test_a_secret_is_known_by_its_name_or_its_value(name: str, value: str) -> No
 
 @pytest.mark.parametrize("scheduler", list(nightly.SCHEDULERS))
 def test_the_unit_of_every_scheduler_carries_it_and_names_the_secrets(
-    machine: Machine, job: Callable[..., Job], tmp_path: Path, scheduler: str
+    machine: JobMachine, job: Callable[..., Job], tmp_path: Path, scheduler: str
 ) -> None:
     (tmp_path / "ca.pem").write_text("certificate\n")
     trusted = dict.fromkeys(CERTIFICATES, str(tmp_path / "ca.pem"))
@@ -78,7 +78,7 @@ def test_the_unit_of_every_scheduler_carries_it_and_names_the_secrets(
 
 
 def test_a_night_of_crons_sees_it_though_its_line_is_short(
-    machine: Machine,
+    machine: JobMachine,
     job: Callable[..., Job],
     short_path: Path,
     commands_seen: Callable[[str, str], Path],

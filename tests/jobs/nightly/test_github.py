@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 from jobs.nightly import schedulers as nightly
-from jobs.nightly.job import Job, Machine
+from jobs.nightly.job import Job, JobMachine
 from survey.errors import UsageError
 
 
 @pytest.mark.parametrize("catalog", [None, "s3://bucket/x"])
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
 def test_githubs_schema_accepts_the_workflow(
-    machine: Machine, job: Callable[..., Job], catalog: str | None, zone: str | None
+    machine: JobMachine, job: Callable[..., Job], catalog: str | None, zone: str | None
 ) -> None:
     made = job("github", zone=zone, **({"catalog": catalog} if catalog else {}))
     for _ in range(2):
@@ -60,13 +60,13 @@ OUTSIDE = [
     ("changes", "message"), [case[1:] for case in OUTSIDE], ids=[case[0] for case in OUTSIDE]
 )
 def test_what_github_cannot_run_is_refused(
-    machine: Machine, job: Callable[..., Job], changes: dict[str, str], message: str
+    machine: JobMachine, job: Callable[..., Job], changes: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
         nightly.unit("github", job("github", **changes), machine)
 
 
-def installed_with(machine: Machine, made: Job) -> str:
+def installed_with(machine: JobMachine, made: Job) -> str:
     workflow = yaml.safe_load(nightly.unit("github", made, machine))
     (step,) = [step for step in workflow["jobs"]["survey"]["steps"] if "pip" in step.get("run", "")]
     return str(step["run"])
@@ -84,14 +84,14 @@ PACKAGES = [
 
 @pytest.mark.parametrize(("package", "command"), PACKAGES, ids=[package for package, _ in PACKAGES])
 def test_pip_installs_what_its_content_tells(
-    machine: Machine, job: Callable[..., Job], package: str, command: str
+    machine: JobMachine, job: Callable[..., Job], package: str, command: str
 ) -> None:
     for file in ("the wheel.whl", "requirements.txt"):
         (machine.folder / file).touch()
     assert installed_with(machine, job("github", package=package)) == command
 
 
-def test_a_catalog_in_a_bucket_brings_its_extra(machine: Machine, job: Callable[..., Job]) -> None:
+def test_a_catalog_in_a_bucket_brings_its_extra(machine: JobMachine, job: Callable[..., Job]) -> None:
     (machine.folder / "x.whl").touch()
     wheel = installed_with(machine, job("github", package="x.whl", catalog="s3://bucket/x"))
     assert wheel == "pip install \"$GITHUB_WORKSPACE/\"x.whl'[s3]'"
@@ -109,7 +109,7 @@ ANYBODYS = [
 
 @pytest.mark.parametrize("package", ANYBODYS)
 def test_what_may_be_anybodys_tomorrow_is_not_installed(
-    machine: Machine, job: Callable[..., Job], package: str
+    machine: JobMachine, job: Callable[..., Job], package: str
 ) -> None:
     (machine.folder.parent / "outside.whl").touch()
     with pytest.raises(UsageError, match=r"by its content: git\+https://HOST/OWNER/NAME@COMMIT"):
@@ -125,7 +125,7 @@ def test_what_may_be_anybodys_tomorrow_is_not_installed(
     ],
 )
 def test_without_a_package_it_is_the_commit_that_was_installed_here(
-    machine: Machine,
+    machine: JobMachine,
     job: Callable[..., Job],
     monkeypatch: pytest.MonkeyPatch,
     origin: dict[str, object],
@@ -140,7 +140,7 @@ def test_without_a_package_it_is_the_commit_that_was_installed_here(
         assert f"git+https://github.com/a/b@{commit}" in installed_with(machine, made)
 
 
-def test_certificates_in_the_repository_are_found_there(machine: Machine, job: Callable[..., Job]) -> None:
+def test_certificates_in_the_repository_are_found_there(machine: JobMachine, job: Callable[..., Job]) -> None:
     inside = {"SSL_CERT_FILE": f"{machine.folder}/ca/ours.pem", "REQUESTS_CA_BUNDLE": "/etc/elsewhere.pem"}
     unit = nightly.unit("github", job("github"), replace(machine, environment=inside))
     (step,) = [step for step in yaml.safe_load(unit)["jobs"]["survey"]["steps"] if "env" in step]
@@ -148,6 +148,8 @@ def test_certificates_in_the_repository_are_found_there(machine: Machine, job: C
     assert "Left out, as they name files outside the repository: REQUESTS_CA_BUNDLE." in unit
 
 
-def test_a_catalog_whose_path_is_a_pattern_is_not_cached(machine: Machine, job: Callable[..., Job]) -> None:
+def test_a_catalog_whose_path_is_a_pattern_is_not_cached(
+    machine: JobMachine, job: Callable[..., Job]
+) -> None:
     with pytest.raises(UsageError, match="would take this path for a pattern"):
         nightly.unit("github", job("github", catalog=str(machine.folder / "a[b]")), machine)

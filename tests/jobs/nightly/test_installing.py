@@ -14,7 +14,7 @@ import pytest
 from jobs.nightly import files as nightly_files
 from jobs.nightly import github as nightly_github
 from jobs.nightly import schedulers as nightly
-from jobs.nightly.job import Job, Machine, this_machine
+from jobs.nightly.job import Job, JobMachine, this_machine
 from survey.errors import UsageError
 
 # A crontab that takes its time, as one on a busy disk.
@@ -59,7 +59,7 @@ def test_six_at_once_install_six(
     ("scheduler", "suffixes"), [("systemd", (".timer", ".service")), ("github", (".yml",))]
 )
 def test_six_at_once_write_six_units(
-    machine: Machine,
+    machine: JobMachine,
     job: Callable[..., Job],
     commands_seen: Callable[[str, str], Path],
     scheduler: str,
@@ -70,7 +70,9 @@ def test_six_at_once_write_six_units(
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda made: nightly.install(scheduler, made, machine), jobs))
     folder = machine.units if scheduler == "systemd" else machine.folder / ".github/workflows"
-    names = {nightly_github.named(made, machine) if scheduler == "github" else made.name for made in jobs}
+    names = {
+        nightly_github.workflow_name(made, machine) if scheduler == "github" else made.name for made in jobs
+    }
     assert {path.name for path in folder.iterdir()} == {
         f"{name}{suffix}" for name in names for suffix in suffixes
     }
@@ -78,7 +80,7 @@ def test_six_at_once_write_six_units(
 
 
 def test_an_installation_that_is_stuck_is_named(
-    machine: Machine,
+    machine: JobMachine,
     job: Callable[..., Job],
     commands_seen: Callable[[str, str], Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -94,7 +96,7 @@ def test_an_installation_that_is_stuck_is_named(
 
 
 def test_a_crontab_that_another_program_writes_over_is_written_again(
-    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
     """The first write is lost, as where somebody saves in `crontab -e` at that moment."""
     once = 'if [ "$1" = - ]; then if [ -e "$at.lost" ]; then cat >"$at"; else touch "$at.lost"; fi; elif [ -s "$at" ]; then cat "$at"; fi'
@@ -104,7 +106,7 @@ def test_a_crontab_that_another_program_writes_over_is_written_again(
 
 
 def test_a_crontab_that_never_keeps_it_is_no_success(
-    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
     commands_seen("crontab", 'if [ "$1" = - ]; then cat >/dev/null; fi')
     with pytest.raises(UsageError, match="changed by another program 3 times"):
@@ -112,7 +114,7 @@ def test_a_crontab_that_never_keeps_it_is_no_success(
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(
-    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
     commands_seen("crontab", "exit 0")
     machine.state.write_text("a file")

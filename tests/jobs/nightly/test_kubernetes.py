@@ -12,14 +12,14 @@ import pytest
 import yaml
 
 from jobs.nightly import schedulers as nightly
-from jobs.nightly.job import Job, Machine
+from jobs.nightly.job import Job, JobMachine
 from survey.errors import UsageError
 
 
 @pytest.mark.parametrize("version", ["1.27", "1.37"])
 @pytest.mark.parametrize("catalog", [None, "s3://bucket/x"])
 def test_kubernetes_schema_accepts_every_document(
-    machine: Machine, job: Callable[..., Job], version: str, catalog: str | None
+    machine: JobMachine, job: Callable[..., Job], version: str, catalog: str | None
 ) -> None:
     made = job("kubernetes", zone="Europe/Berlin", **({"catalog": catalog} if catalog else {}))
     documents = list(yaml.safe_load_all(nightly.unit("kubernetes", made, machine)))
@@ -39,7 +39,7 @@ def test_kubernetes_schema_accepts_every_document(
 
 
 def test_kubectl_applies_lists_and_deletes(
-    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
     script = 'case "$1" in apply) cat >"$at"; echo applied;; get) echo "a  a title of words";; delete) echo deleted;; esac'
     seen = commands_seen("kubectl", script)
@@ -63,7 +63,7 @@ def pod_of(unit: str) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
 
 
 def test_a_pod_may_write_to_its_home_and_its_volume_whoever_it_runs_as(
-    machine: Machine, job: Callable[..., Job]
+    machine: JobMachine, job: Callable[..., Job]
 ) -> None:
     pod, variables, _ = pod_of(nightly.unit("kubernetes", job("kubernetes"), machine))
     assert pod["securityContext"]["fsGroup"] > 0
@@ -78,7 +78,7 @@ def test_a_pod_may_write_to_its_home_and_its_volume_whoever_it_runs_as(
 
 
 def test_certificates_that_several_variables_name_go_along_once(
-    machine: Machine, job: Callable[..., Job], tmp_path: Path
+    machine: JobMachine, job: Callable[..., Job], tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(f"certificate {name}\n" * 1000)
@@ -91,7 +91,7 @@ def test_certificates_that_several_variables_name_go_along_once(
 
 
 def test_what_this_machine_trusts_goes_with_the_list(
-    machine: Machine, job: Callable[..., Job], tmp_path: Path
+    machine: JobMachine, job: Callable[..., Job], tmp_path: Path
 ) -> None:
     (tmp_path / "ours.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     there = replace(machine, environment={"SSL_CERT_FILE": f"{tmp_path}/ours.pem", "HF_HOME": "/big/disk"})
@@ -109,7 +109,7 @@ def test_what_this_machine_trusts_goes_with_the_list(
         nightly.unit("kubernetes", job("kubernetes"), there)
 
 
-def test_a_list_goes_along_in_whatever_encoding(machine: Machine, job: Callable[..., Job]) -> None:
+def test_a_list_goes_along_in_whatever_encoding(machine: JobMachine, job: Callable[..., Job]) -> None:
     made = job("kubernetes")
     made.models.write_bytes("\ufefforg/name\n".encode("utf-16-le"))
     assert pod_of(nightly.unit("kubernetes", made, machine))[2]["models.txt"] == "org/name\n"

@@ -14,7 +14,7 @@ from support.commands import Ran
 
 from jobs.nightly import schedulers as nightly
 from jobs.nightly import systemd as nightly_systemd
-from jobs.nightly.job import Job, Machine, make_job
+from jobs.nightly.job import Job, JobMachine, make_job
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]
@@ -31,7 +31,7 @@ HOSTILE = [
 ENVIRONMENT = ["HOME", "TMPDIR", "HF_ENDPOINT", "HF_HOME", "HTTPS_PROXY", "no_proxy", "AWS_REGION", "XDG_CACHE_HOME"]  # fmt: skip
 
 
-def sources(machine: Machine, job: Job, text: str) -> dict[str, tuple[Machine, Callable[[], Job]]]:
+def sources(machine: JobMachine, job: Job, text: str) -> dict[str, tuple[JobMachine, Callable[[], Job]]]:
     """Everything from which text comes into a unit, each with the hostile text in its place."""
     folder = machine.folder / text.replace("/", "-")
     as_it_is = lambda: job  # noqa: E731
@@ -61,7 +61,7 @@ ABSENT = {
 @pytest.mark.parametrize("scheduler", list(nightly.SCHEDULERS))
 @pytest.mark.parametrize("text", [case[1] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
 def test_what_would_leave_its_line_is_refused_wherever_it_comes_from(
-    machine: Machine, job: Callable[..., Job], scheduler: str, text: str
+    machine: JobMachine, job: Callable[..., Job], scheduler: str, text: str
 ) -> None:
     made = job(scheduler)
     for source, (changed, hostile) in sources(machine, made, text).items():
@@ -121,7 +121,7 @@ def as_cron_hands_on(field: str) -> str:
 
 @pytest.mark.parametrize("text", AWKWARD)
 def test_a_shell_gets_from_cron_what_was_meant(
-    machine: Machine, short_path: Path, telling_program: Callable[[Path], None], text: str
+    machine: JobMachine, short_path: Path, telling_program: Callable[[Path], None], text: str
 ) -> None:
     folder = short_path / text
     telling_program(folder / "survey")
@@ -162,7 +162,7 @@ def as_systemd_reads(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_systemd_gets_what_was_meant(machine: Machine, job: Callable[..., Job], text: str) -> None:
+def test_systemd_gets_what_was_meant(machine: JobMachine, job: Callable[..., Job], text: str) -> None:
     made = replace(job(), options=("--summary", text))
     service = nightly_systemd.files(made, replace(machine, environment={"HF_HOME": text}))[
         f"{made.name}.service"
@@ -177,7 +177,7 @@ def test_systemd_gets_what_was_meant(machine: Machine, job: Callable[..., Job], 
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_kubernetes_gets_what_was_meant(machine: Machine, job: Callable[..., Job], text: str) -> None:
+def test_kubernetes_gets_what_was_meant(machine: JobMachine, job: Callable[..., Job], text: str) -> None:
     made = replace(job("kubernetes"), options=("--summary", text))
     documents = list(yaml.safe_load_all(nightly.unit("kubernetes", made, replace(machine, environment={"HF_HUB_X": text}))))  # fmt: skip
     (container,) = documents[-1]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
@@ -191,7 +191,9 @@ def test_kubernetes_gets_what_was_meant(machine: Machine, job: Callable[..., Job
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_a_runner_of_github_gets_what_was_meant(machine: Machine, job: Callable[..., Job], text: str) -> None:
+def test_a_runner_of_github_gets_what_was_meant(
+    machine: JobMachine, job: Callable[..., Job], text: str
+) -> None:
     made = replace(job("github"), options=("--summary", text))
     workflow = yaml.safe_load(nightly.unit("github", made, replace(machine, environment={"HF_HUB_X": text})))
     (step,) = [step for step in workflow["jobs"]["survey"]["steps"] if "survey run" in step.get("run", "")]
@@ -211,10 +213,10 @@ REFUSED = [
     ("scheduler", "change", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
 def test_what_a_format_cannot_say_is_refused(
-    machine: Machine,
+    machine: JobMachine,
     job: Callable[..., Job],
     scheduler: str,
-    change: Callable[[Machine], Machine],
+    change: Callable[[JobMachine], JobMachine],
     message: str | None,
 ) -> None:
     made = job(scheduler)

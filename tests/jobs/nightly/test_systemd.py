@@ -13,14 +13,14 @@ from support.system_tools import needs
 
 from jobs.nightly import schedulers as nightly
 from jobs.nightly import systemd as nightly_systemd
-from jobs.nightly.job import Job, Machine
+from jobs.nightly.job import Job, JobMachine
 from survey.errors import UsageError
 
 
 @pytest.mark.parametrize("root", [True, False])
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
 def test_systemd_itself_finds_nothing_wrong(
-    machine: Machine, job: Callable[..., Job], tmp_path: Path, root: bool, zone: str | None
+    machine: JobMachine, job: Callable[..., Job], tmp_path: Path, root: bool, zone: str | None
 ) -> None:
     needs("systemd-analyze")
     made = job(zone=zone)
@@ -44,7 +44,9 @@ def test_systemd_itself_finds_nothing_wrong(
     assert f"Sat 2027-01-16 {hour} UTC" in said
 
 
-def test_systemd_takes_no_program_with_quotes_in_its_path(machine: Machine, job: Callable[..., Job]) -> None:
+def test_systemd_takes_no_program_with_quotes_in_its_path(
+    machine: JobMachine, job: Callable[..., Job]
+) -> None:
     with pytest.raises(UsageError, match="systemd takes no program with quotes"):
         nightly.unit("systemd", job(), replace(machine, program=machine.folder / "survey"))
 
@@ -58,7 +60,7 @@ def test_systemd_sees_a_broken_unit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("root", [True, False])
 def test_systemd_units_are_installed_listed_and_removed(
-    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path], root: bool
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path], root: bool
 ) -> None:
     seen = commands_seen("systemctl", "exit 0")
     there, made = replace(machine, root=root), job()
@@ -82,7 +84,7 @@ def test_systemd_units_are_installed_listed_and_removed(
 
 
 def test_where_systemd_does_not_run_the_rest_is_told(
-    machine: Machine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
     commands_seen("systemctl", "echo 'System has not been booted with systemd' >&2; exit 1")
     with pytest.raises(

@@ -10,7 +10,7 @@ import pytest
 from support.commands import Ran
 
 from jobs.nightly import schedulers as nightly
-from jobs.nightly.job import Job, Machine, this_machine
+from jobs.nightly.job import Job, JobMachine, this_machine
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]
@@ -21,7 +21,7 @@ SCHEDULERS = list(nightly.SCHEDULERS)
 @pytest.mark.parametrize("catalog", [None, "s3://bucket/survey"])
 @pytest.mark.parametrize("zone", [None, "America/New_York"])
 def test_a_unit_names_what_the_run_needs_and_no_secret(
-    machine: Machine, job: Callable[..., Job], scheduler: str, catalog: str | None, zone: str | None
+    machine: JobMachine, job: Callable[..., Job], scheduler: str, catalog: str | None, zone: str | None
 ) -> None:
     made = job(scheduler, zone=zone, **({"catalog": catalog} if catalog else {}))
     unit = nightly.unit(scheduler, made, machine)
@@ -97,7 +97,7 @@ def test_the_command_prints_absolute_paths(survey: Survey, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("scheduler", ["kubernetes", "cron"])
 def test_a_missing_command_says_what_to_do(
-    machine: Machine, job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, scheduler: str
+    machine: JobMachine, job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, scheduler: str
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(

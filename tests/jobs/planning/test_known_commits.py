@@ -12,7 +12,7 @@ from support.commands import Ran
 from support.little_models import LITTLE, little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import Fault, LocalHub, Status
 
@@ -128,5 +128,5 @@ def test_a_step_that_vanished_is_told_once(hub: LocalHub, again: Callable[..., R
     assert gone() == ["org/steps@step1"]
     again("org/steps@step*")
     assert gone() == []
-    with Reader(place_to_read("c")) as reader:  # what was measured stays
+    with Reader(open_for_reading("c")) as reader:  # what was measured stays
         assert reader.ask("SELECT count(*) FROM models_history").rows == [(2,)]

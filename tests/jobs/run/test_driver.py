@@ -12,7 +12,7 @@ from support.commands import Ran
 from support.little_models import LITTLE, little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.repos import folder_files
 from jobs.demo.hub.server import Fault, Garbage, LocalHub, Stall, Status
@@ -47,13 +47,13 @@ def served(hub: LocalHub, tmp_path: Path) -> LocalHub:
 
 def rows(catalog: str | Path = "c") -> list[dict[str, object]]:
     """Every stored row with every column, vectors and histograms included."""
-    with Reader(place_to_read(str(catalog))) as reader:
+    with Reader(open_for_reading(str(catalog))) as reader:
         answer = reader.ask("SELECT * FROM measured_rows ORDER BY repo, sha, matrix")
     return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
 
 
 def attempts(catalog: str | Path = "c") -> list[tuple[object, ...]]:
-    with Reader(place_to_read(str(catalog))) as reader:
+    with Reader(open_for_reading(str(catalog))) as reader:
         return reader.ask(
             "SELECT repo, matrix, status, reason FROM attempts ORDER BY run_id, repo, matrix"
         ).rows
@@ -157,7 +157,7 @@ def test_a_new_commit_is_measured_and_the_old_row_stays(
     served.commit("org/tied", {path.name: path for path in (tmp_path / "served" / "changed").iterdir()})
     assert "1 measured, 0 unchanged" in survey(*command).out
     assert len({row["sha"] for row in rows()}) == 2
-    with Reader(place_to_read("c")) as reader:
+    with Reader(open_for_reading("c")) as reader:
         assert reader.ask("SELECT sha FROM models").rows == [(served.repos["org/tied"].branches["main"],)]
 
 
@@ -258,7 +258,7 @@ def test_a_pattern_of_revisions_stands_for_all_that_match(
     assert "counted once, as their commit is named already: org/steps@step2-copy\n" in ran.out + again.out
     counts = json.loads(Path("again.json").read_text())
     assert (counts["unchanged"], counts["repeated"]) == (2, 1)
-    with Reader(place_to_read("c")) as reader:
+    with Reader(open_for_reading("c")) as reader:
         assert reader.ask("SELECT DISTINCT pattern FROM attempts").rows == [("step*",)]
     assert survey("run", "org/steps@nothing*", "--catalog", "c", "--endpoint", served.endpoint).code == 1
 
@@ -314,7 +314,7 @@ def test_a_per_token_table_that_went_missing_is_made_anew(
         tokens.write_bytes(tokens.read_bytes()[:300])
     assert "1 measured, 0 unchanged" in survey(*command).out
     assert len(rows()) == 1
-    with Reader(place_to_read("c")) as reader:
+    with Reader(open_for_reading("c")) as reader:
         assert reader.ask("SELECT count(*) FROM tokens").rows == [(300,)]
 
 

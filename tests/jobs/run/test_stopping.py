@@ -17,7 +17,7 @@ from support.commands import Ran
 from support.little_models import little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import Fault, LocalHub, Stall
 
@@ -96,7 +96,7 @@ def test_a_stopped_run_tells_what_it_did_and_what_it_did_not(
     assert run.returncode == 130, err
     assert "interrupted; run again for the rest" in out
     assert "Traceback" not in err
-    with Reader(place_to_read(str(tmp_path / "c"))) as reader:
+    with Reader(open_for_reading(str(tmp_path / "c"))) as reader:
         attempts = dict(reader.ask("SELECT repo, coalesce(reason, status) FROM attempts").rows)
         measured = {repo for (repo,) in reader.ask("SELECT repo FROM models").rows}
     assert attempts.keys() == {f"org/{model}" for model in NAMES}
@@ -111,8 +111,8 @@ def test_a_stopped_run_tells_what_it_did_and_what_it_did_not(
 EARLY: dict[str, tuple[str, list[str]]] = {
     "its libraries are loaded": ("survey.cli.run._empty_result", []),
     "its list is read": ("jobs.planning.model_list.read_models", []),
-    "the catalog is opened": ("catalog.store.open.place_to_write", ["org/m0", "org/m1"]),
-    "the catalog is taken": ("jobs.run.driver.held", ["org/m0", "org/m1"]),
+    "the catalog is opened": ("catalog.store.open.open_for_writing", ["org/m0", "org/m1"]),
+    "the catalog is taken": ("jobs.run.driver.catalog_lock", ["org/m0", "org/m1"]),
     "the catalog is read": ("jobs.run.driver.read_catalog", ["org/m0", "org/m1"]),
 }
 

@@ -19,7 +19,7 @@ from support.commands import Ran
 from support.little_models import little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from catalog.write.arrow_tables import Tables
 from catalog.write.commit import commit
 from catalog.write.stored_matrix import read_stored
@@ -39,7 +39,7 @@ def serve(hub: LocalHub, folder: Path, repo: str, extra: dict[str, bytes], **opt
 
 
 def ask(sql: str) -> list[tuple[Any, ...]]:
-    with Reader(place_to_read("c")) as reader:
+    with Reader(open_for_reading("c")) as reader:
         return reader.ask(sql).rows
 
 
@@ -189,7 +189,7 @@ def test_a_model_without_a_tokenizer_starts_no_process(
 
 def forget_names(key: tuple[str, str, str]) -> None:
     """The row and the tokens as a version without tokenizers wrote them."""
-    place = place_to_read("c")
+    place = open_for_reading("c")
     stored = read_stored(place, key)
     row = stored.tables.row
     measures = [(name, version) for name, version in row["measures"][0].as_py() if name != "names"]
@@ -266,7 +266,7 @@ def test_a_row_that_lacks_a_newer_measure_stays_and_is_told_of(
     sha = serve(hub, tmp_path / "m", "org/old", {})
     run(survey, hub, "org/old")
     assert "--resurvey" not in run(survey, hub, "org/old").out
-    place = place_to_read("c")
+    place = open_for_reading("c")
     row = read_stored(place, ("org/old", sha, "output")).tables.row
     measures = [(name, version) for name, version in row["measures"][0].as_py() if name != "undertrained"]
     at = row.schema.get_field_index("measures")

@@ -12,7 +12,7 @@ from support.commands import Ran
 from support.little_models import little
 
 from catalog.read.reader import Reader
-from catalog.store.open import place_to_read
+from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import Cloud, write
 from jobs.demo.hub.server import Fault, LocalHub, Status
 
@@ -22,7 +22,7 @@ NAMED = [made.special(11 + number, f"<unused{number}>") for number in range(6)]
 
 
 def ask(sql: str) -> list[tuple[object, ...]]:
-    with Reader(place_to_read("c")) as reader:
+    with Reader(open_for_reading("c")) as reader:
         return reader.ask(sql).rows
 
 

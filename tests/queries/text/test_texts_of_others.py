@@ -15,13 +15,13 @@ from support.deliveries import delivered
 
 from catalog.layout import ATTEMPTS
 from catalog.read.reader import Reader
-from catalog.store.open import Place, place_to_write
+from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables.versions import file_schema
 from catalog.write.commit import commit, commit_attempts
 from jobs.demo.checkpoints import write
 from queries.text.card import print_card
 from queries.text.status import print_status
-from queries.web.report import Heading, report
+from queries.web.report import Heading, build_report
 from tests.conftest import little
 
 TEXT = "[/x][link=http://e]</script><script>\x1b]0;title\x07\u202e[red]"
@@ -36,10 +36,10 @@ def _with_text(table: pa.Table, kept: tuple[str, ...]) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
     """One measured row, and one failed attempt for a reason that nobody knows."""
     folder = tmp_path_factory.mktemp("texts")
-    place = place_to_write(str(folder / "catalog"))
+    place = open_for_writing(str(folder / "catalog"))
     write(little("model"), folder / "model")
     commit(place, delivered(folder / "model").tables)
     [rows] = [Path(file.path) for file in place.files("rows")]
@@ -59,7 +59,7 @@ PRINTED: dict[str, Callable[[Reader, Console], None]] = {
 
 @pytest.mark.parametrize("show", PRINTED.values(), ids=PRINTED)
 def test_what_is_printed_of_them_is_spelled_out(
-    hostile: Place, show: Callable[[Reader, Console], None]
+    hostile: CatalogStore, show: Callable[[Reader, Console], None]
 ) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=1000, color_system=None)
     with Reader(hostile) as reader:
@@ -70,8 +70,8 @@ def test_what_is_printed_of_them_is_spelled_out(
     assert not [sign for sign in ("\x1b]", "\x07", "\u202e") if sign in printed]
 
 
-def test_a_page_is_made_of_them(hostile: Place) -> None:
+def test_a_page_is_made_of_them(hostile: CatalogStore) -> None:
     with Reader(hostile) as reader:
-        page = report(reader, Heading(TEXT, "0"), 10, lambda _: None)
+        page = build_report(reader, Heading(TEXT, "0"), 10, lambda _: None)
     assert "of a later version of this program" in page
     assert "</script><script>\x1b" not in page

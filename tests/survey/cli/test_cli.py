@@ -146,10 +146,10 @@ def test_a_model_named_twice_is_measured_once_and_said_so(
 
 
 def test_a_held_catalog_is_code_3(survey: Survey, measured: Path) -> None:
-    from catalog.store.lock import held
-    from catalog.store.open import place_to_write
+    from catalog.store.lock import catalog_lock
+    from catalog.store.open import open_for_writing
 
-    with held(place_to_write("c")):
+    with catalog_lock(open_for_writing("c")):
         ran = survey("run", measured, "--catalog", "c", "--executor", "serial")
     assert ran.code == 3
     assert f"process {os.getpid()}" in ran.err

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.commands import Ran
 
-from catalog.store.lock import held
-from catalog.store.open import place_to_write
+from catalog.store.lock import catalog_lock
+from catalog.store.open import open_for_writing
 from jobs.demo.hub.server import LocalHub
 from survey.cli import cli
 
@@ -32,7 +32,7 @@ def test_every_code_on_the_page_is_of_a_command_that_exists() -> None:
 
 HERE = ["--catalog", "c"]
 SERIAL = [*HERE, "--executor", "serial"]
-# Commands on what is not there, was refused, or is all right; `held` ones while another run holds the catalog.
+# Commands on what is not there, was refused, or is all right; `catalog_lock` ones while another run holds the catalog.
 CASES: list[tuple[list[str], int]] = [
     (["run", "good", *SERIAL], 0),
     (["run", "good", "bad", *SERIAL], 1),
@@ -103,7 +103,7 @@ def test_a_command_ends_as_the_page_says(survey: Survey, there: None) -> None:
         )
         seen.setdefault(command[0], set()).add(code)
     plain = {tuple(command[:1]): command for command, code in CASES if code == 0}
-    with held(place_to_write("c")):
+    with catalog_lock(open_for_writing("c")):
         for name, code in NOT_HELD_UP.items():
             ran = survey(*plain[(name,)])
             assert ran.code == code, f"{name} while another run holds the catalog: {ran.code} {ran.err}"

@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from support.commands import Ran
 
-from catalog.store.lock import held
-from catalog.store.open import place_to_write
+from catalog.store.lock import catalog_lock
+from catalog.store.open import open_for_writing
 
 Survey = Callable[..., Ran]
 
@@ -63,8 +63,8 @@ def test_a_followed_history_as_json_is_the_row_of_its_view(survey: Survey, histo
 def test_a_result_is_kept_while_a_run_holds_a_catalog_that_is_due_for_merging(
     survey: Survey, history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catalog.write.compact.DUE", 1)
-    with held(place_to_write("c")):
+    monkeypatch.setattr("catalog.write.compact.LOOSE_FILES_DUE", 1)
+    with catalog_lock(open_for_writing("c")):
         ran = survey("kinematics", history, "--catalog", "c")
         assert (ran.code, ran.err) == (0, "")
         assert "straightness" in ran.out
@@ -243,7 +243,7 @@ def test_a_sweep_trains_every_combination_once(survey: Survey, executor: str) ->
 
 
 def test_a_sweep_merges_its_rows_where_they_are_many(survey: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catalog.write.compact.DUE", 4)
+    monkeypatch.setattr("catalog.write.compact.LOOSE_FILES_DUE", 4)
     Path("s.toml").write_text(SWEEP)
     assert survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", "serial").code == 0
     for left in (5, 1):  # what was merged lives one compaction longer

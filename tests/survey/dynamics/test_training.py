@@ -23,7 +23,7 @@ from survey.dynamics.figures import figures_of
 from survey.dynamics.history import History
 from survey.dynamics.kinematics import kinematics
 from survey.dynamics.scalars import SCALARS, coherence
-from survey.dynamics.training import history_bytes, train
+from survey.dynamics.training import history_bytes, train_model
 from survey.errors import UsageError
 
 LITTLE = {
@@ -51,7 +51,7 @@ def _one_thread() -> Iterator[None]:
 def first_step(folder: Path, **options: object) -> dict[str, float]:
     """The figures of step 1 of the goldilocks set-up."""
     wanted = training("goldilocks", {"steps": 1, "history": False} | options)
-    scalars = load_file(train(wanted, folder / "h").path)["scalars"]
+    scalars = load_file(train_model(wanted, folder / "h").path)["scalars"]
     return dict(zip(SCALARS, scalars[0].tolist(), strict=True))
 
 
@@ -81,7 +81,7 @@ def test_rows_of_unit_variance_leave_the_dead_ones_where_they_are(tmp_path: Path
 def test_the_dead_centroid_turns_towards_the_live_one(tmp_path: Path) -> None:
     """The notebooks: 86.7° to 13.0° within 100 steps."""
     options = {"steps": 12, "record_every": 12, "history": False, "batch": 2, "context": 32}
-    figures = figures_of(train(training("goldilocks", options), tmp_path / "h").path)
+    figures = figures_of(train_model(training("goldilocks", options), tmp_path / "h").path)
     assert figures.steps == (1, 12)
     first, last = figures.centroid_angle_deg
     assert first is not None
@@ -93,7 +93,7 @@ def test_the_dead_centroid_turns_towards_the_live_one(tmp_path: Path) -> None:
 
 def test_the_bytes_begin_at_one_point_of_the_unit_sphere(tmp_path: Path) -> None:
     wanted = training("bytes", {"steps": 1, "batch": 2})
-    start = load_file(train(wanted, tmp_path / "h").path)["initial_W"]
+    start = load_file(train_model(wanted, tmp_path / "h").path)["initial_W"]
     assert start.shape == (128, 64)
     assert np.linalg.norm(start, axis=1) == pytest.approx(1, abs=1e-4)
     assert (start - start.mean(axis=0)).std() == pytest.approx(1e-5, rel=0.05)
@@ -102,7 +102,7 @@ def test_the_bytes_begin_at_one_point_of_the_unit_sphere(tmp_path: Path) -> None
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed", "bf16-pure"])
 def test_each_precision_keeps_its_weights_as_it_says(tmp_path: Path, precision: str) -> None:
     wanted = training("goldilocks", LITTLE | {"precision": precision})
-    tensors = load_file(train(wanted, tmp_path / "h").path)
+    tensors = load_file(train_model(wanted, tmp_path / "h").path)
     last = tensors["initial_W"] + tensors["deltas"].astype(np.float64).sum(axis=0)
     rounded = torch.from_numpy(last).bfloat16().double().numpy()
     assert bool(np.abs(rounded - last).max() < 1e-7) == (precision == "bf16-pure")
@@ -121,7 +121,7 @@ def test_adam_in_bfloat16_underflows() -> None:
 
 def test_the_history_is_the_notebooks_with_the_initial_matrix(tmp_path: Path) -> None:
     wanted = training("goldilocks", LITTLE | {"record_every": 2})
-    path = train(wanted, tmp_path / "h").path
+    path = train_model(wanted, tmp_path / "h").path
     with safe_open(path, "np") as opened:
         found = {
             name: (opened.get_slice(name).get_dtype(), tuple(opened.get_slice(name).get_shape()))
@@ -144,15 +144,15 @@ def test_the_history_is_the_notebooks_with_the_initial_matrix(tmp_path: Path) ->
 
 
 def test_moves_add_up_whatever_is_recorded(tmp_path: Path) -> None:
-    every = load_file(train(training("goldilocks", LITTLE), tmp_path / "1").path)
-    third = load_file(train(training("goldilocks", LITTLE | {"record_every": 3}), tmp_path / "3").path)
+    every = load_file(train_model(training("goldilocks", LITTLE), tmp_path / "1").path)
+    third = load_file(train_model(training("goldilocks", LITTLE | {"record_every": 3}), tmp_path / "3").path)
     assert third["deltas"].sum(axis=0) == pytest.approx(every["deltas"].sum(axis=0), abs=1e-6)
     assert (third["grads"][1] == every["grads"][2]).all(), "the gradient is the step's own"
     assert (every["initial_W"] == third["initial_W"]).all()
 
 
 def test_a_history_of_ours_can_be_followed_and_agrees_with_its_figures(tmp_path: Path) -> None:
-    path = train(training("goldilocks", LITTLE), tmp_path / "h").path
+    path = train_model(training("goldilocks", LITTLE), tmp_path / "h").path
     with History(path) as history:
         found = kinematics(history, None)
     figures = figures_of(path)
@@ -164,8 +164,8 @@ def test_a_history_of_ours_can_be_followed_and_agrees_with_its_figures(tmp_path:
 
 
 def test_figures_alone_need_no_room(tmp_path: Path) -> None:
-    full = train(training("goldilocks", LITTLE), tmp_path / "f").path
-    lean = train(training("goldilocks", LITTLE | {"history": False}), tmp_path / "l").path
+    full = train_model(training("goldilocks", LITTLE), tmp_path / "f").path
+    lean = train_model(training("goldilocks", LITTLE | {"history": False}), tmp_path / "l").path
     assert (load_file(lean)["scalars"] == load_file(full)["scalars"]).all()
     assert lean.stat().st_size < full.stat().st_size / 4
 
@@ -175,7 +175,7 @@ def test_figures_alone_need_no_room(tmp_path: Path) -> None:
 SLOW = LITTLE | {"steps": 600, "record_every": 20}
 TRAIN = (
     "import json, sys, torch; from pathlib import Path\n"
-    "from survey.dynamics.config import training\nfrom survey.dynamics.training import train\n"
+    "from survey.dynamics.config import training\nfrom survey.dynamics.training import train_model\n"
     "torch.set_num_threads(1)\n"
     "train(training('goldilocks', json.loads(sys.argv[1])), Path(sys.argv[2]), save_every_s=0.1)"
 )
@@ -191,8 +191,8 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     killed.wait()
     assert state.exists(), "it ended before it could be killed"
     assert not cut.exists(), "a name means a finished history"
-    resumed = train(training("goldilocks", SLOW), cut)
-    train(training("goldilocks", SLOW), whole)
+    resumed = train_model(training("goldilocks", SLOW), cut)
+    train_model(training("goldilocks", SLOW), whole)
     assert 0 < resumed.resumed_at < SLOW["steps"]
     assert cut.read_bytes() == whole.read_bytes()
     assert not state.exists()
@@ -202,8 +202,8 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 def test_other_precisions_go_on_to_the_same_bits(tmp_path: Path, precision: str) -> None:
     wanted = training("goldilocks", LITTLE | {"precision": precision})
     stop_after(wanted, tmp_path / "cut", 4)
-    assert train(wanted, tmp_path / "cut").resumed_at == 4
-    train(wanted, tmp_path / "whole")
+    assert train_model(wanted, tmp_path / "cut").resumed_at == 4
+    train_model(wanted, tmp_path / "whole")
     assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
@@ -218,12 +218,12 @@ def stop_after(wanted: Training, path: Path, steps: int) -> None:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        train(wanted, path, save_every_s=0, on_step=count)
+        train_model(wanted, path, save_every_s=0, on_step=count)
 
 
 def test_other_options_begin_anew(tmp_path: Path) -> None:
     stop_after(training("goldilocks", LITTLE), tmp_path / "h", 4)
-    assert train(training("goldilocks", LITTLE | {"seed": 1}), tmp_path / "h").resumed_at == 0
+    assert train_model(training("goldilocks", LITTLE | {"seed": 1}), tmp_path / "h").resumed_at == 0
 
 
 def test_two_processes_do_not_write_one_history(tmp_path: Path) -> None:
@@ -231,17 +231,17 @@ def test_two_processes_do_not_write_one_history(tmp_path: Path) -> None:
 
     def again() -> None:
         with pytest.raises(UsageError, match="h: another process is writing it"):
-            train(wanted, tmp_path / "h")
+            train_model(wanted, tmp_path / "h")
 
-    whole = train(wanted, tmp_path / "whole").path.read_bytes()
-    assert train(wanted, tmp_path / "h", on_step=again).path.read_bytes() == whole
+    whole = train_model(wanted, tmp_path / "whole").path.read_bytes()
+    assert train_model(wanted, tmp_path / "h", on_step=again).path.read_bytes() == whole
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     stop_after(training("goldilocks", LITTLE), tmp_path / "h", 4)
     (tmp_path / ".h.state").write_bytes(b"no state")
     with pytest.raises(UsageError, match=r"\.h\.state: cannot be resumed from"):
-        train(training("goldilocks", LITTLE), tmp_path / "h")
+        train_model(training("goldilocks", LITTLE), tmp_path / "h")
 
 
 # -------------------------------------------------------------------- corpora and wrong options
@@ -291,13 +291,13 @@ def test_a_text_is_bytes_or_words_by_the_size_of_the_vocabulary(tmp_path: Path) 
 )  # fmt: skip
 def test_what_cannot_be_trained_is_refused(tmp_path: Path, options: dict[str, object], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        train(training("goldilocks", LITTLE | options), tmp_path / "h")
+        train_model(training("goldilocks", LITTLE | options), tmp_path / "h")
 
 
 def test_a_full_disk_is_told_before_hours_of_training(tmp_path: Path) -> None:
     wanted = training("goldilocks", LITTLE | {"steps": 10**9})
     with pytest.raises(UsageError, match="GB are free; record fewer steps"):
-        train(wanted, tmp_path / "h")
+        train_model(wanted, tmp_path / "h")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,10 +13,10 @@ from support.hub_model import located, planned, read, settings
 
 from jobs.demo.hub.server import Drip, Fault, FaultAction, Garbage, LocalHub, Status, Verbatim, WithHeaders
 from survey.errors import SurveyError
-from survey.hub.api import commit_of, listed, refs, resolve
-from survey.hub.throttle import OwnPace
+from survey.hub.api import commit_of, listed_models, refs, resolve
+from survey.hub.throttle import LocalThrottle
 from survey.opening import open_target
-from survey.records.settings import Patience, Settings
+from survey.records.settings import RetryPolicy, Settings
 
 SHA = "a" * 40
 LINE = b"HTTP/1.1 200 OK\r\n"
@@ -35,7 +35,7 @@ REFUSED = {
 
 
 def asking(hub: LocalHub) -> Settings:
-    patience = Patience(tries=2, first_wait_s=0.01, longest_wait_s=0.05)
+    patience = RetryPolicy(tries=2, first_wait_s=0.01, longest_wait_s=0.05)
     return Settings(endpoint=hub.endpoint, connections=1, patience=patience, timeout_s=LIMIT_S)
 
 
@@ -55,7 +55,7 @@ def _refs(hub: LocalHub) -> object:
 
 
 def _listed(hub: LocalHub) -> object:
-    return list(listed(None, asking(hub), OwnPace()))
+    return list(listed_models(None, asking(hub), LocalThrottle()))
 
 
 def _config(hub: LocalHub) -> object:
@@ -283,7 +283,7 @@ ENTRIES: list[Any] = [
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_figures_of_a_listing_that_are_none_are_not_known(hub: LocalHub, entry: Any) -> None:
     hub.faults = [Fault(Garbage(json.dumps([entry]).encode()))]
-    (found,) = listed(None, settings(hub), OwnPace())
+    (found,) = listed_models(None, settings(hub), LocalThrottle())
     assert (found.repo, found.downloads, found.parameters, found.base_model) == ("org/a", 0, {}, None)
 
 
@@ -291,7 +291,7 @@ def test_figures_of_a_listing_that_are_none_are_not_known(hub: LocalHub, entry: 
 def test_an_entry_of_a_listing_that_is_no_model_is_named(hub: LocalHub, entry: Any) -> None:
     hub.faults = [Fault(Garbage(json.dumps([entry]).encode()))]
     with pytest.raises(SurveyError, match="what answers is not the Hub's"):
-        list(listed(None, settings(hub), OwnPace()))
+        list(listed_models(None, settings(hub), LocalThrottle()))
 
 
 # ---- the heads of files

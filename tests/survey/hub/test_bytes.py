@@ -26,11 +26,11 @@ from support.hub_model import (
 )
 
 import survey
-from jobs.demo.hub.server import Fault, LocalHub, ResetAfter, Shape, ShortBody, Stall, Status
+from jobs.demo.hub.server import Fault, LocalHub, ReplyShape, ResetAfter, ShortBody, Stall, Status
 from survey.checkpoints.checkpoint import Card
 from survey.hub.api import resolve
 from survey.hub.checkpoint import HubCheckpoint
-from survey.hub.requests import Manners
+from survey.hub.requests import RequestPolicy
 from survey.onepass.layout import row_blocks
 from survey.opening import Matrix, open_target
 from survey.records.target import ByteRange
@@ -76,7 +76,10 @@ def test_the_card_of_a_repository_travels_with_the_matrix(hub: LocalHub) -> None
     assert target.identity.sha == hub.repos["org/model"].branches["main"]
     hub.add_repo("org/bare", MODEL)
     assert resolve("org/bare", None, settings(hub)).card.base_model is None
-    assert HubCheckpoint("org/x", "main", "f" * 40, {}, settings(hub), Manners(settings(hub))).card == Card()
+    assert (
+        HubCheckpoint("org/x", "main", "f" * 40, {}, settings(hub), RequestPolicy(settings(hub))).card
+        == Card()
+    )
 
 
 def test_blocks_come_in_order_however_long_each_request_takes(hub: LocalHub) -> None:
@@ -225,10 +228,10 @@ def test_a_stream_begins_with_few_connections_and_takes_more_where_each_is_cappe
     hub: LocalHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("survey.hub.concurrency.ROUND_S", 0.1)
-    monkeypatch.setattr("survey.hub.concurrency.SETTLE_S", 0.02)
+    monkeypatch.setattr("survey.hub.concurrency.WARM_UP_S", 0.02)
     large = stored(60_000, 16)
     hub.add_repo("org/long", single({HEAD: large}))
-    hub.shape = Shape(connection_bytes_s=1_000_000)
+    hub.shape = ReplyShape(connection_bytes_s=1_000_000)
     opened = survey.open_matrix("org/long", endpoint=hub.endpoint)
     target = opened.target
     busy, most, lock = 0, [0], threading.Lock()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from survey.hub.concurrency import FIRST, ROUND_S, SETTLE_S, Width
+from survey.hub.concurrency import FIRST, ROUND_S, WARM_UP_S, AdaptiveLimit
 
 STEP_S = 0.01
 MB = 1_000_000
@@ -41,7 +41,7 @@ class Link:
 
     def __init__(self, bytes_s: Callable[[int], float], most: int = 16) -> None:
         self.bytes_s, self.now, self.tried = bytes_s, 0.0, [0]
-        self.width = Width(most, lambda: self.now)
+        self.width = AdaptiveLimit(most, lambda: self.now)
         self.tried = [self.width.now]
 
     def bring(self, seconds: float) -> Link:
@@ -76,7 +76,7 @@ def test_never_more_than_allowed(most: int, tried: list[int]) -> None:
 
 
 def test_a_short_stream_stays_with_few() -> None:
-    assert Link(capped_each).bring(ROUND_S + SETTLE_S - 2 * STEP_S).tried == [FIRST]
+    assert Link(capped_each).bring(ROUND_S + WARM_UP_S - 2 * STEP_S).tried == [FIRST]
 
 
 def test_a_link_that_becomes_better_is_noticed() -> None:

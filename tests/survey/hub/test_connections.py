@@ -16,14 +16,14 @@ from support.proxies import alone, forward_proxy
 from jobs.demo.hub.server import LocalHub
 from survey.hub.access import origin_of
 from survey.hub.connect import ADDRESSES_AT_MOST, NotConnected
-from survey.hub.connections import Limits, Lines, TooLong, received
+from survey.hub.connections import ConnectionPool, RequestLimits, TooLong, received
 from survey.hub.proxies import Misconfigured, proxy_for
 
 CONTENT = bytes(range(256)) * 400
 
 
-def limits(whole_s: float = 5.0) -> Limits:
-    return Limits(5.0, 5.0, time.monotonic() + whole_s)
+def limits(whole_s: float = 5.0) -> RequestLimits:
+    return RequestLimits(5.0, 5.0, time.monotonic() + whole_s)
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def url(hub: LocalHub) -> Iterator[str]:
 
 
 @pytest.fixture
-def lines() -> Iterator[Lines]:
-    made = Lines()
+def lines() -> Iterator[ConnectionPool]:
+    made = ConnectionPool()
     yield made
     made.close()
 
@@ -55,7 +55,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     return seen
 
 
-def read(lines: Lines, url: str, start: int, stop: int, *, at_most: int | None = None) -> bytes:
+def read(lines: ConnectionPool, url: str, start: int, stop: int, *, at_most: int | None = None) -> bytes:
     room = memoryview(bytearray(stop - start))
     got = 0
     with lines.ask("GET", url, {"Range": f"bytes={start}-{stop - 1}"}, limits()) as response:
@@ -66,13 +66,17 @@ def read(lines: Lines, url: str, start: int, stop: int, *, at_most: int | None =
     return bytes(room[:got])
 
 
-def test_a_line_whose_answer_was_read_serves_the_next(lines: Lines, url: str, opened: list[object]) -> None:
+def test_a_line_whose_answer_was_read_serves_the_next(
+    lines: ConnectionPool, url: str, opened: list[object]
+) -> None:
     for start in range(0, 100_000, 10_000):
         assert read(lines, url, start, start + 10_000) == CONTENT[start : start + 10_000]
     assert len(opened) == 1
 
 
-def test_a_line_whose_answer_was_left_is_closed(lines: Lines, url: str, opened: list[object]) -> None:
+def test_a_line_whose_answer_was_left_is_closed(
+    lines: ConnectionPool, url: str, opened: list[object]
+) -> None:
     assert len(read(lines, url, 0, 100_000, at_most=1)) < 100_001
     assert read(lines, url, 5, 50) == CONTENT[5:50]
     with pytest.raises(ZeroDivisionError), lines.ask("GET", url, {}, limits()):
@@ -82,7 +86,7 @@ def test_a_line_whose_answer_was_left_is_closed(lines: Lines, url: str, opened: 
 
 
 def test_a_line_that_hung_up_is_not_used_again(
-    lines: Lines, hub: LocalHub, url: str, opened: list[object]
+    lines: ConnectionPool, hub: LocalHub, url: str, opened: list[object]
 ) -> None:
     read(lines, url, 0, 10)
     for connection in list(hub._cdn._open):  # as servers do with those that are silent
@@ -119,7 +123,7 @@ def named(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: tuple[str, int
 
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_a_name_with_many_silent_addresses_takes_no_longer_than_the_deadline(
-    lines: Lines, silent: int, count: int, monkeypatch: pytest.MonkeyPatch
+    lines: ConnectionPool, silent: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named(monkeypatch, "hub.test", *[("127.0.0.1", silent)] * count)
     started = time.monotonic()
@@ -132,7 +136,7 @@ def test_a_name_with_many_silent_addresses_takes_no_longer_than_the_deadline(
 
 
 def test_the_next_address_is_tried_and_not_all_of_hundreds(
-    lines: Lines, url: str, opened: list[object], monkeypatch: pytest.MonkeyPatch
+    lines: ConnectionPool, url: str, opened: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, port = origin_of(url)[1:]
     here, gone = url.replace(host, "hub.test"), ("127.0.0.9", port)
@@ -148,7 +152,7 @@ def test_the_next_address_is_tried_and_not_all_of_hundreds(
 
 
 def test_the_environments_proxy_is_gone_through(
-    lines: Lines, url: str, monkeypatch: pytest.MonkeyPatch
+    lines: ConnectionPool, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with forward_proxy(password="user:pass word") as proxy:
         monkeypatch.setenv("http_proxy", f"http://user:pass%20word@{proxy.address}")
@@ -159,7 +163,9 @@ def test_the_environments_proxy_is_gone_through(
     assert proxy.asked == [("GET", url)]
 
 
-def test_a_proxy_of_another_kind_is_refused(lines: Lines, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_another_kind_is_refused(
+    lines: ConnectionPool, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1080")
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(NotConnected, match=r"names a socks5 proxy .* expected an http:// one") as caught:
@@ -170,7 +176,7 @@ def test_a_proxy_of_another_kind_is_refused(lines: Lines, url: str, monkeypatch:
 @pytest.mark.parametrize(
     "sent", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"]
 )
-def test_an_answer_that_drips_ends_at_its_deadline(lines: Lines, sent: bytes) -> None:
+def test_an_answer_that_drips_ends_at_its_deadline(lines: ConnectionPool, sent: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def drip() -> None:

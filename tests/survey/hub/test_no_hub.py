@@ -19,7 +19,7 @@ from support.tls import certificate as made_certificate
 from jobs.demo.hub.server import LocalHub
 from survey.errors import NoHub, Unreachable
 from survey.hub.api import resolve
-from survey.hub.connections import Limits, Lines, lines
+from survey.hub.connections import ConnectionPool, RequestLimits, connection_pool
 from survey.records.settings import Settings
 
 
@@ -54,7 +54,7 @@ def test_a_host_without_a_name_is_said() -> None:
 def test_a_hub_that_answered_before_is_waited_for(hub: LocalHub) -> None:
     asking = settings(hub)
     resolve("org/model", None, asking)
-    assert any(origin.port == int(hub.endpoint.rpartition(":")[2]) for origin in lines().answered)
+    assert any(origin.port == int(hub.endpoint.rpartition(":")[2]) for origin in connection_pool().answered)
     hub.close()
     with pytest.raises(Unreachable) as caught:
         resolve("org/model", None, asking)
@@ -187,8 +187,8 @@ def test_a_line_that_brought_more_than_was_asked_for_is_not_used_again(
 ) -> None:
     """What TLS has decrypted and nobody has read leaves the socket silent."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
-    own = Lines()
+    own = ConnectionPool()
     with tls(certificate.server, b"x" * 12_000) as endpoint, contextlib.closing(own):
         for _ in range(2):
-            with own.ask("GET", endpoint, {}, Limits(5.0, 5.0, time.monotonic() + 5.0)) as response:
+            with own.ask("GET", endpoint, {}, RequestLimits(5.0, 5.0, time.monotonic() + 5.0)) as response:
                 assert response.read() == b"[]"

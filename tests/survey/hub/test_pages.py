@@ -12,8 +12,8 @@ from support.hub_model import HEAD, MODEL, OUTPUT, TOKEN, asked, settings
 
 from jobs.demo.hub.server import Fault, LocalHub, Status, WithHeaders
 from survey.errors import BrokenFile, SurveyError
-from survey.hub.api import commits_of, listed, resolve
-from survey.hub.throttle import OwnPace
+from survey.hub.api import commits_of, listed_models, resolve
+from survey.hub.throttle import LocalThrottle
 
 EMPTY = b"[]"
 
@@ -34,7 +34,7 @@ def paged(hub: LocalHub) -> LocalHub:
 
 
 def names(hub: LocalHub, token: str | None = None) -> list[str]:
-    return [entry.repo for entry in listed("org", settings(hub, token=token), OwnPace())]
+    return [entry.repo for entry in listed_models("org", settings(hub, token=token), LocalThrottle())]
 
 
 def test_a_listing_is_read_page_by_page(paged: LocalHub) -> None:
@@ -44,7 +44,7 @@ def test_a_listing_is_read_page_by_page(paged: LocalHub) -> None:
 
 
 def test_no_page_is_asked_for_that_nobody_needs(paged: LocalHub) -> None:
-    assert len(list(islice(listed("org", settings(paged), OwnPace()), 3))) == 3
+    assert len(list(islice(listed_models("org", settings(paged), LocalThrottle()), 3))) == 3
     assert len(paged.log) == 1
 
 
@@ -103,7 +103,7 @@ def test_a_listing_has_a_limit_of_pages(paged: LocalHub, monkeypatch: pytest.Mon
 
 def test_commits_are_read_off_about_as_many_pages_as_are_worth_it(paged: LocalHub) -> None:
     repos = frozenset(f"org/model-{number}" for number in range(6))
-    found = commits_of("org", repos, 1, settings(paged), OwnPace())
+    found = commits_of("org", repos, 1, settings(paged), LocalThrottle())
     assert len(paged.log) == 1
     assert all(paged.repos[repo].branches["main"] == sha for repo, sha in found.items())
     assert 0 < len(found) < 6

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from survey.hub.concurrency import Fixed
+from survey.hub.concurrency import FixedLimit
 from survey.hub.prefetch import in_order, window_blocks
 from survey.records.target import ByteRange
 
@@ -40,7 +40,7 @@ def test_blocks_come_in_order_whatever_is_fetched_first(connections: int, count:
         time.sleep(delays[wanted.start])
         return named(wanted)
 
-    found = [bytes(block) for block in in_order(ranges(count), fetch, Fixed(connections))]
+    found = [bytes(block) for block in in_order(ranges(count), fetch, FixedLimit(connections))]
     assert found == [str(number).encode() for number in range(count)]
 
 
@@ -51,7 +51,7 @@ def test_as_many_are_fetched_at_once_as_there_are_connections() -> None:
         together.wait()
         return named(wanted)
 
-    assert len(list(in_order(ranges(16), fetch, Fixed(4)))) == 16
+    assert len(list(in_order(ranges(16), fetch, FixedLimit(4)))) == 16
 
 
 class Block(bytearray):
@@ -77,7 +77,7 @@ def test_no_more_blocks_exist_at_once_than_the_plan_counts(connections: int) -> 
         time.sleep(0.002)
         return block
 
-    for block in in_order(ranges(40), fetch, Fixed(connections)):
+    for block in in_order(ranges(40), fetch, FixedLimit(connections)):
         time.sleep(0.003)  # a slow consumer, who lets go of a block before asking for the next
         del block
     assert most <= window_blocks(connections)
@@ -90,7 +90,7 @@ def test_nothing_is_fetched_ahead_of_a_consumer_who_waits() -> None:
         started.append(wanted.start)
         return named(wanted)
 
-    blocks = in_order(ranges(40), fetch, Fixed(3))
+    blocks = in_order(ranges(40), fetch, FixedLimit(3))
     assert started == []
     for held in (4, 5, 6):
         next(blocks)
@@ -129,7 +129,7 @@ def first_then_wait(ended: list[int]) -> Fetch:
 @pytest.mark.usefixtures("no_thread_stays")
 def test_the_other_fetches_stop_when_the_consumer_does() -> None:
     ended: list[int] = []
-    blocks = in_order(ranges(40), first_then_wait(ended), Fixed(4))
+    blocks = in_order(ranges(40), first_then_wait(ended), FixedLimit(4))
     assert next(blocks) == b"0"
     blocks.close()
     assert eventually(lambda: len(ended) >= 3)
@@ -141,7 +141,7 @@ def test_the_other_fetches_stop_when_the_consumer_fails() -> None:
     ended: list[int] = []
 
     def consume() -> None:
-        for _ in in_order(ranges(40), first_then_wait(ended), Fixed(4)):
+        for _ in in_order(ranges(40), first_then_wait(ended), FixedLimit(4)):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -165,7 +165,7 @@ def test_the_other_fetches_stop_when_one_fails(failing: int) -> None:
 
     found: list[bytes] = []
     with pytest.raises(OSError, match=f"block {failing}"):
-        found.extend(bytes(block) for block in in_order(ranges(40), fetch, Fixed(4)))
+        found.extend(bytes(block) for block in in_order(ranges(40), fetch, FixedLimit(4)))
     assert found == [str(number).encode() for number in range(failing)]
     time.sleep(0.02)  # long enough for one more to begin, were it allowed to
     assert max(started) <= failing + 4
@@ -173,4 +173,4 @@ def test_the_other_fetches_stop_when_one_fails(failing: int) -> None:
 
 @pytest.mark.usefixtures("no_thread_stays")
 def test_a_stream_that_nobody_reads_fetches_nothing() -> None:
-    in_order(ranges(3), lambda wanted, stop: pytest.fail("fetched"), Fixed(4))
+    in_order(ranges(3), lambda wanted, stop: pytest.fail("fetched"), FixedLimit(4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from survey.measures.unused_distances import Stored, unused_distances
+from survey.measures.unused_distances import StoredMatrix, unused_distances
 from survey.numerics.dtypes import FLOATS
 from survey.records.settings import ReferenceTokens
 from survey.vocabulary.unused_tokens import chosen_rows, parse_reference
@@ -14,11 +14,11 @@ from survey.vocabulary.unused_tokens import chosen_rows, parse_reference
 Rows = NDArray[np.float64]
 
 
-def stored(rows: Rows, block_rows: int = 700) -> Stored:
+def stored(rows: Rows, block_rows: int = 700) -> StoredMatrix:
     blocks = [
         bytearray(rows[start : start + block_rows].tobytes()) for start in range(0, len(rows), block_rows)
     ]
-    return Stored(lambda: iter(blocks), FLOATS["F64"], (rows.shape[0], rows.shape[1]))
+    return StoredMatrix(lambda: iter(blocks), FLOATS["F64"], (rows.shape[0], rows.shape[1]))
 
 
 def expected(rows: Rows, unused: list[int]) -> tuple[Rows, Rows]:

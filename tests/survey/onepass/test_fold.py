@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from support.matrices import CODES, TORCH, cloud, plant, raw, repeat
 
 from survey.api import measure
-from survey.measures import measure_folded
+from survey.measures import measure_result
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FLOATS
 from survey.onepass import fold as one_pass
@@ -49,7 +49,7 @@ def measured_bits(
     """Every column and the per-token table, bit by bit."""
     form, (rows, dims) = FLOATS[CODES[tensor.dtype]], tensor.shape
     with fold(blocks, form, (rows, dims), "cpu", threads=threads) as folded:
-        found: dict[str, Any] = bits(measure_folded(folded))
+        found: dict[str, Any] = bits(measure_result(folded))
         return found
 
 

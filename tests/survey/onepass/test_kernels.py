@@ -11,8 +11,8 @@ from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.onepass.kernels.distances import SAMPLE_BLOCK, neighbour_distances, square_distances
 from survey.onepass.kernels.exact_sum import add_up
-from survey.onepass.kernels.fold import MANY, PACKED, ROUNDS, count_exponents
-from survey.onepass.layout import SKETCH_DIMS
+from survey.onepass.kernels.fold import COUNTER_ROUNDS, MANY_ROWS, PACKED_WORDS, count_exponents
+from survey.onepass.layout import PROJECTION_DIMS
 from survey.onepass.projection import signs
 from survey.onepass.sums_cpu import CompiledSums
 
@@ -43,12 +43,12 @@ def drawn(kind: str, count: int, form: FloatFormat) -> bytes:
         "neighbours, as weights have them": middle - draw.geometric(0.5, count),
         "outliers above and below": middle + draw.integers(-1, 2, count) * draw.geometric(0.1, count),
         "any": draw.integers(0, form.exponent_values, count),
-        "another one for each stretch": np.arange(count) // (2 * PACKED) * 7,
+        "another one for each stretch": np.arange(count) // (2 * PACKED_WORDS) * 7,
         "the largest": np.full(count, form.exponent_values - 1),
         "zeros": np.zeros(count, np.int64),
         "zeros among others": np.where(np.arange(count) % 5_000 < 1_000, 0, middle),
-        "few others": np.where(np.arange(count) % PACKED < MANY, 1, form.exponent_values - 2),
-        "one more": np.where(np.arange(count) % PACKED < MANY + 1, 1, form.exponent_values - 2),
+        "few others": np.where(np.arange(count) % PACKED_WORDS < MANY_ROWS, 1, form.exponent_values - 2),
+        "one more": np.where(np.arange(count) % PACKED_WORDS < MANY_ROWS + 1, 1, form.exponent_values - 2),
     }[kind]
     exponents = np.clip(exponents, 0, form.exponent_values - 1).astype(words.dtype)
     mantissa = (1 << (kept - 1)) - 1
@@ -72,7 +72,7 @@ def drawn(kind: str, count: int, form: FloatFormat) -> bytes:
 )
 def test_every_exponent_is_counted(code: str, kind: str) -> None:
     form = FLOATS[code]
-    for count in (0, 1, PACKED - 1, PACKED, 3 * PACKED * ROUNDS + 17):
+    for count in (0, 1, PACKED_WORDS - 1, PACKED_WORDS, 3 * PACKED_WORDS * COUNTER_ROUNDS + 17):
         stored = drawn(kind, count, form)
         upper = np.frombuffer(stored, dtype=f"<u{min(form.item_bytes, 2)}")
         found = np.zeros(form.exponent_values, dtype=np.int64)
@@ -84,7 +84,7 @@ def test_every_exponent_is_counted(code: str, kind: str) -> None:
 
 def test_distances_are_added_in_numpys_order() -> None:
     draw = np.random.default_rng(1)
-    rows = (draw.normal(size=(5_000, SKETCH_DIMS)) * 10.0 ** draw.uniform(-9, 9, (5_000, 1))).astype("f4")
+    rows = (draw.normal(size=(5_000, PROJECTION_DIMS)) * 10.0 ** draw.uniform(-9, 9, (5_000, 1))).astype("f4")
     centre, found = rows[17].copy(), np.empty(len(rows), dtype=np.float32)
     square_distances(rows, centre, found)
     assert found.tobytes() == np.add.reduce(np.square(rows - centre), axis=1).tobytes()
@@ -94,8 +94,8 @@ def test_distances_are_added_in_numpys_order() -> None:
 @pytest.mark.parametrize("others", [1, 4, 5, SAMPLE_BLOCK, 3 * SAMPLE_BLOCK])
 def test_the_nearest_of_a_sample_are_those_of_all_distances(others: int) -> None:
     draw = np.random.default_rng(2)
-    sample, rows = (draw.normal(size=(count, SKETCH_DIMS)).astype("f4") for count in (others, 20))
-    columns = np.full((SKETCH_DIMS, -(-others // SAMPLE_BLOCK) * SAMPLE_BLOCK), np.inf, dtype="f4")
+    sample, rows = (draw.normal(size=(count, PROJECTION_DIMS)).astype("f4") for count in (others, 20))
+    columns = np.full((PROJECTION_DIMS, -(-others // SAMPLE_BLOCK) * SAMPLE_BLOCK), np.inf, dtype="f4")
     columns[:, :others] = sample.T
     nearest = np.empty((len(rows), min(5, others)), dtype="f4")
     neighbour_distances(rows, columns, nearest)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from survey.numerics.vectors import angle_deg, cosine, length, mean_and_std, number, unit
+from survey.numerics.vectors import angle_deg, cosine, length, mean_and_std, number, unit_vector
 
 NAN, INF = float("nan"), float("inf")
 NANORADIAN_DEG = 5.729577951308232e-08
@@ -99,7 +99,7 @@ def test_what_has_no_direction_has_no_unit_no_angle_and_no_cosine(
     without: NDArray[np.float64] | None,
 ) -> None:
     other = vector(3, 4)
-    assert unit(without) is None
+    assert unit_vector(without) is None
     assert (angle_deg(without, other), angle_deg(other, without)) == (None, None)
     assert (cosine(without, other), cosine(other, without)) == (None, None)
 

@@ -113,9 +113,9 @@ def test_nobody_knows_before_what_a_file_is_called_until_it_is_whole(
 def test_a_database_of_views_is_made_under_such_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from catalog.store.open import place_to_write
+    from catalog.store.open import open_for_writing
 
-    place = place_to_write(str(tmp_path / "catalog"))
+    place = open_for_writing(str(tmp_path / "catalog"))
     beside: list[str] = []
     replace = os.replace
 

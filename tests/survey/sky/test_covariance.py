@@ -8,7 +8,7 @@ import torch
 from support.matrices import TORCH, plant, raw
 
 from survey.numerics.dtypes import FLOATS
-from survey.numerics.row_decoder import Rows
+from survey.numerics.row_decoder import RowDecoder
 from survey.sky.covariance import Covariance, CovarianceSum, rows_per_slab
 
 
@@ -21,7 +21,7 @@ def rows(code: str, count: int, dims: int, offset: float = 0.3, scale: float = 1
 
 def folded(tensor: torch.Tensor, code: str, cuts: int = 300, device: str = "cpu") -> Covariance:
     dims = tensor.shape[1]
-    summed, form = CovarianceSum(dims, device), Rows(FLOATS[code], dims)
+    summed, form = CovarianceSum(dims, device), RowDecoder(FLOATS[code], dims)
     stored, step = raw(tensor), cuts * form.row_bytes
     for start in range(0, len(stored), step):
         summed.add(form.values(stored[start : start + step], 0))

@@ -9,7 +9,7 @@ from support.matrices import TORCH, WORDS, cloud, plant, raw, repeat
 from support.sky_reference import nearest_bf16, reference_ladder
 
 from survey.numerics.dtypes import FLOATS
-from survey.numerics.row_decoder import Rows
+from survey.numerics.row_decoder import RowDecoder
 from survey.onepass.slabs import slabs
 from survey.sky.neighbours import neighbours, round_to_bf16
 
@@ -64,7 +64,7 @@ def test_dots_and_ladder_in_every_format(code: str, rows_at_once: int) -> None:
     row_bytes = 12 * form.item_bytes
     found = neighbours(
         slabs([stored], rows_at_once * row_bytes),
-        Rows(form, 12),
+        RowDecoder(form, 12),
         5,
         bytes(stored[5 * row_bytes : 6 * row_bytes]),
     )
@@ -83,5 +83,5 @@ def test_a_ladder_by_hand() -> None:
         [[1.0, 1.0], [1.5, -1.9], [2.0, 1.0], [0.25, 4.0], [1.0, 2.0**20]], dtype=torch.bfloat16
     )
     stored = raw(tensor)
-    found = neighbours([stored], Rows(FLOATS["BF16"], 2), 0, bytes(stored[:4]))
+    found = neighbours([stored], RowDecoder(FLOATS["BF16"], 2), 0, bytes(stored[:4]))
     assert found.ladder == (2, 3, *[4] * 15)

@@ -18,7 +18,7 @@ from support.sky_reference import reference_cluster, reference_sky
 import survey
 from survey.errors import UsageError
 from survey.numerics.dtypes import FLOATS
-from survey.numerics.row_decoder import Rows
+from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
 from survey.sky import covariance
 from survey.sky.study import ClusterStudy, study
@@ -144,8 +144,8 @@ def same(one: ClusterStudy, other: ClusterStudy) -> bool:
 def test_blocks_of_any_size_give_the_same_bits(block_bytes: int) -> None:
     stored = raw(planted_rows())
     cut = [stored[start : start + block_bytes] for start in range(0, len(stored), block_bytes)]
-    whole = study([stored], Rows(FLOATS["BF16"], 20), 600)
-    assert same(study(cut, Rows(FLOATS["BF16"], 20), 600), whole)
+    whole = study([stored], RowDecoder(FLOATS["BF16"], 20), 600)
+    assert same(study(cut, RowDecoder(FLOATS["BF16"], 20), 600), whole)
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
@@ -175,7 +175,7 @@ def test_the_matrix_is_read_once_and_never_held(monkeypatch: pytest.MonkeyPatch)
 
     tracemalloc.start()
     try:
-        study(blocks(), Rows(FLOATS["BF16"], dims), rows, token=0)
+        study(blocks(), RowDecoder(FLOATS["BF16"], dims), rows, token=0)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -258,7 +258,7 @@ def test_rows_in_8_bits_stand_where_their_scale_puts_them() -> None:
     """Axes, places and dot products are of the model's values; exponents and identity of what is stored."""
     stored = planted_rows().to(torch.float8_e4m3fn)
     factors = np.linspace(0.5, 2.0, 600)[:, None]
-    rows = Rows(FLOATS["F8_E4M3"], 20, Scale(factors, 1, 20))
+    rows = RowDecoder(FLOATS["F8_E4M3"], 20, Scale(factors, 1, 20))
     found = study([raw(stored)], rows, 600, token=40)
     wide = stored.double().numpy() * factors
     assert_sky_agrees(found, wide)

@@ -8,7 +8,7 @@ from support.checkpoints import TIED
 from survey.errors import NotThere
 from survey.unembedding.model_config import stated_tie
 from survey.unembedding.tensor_choice import choose_among
-from survey.unembedding.tensor_names import Names
+from survey.unembedding.tensor_names import TensorNames
 from survey.unembedding.tying_defaults import LISTED_FROM, UNTIED_IN_SILENCE
 
 
@@ -61,12 +61,12 @@ def test_other_words_for_tying_are_understood(config: dict[str, Any], tied: bool
 def test_a_class_that_has_no_head_is_a_base_model_where_the_config_says_nothing(name: str) -> None:
     config = {"architectures": [name]}
     with pytest.raises(NotThere, match=f"its class is {name}") as caught:
-        choose_among(Names(["embed_tokens.weight"], config), "output", "org/model")
+        choose_among(TensorNames(["embed_tokens.weight"], config), "output", "org/model")
     assert caught.value.reason == "no-head"
-    assert not choose_among(Names(["embed_tokens.weight"], config), "input", "").tied
-    assert choose_among(Names(["embed_tokens.weight"], config | TIED), "output", "").tied
+    assert not choose_among(TensorNames(["embed_tokens.weight"], config), "input", "").tied
+    assert choose_among(TensorNames(["embed_tokens.weight"], config | TIED), "output", "").tied
     assert (
-        choose_among(Names(["embed_tokens.weight", "lm_head.weight"], config), "output", "").tensor
+        choose_among(TensorNames(["embed_tokens.weight", "lm_head.weight"], config), "output", "").tensor
         == "lm_head.weight"
     )
 
@@ -86,7 +86,7 @@ def test_a_class_that_has_no_head_is_a_base_model_where_the_config_says_nothing(
     ],
 )
 def test_any_other_class_is_tied_where_the_config_says_nothing(architectures: object) -> None:
-    assert choose_among(Names(["wte.weight"], {"architectures": architectures}), "output", "").tied
+    assert choose_among(TensorNames(["wte.weight"], {"architectures": architectures}), "output", "").tied
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ WITH_TOKENS = ["BertForPreTraining", "NewForCausalLM", "NewForConditionalGenerat
 def test_a_class_for_another_task_has_no_unembedding_unless_its_files_hold_one(name: str) -> None:
     config = {"architectures": [name], "model_type": "bert"}
     with pytest.raises(NotThere, match=name) as caught:
-        choose_among(Names(["embed_tokens.weight"], config), "output", "")
+        choose_among(TensorNames(["embed_tokens.weight"], config), "output", "")
     assert caught.value.reason == "no-head"
     assert (
-        choose_among(Names(["embed_tokens.weight", "lm_head.weight"], config), "output", "").tensor
+        choose_among(TensorNames(["embed_tokens.weight", "lm_head.weight"], config), "output", "").tensor
         == "lm_head.weight"
     )
 
@@ -130,12 +130,12 @@ def test_a_class_for_another_task_has_no_unembedding_unless_its_files_hold_one(n
 @pytest.mark.parametrize("name", WITH_TOKENS)
 def test_a_class_for_tokens_is_tied_in_silence(name: str) -> None:
     config = {"architectures": [name], "model_type": "bert"}
-    assert choose_among(Names(["embed_tokens.weight"], config), "output", "").tied
+    assert choose_among(TensorNames(["embed_tokens.weight"], config), "output", "").tied
 
 
 @pytest.mark.parametrize("name", ["Wav2Vec2ForCTC", "BeitForMaskedImageModeling"])
 def test_the_head_of_what_reads_sound_or_images_is_no_embedding(name: str) -> None:
-    names = Names(["lm_head.weight"], {"architectures": [name], "model_type": "wav2vec2"})
+    names = TensorNames(["lm_head.weight"], {"architectures": [name], "model_type": "wav2vec2"})
     assert not choose_among(names, "output", "").tied
     with pytest.raises(NotThere, match="no embedding"):
         choose_among(names, "input", "")
@@ -148,12 +148,14 @@ SCORES = ["discriminator_predictions.dense_prediction.weight", "splinter_qass.en
 @pytest.mark.parametrize("scores", SCORES)
 def test_what_leaves_a_discriminator_or_a_flow_is_no_token(scores: str) -> None:
     with pytest.raises(NotThere, match=f"{scores} scores"):
-        choose_among(Names(["embed_tokens.weight", scores], TIED), "output", "")
+        choose_among(TensorNames(["embed_tokens.weight", scores], TIED), "output", "")
 
 
 def test_sentences_may_be_put_in_order_beside_a_tied_head() -> None:
     beside = ["predictions.bias", "sop_classifier.classifier.weight"]
-    assert choose_among(Names(["albert.embeddings.word_embeddings.weight", *beside], TIED), "output", "").tied
+    assert choose_among(
+        TensorNames(["albert.embeddings.word_embeddings.weight", *beside], TIED), "output", ""
+    ).tied
 
 
 # transformers 5 ties by the outer config, 4 by the language model's: the files of either may come.
@@ -180,10 +182,10 @@ def test_a_headless_multimodal_model_is_tied_where_either_config_says_so(
     config = {**said(outer), "text_config": said(inner)}
     names = ["language_model.model.embed_tokens.weight"]
     if tied:
-        assert choose_among(Names(names, config), "output", "").tied
+        assert choose_among(TensorNames(names, config), "output", "").tied
     else:
         with pytest.raises(NotThere, match="base model"):
-            choose_among(Names(names, config), "output", "")
+            choose_among(TensorNames(names, config), "output", "")
 
 
 # What transformers reads where a config does not speak of tying.
@@ -211,16 +213,16 @@ def test_a_headless_multimodal_model_is_tied_where_either_config_says_so(
 def test_silence_is_read_as_transformers_reads_it(config: dict[str, Any], tied: bool) -> None:
     names = ["model.embed_tokens.weight"]
     if tied:
-        assert choose_among(Names(names, config), "output", "").tied
+        assert choose_among(TensorNames(names, config), "output", "").tied
     else:
         with pytest.raises(NotThere, match="base model"):
-            choose_among(Names(names, config), "output", "")
-        assert not choose_among(Names(names, config), "input", "").tied
+            choose_among(TensorNames(names, config), "output", "")
+        assert not choose_among(TensorNames(names, config), "input", "").tied
 
 
 @pytest.mark.parametrize(("kind", "tied"), [("gpt2", True), ("llama", False)])
 def test_a_head_alone_is_tied_in_silence_where_its_type_is(kind: str, tied: bool) -> None:
-    assert choose_among(Names(["lm_head.weight"], {"model_type": kind}), "output", "").tied is tied
+    assert choose_among(TensorNames(["lm_head.weight"], {"model_type": kind}), "output", "").tied is tied
 
 
 def test_the_list_of_types_is_that_of_transformers() -> None:

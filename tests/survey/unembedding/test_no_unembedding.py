@@ -7,7 +7,7 @@ from support.checkpoints import LAYER, SILENT, TIED, UNTIED
 
 from survey.errors import NotThere
 from survey.unembedding.tensor_choice import choose_among
-from survey.unembedding.tensor_names import Names
+from survey.unembedding.tensor_names import TensorNames
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,15 @@ from survey.unembedding.tensor_names import Names
 def test_what_is_no_token_table_is_never_chosen(name: str) -> None:
     for matrix in ("output", "input"):
         with pytest.raises(NotThere) as caught:
-            choose_among(Names([LAYER, name], SILENT), matrix, "org/model")
+            choose_among(TensorNames([LAYER, name], SILENT), matrix, "org/model")
         assert (caught.value.reason, caught.value.where) == ("no-head", "org/model")
     assert (
-        choose_among(Names([name, "model.embed_tokens.weight"], SILENT), "output", "").tensor
+        choose_among(TensorNames([name, "model.embed_tokens.weight"], SILENT), "output", "").tensor
         == "model.embed_tokens.weight"
     )
-    assert choose_among(Names([name, "lm_head.weight"], SILENT), "output", "").tensor == "lm_head.weight"
+    assert (
+        choose_among(TensorNames([name, "lm_head.weight"], SILENT), "output", "").tensor == "lm_head.weight"
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,11 +110,11 @@ def test_a_quantised_or_cut_head_is_named_and_never_replaced_by_the_embedding(
     names: list[str], reason: str, named: str, config: dict[str, Any]
 ) -> None:
     with pytest.raises(NotThere) as caught:
-        choose_among(Names([*names, "model.embed_tokens.weight"], config), "output", "org/model")
+        choose_among(TensorNames([*names, "model.embed_tokens.weight"], config), "output", "org/model")
     assert caught.value.reason == reason
     assert named in caught.value.problem
     assert (
-        choose_among(Names([*names, "model.embed_tokens.weight"], config), "input", "").tensor
+        choose_among(TensorNames([*names, "model.embed_tokens.weight"], config), "input", "").tensor
         == "model.embed_tokens.weight"
     )
 
@@ -128,14 +130,16 @@ def test_a_quantised_or_cut_head_is_named_and_never_replaced_by_the_embedding(
     ],
 )
 def test_quantised_layers_do_not_make_a_quantised_head(name: str) -> None:
-    assert choose_among(Names([name, "model.embed_tokens.weight"], TIED), "output", "").tied
+    assert choose_among(TensorNames([name, "model.embed_tokens.weight"], TIED), "output", "").tied
 
 
 def test_a_quantised_embedding_that_serves_as_unembedding_is_called_quantised() -> None:
     for matrix in ("output", "input"):
         with pytest.raises(NotThere) as caught:
             choose_among(
-                Names(["model.embed_tokens.qweight", "model.embed_tokens.scales"], TIED), matrix, "org/model"
+                TensorNames(["model.embed_tokens.qweight", "model.embed_tokens.scales"], TIED),
+                matrix,
+                "org/model",
             )
         assert caught.value.reason == "quantised-head"
 
@@ -143,9 +147,9 @@ def test_a_quantised_embedding_that_serves_as_unembedding_is_called_quantised() 
 def test_a_base_model_has_an_embedding_and_no_head() -> None:
     names = [LAYER, "embed_tokens.weight"]
     with pytest.raises(NotThere, match="base model") as caught:
-        choose_among(Names(names, UNTIED), "output", "org/model")
+        choose_among(TensorNames(names, UNTIED), "output", "org/model")
     assert caught.value.reason == "no-head"
-    embedding = choose_among(Names(names, UNTIED), "input", "org/model")
+    embedding = choose_among(TensorNames(names, UNTIED), "input", "org/model")
     assert (embedding.tensor, embedding.tied) == ("embed_tokens.weight", False)
 
 
@@ -167,26 +171,30 @@ def test_a_model_that_scores_has_no_unembedding(
 ) -> None:
     held = ["model.embed_tokens.weight", *names]
     with pytest.raises(NotThere, match="scores") as caught:
-        choose_among(Names(held, config | tie), "output", "org/model")
+        choose_among(TensorNames(held, config | tie), "output", "org/model")
     assert caught.value.reason == "no-head"
-    embedding = choose_among(Names(held, config | tie), "input", "")
+    embedding = choose_among(TensorNames(held, config | tie), "input", "")
     assert (embedding.tensor, embedding.tied) == ("model.embed_tokens.weight", False)
     assert (
-        choose_among(Names([*held, "lm_head.weight"], config | tie), "output", "").tensor == "lm_head.weight"
+        choose_among(TensorNames([*held, "lm_head.weight"], config | tie), "output", "").tensor
+        == "lm_head.weight"
     )
 
 
 def test_a_value_head_beside_a_language_model_changes_nothing() -> None:
     names = ["pretrained_model.model.embed_tokens.weight", "v_head.summary.weight"]
     assert (
-        choose_among(Names(names, TIED), "output", "").tensor == "pretrained_model.model.embed_tokens.weight"
+        choose_among(TensorNames(names, TIED), "output", "").tensor
+        == "pretrained_model.model.embed_tokens.weight"
     )
 
 
 def test_a_draft_models_short_vocabulary_is_refused() -> None:
     with pytest.raises(NotThere, match="draft model") as caught:
         choose_among(
-            Names(["lm_head.weight", "d2t", "t2d", "fc.weight", "embed_tokens.weight"], UNTIED), "output", "m"
+            TensorNames(["lm_head.weight", "d2t", "t2d", "fc.weight", "embed_tokens.weight"], UNTIED),
+            "output",
+            "m",
         )
     assert caught.value.reason == "no-head"
 
@@ -194,7 +202,7 @@ def test_a_draft_models_short_vocabulary_is_refused() -> None:
 def test_the_heads_of_codebooks_are_no_unembedding() -> None:
     names = ["decoder.lm_heads.0.weight", "decoder.lm_heads.1.weight", "shared.weight"]
     with pytest.raises(NotThere) as caught:
-        choose_among(Names(names, TIED), "output", "")
+        choose_among(TensorNames(names, TIED), "output", "")
     assert caught.value.reason == "split-head"
 
 
@@ -202,9 +210,11 @@ def test_the_heads_of_codebooks_are_no_unembedding() -> None:
 def test_what_leaves_a_diffusion_transformer_is_no_head(head: str) -> None:
     with pytest.raises(NotThere, match="neither head nor embedding"):
         choose_among(
-            Names([head, "x_embedder.weight", "context_embedder.weight"], SILENT), "output", "org/flux"
+            TensorNames([head, "x_embedder.weight", "context_embedder.weight"], SILENT), "output", "org/flux"
         )
     assert (
-        choose_among(Names([head, "model.decoder.embed_tokens.weight"], SILENT), "output", "here").tensor
+        choose_among(
+            TensorNames([head, "model.decoder.embed_tokens.weight"], SILENT), "output", "here"
+        ).tensor
         == head
     )

@@ -13,7 +13,7 @@ from support.in_memory_checkpoint import HeldCheckpoint
 from survey.errors import NotThere
 from survey.targets.locate import lay_out, locate
 from survey.unembedding.tensor_choice import choose_among
-from survey.unembedding.tensor_names import Names
+from survey.unembedding.tensor_names import TensorNames
 
 V, D = 96, 8
 TABLE = stored(V, D)
@@ -172,5 +172,5 @@ def test_half_a_million_names_take_seconds() -> None:
         f"model.layers.{number % 90}.experts.{number}.up_proj.weight_packed" for number in range(500_000)
     ]
     started = monotonic()
-    assert choose_among(Names([*names, "model.embed_tokens.weight"], {}), "output", "").tied
+    assert choose_among(TensorNames([*names, "model.embed_tokens.weight"], {}), "output", "").tied
     assert monotonic() - started < 60  # 2 s on an idle machine

@@ -7,7 +7,7 @@ from support.checkpoints import LAYER, SILENT, TIED, UNTIED
 
 from survey.errors import NotThere
 from survey.unembedding.tensor_choice import choose_among
-from survey.unembedding.tensor_names import Names
+from survey.unembedding.tensor_names import TensorNames
 
 # checkpoint: its names beside the layers, what its config says, unembedding, embedding, one tensor for both
 CHOSEN: dict[str, tuple[list[str], dict[str, Any], str, str, bool]] = {
@@ -371,37 +371,37 @@ def test_the_head_in_the_files_is_the_unembedding_else_the_embedding_is(
     names: list[str], config: dict[str, Any], output: str, embedding: str, tied: bool
 ) -> None:
     for order in (names, names[::-1]):
-        chosen = choose_among(Names([LAYER, *order], config), "output", "org/model")
+        chosen = choose_among(TensorNames([LAYER, *order], config), "output", "org/model")
         assert (chosen.tensor, chosen.tied) == (output, tied)
-        chosen = choose_among(Names([LAYER, *order], config), "input", "org/model")
+        chosen = choose_among(TensorNames([LAYER, *order], config), "input", "org/model")
         assert (chosen.tensor, chosen.tied) == (embedding, tied)
 
 
 @pytest.mark.parametrize("head", ["output.weight", "head.weight", "decoder.weight"])
 def test_a_vague_name_is_a_head_only_beside_an_embedding(head: str) -> None:
     with pytest.raises(NotThere, match="neither head nor embedding"):
-        choose_among(Names([head, "patch_embed.proj.weight"], SILENT), "output", "")
-    assert choose_among(Names([head, "tok_embeddings.weight"], SILENT), "output", "").tensor == head
+        choose_among(TensorNames([head, "patch_embed.proj.weight"], SILENT), "output", "")
+    assert choose_among(TensorNames([head, "tok_embeddings.weight"], SILENT), "output", "").tensor == head
 
 
 def test_the_only_tensor_may_have_the_heads_name() -> None:
     names = ["lm_head.weight", "model.layers.0.mlp.up_proj.weight"]
     for matrix in ("output", "input"):
-        chosen = choose_among(Names(names, TIED), matrix, "")
+        chosen = choose_among(TensorNames(names, TIED), matrix, "")
         assert (chosen.tensor, chosen.tied) == ("lm_head.weight", True)
 
 
 def test_a_base_models_own_name_is_learnt_from_its_config() -> None:
     names = ["grape_lm.embeddings.word_embeddings.weight"]
-    assert choose_among(Names(names, {"model_type": "grape-lm"}), "output", "").tensor == names[0]
+    assert choose_among(TensorNames(names, {"model_type": "grape-lm"}), "output", "").tensor == names[0]
     with pytest.raises(NotThere):
-        choose_among(Names(names, {"model_type": "apple"}), "output", "")
+        choose_among(TensorNames(names, {"model_type": "apple"}), "output", "")
 
 
 def test_a_head_without_an_embedding_is_measured_as_output_alone() -> None:
-    assert choose_among(Names(["lm_head.weight"], UNTIED), "output", "").tensor == "lm_head.weight"
+    assert choose_among(TensorNames(["lm_head.weight"], UNTIED), "output", "").tensor == "lm_head.weight"
     with pytest.raises(NotThere, match="no embedding among its 1 tensors"):
-        choose_among(Names(["lm_head.weight"], UNTIED), "input", "")
+        choose_among(TensorNames(["lm_head.weight"], UNTIED), "input", "")
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_a_head_without_an_embedding_is_measured_as_output_alone() -> None:
     ],
 )
 def test_a_bias_beside_the_head_is_seen(name: str) -> None:
-    assert Names(["lm_head.weight", name], SILENT).head_bias
+    assert TensorNames(["lm_head.weight", name], SILENT).head_bias
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ def test_a_bias_beside_the_head_is_seen(name: str) -> None:
     ],
 )
 def test_other_biases_are_not(name: str) -> None:
-    assert not Names(["lm_head.weight", name], SILENT).head_bias
+    assert not TensorNames(["lm_head.weight", name], SILENT).head_bias
 
 
 @pytest.mark.parametrize(
@@ -453,11 +453,11 @@ def test_a_masked_language_models_embedding_is_found(kind: str, embedding: str) 
         f"{kind}.embeddings.position_embeddings.weight",
         f"{kind}.embeddings.LayerNorm.weight",
     ]
-    assert choose_among(Names(names, {"model_type": kind}), "input", "").tensor == embedding
+    assert choose_among(TensorNames(names, {"model_type": kind}), "input", "").tensor == embedding
 
 
 @pytest.mark.parametrize("inner", ["", "model.", "language_model.", "model.language_model."])
 def test_an_adapter_around_a_multimodal_model_keeps_its_names(inner: str) -> None:
     names = [f"base_model.model.{inner}{name}" for name in ("embed_tokens.weight", "lm_head.weight")]
-    assert choose_among(Names(names, SILENT), "output", "").tensor == names[1]
-    assert choose_among(Names(names, SILENT), "input", "").tensor == names[0]
+    assert choose_among(TensorNames(names, SILENT), "output", "").tensor == names[1]
+    assert choose_among(TensorNames(names, SILENT), "input", "").tensor == names[0]

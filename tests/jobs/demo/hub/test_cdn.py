@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from support.hub_client import DIGITS, MODEL, ranged, signed_url
 
-from jobs.demo.hub.replies import Reply, Span, cut_to_range
-from jobs.demo.hub.server import LocalHub, Shape
+from jobs.demo.hub.replies import HubReply, Span, cut_to_range
+from jobs.demo.hub.server import LocalHub, ReplyShape
 
 
 def test_redirects_name_the_commit_and_the_file(hub: LocalHub) -> None:
@@ -95,7 +95,7 @@ def test_ranges(hub: LocalHub, asked: str, status: int, body: bytes, content_ran
 def test_only_get_requests_of_files_are_ranged(hub: LocalHub) -> None:
     head = httpx2.head(signed_url(hub), headers={"Range": "bytes=0-1"})
     assert (head.status_code, head.headers["Content-Length"]) == (200, "10")
-    document = Reply(200, {}, (Span(b"{}", 0, 2),))
+    document = HubReply(200, {}, (Span(b"{}", 0, 2),))
     assert cut_to_range(document, "bytes=0-0") is document
 
 
@@ -123,7 +123,7 @@ def test_connections_are_kept_alive(hub: LocalHub) -> None:
 
 
 def test_latency_delays_every_request(hub: LocalHub) -> None:
-    hub.shape = Shape(latency_s=0.1)
+    hub.shape = ReplyShape(latency_s=0.1)
     started = time.monotonic()
     httpx2.get(signed_url(hub))
     assert time.monotonic() - started >= 0.2
@@ -134,7 +134,7 @@ def test_one_connection_keeps_to_its_rate(hub: LocalHub, tmp_path: Path, on_disk
     content = os.urandom(2_000_000)
     (tmp_path / "digits.bin").write_bytes(content)
     hub.add_repo("org/model", tmp_path if on_disk else {"digits.bin": content})
-    hub.shape = Shape(connection_bytes_s=5_000_000)
+    hub.shape = ReplyShape(connection_bytes_s=5_000_000)
     url = signed_url(hub)
     started = time.monotonic()
     assert httpx2.get(url).content == content
@@ -143,7 +143,7 @@ def test_one_connection_keeps_to_its_rate(hub: LocalHub, tmp_path: Path, on_disk
 
 def test_all_connections_share_the_total_rate(hub: LocalHub) -> None:
     hub.add_repo("org/model", {"digits.bin": bytes(1_000_000)})
-    hub.shape = Shape(total_bytes_s=10_000_000)
+    hub.shape = ReplyShape(total_bytes_s=10_000_000)
     url = signed_url(hub)
     readers = [Thread(target=httpx2.get, args=(url,)) for _ in range(4)]
     started = time.monotonic()
@@ -168,7 +168,7 @@ def test_sent_bytes_count_what_a_leaving_client_took(hub: LocalHub, tmp_path: Pa
 
 
 def test_closing_cuts_what_is_being_sent(tmp_path: Path) -> None:
-    hub = LocalHub(shape=Shape(connection_bytes_s=1000))
+    hub = LocalHub(shape=ReplyShape(connection_bytes_s=1000))
     hub.add_repo("org/model", {"digits.bin": bytes(1_000_000)})
     with httpx2.stream("GET", signed_url(hub)) as reply:
         hub.close()
