@@ -158,4 +158,4 @@ def open_target(
 def open_model(model: ModelRef, matrix: MatrixName, settings: Settings) -> Matrix:
     """Find one matrix of a model and open it. Raises SurveyError."""
     checkpoint = open_checkpoint(model, settings)
-    return Matrix(locate(checkpoint, lay_out(checkpoint), matrix, settings.connections), checkpoint)
+    return Matrix(locate(checkpoint, lay_out(checkpoint), matrix), checkpoint)

@@ -1,7 +1,8 @@
-"""How much memory one measurement needs, before it is launched."""
+"""Memory that a task will take, predicted before it is launched."""
 
 from __future__ import annotations
 
+from survey.checkpoints.tokenizer_files import expected_names_bytes
 from survey.hub.prefetch import window_blocks
 from survey.onepass.layout import (
     CHUNK_ROWS,
@@ -13,7 +14,8 @@ from survey.onepass.layout import (
     block_bytes,
     slab_rows,
 )
-from survey.records.target import TensorSpec
+from survey.records.settings import Settings
+from survey.records.target import Target, TensorSpec
 
 # Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
 PROCESS_BYTES = 450 << 20
@@ -21,9 +23,19 @@ PROCESS_BYTES = 450 << 20
 # a matrix of nothing but pairs, each a record and a row of a table; and two sketches in 32 dimensions, of the
 # row's direction and of the row.
 ROW_BYTES = 325 + 2 * 128
-
-
 GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA
+
+
+def task_memory_bytes(target: Target, settings: Settings) -> int:
+    """Upper estimate of the peak resident bytes of the task that measures and names a target."""
+    matrix = expected_memory_bytes(target.spec, settings.connections)
+    return matrix + expected_names_bytes(dict(target.tokenizer_files)) + _gram_bytes(target, settings)
+
+
+def _gram_bytes(target: Target, settings: Settings) -> int:
+    """Distances to known unused tokens take a Gram matrix, its factors, and a chunk of rows."""
+    _, dims = target.spec.shape
+    return 4 * 8 * dims * (dims + CHUNK_ROWS) if settings.reference else 0
 
 
 def gpu_memory_bytes(spec: TensorSpec) -> int:

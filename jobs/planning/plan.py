@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 
 from catalog.read.measured import MeasuredRows
 from jobs.planning.known_commits import commits_listed, glance
+from jobs.planning.memory import task_memory_bytes
 from survey.checkpoints.checkpoint import Checkpoint
-from survey.checkpoints.tokenizer_files import expected_names_bytes, tokenizer_files
+from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.errors import NoHub, NotOffered, NotThere, SurveyError
 from survey.hub.throttle import Throttle
-from survey.onepass.layout import CHUNK_ROWS
 from survey.opening import open_checkpoint
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
@@ -221,7 +221,7 @@ def _plan_matrices(
             continue
         try:
             wanted.done.refuse_unreadable((checkpoint.repo, checkpoint.sha, matrix))
-            target = locate(checkpoint, layout, matrix, settings.connections)
+            target = locate(checkpoint, layout, matrix)
         except SurveyError as error:
             cost = (checkpoint.traffic - counted).bytes
             step.append(Refusal(model, matrix, error.reason, str(error), checkpoint.sha, cost))
@@ -235,19 +235,12 @@ def _plan_matrices(
             pattern=model.pattern,
             listed_in=model.listed_in,
             tokenizer_files=tuple(names.items()),
-            memory_bytes=target.memory_bytes + expected_names_bytes(names) + _gram_bytes(target, settings),
         )
-        step.append(planned)
+        step.append(replace(planned, memory_bytes=task_memory_bytes(planned, settings)))
         counted = target.planning
         if target.identity.tied:
             break  # both are one
     return step
-
-
-def _gram_bytes(target: Target, settings: Settings) -> int:
-    """What distances to known unused tokens take: a Gram matrix, what is made of it, and a chunk of rows."""
-    _, dims = target.spec.shape
-    return 4 * 8 * dims * (dims + CHUNK_ROWS) if settings.reference else 0
 
 
 def _unchanged(

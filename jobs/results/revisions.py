@@ -211,7 +211,7 @@ class _Rows:
             return []
         # By its commit: what the catalog holds is what was measured, whatever the branch is now.
         checkpoint = open_checkpoint(ModelRef(self._repo, revision.sha), self._settings)
-        target = locate(checkpoint, lay_out(checkpoint), self._matrix, self._settings.connections)
+        target = locate(checkpoint, lay_out(checkpoint), self._matrix)
         where = f"{self._repo}@{revision.name}"
         if target.scale is not None:
             raise UsageError(f"{where}: its {revision.dtype} values have a scale beside them: not followed")

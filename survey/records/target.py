@@ -172,13 +172,13 @@ class Target:
     rule: str
     files: tuple[tuple[str, int], ...]  # name and size of each that holds a part of the matrix
     repo_bytes: int
-    memory_bytes: int
     planning: Traffic
     pattern: str | None = None  # as in ModelRef
     listed_in: str | None = None  # as in ModelRef
     scale: ScaleSpec | None = None
     part: str | None = None  # as in ModelRef
     tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size, the one with the vocabulary first
+    memory_bytes: int = 0  # predicted by the plan (jobs/planning/memory.py); 0 before
 
     @property
     def key(self) -> tuple[str, str, MatrixName]:

@@ -80,7 +80,7 @@ def explain(checkpoint: Checkpoint, layout: MatrixLayout) -> Explanation:
 
 def _decide(checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName) -> Decision:
     try:
-        target = locate(checkpoint, layout, matrix, 1)
+        target = locate(checkpoint, layout, matrix)
     except SurveyError as error:
         return Decision(matrix, None, f"{error.reason}: {error.problem}")
     return Decision(matrix, target.spec.name, target.rule)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-from jobs.planning.memory import expected_memory_bytes
 from survey.checkpoints.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json
 from survey.checkpoints.index_claims import checked_index, refuse_many, tensors_of, with_noted_names
 from survey.checkpoints.loose_files import refuse_several
@@ -165,7 +164,7 @@ def _adapter_of(checkpoint: Checkpoint, folder: str) -> str:
     return _text(stated) or ""
 
 
-def locate(checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName, connections: int) -> Target:
+def locate(checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName) -> Target:
     """The target that is one matrix of a checkpoint.
 
     Raises SurveyError where there is none.
@@ -188,7 +187,6 @@ def locate(checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName, con
         rule=choice.rule,
         files=tuple((file, checkpoint.files[file]) for file in spec.files),
         repo_bytes=sum(checkpoint.files.values()),
-        memory_bytes=expected_memory_bytes(spec, connections),
         planning=checkpoint.traffic,
         scale=scale,
     )

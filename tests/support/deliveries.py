@@ -17,7 +17,7 @@ ON_CPU = Settings(device="cpu")
 
 def delivered(folder: Path, settings: Settings = ON_CPU) -> Delivered:
     checkpoint = open_checkpoint(ModelRef(str(folder), folder=folder), settings)
-    target = locate(checkpoint, lay_out(checkpoint), "output", settings.connections)
+    target = locate(checkpoint, lay_out(checkpoint), "output")
     outcome = measure_one(target, settings, LocalThrottle(), lambda count: None)
     assert isinstance(outcome, Delivered), outcome
     return outcome

@@ -23,7 +23,7 @@ TRIES = 4
 
 
 def located(checkpoint: Checkpoint, connections: int) -> Target:
-    return locate(checkpoint, lay_out(checkpoint), "output", connections)
+    return locate(checkpoint, lay_out(checkpoint), "output")
 
 
 def settings(hub: LocalHub, connections: int = 1, token: str | None = None) -> Settings:

@@ -45,5 +45,5 @@ def test_every_reason_has_an_example() -> None:
 def test_the_page_shows_what_a_refusal_says(reason: str, files: dict[str, Any]) -> None:
     checkpoint = HeldCheckpoint(files)
     with pytest.raises(SurveyError) as caught:
-        locate(checkpoint, lay_out(checkpoint), "output", 1)
+        locate(checkpoint, lay_out(checkpoint), "output")
     assert (caught.value.reason, caught.value.problem) == (reason, EXAMPLES[reason])

@@ -58,7 +58,7 @@ def _refused(files: dict[str, bytes], part: str | None, matrix: MatrixName) -> S
     checkpoint = HeldCheckpoint(files)
     vars(checkpoint)["part"] = part
     with pytest.raises(SurveyError) as caught:
-        locate(checkpoint, lay_out(checkpoint), matrix, 1)
+        locate(checkpoint, lay_out(checkpoint), matrix)
     return caught.value
 
 

@@ -26,6 +26,7 @@ from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import Fault, LocalHub, Stall
 from jobs.executors.progress import Silence
 from jobs.executors.ray_driver import LARGE_BYTES
+from jobs.planning.memory import task_memory_bytes
 from jobs.tasks.outcome import Failed
 from survey.opening import open_checkpoint
 from survey.records.settings import Settings
@@ -98,9 +99,10 @@ def without_gpu() -> Iterator[str]:
 def targets(checkpoint: Callable[..., Path]) -> list[Target]:
     """Eight of one matrix; a cluster would fetch them."""
     found = open_checkpoint(ModelRef("org/m", folder=checkpoint()), Settings())
-    target = locate(found, lay_out(found), "output", 8)
+    target = locate(found, lay_out(found), "output")
     named = [replace(target.identity, repo=f"org/m{number}") for number in range(8)]
-    return [replace(target, identity=identity, folder=None) for identity in named]
+    predicted = task_memory_bytes(target, Settings())
+    return [replace(target, identity=identity, folder=None, memory_bytes=predicted) for identity in named]
 
 
 def placed(

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support.peak_memory import peak_mb, write_head
 
-from jobs.planning.memory import PROCESS_BYTES, expected_memory_bytes
-from survey.records.target import ByteRange, TensorSpec
+from jobs.planning.memory import PROCESS_BYTES, expected_memory_bytes, task_memory_bytes
+from survey.opening import open_checkpoint
+from survey.records.settings import ReferenceTokens, Settings
+from survey.records.target import ByteRange, ModelRef, TensorSpec
+from survey.targets.locate import lay_out, locate
 
 
 def test_a_head_eight_times_as_big_takes_no_more_memory(tmp_path: Path) -> None:
@@ -23,6 +29,29 @@ def test_a_head_eight_times_as_big_takes_no_more_memory(tmp_path: Path) -> None:
     for dims, peak in zip((2048, 16_384, 16_384), peaks, strict=True):
         spec = TensorSpec("lm_head.weight", "model.safetensors", "BF16", (20_000, dims), ByteRange(0, 20_000 * dims * 2))  # fmt: skip
         assert peak * 1e6 < expected_memory_bytes(spec, connections=8) - PROCESS_BYTES
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokenizer_files", "least", "most"),
+    [
+        (Settings(), (), 0, 0),
+        (Settings(), (("tokenizer.json", 10 << 20),), 200 << 20, 400 << 20),
+        (Settings(), (("tokenizer.json", 1 << 40),), 0, 0),
+        (Settings(reference=ReferenceTokens((1, 2))), (), 4 * 8 * 16 * 16, 1 << 20),
+    ],
+    ids=["a matrix alone", "a tokenizer", "a tokenizer too large to be read", "distances to unused tokens"],
+)
+def test_a_task_takes_memory_for_its_matrix_its_tokenizer_and_its_distances(
+    checkpoint: Callable[..., Path],
+    settings: Settings,
+    tokenizer_files: tuple[tuple[str, int], ...],
+    least: int,
+    most: int,
+) -> None:
+    opened = open_checkpoint(ModelRef("m", folder=checkpoint()), settings)
+    target = replace(locate(opened, lay_out(opened), "output"), tokenizer_files=tokenizer_files)
+    beyond = task_memory_bytes(target, settings) - expected_memory_bytes(target.spec, settings.connections)
+    assert least <= beyond <= most
 
 
 COUNT_HITS = """

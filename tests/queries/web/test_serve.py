@@ -245,7 +245,7 @@ def test_the_list_of_queries_is_told_to_whoever_asks(url: str, site: Mapping[str
 
 def test_the_list_of_queries_is_made_once(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
-    monkeypatch.setattr(serve, "listed", lambda library: made.append(library) or query_list(library))
+    monkeypatch.setattr(serve, "query_list", lambda library: made.append(library) or query_list(library))
     served = Served(str(catalog), Heading("once", "0"), limit=1, seconds=9, memory_mb=300)
     client = TestClient(app(served, ["localhost"]), base_url="http://localhost")
     answers = {client.get("/api/queries").content for _ in range(3)}

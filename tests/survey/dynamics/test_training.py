@@ -177,7 +177,7 @@ TRAIN = (
     "import json, sys, torch; from pathlib import Path\n"
     "from survey.dynamics.config import training\nfrom survey.dynamics.training import train_model\n"
     "torch.set_num_threads(1)\n"
-    "train(training('goldilocks', json.loads(sys.argv[1])), Path(sys.argv[2]), save_every_s=0.1)"
+    "train_model(training('goldilocks', json.loads(sys.argv[1])), Path(sys.argv[2]), save_every_s=0.1)"
 )
 
 

@@ -73,7 +73,7 @@ def outcome(contents: Mapping[str, bytes]) -> str:
         return f"{error.reason} {error.reason}"
     for matrix in ("output", "input"):
         try:
-            target = locate(checkpoint, layout, matrix, 1)
+            target = locate(checkpoint, layout, matrix)
             opened = Matrix(target, checkpoint)
             stored_bytes = b"".join(bytes(block) for block in opened.blocks())
             seen = (opened.dtype, opened.shape, stored_bytes, repr(opened.scale()))

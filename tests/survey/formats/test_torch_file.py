@@ -184,7 +184,7 @@ def test_the_hub_sends_the_directory_the_pickle_and_the_head(hub: LocalHub) -> N
 
 def located(folder: Path) -> Target:
     checkpoint = FolderCheckpoint(folder)
-    return locate(checkpoint, lay_out(checkpoint), "output", 2)
+    return locate(checkpoint, lay_out(checkpoint), "output")
 
 
 def read(target: Target) -> bytes:

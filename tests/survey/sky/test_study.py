@@ -158,12 +158,12 @@ def test_the_order_of_rows_does_not_matter() -> None:
 
 
 def test_many_slabs_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(covariance, "SLAB_BYTES", 1)  # 256 rows each
+    monkeypatch.setattr(covariance, "COVARIANCE_SLAB_BYTES", 1)  # 256 rows each
     assert_sky_agrees(survey.cluster(planted_rows()), planted_rows().double().numpy())
 
 
 def test_the_matrix_is_read_once_and_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(covariance, "SLAB_BYTES", 1 << 20)
+    monkeypatch.setattr(covariance, "COVARIANCE_SLAB_BYTES", 1 << 20)
     rows, dims, reads = 12_000, 256, []
     block = raw(planted_rows(rows=1000, dims=dims))
 

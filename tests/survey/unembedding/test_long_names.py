@@ -62,7 +62,7 @@ def test_a_name_that_is_too_long_is_refused_in_time(tmp_path: Path, form: str, r
 @pytest.mark.parametrize("form", REASONS)
 def test_a_name_of_ordinary_length_is_looked_at(tmp_path: Path, form: str) -> None:
     checkpoint = made(tmp_path, form, "lm_head.weight")
-    assert locate(checkpoint, lay_out(checkpoint), "output", 1).spec.name == "lm_head.weight"
+    assert locate(checkpoint, lay_out(checkpoint), "output").spec.name == "lm_head.weight"
 
 
 def test_the_longest_name_is_none_too_long() -> None:

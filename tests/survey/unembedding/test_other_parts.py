@@ -31,7 +31,7 @@ def found(shapes: Shapes, config: dict[str, Any], matrix: MatrixName = "output")
         for seed, (name, shape) in enumerate(shapes.items())
     }
     checkpoint = HeldCheckpoint(single(held, config))
-    return locate(checkpoint, lay_out(checkpoint), matrix, 1)
+    return locate(checkpoint, lay_out(checkpoint), matrix)
 
 
 def refused(shapes: Shapes, config: dict[str, Any], matrix: MatrixName = "output") -> NotThere:

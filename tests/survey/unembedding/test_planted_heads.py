@@ -91,7 +91,7 @@ def outcome(tensors: dict[str, Stored], config: dict[str, Any]) -> tuple[str, st
     """The tensor that is measured, or the reason and the message."""
     checkpoint = HeldCheckpoint(single(tensors, config))
     try:
-        target = locate(checkpoint, lay_out(checkpoint), "output", 1)
+        target = locate(checkpoint, lay_out(checkpoint), "output")
     except NotThere as refusal:
         return refusal.reason, str(refusal)
     return "measured", target.spec.name

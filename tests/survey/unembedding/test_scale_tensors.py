@@ -49,7 +49,7 @@ def factors(*shape: int, seed: int = 1) -> tuple[NDArray[np.float64], Stored]:
 
 def located(folder: Path) -> Target:
     checkpoint = FolderCheckpoint(folder)
-    return locate(checkpoint, lay_out(checkpoint), "output", 1)
+    return locate(checkpoint, lay_out(checkpoint), "output")
 
 
 def measured(folder: Path) -> survey.Measurement:
