@@ -16,6 +16,7 @@ from jobs.run.ledger import RunLedger
 from jobs.tasks.outcome import Delivered
 from survey.errors import in_two, printable
 from survey.records.target import Identity, Target
+from survey.records.units import bytes_text
 
 _NAMES = 3  # in one line of what changed
 PLANNED = ("model", "sha", "tensor", "file", "dtype", "V × D", "read", "of", "memory")
@@ -105,14 +106,6 @@ def print_result(result: RunLedger, console: Console) -> None:
         f"{len(result.measured)} measured, {len(result.unchanged) - repeated} unchanged, {failed} failed"
         + (" — interrupted; run again for the rest" if result.interrupted else "")
     )
-
-
-def bytes_text(count: int) -> str:
-    """Bytes for a person, in powers of ten."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} B"
 
 
 def _measured_table(items: Sequence[Delivered], width: int) -> Table:

@@ -9,6 +9,7 @@ from rich.table import Table
 from catalog.read.reader import Reader
 from queries.text.render import short
 from survey.errors import REASONS
+from survey.records.units import bytes_text
 
 COUNTS = """
 SELECT
@@ -82,8 +83,3 @@ def _print_failing(reader: Reader, console: Console) -> None:
 def advice(reason: str | None) -> str:
     """What to do about a reason, which may be one that this version does not know."""
     return REASONS.get(reason or "", "of a later version of this program")
-
-
-def bytes_text(count: int) -> str:
-    """Bytes for a person."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"

@@ -16,8 +16,9 @@ from catalog.read.reader import Answer, Reader
 from queries.histograms import NORM_STEP, norm_bars
 from queries.library import load
 from queries.text.card import FACTS
-from queries.text.status import COUNTS, advice, bytes_text
+from queries.text.status import COUNTS, advice
 from queries.web.report_data import Model, brief, gather
+from survey.records.units import bytes_text
 
 PAGES = Path(__file__).parent / "pages"
 _LIBRARY = "window.vegaEmbed = vegaEmbed;"

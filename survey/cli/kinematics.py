@@ -11,6 +11,7 @@ from survey.cli.options import catalog_option, plot_option, result_option
 from survey.cli.output import check_output, console, hub_access, print_results, step_bar
 from survey.cli.streams import say
 from survey.errors import UsageError
+from survey.records.units import bytes_text
 
 if TYPE_CHECKING:
     from survey.records.results import KinematicsRow
@@ -117,5 +118,5 @@ def _follow_revisions(
         found = follow_revisions(
             model, open_for_reading(uri), settings, progress, matrix=matrix, output=output, frame=frame
         )
-    say(f"{found.read_bytes / 1e6:.2f} MB of rows read, of {found.matrix_bytes / 1e6:.2f} MB of matrices")
+    say(f"{bytes_text(found.read_bytes)} of rows read, of {bytes_text(found.matrix_bytes)} of matrices")
     return found.row

@@ -11,6 +11,7 @@ from survey.cli.options import catalog_option, options_of
 from survey.cli.output import catalog_reader, console
 from survey.cli.streams import say
 from survey.errors import UsageError
+from survey.records.units import bytes_text
 
 page_options = options_of(
     click.option("--title", default="Centroid Survey", show_default=True, help="The page's title."),
@@ -53,7 +54,7 @@ def command(out: Path, title: str, limit: int, uri: str) -> int:
         out.write_text(page, encoding="utf-8")
     except OSError as error:  # which names no file where it comes of what is written, as on a full disk
         raise UsageError(f"-o {out}: cannot be written: {error.strerror}") from error
-    say(f"{out}: {len(page.encode()) / 1e6:.1f} MB")
+    say(f"{out}: {bytes_text(len(page.encode()))}")
     return 0
 
 

@@ -14,6 +14,7 @@ from survey.cli.stopping import stoppable
 from survey.cli.streams import say
 from survey.errors import UsageError
 from survey.process.homes import expanded
+from survey.records.units import bytes_text
 
 if TYPE_CHECKING:
     from jobs.results.sweep import Execute
@@ -143,7 +144,7 @@ def _train(
     def started(step: int) -> None:
         from survey.dynamics.training import history_bytes
 
-        size = f"{path}: {history_bytes(wanted) / 1e6:,.0f} MB"
+        size = f"{path}: {bytes_text(history_bytes(wanted))}"
         say(f"{size}{f', goes on after step {step:,}' if step else ''}")
 
     try:

@@ -30,6 +30,7 @@ from survey.dynamics.scalars import SCALARS, observe
 from survey.errors import UsageError
 from survey.formats.safetensors_file import UNFINISHED, FileLayout, TensorWriter
 from survey.process.whole_file import open_to_resume
+from survey.records.units import bytes_text
 
 SAVE_EVERY_S = 20.0
 _STATE = "survey training state, 1"
@@ -257,6 +258,6 @@ def _check_room(wanted: Training, path: Path) -> None:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
     if wants > has:
         raise UsageError(
-            f"{path}: the history needs {wants / 1e9:.1f} GB, {has / 1e9:.1f} GB are free; "
+            f"{path}: the history needs {bytes_text(wants)}, {bytes_text(has)} are free; "
             "record fewer steps (--record-every) or only the figures (--no-history)"
         )

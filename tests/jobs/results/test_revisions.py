@@ -103,7 +103,7 @@ def test_only_the_rows_that_are_not_known_are_read(
     # Known: six rows at step 1, none at 10, one for the black hole at 100. Else six each time. Rows 400
     # to 402 are one request; no other two are near enough.
     rows = 6 + 0 + 1 if not tokens else 18
-    assert f"{rows * ROW_BYTES / 1e6:.2f} MB of rows read, of {3 * ROWS * ROW_BYTES / 1e6:.2f} MB" in ran.err
+    assert f"{rows * ROW_BYTES / 1e3:.1f} kB of rows read, of {3 * ROWS * ROW_BYTES / 1e6:.1f} MB" in ran.err
     assert bytes_asked_of_weights(hub) == rows * ROW_BYTES
 
 
