@@ -1,4 +1,4 @@
-"""Measure the unembedding of one model; import stays light, torch loads when it measures.
+"""Measure the unembedding of one model. The import is light: torch is loaded by the first measurement.
 
 import survey
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Axes", "Field", "Matrix", "Measurement", "cluster", "measure", "open_matrix", "version"]
 
-_HOMES = {
+_MODULES = {
     "Axes": "survey.sky.basis",
     "Field": "survey.sky.sphere",
-    "Matrix": "survey.api",
+    "Matrix": "survey.opening",
     "Measurement": "survey.records.measurement",
     "cluster": "survey.api",
     "measure": "survey.api",
@@ -47,6 +47,6 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:  # Any: PEP 562 hooks are typed so
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'survey' has no attribute {name!r}")

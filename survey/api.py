@@ -1,4 +1,4 @@
-"""One matrix, open for reading, and its measurement: what notebooks use."""
+"""Open a matrix, measure it, study its sky: the functions for notebooks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from survey.errors import NotOffered
 from survey.measures import measure_result
-from survey.numerics.dtypes import FLOATS, FloatFormat, float_format
+from survey.numerics.dtypes import FLOATS, FloatFormat, float_format_of
+from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
 from survey.onepass.device import choose_device, usable_cpus
 from survey.onepass.fold import fold
+from survey.opening import Matrix, OnProgress, open_model
 from survey.records.blocks import Block
 from survey.records.measurement import Measurement
 from survey.records.settings import Settings
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from survey.sky.sphere import Field
     from survey.sky.study import ClusterStudy
 
-from survey.opening import Matrix, OnProgress, open_model
-
 
 def open_matrix(
     model: str | Path,
@@ -42,9 +42,9 @@ def open_matrix(
     """Find a model's unembedding (or its embedding, `input`) and open it for streaming.
 
     model: a Hub id such as `Qwen/Qwen3-4B` or `Qwen/Qwen3-4B@main`, or a checkpoint folder (a
-    Path, or a string that names an existing folder); `:` and a folder or file in it where it holds
-    several models. Raises SurveyError with a `reason` where it cannot be read, UsageError for an
-    endpoint that is no URL.
+    Path, or a string that names an existing folder); `:` and a folder or file in it if it holds
+    several models. Raises SurveyError with a `reason` if it cannot be read, UsageError if the endpoint is
+    no URL.
     """
     from survey.hub.access import stated_endpoint
 
@@ -76,13 +76,13 @@ def measure(
 ) -> Measurement:
     """Every measured column of a matrix [V, D] in F64, F32, F16, BF16 or FP8 (E4M3, E5M2).
 
-    matrix: a torch tensor on any device, a numpy array, or an open `Matrix`. Its bytes are what
-    identity is decided by. threads: of the CPU's arithmetic; None takes one for each CPU. Raises
-    TypeError or ValueError for another dtype or shape.
+    matrix: a torch tensor on any device, a numpy array, or an open `Matrix`. Rows are identical if their
+    bytes are. threads: CPU threads; None is one for each CPU. Raises TypeError or ValueError for another
+    dtype or shape.
     """
-    form, shape, blocks, scale = _blocks(matrix, on_progress)
-    with fold(blocks, form, shape, choose_device(device), scale, threads) as folded:
-        return measure_result(folded, tokens=tokens, threads=threads or usable_cpus())
+    float_format, shape, blocks, scale = _blocks(matrix, on_progress)
+    with fold(blocks, float_format, shape, choose_device(device), scale, threads) as result:
+        return measure_result(result, tokens=tokens, threads=threads or usable_cpus())
 
 
 def cluster(
@@ -99,43 +99,48 @@ def cluster(
     matrix: as for `measure`; an open one is read once. axes: the principal components at the north pole,
     the prime meridian and the equinox (2, 1, 3), each by its number from 1; negative flips its sign. token:
     the reference; without it the first row in `field`, else the largest black hole's first. field: the
-    telescope's; without it a circle of 0.0005° around the reference. Raises UsageError where there is no
-    such axis, row or field, or where eigenvalues are equal and leave an axis open.
+    telescope's; without it a circle of 0.0005° around the reference. Raises UsageError if there is no such
+    axis, row or field, or if eigenvalues are equal and leave an axis undetermined.
     """
-    from survey.numerics.row_decoder import RowDecoder
     from survey.sky.study import AXES, study
 
-    form, shape, blocks, scale = _blocks(matrix, on_progress)
-    rows = RowDecoder(form, shape[1], scale)
+    float_format, (vocab_rows, dims), blocks, scale = _blocks(matrix, on_progress)
     return study(
-        blocks, rows, shape[0], axes=axes or AXES, token=token, view=field, device=choose_device(device)
+        blocks,
+        RowDecoder(float_format, dims, scale),
+        vocab_rows,
+        axes=axes or AXES,
+        token=token,
+        view=field,
+        device=choose_device(device),
     )
 
 
 def distances_to_unused(
     matrix: Matrix, unused: Sequence[int], on_progress: OnProgress = lambda count: None
 ) -> UnusedDistances:
-    """Distances of every row to the mean of known unused ones; reads the matrix twice. Raises SurveyError."""
+    """Distances of every row to the mean of the `unused` rows; reads the matrix twice. Raises SurveyError."""
     from survey.measures.unused_distances import StoredMatrix, unused_distances
 
-    form = float_format(matrix.dtype, matrix.target.identity.repo)
-    stored = StoredMatrix(lambda: matrix.blocks(on_progress), form, matrix.shape, matrix.scale())
+    vocab_rows, dims = matrix.shape
+    decoder = RowDecoder(float_format_of(matrix.dtype, matrix.target.identity.repo), dims, matrix.scale())
+    stored = StoredMatrix(lambda: matrix.blocks(on_progress), vocab_rows, decoder)
     return unused_distances(stored, unused)
 
 
 def _blocks(
     matrix: torch.Tensor | NDArray[np.generic] | Matrix, on_progress: OnProgress
 ) -> tuple[FloatFormat, tuple[int, int], Iterable[Block], Scale | None]:
-    """Format, shape and stored bytes of a matrix, and what its values are multiplied by."""
+    """Format, shape (V, D), stored bytes and scale of a matrix."""
     if isinstance(matrix, Matrix):
-        form = float_format(matrix.dtype, matrix.target.identity.repo)
-        return form, matrix.shape, matrix.blocks(on_progress), matrix.scale()
+        float_format = float_format_of(matrix.dtype, matrix.target.identity.repo)
+        return float_format, matrix.shape, matrix.blocks(on_progress), matrix.scale()
     code, shape, stored = _stored(matrix)
     return FLOATS[code], shape, [stored], None
 
 
 def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int, int], Block]:
-    """dtype code, shape and stored bytes of a tensor."""
+    """dtype code, shape (V, D) and stored bytes of a tensor. Raises TypeError, ValueError."""
     import numpy as np
     import torch
 
@@ -147,7 +152,7 @@ def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int,
         kinds = "a torch tensor, a numpy array, or a model's matrix from survey.open_matrix"
         raise TypeError(f"is a {type(matrix).__name__}, expected {kinds}")
     else:
-        # A copy where the array is not contiguous, not writable or not of this machine's byte order.
+        # A copy if the array is not contiguous, not writable or not of this machine's byte order.
         native = matrix.astype(matrix.dtype.newbyteorder("="), copy=False)
         tensor = torch.from_numpy(np.require(native, requirements=["C", "W"]))
     if tensor.layout != torch.strided or tensor.is_meta:
@@ -156,8 +161,8 @@ def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int,
         )
     codes = {getattr(torch, form.torch_name): form.code for form in FLOATS.values()}
     if tensor.dtype not in codes:
-        wanted = ", ".join(map(str, codes))
-        raise TypeError(f"dtype is {tensor.dtype}, expected one of {wanted}: convert it first")
+        expected = ", ".join(map(str, codes))
+        raise TypeError(f"dtype is {tensor.dtype}, expected one of {expected}: convert it first")
     if tensor.ndim != 2 or 0 in tensor.shape:
         raise ValueError(f"shape is {tuple(tensor.shape)}, expected [V, D] with V, D ≥ 1")
     contiguous = tensor.cpu().contiguous()

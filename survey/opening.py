@@ -25,7 +25,7 @@ class Clock:
     waited_s: float = field(default=0.0)
 
     def over(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        """The same blocks, timed from the outside."""
+        """The same blocks; the time until each arrives is added to `waited_s`."""
         source = iter(blocks)
         while True:
             start = time.perf_counter()
@@ -44,13 +44,13 @@ AT_REST = "run again when nothing writes into it"
 class Matrix:
     """A [V, D] matrix of a checkpoint, read as row-aligned blocks, in order.
 
-    `clock.waited_s` and `traffic` tell what reading it has cost so far.
+    `clock.waited_s` is the time that reading has waited so far.
     """
 
     def __init__(self, target: Target, checkpoint: Checkpoint) -> None:
         self.target = target
         self.clock = Clock()
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -60,35 +60,32 @@ class Matrix:
 
     @property
     def dtype(self) -> str:
+        """The code of the stored dtype."""
         return self.target.spec.dtype
 
-    @property
-    def checkpoint(self) -> Checkpoint:
-        return self._checkpoint
-
     def scale(self) -> Scale | None:
-        """What the stored values are multiplied by, read from the files."""
+        """The scale that multiplies the stored values, read from the files; None if there is none."""
         spec = self.target.scale
         if spec is None:
             return None
         if spec.tensor.pieces:  # in the files of the matrix's own parts
-            blocks = stream_rows(self._checkpoint, spec.tensor, [spec.tensor.bytes])
+            blocks = stream_rows(self.checkpoint, spec.tensor, [spec.tensor.bytes])
             return scale_of(spec, b"".join(bytes(block) for block in blocks))
-        return scale_of(spec, self._checkpoint.read_range(spec.tensor.file, spec.tensor.bytes))
+        return scale_of(spec, self.checkpoint.read_range(spec.tensor.file, spec.tensor.bytes))
 
     def blocks(self, on_progress: OnProgress = lambda count: None) -> Iterator[Block]:
-        """The stored bytes in order; `on_progress` is told of every byte as it comes."""
+        """The stored bytes in order. on_progress(count): called as bytes arrive."""
         spec = self.target.spec
-        return self.clock.over(stream_rows(self._checkpoint, spec, row_blocks(spec), on_progress))
+        return self.clock.over(stream_rows(self.checkpoint, spec, row_blocks(spec), on_progress))
 
     def __enter__(self) -> Matrix:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is held between blocks; connections belong to huggingface_hub's session."""
+        """Nothing is held between blocks; connections belong to the process-wide pool."""
 
 
-def open_checkpoint(model: ModelRef, settings: Settings, pace: Throttle | None = None) -> Checkpoint:
+def open_checkpoint(model: ModelRef, settings: Settings, throttle: Throttle | None = None) -> Checkpoint:
     """A Hub repository at a commit (one request), or a folder of this machine."""
     if model.folder is not None:
         from survey.checkpoints.folder import FolderCheckpoint
@@ -96,11 +93,11 @@ def open_checkpoint(model: ModelRef, settings: Settings, pace: Throttle | None =
         return FolderCheckpoint(model.folder, model.part)
     from survey.hub.api import resolve  # here: huggingface_hub takes a while to load
 
-    return resolve(model.repo, model.revision, settings, pace, model.part)
+    return resolve(model.repo, model.revision, settings, throttle, model.part)
 
 
-def reopen(checkpoint: Checkpoint, settings: Settings, pace: Throttle | None = None) -> Checkpoint:
-    """The same commit with its time before it, without asking anything again."""
+def reopen(checkpoint: Checkpoint, settings: Settings, throttle: Throttle | None = None) -> Checkpoint:
+    """The same commit with a new deadline, without a request."""
     if checkpoint.folder is not None:
         return checkpoint
     from survey.hub.checkpoint import HubCheckpoint
@@ -112,7 +109,7 @@ def reopen(checkpoint: Checkpoint, settings: Settings, pace: Throttle | None = N
         checkpoint.sha,
         checkpoint.files,
         settings,
-        RequestPolicy(settings, pace),
+        RequestPolicy(settings, throttle),
         checkpoint.card,
         checkpoint.part,
     )
@@ -123,11 +120,11 @@ def _hub_id(repo: str, part: str | None) -> str:
 
 
 def open_target(
-    target: Target, settings: Settings, pace: Throttle | None = None, limit_s: float | None = None
+    target: Target, settings: Settings, throttle: Throttle | None = None, limit_s: float | None = None
 ) -> Matrix:
-    """Open what was planned, without asking anything again; to be read within `limit_s` seconds.
+    """Open a planned matrix without a request; it must be read within `limit_s` seconds.
 
-    Raises BrokenFile where a folder has changed since.
+    Raises BrokenFile if a folder has changed since it was planned.
     """
     identity = target.identity
     if target.folder is None:
@@ -143,7 +140,7 @@ def open_target(
             identity.sha,
             files,
             settings,
-            RequestPolicy(settings, pace, limit_s),
+            RequestPolicy(settings, throttle, limit_s),
             part=target.part,
         )
         return Matrix(target, hub)

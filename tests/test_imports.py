@@ -62,7 +62,7 @@ DOORS = {
     "ijson": ("survey/formats/json_stream.py",),
     "tokenizers": ("survey/vocabulary/",),
     "sentencepiece": ("survey/vocabulary/",),
-    "numba": ("survey/onepass/kernels/",),
+    "numba": ("survey/onepass/kernels/jit.py",),
     "torch": (
         "survey/onepass/sums_gpu.py",
         "survey/onepass/device.py",

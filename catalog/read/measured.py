@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from catalog.layout import ENDING, ROWS, file_key
 from catalog.read.reader import Reader
 from catalog.read.views import view_columns
 from survey.errors import CommitError
+from survey.records.measures import TOKEN_TABLE, Measure
 from survey.records.target import MatrixChoice, MatrixName
 
 RowKey = tuple[str, str, str]  # repo, sha, matrix
@@ -21,6 +22,10 @@ class MeasuredRow:
     measures: Mapping[str, int]
     tied: bool
     has_tokens: bool = True  # its per-token table is there, if it ever was
+
+    def lacks(self, required: Iterable[Measure]) -> bool:
+        """Whether one of these measures is missing, or was made by another version of it."""
+        return any(self.measures.get(measure.name) != measure.version for measure in required)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +40,26 @@ class MeasuredRows:
         return frozenset(repo for repo, _, _ in self.rows)
 
     def matrices(
-        self, repo: str, sha: str, matrix: MatrixChoice, wanted: Mapping[str, int]
+        self, repo: str, sha: str, matrix: MatrixChoice, required: Collection[Measure]
     ) -> list[MatrixName] | None:
-        """The finished matrices that answer a request, or None where one is missing or old."""
+        """The stored matrices that answer a request, or None if one is missing or old."""
         asked: list[MatrixName] = ["output", "input"] if matrix == "both" else [matrix]
         if matrix == "both" and (row := self.rows.get((repo, sha, "output"))) and row.tied:
             asked = ["output"]
-        return asked if all(self._holds((repo, sha, name), wanted) for name in asked) else None
+        return asked if all(self._is_current((repo, sha, name), required) for name in asked) else None
 
-    def lacking(self, wanted: Mapping[str, int], keys: Iterable[RowKey] | None = None) -> list[RowKey]:
+    def lacking(self, required: Collection[Measure], keys: Iterable[RowKey] | None = None) -> list[RowKey]:
         """The rows with stored tokens that lack one of these measures; of `keys`, or of all."""
         return [
             key
             for key in (self.rows if keys is None else keys)
-            if (row := self.rows.get(key)) is not None
-            and row.has_tokens
-            and any(row.measures.get(name) != version for name, version in wanted.items())
+            if (row := self.rows.get(key)) is not None and row.has_tokens and row.lacks(required)
         ]
 
-    def lacks(self, key: RowKey, wanted: Mapping[str, int]) -> bool:
+    def lacks(self, key: RowKey, required: Iterable[Measure]) -> bool:
         """Whether a stored row was made without one of these measures, or by another version of it."""
         row = self.rows.get(key)
-        return row is not None and any(row.measures.get(name) != version for name, version in wanted.items())
+        return row is not None and row.lacks(required)
 
     def refuse_unreadable(self, key: RowKey) -> None:
         """Unknown is not absent: a row that cannot be read is not measured again. Raises CommitError."""
@@ -64,14 +67,15 @@ class MeasuredRows:
             remedy = "let this user read it, or remove it to measure it anew"
             raise CommitError("commit-failed", f"{ROWS}/{name}", "is there and cannot be read", remedy)
 
-    def _holds(self, key: RowKey, wanted: Mapping[str, int]) -> bool:
+    def _is_current(self, key: RowKey, required: Collection[Measure]) -> bool:
+        """Whether a row need not be measured again."""
         row = self.rows.get(key)
-        if row is None or ("tokens" in wanted and not row.has_tokens):
+        if row is None or (TOKEN_TABLE in required and not row.has_tokens):
             return False
-        # A measure that the row's version did not know is no reason to read the matrix again.
-        asked = ("tokens", "unused_distances")  # unless it is made only where a run asks for it
-        known = {name: version for name, version in wanted.items() if name in asked or name in row.measures}
-        return all(row.measures.get(name) == version for name, version in known.items())
+        # A measure that is newer than the row is no reason to read the matrix again.
+        return not row.lacks(
+            measure for measure in required if measure.on_request or measure.name in row.measures
+        )
 
 
 NOTHING_MEASURED = MeasuredRows({})

@@ -80,10 +80,10 @@ def with_names(
     naming: TokenizerSummary,
     names: TokenTexts | None,
     flags: Mapping[str, NDArray[np.bool_]],
-    version: int,
+    measures: Mapping[str, int],
 ) -> Tables:
-    """Stored tables with what a tokenizer says."""
-    row = renewed(tables.row, dataclasses.asdict(naming), {"names": version})
+    """Stored tables with what a tokenizer says. measures: name -> version."""
+    row = renewed(tables.row, dataclasses.asdict(naming), measures)
     if tables.tokens is None:
         return Tables(row, None)
     stored = {name: tables.tokens[name] for name in tables.tokens.column_names}

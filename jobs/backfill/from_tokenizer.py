@@ -21,7 +21,6 @@ from survey.hub.throttle import Throttle
 from survey.measures.token_flags import token_flags
 from survey.opening import reopen
 from survey.records.settings import Settings
-from survey.vocabulary.token_texts import TOKENIZER_MEASURE
 
 CONCURRENT_MODELS = 2  # at most: a tokenizer of 256,000 tokens takes some hundred MB while it is read
 
@@ -71,7 +70,7 @@ def _name_one(
         flags = {} if stored.tokens is None else token_flags(stored.tokens)
         if stopped.is_set():
             return f"{key[0]}: no names yet: the run was stopped"
-        commit(place, with_names(stored.tables, named.naming, named.names, flags, TOKENIZER_MEASURE["names"]))
+        commit(place, with_names(stored.tables, named.naming, named.names, flags, named.measures))
     except SurveyError as error:
         return f"{key[0]}: no names yet: {error}"
     return None

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from catalog.read.measured import MeasuredRows, RowKey
 from catalog.store.open import CatalogStore
 from catalog.write.backfill import Filled, fill
-from survey.measures import from_tokens, token_versions
+from survey.measures import TOKEN_MEASURES, columns_from_tokens
+from survey.records.measures import versions_of
 
 
 def fill_from_tokens(place: CatalogStore, done: MeasuredRows, keys: Sequence[RowKey] | None = None) -> Filled:
@@ -15,5 +16,5 @@ def fill_from_tokens(place: CatalogStore, done: MeasuredRows, keys: Sequence[Row
 
     keys: which rows; None is all of the catalog.
     """
-    lacking = done.lacking(token_versions(), keys)
-    return fill(place, lacking, from_tokens, token_versions()) if lacking else Filled()
+    lacking = done.lacking(TOKEN_MEASURES, keys)
+    return fill(place, lacking, columns_from_tokens, versions_of(TOKEN_MEASURES)) if lacking else Filled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -19,11 +19,11 @@ from survey.errors import NoHub, NotOffered, NotThere, SurveyError
 from survey.hub.throttle import Throttle
 from survey.opening import open_checkpoint
 from survey.process.redaction import redacted
+from survey.records.measures import TOKENIZER, Measure
 from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, MatrixName, ModelRef, Refusal, Target, Traffic, name_with_part
 from survey.targets.explain import Explanation, explain
 from survey.targets.locate import lay_out, locate
-from survey.vocabulary.token_texts import TOKENIZER_MEASURE
 
 PLANNERS = 8  # models asked about at a time, at most: the Hub's quota, not the link, is the limit
 
@@ -71,11 +71,11 @@ class Plan:
 class PlanCriteria:
     """What a row must hold to count as done, and whether the choice of its tensor is to be explained.
 
-    measures: name -> version.
+    measures: what a stored row must have to answer this run.
     """
 
     matrix: MatrixChoice
-    measures: Mapping[str, int]
+    measures: Collection[Measure]
     done: MeasuredRows
     explain: bool = False
 
@@ -175,7 +175,7 @@ def _glanced(model: ModelRef, seen: tuple[str, str] | None, wanted: PlanCriteria
         return []
     repo, sha = seen
     finished = wanted.done.matrices(repo, sha, wanted.matrix, wanted.measures) or []
-    if any(wanted.done.lacks((repo, sha, matrix), TOKENIZER_MEASURE) for matrix in finished):
+    if any(wanted.done.lacks((repo, sha, matrix), [TOKENIZER]) for matrix in finished):
         return []  # its tokenizer is to be asked
     return [Unchanged(replace(model, repo=repo, part=None), sha, matrix) for matrix in finished]
 
@@ -246,7 +246,7 @@ def _plan_matrices(
 def _unchanged(
     model: ModelRef, checkpoint: Checkpoint, matrix: MatrixName, wanted: PlanCriteria
 ) -> Unchanged:
-    unnamed = wanted.done.lacks((checkpoint.repo, checkpoint.sha, matrix), TOKENIZER_MEASURE)
+    unnamed = wanted.done.lacks((checkpoint.repo, checkpoint.sha, matrix), [TOKENIZER])
     # A renamed repository is known by the name that it has now.
     known = replace(model, repo=checkpoint.repo, part=None)
     return Unchanged(known, checkpoint.sha, matrix, checkpoint if unnamed else None)

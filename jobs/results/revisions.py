@@ -20,10 +20,11 @@ from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
 from jobs.results.kinematics import commit_motion
 from survey.dynamics.history import gaps
-from survey.dynamics.kinematics import Frame, Track, moments_of_weights, trace_motion
+from survey.dynamics.kinematics import Frame, Track, trace_motion
+from survey.dynamics.moments import moments_of_weights
 from survey.errors import UsageError
 from survey.numerics.decoding import widen
-from survey.numerics.dtypes import float_format
+from survey.numerics.dtypes import float_format_of
 from survey.opening import open_checkpoint
 from survey.records.results import KinematicsRow
 from survey.records.settings import Settings
@@ -175,7 +176,7 @@ class _Rows:
                 known, dtype = {}, revision.dtype  # other bytes for the same values
             hashes = self._hashes(revision)
             stored, known = self._stored(revision, hashes, known)
-            form = float_format(dtype, f"{self._repo}@{revision.name}")
+            form = float_format_of(dtype, f"{self._repo}@{revision.name}")
             found = widen(b"".join(stored), form, revision.hidden_dim)
             if not np.isfinite(found).all():
                 raise UsageError(f"{self._repo}@{revision.name}: a dead row holds a NaN or an infinity")

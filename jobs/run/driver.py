@@ -27,10 +27,10 @@ from jobs.run.clock import new_run_id
 from jobs.run.ledger import RunLedger, note_ended, note_interrupted, note_plan
 from jobs.tasks.measure_one import committed
 from jobs.tasks.outcome import Failed, Outcome
-from jobs.tasks.unused_distances import DISTANCES
 from survey.errors import CommitError, SurveyError
 from survey.hub.throttle import LocalThrottle
-from survey.measures import versions
+from survey.measures import required_measures
+from survey.records.measures import Measure
 from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, ModelRef, Target
 
@@ -103,7 +103,7 @@ def _survey(
     with progress:
         progress.planning(len(request.models))
         known = replace(NOTHING_MEASURED, unreadable=done.unreadable) if request.resurvey else done
-        wanted = PlanCriteria(request.matrix, _versions(settings), known)
+        wanted = PlanCriteria(request.matrix, _required_measures(settings), known)
         plan = make_plan(request.models, wanted, settings, pace, progress.planned)
         note_plan(plan, result)
         _fill(plan, done, place, result)
@@ -134,15 +134,15 @@ def plan_only(
     request: RunRequest, settings: Settings, done: MeasuredRows, progress: Progress, *, explain: bool = False
 ) -> Plan:
     """The plan, without measuring anything."""
-    wanted = PlanCriteria(request.matrix, _versions(settings), done, explain)
+    wanted = PlanCriteria(request.matrix, _required_measures(settings), done, explain)
     with progress:
         progress.planning(len(request.models))
         return make_plan(request.models, wanted, settings, LocalThrottle(), progress.planned)
 
 
-def _versions(settings: Settings) -> dict[str, int]:
+def _required_measures(settings: Settings) -> tuple[Measure, ...]:
     """What a row must hold to answer this run."""
-    return versions(settings.tokens) | (DISTANCES if settings.reference else {})
+    return required_measures(tokens=settings.tokens, reference=settings.reference is not None)
 
 
 def _fill(plan: Plan, done: MeasuredRows, place: CatalogStore, result: RunLedger) -> None:

@@ -15,13 +15,15 @@ from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import names_limit_bytes
 from survey.errors import SurveyError
 from survey.records.measurement import Measurement
+from survey.records.measures import TOKENIZER, versions_of
 from survey.records.target import Target
 from survey.records.tokenizer import TokenizerSummary, TokenTexts
 from survey.vocabulary.entries import BadVocabulary
 from survey.vocabulary.isolation import WALL_S, NotNamed, TokenizerLimits, name_tokens
 from survey.vocabulary.read import read_tokenizer
-from survey.vocabulary.token_texts import TOKENIZER_MEASURE, token_texts, without_tokenizer
+from survey.vocabulary.token_texts import token_texts, without_tokenizer
 
+_MEASURES = versions_of([TOKENIZER])
 # The repository itself is broken, so asking again would give the same; all else may pass.
 _LASTING = frozenset({"bad-header", "not-found"})
 
@@ -58,22 +60,22 @@ def tokenizer_of_matrix(
     """
     if not files:
         return TokenizerResult(
-            without_tokenizer("the repository holds no tokenizer that we know"), None, TOKENIZER_MEASURE
+            without_tokenizer("the repository holds no tokenizer that we know"), None, _MEASURES
         )
     main, until = next(iter(files)), time.monotonic() + left_s
     try:
         tokenizer = read_tokenizer(checkpoint, files)
         limits = TokenizerLimits(names_limit_bytes(files), wall_s=min(WALL_S, until - time.monotonic()))
         table = name_tokens(tokenizer, rows, limits)
-        return TokenizerResult(*token_texts(table, main, rows, black_holes), TOKENIZER_MEASURE)
+        return TokenizerResult(*token_texts(table, main, rows, black_holes), _MEASURES)
     except BadVocabulary as error:
-        return TokenizerResult(without_tokenizer(f"{main}: {error}"), None, TOKENIZER_MEASURE)
+        return TokenizerResult(without_tokenizer(f"{main}: {error}"), None, _MEASURES)
     except NotNamed as error:
         return TokenizerResult(
-            without_tokenizer(f"{main}: {error}"), None, TOKENIZER_MEASURE if error.lasting else {}
+            without_tokenizer(f"{main}: {error}"), None, _MEASURES if error.lasting else {}
         )
     except SurveyError as error:
         lasting = error.reason in _LASTING
         return TokenizerResult(
-            without_tokenizer(f"{error.reason}: {error}"), None, TOKENIZER_MEASURE if lasting else {}
+            without_tokenizer(f"{error.reason}: {error}"), None, _MEASURES if lasting else {}
         )

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from jobs.tasks.tokenizer import TokenizerResult
 from survey.api import distances_to_unused
 from survey.opening import Matrix
+from survey.records.measures import UNUSED_DISTANCES, versions_of
 from survey.records.settings import Settings
 from survey.records.tokenizer import TokenizerSummary, TokenTexts
 from survey.vocabulary.unused_tokens import chosen_rows
-
-DISTANCES = {"unused_distances": 1}  # the measure and its version
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ def with_distances(
     texts = named.names.text if named.names else None
     unused = chosen_rows(settings.reference, texts, matrix.shape[0])
     naming = replace(named.naming, reference_rows=len(unused))
-    measures = {**named.measures, **DISTANCES}
+    measures = {**named.measures, **versions_of([UNUSED_DISTANCES])}
     if not unused:
         return TokenColumns(naming, named.names, {}, measures)
     found = distances_to_unused(matrix, unused, on_progress)

@@ -1,4 +1,4 @@
-"""What a training run is made of: the two set-ups of the family, and every option as a record."""
+"""The options of a training run as a record, and two set-ups to start from."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Training:
     """A small language model and how it is trained. The unembedding is the embedding (tied).
 
     init: rows ~ N(0, init_scale²) (`normal`), or one common unit vector plus that (`point`).
-    precision: float32; float32 weights and bfloat16 arithmetic (`bf16-mixed`); everything, AdamW's
-    state included, in bfloat16 (`bf16-pure`), whose second moment underflows: what freezes there is
-    partly an artefact. corpus: a text file, or None for a generated Zipfian one in which `dead` tokens
-    never occur. history: write every token's gradient and move, not only what is derived from them.
+    precision: float32; float32 weights and bfloat16 arithmetic (`bf16-mixed`); or everything, AdamW's state
+    included, in bfloat16 (`bf16-pure`): its second moment underflows, so rows that freeze there are partly an
+    artefact. corpus: a text file, or None for a generated Zipfian one in which `dead` tokens never occur.
+    history: write every token's gradient and move, not only the figures derived from them.
     """
 
     setup: str
@@ -50,7 +50,7 @@ class Training:
     history: bool = True
 
     def __post_init__(self) -> None:
-        """Raises UsageError naming what cannot be trained."""
+        """Raises UsageError naming the option that no run can have."""
         for name, hint in get_type_hints(Training).items():
             _check_type(name, getattr(self, name), hint)
         counts = ("layers", "heads", "dim", "ff", "vocabulary", "batch", "context", "steps", "record_every")
@@ -69,17 +69,17 @@ class Training:
             )
 
     def as_json(self) -> str:
-        """The same options as text, always in the same order."""
+        """The options as JSON, always in the same order."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     def digest(self) -> str:
-        """16 hex digits that tell runs apart by every option that changes their numbers."""
+        """16 hex digits that differ if any option differs that changes the run's numbers."""
         options = {k: v for k, v in dataclasses.asdict(self).items() if k not in ("setup", "history")}
         return xxhash.xxh3_64_hexdigest(json.dumps(options, sort_keys=True).encode())
 
 
-def _check_type(name: str, value: object, hint: Any) -> None:  # Any: what get_type_hints finds
-    """A value from TOML or JSON can be of any type; a whole number will do for a float."""
+def _check_type(name: str, value: object, hint: Any) -> None:  # Any: the values of get_type_hints
+    """Raise UsageError for a wrong type: TOML and JSON may give any. A whole number will do for a float."""
     choices = get_args(hint)
     if get_origin(hint) is Literal:
         right, expected = value in choices, f"one of {', '.join(choices)}"
@@ -95,7 +95,7 @@ def _check_type(name: str, value: object, hint: Any) -> None:  # Any: what get_t
 
 SETUPS: Mapping[str, Training] = MappingProxyType(
     {
-        # A GPT-2 on bytes: every row begins at one point of the unit sphere.
+        # A GPT-2 on bytes whose rows all begin at one point of the unit sphere.
         "bytes": Training(
             setup="bytes", layers=2, heads=2, dim=64, ff=256, vocabulary=128, dead=51,
             init="point", init_scale=1e-5, learning_rate=1e-3, steps=10_000,

@@ -8,22 +8,22 @@ from torch import Tensor, nn
 
 from survey.dynamics.config import Training
 
-OTHER_SCALE = 0.02  # of every other matrix, whatever the vocabulary's init is
+OTHER_SCALE = 0.02  # of every matrix but the vocabulary's, whatever the vocabulary's init is
 
 
 class LanguageModel(nn.Module):
-    """W: [V, D]. The final hidden states are layer-normed; logits are their products with W's rows."""
+    """W: [V, D]. Final hidden states are layer-normed; logits are their products with W's rows."""
 
-    def __init__(self, wanted: Training) -> None:
+    def __init__(self, config: Training) -> None:
         super().__init__()
-        draw = torch.Generator().manual_seed(wanted.seed)
-        self.W = nn.Parameter(_first_rows(wanted, draw))
-        self.positions = nn.Parameter(_normal(wanted.context, wanted.dim, draw=draw))
-        self.blocks = nn.ModuleList(TransformerBlock(wanted, draw) for _ in range(wanted.layers))
-        self.norm = nn.LayerNorm(wanted.dim)
+        draw = torch.Generator().manual_seed(config.seed)
+        self.W = nn.Parameter(_first_rows(config, draw))
+        self.positions = nn.Parameter(_normal(config.context, config.dim, draw=draw))
+        self.blocks = nn.ModuleList(TransformerBlock(config, draw) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.dim)
 
     def hidden(self, tokens: Tensor) -> Tensor:
-        """Final hidden states of tokens [B, T]: [B, T, D]."""
+        """Final hidden states of tokens [B, T], [B, T, D]."""
         states = F.embedding(tokens, self.W) + self.positions[: tokens.shape[1]]
         for block in self.blocks:
             states = block(states)
@@ -32,17 +32,18 @@ class LanguageModel(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a GELU layer, each on the normed sum of all before."""
+    """Attention and a GELU layer, each on the layer-normed sum of all layers before."""
 
-    def __init__(self, wanted: Training, draw: torch.Generator) -> None:
+    def __init__(self, config: Training, draw: torch.Generator) -> None:
         super().__init__()
-        self.heads = wanted.heads
-        self.attention_norm, self.ff_norm = nn.LayerNorm(wanted.dim), nn.LayerNorm(wanted.dim)
-        self.attention_in = _linear(wanted.dim, 3 * wanted.dim, draw)
-        self.attention_out = _linear(wanted.dim, wanted.dim, draw)
-        self.ff_in, self.ff_out = _linear(wanted.dim, wanted.ff, draw), _linear(wanted.ff, wanted.dim, draw)
+        self.heads = config.heads
+        self.attention_norm, self.ff_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.attention_in = _linear(config.dim, 3 * config.dim, draw)
+        self.attention_out = _linear(config.dim, config.dim, draw)
+        self.ff_in, self.ff_out = _linear(config.dim, config.ff, draw), _linear(config.ff, config.dim, draw)
 
     def forward(self, states: Tensor) -> Tensor:
+        """Hidden states [B, T, D] to the next layer's, [B, T, D]."""
         batch, length, dim = states.shape
         mixed = self.attention_in(self.attention_norm(states))
         query, key, value = mixed.view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
@@ -52,10 +53,10 @@ class TransformerBlock(nn.Module):
         return added
 
 
-def _first_rows(wanted: Training, draw: torch.Generator) -> Tensor:
-    rows = _normal(wanted.vocabulary, wanted.dim, draw=draw, scale=wanted.init_scale)
-    if wanted.init == "point":
-        point = torch.randn(wanted.dim, generator=draw)
+def _first_rows(config: Training, draw: torch.Generator) -> Tensor:
+    rows = _normal(config.vocabulary, config.dim, draw=draw, scale=config.init_scale)
+    if config.init == "point":
+        point = torch.randn(config.dim, generator=draw)
         rows += point / point.norm()
     return rows
 

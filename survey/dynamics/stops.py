@@ -1,4 +1,4 @@
-"""When something stops: one rule for the centroid's motion, the cloud's contraction and the loss."""
+"""The step at which a quantity stops changing: one rule for motion, contraction and loss."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ RULE = (
 def stop_step(values: NDArray[np.float64], steps: NDArray[np.int64]) -> int | None:
     """The step at which a quantity stops changing, by RULE; values, steps: [N].
 
-    None where it had not stopped, never changed, or is not finite throughout.
+    None if it has not stopped, never changed, or is not finite throughout.
     """
     count = len(values)
     tail = max(1, round(TAIL * count))
     if count < 3 or not np.isfinite(values).all():
         return None
     smooth = _running_mean(values, max(1, round(WINDOW * count)))
-    away = np.abs(smooth - smooth[-tail:].mean())
-    if away.max() <= 1e-9 * np.abs(smooth).max():
+    distances = np.abs(smooth - smooth[-tail:].mean())  # from the final value
+    if distances.max() <= 1e-9 * np.abs(smooth).max():
         return None
-    if abs(smooth[-1] - smooth[-tail]) > SETTLED * away.max():
+    if abs(smooth[-1] - smooth[-tail]) > SETTLED * distances.max():
         return None
-    outside = np.flatnonzero(away > WITHIN * away.max())
+    outside = np.flatnonzero(distances > WITHIN * distances.max())
     first = int(outside[-1]) + 1
     return int(steps[first]) if first < count - tail else None
 
 
 def _running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Centred; at the ends over what there is."""
+    """Centred running mean of [N], [N]; near the ends over fewer values."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))
     low = np.maximum(index - width // 2, 0)

@@ -1,20 +1,19 @@
-"""The measures: pure functions from what one pass folded to groups of columns.
+"""The measures: pure functions from the result of one pass to groups of columns.
 
 Shapes: V = vocabulary rows (tokens, padding included), D = hidden size, K = black holes.
 All sums accumulate in float64. Undefined is None, never NaN. Rows with NaN or infinity are left
 out of every sum, norm and centroid; identity by bytes and the exponent counts still see them.
 
-A measure joins by one line in MEASURES, or in TOKEN_MEASURES where the per-token table is all that
-it needs. When its formula changes, its version changes with it: rows of the old version are then
-measured again; what a token measure says is made anew from the stored tokens, without the matrix.
+A measure joins by one line in MEASURES. When its formula changes, its version changes with it, and its
+source says what is read again: the matrix, or only the stored per-token table, or the tokenizer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -31,101 +30,89 @@ from survey.measures.undertrained import dense_cluster, undertrained
 from survey.onepass.projection import Projections
 from survey.onepass.result import PassResult
 from survey.records.measurement import Measurement, Tokens
-
-
-class Measure(NamedTuple):
-    """`of` gives one group of columns; `version` counts its formula's changes.
-
-    search: looks at the sketches of all rows, which takes as long as all other measures together. It
-    runs beside them in a thread; `of` gets its result as second argument.
-    """
-
-    version: int
-    of: Callable[..., Any]  # Any: each measure returns its own record
-    search: Callable[[Projections], Any] | None = None
-
-
-class TokenMeasure(NamedTuple):
-    """As Measure, from the per-token table alone."""
-
-    version: int
-    of: Callable[[Tokens], Any]
-
+from survey.records.measures import TOKEN_TABLE, TOKENIZER, UNUSED_DISTANCES, Measure, versions_of
 
 MEASURES: tuple[Measure, ...] = (
-    Measure(1, shape),
-    Measure(1, centroid),
-    Measure(1, row_norms),
-    Measure(1, identical_rows),
-    Measure(1, dead_and_live),
-    Measure(1, exponents),
-    Measure(1, row_classes),
-    Measure(1, frozen, search=frozen_rows),
-    Measure(1, undertrained, search=dense_cluster),
+    Measure("shape", 1, "matrix", shape),
+    Measure("centroid", 1, "matrix", centroid),
+    Measure("row_norms", 1, "matrix", row_norms),
+    Measure("identical_rows", 1, "matrix", identical_rows),
+    Measure("dead_and_live", 1, "matrix", dead_and_live),
+    Measure("exponents", 1, "matrix", exponents),
+    Measure("row_classes", 1, "matrix", row_classes),
+    # Those with a search stand last: they are waited for, and the others run meanwhile.
+    Measure("frozen", 1, "matrix", frozen, search=frozen_rows),
+    Measure("undertrained", 1, "matrix", undertrained, search=dense_cluster),
+    TOKEN_TABLE,
+    Measure("row_sketch", 1, "token_table", row_sketch),
+    TOKENIZER,  # computed by survey.vocabulary.token_texts
+    UNUSED_DISTANCES,  # computed by survey.measures.unused_distances
 )
-TOKEN_MEASURES: tuple[TokenMeasure, ...] = (TokenMeasure(1, row_sketch),)
-TOKENS = ("tokens", 1)  # the per-token table, unless it was declined
+_MATRIX_MEASURES = tuple(measure for measure in MEASURES if measure.source == "matrix")
+TOKEN_MEASURES = tuple(measure for measure in MEASURES if measure.source == "token_table")
 
 
-def versions(tokens: bool) -> dict[str, int]:
-    """Name and version of every measure of the matrix; `tokens` where the per-token table is wanted."""
-    found = {measure.of.__name__: measure.version for measure in MEASURES}
-    return found | dict([TOKENS]) if tokens else found
+def required_measures(*, tokens: bool, reference: bool) -> tuple[Measure, ...]:
+    """The measures that a stored row must have, so that its matrix is not read again.
+
+    tokens: with the per-token table. reference: with distances to reference tokens.
+    """
+    of_matrix = tuple(measure for measure in _MATRIX_MEASURES if tokens or measure is not TOKEN_TABLE)
+    return (*of_matrix, UNUSED_DISTANCES) if reference else of_matrix
 
 
-def measure_result(folded: PassResult, *, tokens: bool = True, threads: int = 1) -> Measurement:
-    """Every column of one matrix. threads: 1 searches in this thread, else beside the other measures."""
+def measure_result(result: PassResult, *, tokens: bool = True, threads: int = 1) -> Measurement:
+    """Every column of one matrix.
+
+    tokens: whether the per-token table is kept. threads: 1 searches in this thread, more beside the other
+    measures.
+    """
     with ThreadPoolExecutor(2, thread_name_prefix="search") if threads > 1 else nullcontext() as pool:
-        searches = _searches(folded.sketches, pool)
-        groups = [measure.of(folded) for measure in MEASURES if measure.search is None]
-        groups += [
-            measure.of(folded, searches[measure.of.__name__].result())
-            for measure in MEASURES
-            if measure.search is not None
-        ]
-    columns = {name: value for group in groups for name, value in vars(group).items()}
-    per_token = _tokens(folded, columns["black_holes"], searches)
-    columns |= from_tokens(per_token)
-    measures = versions(tokens) | token_versions()
+        searches = _start_searches(result.projections, pool)
+        columns: dict[str, Any] = {}
+        for measure in _MATRIX_MEASURES:
+            if measure.compute is not None:
+                searched = [searches[measure.name].result()] if measure.search else []
+                columns |= vars(measure.compute(result, *searched))
+    per_token = _token_table(result, columns["black_holes"], searches)
+    columns |= columns_from_tokens(per_token)
+    measures = versions_of((*required_measures(tokens=tokens, reference=False), *TOKEN_MEASURES))
     return Measurement(**columns, measures=measures, tokens=per_token)
 
 
-def token_versions() -> dict[str, int]:
-    """Name and version of every measure of the per-token table."""
-    return {measure.of.__name__: measure.version for measure in TOKEN_MEASURES}
-
-
-def from_tokens(tokens: Tokens) -> dict[str, Any]:
-    """The columns of every token measure."""
-    groups = [vars(measure.of(tokens)) for measure in TOKEN_MEASURES]
+def columns_from_tokens(tokens: Tokens) -> dict[str, Any]:
+    """The columns of every measure of the per-token table."""
+    groups = [vars(measure.compute(tokens)) for measure in TOKEN_MEASURES if measure.compute is not None]
     return {name: value for group in groups for name, value in group.items()}
 
 
-def _searches(sketches: Projections, pool: Executor | None) -> dict[str, Future[Any]]:
-    """Start what each measure looks for among the sketches, by the measure's name."""
+def _start_searches(projections: Projections, pool: Executor | None) -> dict[str, Future[Any]]:
+    """Start the search of each measure that has one, by the measure's name; without a pool, run it."""
     searches: dict[str, Future[Any]] = {}
-    for measure in MEASURES:
+    for measure in _MATRIX_MEASURES:
         if measure.search is None:
             continue
         if pool is not None:
-            searches[measure.of.__name__] = pool.submit(measure.search, sketches)
+            searches[measure.name] = pool.submit(measure.search, projections)
         else:
             done: Future[Any] = Future()
-            done.set_result(measure.search(sketches))
-            searches[measure.of.__name__] = done
+            done.set_result(measure.search(projections))
+            searches[measure.name] = done
     return searches
 
 
-def _tokens(folded: PassResult, black_holes: tuple[Any, ...], searches: Mapping[str, Future[Any]]) -> Tokens:
+def _token_table(
+    result: PassResult, black_holes: tuple[Any, ...], searches: Mapping[str, Future[Any]]
+) -> Tokens:
+    """The per-token table, [V] each."""
     cluster = searches["undertrained"].result()
-    rank = np.zeros(folded.vocab_rows, dtype=np.int32)
-    for hole in black_holes:
-        rank[list(hole.token_ids)] = hole.rank
-    norm = np.where(folded.finite, folded.norms, np.nan)
+    rank = np.zeros(result.vocab_rows, dtype=np.int32)
+    for black_hole in black_holes:
+        rank[list(black_hole.token_ids)] = black_hole.rank
     return Tokens(
-        norm=norm,
-        row_hash=folded.identity.row_hashes(),
+        norm=np.where(result.finite, result.norms, np.nan),
+        row_hash=result.identity.row_hashes(),
         black_hole=rank,
         frozen=searches["frozen"].result(),
-        undertrained=np.zeros(folded.vocab_rows, dtype=bool) if cluster is None else cluster.rows,
+        undertrained=np.zeros(result.vocab_rows, dtype=bool) if cluster is None else cluster.rows,
     )

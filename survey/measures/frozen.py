@@ -1,11 +1,11 @@
 """Rows that lie with the dead but are unique: the singletons around black holes.
 
 Black holes whose vectors lie close together are one dead cloud; what is left of their initial noise
-spreads it. A live row is frozen when it lies within that spread, or within the void that separates the
-cloud from the trained rows: outwards from the outermost black hole the last factor of two in distance
-that holds no row, or ten times fewer than the cloud inside it. A void is sought no farther out than
-half the cloud's distance from the origin and half the median row's distance from the cloud: what is
-farther lies no longer with the dead. The units are the cloud's own, none is taken from any model.
+spreads it. A live row is frozen if it lies within that spread, or within the void that separates the
+cloud from the trained rows. The void is the last factor of two in distance, outwards from the outermost
+black hole, that holds no row, or ten times fewer rows than the cloud inside it. It is sought no farther
+out than half the cloud's distance from the origin and half the median row's distance from the cloud: rows
+beyond no longer lie with the dead. All units are the cloud's own; none is taken from any model.
 """
 
 from __future__ import annotations
@@ -13,76 +13,80 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.numerics.vectors import row_lengths
 from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
 from survey.records.measurement import Frozen
 
-MAX_CLOUDS = 16  # at most, the most populous black holes first
-MAX_BLACK_HOLES = 4096  # at most: beyond them a matrix of nothing but pairs would take minutes
-THINNER = 10
-VOID_FACTOR = 2.0  # of the void, as a factor
-ULPS = 4.0  # a cloud of one black hole is as wide as rounding makes it
+MAX_CLOUDS = 16  # the most populous black holes first
+MAX_BLACK_HOLES = 4096  # without a limit, a matrix of nothing but pairs would take minutes
+THINNER = 10  # times fewer rows in a void than inside it
+VOID_FACTOR = 2.0  # the void's outer distance over its inner one
+ULPS = 4.0  # the radius of a cloud of one black hole is what rounding makes it
 
 
-def frozen(folded: PassResult, flags: RowFlags) -> Frozen:
-    """How many rows lie with the dead; None if nothing is dead. flags: as `frozen_rows` found them, [V]."""
-    return Frozen(frozen_rows=int(flags.sum()) if folded.members else None)
+def frozen(result: PassResult, flags: RowFlags) -> Frozen:
+    """The number of frozen rows; None if no row is dead. flags: from `frozen_rows`, [V]."""
+    return Frozen(frozen_rows=int(flags.sum()) if result.black_hole_rows else None)
 
 
-def frozen_rows(sketches: Projections) -> RowFlags:
+def frozen_rows(projections: Projections) -> RowFlags:
     """The unique rows that lie with the dead, [V]."""
-    flags = np.zeros(len(sketches.usable), dtype=bool)
-    left = sketches.firsts[sketches.usable[sketches.firsts]][:MAX_BLACK_HOLES]
+    flags = np.zeros(len(projections.usable), dtype=bool)
+    left = projections.firsts[projections.usable[projections.firsts]][:MAX_BLACK_HOLES]
     for _ in range(MAX_CLOUDS):
         if len(left) == 0:
             break
-        first = sketches.rows[left[0]]
-        apart, median = _apart(sketches, first)
-        together = apart[left] < min(_length(first) / 2, median / 4)
-        together[0] = True
-        holes, left = left[together], left[~together]
-        if len(holes) == 1:
-            flags |= _around(sketches, holes, first, apart, median)
+        first = projections.rows[left[0]]
+        distances, median = _distances(projections, first)
+        in_cloud = distances[left] < min(_length(first) / 2, median / 4)
+        in_cloud[0] = True
+        cloud, left = left[in_cloud], left[~in_cloud]
+        if len(cloud) == 1:
+            flags |= _rows_around(projections, cloud, first, distances, median)
         else:
-            vectors = sketches.rows[holes].astype(np.float64)
-            centre = (np.add.reduce(vectors, axis=0) / len(holes)).astype(np.float32)
-            flags |= _around(sketches, holes, centre, *_apart(sketches, centre))
-    return flags & ~sketches.dead
+            vectors = projections.rows[cloud].astype(np.float64)
+            centre = (np.add.reduce(vectors, axis=0) / len(cloud)).astype(np.float32)
+            flags |= _rows_around(projections, cloud, centre, *_distances(projections, centre))
+    return flags & ~projections.dead
 
 
-def _apart(sketches: Projections, centre: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Every row's distance from a centre, [V], and the usable ones' median."""
-    apart = np.sqrt(sketches.squared_distances(centre))
-    return apart, float(np.median(apart[sketches.usable]))
+def _distances(projections: Projections, centre: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Every row's distance from a centre, [V], and the median of the usable rows'."""
+    distances = np.sqrt(projections.squared_distances(centre))
+    return distances, float(np.median(distances[projections.usable]))
 
 
-def _around(
-    sketches: Projections,
-    holes: NDArray[np.int64],
+def _rows_around(
+    projections: Projections,
+    cloud: NDArray[np.int64],
     centre: NDArray[np.float32],
-    apart: NDArray[np.float32],
+    distances: NDArray[np.float32],
     median: float,
 ) -> RowFlags:
-    """Rows that lie with a cloud of black holes."""
-    length = _length(centre)
-    radius = max(float(apart[holes].max()), ULPS * sketches.half_ulp * length)
-    farthest = min(length, median) / 2
-    # Of 150,000 rows few lie so near, and the others need no sorting; unusable ones are infinitely far.
-    within = apart[apart <= VOID_FACTOR * max(radius, farthest)]
-    return apart <= _edge(np.sort(within), radius, farthest)
+    """The rows that lie with a cloud of black holes, [V].
 
-
-def _edge(apart: NDArray[np.float32], radius: float, farthest: float) -> float:
-    """Where the void around a cloud begins; `radius` where there is none.
-
-    apart: ascending, at least all up to WIDTH times the farther of both.
+    cloud: the first row of each. distances: of every row from the cloud's centre, [V]; median: of these.
     """
-    starts = np.concatenate([[radius], apart[(apart > radius) & (apart <= farthest)]])
-    inside = np.searchsorted(apart, starts, side="right")
-    within = np.searchsorted(apart, starts * VOID_FACTOR, side="right") - inside
-    void = np.flatnonzero(within * THINNER <= inside)
-    return float(starts[void[-1]]) if len(void) else radius
+    length = _length(centre)
+    radius = max(float(distances[cloud].max()), ULPS * projections.half_ulp * length)
+    farthest = min(length, median) / 2
+    # Of 150,000 rows few lie so near, and only these are sorted; unusable rows are infinitely far.
+    nearby = distances[distances <= VOID_FACTOR * max(radius, farthest)]
+    return distances <= _void_start(np.sort(nearby), radius, farthest)
+
+
+def _void_start(distances: NDArray[np.float32], radius: float, farthest: float) -> float:
+    """The distance at which the void around a cloud begins; `radius` if there is no void.
+
+    distances: ascending, [N], at least all up to VOID_FACTOR × the larger of radius and farthest.
+    """
+    starts = np.concatenate([[radius], distances[(distances > radius) & (distances <= farthest)]])
+    inside = np.searchsorted(distances, starts, side="right")
+    in_void = np.searchsorted(distances, starts * VOID_FACTOR, side="right") - inside
+    voids = np.flatnonzero(in_void * THINNER <= inside)
+    return float(starts[voids[-1]]) if len(voids) else radius
 
 
 def _length(row: NDArray[np.float32]) -> float:
-    return float(np.sqrt(np.add.reduce(row * row)))
+    return float(row_lengths(row[None])[0])

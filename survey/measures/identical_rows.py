@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from survey.measures.dead_and_live import live_mean
-from survey.numerics.vectors import number
+from survey.numerics.vectors import finite_or_none
 from survey.onepass.result import PassResult
+from survey.onepass.row_identity import by_population
 from survey.records.columns import TokenId, UInt64
 from survey.records.measurement import BlackHole, IdenticalRows
 
 
-def identical_rows(folded: PassResult) -> IdenticalRows:
+def identical_rows(result: PassResult) -> IdenticalRows:
     """The black holes, ranked by population, ties by smallest token id."""
-    hashes = folded.identity.row_hashes()
-    angles = folded.angles_to(live_mean(folded))
-    ranked = sorted(zip(folded.members, angles, strict=True), key=lambda hole: (-len(hole[0]), hole[0][0]))
-    dead_count = sum(len(rows) for rows in folded.members)
+    hashes = result.identity.row_hashes()
+    angles = result.angles_to(live_mean(result))
+    ranked = sorted(
+        zip(result.black_hole_rows, angles, strict=True), key=lambda black_hole: by_population(black_hole[0])
+    )
+    dead_count = sum(len(rows) for rows in result.black_hole_rows)
     return IdenticalRows(
-        unique_rows=folded.identity.unique_rows,
+        unique_rows=result.identity.unique_rows,
         black_hole_count=len(ranked),
         black_hole_sizes=tuple(len(rows) for rows, _ in ranked),
         dead_count=dead_count,
-        live_count=folded.vocab_rows - dead_count,
-        dead_fraction=dead_count / folded.vocab_rows,
+        live_count=result.vocab_rows - dead_count,
+        dead_fraction=dead_count / result.vocab_rows,
         black_holes=tuple(
             BlackHole(
                 rank=rank,
                 population=len(rows),
                 token_ids=tuple(TokenId(row) for row in rows),
-                norm=number(folded.norms[rows[0]]),
+                norm=finite_or_none(result.norms[rows[0]]),
                 angle_to_live_deg=angle,
                 row_hash=UInt64(int(hashes[rows[0]])),
             )

@@ -7,11 +7,11 @@ from survey.onepass.result import PassResult
 from survey.records.measurement import RowClasses
 
 
-def row_classes(folded: PassResult) -> RowClasses:
+def row_classes(result: PassResult) -> RowClasses:
     """Counts of zero, near-zero and not finite rows; the classes may overlap."""
-    norms = folded.sorted_norms
+    norms = result.sorted_norms
     return RowClasses(
         zero_rows=int((norms == 0.0).sum()),
         near_zero_rows=int((norms < near_zero_below(norms)).sum()),
-        nonfinite_rows=int((~folded.finite).sum()),
+        nonfinite_rows=int((~result.finite).sum()),
     )

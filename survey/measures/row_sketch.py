@@ -1,10 +1,10 @@
-"""A sketch of a matrix's rows: how alike two matrices are, from 4 kB of each.
+"""A sketch of a matrix's rows: 4 kB, from which the likeness of two matrices can be estimated.
 
 A bottom-k sketch: row hashes are uniform on 64 bits, so the k smallest of a set are a uniform
 sample of it, and the same rows fall into the samples of two matrices. Below the smaller of the two
 sketches' largest hashes both sets are known in full, and their common share is an unbiased
 estimate of the Jaccard similarity (Beyer et al., "On Synopses for Distinct-Value Estimation Under
-Multiset Operations", SIGMOD 2007) with standard error √(J(1−J)/n), n the hashes that were compared.
+Multiset Operations", SIGMOD 2007) with standard error √(J(1−J)/n), n the number of compared hashes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import xxhash
 from survey.records.columns import UInt64
 from survey.records.measurement import RowSketch, Tokens
 
-SKETCH_ROWS = 512  # standard error ≤ 0.022; of two matrices that share 1 % of rows 99.4 % are found
+SKETCH_ROWS = 512  # standard error ≤ 0.022; it shows 99.4 % of the pairs that share 1 % of their rows
 
 
 def row_sketch(tokens: Tokens) -> RowSketch:
@@ -29,5 +29,5 @@ def row_sketch(tokens: Tokens) -> RowSketch:
     return RowSketch(
         informative_rows=int(informative.sum()),
         rows_hash=UInt64(xxhash.xxh3_64_intdigest(tokens.row_hash.astype("<u8").tobytes())),
-        row_sketch=tuple(UInt64(found) for found in hashes.tolist()),
+        row_sketch=tuple(UInt64(row_hash) for row_hash in hashes.tolist()),
     )

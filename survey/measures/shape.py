@@ -6,6 +6,7 @@ from survey.onepass.result import PassResult
 from survey.records.measurement import Shape
 
 
-def shape(folded: PassResult) -> Shape:
+def shape(result: PassResult) -> Shape:
     """dtype, V and D."""
-    return Shape(dtype=folded.form.code, vocab_rows=folded.vocab_rows, hidden_dim=folded.hidden_dim)
+    code = result.decoder.float_format.code
+    return Shape(dtype=code, vocab_rows=result.vocab_rows, hidden_dim=result.hidden_dim)

@@ -1,4 +1,4 @@
-"""The classes of section "Dead classes" that the per-token table itself decides, row by row."""
+"""Classes of rows that the per-token table alone decides: identical, zero, frozen and their like."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ FlagsByClass = dict[str, NDArray[np.bool_]]
 
 
 def token_flags(tokens: Tokens) -> FlagsByClass:
-    """The classes that are known of every row, [V] each; they may overlap."""
+    """Flags of each class by its name, [V] each; classes may overlap.
+
+    Tables of older versions lack `frozen` and `undertrained`.
+    """
     finite = ~np.isnan(tokens.norm)
     below = near_zero_below(np.sort(tokens.norm[finite]))
     with np.errstate(invalid="ignore"):
-        told = {"frozen": tokens.frozen, "undertrained": tokens.undertrained}
-        return {name: flags for name, flags in told.items() if flags is not None} | {
+        searched = {"frozen": tokens.frozen, "undertrained": tokens.undertrained}
+        return {name: flags for name, flags in searched.items() if flags is not None} | {
             "identical": tokens.black_hole > 0,
             "zero": tokens.norm == 0.0,
             "near_zero": tokens.norm < below,

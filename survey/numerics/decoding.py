@@ -1,4 +1,4 @@
-"""Stored bytes to numbers, in numpy, for the few rows that are kept."""
+"""Stored bytes to numbers, in numpy: for rows that are kept, and for rows that have a scale."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from survey.numerics.dtypes import FloatFormat
 from survey.records.blocks import Block
 
 
-def widen(stored: bytes | Block, form: FloatFormat, dims: int) -> NDArray[np.float64]:
+def widen(stored: bytes | Block, float_format: FloatFormat, dims: int) -> NDArray[np.float64]:
     """Rows of little-endian elements as float64, [R, D]; exact for every format."""
-    if form.bits == 8:
-        return _VALUES_OF_BYTES[form.code][np.frombuffer(stored, dtype=np.uint8)].reshape(-1, dims)
-    if form.code == "BF16":
-        values: NDArray[np.generic] = (np.frombuffer(stored, dtype="<u2").astype(np.uint32) << 16).view(
-            np.float32
-        )
+    if float_format.bits == 8:
+        codes = np.frombuffer(stored, dtype=np.uint8)
+        return _VALUES_OF_BYTES[float_format.code][codes].reshape(-1, dims)
+    if float_format.code == "BF16":
+        words = np.frombuffer(stored, dtype="<u2").astype(np.uint32)
+        values: NDArray[np.generic] = (words << 16).view(np.float32)
     else:
-        values = np.frombuffer(stored, dtype=f"<f{form.item_bytes}")
-    with np.errstate(invalid="ignore"):  # widening a signalling NaN quiets it, and says so
+        values = np.frombuffer(stored, dtype=f"<f{float_format.item_bytes}")
+    with np.errstate(invalid="ignore"):  # widening a signalling NaN quiets it, and warns
         return values.astype(np.float64).reshape(-1, dims)
 
 
-def biased_exponents(stored: bytes | Block, form: FloatFormat, dims: int) -> NDArray[np.int64]:
-    """The biased exponent field of every element, [R, D]."""
-    words = np.frombuffer(stored, dtype=f"<u{form.item_bytes}")
-    mantissa_bits = form.bits - 1 - form.exponent_bits
-    fields = (words >> mantissa_bits) & (form.exponent_values - 1)
-    return fields.astype(np.int64).reshape(-1, dims)
+def biased_exponents(stored: bytes | Block, float_format: FloatFormat, dims: int) -> NDArray[np.integer]:
+    """The biased exponent field of every element, [R, D], in the smallest unsigned type."""
+    words = np.frombuffer(stored, dtype=f"<u{float_format.item_bytes}")
+    shifted = words >> (float_format.bits - 1 - float_format.exponent_bits)
+    if float_format.exponent_bits <= 8:
+        fields = shifted.astype(np.uint8)  # with 8 bits of exponent this drops the sign
+        if float_format.exponent_bits < 8:
+            fields &= float_format.exponent_values - 1
+        return fields.reshape(-1, dims)
+    return (shifted & (float_format.exponent_values - 1)).astype(np.uint16).reshape(-1, dims)
 
 
 def _values_of_bytes() -> dict[str, NDArray[np.float64]]:

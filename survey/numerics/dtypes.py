@@ -1,4 +1,4 @@
-"""Every dtype code of the safetensors format, its width in bits, and those that we measure."""
+"""Every dtype code of the safetensors format with its width in bits, and the codes that we measure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FloatFormat:
 
     @property
     def exponent_values(self) -> int:
-        """How many values the biased exponent can take."""
+        """Number of values of the biased exponent."""
         return 1 << self.exponent_bits
 
 
@@ -41,7 +41,7 @@ FLOATS: dict[str, FloatFormat] = {
     )
 }
 
-# Widths of all codes that safetensors 0.8 writes; a header may hold them beside the matrix.
+# Widths of all codes that safetensors 0.8 writes: other tensors of a file may have any of them.
 BITS: dict[str, int] = {
     **{form.code: form.bits for form in FLOATS.values()},
     "BOOL": 8,
@@ -63,8 +63,8 @@ BITS: dict[str, int] = {
 }
 
 
-def float_format(code: str, where: str) -> FloatFormat:
-    """The format of a measurable dtype.
+def float_format_of(code: str, where: str) -> FloatFormat:
+    """The format of a measurable dtype. where: named in the message.
 
     Raises BrokenFile (`unsupported-dtype`) for any other code.
     """

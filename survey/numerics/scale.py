@@ -1,4 +1,4 @@
-"""Scales of 8-bit matrices: one factor for the tensor, for its rows, or for its tiles."""
+"""Scales of 8-bit matrices: one factor for the tensor, for each row, or for each tile."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Scale:
     dims: int
 
     def times(self, values: NDArray[np.float64], row_ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Stored values of these rows, [R, D], as the model has them; exact for 8-bit values."""
+        """The model's values of the rows with these numbers [R], from stored ones [R, D]; exact for FP8."""
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is counted, not hidden
-            scaled: NDArray[np.float64] = values * self._of(row_ids, values.shape[1])
+            scaled: NDArray[np.float64] = values * self._factors_of(row_ids, values.shape[1])
         return scaled
 
     def summed(self, row_ids: NDArray[np.int64], dims: int) -> NDArray[np.float64]:
-        """Σ of the factors of these rows, [D]."""
+        """Σ of the factors of the rows with these numbers [R], [D]."""
         with np.errstate(invalid="ignore", over="ignore"):
-            factors: NDArray[np.float64] = np.add.reduce(self._of(row_ids, dims), axis=0)
+            factors: NDArray[np.float64] = np.add.reduce(self._factors_of(row_ids, dims), axis=0)
         return factors
 
-    def _of(self, row_ids: NDArray[np.int64], dims: int) -> NDArray[np.float64]:
+    def _factors_of(self, row_ids: NDArray[np.int64], dims: int) -> NDArray[np.float64]:
         """[R, D]."""
         by_tile = self.factors[row_ids // self.rows]  # [R, Q]
         return np.repeat(by_tile, self.dims, axis=1)[:, :dims]
 
 
 def scale_of(spec: ScaleSpec, stored: bytes) -> Scale:
-    """The scale from its bytes as the file has them."""
+    """The scale from its bytes in the file, factors [P, Q]."""
     if spec.tensor.dtype == "F8_E8M0":  # an exponent alone, 255 stands for NaN (OCP MX, section 5.4.1)
         exponents = np.frombuffer(stored, dtype=np.uint8).astype(np.int64)
         factors = np.where(exponents == 255, np.nan, np.ldexp(1.0, exponents - 127))

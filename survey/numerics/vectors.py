@@ -1,110 +1,147 @@
-"""What one pass over a matrix leaves behind; every measure is computed from this."""
+"""Lengths, angles and spreads of vectors: plain formulas lose digits, or leave the range of float64.
+
+Undefined is None, never NaN: None stands for "no vector", too, so results can be passed on unchecked.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.onepass import kernels
 from survey.records.columns import Vector
 
 NEAR_ZERO = 1e-6  # of the median norm
+# A compiler takes half a second to load, and Python adds up 1,000 numbers in 20 µs.
+SHORT = 1024
+
+Float = TypeVar("Float", bound=np.floating)
+Float64s = NDArray[np.float64]
 
 
-# ---------------------------------------------------------------- exact sums over a few numbers
-# math.fsum rounds once, so neither the order nor the processor's vector width shows in a result.
-
-
-def length(vector: NDArray[np.float64]) -> float:
-    """‖v‖₂, also where squares would leave the range of float64."""
+def length(vector: Float64s) -> float:
+    """‖v‖₂ of [N], also if squares would leave the range of float64."""
     scaled, exponent = _scaled(vector)
-    root = math.sqrt(_added(scaled * scaled))
+    root = math.sqrt(_exact_sum(scaled * scaled))
     return math.ldexp(root, exponent) if root < 1.0 or exponent < 1000 else root * 2.0**exponent
 
 
-def row_lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def length_or_none(vector: Float64s | None) -> float | None:
+    """‖v‖₂ of [N]; None if there is no vector or its length is not finite."""
+    return None if vector is None else finite_or_none(length(vector))
+
+
+def distance_or_none(a: Float64s | None, b: Float64s | None) -> float | None:
+    """‖a − b‖₂ of two [N]; None if one is missing or the distance is not finite."""
+    return None if a is None or b is None else length_or_none(a - b)
+
+
+def row_lengths(rows: NDArray[Float]) -> NDArray[Float]:
     """‖w_i‖ of each row, [R, D] -> [R]; numpy's pairwise sum has one order on every processor."""
-    lengths: NDArray[np.float64] = np.sqrt(np.add.reduce(rows * rows, axis=1))
+    lengths: NDArray[Float] = np.sqrt(np.add.reduce(rows * rows, axis=1))
     return lengths
 
 
-def row_units(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """w_i / ‖w_i‖, [R, D]; NaN where a row has no direction."""
+def row_units(rows: Float64s) -> Float64s:
+    """w_i / ‖w_i‖, [R, D]; NaN if a row has no direction."""
     _, exponents = np.frexp(np.abs(rows).max(axis=1, keepdims=True))
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = np.ldexp(rows, -exponents)
-        units: NDArray[np.float64] = scaled / row_lengths(scaled)[:, None]
+        units: Float64s = scaled / row_lengths(scaled)[:, None]
     return units
 
 
-def near_zero_below(norms: NDArray[np.float64]) -> float:
-    """The norm below which a row counts as almost zero: NEAR_ZERO × the lower median of finite norms, which
-    come ascending."""
+def near_zero_below(norms: Float64s) -> float:
+    """The norm below which a row counts as almost zero: NEAR_ZERO × the lower median.
+
+    norms: of the finite rows, ascending, [N].
+    """
     return NEAR_ZERO * float(norms[(len(norms) - 1) // 2]) if len(norms) else 0.0
 
 
-def unit_vector(vector: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    """v / ‖v‖, or None where it has no direction."""
+def unit_vector(vector: Float64s | None) -> Float64s | None:
+    """v / ‖v‖, [N]; None if there is no vector or it has no direction."""
     if vector is None or not np.isfinite(vector).all() or not vector.any():
         return None
     scaled, _ = _scaled(vector)
     return scaled / length(scaled)
 
 
-def cosine(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> float | None:
-    """Cosine of the angle between two vectors, in [-1, 1]; None where one has no direction."""
+def cosine(a: Float64s | None, b: Float64s | None) -> float | None:
+    """Cosine of the angle between two [N], in [-1, 1]; None if one has no direction."""
     u, v = unit_vector(a), unit_vector(b)
     if u is None or v is None:
         return None
     return max(-1.0, min(1.0, math.fsum(u * v)))
 
 
-def angle_deg(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> float | None:
-    """Angle between two vectors in degrees: 2·atan2(‖û−v̂‖, ‖û+v̂‖), exact near 0° and 180°.
-
-    W. Kahan, "How Futile are Mindless Assessments of Roundoff" (2006), section 12. None where a
-    vector has no direction.
-    """
+def angle_deg(a: Float64s | None, b: Float64s | None) -> float | None:
+    """Angle between two [N] in degrees, accurate near 0° and 180°, too; None if one has no direction."""
     u, v = unit_vector(a), unit_vector(b)
     if u is None or v is None:
         return None
-    return math.degrees(2.0 * math.atan2(length(u - v), length(u + v)))
+    return kahan_angle_deg(length(u - v), length(u + v))
 
 
-def mean_and_std(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """Mean, and standard deviation with ddof 1; None where too few values are given."""
+def row_angles_deg(rows: Float64s, direction: Float64s | None) -> list[float | None]:
+    """Angle of each row of [R, D] to a direction [D], in degrees; None if either has no direction."""
+    target = unit_vector(direction)
+    if target is None:
+        return [None] * len(rows)
+    units = row_units(rows)
+    differences, sums = row_lengths(units - target), row_lengths(units + target)
+    pairs = zip(differences.tolist(), sums.tolist(), strict=True)
+    return [finite_or_none(kahan_angle_deg(*pair)) for pair in pairs]
+
+
+def kahan_angle_deg(difference: float, total: float) -> float:
+    """The angle between unit vectors û and v̂ in degrees, from ‖û − v̂‖ and ‖û + v̂‖.
+
+    W. Kahan, "How Futile are Mindless Assessments of Roundoff" (2006), section 12: an arc cosine would lose
+    angles below 1e-8.
+    """
+    # math's atan2, not numpy's: its vector version has other last bits on other processors.
+    return math.degrees(2.0 * math.atan2(difference, total))
+
+
+def mean_and_std(values: Float64s) -> tuple[float | None, float | None]:
+    """Mean, and standard deviation with ddof 1, of [N]; None if there are too few values."""
     if len(values) == 0:
         return None, None
     scaled, exponent = _scaled(values)
-    mean = number(math.ldexp(_added(scaled) / len(values), exponent))
+    mean = finite_or_none(math.ldexp(_exact_sum(scaled) / len(values), exponent))
     if mean is None or len(values) == 1:
         return mean, None
-    return mean, number(length(values - mean) / math.sqrt(len(values) - 1))
+    return mean, finite_or_none(length(values - mean) / math.sqrt(len(values) - 1))
 
 
-def number(value: float) -> float | None:
-    """The value, or None where it is NaN or infinite: undefined is NULL."""
+def finite_or_none(value: float) -> float | None:
+    """The value as a float; None if it is NaN or infinite: undefined is NULL."""
     return float(value) if math.isfinite(value) else None
 
 
-def float32(vector: NDArray[np.float64]) -> Vector:
-    """The vector as it is stored; a component beyond float32 becomes infinite."""
+def float32(vector: Float64s) -> Vector:
+    """The vector [N] as the catalog stores it; a component beyond float32 becomes infinite."""
     with np.errstate(over="ignore"):
         return vector.astype(np.float32)
 
 
-def _added(values: NDArray[np.float64]) -> float:
-    """Σ, rounded once: by a compiled loop that nearly always can tell, else by Python."""
-    from survey.onepass.kernels.exact_sum import add_up  # here, so that planning never loads a compiler
+def _exact_sum(values: Float64s) -> float:
+    """Σ of [N], rounded once, so that neither order nor vector width shows: a compiled loop that can
+    nearly always tell, else Python's."""
+    if len(values) > SHORT:
+        bounds = np.empty(3)
+        kernels.exact_sum.add_up(values, bounds)
+        total, least, most = bounds.tolist()
+        if least == most and math.isfinite(total):
+            return float(total)
+    return math.fsum(values.tolist())
 
-    found = np.empty(3)
-    add_up(values, found)
-    total, least, most = found.tolist()
-    return total if least == most and math.isfinite(total) else math.fsum(values.tolist())
 
-
-def _scaled(vector: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+def _scaled(vector: Float64s) -> tuple[Float64s, int]:
     """The vector divided by a power of two, so that its largest element is in [0.5, 1)."""
     _, exponent = math.frexp(float(np.abs(vector).max(initial=0.0)))
     return np.ldexp(vector, -exponent), exponent

@@ -8,28 +8,28 @@ from survey.process.machine import cpus
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may use, MAX_THREADS at most."""
+    """Number of CPUs that this process may use, at most MAX_THREADS."""
     return min(cpus(), MAX_THREADS)
 
 
-def choose_device(wanted: str) -> str:
-    """The device to measure on: `auto` takes CUDA where there is one, else the CPU.
+def choose_device(requested: str) -> str:
+    """The device to measure on: `auto` is CUDA if there is a CUDA device, else the CPU.
 
-    Raises NotRunnable where the device asked for is not there.
+    Raises NotRunnable (`infeasible`) if this machine lacks the requested device.
     """
-    if wanted == "cpu":
-        return wanted
-    import torch  # here, so that what runs on CPUs never loads it
+    if requested == "cpu":
+        return requested
+    import torch  # here, so that a measurement on the CPU never loads it
 
-    if wanted == "auto":
+    if requested == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = wanted.partition(":")[0]
-    there = {
+    kind = requested.partition(":")[0]
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
-    if not there.get(kind, False):
+    if not available.get(kind, False):
         raise NotRunnable(
-            "infeasible", f"device {wanted}", "is not available on this machine", "choose another --device"
+            "infeasible", f"device {requested}", "is not available on this machine", "choose another --device"
         )
-    return wanted
+    return requested

@@ -7,70 +7,67 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS, FloatFormat
+from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
-from survey.onepass.layout import CHUNK_ROWS, slab_rows
+from survey.onepass.device import usable_cpus
+from survey.onepass.layout import CHUNK_ROWS, GPU_BUFFERS, slab_rows
 from survey.onepass.result import PassResult
 from survey.onepass.row_identity import Digests, RowIdentity, row_digests
 from survey.onepass.slabs import slabs
 from survey.onepass.sums import SlabSums, Totals
+from survey.onepass.sums_cpu import CompiledSums
 from survey.records.blocks import Block
-
-if TYPE_CHECKING:
-    from survey.onepass.sums_cpu import CompiledSums
-
-from survey.onepass.device import usable_cpus
 
 
 @contextmanager
 def fold(
     blocks: Iterable[Block],
-    form: FloatFormat,
+    float_format: FloatFormat,
     shape: tuple[int, int],
     device: str,
     scale: Scale | None = None,
     threads: int | None = None,
 ) -> Iterator[PassResult]:
-    """Fold the rows of a [V, D] matrix of stored bytes, given in order.
+    """Sum, hash and project the rows of a [V, D] matrix in one pass over its stored bytes.
 
-    device: `cpu`, `cuda`, `cuda:0`, `mps`; Apple's GPUs have no float64 and leave it to the CPU.
-    scale: what the stored values are to be multiplied by, on the CPU; rows are identical, and
-    exponents counted, as stored. threads: of the CPU's arithmetic; None takes one for each CPU that
-    this process may use. The result holds a temporary file until the context ends. Blocks may have
-    any length; the result has the same bits whatever it is.
+    blocks      stored bytes in row order; block boundaries do not change a bit of the result
+    shape       (V, D)
+    device      "cpu", "cuda", "cuda:0" or "mps" (no float64 there: the CPU does the work)
+    scale       multiplies the stored values, on the CPU; identity and exponents see them as stored
+    threads     CPU threads; None: one for each usable CPU, at most MAX_THREADS
+
+    Yields a PassResult that is valid inside the `with` block (it holds a temporary file).
+    Raises AssertionError if the stream delivers more or fewer rows than V.
     """
     rows, dims = shape
-    row_bytes = dims * form.item_bytes
+    decoder = RowDecoder(float_format, dims, scale)
     on_cpu = scale is not None or not device.startswith("cuda")
     # On a GPU a launch costs more than the cache saves. Scaled values are held as float64.
-    rows_per_slab = slab_rows(row_bytes if scale is None else dims * 8) if on_cpu else CHUNK_ROWS
-    pieces = slabs(blocks, rows_per_slab * row_bytes)
-    totals, identity = Totals(shape, rows_per_slab, form.exponent_values), RowIdentity(rows, row_bytes)
+    rows_per_slab = slab_rows(decoder.row_bytes if scale is None else dims * 8) if on_cpu else CHUNK_ROWS
+    all_slabs = slabs(blocks, rows_per_slab * decoder.row_bytes)
+    if on_cpu:
+        folded_slabs = _on_cpu(all_slabs, decoder, rows_per_slab, threads or usable_cpus())
+    else:
+        folded_slabs = _on_gpu(all_slabs, decoder, rows_per_slab, device)
+    totals = Totals(shape, rows_per_slab, float_format.exponent_values)
+    identity = RowIdentity(rows, decoder.row_bytes)
     try:
-        for slab, digests, sums in (
-            _on_cpu(pieces, row_bytes, _summing(form, dims, rows_per_slab, scale), threads or usable_cpus())
-            if on_cpu
-            else _on_gpu(pieces, form, dims, rows_per_slab, device)
-        ):
+        for slab, digests, sums in folded_slabs:
             identity.add(slab, digests)
             totals.add(sums)
         yield PassResult(
-            form=form,
+            decoder=decoder,
             vocab_rows=rows,
-            hidden_dim=dims,
             totals=totals.columns(),
             norms=totals.norms(),
             finite=totals.finite(),
             exponents=totals.exponents(),
             directions=totals.directions(),
             identity=identity,
-            scale=scale,
         )
     finally:
         identity.close()
@@ -79,64 +76,61 @@ def fold(
 FoldedSlab = tuple[Block, Digests, SlabSums]  # a slab, its rows' digests and its sums
 
 
-def _summing(
-    form: FloatFormat, dims: int, rows_per_slab: int, scale: Scale | None
-) -> Callable[[Block, int], SlabSums]:
-    """What sums a slab on the CPU, given its number."""
-
-    @cache
-    def sums() -> CompiledSums:
-        """For the first slab: the next ones come while the compiler is loaded, which takes half a second."""
-        from survey.onepass.sums_cpu import CompiledSums
-
-        # Scaled values are exact in float64, so they are summed as if they had been stored so.
-        return CompiledSums(form if scale is None else FLOATS["F64"], dims, rows_per_slab)
-
-    if scale is None:
-        return lambda slab, number: sums().of(slab)
-
-    def of_scaled(slab: Block, number: int) -> SlabSums:
-        values, fields = widen(slab, form, dims), biased_exponents(slab, form, dims)
-        scaled = scale.times(values, np.arange(len(values)) + number * rows_per_slab)
-        exponents = np.bincount(fields.ravel(), minlength=form.exponent_values)
-        return replace(sums().of(scaled.data.cast("B")), exponents=exponents)
-
-    return of_scaled
-
-
 def _on_cpu(
-    pieces: Iterable[Block], row_bytes: int, sums_of: Callable[[Block, int], SlabSums], threads: int
+    all_slabs: Iterable[Block], decoder: RowDecoder, rows_per_slab: int, threads: int
 ) -> Iterator[FoldedSlab]:
-    def piece(slab: Block, number: int) -> FoldedSlab:
-        return slab, row_digests(slab, row_bytes), sums_of(slab, number)
+    """Hash and sum the slabs in `threads` threads; yield them in order."""
+    slab_sums = _cpu_sums(decoder, rows_per_slab)
+
+    def folded(slab: Block, first_row: int) -> FoldedSlab:
+        return slab, row_digests(slab, decoder.row_bytes), slab_sums(slab, first_row)
 
     if threads == 1:
-        for number, slab in enumerate(pieces):
-            yield piece(slab, number)
+        for first_row, slab in decoder.numbered(all_slabs):
+            yield folded(slab, first_row)
         return
-    # Long rows are hashed and added up without Python's global lock. One slab more than threads: none waits
-    # for the next.
+    # Hashing and summing long rows release the GIL. One slab more than threads is in flight, so that none
+    # idles; the first ones load the compiler (0.5 s) while the next are fetched.
     with ThreadPoolExecutor(threads, thread_name_prefix="sums") as pool:
-        running: deque[Future[FoldedSlab]] = deque()
-        for number, slab in enumerate(pieces):
-            running.append(pool.submit(piece, slab, number))
-            if len(running) > threads:
-                yield running.popleft().result()
-        for done in running:
-            yield done.result()
+        in_flight: deque[Future[FoldedSlab]] = deque()
+        for first_row, slab in decoder.numbered(all_slabs):
+            in_flight.append(pool.submit(folded, slab, first_row))
+            if len(in_flight) > threads:
+                yield in_flight.popleft().result()
+        for future in in_flight:
+            yield future.result()
+
+
+def _cpu_sums(decoder: RowDecoder, rows_per_slab: int) -> Callable[[Block, int], SlabSums]:
+    """A function from a slab and the number of its first row to its sums."""
+    if decoder.scale is None:
+        sums = CompiledSums(decoder.float_format, decoder.dims, rows_per_slab)
+        return lambda slab, first_row: sums.of(slab)
+    # Scaled values are exact in float64, so they are summed as if they had been stored so.
+    sums = CompiledSums(FLOATS["F64"], decoder.dims, rows_per_slab)
+
+    def scaled_sums(slab: Block, first_row: int) -> SlabSums:
+        values, fields = decoder.exact(slab, first_row), decoder.exponents(slab)
+        exponents = np.bincount(fields.ravel(), minlength=decoder.float_format.exponent_values)
+        return replace(sums.of(values.data.cast("B")), exponents=exponents)
+
+    return scaled_sums
 
 
 def _on_gpu(
-    pieces: Iterable[Block], form: FloatFormat, dims: int, rows_per_slab: int, device: str
+    all_slabs: Iterable[Block], decoder: RowDecoder, rows_per_slab: int, device: str
 ) -> Iterator[FoldedSlab]:
-    from survey.onepass.sums_gpu import TorchSums
+    """Sum slabs on a GPU while the CPU hashes them, GPU_BUFFERS of them in flight; yield them in order."""
+    # Here: torch takes seconds to load, and the CPU needs none.
+    from survey.onepass.sums_gpu import SlabBuffers, TorchSums
 
-    sums = TorchSums(form, dims, rows_per_slab, device)
-    begun = None
-    for slab in pieces:
-        following = slab, sums.begin(slab), row_digests(slab, dims * form.item_bytes)
-        if begun is not None:
-            yield begun[0], begun[2], sums.finish(begun[1])
-        begun = following
-    if begun is not None:
-        yield begun[0], begun[2], sums.finish(begun[1])
+    sums = TorchSums(decoder.float_format, decoder.dims, rows_per_slab, device)
+    in_flight: deque[tuple[Block, Digests, SlabBuffers]] = deque()
+    for slab in all_slabs:
+        started = sums.begin(slab)
+        in_flight.append((slab, row_digests(slab, decoder.row_bytes), started))
+        if len(in_flight) == GPU_BUFFERS:
+            oldest, digests, started = in_flight.popleft()
+            yield oldest, digests, sums.finish(started)
+    for oldest, digests, started in in_flight:
+        yield oldest, digests, sums.finish(started)

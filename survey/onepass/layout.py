@@ -1,17 +1,28 @@
-"""The geometry of a pass: how a matrix is cut into blocks, slabs and chunks, and how much is held at once."""
+"""The geometry of a pass: how a matrix is cut into blocks, slabs and chunks, and how much is held at once.
+
+Largest first: a block is what one request brings, a slab what one thread works on, a chunk 1,024 rows that
+are summed pairwise, a group 32 rows that are summed in one sweep. Slabs divide chunks evenly.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from survey.records.target import ByteRange, TensorSpec
 
 CHUNK_ROWS = 1024
-GROUP_ROWS = 32  # are added in one sweep
-SLAB_BYTES = 4 << 20  # enough work for a thread to be handed it; a few of them are held at once
+GROUP_ROWS = 32
+SLAB_BYTES = 4 << 20  # enough work for a thread; a few slabs are held at once
+MAX_THREADS = 4  # each holds a slab, and four measure as many bytes as a link brings
+LANE_DIMS = 256  # sums over dimensions: element d is added to lane d mod 256
+PROJECTION_DIMS = 32  # of the rows' projections
+SPOOL_BYTES = 64 << 20  # beyond this the black holes' vectors go to a temporary file
+GPU_BUFFERS = 2  # slabs in flight on a GPU: one is copied, one computed
 
-# Big enough that a request's round trip does not show, small enough that a window of them stays
+# A block is so big that a request's round trip does not show, and so small that a window of blocks stays
 # far below the memory of one shard: 8 connections hold 50 MiB.
 BLOCK_BYTES = 5 << 20
-MOST_BLOCKS_AT_ONCE = 4  # of a matrix whose rows lie in pieces: a block is put together from smaller ranges
+MOST_BLOCKS_AT_ONCE = 4  # of a matrix in pieces: a block of it is put together from smaller ranges
 
 
 def slab_rows(row_bytes: int) -> int:
@@ -23,14 +34,14 @@ def slab_rows(row_bytes: int) -> int:
 
 
 def block_bytes(spec: TensorSpec) -> int:
-    """Bytes of one block, at most: more where each takes a request to several tensors."""
+    """Upper limit of the bytes of one block; higher if each block takes requests to several tensors."""
     return max(BLOCK_BYTES * min(spec.across, MOST_BLOCKS_AT_ONCE), spec.row_bytes)
 
 
 def row_blocks(spec: TensorSpec, most_bytes: int | None = None) -> list[ByteRange]:
-    """Cut the tensor's bytes into consecutive ranges of whole rows, at most `most_bytes` where a row fits.
+    """Cut the tensor's bytes into consecutive ranges of whole rows, at most `most_bytes` if a row fits.
 
-    They are whole slabs where these fit, so that no slab lies across two and has to be put together.
+    Ranges are whole slabs if these fit, so that no slab lies across two blocks and has to be copied.
     """
     most_bytes = most_bytes or block_bytes(spec)
     unit = slab_rows(spec.row_bytes) * spec.row_bytes
@@ -43,14 +54,16 @@ def row_blocks(spec: TensorSpec, most_bytes: int | None = None) -> list[ByteRang
     ]
 
 
-MAX_THREADS = 4  # each holds a slab, and these measure as many bytes as a link brings
+def row_runs(rows: Sequence[int], row_bytes: int, *, gap_bytes: int, most_bytes: int) -> list[list[int]]:
+    """Group ascending row numbers into runs, each to be read at once together with the rows between.
 
-
-SPOOL_BYTES = 64 << 20  # beyond this the black holes' vectors go to a temporary file
-
-
-PROJECTION_DIMS = 32
-
-
-LANE_DIMS = 256
-GPU_BUFFERS = 2  # slabs under way on a GPU: one copied, one computed
+    gap_bytes: the most that is read between two of the rows. most_bytes: of one run, unless a row is longer.
+    """
+    runs: list[list[int]] = []
+    for row in rows:
+        is_near = bool(runs) and (row - runs[-1][-1] - 1) * row_bytes <= gap_bytes
+        if is_near and (row - runs[-1][0] + 1) * row_bytes <= most_bytes:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,171 +9,176 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.numerics.decoding import biased_exponents, widen
-from survey.numerics.dtypes import FloatFormat
-from survey.numerics.scale import Scale
-from survey.numerics.vectors import near_zero_below, number, row_lengths, row_units, unit_vector
+from survey.numerics.row_decoder import RowDecoder
+from survey.numerics.vectors import near_zero_below, row_angles_deg
 from survey.onepass.projection import Projections, projected_rows
-from survey.onepass.row_identity import RowIdentity
-from survey.onepass.sums import ZERO, magnitude
+from survey.onepass.row_identity import RowIdentity, by_population, rows_in
+from survey.onepass.sums import ZERO_BAND, norm_bands
 
 SWEEP_BYTES = 4 << 20  # of float64, at a time, while the black holes' vectors are read back
+
+Float64s = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class DeadSums:
-    """Sums over the black holes' vectors; those that are not finite are left out of the sums.
+    """Sums over the black holes' vectors; vectors that are not finite are left out of the sums.
 
-    dead_totals: Σ population × vector of each magnitude, [D]. vector_total: Σ vector, [D].
-    exponents_dead: counts by biased exponent, weighted by population.
+    totals: Σ of the dead rows of each band of norms, [D]. vector_total: Σ of the vectors, each once, [D].
+    exponents: elements of the dead rows by biased exponent. shared_exponent_dims: dimensions in which all
+    vectors have the same exponent.
     """
 
-    dead_totals: Mapping[int, NDArray[np.float64]]
-    vector_total: NDArray[np.float64]
-    exponents_dead: NDArray[np.int64]
+    totals: Mapping[int, Float64s]
+    vector_total: Float64s
+    exponents: NDArray[np.int64]
     shared_exponent_dims: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Consecutive black holes: the rows of each, the bands of their vectors' norms, and the vectors [K, D].
+
+    stored: bytes. stored_values: without the scale. values: with it.
+    """
+
+    black_hole_rows: list[list[int]]
+    bands: list[int]
+    stored: bytes
+    stored_values: Float64s
+    values: Float64s
 
 
 @dataclass(frozen=True)
 class PassResult:
-    """[V, D] folded: column sums [D] by magnitude, row norms [V], exponent counts, identical rows.
+    """What one pass over a [V, D] matrix leaves behind.
 
-    finite: which rows hold neither NaN nor infinity, [V]. scale: what stored values are multiplied
-    by. Where it makes identical rows differ, a black hole's vector is that of its first row.
+    totals: column sums [D] of the finite rows of each band of norms. norms: [V]. finite: rows without NaN and
+    infinity, [V]. exponents: elements by biased exponent. directions: projections of w_i / ‖w_i‖, [V, 32].
+    identity: which rows have equal bytes. If a scale makes such rows differ, a black hole's vector is that of
+    its first row. What is derived from these fields is computed once, when it is first used.
     """
 
-    form: FloatFormat
+    decoder: RowDecoder
     vocab_rows: int
-    hidden_dim: int
-    totals: Mapping[int, NDArray[np.float64]]
-    norms: NDArray[np.float64]
+    totals: Mapping[int, Float64s]
+    norms: Float64s
     finite: NDArray[np.bool_]
     exponents: NDArray[np.int64]
     directions: NDArray[np.float32]
     identity: RowIdentity
-    scale: Scale | None = None
 
     @property
-    def total(self) -> NDArray[np.float64]:
+    def hidden_dim(self) -> int:
+        return self.decoder.dims
+
+    @property
+    def total(self) -> Float64s:
         """Sum of the finite rows, [D]."""
         return sum(self.totals.values(), np.zeros(self.hidden_dim))
 
     @cached_property
-    def dead_total(self) -> NDArray[np.float64]:
+    def dead_total(self) -> Float64s:
         """Sum of the finite dead rows, [D]."""
-        return sum(self.holes.dead_totals.values(), np.zeros(self.hidden_dim))
+        return sum(self.dead_sums.totals.values(), np.zeros(self.hidden_dim))
 
     @cached_property
-    def live_total(self) -> NDArray[np.float64]:
-        """Sum of the finite live rows, [D]: all minus dead, magnitude by magnitude.
+    def live_total(self) -> Float64s:
+        """Sum of the finite live rows, [D]: all minus dead, band by band.
 
-        Where a magnitude has no live row its difference is rounding and nothing else, and would
-        drown the shorter live rows: it is left out.
+        In a band without a live row the difference is rounding and nothing else, and would drown shorter
+        live rows: it is left out.
         """
         live = np.zeros(self.hidden_dim)
-        bands = np.unique(magnitude(self.norms[~self.dead & self.finite]))
-        for band in bands[bands != ZERO].tolist():
-            live += self.totals[band] - self.holes.dead_totals.get(band, 0.0)
+        bands = np.unique(norm_bands(self.norms[~self.dead & self.finite]))
+        for band in bands[bands != ZERO_BAND].tolist():
+            live += self.totals[band] - self.dead_sums.totals.get(band, 0.0)
         return live
 
     @cached_property
-    def members(self) -> list[list[int]]:
-        """The rows of each black hole, in order of first repetition."""
-        return self.identity.holes
+    def black_hole_rows(self) -> list[list[int]]:
+        """The rows of each black hole, ascending; the black holes in order of first repetition."""
+        return self.identity.black_hole_rows
 
     @cached_property
     def dead(self) -> NDArray[np.bool_]:
         """Which rows are in a black hole, [V]."""
-        dead = np.zeros(self.vocab_rows, dtype=bool)
-        for rows in self.members:
-            dead[rows] = True
-        return dead
+        return rows_in(self.black_hole_rows, self.vocab_rows)
 
     @cached_property
-    def sorted_norms(self) -> NDArray[np.float64]:
+    def sorted_norms(self) -> Float64s:
         """Norms of the finite rows, ascending."""
-        norms: NDArray[np.float64] = np.sort(self.norms[self.finite])
+        norms: Float64s = np.sort(self.norms[self.finite])
         return norms
 
     @cached_property
-    def sketches(self) -> Projections:
+    def projections(self) -> Projections:
         """Every row in 32 dimensions."""
         least = near_zero_below(self.sorted_norms)
         usable = self.finite & (self.norms > 0) & (self.norms >= least)
-        known = self.sorted_norms[(self.sorted_norms > 0) & (self.sorted_norms >= least)]
-        median = float(known[(len(known) - 1) // 2]) if len(known) else 1.0
-        ranked = sorted(self.members, key=lambda rows: (-len(rows), rows[0]))
+        usable_norms = self.sorted_norms[(self.sorted_norms > 0) & (self.sorted_norms >= least)]
+        median = float(usable_norms[(len(usable_norms) - 1) // 2]) if len(usable_norms) else 1.0
+        float_format = self.decoder.float_format
         return Projections(
             rows=projected_rows(self.directions, self.norms, usable, median),
             usable=usable,
             dead=self.dead,
-            firsts=np.array([rows[0] for rows in ranked], dtype=np.int64),
-            half_ulp=2.0 ** (self.form.exponent_bits - self.form.bits),  # 1 sign bit, so 1 + mantissa
+            firsts=_firsts(sorted(self.black_hole_rows, key=by_population)),
+            half_ulp=2.0 ** (float_format.exponent_bits - float_format.bits),  # 1 sign bit, so 1 + mantissa
         )
 
     @cached_property
-    def holes(self) -> DeadSums:
-        """One sweep over the kept vectors."""
-        dims = self.hidden_dim
-        dead_totals: dict[int, NDArray[np.float64]] = {}
-        vector_total = np.zeros(dims)
-        counts = np.zeros(self.form.exponent_values, dtype=np.int64)
-        low, high = np.full(dims, self.form.exponent_values), np.full(dims, -1)
-        firsts = np.array([rows[0] for rows in self.members], dtype=np.int64)
-        finite, bands = self.finite[firsts], magnitude(self.norms[firsts]).tolist()
-        at = 0
-        for stored in self.identity.vectors(self._rows_at_once):
-            fields = biased_exponents(stored, self.form, dims)
+    def dead_sums(self) -> DeadSums:
+        """Sums over the black holes' vectors, which are read back in one sweep."""
+        dims, exponent_values = self.hidden_dim, self.decoder.float_format.exponent_values
+        totals: dict[int, Float64s] = {}
+        vector_total, exponents = np.zeros(dims), np.zeros(exponent_values, dtype=np.int64)
+        low, high = np.full(dims, exponent_values), np.full(dims, -1)
+        for batch in self._batches():
+            fields = self.decoder.exponents(batch.stored)
             low, high = np.minimum(low, fields.min(axis=0)), np.maximum(high, fields.max(axis=0))
-            values = widen(stored, self.form, dims)
-            for hole, vector in enumerate(self._scaled(values, at), at):
-                population = len(self.members[hole])
-                counts += population * np.bincount(fields[hole - at], minlength=len(counts))
-                if finite[hole]:
-                    vector_total += vector
-                if self.scale is not None:
-                    for band, total in self._scaled_totals(hole, values[hole - at]):
-                        dead_totals.setdefault(band, np.zeros(dims))[:] += total
-                elif finite[hole]:
-                    total = dead_totals.setdefault(bands[hole], np.zeros(dims))
-                    total += population * vector
-            at += len(fields)
-        return DeadSums(dead_totals, vector_total, counts, int((low == high).sum()))
+            for index, rows in enumerate(batch.black_hole_rows):
+                exponents += len(rows) * np.bincount(fields[index], minlength=exponent_values)
+                if self.finite[rows[0]]:
+                    vector_total += batch.values[index]
+                for band, total in self._totals_of(batch, index):
+                    totals.setdefault(band, np.zeros(dims))[:] += total
+        return DeadSums(totals, vector_total, exponents, int((low == high).sum()))
 
-    def angles_to(self, direction: NDArray[np.float64] | None) -> list[float | None]:
-        """Angle of each black hole's vector to a direction, degrees, in the order of `members`."""
-        target = unit_vector(direction)
-        if target is None:
-            return [None] * len(self.members)
-        angles: list[float | None] = []
-        for stored in self.identity.vectors(self._rows_at_once):
-            units = row_units(self._scaled(widen(stored, self.form, self.hidden_dim), len(angles)))
-            apart, along = row_lengths(units - target), row_lengths(units + target)
-            # math's atan2, not numpy's: its vector version has other last bits on other processors.
-            angles += [
-                number(math.degrees(2.0 * math.atan2(*pair)))
-                for pair in zip(apart.tolist(), along.tolist(), strict=True)
-            ]
-        return angles
+    def angles_to(self, direction: Float64s | None) -> list[float | None]:
+        """Angle of each black hole's vector to a direction [D], degrees, in order of `black_hole_rows`."""
+        return [angle for batch in self._batches() for angle in row_angles_deg(batch.values, direction)]
 
-    def _scaled(self, values: NDArray[np.float64], hole: int) -> NDArray[np.float64]:
-        """The vectors of consecutive black holes from `hole` on, [K, D], as the model has them."""
-        if self.scale is None:
-            return values
-        firsts = [rows[0] for rows in self.members[hole : hole + len(values)]]
-        return self.scale.times(values, np.array(firsts, dtype=np.int64))
+    def _batches(self) -> Iterator[_Batch]:
+        """The black holes' vectors, some MB at a time, in the order of `black_hole_rows`."""
+        start = 0
+        for stored in self.identity.vectors(max(1, SWEEP_BYTES // (8 * self.hidden_dim))):
+            stop = start + len(stored) // self.decoder.row_bytes
+            black_hole_rows = self.black_hole_rows[start:stop]
+            firsts, stored_values = _firsts(black_hole_rows), self.decoder.stored_values(stored)
+            bands = norm_bands(self.norms[firsts]).tolist()
+            values = self.decoder.scaled(stored_values, firsts)
+            yield _Batch(black_hole_rows, bands, stored, stored_values, values)
+            start = stop
 
-    def _scaled_totals(
-        self, hole: int, vector: NDArray[np.float64]
-    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """Σ of a black hole's finite rows by their magnitude, where a scale makes them differ."""
-        assert self.scale is not None
-        rows = np.array(self.members[hole], dtype=np.int64)
-        rows = rows[self.finite[rows]]
-        bands = magnitude(self.norms[rows])
-        for band in np.unique(bands[bands != ZERO]).tolist():
-            yield band, vector * self.scale.summed(rows[bands == band], self.hidden_dim)
+    def _totals_of(self, batch: _Batch, index: int) -> Iterator[tuple[int, Float64s]]:
+        """Σ of the finite rows of one black hole by band of norms, [D].
 
-    @property
-    def _rows_at_once(self) -> int:
-        return max(1, SWEEP_BYTES // (8 * self.hidden_dim))
+        Without a scale all its rows have one norm; a scale may make them differ.
+        """
+        rows, scale = batch.black_hole_rows[index], self.decoder.scale
+        if scale is None:
+            if self.finite[rows[0]]:
+                yield batch.bands[index], len(rows) * batch.values[index]
+            return
+        row_ids = np.array(rows, dtype=np.int64)
+        row_ids = row_ids[self.finite[row_ids]]
+        bands = norm_bands(self.norms[row_ids])
+        for band in np.unique(bands[bands != ZERO_BAND]).tolist():
+            factors = scale.summed(row_ids[bands == band], self.hidden_dim)
+            yield band, batch.stored_values[index] * factors
+
+
+def _firsts(black_hole_rows: list[list[int]]) -> NDArray[np.int64]:
+    """The first row of each black hole, [K]."""
+    return np.array([rows[0] for rows in black_hole_rows], dtype=np.int64)

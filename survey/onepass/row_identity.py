@@ -1,4 +1,4 @@
-"""Which rows are identical, bit for bit, found while they stream past.
+"""Which rows have equal bytes, decided while they stream past.
 
 A row is known by the xxh3-128 of its bytes. When a hash comes a second time, that row's bytes are
 kept, once for each black hole; so nothing is read twice and the matrix is never held.
@@ -8,26 +8,41 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from survey.onepass import kernels
 from survey.onepass.layout import SPOOL_BYTES
 from survey.records.blocks import Block
 
-SHORT_BYTES = 240  # xxh3 has other formulas for rows up to here
+SHORT_BYTES = 240  # xxh3 has other formulas for rows up to this length
 WORD_BYTES = 8
-MOST_ROWS = 2**31 - 1  # their numbers are kept in 32 bits
+MOST_ROWS = 2**31 - 1  # row numbers are kept in 32 bits
 
 Digests = NDArray[np.uint64]  # [R, 2]: high and low half
 
 
+def by_population(rows: Sequence[int]) -> tuple[int, int]:
+    """Sort key of a black hole, given its rows: the largest first, ties by smallest row number."""
+    return -len(rows), rows[0]
+
+
+def rows_in(black_hole_rows: Iterable[Sequence[int]], vocab_rows: int) -> NDArray[np.bool_]:
+    """Which of V = `vocab_rows` rows are in one of these black holes, [V]."""
+    dead = np.zeros(vocab_rows, dtype=bool)
+    for rows in black_hole_rows:
+        dead[rows] = True
+    return dead
+
+
 class RowIdentity:
-    """Folds `rows` rows of `row_bytes` each; `holes` are in order of their first repetition."""
+    """Groups V = `rows` rows of `row_bytes` each by their bytes. Close it: it holds a temporary file."""
 
     def __init__(self, rows: int, row_bytes: int) -> None:
+        """Raises ValueError if there are more rows than 31 bits can number."""
         if rows >= MOST_ROWS:
             raise ValueError(f"{rows:,} rows, expected fewer than {MOST_ROWS:,}")
         self._row_bytes = row_bytes
@@ -37,50 +52,50 @@ class RowIdentity:
         self._slots = np.zeros(1 << bits, dtype=np.int32)
         self._shift = np.uint64(64 - bits)
         self._secrets = np.frombuffer(secrets.token_bytes(32), dtype=np.uint64)
-        self._members: dict[int, list[int]] = {}  # first row -> all rows, ascending
+        self._black_holes: dict[int, list[int]] = {}  # first row -> all rows, ascending
         self._vectors = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - close() closes it
 
     def close(self) -> None:
         self._vectors.close()
 
     def add(self, slab: Block, digests: Digests) -> None:
-        """The next rows, and the digest of each."""
-        from survey.onepass.kernels.first_seen import (
-            find_first,  # here, so that planning never loads a compiler
-        )
-
+        """Add the next R rows: their stored bytes, and the digest of each, [R, 2]."""
         view, start = memoryview(slab), self._rows
         self._rows += len(digests)
         assert self._rows <= len(self._digests), "a stream delivers no more rows than announced"
         self._digests[start : self._rows] = digests
         first = np.empty(len(digests), dtype=np.int32)
-        find_first(self._digests, start, self._rows, self._secrets, self._shift, self._slots, first)
-        again = np.flatnonzero(first != np.arange(start, self._rows))
-        self._repeats += len(again)
-        for at in again.tolist():
-            self._repeat(int(first[at]), start + at, view[at * self._row_bytes : (at + 1) * self._row_bytes])
+        kernels.first_seen.find_first(
+            self._digests, start, self._rows, self._secrets, self._shift, self._slots, first
+        )
+        repeats = np.flatnonzero(first != np.arange(start, self._rows))
+        self._repeats += len(repeats)
+        for index in repeats.tolist():
+            stored = view[index * self._row_bytes : (index + 1) * self._row_bytes]
+            self._add_repeat(int(first[index]), start + index, stored)
 
-    def _repeat(self, first: int, row: int, stored: memoryview) -> None:
-        if first in self._members:
-            self._members[first].append(row)
+    def _add_repeat(self, first: int, row: int, stored: memoryview) -> None:
+        if first in self._black_holes:
+            self._black_holes[first].append(row)
             return
-        self._members[first] = [first, row]
+        self._black_holes[first] = [first, row]
         self._vectors.write(stored)
 
     @property
     def unique_rows(self) -> int:
+        """Number of different rows, by bytes."""
         return self._rows - self._repeats
 
     @property
-    def holes(self) -> list[list[int]]:
-        """The rows of each black hole, ascending."""
-        return list(self._members.values())
+    def black_hole_rows(self) -> list[list[int]]:
+        """The rows of each black hole, ascending; the black holes in order of first repetition."""
+        return list(self._black_holes.values())
 
     def vectors(self, rows_at_once: int) -> Iterator[bytes]:
-        """The holes' vectors in the order of `holes`, as stored bytes of whole rows."""
+        """The black holes' vectors in the order of `black_hole_rows`, as stored bytes of whole rows."""
         self._vectors.seek(0)
-        while found := self._vectors.read(rows_at_once * self._row_bytes):
-            yield found
+        while stored := self._vectors.read(rows_at_once * self._row_bytes):
+            yield stored
 
     def row_hashes(self) -> NDArray[np.uint64]:
         """The low half of each row's digest, [V]."""
@@ -93,12 +108,10 @@ def row_digests(slab: Block, row_bytes: int) -> Digests:
     if row_bytes > SHORT_BYTES and row_bytes % WORD_BYTES == 0:
         words = np.frombuffer(view, dtype="<u8").reshape(-1, row_bytes // WORD_BYTES)
         if words.flags.aligned:
-            from survey.onepass.kernels.xxh3 import hash_rows  # here, so that planning never loads a compiler
-
-            found = np.empty((len(words), 2), dtype=np.uint64)
-            words.flags.writeable = False  # one type, and not two, to compile for
-            hash_rows(words, found)
-            return found
+            hashes = np.empty((len(words), 2), dtype=np.uint64)
+            words.flags.writeable = False  # so that numba compiles one specialisation instead of two
+            kernels.xxh3.hash_rows(words, hashes)
+            return hashes
     digest = xxhash.xxh3_128_digest
     digests = b"".join([digest(view[at : at + row_bytes]) for at in range(0, len(view), row_bytes)])
     return np.frombuffer(digests, dtype=">u8").reshape(-1, 2).astype(np.uint64)

@@ -1,8 +1,4 @@
-"""Cut a matrix into blocks of rows, what one request brings, and these into slabs: what one thread works on.
-
-Chunks of exactly 1,024 rows, aligned to the absolute row number, decide the order of summation;
-slabs divide a chunk into equal parts, each some groups of rows.
-"""
+"""Cut blocks of rows, as requests bring them, into slabs: what one thread works on."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from survey.records.blocks import Block
 
 
 def slabs(blocks: Iterable[Block], slab_bytes: int) -> Iterator[Block]:
-    """The same bytes in pieces of `slab_bytes`; the last one may be shorter."""
+    """The same bytes in slabs of `slab_bytes`; the last one may be shorter."""
     carried = bytearray()
     for block in blocks:
         rest = memoryview(block)

@@ -2,14 +2,14 @@
 
 A library's own reduction changes its order with the vector width, the number of threads and the
 device, and with it the last bits. Here the order is ours, and two paths follow it bit by bit: loops
-compiled for the CPU (sums_compiled.py), and torch's elementwise operations on a GPU (sums_torch.py).
+compiled for the CPU (sums_cpu.py), and torch's elementwise operations on a GPU (sums_gpu.py).
 
 - column sums: the rows of a chunk of 1,024 are added pairwise (neighbours, then neighbouring pairs,
-  and so on up; a row left out counts as zeros), and the chunks' sums one after another. Whoever has
-  some 2^n neighbouring rows of a chunk can add them up alone. Rows of very different lengths are
-  summed apart (see `magnitude`), so that short rows are not lost beside long ones;
+  and so on up; a row left out counts as zeros), and the chunks' sums one after another. Any 2^n
+  neighbouring rows of a chunk can therefore be summed independently. Rows of very different lengths are
+  summed apart (see `norm_bands`), so that short rows are not lost beside long ones;
 - squared row norms: element d is added to lane d mod 256, then the lanes are folded in halves;
-- sketches of rows (survey/onepass/projection.py): the same, signed, until 32 lanes are left.
+- projections of rows (projection.py): the same, signed, until 32 lanes are left.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 
 from survey.onepass.layout import CHUNK_ROWS, PROJECTION_DIMS
 
-# Rows whose norms share a band of 2^16 are summed together: [2^-8, 2^8) holds all rows of nearly
+# Rows whose norms share a band, a factor of 2^16, are summed together: [2^-8, 2^8) holds all rows of nearly
 # every model, so one sum is the rule.
 BAND_BITS = 16
-ZERO = -(1 << 20)  # the band of zero rows, which add nothing
+ZERO_BAND = -(1 << 20)  # the band of zero rows, which add nothing
 
 
 @dataclass(frozen=True, slots=True)
 class SlabSums:
     """What one slab of R rows adds.
 
-    norms: ‖w_i‖, [R]; not finite where a row holds NaN or infinity. finite: which rows do not, [R].
-    columns: sum of the finite rows of each magnitude, [D]. exponents: elements by biased exponent.
-    directions: sketches of w_i / ‖w_i‖, [R, SKETCH_DIMS].
+    norms: ‖w_i‖, [R]; not finite if a row holds NaN or infinity. finite: rows that hold neither, [R].
+    columns: sum of the finite rows of each band of norms, [D]. exponents: elements by biased exponent.
+    directions: projections of w_i / ‖w_i‖, [R, 32].
     """
 
     norms: NDArray[np.float64]
@@ -45,13 +45,13 @@ class SlabSums:
 
 
 class Totals:
-    """Slabs of one length, in order, added up; only the last one may be shorter."""
+    """The sum of slabs of equal length, added in order; only the last one may be shorter."""
 
     def __init__(self, shape: tuple[int, int], rows_per_slab: int, exponent_values: int) -> None:
-        vocab, self._dims = shape
-        self._norms = np.empty(vocab)
-        self._finite = np.empty(vocab, dtype=bool)
-        self._directions = np.empty((vocab, PROJECTION_DIMS), dtype=np.float32)
+        vocab_rows, self._dims = shape
+        self._norms = np.empty(vocab_rows)
+        self._finite = np.empty(vocab_rows, dtype=bool)
+        self._directions = np.empty((vocab_rows, PROJECTION_DIMS), dtype=np.float32)
         self._exponents = np.zeros(exponent_values, dtype=np.int64)
         self._rows = 0
         self._columns: dict[int, NDArray[np.float64]] = {}
@@ -59,6 +59,7 @@ class Totals:
         self._slabs_in_chunk, self._slab = CHUNK_ROWS // rows_per_slab, 0
 
     def add(self, slab: SlabSums) -> None:
+        """Add the next slab."""
         here = slice(self._rows, self._rows + len(slab.norms))
         self._rows = here.stop
         self._norms[here], self._finite[here] = slab.norms, slab.finite
@@ -74,25 +75,25 @@ class Totals:
             self._close_chunk()
 
     def columns(self) -> dict[int, NDArray[np.float64]]:
-        """Sum of the finite rows of each magnitude, [D]."""
+        """Sum of the finite rows of each band of norms, [D]."""
         self._close_chunk()
         return {band: self._columns[band] for band in sorted(self._columns)}
 
     def norms(self) -> NDArray[np.float64]:
-        """‖w_i‖ for every row, [V]; not finite where a row holds NaN or infinity."""
+        """‖w_i‖ of every row, [V]; not finite if a row holds NaN or infinity."""
         assert self._rows == len(self._norms), "a stream delivers every row or raises"
         return self._norms
 
     def finite(self) -> NDArray[np.bool_]:
-        """Which rows hold neither NaN nor infinity, [V]."""
+        """Rows that hold neither NaN nor infinity, [V]."""
         return self._finite
 
     def directions(self) -> NDArray[np.float32]:
-        """Sketches of the rows' directions, [V, SKETCH_DIMS]."""
+        """Projections of the rows' directions, [V, 32]."""
         return self._directions
 
     def exponents(self) -> NDArray[np.int64]:
-        """Elements by biased exponent, all rows."""
+        """Elements of all rows by biased exponent, [exponent values]."""
         return self._exponents
 
     def _close_chunk(self) -> None:
@@ -104,26 +105,26 @@ class Totals:
 
 
 def added_pairwise(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[2^n, D] to [D]."""
-    with np.errstate(over="ignore", invalid="ignore"):  # float64 near its end: no number, then NULL
+    """Pairwise sum of [2^n, D] over the first axis, [D]."""
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 the result is no number, then NULL
         while len(sums) > 1:
             sums = sums[0::2] + sums[1::2]
     total: NDArray[np.float64] = sums[0]
     return total
 
 
-def magnitude(norms: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The band of each norm: floor((binary exponent + 8) / 16), or ZERO; not finite is zero, too."""
+def norm_bands(norms: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The band of each norm, [R]: floor((binary exponent + 8) / 16); ZERO_BAND if it is 0 or not finite."""
     usable = np.where(np.isfinite(norms), norms, 0.0)
     _, exponents = np.frexp(usable)
     bands = (exponents.astype(np.int64) + BAND_BITS // 2) // BAND_BITS
-    return np.where(usable == 0.0, ZERO, bands)
+    return np.where(usable == 0.0, ZERO_BAND, bands)
 
 
-def bands_of(norms: NDArray[np.float64]) -> dict[int, NDArray[np.bool_]]:
-    """Each magnitude among the rows with the rows that have it, [R]; none for rows that add nothing."""
-    bands = magnitude(norms)
+def rows_by_band(norms: NDArray[np.float64]) -> dict[int, NDArray[np.bool_]]:
+    """For each band among these norms [R] the rows in it, [R]; ZERO_BAND is left out."""
+    bands = norm_bands(norms)
     first = int(bands[0])
     if (bands == first).all():  # the rule, and several times as fast
-        return {} if first == ZERO else {first: np.ones(len(bands), dtype=bool)}
-    return {band: bands == band for band in np.unique(bands).tolist() if band != ZERO}
+        return {} if first == ZERO_BAND else {first: np.ones(len(bands), dtype=bool)}
+    return {band: bands == band for band in np.unique(bands).tolist() if band != ZERO_BAND}

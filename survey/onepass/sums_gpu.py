@@ -1,7 +1,7 @@
 """The sums of a slab by torch's elementwise operations, whose bits do not depend on the device.
 
 Meant for CUDA: a slab is copied from pinned memory by a stream of its own while the one before is
-computed, and nothing waits until a slab's results are wanted.
+computed, and nothing waits until `finish` reads a slab's results.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from survey.numerics.dtypes import FloatFormat
 from survey.onepass.layout import GPU_BUFFERS, LANE_DIMS, PROJECTION_DIMS
 from survey.onepass.projection import projected_directions, signs
-from survey.onepass.sums import SlabSums, bands_of
+from survey.onepass.sums import SlabSums, rows_by_band
 from survey.records.blocks import Block
 
 WORDS = 1 << 15  # the upper 16 bits of an element, its sign left out
 
 
 @dataclass
-class _Room:
-    """What one slab under way occupies; made once, used again and again.
+class SlabBuffers:
+    """The buffers of one slab in flight; allocated once, used again and again.
 
     staged [R · D] on the host; stored [R, D], values and squares [R, padded D], lanes [R, 256] and
     words [R · D] on the device; results on the host.
@@ -42,57 +42,57 @@ class _Room:
 
 
 class TorchSums:
-    """Sums of slabs of at most `rows_per_slab` rows, GPU_ROOMS of them under way at once."""
+    """Sums of slabs of at most `rows_per_slab` rows, at most GPU_BUFFERS of them in flight."""
 
-    def __init__(self, form: FloatFormat, dims: int, rows_per_slab: int, device: str) -> None:
-        self._form, self._dims = form, dims
+    def __init__(self, float_format: FloatFormat, dims: int, rows_per_slab: int, device: str) -> None:
+        self._float_format, self._dims = float_format, dims
         self._device = torch.device(device)
         padded = -(-dims // LANE_DIMS) * LANE_DIMS
         self._signs = torch.zeros(padded, dtype=torch.float64, device=self._device)
         self._signs[:dims] = torch.from_numpy(signs(dims)).to(self._device)
         self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
-        self._rooms = [self._room(rows_per_slab) for _ in range(GPU_BUFFERS)]
+        self._free = [self._new_buffers(rows_per_slab) for _ in range(GPU_BUFFERS)]
 
-    def begin(self, slab: Block) -> _Room:
-        """Start on one slab of whole rows; `finish` it before GPU_ROOMS more are begun."""
-        room = self._rooms.pop()
-        bits = torch.frombuffer(slab, dtype=room.staged.dtype)
-        room.rows = len(bits) // self._dims
-        room.staged[: len(bits)] = bits
+    def begin(self, slab: Block) -> SlabBuffers:
+        """Start on one slab of whole rows; `finish` it before GPU_BUFFERS more are begun."""
+        buffers = self._free.pop()
+        bits = torch.frombuffer(slab, dtype=buffers.staged.dtype)
+        buffers.rows = len(bits) // self._dims
+        buffers.staged[: len(bits)] = bits
         with nullcontext() if self._copies is None else torch.cuda.stream(self._copies):
-            flat = room.stored.view(-1)[: len(bits)]
-            flat.copy_(room.staged[: len(bits)].view(flat.dtype), non_blocking=True)
+            flat = buffers.stored.view(-1)[: len(bits)]
+            flat.copy_(buffers.staged[: len(bits)].view(flat.dtype), non_blocking=True)
         if self._copies is not None:
             torch.cuda.current_stream(self._device).wait_stream(self._copies)
-        self._widen(room)
-        squared, scale, sketched = self._squared_norms(room)
-        found = (squared, scale, sketched, self._exponents(room), self._added_pairwise(room.values))
-        for result, kept in zip(found, room.results, strict=True):
-            kept[: len(result)].copy_(result, non_blocking=True)
+        self._widen(buffers)
+        squared, scale, projected = self._squared_norms(buffers)
+        results = (squared, scale, projected, self._exponents(buffers), self._added_pairwise(buffers.values))
+        for result, on_host in zip(results, buffers.results, strict=True):
+            on_host[: len(result)].copy_(result, non_blocking=True)
         if self._copies is not None:
-            room.done = torch.cuda.Event()
-            room.done.record(torch.cuda.current_stream(self._device))
-        return room
+            buffers.done = torch.cuda.Event()
+            buffers.done.record(torch.cuda.current_stream(self._device))
+        return buffers
 
-    def finish(self, room: _Room) -> SlabSums:
-        """Wait for the slab's results."""
-        if room.done is not None:
-            room.done.synchronize()
-        squared, scale, sketched, exponents, columns = (result.numpy().copy() for result in room.results)
+    def finish(self, buffers: SlabBuffers) -> SlabSums:
+        """Wait for a slab's sums and free its buffers."""
+        if buffers.done is not None:
+            buffers.done.synchronize()
+        squared, scale, projected, exponents, columns = (result.numpy().copy() for result in buffers.results)
         # Not torch's root: on a CPU it is MKL's, which may be off by one in the last place.
-        squared, scale = squared[: room.rows], scale[: room.rows]
+        squared, scale = squared[: buffers.rows], scale[: buffers.rows]
         with np.errstate(over="ignore"):
             norms, finite = np.sqrt(squared) * scale, np.isfinite(squared)
-        directions = projected_directions(sketched[: room.rows], squared)
-        bands = bands_of(norms)
+        directions = projected_directions(projected[: buffers.rows], squared)
+        bands = rows_by_band(norms)
         if len(bands) == 1 and finite.all():
             by_band = dict.fromkeys(bands, columns)
         else:
-            by_band = {band: self._columns(room, rows) for band, rows in bands.items()}
-        self._rooms.append(room)
+            by_band = {band: self._columns(buffers, rows) for band, rows in bands.items()}
+        self._free.append(buffers)
         return SlabSums(norms, finite, by_band, exponents, directions)
 
-    def _room(self, rows: int) -> _Room:
+    def _new_buffers(self, rows: int) -> SlabBuffers:
         def zeros(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
             return torch.zeros(*shape, dtype=dtype, device=self._device)
 
@@ -100,9 +100,9 @@ class TorchSums:
             return torch.zeros(*shape, dtype=dtype, pin_memory=self._device.type == "cuda")
 
         dims, padded = self._dims, -(-self._dims // LANE_DIMS) * LANE_DIMS
-        float_type = getattr(torch, self._form.torch_name)
-        whole = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}[self._form.bits]
-        return _Room(
+        float_type = getattr(torch, self._float_format.torch_name)
+        whole = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}[self._float_format.bits]
+        return SlabBuffers(
             staged=on_host(rows * dims, dtype=whole),
             stored=zeros(rows, dims, dtype=float_type),
             values=zeros(rows, padded),  # columns past D stay zero
@@ -113,32 +113,31 @@ class TorchSums:
                 on_host(rows, dtype=torch.float64),
                 on_host(rows, dtype=torch.float64),
                 on_host(rows, PROJECTION_DIMS, dtype=torch.float64),
-                on_host(self._form.exponent_values, dtype=torch.int64),
+                on_host(self._float_format.exponent_values, dtype=torch.int64),
                 on_host(dims, dtype=torch.float64),
             ),
         )
 
-    def _widen(self, room: _Room) -> None:
-        room.values[: room.rows, : self._dims] = room.stored[: room.rows]
-        room.values[room.rows :] = 0.0
+    def _widen(self, buffers: SlabBuffers) -> None:
+        buffers.values[: buffers.rows, : self._dims] = buffers.stored[: buffers.rows]
+        buffers.values[buffers.rows :] = 0.0
 
-    def _squared_norms(self, room: _Room) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Σ_d w², [R], the power of two by which its root must be multiplied, [R], and the sketches."""
-        values = room.values[: room.rows]
+    def _squared_norms(self, buffers: SlabBuffers) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Σ_d w², [R], the power of two to multiply its root by, [R], and the projections, [R, 32]."""
+        values = buffers.values[: buffers.rows]
         scale = torch.ones_like(values[:, 0])
-        if (
-            self._form.bits == 64
-        ):  # as `scaled` in sums_compiled.py; a power of two put together from its bits
+        if self._float_format.bits == 64:
+            # As `scaled` in sums_cpu.py; the power of two is put together from its bits.
             _, exponent = torch.frexp(values.abs().amax(dim=1))
             scale = ((exponent.clamp(-1000, 1000).to(torch.int64) + 1023) << 52).view(torch.float64)
             values = values / scale[:, None]
-        squares = torch.mul(values, values, out=room.squares[: room.rows])
-        squared = self._folded(squares, room.lanes, 1)[:, 0].clone()
-        turned = torch.mul(values, self._signs, out=squares)
-        return squared, scale, self._folded(turned, room.lanes, PROJECTION_DIMS)
+        squares = torch.mul(values, values, out=buffers.squares[: buffers.rows])
+        squared = self._folded(squares, buffers.lanes, 1)[:, 0].clone()
+        signed = torch.mul(values, self._signs, out=squares)
+        return squared, scale, self._folded(signed, buffers.lanes, PROJECTION_DIMS)
 
     def _folded(self, values: torch.Tensor, lanes: torch.Tensor, width: int) -> torch.Tensor:
-        """[R, padded D] added to lanes, then the lanes in halves until `width` are left, [R, width]."""
+        """Add [R, padded D] to lanes, then the lanes in halves until `width` are left, [R, width]."""
         lanes = lanes[: len(values)]
         lanes.copy_(values[:, :LANE_DIMS])
         for start in range(LANE_DIMS, values.shape[1], LANE_DIMS):
@@ -149,31 +148,31 @@ class TorchSums:
             half //= 2
         return lanes[:, :width]
 
-    def _exponents(self, room: _Room) -> torch.Tensor:
-        """Elements by biased exponent: counted by the upper 15 bits, which torch does fastest."""
-        stored = room.stored[: room.rows]
-        if self._form.bits < 16:
+    def _exponents(self, buffers: SlabBuffers) -> torch.Tensor:
+        """Elements by biased exponent. They are counted by their upper 15 bits, which torch does fastest."""
+        stored = buffers.stored[: buffers.rows]
+        if self._float_format.bits < 16:
             upper = stored.view(torch.uint8)
-            words, kinds = room.words[: upper.numel()], 1 << (self._form.bits - 1)
+            words, kinds = buffers.words[: upper.numel()], 1 << (self._float_format.bits - 1)
         else:
-            halves = self._form.bits // 16
+            halves = self._float_format.bits // 16
             upper = stored.view(torch.int16)[:, halves - 1 :: halves]  # little endian: highest last
-            words, kinds = room.words[: upper.numel()], WORDS
+            words, kinds = buffers.words[: upper.numel()], WORDS
         words.view(upper.shape).copy_(upper)
         words &= kinds - 1
         counts = torch.bincount(words, minlength=kinds)
-        return counts.view(self._form.exponent_values, -1).sum(dim=1)
+        return counts.view(self._float_format.exponent_values, -1).sum(dim=1)
 
-    def _columns(self, room: _Room, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Sum of the wanted rows alone, [D]."""
-        self._widen(room)
-        left_out = torch.from_numpy(~wanted).to(self._device)
-        room.values[: room.rows].masked_fill_(left_out[:, None], 0.0)
-        added: NDArray[np.float64] = self._added_pairwise(room.values).cpu().numpy().copy()
+    def _columns(self, buffers: SlabBuffers, summed: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Sum of the `summed` rows [R] alone, [D]."""
+        self._widen(buffers)
+        left_out = torch.from_numpy(~summed).to(self._device)
+        buffers.values[: buffers.rows].masked_fill_(left_out[:, None], 0.0)
+        added: NDArray[np.float64] = self._added_pairwise(buffers.values).cpu().numpy().copy()
         return added
 
     def _added_pairwise(self, values: torch.Tensor) -> torch.Tensor:
-        """[2^n, padded D] to [D], in place."""
+        """Pairwise sum of [2^n, padded D] over the first axis, [D]; overwrites its argument."""
         step = 1
         while step < len(values):
             values[0 :: 2 * step] += values[step :: 2 * step]

@@ -8,5 +8,5 @@ Block = bytearray | memoryview
 
 
 def new_buffer(count: int) -> memoryview:
-    """So many bytes to be written over: nobody has cleared them, which for a whole matrix takes a while."""
+    """An uninitialised buffer of `count` bytes (zeroing one for every block is measurable)."""
     return np.empty(count, dtype=np.uint8).data

@@ -1,4 +1,4 @@
-"""The rows of the catalog's tables: a matrix, one of its tokens, and what a run did about it."""
+"""The rows of the catalog's tables: a matrix, one of its tokens, and one attempt of a run."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Provenance:
     host: str = column("machine that measured")
     tensor_bytes: int = column("bytes of the matrix", "bytes")
     fetched_bytes: int = column(
-        "bytes that came for it: matrix, headers, metadata and failed attempts", "bytes"
+        "bytes received for it: matrix, headers, metadata and failed attempts", "bytes"
     )
     repo_bytes: int = column("size of the whole repository", "bytes")
     requests: int = column("HTTP requests, redirects and retries included")
-    retries: int = column("requests that had to be made again")
+    retries: int = column("requests that had to be repeated")
     fetch_s: float = column("waiting for bytes", "seconds")
     measure_s: float = column("arithmetic and hashing", "seconds")
     elapsed_s: float = column("the task, from start to end", "seconds")
@@ -40,10 +40,10 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One finished model: four groups of columns, in the order of the table, and what tells of each token.
+    """One finished model: four groups of columns, in the order of the table, and the columns of its tokens.
 
-    names: None where the tokenizer says nothing. flags: classes of rows by name, [V] each.
-    distances: unused_cosine and unused_l2, [V], where they were asked for; NaN where a row has none.
+    names: None if there is no tokenizer that can be read. flags: classes of rows by name, [V] each.
+    distances: unused_cosine and unused_l2, [V] each, if they were asked for; NaN if a row has none.
     """
 
     identity: Identity
@@ -63,7 +63,7 @@ class TokenRow:
     sha: str = column("as in models")
     matrix: str = column("as in models")
     token_id: TokenId = column("row of the matrix, from 0")
-    norm: float | None = column("‖w_i‖; NULL where the row is not finite")
+    norm: float | None = column("‖w_i‖; NULL if the row is not finite")
     row_hash: UInt64 = column("low half of xxh3-128 of the row's bytes")
     black_hole: TokenId | None = column("rank of its black hole, or NULL")
     identical: bool = column("its bytes are those of another row: it is in a black hole")
@@ -71,11 +71,11 @@ class TokenRow:
     near_zero: bool = column("‖w_i‖ < 1e-6 × median, zero included")
     nonfinite: bool = column("it holds a NaN or an infinity")
     frozen: bool | None = column("unique, and lies with the dead")
-    undertrained: bool | None = column("in a compact population apart from the main cloud")
+    undertrained: bool | None = column("in a dense cluster apart from the main cloud")
     phantom: bool | None = column("no token: at or above the tokenizer's size")
     reach: Reach | None = column(
         "whether some text is cut into this token; `byte`, `special` and `fragment` (of a character) cannot "
-        "be asked that; NULL where the files do not say how text is cut"
+        "be asked that; NULL if the files do not say how text is cut"
     )
     unreachable: bool | None = column("reach = 'unreachable'")
     text: str | None = column("what the token stands for; bytes that are no character as \\xe2")
@@ -96,17 +96,17 @@ class Attempt:
     run_id: str = column("the run")
     repo: str = column("as in models")
     revision: str = column("what the user wrote; of a pattern, the branch or tag that matches")
-    pattern: str | None = column("the pattern of revisions that was written; NULL where none was")
+    pattern: str | None = column("the pattern of revisions that the user wrote; NULL if there was none")
     listed_in: str | None = column(
         "the list that named it, `standard input` or `command line`; NULL in old rows"
     )
-    sha: str | None = column("what it resolved to in this run; NULL where it did not")
+    sha: str | None = column("what it resolved to in this run; NULL if it did not")
     matrix: str = column("`output` or `input`")
-    status: Literal["measured", "unchanged", "failed"] = column("what came of it")
+    status: Literal["measured", "unchanged", "failed"] = column("the outcome")
     reason: str | None = column("why it failed, from a fixed list")
-    message: str | None = column("what was found and what was expected")
-    tries: int = column("how often the task was started; 0 where the plan was the end of it")
-    fetched_bytes: int = column("bytes that came in the last try, or for the plan", "bytes")
+    message: str | None = column("what the run found and what it expected")
+    tries: int = column("how often the task was started; 0 if planning ended it")
+    fetched_bytes: int = column("bytes received in the last try, or for the plan", "bytes")
     elapsed_s: float = column("time of the last try, or of planning a refusal", "seconds")
     host: str | None = column("machine of the last try, or of the plan")
     finished_at: datetime = column(

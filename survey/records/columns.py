@@ -1,7 +1,7 @@
-"""What a column of the catalog is: a field of a record, with its type, unit and meaning.
+"""A column of the catalog: a field of a record, with its type, unit and meaning.
 
-They are stated once, where the record is; the Parquet schema, the SQL views and the data dictionary
-are derived from these fields.
+Each is stated once, in its record; the Parquet schema, the SQL views and the data dictionary are derived
+from these fields.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, NewType
 
-if TYPE_CHECKING:  # asking a catalog needs no numpy, which takes a tenth of a second to load
+if TYPE_CHECKING:  # a query needs no numpy, which takes a tenth of a second to load
     import numpy as np
     from numpy.typing import NDArray
 
@@ -27,10 +27,10 @@ TokenId = NewType("TokenId", int)  # stored in 32 bits: no vocabulary reaches 2^
 
 
 def column(meaning: str, unit: str = "") -> Any:  # Any: dataclasses.field() is typed this way too
-    """A field that is a column: what it means, and its unit (empty: none)."""
+    """A field that is a column. unit: empty if there is none."""
     return field(metadata={"meaning": meaning, "unit": unit})
 
 
 def columns_of(*records: type[Any]) -> list[dataclasses.Field[Any]]:
-    """The fields that are columns, base classes' first, in the order they are written."""
+    """The fields that are columns, base classes' first, in the order of definition."""
     return [item for record in records for item in dataclasses.fields(record) if "meaning" in item.metadata]

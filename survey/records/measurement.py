@@ -1,4 +1,4 @@
-"""What is measured of a matrix, group by group, and what the tokenizer says of its rows."""
+"""The measured columns of a matrix, group by group, and its per-token table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 # A row is flat in SQL, so it is flat here: Measurement inherits the groups' fields. That breaks
-# the rule "inherit only for exceptions"; the alternative is writing seventy names twice.
+# the rule "inherit only for exceptions"; the alternative is to write seventy names twice.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class BlackHole:
     rank: int = column("1 = largest population; ties by smallest token id")
     population: int = column("rows in it", "rows")
     token_ids: tuple[TokenId, ...] = column("the rows, ascending")
-    norm: float | None = column("‖w‖ of its vector; NULL where it is not finite")
+    norm: float | None = column("‖w‖ of its vector; NULL if it is not finite")
     angle_to_live_deg: float | None = column("angle to the live centroid", "degrees")
     row_hash: UInt64 = column("low half of xxh3-128 of the row's bytes")
 
@@ -121,7 +121,7 @@ class Exponents:
 
 @dataclass(frozen=True, kw_only=True)
 class RowClasses:
-    """Rows that are odd in other ways than being identical; the classes may overlap."""
+    """Rows that are zero, almost zero or not finite; the classes may overlap."""
 
     zero_rows: int = column("rows of ±0 only", "rows")
     near_zero_rows: int = column("finite rows with ‖w_i‖ < 1e-6 × median, zero rows included", "rows")
@@ -132,7 +132,7 @@ class RowClasses:
 class Frozen:
     """Singletons around black holes."""
 
-    frozen_rows: int | None = column("unique rows that lie with the dead; NULL where none is dead", "rows")
+    frozen_rows: int | None = column("unique rows that lie with the dead; NULL if none is dead", "rows")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,21 +140,19 @@ class Undertrained:
     """Candidates for rows that were never trained, by geometry alone."""
 
     undertrained_rows: int | None = column(
-        "rows of a compact population apart from the main cloud; 0 where there is none", "rows"
+        "rows of a dense cluster apart from the main cloud; 0 if there is none", "rows"
     )
     undertrained_contrast: float | None = column(
-        "how many times farther from its centre the other rows lie than its own, by medians"
+        "how many times farther from the cluster's centre the other rows lie than its own, by medians"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowSketch:
-    """What tells matrices' common rows without reading them; made of the per-token table."""
+    """Hashes by which common rows of matrices are counted without reading them; from the per-token table."""
 
     informative_rows: int = column("rows that are finite, not zero and in no black hole", "rows")
-    rows_hash: UInt64 = column(
-        "xxh3-64 of all row hashes in order: of one dtype and shape, equal where all bytes are"
-    )
+    rows_hash: UInt64 = column("xxh3-64 of all row hashes in order: equal if dtype, shape and all bytes are")
     row_sketch: tuple[UInt64, ...] = column("the 512 smallest row hashes of informative rows, ascending")
 
 
@@ -162,7 +160,7 @@ class RowSketch:
 class Tokens:
     """The per-token table as columns of length V."""
 
-    norm: NDArray[np.float64]  # NaN where the row is not finite
+    norm: NDArray[np.float64]  # NaN if the row is not finite
     row_hash: NDArray[np.uint64]
     black_hole: NDArray[np.int32]  # rank, 0 = none
     frozen: NDArray[np.bool_] | None = None  # these two: None in tables of older versions

@@ -1,7 +1,7 @@
-"""The records of single results beside the survey's rows: a record for each kind, a view of its name.
+"""The records of single results, which stand beside the survey's rows.
 
-A kind is a line in RESULTS: its name is the view's and the catalog folder's, its record's fields are
-the columns. `catalog.write.commit.commit_result` writes one.
+A kind is a line in RESULTS: its name is that of the view and of the catalog's folder, its record's fields
+are the columns. `catalog.write.commit.commit_result` writes one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Motion:
     centroid_norm_min_step: int = column("the step of it", "steps")
     centroid_norm_max: float = column("largest ‖centroid‖")
     centroid_norm_max_step: int = column("the step of it", "steps")
-    path_length: float = column("Σ‖bulk velocity‖: the way that the centroid went")
+    path_length: float = column("Σ‖bulk velocity‖: the length of the centroid's path")
     displacement: float = column("distance between the centroid's start and its end")
     straightness: float | None = column("displacement / path_length: 1 for a straight line")
     thermal_sum_max: float | None = column("largest ‖Σ thermal velocities‖ of a step; 0 but for rounding")
@@ -52,14 +52,14 @@ class Motion:
     mean_radius_first: float = column("mean distance of the rows from their centroid at the first step")
     mean_radius_last: float = column("the same at the last step")
     bulk_stop_step: int | None = column(
-        "step at which the centroid's distance from its start stops changing; NULL where it has not", "steps"
+        "step at which the centroid's distance from its start stops changing; NULL if it has not", "steps"
     )
     contraction_stop_step: int | None = column("step at which the mean radius stops changing", "steps")
     loss_stop_step: int | None = column("step at which the loss stops changing", "steps")
     steps: tuple[int, ...] = column("the recorded steps", "steps")
     centroid_norm: tuple[float, ...] = column("‖centroid‖")
     bulk_speed: tuple[float | None, ...] = column(
-        "‖bulk velocity‖, the centroid's move since the record before; NULL where that is unknown"
+        "‖bulk velocity‖, the centroid's move since the record before; NULL if that is unknown"
     )
     thermal_rms: tuple[float | None, ...] = column(
         "root mean square of the rows' moves relative to the centroid"
@@ -67,12 +67,12 @@ class Motion:
     bulk_thermal_ratio: tuple[float | None, ...] = column("bulk_speed / thermal_rms")
     mean_radius: tuple[float, ...] = column("mean distance of the rows from their centroid")
     max_radius: tuple[float, ...] = column("largest distance of a row from the centroid")
-    loss: tuple[float | None, ...] = column("loss, where the history holds it")
+    loss: tuple[float | None, ...] = column("loss, if the history holds it")
 
 
 @dataclass(frozen=True, kw_only=True)
 class KinematicsRow(Made, Motion):
-    """One history of dead rows: what moved, how, and until when."""
+    """The motion of one history of dead rows, and the file it was read from."""
 
     source: str = column("the history's path, or org/name@pattern of surveyed revisions")
     output: str | None = column("the file of positions and velocities that was written")
@@ -101,15 +101,13 @@ class TrainingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFigures:
-    """What came of a run; lists have an entry for each of `steps`."""
+    """The figures of a run; lists have an entry for each of `steps`."""
 
     dead_count: int = column("tokens that the corpus never uses", "rows")
     live_count: int = column("all other tokens", "rows")
     last_step: int = column("last recorded step", "steps")
     loss_last: float = column("loss at the last step", "nats")
-    loss_stop_step: int | None = column(
-        "step at which the loss stops changing; NULL where it has not", "steps"
-    )
+    loss_stop_step: int | None = column("step at which the loss stops changing; NULL if it has not", "steps")
     steps: tuple[int, ...] = column("chosen recorded steps: 1, 2, 5, 10, …, and the last", "steps")
     loss: tuple[float | None, ...] = column("mean cross-entropy of the batch", "nats")
     dead_grad_norm: tuple[float | None, ...] = column("mean ‖∂L/∂w_i‖ of the dead rows")
@@ -130,8 +128,8 @@ class TrainingRow(Made, TrainingFigures, TrainingOptions):
     """One training run."""
 
     run: str = column("digest of every option that changes the run's numbers")
-    history: str | None = column("the file of gradients and moves; NULL where it was not kept")
-    steps_per_s: float | None = column("steps in a second of training; NULL where it was not timed")
+    history: str | None = column("the file of gradients and moves; NULL if it was not kept")
+    steps_per_s: float | None = column("steps in a second of training; NULL if it was not timed")
 
 
 RefBy = Literal["token", "field", "black_hole"]
@@ -164,7 +162,7 @@ class Cluster:
     total_variance: float = column("variance in all D dimensions: the trace of the covariance")
     ref_by: RefBy = column("what chose h: `token`, `field`, or the largest `black_hole`")
     ref_token_id: TokenId = column("the reference row h")
-    ref_lat_deg: float | None = column("its latitude; NULL where it projects on the origin", "degrees")
+    ref_lat_deg: float | None = column("its latitude; NULL if it projects on the origin", "degrees")
     ref_lon_deg: float | None = column("its longitude", "degrees")
     ref_radius: float = column("length of its projection on the three components, not centred")
     ref_norm: float = column("‖h‖")

@@ -1,4 +1,4 @@
-"""The settings of a run: where the Hub is, how often a request is tried again, what is measured with."""
+"""The settings of a run: the Hub's address, the retry policy, the device, the reference tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a busy or broken server is asked again, and how long we wait in between.
+    """How often a request to a busy or broken server is repeated, and the waiting time in between.
 
     tries: attempts in a row without a single byte of progress.
     """
@@ -18,22 +18,22 @@ class RetryPolicy:
     longest_wait_s: float = 60.0
 
     def wait_s(self, failures: int, asked_s: float | None) -> float:
-        """What the server asks for, or twice as long after each failure; jitter on top."""
-        wanted = self.first_wait_s * 2 ** (failures - 1) if asked_s is None else asked_s
-        return min(wanted * random.uniform(1.0, 1.25), self.longest_wait_s)
+        """Seconds: what the server asked for, else twice as long after each failure; plus jitter."""
+        wait_s = self.first_wait_s * 2 ** (failures - 1) if asked_s is None else asked_s
+        return min(wait_s * random.uniform(1.0, 1.25), self.longest_wait_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How to reach the Hub and how to measure; the same in this process and in a Ray worker.
 
-    timeout_s: deadline of one model, from its start. threads: of the CPU's arithmetic; None takes
-    one for each CPU that the process may use. token: never printed (repr is off).
+    timeout_s: deadline of one model, from its start. threads: CPU threads; None is one for each CPU that the
+    process may use. token: never printed (repr is off).
     """
 
     endpoint: str = "https://huggingface.co"
     token: str | None = field(default=None, repr=False)
-    connections: int = 16  # at most; as many are used as bring the bytes faster
+    connections: int = 16  # at most; fewer are used if more bring no more bytes
     device: str = "auto"
     threads: int | None = None
     tokens: bool = True
@@ -48,11 +48,11 @@ OWN_UNUSED = "own"
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTokens:
-    """entries: token ids, and texts of tokens; None: the tokenizer's own unused names."""
+    """Tokens that are known to be unused. entries: ids and texts; None: tokenizers' names for them."""
 
     entries: tuple[int | str, ...] | None = None
 
     @property
     def asks_texts(self) -> bool:
-        """Whether ids alone do not say which rows are meant."""
+        """Whether texts of tokens are needed to find the rows."""
         return self.entries is None or any(isinstance(entry, str) for entry in self.entries)

@@ -1,4 +1,4 @@
-"""What is asked and what is planned: a model of the list, the settings, and the target of a task."""
+"""From a line of the list to a planned measurement: byte ranges, tensors, models, targets, refusals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class FileRange:
-    """Bytes of one of a checkpoint's files."""
+    """A byte range of one of a checkpoint's files."""
 
     file: str
     bytes: ByteRange
@@ -40,7 +40,7 @@ class FileRange:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a matrix that is a tensor of its own: its first element is [row, column] of the whole."""
+    """A part of a matrix that is a tensor of its own; its first element is [row, column] of the whole."""
 
     tensor: TensorSpec
     row: int
@@ -51,8 +51,8 @@ class Piece:
 class TensorSpec:
     """A tensor in a file: [V, D], row-major, at `bytes` of the file (absolute).
 
-    pieces: of a matrix that is cut into several tensors, by row and column; then `bytes` are those of the
-    whole, from 0 on, as if they had been written one row after another (`survey.sharding.pieces` reads them).
+    pieces: of a matrix that is cut into several tensors, by row and column. Then `bytes` counts from 0, as if
+    the whole had been written row by row (`survey.sharding.pieces` reads it).
     """
 
     name: str
@@ -64,23 +64,24 @@ class TensorSpec:
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of one row."""
         return len(self.bytes) // self.shape[0]
 
     @property
     def across(self) -> int:
-        """Of how many tensors a row is made, at most."""
+        """The largest number of tensors that a row is made of."""
         return len({piece.column for piece in self.pieces}) or 1
 
     @property
     def files(self) -> tuple[str, ...]:
         """The files that hold it, each once."""
-        held = (piece.tensor.file for piece in self.pieces)
-        return tuple(dict.fromkeys(held)) if self.pieces else (self.file,)
+        files = (piece.tensor.file for piece in self.pieces)
+        return tuple(dict.fromkeys(files)) if self.pieces else (self.file,)
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleSpec:
-    """What a matrix is to be multiplied by: [P, Q] factors, each for a tile of rows × dimensions.
+    """The scale of a matrix: [P, Q] factors (`tiles`), each for a tile of rows × dimensions.
 
     file_bytes: size of the file that holds it. per: `tensor`, `row` or the tile, such as `128×128`.
     """
@@ -92,15 +93,15 @@ class ScaleSpec:
     per: str
 
 
-# ------------------------------------------------------------------------------- what was asked
+# ------------------------------------------------------------------------------- requested models
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
     """One line of the list: a Hub id with a revision, or a checkpoint folder.
 
-    pattern: where the line had one, such as `step*`; then the revision is one that matches. part: the folder
-    or file in it that is meant. problem: why the line, which then stands for the repository, names no model.
+    pattern: if the line had one, such as `step*`; then the revision is one that matches. part: the folder or
+    file of the repository that is meant. problem: why the line names no model; then `repo` is the line.
     """
 
     repo: str
@@ -113,7 +114,7 @@ class ModelRef:
 
     @property
     def name(self) -> str:
-        """What the catalog calls it: with its part, as each part of a repository is a model of its own."""
+        """Its name in the catalog, with its part: each part of a repository is a model of its own."""
         return name_with_part(self.repo, self.part)
 
     @property
@@ -151,11 +152,11 @@ class Identity:
     file: str = column("file that holds it; of a matrix in parts, their files")
     tied: bool = column("the unembedding and the embedding are one tensor in the files")
     tie_stated: bool | None = column(
-        "what the config says of tying (`tie_word_embeddings` or its like); NULL where it says nothing"
+        "what the config says of tying (`tie_word_embeddings` or its like); NULL if it says nothing"
     )
     head_bias: bool = column("the files hold a bias beside the unembedding")
     scale: str | None = column(
-        "what stored values were multiplied by, and `per tensor`, `row` or tile; NULL where by nothing"
+        "what stored values were multiplied by, and `per tensor`, `row` or tile; NULL if by nothing"
     )
     library_name: str | None = column("the model card's library, e.g. transformers")
     tags: tuple[str, ...] = column("tags of the repository")
@@ -164,20 +165,20 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A planned measurement: everything that a task needs, and nothing that it must look up."""
+    """A planned measurement: everything that a task needs, so that it need not look anything up."""
 
     identity: Identity
     spec: TensorSpec
     folder: Path | None
     rule: str
-    files: tuple[tuple[str, int], ...]  # name and size of each that holds a part of the matrix
+    files: tuple[tuple[str, int], ...]  # name and size of each file that holds a part of the matrix
     repo_bytes: int
     planning: Traffic
     pattern: str | None = None  # as in ModelRef
     listed_in: str | None = None  # as in ModelRef
     scale: ScaleSpec | None = None
     part: str | None = None  # as in ModelRef
-    tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size, the one with the vocabulary first
+    tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size; the file with the vocabulary first
     memory_bytes: int = 0  # predicted by the plan (jobs/planning/memory.py); 0 before
 
     @property
@@ -187,7 +188,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a model, or one matrix of it, cannot be measured; elapsed_s: until that was known."""
+    """Why a model, or one matrix of it, cannot be measured. elapsed_s: planning time until then."""
 
     model: ModelRef
     matrix: MatrixName
@@ -200,7 +201,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What came over the network. bytes: bodies, failed attempts included."""
+    """Network traffic. bytes: of response bodies, failed attempts included."""
 
     bytes: int = 0
     requests: int = 0

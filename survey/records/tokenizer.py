@@ -1,4 +1,4 @@
-"""What a tokenizer adds to a matrix: columns of the model, and texts and flags of its rows."""
+"""The columns that a tokenizer adds: of the model, and of each of its rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 Reach = Literal["reachable", "unreachable", "special", "byte", "fragment"]
 
 
-# ------------------------------------------------------------------------ what the tokenizer says
-
-
 @dataclass(frozen=True, kw_only=True)
 class TokenTexts:
-    """What the tokenizer says of each row, as columns of length V; None where it says nothing."""
+    """The tokenizer's columns of the per-token table, [V] each; None if it knows nothing of a row."""
 
     text: Sequence[str | None]
     reach: Sequence[Reach | None]
@@ -33,10 +30,10 @@ class TokenTexts:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSummary:
-    """What the tokenizer says of the rows; NULL where there is none that can be read."""
+    """The tokenizer's columns of a model; NULL if there is no tokenizer that can be read."""
 
     tokenizer_file: str | None = column("the file that held the vocabulary")
-    tokenizer_note: str | None = column("why there are no names, or fewer than there might be")
+    tokenizer_note: str | None = column("why there are no names, or fewer than possible")
     tokenizer_size: int | None = column("highest token id + 1")
     added_tokens: int | None = column("tokens that were added beside the vocabulary")
     phantom_rows: int | None = column("rows at or above the tokenizer's size", "rows")
@@ -47,7 +44,7 @@ class TokenizerSummary:
     )
     reference_rows: int | None = column(
         "rows known to be unused, from whose mean unused_cosine and unused_l2 are measured; only with "
-        "`--reference-tokens`, 0 where none is known",
+        "`--reference-tokens`, 0 if none is known",
         "rows",
     )
     black_hole_texts: tuple[tuple[str, ...], ...] | None = column("for each black hole its first texts")

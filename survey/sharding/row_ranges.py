@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from survey.checkpoints.checkpoint import Checkpoint
+from survey.onepass.layout import row_runs
 from survey.records.target import ByteRange, TensorSpec
 from survey.sharding.pieces import stream_rows
 
@@ -23,7 +24,7 @@ def picked_rows(
 
     Raises SurveyError where they cannot be read.
     """
-    runs = _runs(rows, spec.row_bytes)
+    runs = row_runs(rows, spec.row_bytes, gap_bytes=READ_THROUGH_BYTES, most_bytes=MAX_RANGE_BYTES)
     start = spec.bytes.start
     ranges = [
         ByteRange(start + run[0] * spec.row_bytes, start + (run[-1] + 1) * spec.row_bytes) for run in runs
@@ -34,14 +35,3 @@ def picked_rows(
             at = (row - run[0]) * spec.row_bytes
             found.append(bytes(block[at : at + spec.row_bytes]))
     return found
-
-
-def _runs(rows: Sequence[int], row_bytes: int) -> list[list[int]]:
-    runs: list[list[int]] = []
-    for row in rows:
-        near = bool(runs) and (row - runs[-1][-1] - 1) * row_bytes <= READ_THROUGH_BYTES
-        if near and (row - runs[-1][0] + 1) * row_bytes <= MAX_RANGE_BYTES:
-            runs[-1].append(row)
-        else:
-            runs.append([row])
-    return runs

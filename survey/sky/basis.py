@@ -1,8 +1,8 @@
 """Three principal components as the axes of a sphere.
 
 Components are counted from 1, the largest variance first. An eigenvector has no sign of its own: here its
-entry of largest magnitude is positive (the first of those within 1e-6 of it, so that rounding cannot choose
-between two), and a negative index flips it.
+entry of largest magnitude is positive (the first of the entries within 1e-6 of it, so that rounding cannot
+choose between two), and a negative index flips it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from survey.errors import UsageError
 from survey.numerics.row_decoder import DecodedRows
 from survey.sky.covariance import Covariance
 
-# Neighbouring eigenvalues must differ by this share of the largest: float32 products leave an error of
-# 1e-7 of it, and a component is turned by the error over the gap.
+# Neighbouring eigenvalues must differ by this share of the largest one: float32 products leave an error of
+# 1e-7 of it, and a component is rotated by the error over the gap.
 GAP = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """Which components are the axes, counted from 1; negative: with the opposite sign."""
+    """The components that are the axes, counted from 1; negative: with the opposite sign."""
 
     north: int = 2  # latitude +90°
     meridian: int = 1  # latitude 0°, longitude 0°
@@ -30,7 +30,7 @@ class Axes:
 
     @property
     def numbers(self) -> tuple[int, int, int]:
-        """Meridian, equinox, north: the order of x, y, z."""
+        """Components of meridian, equinox and north: the order of x, y, z."""
         return self.meridian, self.equinox, self.north
 
 
@@ -44,7 +44,7 @@ class Basis:
 
 
 def check_axes(axes: Axes, dims: int) -> None:
-    """Raises UsageError where the axes are not three different components of D."""
+    """Raises UsageError if the axes are not three different components of D."""
     if dims < 3:
         raise UsageError(f"the rows have {dims} dimensions; a sphere needs at least 3")
     for name, number in (("north", axes.north), ("meridian", axes.meridian), ("equinox", axes.equinox)):
@@ -60,10 +60,10 @@ def check_axes(axes: Axes, dims: int) -> None:
 
 
 def basis(covariance: Covariance, axes: Axes) -> Basis:
-    """The axes' eigenvectors; the covariance's matrix is overwritten.
+    """The axes' eigenvectors, [D, 3]; the covariance's matrix [D, D] is overwritten.
 
-    Only the components down to the last axis are computed, and the eigenvalue after it. Raises UsageError
-    where an axis is not determined: an eigenvalue that its neighbour shares.
+    Only the components down to the last axis are computed, and the eigenvalue after it. Raises UsageError if
+    an axis is not determined, because its eigenvalue equals a neighbour.
     """
     check_axes(axes, len(covariance.matrix))
     values, vectors = _leading(covariance.matrix, max(abs(number) for number in axes.numbers) + 1)
@@ -75,10 +75,10 @@ def basis(covariance: Covariance, axes: Axes) -> Basis:
 
 
 def _leading(matrix: DecodedRows, count: int) -> tuple[DecodedRows, DecodedRows]:
-    """The largest eigenvalues, descending, and their vectors as columns."""
+    """The `count` largest eigenvalues of [D, D], descending, and their vectors as columns, [D, count]."""
     # Of 2,560 × 2,560 the leading four take 2.2 s, all of them by torch 6.7 s. Lanczos takes 0.4 to 1.9 s,
-    # but sees only one of two equal eigenvalues, and those must be refused.
-    from scipy.linalg import eigh
+    # but sees only one of two equal eigenvalues, which must be refused.
+    from scipy.linalg import eigh  # here, so that `survey --help` never loads it
 
     dims = len(matrix)
     first = max(0, dims - count)
@@ -98,6 +98,7 @@ def _check_gap(values: DecodedRows, index: int) -> None:
 
 
 def _signed(vector: DecodedRows) -> DecodedRows:
+    """The vector with the sign that makes its largest entry positive."""
     magnitudes = np.abs(vector)
     leader = int(np.argmax(magnitudes >= (1 - 1e-6) * magnitudes.max()))
     return vector if vector[leader] > 0 else -vector

@@ -1,10 +1,10 @@
-"""The covariance of a matrix's rows, folded block by block; [V, D] is never held in float32.
+"""The covariance of a matrix's rows, summed slab by slab; [V, D] is never held in float32.
 
 Σ(x−c)(x−c)ᵀ is summed over slabs of some thousand rows: the product of one slab in float32, which runs
 three times as fast as float64, the sum over slabs in float64. The shift c, the mean of the first slab,
 keeps a cloud that stands far from the origin from losing its spread to rounding (Chan, Golub and
-LeVeque 1983); it is taken out exactly at the end. Measured: eigenvalues within about
-1e-6 of float64's (1.2e-6 at 151,936 × 2,560).
+LeVeque 1983); it is subtracted exactly at the end. Measured: eigenvalues within about 1e-6 of float64's
+(1.2e-6 at 151,936 × 2,560).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SAFE_EXPONENT = 40
 
 @dataclass(frozen=True, slots=True)
 class Covariance:
-    """Of the finite rows, divisor N. matrix: [D, D]; total: its trace; finite: [V]."""
+    """The covariance of the finite rows, divisor N. matrix: [D, D]; total: its trace; finite: [V]."""
 
     matrix: DecodedRows
     total: float
@@ -36,7 +36,7 @@ def rows_per_slab(dims: int) -> int:
 
 
 class CovarianceSum:
-    """Folds slabs of rows. device: where products are made; sums stay on the CPU."""
+    """Sums products of slabs. device: computes the products; sums stay on the CPU."""
 
     def __init__(self, dims: int, device: str) -> None:
         self._device = device
@@ -46,7 +46,7 @@ class CovarianceSum:
         self._finite: list[NDArray[np.bool_]] = []
 
     def add(self, rows: NDArray[np.floating]) -> None:
-        """Fold some rows, [R, D]."""
+        """Add some rows, [R, D]."""
         values, exponent, finite = _narrow(rows)
         self._finite.append(finite)
         if not finite.any():
@@ -64,10 +64,10 @@ class CovarianceSum:
             self._products += product
 
     def covariance(self) -> Covariance:
-        """What was folded; all zero where no row is finite."""
+        """The covariance of the added rows; all zero if no row is finite."""
         finite = np.concatenate(self._finite)
         count = max(1, int(finite.sum()))
-        offset = self._sum / count  # the mean, seen from the shift
+        offset = self._sum / count  # the mean, relative to the shift
         matrix = self._products
         matrix /= count
         matrix -= np.outer(offset, offset)
@@ -75,7 +75,7 @@ class CovarianceSum:
 
 
 def _narrow(values: NDArray[np.floating]) -> tuple[NDArray[np.float32], int, NDArray[np.bool_]]:
-    """A copy in float32, divided by 2^exponent; the exponent; which rows are finite."""
+    """A copy of [R, D] in float32, divided by 2^exponent; the exponent; which rows are finite, [R]."""
     finite = np.ones(len(values), dtype=bool)
     largest = max(float(values.max()), -float(values.min()))
     if not np.isfinite(largest):
@@ -84,18 +84,18 @@ def _narrow(values: NDArray[np.floating]) -> tuple[NDArray[np.float32], int, NDA
     exponent = int(np.frexp(largest)[1])
     if abs(exponent) <= SAFE_EXPONENT:
         exponent = 0
-    with np.errstate(over="ignore", invalid="ignore"):  # rows that are not finite, which nobody reads
+    with np.errstate(over="ignore", invalid="ignore"):  # rows that are not finite, which are not read
         scaled = np.ldexp(values, -exponent) if exponent else values
         return scaled.astype(np.float32), exponent, finite
 
 
 def _product(values: NDArray[np.float32], device: str) -> NDArray[np.float32]:
-    """xᵀx, [D, D]."""
+    """xᵀx of [R, D], [D, D]."""
     if device == "cpu":
         # numpy sees one buffer on both sides and computes one triangle: 2.6 times torch's matmul.
         product: NDArray[np.float32] = values.T @ values
         return product
-    import torch  # on a GPU alone
+    import torch  # here, so that a study on the CPU never loads it
 
     moved = torch.from_numpy(values).to(device)
     moved_product: NDArray[np.float32] = (moved.T @ moved).cpu().numpy()

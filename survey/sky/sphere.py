@@ -17,9 +17,9 @@ NEIGHBOURHOOD_DEG = 0.0005  # radius of the field around a reference; the notebo
 class Field:
     """Part of the sky around a centre: a box of latitude and longitude, or a circle on the sphere.
 
-    diameter_deg: side of the box, as in the notebook: latitude and longitude each within half of it, its
-    edges included. It does not reach over a pole or over ±180°, and narrows towards the poles. radius_deg: of
-    the circle, a great-circle distance, which knows no seam.
+    diameter_deg: side of the box, as in the notebook: latitude and longitude are each within half of it,
+    edges included. The box does not reach over a pole or over ±180°, and narrows towards the poles.
+    radius_deg: of the circle, a great-circle distance, which has no such seams.
     """
 
     lat_deg: float
@@ -28,7 +28,7 @@ class Field:
     radius_deg: float | None = None
 
     def check(self) -> None:
-        """Raises UsageError where there is no such field."""
+        """Raises UsageError if there is no such field."""
         if not -90 <= self.lat_deg <= 90:
             raise UsageError(f"latitude {self.lat_deg:g} is not between -90 and 90")
         if not -180 <= self.lon_deg <= 180:
@@ -48,7 +48,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Sky:
-    """Spherical coordinates of every row, [V] each; NaN where a row has none (not finite, at the origin)."""
+    """Spherical coordinates of every row, [V] each; NaN if a row has none (not finite, or at the origin)."""
 
     lat_deg: DecodedRows
     lon_deg: DecodedRows
@@ -67,11 +67,11 @@ def to_sphere(projected: DecodedRows) -> Sky:
 
 
 def in_field(sky: Sky, field: Field) -> NDArray[np.bool_]:
-    """Which rows the telescope sees, [V]; edges are included."""
+    """Which rows the telescope sees, [V]; the field's edges are included."""
     with np.errstate(invalid="ignore"):  # NaN is in no field
         if field.radius_deg is not None:
-            seen: NDArray[np.bool_] = distance_deg(sky, field.lat_deg, field.lon_deg) <= field.radius_deg
-            return seen
+            in_circle: NDArray[np.bool_] = distance_deg(sky, field.lat_deg, field.lon_deg) <= field.radius_deg
+            return in_circle
         assert field.diameter_deg is not None, "Field.check"
         half = field.diameter_deg / 2
         lat, lon = sky.lat_deg, sky.lon_deg
@@ -80,10 +80,10 @@ def in_field(sky: Sky, field: Field) -> NDArray[np.bool_]:
 
 
 def distance_deg(sky: Sky, lat_deg: float, lon_deg: float) -> DecodedRows:
-    """Great-circle distance of every row from a point, by the haversine: exact for small angles, too."""
+    """Great-circle distance of every row from a point, [V], by the haversine: exact for small angles, too."""
     lat, lon = np.radians(sky.lat_deg), np.radians(sky.lon_deg)
-    there_lat, there_lon = np.radians(lat_deg), np.radians(lon_deg)
-    by_lat, by_lon = np.sin((lat - there_lat) / 2), np.sin((lon - there_lon) / 2)
-    haversine = by_lat**2 + np.cos(lat) * np.cos(there_lat) * by_lon**2
+    point_lat, point_lon = np.radians(lat_deg), np.radians(lon_deg)
+    sin_lat, sin_lon = np.sin((lat - point_lat) / 2), np.sin((lon - point_lon) / 2)
+    haversine = sin_lat**2 + np.cos(lat) * np.cos(point_lat) * sin_lon**2
     distance: DecodedRows = np.degrees(2 * np.arcsin(np.sqrt(np.clip(haversine, 0, 1))))
     return distance

@@ -1,4 +1,4 @@
-"""The sky of one matrix: its axes, where every row stands, and the rows close to a reference."""
+"""The sky of one matrix: its axes, the coordinates of every row, and the rows close to a reference."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 
 from survey.errors import UsageError
 from survey.numerics.row_decoder import DecodedRows, RowDecoder
+from survey.numerics.vectors import finite_or_none
 from survey.onepass.layout import CHUNK_ROWS
-from survey.onepass.row_identity import RowIdentity, row_digests
+from survey.onepass.row_identity import RowIdentity, by_population, row_digests, rows_in
 from survey.onepass.slabs import slabs
-from survey.onepass.spool import Replay
+from survey.onepass.spool import Spool
 from survey.records.blocks import Block
 from survey.records.columns import TokenId
-from survey.records.results import Cluster, RefBy
+from survey.records.results import Cluster
 from survey.sky.basis import Axes, Basis, basis, check_axes
 from survey.sky.covariance import Covariance, CovarianceSum, rows_per_slab
-from survey.sky.neighbours import neighbours, round_to_bf16
+from survey.sky.neighbours import Neighbours, neighbours, round_to_bf16
+from survey.sky.reference import Reference, choose_reference
 from survey.sky.sphere import NEIGHBOURHOOD_DEG, Field, Sky, in_field, to_sphere
 
 AXES = Axes()
@@ -27,7 +29,7 @@ AXES = Axes()
 
 @dataclass(frozen=True)
 class ClusterStudy:
-    """What `survey.cluster` finds.
+    """The result of `survey.cluster`.
 
     figures: the columns of the view `clusters`. sky: coordinates of every row, [V] each. basis: the axes.
     black_holes: the rows of each, ascending, the largest first. in_field, in_cluster: which rows, [V].
@@ -50,148 +52,148 @@ class ClusterStudy:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the reads of the matrix give.
+
+    black_hole_rows: the largest first. finite, norms: of the rows, [V]; norms of others are NaN.
+    """
+
+    basis: Basis
+    sky: Sky
+    finite: NDArray[np.bool_]
+    norms: DecodedRows
+    black_hole_rows: list[list[int]]
+    reference: Reference
+    neighbours: Neighbours
+
+
 def study(
     blocks: Iterable[Block],
-    rows: RowDecoder,
-    vocab: int,
+    decoder: RowDecoder,
+    vocab_rows: int,
     *,
     axes: Axes = AXES,
     token: int | None = None,
     view: Field | None = None,
     device: str = "cpu",
 ) -> ClusterStudy:
-    """Study the sky of a [V, D] matrix of stored bytes, given in order; they are read once.
+    """Study the sky of a [V, D] matrix from its stored bytes, in row order; they are read once.
 
     token: the reference row; without it the first row in `view`, or the largest black hole's first. view: the
     telescope's field; without it a small circle around the reference. Memory: a few times [D, D] and [V],
-    never [V, D]. Raises UsageError where there is no such axis, row or field.
+    never [V, D]. Raises UsageError if there is no such axis, row or field.
     """
-    check_axes(axes, rows.dims)
-    if token is not None and not 0 <= token < vocab:
-        raise UsageError(f"token {token}: the matrix has the rows 0 … {vocab - 1}")
+    check_axes(axes, decoder.dims)
+    if token is not None and not 0 <= token < vocab_rows:
+        raise UsageError(f"token {token}: the matrix has the rows 0 … {vocab_rows - 1}")
     if view is not None:
         view.check()
-    chunk_bytes = CHUNK_ROWS * rows.row_bytes
-    with Replay() as replay:
-        covariance, holes = _read(replay.keep(blocks), rows, vocab, device)
-        found = basis(covariance, axes)
-        sky, norms = _survey(replay.slabs(chunk_bytes), rows, found, covariance.finite)
-        ref, ref_by = _choose(token, view, sky, holes, norms)
-        _check_reference(ref, ref_by, norms)
-        stored = replay.piece(ref * rows.row_bytes, rows.row_bytes)
-        close = neighbours(replay.slabs(chunk_bytes), rows, ref, stored)
-    if view is None and np.isfinite(sky.lat_deg[ref]):
-        view = Field(float(sky.lat_deg[ref]), float(sky.lon_deg[ref]), radius_deg=NEIGHBOURHOOD_DEG)
-    seen = in_field(sky, view) if view is not None else np.zeros(vocab, dtype=bool)
-    ref_dot = close.dots[ref]
-    cluster = covariance.finite & (round_to_bf16(close.dots) == round_to_bf16(ref_dot))
-    dead = np.zeros(vocab, dtype=bool)
-    for members in holes:
-        dead[members] = True
-    figures = Cluster(
-        dtype=rows.form.code,
-        vocab_rows=vocab,
-        hidden_dim=rows.dims,
-        nonfinite_rows=int(vocab - covariance.finite.sum()),
+    reading = _read(blocks, decoder, vocab_rows, axes, token, view, device)
+    sky, reference = reading.sky, reading.reference.row
+    if view is None and np.isfinite(sky.lat_deg[reference]):
+        lat_deg, lon_deg = float(sky.lat_deg[reference]), float(sky.lon_deg[reference])
+        view = Field(lat_deg, lon_deg, radius_deg=NEIGHBOURHOOD_DEG)
+    field_rows = in_field(sky, view) if view is not None else np.zeros(vocab_rows, dtype=bool)
+    dots = round_to_bf16(reading.neighbours.dots)
+    cluster_rows = reading.finite & (dots == dots[reference])
+    figures = _figures(reading, decoder, axes, view, field_rows, cluster_rows)
+    return ClusterStudy(figures, sky, reading.basis, reading.black_hole_rows, field_rows, cluster_rows)
+
+
+def _read(
+    blocks: Iterable[Block],
+    decoder: RowDecoder,
+    vocab_rows: int,
+    axes: Axes,
+    token: int | None,
+    view: Field | None,
+    device: str,
+) -> _Reading:
+    """Read the source once, for the covariance, and its copy twice: to project, and to compare."""
+    chunk_bytes = CHUNK_ROWS * decoder.row_bytes
+    with Spool() as spool:
+        covariance, black_hole_rows = _covariance(spool.record(blocks), decoder, vocab_rows, device)
+        axes_basis = basis(covariance, axes)
+        sky, norms = _project(spool.slabs(chunk_bytes), decoder, axes_basis, covariance.finite)
+        reference = choose_reference(token, view, sky, black_hole_rows, norms)
+        stored = spool.read(reference.row * decoder.row_bytes, decoder.row_bytes)
+        near = neighbours(spool.slabs(chunk_bytes), decoder, reference.row, stored)
+    return _Reading(axes_basis, sky, covariance.finite, norms, black_hole_rows, reference, near)
+
+
+def _covariance(
+    blocks: Iterable[Block], decoder: RowDecoder, vocab_rows: int, device: str
+) -> tuple[Covariance, list[list[int]]]:
+    """The covariance of the rows, and the rows of each black hole, the largest first."""
+    total, identity = CovarianceSum(decoder.dims, device), RowIdentity(vocab_rows, decoder.row_bytes)
+    try:
+        slab_bytes = rows_per_slab(decoder.dims) * decoder.row_bytes
+        for first_row, slab in decoder.numbered(slabs(blocks, slab_bytes)):
+            total.add(decoder.values(slab, first_row))
+            identity.add(slab, row_digests(slab, decoder.row_bytes))
+        black_hole_rows = sorted(identity.black_hole_rows, key=by_population)
+    finally:
+        identity.close()
+    return total.covariance(), black_hole_rows
+
+
+def _project(
+    all_slabs: Iterable[Block], decoder: RowDecoder, axes: Basis, finite: NDArray[np.bool_]
+) -> tuple[Sky, DecodedRows]:
+    """The coordinates of every row, and its length, [V]; NaN if it is not finite."""
+    projected, squares = [], []
+    with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite
+        for first_row, slab in decoder.numbered(all_slabs):
+            values = decoder.exact(slab, first_row)
+            projected.append(values @ axes.vectors)
+            squares.append(np.einsum("ij,ij->i", values, values))
+    positions = np.where(finite[:, None], np.concatenate(projected), np.nan)
+    return to_sphere(positions), np.where(finite, np.sqrt(np.concatenate(squares)), np.nan)
+
+
+def _figures(
+    reading: _Reading,
+    decoder: RowDecoder,
+    axes: Axes,
+    view: Field | None,
+    field_rows: NDArray[np.bool_],
+    cluster_rows: NDArray[np.bool_],
+) -> Cluster:
+    """The columns of the view `clusters`. field_rows, cluster_rows: which rows, [V]."""
+    sky, reference = reading.sky, reading.reference.row
+    vocab_rows = len(reading.finite)
+    ref_dot = reading.neighbours.dots[reference]
+    dead = rows_in(reading.black_hole_rows, vocab_rows)
+    return Cluster(
+        dtype=decoder.float_format.code,
+        vocab_rows=vocab_rows,
+        hidden_dim=decoder.dims,
+        nonfinite_rows=int(vocab_rows - reading.finite.sum()),
         north=axes.north,
         meridian=axes.meridian,
         equinox=axes.equinox,
-        meridian_variance=found.variances[0],
-        equinox_variance=found.variances[1],
-        north_variance=found.variances[2],
-        total_variance=found.total_variance,
-        ref_by=ref_by,
-        ref_token_id=TokenId(ref),
-        ref_lat_deg=_number(sky.lat_deg[ref]),
-        ref_lon_deg=_number(sky.lon_deg[ref]),
-        ref_radius=float(sky.radius[ref]),
-        ref_norm=float(norms[ref]),
-        ref_population=next((len(members) for members in holes if ref in members), 1),
+        meridian_variance=reading.basis.variances[0],
+        equinox_variance=reading.basis.variances[1],
+        north_variance=reading.basis.variances[2],
+        total_variance=reading.basis.total_variance,
+        ref_by=reading.reference.chosen_by,
+        ref_token_id=TokenId(reference),
+        ref_lat_deg=finite_or_none(sky.lat_deg[reference]),
+        ref_lon_deg=finite_or_none(sky.lon_deg[reference]),
+        ref_radius=float(sky.radius[reference]),
+        ref_norm=float(reading.norms[reference]),
+        ref_population=next((len(rows) for rows in reading.black_hole_rows if reference in rows), 1),
         field_lat_deg=None if view is None else view.lat_deg,
         field_lon_deg=None if view is None else view.lon_deg,
         field_diameter_deg=None if view is None else view.diameter_deg,
         field_radius_deg=None if view is None else view.radius_deg,
-        n_field=int(seen.sum()),
+        n_field=int(field_rows.sum()),
         ref_dot=float(ref_dot),
         ref_dot_bf16=float(round_to_bf16(ref_dot)),
-        n_cluster=int(cluster.sum()),
-        n_cluster_in_field=int((cluster & seen).sum()),
-        n_cluster_dead=int((cluster & dead).sum()),
-        cluster_token_ids=tuple(TokenId(row) for row in np.flatnonzero(cluster).tolist()),
-        exponent_ladder=close.ladder,
+        n_cluster=int(cluster_rows.sum()),
+        n_cluster_in_field=int((cluster_rows & field_rows).sum()),
+        n_cluster_dead=int((cluster_rows & dead).sum()),
+        cluster_token_ids=tuple(TokenId(row) for row in np.flatnonzero(cluster_rows).tolist()),
+        exponent_ladder=reading.neighbours.ladder,
     )
-    return ClusterStudy(figures, sky, found, holes, seen, cluster)
-
-
-def _read(
-    blocks: Iterable[Block], rows: RowDecoder, vocab: int, device: str
-) -> tuple[Covariance, list[list[int]]]:
-    """The covariance, and the rows of each black hole, the largest first."""
-    summed, identity = CovarianceSum(rows.dims, device), RowIdentity(vocab, rows.row_bytes)
-    try:
-        for first, slab in rows.numbered(slabs(blocks, rows_per_slab(rows.dims) * rows.row_bytes)):
-            summed.add(rows.values(slab, first))
-            identity.add(slab, row_digests(slab, rows.row_bytes))
-        holes = sorted(identity.holes, key=lambda members: (-len(members), members[0]))
-    finally:
-        identity.close()
-    return summed.covariance(), holes
-
-
-def _survey(
-    kept: Iterable[Block], rows: RowDecoder, axes: Basis, finite: NDArray[np.bool_]
-) -> tuple[Sky, DecodedRows]:
-    """Where every row stands, and its length (NaN where it is not finite)."""
-    projected, squares = [], []
-    with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite
-        for first, slab in rows.numbered(kept):
-            values = rows.exact(slab, first)
-            projected.append(values @ axes.vectors)
-            squares.append(np.einsum("ij,ij->i", values, values))
-    places = np.where(finite[:, None], np.concatenate(projected), np.nan)
-    return to_sphere(places), np.where(finite, np.sqrt(np.concatenate(squares)), np.nan)
-
-
-def _choose(
-    token: int | None, view: Field | None, sky: Sky, holes: Sequence[Sequence[int]], norms: DecodedRows
-) -> tuple[int, RefBy]:
-    """The reference row, and what chose it."""
-    if token is not None:
-        return token, "token"
-    if view is not None:
-        seen = np.flatnonzero(in_field(sky, view))
-        if not len(seen):
-            raise UsageError(
-                f"no row stands in the field ({view}): widen it, or point elsewhere{_advice(sky, holes)}"
-            )
-        return int(seen[0]), "field"
-    for rows in holes:
-        if norms[rows[0]] > 0:  # a hole of zeros has no direction, one that is not finite no place
-            return rows[0], "black_hole"
-    raise UsageError(
-        "no black hole to start from: no finite rows but zeros are identical. Name a row with --token, or "
-        "point the telescope with --lat, --lon and --diameter or --radius"
-    )
-
-
-def _advice(sky: Sky, holes: Sequence[Sequence[int]]) -> str:
-    for rows in holes:
-        if np.isfinite(sky.lat_deg[rows[0]]):
-            return (
-                f"; the largest black hole stands at latitude {sky.lat_deg[rows[0]]:.4f}°, "
-                f"longitude {sky.lon_deg[rows[0]]:.4f}°"
-            )
-    return ""
-
-
-def _check_reference(ref: int, ref_by: RefBy, norms: DecodedRows) -> None:
-    if np.isnan(norms[ref]):
-        raise UsageError(
-            f"row {ref} (chosen by {ref_by}) holds a NaN or an infinity: it has no place in the sky"
-        )
-    if norms[ref] == 0:
-        raise UsageError(f"row {ref} (chosen by {ref_by}) is all zeros: its dot product with every row is 0")
-
-
-def _number(value: np.float64) -> float | None:
-    return float(value) if np.isfinite(value) else None

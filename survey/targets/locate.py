@@ -15,7 +15,7 @@ from survey.checkpoints.weight_index import read_weight_map
 from survey.errors import BrokenFile, NotThere, storable
 from survey.formats.safetensors_header import Header, Outline, read_header
 from survey.formats.torch_file import read_pickled
-from survey.numerics.dtypes import FLOATS, float_format
+from survey.numerics.dtypes import FLOATS, float_format_of
 from survey.records.target import Identity, MatrixName, ScaleSpec, Target, TensorSpec
 from survey.sharding.cut_layout import (
     Parts,
@@ -283,7 +283,7 @@ def _spec(checkpoint: Checkpoint, layout: MatrixLayout, choice: Choice) -> Tenso
     if is_packed(spec.dtype):
         by = scheme(layout.config, layout.file_of.keys(), tensor)
         raise NotThere("quantised-head", where, f"{tensor} is {spec.dtype}, quantised by {by}")
-    float_format(spec.dtype, where)
+    float_format_of(spec.dtype, where)
     return _with_added_rows(checkpoint, layout, spec, choice.added)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from survey.records.tokenizer import Reach, TokenizerSummary, TokenTexts
 from survey.vocabulary.table import ADDED, BYTE, REACHES, SPECIAL, TokenTable
 
-TOKENIZER_MEASURE = {"names": 1}  # the measure and its version
 SAMPLE_TEXTS = 5  # of a black hole
 SAMPLE_CHARS = 40
 _REACH_BITS = 7  # of a kind; its flags stand above

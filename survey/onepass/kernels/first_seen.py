@@ -1,4 +1,4 @@
-"""Which rows were seen before, by their digests."""
+"""The first row with the same digest, for each row."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def find_first(
     slots: NDArray[np.int32],
     first: NDArray[np.int32],
 ) -> None:
-    """For rows [start, stop): the first row with the same digest, [stop − start].
+    """Set first [stop − start] to the first row with the same digest, for rows [start, stop).
 
-    digests: of all rows, [V, 2]. slots: row + 1 by hash, open addressing, 2^(64 − shift) and more than V of
-    them; zeros at first. secrets: 4 random words. Rows that share half a digest are easily made, but with
-    them none that share slots: pair-multiply-shift (M. Thorup, "High Speed Hashing for Integers and
-    Strings", 2015).
+    digests: of all rows, [V, 2]. slots: a hash table of row + 1 by open addressing, 2^(64 − shift) slots and
+    more than V; zeros at first. secrets: 4 random words. An attacker can craft rows that share half of a
+    digest, but not rows that share a slot: pair-multiply-shift (M. Thorup, "High Speed Hashing for Integers
+    and Strings", 2015).
     """
     last = len(slots) - 1
     for row in range(start, stop):
         high, low = digests[row, 0], digests[row, 1]
         mixed = (secrets[0] + (high & LOWER)) * (secrets[1] + (high >> HALF))
         mixed += (secrets[2] + (low & LOWER)) * (secrets[3] + (low >> HALF))
-        at = np.int64(mixed >> shift)
-        while slots[at]:
-            known = slots[at] - 1
-            if digests[known, 0] == high and digests[known, 1] == low:
+        slot = np.int64(mixed >> shift)
+        while slots[slot]:
+            earlier = slots[slot] - 1
+            if digests[earlier, 0] == high and digests[earlier, 1] == low:
                 break
-            at = (at + 1) & last
-        if not slots[at]:
-            slots[at] = row + 1
-        first[row - start] = slots[at] - 1
+            slot = (slot + 1) & last
+        if not slots[slot]:
+            slots[slot] = row + 1
+        first[row - start] = slots[slot] - 1

@@ -1,6 +1,6 @@
-"""One slab of rows, folded: exponents counted, squares, sketches and columns added up.
+"""One slab of rows, folded: exponents counted; squares, projections and columns summed.
 
-All in one file, as one loop calls the others (see compiled.py).
+Everything is in this file, because one loop calls the others (see jit.py).
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from survey.onepass.kernels.jit import compiled
+from survey.onepass.kernels.jit import compiled, njit
 from survey.onepass.layout import GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
 
-QUAD_ROWS = 4  # are folded together: neighbours' sums stay in registers
+QUAD_ROWS = 4  # are folded together, so that sums of neighbours stay in registers
 LINE_BYTES = 64
-LEVELS = 15  # exponents that are counted side by side, in 4 bits each; the 16th place takes all others
-FULL = 15  # what 4 bits can count
+LEVELS = (
+    15  # neighbouring exponents that are counted side by side, each in 4 bits; the 16th counts all others
+)
+FULL = 15  # the most that 4 bits can count
 COUNT_LANES = 64
-PACKED_WORDS = COUNT_LANES * FULL  # elements until they are full
-COUNTER_ROUNDS = 17  # of them, until counters of 8 bits are
-MANY_ROWS = 64  # of PACKED, that are better counted one by one
+STRETCH = COUNT_LANES * FULL  # elements until counters of 4 bits are full
+COUNTER_ROUNDS = 17  # stretches until counters of 8 bits are full
+MANY_OTHERS = 64  # of a stretch's elements: then all of them are better counted one by one
 EVEN = np.uint64(0x0F0F0F0F0F0F0F0F)
 
 Words = NDArray[np.unsignedinteger]
@@ -33,78 +34,81 @@ Counts = NDArray[np.int64]
 
 @njit()
 def _exponent_fields(upper: Words, stride: int, mask: np.uint16, fields: UInt16s) -> None:
-    """The exponent of each of PACKED elements, left where it stands in its upper 16 bits (little-endian)."""
-    if stride == 1:  # of 8 or 16 bits; a stride that is written down makes vectors
-        for i in range(PACKED_WORDS):
+    """The exponents of a stretch of elements, left at their position in the upper 16 bits (little-endian)."""
+    if stride == 1:  # of 8 or 16 bits; a stride that is a literal makes vectors
+        for i in range(STRETCH):
             fields[i] = upper[i] & mask
     elif stride == 2:
-        for i in range(PACKED_WORDS):
+        for i in range(STRETCH):
             fields[i] = upper[2 * i + 1] & mask
     else:
-        for i in range(PACKED_WORDS):
+        for i in range(STRETCH):
             fields[i] = upper[4 * i + 3] & mask
 
 
 @njit()
 def _largest(fields: UInt16s) -> np.uint16:
     largest = np.uint16(0)
-    for i in range(fields.size):  # by number, which makes vectors
+    for i in range(fields.size):  # by index, which makes vectors
         largest = max(largest, fields[i])
     return largest
 
 
 @njit()
-def _below(fields: UInt16s, top: np.uint16, beyond: np.uint16, steps: UInt16s) -> int:
-    """How far each field lies below the top, `beyond` at most; returns how many do lie beyond."""
-    found = np.uint16(0)
-    for i in range(PACKED_WORDS):
-        step = min(np.uint16(top - fields[i]), beyond)
-        found = np.uint16(found + np.uint16(step == beyond))
-        steps[i] = step
-    return int(found)
+def _levels_below(fields: UInt16s, top: np.uint16, lowest: np.uint16, levels: UInt16s) -> int:
+    """Set levels to how far each field lies below the top, at most `lowest`; return how many reach it."""
+    count = np.uint16(0)
+    for i in range(STRETCH):
+        level = min(np.uint16(top - fields[i]), lowest)
+        count = np.uint16(count + np.uint16(level == lowest))
+        levels[i] = level
+    return int(count)
 
 
 @njit()
 def _zeros(fields: UInt16s) -> int:
-    found = np.uint16(0)
-    for i in range(PACKED_WORDS):
-        found = np.uint16(found + np.uint16(fields[i] == 0))
-    return int(found)
+    count = np.uint16(0)
+    for i in range(STRETCH):
+        count = np.uint16(count + np.uint16(fields[i] == 0))
+    return int(count)
 
 
 @njit()
-def _count_levels(steps: UInt16s, shift: np.uint64, even: UInt64s, odd: UInt64s) -> None:
-    """Add PACKED elements to the 16 counters of 4 bits in each lane, and these to counters of 8 bits."""
+def _count_levels(levels: UInt16s, shift: np.uint64, even: UInt64s, odd: UInt64s) -> None:
+    """Count a stretch in 16 counters of 4 bits in each lane, and add these to counters of 8 bits.
+
+    even, odd: [COUNT_LANES], each word 8 counters, of the even levels and of the odd ones.
+    """
     for lane in range(COUNT_LANES):
         packed = np.uint64(0)
         for term in range(FULL):
-            packed += np.uint64(1) << (np.uint64(steps[term * COUNT_LANES + lane]) >> shift)
+            packed += np.uint64(1) << (np.uint64(levels[term * COUNT_LANES + lane]) >> shift)
         even[lane] += packed & EVEN
         odd[lane] += (packed >> np.uint64(4)) & EVEN
 
 
 @njit()
 def _empty(counters: UInt64s, first: int, top: int, counts: Counts) -> None:
-    """Move every second level's counters, from the first on, to the counts of exponents."""
-    for place in range(8):
-        found = np.uint64(0)
+    """Move the counters of every second level, from `first` on, to the counts of exponents."""
+    for position in range(8):
+        total = np.uint64(0)
         for lane in range(COUNT_LANES):
-            found += (counters[lane] >> np.uint64(8 * place)) & np.uint64(0xFF)
-        level = first + 2 * place
-        if level < LEVELS and found:
-            counts[top - level] += np.int64(found)
+            total += (counters[lane] >> np.uint64(8 * position)) & np.uint64(0xFF)
+        level = first + 2 * position
+        if level < LEVELS and total:
+            counts[top - level] += np.int64(total)
     counters[:] = np.uint64(0)
 
 
 @njit()
 def _count_others(
-    fields: UInt16s, steps: UInt16s, beyond: np.uint16, mantissa_bits: int, counts: Counts
+    fields: UInt16s, levels: UInt16s, lowest: np.uint16, mantissa_bits: int, counts: Counts
 ) -> None:
-    """The exponents that lie beyond and are not 0, one by one: few, so most stretches are only looked at."""
-    for start in range(0, PACKED_WORDS, COUNT_LANES):
-        if _largest(steps[start : start + COUNT_LANES]) == beyond:
+    """Count one by one the exponents that are below all levels and not 0: few, so most lanes have none."""
+    for start in range(0, STRETCH, COUNT_LANES):
+        if _largest(levels[start : start + COUNT_LANES]) == lowest:
             for i in range(start, start + COUNT_LANES):
-                if steps[i] == beyond and fields[i]:
+                if levels[i] == lowest and fields[i]:
                     counts[fields[i] >> mantissa_bits] += 1
 
 
@@ -113,44 +117,45 @@ def count_exponents(upper: Words, stride: int, mantissa_bits: int, counts: Count
     """Add the biased exponents of N elements to counts [exponent values].
 
     upper: words of 8 or 16 bits, [N · stride], of which every stride-th holds sign, exponent and
-    `mantissa_bits` more. Nearly all exponents of a matrix are 0 or among LEVELS neighbours. These are counted
-    in vectors, 16 counters of 4 bits in one word of 64, and one store an element is saved.
+    `mantissa_bits` more. Nearly all exponents of a matrix are 0 or one of LEVELS neighbours below a top
+    exponent. They are counted with SIMD: sixteen 4-bit counters per 64-bit word, which saves one store per
+    element. The top is chosen anew when the counters of 8 bits are emptied, or did not fit a stretch.
     """
-    mask, one = np.uint16((len(counts) - 1) << mantissa_bits), np.uint16(1 << mantissa_bits)
-    beyond, shift = np.uint16(LEVELS << mantissa_bits), np.uint64(mantissa_bits - 2)  # 4 bits a level
-    fields, steps = np.empty(PACKED_WORDS, np.uint16), np.empty(PACKED_WORDS, np.uint16)
+    mask, one_level = np.uint16((len(counts) - 1) << mantissa_bits), np.uint16(1 << mantissa_bits)
+    lowest, shift = np.uint16(LEVELS << mantissa_bits), np.uint64(mantissa_bits - 2)  # 4 bits a level
+    fields, levels = np.empty(STRETCH, np.uint16), np.empty(STRETCH, np.uint16)
     even, odd = np.zeros(COUNT_LANES, np.uint64), np.zeros(COUNT_LANES, np.uint64)
-    top, rounds, words = np.uint16(0), 0, PACKED_WORDS * stride
-    whole = upper.size // words * words
-    for start in range(0, whole, words):
-        _exponent_fields(upper[start : start + words], stride, mask, fields)
+    top, rounds, stretch_words = np.uint16(0), 0, STRETCH * stride
+    whole_words = upper.size // stretch_words * stretch_words
+    for start in range(0, whole_words, stretch_words):
+        _exponent_fields(upper[start : start + stretch_words], stride, mask, fields)
         if rounds % COUNTER_ROUNDS == 0:
             _empty(even, 0, int(top) >> mantissa_bits, counts)
             _empty(odd, 1, int(top) >> mantissa_bits, counts)
-            top = np.uint16(_largest(fields) + one)  # those that follow may be a little larger
+            top = np.uint16(_largest(fields) + one_level)  # the next stretches' may be a little larger
         rounds += 1
-        others = _below(fields, top, beyond, steps)
-        zeros = _zeros(fields) if others and top >= beyond else 0
+        others = _levels_below(fields, top, lowest, levels)
+        zeros = _zeros(fields) if others and top >= lowest else 0
         others -= zeros
-        if others > MANY_ROWS:  # it has other exponents: the next one's are looked at anew
+        if others > MANY_OTHERS:  # the exponents have changed: choose a new top for the next stretch
             rounds = 0
             for field in fields:
                 counts[field >> mantissa_bits] += 1
             continue
-        _count_levels(steps, shift, even, odd)
+        _count_levels(levels, shift, even, odd)
         counts[0] += zeros
         if others:
-            _count_others(fields, steps, beyond, mantissa_bits, counts)
+            _count_others(fields, levels, lowest, mantissa_bits, counts)
     _empty(even, 0, int(top) >> mantissa_bits, counts)
     _empty(odd, 1, int(top) >> mantissa_bits, counts)
-    for i in range(whole + stride - 1, upper.size, stride):
+    for i in range(whole_words + stride - 1, upper.size, stride):
         counts[(upper[i] & mask) >> mantissa_bits] += 1
 
 
 def _folding(value_of: Callable[[Any], float]) -> Callable[..., None]:
-    """What folds QUAD_ROWS rows of LANE_DIMS elements each, whose values are `value_of` them.
+    """A loop that folds QUAD_ROWS rows of LANE_DIMS elements; `value_of` gives an element's value.
 
-    Each element is widened once and stays in a register for everything that becomes of it.
+    Each element is widened once and stays in a register for all sums that it enters.
     """
     value = njit(inline="always")(value_of)
 
@@ -162,11 +167,11 @@ def _folding(value_of: Callable[[Any], float]) -> Callable[..., None]:
         row3: NDArray[Any],
         signs: NDArray[np.float64],
         lanes: NDArray[np.float64],
-        turned: NDArray[np.float64],
+        signed: NDArray[np.float64],
         total: NDArray[np.float64],
     ) -> None:
         lanes0, lanes1, lanes2, lanes3 = lanes[0], lanes[1], lanes[2], lanes[3]
-        turned0, turned1, turned2, turned3 = turned[0], turned[1], turned[2], turned[3]
+        signed0, signed1, signed2, signed3 = signed[0], signed[1], signed[2], signed[3]
         for lane in range(LANE_DIMS):  # a loop of fixed length is five times as fast
             a, b, c, d = value(row0[lane]), value(row1[lane]), value(row2[lane]), value(row3[lane])
             sign = signs[lane]
@@ -174,10 +179,10 @@ def _folding(value_of: Callable[[Any], float]) -> Callable[..., None]:
             lanes1[lane] += b * b
             lanes2[lane] += c * c
             lanes3[lane] += d * d
-            turned0[lane] += a * sign
-            turned1[lane] += b * sign
-            turned2[lane] += c * sign
-            turned3[lane] += d * sign
+            signed0[lane] += a * sign
+            signed1[lane] += b * sign
+            signed2[lane] += c * sign
+            signed3[lane] += d * sign
             total[lane] = (a + b) + (c + d)
 
     return fold_block
@@ -188,18 +193,18 @@ def _of_float(value: np.floating) -> float:
 
 
 def _of_bfloat16(word: np.unsignedinteger) -> float:
-    """Its bits are the upper half of a float32's."""
+    """The value of a bfloat16: its bits are the upper half of a float32's."""
     return np.float64(np.uint32(np.uint32(word) << np.uint32(16)).view(np.float32))
 
 
 def _of_float16(word: np.unsignedinteger) -> float:
-    """Through the bits of a float32. Arithmetic alone: a table would not fit the first cache."""
+    """The value of a float16, by the bits of a float32. Arithmetic alone: no table fits the first cache."""
     magnitude = np.int32(word) & np.int32(0x7FFF)
     normal = (magnitude << np.int32(13)) + np.int32(112 << 23)  # the biases are 15 and 127
     normal += np.int32(112 << 23) if magnitude >= np.int32(0x7C00) else np.int32(0)  # infinity, NaN
     small = np.float32(np.float32(magnitude) * np.float32(2.0**-24)).view(np.int32)  # subnormal, and zero
-    found = small if magnitude < np.int32(0x400) else normal
-    bits = np.uint32(np.uint32(found) | (np.uint32(word) & np.uint32(0x8000)) << np.uint32(16))
+    unsigned = small if magnitude < np.int32(0x400) else normal
+    bits = np.uint32(np.uint32(unsigned) | (np.uint32(word) & np.uint32(0x8000)) << np.uint32(16))
     return np.float64(bits.view(np.float32))
 
 
@@ -216,25 +221,28 @@ def _look_up(words: Words, table: NDArray[np.float32], values: NDArray[np.float3
 
 @njit()
 def _lanes() -> NDArray[np.float64]:
-    """Room for QUAD_ROWS × LANE_DIMS whose rows begin with a line of the cache, as wide vectors want it,
-    and not a power of two apart: such addresses are taken for the same one."""
+    """A buffer [QUAD_ROWS, LANE_DIMS] whose rows begin with a cache line, as wide vectors need.
+
+    Rows are not a power of two apart: the cache takes such addresses for the same one.
+    """
     width = LANE_DIMS + LINE_BYTES // 8
-    room = np.empty((QUAD_ROWS + 1) * width)
-    start = (LINE_BYTES - room.ctypes.data % LINE_BYTES) % LINE_BYTES // 8
-    return room[start : start + QUAD_ROWS * width].reshape(QUAD_ROWS, width)
+    buffer = np.empty((QUAD_ROWS + 1) * width)
+    start = (LINE_BYTES - buffer.ctypes.data % LINE_BYTES) % LINE_BYTES // 8
+    return buffer[start : start + QUAD_ROWS * width].reshape(QUAD_ROWS, width)
 
 
 @njit()
 def _halve(lanes: NDArray[np.float64], half: int) -> None:
+    """Add the upper half of each row's lanes to the lower one."""
     for row in range(QUAD_ROWS):
-        of_row = lanes[row]
+        row_lanes = lanes[row]
         for lane in range(half):
-            of_row[lane] += of_row[half + lane]
+            row_lanes[lane] += row_lanes[half + lane]
 
 
 @njit()
 def _add_pairwise(sums: NDArray[np.float64]) -> None:
-    """[2^n, D] to [D], which takes the place of the first."""
+    """Pairwise sum of [2^n, D] over the first axis; it replaces the first row."""
     count = len(sums)
     while count > 1:
         count //= 2
@@ -246,7 +254,7 @@ def _add_pairwise(sums: NDArray[np.float64]) -> None:
 
 @njit()
 def _copy_start(stored: NDArray[Any], r: int, start: int, block: NDArray[Any]) -> None:
-    """What is left of QUAD_ROWS rows from a dimension on."""
+    """Copy the end of QUAD_ROWS rows, from dimension `start` on."""
     for row in range(QUAD_ROWS):
         for d in range(stored.shape[1] - start):
             block[row, d] = stored[r + row, start + d]
@@ -263,21 +271,21 @@ def fold_rows(
     counts: Counts,
     signs: NDArray[np.float64],
     squared: NDArray[np.float64],
-    sketched: NDArray[np.float64],
+    projected: NDArray[np.float64],
     groups: NDArray[np.float64],
 ) -> None:
-    """Exponents, squares [R], sketches [R, SKETCH_DIMS] and column sums of stored rows [R, D].
+    """Exponent counts, squared norms [R], projections [R, 32] and column sums of stored rows [R, D].
 
-    groups: room for the sums of each GROUP_ROWS rows, [2^n, D], zeros; the sum of all ends in the first.
-    stored: float32 or float64; or words, and what they are: bfloat16, float16, or a table of the values of
-    all words of 8 bits. The others are None, as branches on None are not compiled. upper: the same in words
-    of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in `count_exponents`. signs: of
-    the dimensions, padded with zeros to whole LANE_DIMS.
+    stored: float32 or float64; or words, with what they are: bfloat16, float16, or a table of the values of
+    all words of 8 bits. The other two are None, as branches on None are not compiled. upper: the same in
+    words of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in `count_exponents`.
+    signs: of the dimensions, padded with zeros to whole LANE_DIMS. groups: zeros [2^n, D], a buffer for the
+    sums of each GROUP_ROWS rows; the sum of all rows replaces the first.
     """
     dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
     stride = upper.shape[1] // dims
     totals = np.empty((quads, len(signs)))
-    lanes, turned = _lanes(), _lanes()
+    lanes, signed = _lanes(), _lanes()
     last = np.zeros((QUAD_ROWS, LANE_DIMS), stored.dtype)
     wide = np.empty((QUAD_ROWS, LANE_DIMS), np.float32)
     for group in range(stored.shape[0] // GROUP_ROWS):
@@ -287,7 +295,7 @@ def fold_rows(
             r = first + quad * QUAD_ROWS
             for row in range(QUAD_ROWS):
                 for lane in range(LANE_DIMS):
-                    lanes[row, lane] = turned[row, lane] = 0.0
+                    lanes[row, lane] = signed[row, lane] = 0.0
             for start in range(0, len(signs), LANE_DIMS):
                 end = start + LANE_DIMS
                 sign, total = signs[start:end], totals[quad, start:end]
@@ -298,27 +306,27 @@ def fold_rows(
                     _copy_start(stored, r, start, last)
                     row0, row1, row2, row3 = last[0], last[1], last[2], last[3]
                 if bfloat16 is not None:
-                    _fold_bfloat16(row0, row1, row2, row3, sign, lanes, turned, total)
+                    _fold_bfloat16(row0, row1, row2, row3, sign, lanes, signed, total)
                 elif float16 is not None:
-                    _fold_float16(row0, row1, row2, row3, sign, lanes, turned, total)
+                    _fold_float16(row0, row1, row2, row3, sign, lanes, signed, total)
                 elif table is None:
-                    _fold_floats(row0, row1, row2, row3, sign, lanes, turned, total)
+                    _fold_floats(row0, row1, row2, row3, sign, lanes, signed, total)
                 else:
                     _look_up(row0, table, wide[0])
                     _look_up(row1, table, wide[1])
                     _look_up(row2, table, wide[2])
                     _look_up(row3, table, wide[3])
-                    _fold_floats(wide[0], wide[1], wide[2], wide[3], sign, lanes, turned, total)
+                    _fold_floats(wide[0], wide[1], wide[2], wide[3], sign, lanes, signed, total)
             half = LANE_DIMS // 2
             while half > 0:
                 _halve(lanes, half)
                 if half >= PROJECTION_DIMS:
-                    _halve(turned, half)
+                    _halve(signed, half)
                 half //= 2
             for row in range(QUAD_ROWS):
                 squared[r + row] = lanes[row, 0]
                 for lane in range(PROJECTION_DIMS):
-                    sketched[r + row, lane] = turned[row, lane]
+                    projected[r + row, lane] = signed[row, lane]
         added = groups[group]
         for d in range(dims):  # in one sweep
             lower = (totals[0, d] + totals[1, d]) + (totals[2, d] + totals[3, d])

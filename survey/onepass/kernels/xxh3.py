@@ -1,24 +1,23 @@
 """xxh3-128 of many rows in one loop.
 
-The `xxhash` library hashes one row a call and holds Python's global lock for it, for which the threads that
-add up then wait. After its specification (Y. Collet, "xxHash fast digest algorithm", version 0.2.0, XXH3 of
-large inputs), for rows of more than 240 bytes in whole words of 64 bits; the library takes the others.
+The `xxhash` library hashes one row in a call and holds the GIL meanwhile, for which the threads that sum
+would wait. This follows its specification (Y. Collet, "xxHash fast digest algorithm", version 0.2.0, XXH3 of
+large inputs), for rows of more than 240 bytes in whole words of 64 bits; the library hashes all other rows.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from survey.onepass.kernels.jit import compiled
+from survey.onepass.kernels.jit import compiled, njit
 
 HashWords = NDArray[np.uint64]
 
 LANES = 8  # of 64 bits: a stripe
 BLOCK_STRIPES = 16
 BLOCK_WORDS = BLOCK_STRIPES * LANES
-WIDE = 4 * LANES  # stripes that are added side by side, as many as keep wide vectors busy
+WIDE = 4 * LANES  # words that are added side by side: as many as keep wide vectors busy
 
 XXH3_SECRET = bytes.fromhex(
     "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
@@ -51,7 +50,7 @@ HALF, LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 @njit()
 def _add(words: HashWords, keys: HashWords, products: HashWords, plain: HashWords) -> None:
-    """Whole stripes, [8·S] each, to their lanes' sums, [WIDE]: of products and of what is added across."""
+    """Add whole stripes and their keys, [8·S] each, to the sums of products and of plain words, [WIDE]."""
     whole = words.size // WIDE * WIDE
     for start in range(0, whole, WIDE):
         for i in range(WIDE):
@@ -68,7 +67,7 @@ def _add(words: HashWords, keys: HashWords, products: HashWords, plain: HashWord
 
 @njit()
 def _close(state: HashWords, products: HashWords, plain: HashWords) -> None:
-    """Add the lanes' sums to the state, [LANES]. What is plain goes to the neighbour."""
+    """Add the lanes' sums to the state, [LANES], and clear them; plain words go to the neighbouring lane."""
     for i in range(LANES):
         state[i] += (products[i] + products[8 + i]) + (products[16 + i] + products[24 + i])
         state[i ^ 1] += (plain[i] + plain[8 + i]) + (plain[16 + i] + plain[24 + i])
@@ -78,35 +77,36 @@ def _close(state: HashWords, products: HashWords, plain: HashWords) -> None:
 
 @njit()
 def _folded_product(a: np.uint64, b: np.uint64) -> np.uint64:
-    """The two halves of a·b, 128 bits, one on the other."""
+    """The two halves of the 128-bit product a·b, combined by exclusive or."""
     low, high = (a & LOWER) * (b & LOWER), (a >> HALF) * (b >> HALF)
-    one, other = (a >> HALF) * (b & LOWER), (a & LOWER) * (b >> HALF)
-    across = (low >> HALF) + (one & LOWER) + other
-    return ((one >> HALF) + (across >> HALF) + high) ^ ((across << HALF) | (low & LOWER))
+    high_low, low_high = (a >> HALF) * (b & LOWER), (a & LOWER) * (b >> HALF)
+    middle = (low >> HALF) + (high_low & LOWER) + low_high
+    return ((high_low >> HALF) + (middle >> HALF) + high) ^ ((middle << HALF) | (low & LOWER))
 
 
 @njit()
 def _merged(state: HashWords, keys: HashWords, start: np.uint64) -> np.uint64:
-    found = start
+    """Half a digest from the state, [LANES]."""
+    digest = start
     for i in range(0, LANES, 2):
-        found += _folded_product(state[i] ^ keys[i], state[i + 1] ^ keys[i + 1])
-    found ^= found >> np.uint64(37)
-    found *= AVALANCHE
-    return found ^ (found >> HALF)
+        digest += _folded_product(state[i] ^ keys[i], state[i + 1] ^ keys[i + 1])
+    digest ^= digest >> np.uint64(37)
+    digest *= AVALANCHE
+    return digest ^ (digest >> HALF)
 
 
 @compiled
 def hash_rows(rows: HashWords, digests: HashWords) -> None:
-    """Rows [R, N] of N > 30 words to their xxh3-128, [R, 2]: the high half and the low one."""
+    """Set digests [R, 2] to the xxh3-128 of rows [R, N] of N > 30 words: the high half and the low one."""
     words, length = rows.shape[1], np.uint64(8 * rows.shape[1])
-    blocks = (words - 1) // BLOCK_WORDS  # the last one is never closed as the others are
+    blocks = (words - 1) // BLOCK_WORDS  # the last one is closed in another way
     rest = blocks * BLOCK_WORDS
     last = rest + (words - 1 - rest) // LANES * LANES
     products, plain = np.zeros(WIDE, np.uint64), np.zeros(WIDE, np.uint64)
     state = np.empty(LANES, np.uint64)
     for r in range(rows.shape[0]):
         row = rows[r]
-        for i in range(LANES):  # to assign it whole takes numba 2 s to compile
+        for i in range(LANES):  # numba takes 2 s to compile an assignment of the whole
             state[i] = START[i]
         for start in range(0, rest, BLOCK_WORDS):
             _add(row[start : start + BLOCK_WORDS], BLOCK_KEYS, products, plain)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from catalog.read.measured import MeasuredRow, MeasuredRows
+from survey.records.measures import TOKEN_TABLE, UNUSED_DISTANCES, Measure
 from survey.records.target import MatrixChoice
 
-WANTED = {"centroid": 1, "tokens": 1}
+REQUIRED = (Measure("centroid", 1, "matrix"), TOKEN_TABLE)
 UNTIED = MeasuredRow({"centroid": 1, "tokens": 1, "retired": 4}, tied=False)
 TIED = MeasuredRow({"centroid": 1, "tokens": 1}, tied=True)
 OLD = MeasuredRow({"centroid": 0, "tokens": 1}, tied=True)
@@ -33,9 +34,22 @@ def test_a_model_is_done_when_all_that_is_asked_is_there(
     rows: dict[str, MeasuredRow], matrix: MatrixChoice, expected: list[str] | None
 ) -> None:
     done = MeasuredRows({("a/b", "c" * 40, name): row for name, row in rows.items()})
-    assert done.matrices("a/b", "c" * 40, matrix, WANTED) == expected
+    assert done.matrices("a/b", "c" * 40, matrix, REQUIRED) == expected
 
 
 def test_another_commit_is_another_model() -> None:
     done = MeasuredRows({("a/b", "c" * 40, "output"): TIED})
-    assert done.matrices("a/b", "d" * 40, "output", WANTED) is None
+    assert done.matrices("a/b", "d" * 40, "output", REQUIRED) is None
+
+
+def test_distances_are_measured_again_only_if_a_run_asks_for_them() -> None:
+    done = MeasuredRows({("a/b", "c" * 40, "output"): UNTIED})
+    assert done.matrices("a/b", "c" * 40, "output", REQUIRED) == ["output"]
+    assert done.matrices("a/b", "c" * 40, "output", (*REQUIRED, UNUSED_DISTANCES)) is None
+
+
+def test_a_row_whose_token_table_is_gone_is_measured_again_only_if_a_run_asks_for_the_table() -> None:
+    row = MeasuredRow({"centroid": 1, "tokens": 1}, tied=True, has_tokens=False)
+    done = MeasuredRows({("a/b", "c" * 40, "output"): row})
+    assert done.matrices("a/b", "c" * 40, "output", REQUIRED) is None
+    assert done.matrices("a/b", "c" * 40, "output", REQUIRED[:1]) == ["output"]

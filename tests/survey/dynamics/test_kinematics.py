@@ -66,17 +66,17 @@ def seeds_way(
 
 
 def assert_close(
-    found: Mapping[str, NDArray[np.generic]], expected: Mapping[str, NDArray[np.float64]]
+    result: Mapping[str, NDArray[np.generic]], expected: Mapping[str, NDArray[np.float64]]
 ) -> None:
     largest = np.abs(expected["positions"]).max()
     for name, values in expected.items():
-        assert found[name].shape == values.shape
-        assert np.abs(found[name] - values).max() <= 1e-6 * largest, name
+        assert result[name].shape == values.shape
+        assert np.abs(result[name] - values).max() <= 1e-6 * largest, name
 
 
 def test_the_six_tensors_are_the_notebooks(tmp_path: Path) -> None:
-    found = follow(history(tmp_path / "h"))
-    assert {name: (str(v.dtype), v.shape) for name, v in found.tensors.items()} == {
+    result = follow(history(tmp_path / "h"))
+    assert {name: (str(v.dtype), v.shape) for name, v in result.tensors.items()} == {
         "recorded_steps": ("int64", (STEPS,)),
         "dead_token_ids": ("int64", (4,)),
         "positions": ("float32", (STEPS, 4, DIMS)),
@@ -84,10 +84,10 @@ def test_the_six_tensors_are_the_notebooks(tmp_path: Path) -> None:
         "bulk_velocity": ("float32", (STEPS, DIMS)),
         "thermal_velocities": ("float32", (STEPS, 4, DIMS)),
     }
-    assert (found.tensors["recorded_steps"] == np.arange(STEPS)).all()
-    assert (found.tensors["dead_token_ids"] == DEAD).all()
-    assert_close(found.tensors, seeds_way(deltas()))
-    assert found.motion.frame == "displacement"
+    assert (result.tensors["recorded_steps"] == np.arange(STEPS)).all()
+    assert (result.tensors["dead_token_ids"] == DEAD).all()
+    assert_close(result.tensors, seeds_way(deltas()))
+    assert result.motion.frame == "displacement"
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
@@ -111,20 +111,20 @@ def test_bf16_is_summed_without_its_rounding(tmp_path: Path) -> None:
 def test_ten_thousand_small_moves_do_not_drift(tmp_path: Path) -> None:
     """A running sum in float32 would be off by some 1e-5 here."""
     moves = (0.001 + 0.0003 * np.random.default_rng(1).normal(size=(10_000, 12, 2))).astype(np.float32)
-    found = follow(history(tmp_path / "h", deltas=moves, recorded_steps=np.arange(10_000)))
-    assert_close(found.tensors, seeds_way(moves))
+    result = follow(history(tmp_path / "h", deltas=moves, recorded_steps=np.arange(10_000)))
+    assert_close(result.tensors, seeds_way(moves))
 
 
 def test_the_initial_matrix_makes_positions_absolute(tmp_path: Path) -> None:
     start = np.random.default_rng(5).normal(size=(ROWS, DIMS)).astype(np.float32)
     path = history(tmp_path / "h", initial_W=start)
-    found = follow(path)
-    assert_close(found.tensors, seeds_way(deltas(), start))
+    result = follow(path)
+    assert_close(result.tensors, seeds_way(deltas(), start))
     expected = seeds_way(deltas(), start)
     away = np.linalg.norm(expected["positions"] - expected["centroid"][:, None], axis=-1)
-    assert found.motion.frame == "absolute"
-    assert found.motion.mean_radius == pytest.approx(away.mean(axis=1))
-    assert found.motion.max_radius == pytest.approx(away.max(axis=1))
+    assert result.motion.frame == "absolute"
+    assert result.motion.mean_radius == pytest.approx(away.mean(axis=1))
+    assert result.motion.max_radius == pytest.approx(away.max(axis=1))
     assert_close(follow(path, frame="displacement").tensors, seeds_way(deltas()))
 
 

@@ -23,9 +23,9 @@ NOISE = np.random.default_rng(0).normal(size=1_000)
     ids=["rises", "falls", "decays", "decays, with noise"],
 )
 def test_it_stops_where_the_last_twentieth_begins(values: NDArray[np.float64], expected: float) -> None:
-    found = stop_step(values, STEPS)
-    assert found is not None
-    assert found == pytest.approx(expected, rel=0.2)
+    result = stop_step(values, STEPS)
+    assert result is not None
+    assert result == pytest.approx(expected, rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ def _one_thread() -> Iterator[None]:
 
 def first_step(folder: Path, **options: object) -> dict[str, float]:
     """The figures of step 1 of the goldilocks set-up."""
-    wanted = training("goldilocks", {"steps": 1, "history": False} | options)
-    scalars = load_file(train_model(wanted, folder / "h").path)["scalars"]
+    run_config = training("goldilocks", {"steps": 1, "history": False} | options)
+    scalars = load_file(train_model(run_config, folder / "h").path)["scalars"]
     return dict(zip(SCALARS, scalars[0].tolist(), strict=True))
 
 
@@ -92,8 +92,8 @@ def test_the_dead_centroid_turns_towards_the_live_one(tmp_path: Path) -> None:
 
 
 def test_the_bytes_begin_at_one_point_of_the_unit_sphere(tmp_path: Path) -> None:
-    wanted = training("bytes", {"steps": 1, "batch": 2})
-    start = load_file(train_model(wanted, tmp_path / "h").path)["initial_W"]
+    run_config = training("bytes", {"steps": 1, "batch": 2})
+    start = load_file(train_model(run_config, tmp_path / "h").path)["initial_W"]
     assert start.shape == (128, 64)
     assert np.linalg.norm(start, axis=1) == pytest.approx(1, abs=1e-4)
     assert (start - start.mean(axis=0)).std() == pytest.approx(1e-5, rel=0.05)
@@ -101,8 +101,8 @@ def test_the_bytes_begin_at_one_point_of_the_unit_sphere(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed", "bf16-pure"])
 def test_each_precision_keeps_its_weights_as_it_says(tmp_path: Path, precision: str) -> None:
-    wanted = training("goldilocks", LITTLE | {"precision": precision})
-    tensors = load_file(train_model(wanted, tmp_path / "h").path)
+    run_config = training("goldilocks", LITTLE | {"precision": precision})
+    tensors = load_file(train_model(run_config, tmp_path / "h").path)
     last = tensors["initial_W"] + tensors["deltas"].astype(np.float64).sum(axis=0)
     rounded = torch.from_numpy(last).bfloat16().double().numpy()
     assert bool(np.abs(rounded - last).max() < 1e-7) == (precision == "bf16-pure")
@@ -120,16 +120,16 @@ def test_adam_in_bfloat16_underflows() -> None:
 
 
 def test_the_history_is_the_notebooks_with_the_initial_matrix(tmp_path: Path) -> None:
-    wanted = training("goldilocks", LITTLE | {"record_every": 2})
-    path = train_model(wanted, tmp_path / "h").path
+    run_config = training("goldilocks", LITTLE | {"record_every": 2})
+    path = train_model(run_config, tmp_path / "h").path
     with safe_open(path, "np") as opened:
-        found = {
+        result = {
             name: (opened.get_slice(name).get_dtype(), tuple(opened.get_slice(name).get_shape()))
             for name in list(opened.keys())
         }
         assert opened.metadata()["scalars"].split(",") == list(SCALARS)
         assert json.loads(opened.metadata()["training"])["dim"] == 16
-    assert found == {
+    assert result == {
         "recorded_steps": ("I64", (4,)),
         "dead_token_ids": ("I64", (20,)),
         "live_token_ids": ("I64", (40,)),
@@ -139,7 +139,7 @@ def test_the_history_is_the_notebooks_with_the_initial_matrix(tmp_path: Path) ->
         "initial_W": ("F32", (60, 16)),
     }
     assert load_file(path)["recorded_steps"].tolist() == [1, 2, 4, 6]
-    assert abs(path.stat().st_size - history_bytes(wanted)) < 4_096
+    assert abs(path.stat().st_size - history_bytes(run_config)) < 4_096
     assert [item.name for item in tmp_path.iterdir()] == ["h"]
 
 
@@ -154,13 +154,13 @@ def test_moves_add_up_whatever_is_recorded(tmp_path: Path) -> None:
 def test_a_history_of_ours_can_be_followed_and_agrees_with_its_figures(tmp_path: Path) -> None:
     path = train_model(training("goldilocks", LITTLE), tmp_path / "h").path
     with History(path) as history:
-        found = kinematics(history, None)
+        result = kinematics(history, None)
     figures = figures_of(path)
-    assert found.frame == "absolute"
-    assert found.gaps == ()
-    assert found.centroid_norm[-1] == pytest.approx(figures.centroid_norm[-1], rel=1e-5)
-    assert found.mean_radius[-1] == pytest.approx(figures.mean_radius[-1], rel=1e-5)
-    assert found.loss == pytest.approx(load_file(path)["scalars"][:, 0].tolist())
+    assert result.frame == "absolute"
+    assert result.gaps == ()
+    assert result.centroid_norm[-1] == pytest.approx(figures.centroid_norm[-1], rel=1e-5)
+    assert result.mean_radius[-1] == pytest.approx(figures.mean_radius[-1], rel=1e-5)
+    assert result.loss == pytest.approx(load_file(path)["scalars"][:, 0].tolist())
 
 
 def test_figures_alone_need_no_room(tmp_path: Path) -> None:
@@ -200,14 +200,14 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-pure"])
 def test_other_precisions_go_on_to_the_same_bits(tmp_path: Path, precision: str) -> None:
-    wanted = training("goldilocks", LITTLE | {"precision": precision})
-    stop_after(wanted, tmp_path / "cut", 4)
-    assert train_model(wanted, tmp_path / "cut").resumed_at == 4
-    train_model(wanted, tmp_path / "whole")
+    run_config = training("goldilocks", LITTLE | {"precision": precision})
+    stop_after(run_config, tmp_path / "cut", 4)
+    assert train_model(run_config, tmp_path / "cut").resumed_at == 4
+    train_model(run_config, tmp_path / "whole")
     assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
-def stop_after(wanted: Training, path: Path, steps: int) -> None:
+def stop_after(run_config: Training, path: Path, steps: int) -> None:
     """Train until after so many steps something else fails."""
     left = steps
 
@@ -218,7 +218,7 @@ def stop_after(wanted: Training, path: Path, steps: int) -> None:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        train_model(wanted, path, save_every_s=0, on_step=count)
+        train_model(run_config, path, save_every_s=0, on_step=count)
 
 
 def test_other_options_begin_anew(tmp_path: Path) -> None:
@@ -227,14 +227,14 @@ def test_other_options_begin_anew(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_write_one_history(tmp_path: Path) -> None:
-    wanted = training("goldilocks", LITTLE)
+    run_config = training("goldilocks", LITTLE)
 
     def again() -> None:
         with pytest.raises(UsageError, match="h: another process is writing it"):
-            train_model(wanted, tmp_path / "h")
+            train_model(run_config, tmp_path / "h")
 
-    whole = train_model(wanted, tmp_path / "whole").path.read_bytes()
-    assert train_model(wanted, tmp_path / "h", on_step=again).path.read_bytes() == whole
+    whole = train_model(run_config, tmp_path / "whole").path.read_bytes()
+    assert train_model(run_config, tmp_path / "h", on_step=again).path.read_bytes() == whole
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
@@ -295,9 +295,9 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path, options: dict[str, ob
 
 
 def test_a_full_disk_is_told_before_hours_of_training(tmp_path: Path) -> None:
-    wanted = training("goldilocks", LITTLE | {"steps": 10**9})
+    run_config = training("goldilocks", LITTLE | {"steps": 10**9})
     with pytest.raises(UsageError, match="GB are free; record fewer steps"):
-        train_model(wanted, tmp_path / "h")
+        train_model(run_config, tmp_path / "h")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,9 +24,9 @@ def counts(histogram: Sequence[int]) -> dict[int, int]:
 def test_histogram_counts_elements_by_the_exponent_field_of_their_dtype(code: str) -> None:
     one = BIAS[code]
     with folded([(1, -1.5, 2), (0.5, 0.75, 4)], code) as rows:
-        found = exponents(rows)
-    assert len(found.exponents_all) == len(found.exponents_dead) == FIELDS[code]
-    assert counts(found.exponents_all) == {one - 1: 2, one: 2, one + 1: 1, one + 2: 1}
+        result = exponents(rows)
+    assert len(result.exponents_all) == len(result.exponents_dead) == FIELDS[code]
+    assert counts(result.exponents_all) == {one - 1: 2, one: 2, one + 1: 1, one + 2: 1}
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -55,21 +55,21 @@ def test_means_of_dead_and_live_exponents_and_their_offset(code: str) -> None:
     """Dead: exponents 0, 1 of 1 and 2, in three rows; live: 2, 3 of 4 and 8."""
     one = BIAS[code]
     with folded([(1, 2), (4, 8), (1, 2), (1, 2)], code) as rows:
-        found = exponents(rows)
-    assert counts(found.exponents_dead) == {one: 3, one + 1: 3}
-    assert (found.dead_exponent_mean, found.live_exponent_mean) == (one + 0.5, one + 2.5)
-    assert found.exponent_offset == 2.0
+        result = exponents(rows)
+    assert counts(result.exponents_dead) == {one: 3, one + 1: 3}
+    assert (result.dead_exponent_mean, result.live_exponent_mean) == (one + 0.5, one + 2.5)
+    assert result.exponent_offset == 2.0
 
 
 def test_exponents_of_rows_that_are_not_finite_count() -> None:
     with folded([(NAN, 1), (NAN, 1), (INF, 1)], "F32") as rows:
-        found = exponents(rows)
-    assert (counts(found.exponents_all), counts(found.exponents_dead)) == (
+        result = exponents(rows)
+    assert (counts(result.exponents_all), counts(result.exponents_dead)) == (
         {127: 3, 255: 3},
         {127: 2, 255: 2},
     )
-    assert (found.dead_exponent_mean, found.live_exponent_mean) == (191.0, 191.0)
-    assert found.shared_exponent_dims == 2
+    assert (result.dead_exponent_mean, result.live_exponent_mean) == (191.0, 191.0)
+    assert result.shared_exponent_dims == 2
 
 
 @pytest.mark.parametrize(
@@ -93,15 +93,15 @@ def test_dimensions_in_which_all_black_holes_share_an_exponent(
 
 def test_columns_of_the_dead_are_null_without_black_holes_and_the_histogram_is_empty() -> None:
     with folded([(1, 2), (4, 8)]) as rows:
-        found = exponents(rows)
-    assert (found.dead_exponent_mean, found.exponent_offset) == (None, None)
-    assert found.live_exponent_mean == 1024.5
-    assert counts(found.exponents_dead) == {}
+        result = exponents(rows)
+    assert (result.dead_exponent_mean, result.exponent_offset) == (None, None)
+    assert result.live_exponent_mean == 1024.5
+    assert counts(result.exponents_dead) == {}
 
 
 def test_columns_of_the_live_are_null_where_all_rows_are_dead() -> None:
     with folded([(1, 2), (1, 2)]) as rows:
-        found = exponents(rows)
-    assert (found.dead_exponent_mean, found.live_exponent_mean) == (1023.5, None)
-    assert found.exponent_offset is None
-    assert found.exponents_dead == found.exponents_all
+        result = exponents(rows)
+    assert (result.dead_exponent_mean, result.live_exponent_mean) == (1023.5, None)
+    assert result.exponent_offset is None
+    assert result.exponents_dead == result.exponents_all

@@ -40,15 +40,15 @@ def test_singletons_around_black_holes_are_found_and_no_trained_row(
     count: int, noise: float, clouds: int
 ) -> None:
     matrix, untrained = planted(count, noise, clouds)
-    found = survey.measure(matrix)
-    dead = found.tokens.black_hole > 0
+    result = survey.measure(matrix)
+    dead = result.tokens.black_hole > 0
     singletons = untrained & ~dead
     assert dead.any()
     assert not (dead & ~untrained).any()
     assert singletons.sum() >= 5
-    assert found.tokens.frozen is not None
-    assert np.array_equal(np.flatnonzero(found.tokens.frozen), np.flatnonzero(singletons))
-    assert found.frozen_rows == singletons.sum()
+    assert result.tokens.frozen is not None
+    assert np.array_equal(np.flatnonzero(result.tokens.frozen), np.flatnonzero(singletons))
+    assert result.frozen_rows == singletons.sum()
 
 
 @pytest.mark.parametrize("scale", [2.0**-30, 2.0**30])
@@ -64,10 +64,10 @@ def test_one_black_hole_alone_has_its_rounding_for_a_spread() -> None:
     bits = matrix.view(torch.int16)
     for row, dims in ((2, [3]), (3, [5, 9]), (4, [1, 2, 3, 4])):
         bits[row, dims] ^= 1
-    found = survey.measure(matrix)
-    assert found.black_hole_sizes == (2,)
-    assert found.tokens.frozen is not None
-    assert np.flatnonzero(found.tokens.frozen).tolist() == [2, 3, 4]
+    result = survey.measure(matrix)
+    assert result.black_hole_sizes == (2,)
+    assert result.tokens.frozen is not None
+    assert np.flatnonzero(result.tokens.frozen).tolist() == [2, 3, 4]
 
 
 def test_two_trained_rows_that_are_equal_freeze_nobody() -> None:

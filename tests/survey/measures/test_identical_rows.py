@@ -19,11 +19,11 @@ A, B, C, D = (3, 4), (0, 5), (1, 0), (-1, 1)
 
 def test_columns_of_two_black_holes_among_seven_rows() -> None:
     with folded([A, B, A, C, B, A, D]) as rows:
-        found = identical_rows(rows)
-    assert found.unique_rows == 4
-    assert (found.black_hole_count, found.black_hole_sizes) == (2, (3, 2))
-    assert (found.dead_count, found.live_count, found.dead_fraction) == (5, 2, 5 / 7)
-    first, second = found.black_holes
+        result = identical_rows(rows)
+    assert result.unique_rows == 4
+    assert (result.black_hole_count, result.black_hole_sizes) == (2, (3, 2))
+    assert (result.dead_count, result.live_count, result.dead_fraction) == (5, 2, 5 / 7)
+    first, second = result.black_holes
     assert (first.rank, first.population, first.token_ids, first.norm) == (1, 3, (0, 2, 5), 5.0)
     assert (second.rank, second.population, second.token_ids, second.norm) == (2, 2, (1, 4), 5.0)
     # The live centroid is (0, ½): along B, and atan2(3, 4) = 36.87° from A.
@@ -33,9 +33,9 @@ def test_columns_of_two_black_holes_among_seven_rows() -> None:
 
 def test_population_less_surplus_is_the_number_of_black_holes() -> None:
     with folded([A, B, A, C, B, A, D]) as rows:
-        found = identical_rows(rows)
-    surplus = 7 - found.unique_rows
-    assert found.dead_count - surplus == found.black_hole_count
+        result = identical_rows(rows)
+    surplus = 7 - result.unique_rows
+    assert result.dead_count - surplus == result.black_hole_count
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_black_holes_are_ranked_by_population_then_token_id(
     rows: Sequence[tuple[float, float]], expected: list[tuple[int, ...]]
 ) -> None:
     with folded(rows) as some:
-        found = identical_rows(some)
-    assert [hole.token_ids for hole in found.black_holes] == expected
-    assert [hole.rank for hole in found.black_holes] == list(range(1, len(expected) + 1))
+        result = identical_rows(some)
+    assert [hole.token_ids for hole in result.black_holes] == expected
+    assert [hole.rank for hole in result.black_holes] == list(range(1, len(expected) + 1))
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_black_holes_are_ranked_by_population_then_token_id(
 )
 def test_rows_that_differ_in_a_bit_make_no_black_hole(rows: Sequence[tuple[float, float]]) -> None:
     with folded(rows) as some:
-        found = identical_rows(some)
-    assert (found.unique_rows, found.black_hole_count, found.black_holes) == (len(rows), 0, ())
-    assert (found.dead_count, found.live_count, found.dead_fraction) == (0, len(rows), 0.0)
+        result = identical_rows(some)
+    assert (result.unique_rows, result.black_hole_count, result.black_holes) == (len(rows), 0, ())
+    assert (result.dead_count, result.live_count, result.dead_fraction) == (0, len(rows), 0.0)
 
 
 @pytest.mark.parametrize("code", WORDS)
@@ -101,12 +101,12 @@ def test_angle_is_null_where_there_is_no_direction(
     hole: tuple[float, float], live: tuple[float, float], norm: float | None
 ) -> None:
     with folded([hole, live, hole]) as some:
-        (found,) = identical_rows(some).black_holes
-    assert (found.norm, found.angle_to_live_deg) == (norm, None)
+        (result,) = identical_rows(some).black_holes
+    assert (result.norm, result.angle_to_live_deg) == (norm, None)
 
 
 def test_hash_of_a_black_hole_is_the_low_half_of_xxh3_128_of_its_row() -> None:
     with folded([A, B, A], "F32") as rows:
-        (found,) = identical_rows(rows).black_holes
+        (result,) = identical_rows(rows).black_holes
     three_four = b"\x00\x00\x40\x40\x00\x00\x80\x40"
-    assert found.row_hash == xxhash.xxh3_128_intdigest(three_four) & 0xFFFF_FFFF_FFFF_FFFF
+    assert result.row_hash == xxhash.xxh3_128_intdigest(three_four) & 0xFFFF_FFFF_FFFF_FFFF

@@ -18,25 +18,25 @@ ROWS = [(3, 4), (1, 0), (-6, 8), (2, 0)]
 
 def test_columns_of_lengths_1_2_5_10() -> None:
     with folded(ROWS) as rows:
-        found = row_norms(rows)
-    assert found.token_norm_mean == 4.5
-    assert found.token_norm_median == 2.0
+        result = row_norms(rows)
+    assert result.token_norm_mean == 4.5
+    assert result.token_norm_median == 2.0
     # √((3.5² + 2.5² + 0.5² + 5.5²) / 3) = 7 / √3
-    assert found.token_norm_std == pytest.approx(4.041451884327381, rel=1e-15)
-    assert (found.token_norm_min, found.token_norm_max) == (1.0, 10.0)
-    assert found.centroid_ratio == pytest.approx(3 / 4.5, rel=1e-15)
+    assert result.token_norm_std == pytest.approx(4.041451884327381, rel=1e-15)
+    assert (result.token_norm_min, result.token_norm_max) == (1.0, 10.0)
+    assert result.centroid_ratio == pytest.approx(3 / 4.5, rel=1e-15)
 
 
 def test_quantiles_are_interpolated_between_neighbours() -> None:
     """The q-quantile of 1, 2, 5, 10 lies at 3q: p25 at 0.75, three quarters from 1 to 2."""
     with folded(ROWS) as rows:
-        found = row_norms(rows)
-    assert found.token_norm_p01 == pytest.approx(1.03, rel=1e-14)
-    assert found.token_norm_p05 == pytest.approx(1.15, rel=1e-14)
-    assert found.token_norm_p25 == pytest.approx(1.75, rel=1e-14)
-    assert found.token_norm_p75 == pytest.approx(6.25, rel=1e-14)
-    assert found.token_norm_p95 == pytest.approx(9.25, rel=1e-14)
-    assert found.token_norm_p99 == pytest.approx(9.85, rel=1e-14)
+        result = row_norms(rows)
+    assert result.token_norm_p01 == pytest.approx(1.03, rel=1e-14)
+    assert result.token_norm_p05 == pytest.approx(1.15, rel=1e-14)
+    assert result.token_norm_p25 == pytest.approx(1.75, rel=1e-14)
+    assert result.token_norm_p75 == pytest.approx(6.25, rel=1e-14)
+    assert result.token_norm_p95 == pytest.approx(9.25, rel=1e-14)
+    assert result.token_norm_p99 == pytest.approx(9.85, rel=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_median_is_the_lower_one(rows: Sequence[tuple[float, float]], expected: 
 
 def test_one_row_has_no_spread_and_all_its_quantiles_are_its_length() -> None:
     with folded([(3, 4)]) as rows:
-        found = row_norms(rows)
-    assert (found.token_norm_std, found.token_norm_p01, found.token_norm_p99) == (None, 5.0, 5.0)
-    assert found.centroid_ratio == 1.0
+        result = row_norms(rows)
+    assert (result.token_norm_std, result.token_norm_p01, result.token_norm_p99) == (None, 5.0, 5.0)
+    assert result.centroid_ratio == 1.0
 
 
 def test_ratio_is_null_where_all_rows_are_zero() -> None:
     with folded([(0, 0), (0, 0)]) as rows:
-        found = row_norms(rows)
-    assert (found.token_norm_mean, found.token_norm_std, found.centroid_ratio) == (0.0, 0.0, None)
+        result = row_norms(rows)
+    assert (result.token_norm_mean, result.token_norm_std, result.centroid_ratio) == (0.0, 0.0, None)
 
 
 def test_every_column_is_null_where_no_row_is_finite() -> None:

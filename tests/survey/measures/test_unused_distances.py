@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from survey.measures.unused_distances import StoredMatrix, unused_distances
 from survey.numerics.dtypes import FLOATS
+from survey.numerics.row_decoder import RowDecoder
 from survey.records.settings import ReferenceTokens
 from survey.vocabulary.unused_tokens import chosen_rows, parse_reference
 
@@ -18,7 +19,7 @@ def stored(rows: Rows, block_rows: int = 700) -> StoredMatrix:
     blocks = [
         bytearray(rows[start : start + block_rows].tobytes()) for start in range(0, len(rows), block_rows)
     ]
-    return StoredMatrix(lambda: iter(blocks), FLOATS["F64"], (rows.shape[0], rows.shape[1]))
+    return StoredMatrix(lambda: iter(blocks), rows.shape[0], RowDecoder(FLOATS["F64"], rows.shape[1]))
 
 
 def expected(rows: Rows, unused: list[int]) -> tuple[Rows, Rows]:
@@ -36,10 +37,10 @@ def test_distances_are_those_of_the_definitions(offset: float) -> None:
     made = np.random.default_rng(1)
     rows = made.normal(size=(2500, 40)) * np.linspace(0.5, 2, 40) + offset * made.normal(size=40)
     unused = [3, 1030, 2499]
-    found = unused_distances(stored(rows), unused)
+    result = unused_distances(stored(rows), unused)
     cosine, l2 = expected(rows, unused)
-    assert np.allclose(found.cosine, cosine, rtol=0, atol=1e-9)
-    assert np.allclose(found.l2, l2, rtol=1e-12)
+    assert np.allclose(result.cosine, cosine, rtol=0, atol=1e-9)
+    assert np.allclose(result.l2, l2, rtol=1e-12)
 
 
 def test_rows_without_numbers_have_no_distance_and_change_none() -> None:
@@ -47,20 +48,20 @@ def test_rows_without_numbers_have_no_distance_and_change_none() -> None:
     rows = made.normal(size=(1500, 12))
     holed = np.insert(rows, [5, 1400], np.nan, axis=0)
     holed[5, 3] = np.inf
-    found, whole = unused_distances(stored(holed), [1, 5, 9]), unused_distances(stored(rows), [1, 8])
-    assert np.isnan(found.cosine[[5, 1401]]).all()
-    assert np.isnan(found.l2[1401])
+    result, whole = unused_distances(stored(holed), [1, 5, 9]), unused_distances(stored(rows), [1, 8])
+    assert np.isnan(result.cosine[[5, 1401]]).all()
+    assert np.isnan(result.l2[1401])
     kept = np.delete(np.arange(1502), [5, 1401])
-    assert np.allclose(found.cosine[kept], whole.cosine, atol=1e-9)
-    assert np.allclose(found.l2[kept], whole.l2)
+    assert np.allclose(result.cosine[kept], whole.cosine, atol=1e-9)
+    assert np.allclose(result.l2[kept], whole.l2)
 
 
 def test_a_row_of_zero_has_no_direction() -> None:
     rows = np.random.default_rng(3).normal(size=(100, 8))
     rows[7] = 0.0
-    found = unused_distances(stored(rows), [1, 2])
-    assert np.isnan(found.cosine[7])
-    assert found.l2[7] == pytest.approx(np.linalg.norm(rows[[1, 2]].mean(axis=0)))
+    result = unused_distances(stored(rows), [1, 2])
+    assert np.isnan(result.cosine[7])
+    assert result.l2[7] == pytest.approx(np.linalg.norm(rows[[1, 2]].mean(axis=0)))
 
 
 TEXTS = [

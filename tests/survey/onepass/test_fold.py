@@ -19,6 +19,7 @@ from survey.api import measure
 from survey.measures import measure_result
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FLOATS
+from survey.numerics.row_decoder import RowDecoder
 from survey.onepass import fold as one_pass
 from survey.onepass import row_identity
 from survey.onepass.fold import fold
@@ -38,6 +39,8 @@ def bits(value: Any) -> Any:  # Any: whatever a column may hold
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, tuple):
         return tuple(map(bits, value))
+    if isinstance(value, dict):
+        return {key: bits(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value):
         return {field.name: bits(getattr(value, field.name)) for field in dataclasses.fields(value)}
     return value
@@ -49,8 +52,8 @@ def measured_bits(
     """Every column and the per-token table, bit by bit."""
     form, (rows, dims) = FLOATS[CODES[tensor.dtype]], tensor.shape
     with fold(blocks, form, (rows, dims), "cpu", threads=threads) as folded:
-        found: dict[str, Any] = bits(measure_result(folded))
-        return found
+        result: dict[str, Any] = bits(measure_result(folded))
+        return result
 
 
 def matrix(code: str, rows: int = 2 * 1024 + 7, dims: int = 5) -> torch.Tensor:
@@ -119,8 +122,8 @@ def test_same_bits_whatever_the_rows_of_a_slab(
 def test_same_bits_whatever_the_number_of_threads(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tensor = matrix(code, rows=1500, dims=300)
     monkeypatch.setattr(one_pass, "slab_rows", lambda row_bytes: 32)  # 47 slabs to share out
-    found = [measured_bits([raw(tensor)], tensor, threads) for threads in (1, 2, 3, 8)]
-    assert all(other == found[0] for other in found)
+    result = [measured_bits([raw(tensor)], tensor, threads) for threads in (1, 2, 3, 8)]
+    assert all(other == result[0] for other in result)
 
 
 def far_apart(code: str, rows: int, dims: int) -> torch.Tensor:
@@ -363,3 +366,16 @@ def test_hashes_are_of_the_rows_bytes_wherever_the_stream_was_cut() -> None:
 def test_what_is_no_matrix_of_numbers_is_refused_by_its_kind(given: object, says: str) -> None:
     with pytest.raises(TypeError, match=says):
         measure(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [5, 1024, 3 * 1024 + 7], ids=["one slab", "one full slab", "several slabs"])
+def test_slabs_in_flight_on_a_gpu_come_in_order_with_their_own_digests_and_sums(rows: int) -> None:
+    tensor = cloud("BF16", rows, 6)
+    decoder, stored = RowDecoder(FLOATS["BF16"], 6), raw(tensor)
+    slab_bytes = 1024 * decoder.row_bytes
+    on_cpu = list(one_pass._on_cpu(slabs([stored], slab_bytes), decoder, 1024, 1))
+    on_gpu = list(one_pass._on_gpu(slabs([stored], slab_bytes), decoder, 1024, "cpu"))
+    assert [bytes(slab) for slab, _, _ in on_gpu] == [bytes(slab) for slab, _, _ in on_cpu]
+    assert [(bits(digests), bits(sums)) for _, digests, sums in on_gpu] == [
+        (bits(digests), bits(sums)) for _, digests, sums in on_cpu
+    ]

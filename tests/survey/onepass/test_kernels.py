@@ -11,7 +11,7 @@ from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.onepass.kernels.distances import SAMPLE_BLOCK, neighbour_distances, square_distances
 from survey.onepass.kernels.exact_sum import add_up
-from survey.onepass.kernels.fold import COUNTER_ROUNDS, MANY_ROWS, PACKED_WORDS, count_exponents
+from survey.onepass.kernels.fold import COUNTER_ROUNDS, MANY_OTHERS, STRETCH, count_exponents
 from survey.onepass.layout import PROJECTION_DIMS
 from survey.onepass.projection import signs
 from survey.onepass.sums_cpu import CompiledSums
@@ -22,16 +22,16 @@ def test_every_word_is_folded_as_its_value(code: str) -> None:
     """A matrix [V, 1] of all words: the norm is the magnitude, the sketch's only element the sign."""
     form = FLOATS[code]
     words = np.arange(1 << form.bits, dtype=f"<u{form.item_bytes}")
-    wanted = widen(words.tobytes(), form, 1)[:, 0]
-    number = np.isfinite(wanted)
+    expected = widen(words.tobytes(), form, 1)[:, 0]
+    number = np.isfinite(expected)
     sums = CompiledSums(form, 1, 1024)
     parts = [sums.of(part.tobytes()) for part in np.split(words, max(1, len(words) // 1024))]
     norms, finite, directions = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("norms", "finite", "directions")
     )
     assert np.array_equal(finite, number)
-    assert norms[number].tobytes() == np.abs(wanted[number]).tobytes()
-    assert np.array_equal(directions[number, 0], np.sign(wanted[number]) * signs(1)[0])
+    assert norms[number].tobytes() == np.abs(expected[number]).tobytes()
+    assert np.array_equal(directions[number, 0], np.sign(expected[number]) * signs(1)[0])
 
 
 def drawn(kind: str, count: int, form: FloatFormat) -> bytes:
@@ -43,12 +43,12 @@ def drawn(kind: str, count: int, form: FloatFormat) -> bytes:
         "neighbours, as weights have them": middle - draw.geometric(0.5, count),
         "outliers above and below": middle + draw.integers(-1, 2, count) * draw.geometric(0.1, count),
         "any": draw.integers(0, form.exponent_values, count),
-        "another one for each stretch": np.arange(count) // (2 * PACKED_WORDS) * 7,
+        "another one for each stretch": np.arange(count) // (2 * STRETCH) * 7,
         "the largest": np.full(count, form.exponent_values - 1),
         "zeros": np.zeros(count, np.int64),
         "zeros among others": np.where(np.arange(count) % 5_000 < 1_000, 0, middle),
-        "few others": np.where(np.arange(count) % PACKED_WORDS < MANY_ROWS, 1, form.exponent_values - 2),
-        "one more": np.where(np.arange(count) % PACKED_WORDS < MANY_ROWS + 1, 1, form.exponent_values - 2),
+        "few others": np.where(np.arange(count) % STRETCH < MANY_OTHERS, 1, form.exponent_values - 2),
+        "one more": np.where(np.arange(count) % STRETCH < MANY_OTHERS + 1, 1, form.exponent_values - 2),
     }[kind]
     exponents = np.clip(exponents, 0, form.exponent_values - 1).astype(words.dtype)
     mantissa = (1 << (kept - 1)) - 1
@@ -72,23 +72,23 @@ def drawn(kind: str, count: int, form: FloatFormat) -> bytes:
 )
 def test_every_exponent_is_counted(code: str, kind: str) -> None:
     form = FLOATS[code]
-    for count in (0, 1, PACKED_WORDS - 1, PACKED_WORDS, 3 * PACKED_WORDS * COUNTER_ROUNDS + 17):
+    for count in (0, 1, STRETCH - 1, STRETCH, 3 * STRETCH * COUNTER_ROUNDS + 17):
         stored = drawn(kind, count, form)
         upper = np.frombuffer(stored, dtype=f"<u{min(form.item_bytes, 2)}")
-        found = np.zeros(form.exponent_values, dtype=np.int64)
+        result = np.zeros(form.exponent_values, dtype=np.int64)
         stride = max(1, form.item_bytes // 2)
-        count_exponents(upper, stride, min(form.bits, 16) - 1 - form.exponent_bits, found)
-        wanted = np.bincount(biased_exponents(stored, form, 1)[:, 0], minlength=form.exponent_values)
-        assert np.array_equal(found, wanted), count
+        count_exponents(upper, stride, min(form.bits, 16) - 1 - form.exponent_bits, result)
+        expected = np.bincount(biased_exponents(stored, form, 1)[:, 0], minlength=form.exponent_values)
+        assert np.array_equal(result, expected), count
 
 
 def test_distances_are_added_in_numpys_order() -> None:
     draw = np.random.default_rng(1)
     rows = (draw.normal(size=(5_000, PROJECTION_DIMS)) * 10.0 ** draw.uniform(-9, 9, (5_000, 1))).astype("f4")
-    centre, found = rows[17].copy(), np.empty(len(rows), dtype=np.float32)
-    square_distances(rows, centre, found)
-    assert found.tobytes() == np.add.reduce(np.square(rows - centre), axis=1).tobytes()
-    assert found[17] == 0.0
+    centre, result = rows[17].copy(), np.empty(len(rows), dtype=np.float32)
+    square_distances(rows, centre, result)
+    assert result.tobytes() == np.add.reduce(np.square(rows - centre), axis=1).tobytes()
+    assert result[17] == 0.0
 
 
 @pytest.mark.parametrize("others", [1, 4, 5, SAMPLE_BLOCK, 3 * SAMPLE_BLOCK])
@@ -99,10 +99,10 @@ def test_the_nearest_of_a_sample_are_those_of_all_distances(others: int) -> None
     columns[:, :others] = sample.T
     nearest = np.empty((len(rows), min(5, others)), dtype="f4")
     neighbour_distances(rows, columns, nearest)
-    for row, found in zip(rows, nearest, strict=True):
+    for row, result in zip(rows, nearest, strict=True):
         apart = np.empty(others, dtype="f4")
         square_distances(sample, row, apart)
-        assert found.tobytes() == np.sort(apart)[: len(found)].tobytes()
+        assert result.tobytes() == np.sort(apart)[: len(result)].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,17 @@ def test_the_nearest_of_a_sample_are_those_of_all_distances(others: int) -> None
     ],
 )  # fmt: skip
 def test_a_sum_is_that_of_python_or_left_to_it(values: list[float]) -> None:
-    found = np.empty(3)
-    add_up(np.array(values), found)
-    total, least, most = found.tolist()
+    result = np.empty(3)
+    add_up(np.array(values), result)
+    total, least, most = result.tolist()
     assert least <= math.fsum(values) <= most
     if least == most:
         assert total == math.fsum(values)
 
 
 def test_a_sum_of_many_lengths_is_seldom_left_to_python() -> None:
-    found, sure = np.empty(3), 0
+    result, sure = np.empty(3), 0
     for seed in range(100):
-        add_up(np.random.default_rng(seed).normal(1.0, 0.1, size=20_000) ** 2, found)
-        sure += found[1] == found[2]
+        add_up(np.random.default_rng(seed).normal(1.0, 0.1, size=20_000) ** 2, result)
+        sure += result[1] == result[2]
     assert sure >= 98

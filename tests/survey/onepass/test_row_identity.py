@@ -21,9 +21,9 @@ def drawn(count: int) -> bytes:
 def test_digests_are_the_librarys_whatever_the_length_of_a_row(lengths: Iterable[int]) -> None:
     for row_bytes in lengths:
         slab = drawn(3 * row_bytes)
-        found = row_digests(slab, row_bytes).astype(">u8").tobytes()
+        result = row_digests(slab, row_bytes).astype(">u8").tobytes()
         rows = [slab[at : at + row_bytes] for at in range(0, len(slab), row_bytes)]
-        assert found == b"".join(xxhash.xxh3_128_digest(row) for row in rows), row_bytes
+        assert result == b"".join(xxhash.xxh3_128_digest(row) for row in rows), row_bytes
 
 
 @pytest.mark.parametrize("fill", [b"\0", b"\xff"])
@@ -56,7 +56,7 @@ def test_rows_are_found_again_as_by_a_dictionary(rows: int, kinds: int) -> None:
     for start in range(0, rows, 100):  # slabs
         slab = words[start : start + 100].tobytes()
         identity.add(slab, row_digests(slab, 8))
-    assert identity.holes == repeated
+    assert identity.black_hole_rows == repeated
     assert identity.unique_rows == len(places)
     assert b"".join(identity.vectors(2)) == b"".join(words[where[0]].tobytes() for where in repeated)
     identity.close()

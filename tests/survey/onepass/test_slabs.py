@@ -37,8 +37,8 @@ def cut(content: bytes, sizes: list[int]) -> Iterator[bytearray]:
     ],
 )
 def test_slabs_are_the_same_bytes_wherever_the_stream_was_cut(sizes: list[int]) -> None:
-    found = [bytes(slab) for slab in slabs(cut(b"0123456789", sizes), 4)]
-    assert found == [b"0123", b"4567", b"89"]
+    result = [bytes(slab) for slab in slabs(cut(b"0123456789", sizes), 4)]
+    assert result == [b"0123", b"4567", b"89"]
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,16 @@ def test_a_slab_within_one_block_is_a_view_and_not_a_copy() -> None:
 
 
 def test_slabs_come_before_the_next_block_is_asked_for() -> None:
-    asked: list[int] = []
+    requested: list[int] = []
 
     def blocks() -> Iterator[bytearray]:
         for number in range(3):
-            asked.append(number)
+            requested.append(number)
             yield bytearray(4)
 
     stream = slabs(blocks(), 4)
     next(stream)
-    assert asked == [0]
+    assert requested == [0]
 
 
 @pytest.mark.parametrize(

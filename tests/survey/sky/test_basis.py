@@ -22,11 +22,11 @@ def rotated(*variances: float, seed: int = 0) -> tuple[Covariance, np.ndarray]:
 
 
 def test_components_are_counted_from_1_by_falling_variance() -> None:
-    found = basis(covariance(1, 4, 2, 3), Axes(north=2, meridian=1, equinox=3))
-    x, y, z = found.vectors.T
+    result = basis(covariance(1, 4, 2, 3), Axes(north=2, meridian=1, equinox=3))
+    x, y, z = result.vectors.T
     assert [int(np.argmax(axis)) for axis in (x, y, z)] == [1, 2, 3]  # meridian 4, equinox 2, north 3
-    assert found.variances == pytest.approx((4, 2, 3))
-    assert found.total_variance == 10
+    assert result.variances == pytest.approx((4, 2, 3))
+    assert result.total_variance == 10
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -50,8 +50,8 @@ def test_of_entries_of_equal_magnitude_the_first_decides() -> None:
 
 
 def test_the_last_components_can_be_axes() -> None:
-    found = basis(covariance(1, 4, 2, 3), Axes(north=4, meridian=3, equinox=2))
-    assert found.variances == pytest.approx((2, 3, 1))
+    result = basis(covariance(1, 4, 2, 3), Axes(north=4, meridian=3, equinox=2))
+    assert result.variances == pytest.approx((2, 3, 1))
 
 
 REFUSED = [

@@ -33,18 +33,18 @@ def expected(tensor: torch.Tensor) -> np.ndarray:
     return np.cov(wide[np.isfinite(wide).all(axis=1)].T, bias=True)
 
 
-def apart(found: Covariance, wanted: np.ndarray) -> float:
+def apart(result: Covariance, exact: np.ndarray) -> float:
     """Largest difference, as a share of the largest eigenvalue."""
-    return float(np.abs(found.matrix - wanted).max() / np.linalg.eigvalsh(wanted)[-1])
+    return float(np.abs(result.matrix - exact).max() / np.linalg.eigvalsh(exact)[-1])
 
 
 @pytest.mark.parametrize("code", TORCH)
 @pytest.mark.parametrize("cuts", [7, 300, 2000])
 def test_every_format_and_any_cut(code: str, cuts: int) -> None:
     tensor = rows(code, 1000, 24)
-    found = folded(tensor, code, cuts)
-    assert apart(found, expected(tensor)) < 1e-6
-    assert found.total == pytest.approx(np.trace(expected(tensor)), rel=1e-6)
+    result = folded(tensor, code, cuts)
+    assert apart(result, expected(tensor)) < 1e-6
+    assert result.total == pytest.approx(np.trace(expected(tensor)), rel=1e-6)
 
 
 def test_a_cloud_far_from_the_origin_keeps_its_spread() -> None:
@@ -64,9 +64,9 @@ def test_rows_that_are_not_finite_are_left_out() -> None:
     tensor = rows("BF16", 700, 8)
     tensor[3, 2], tensor[699] = torch.inf, -torch.inf
     plant(tensor, 350, "nan")
-    found = folded(tensor, "BF16")
-    assert np.flatnonzero(~found.finite).tolist() == [3, 350, 699]
-    assert apart(found, expected(tensor)) < 1e-6
+    result = folded(tensor, "BF16")
+    assert np.flatnonzero(~result.finite).tolist() == [3, 350, 699]
+    assert apart(result, expected(tensor)) < 1e-6
 
 
 def test_first_slab_without_a_finite_row() -> None:
@@ -76,9 +76,9 @@ def test_first_slab_without_a_finite_row() -> None:
 
 
 def test_no_finite_row_at_all() -> None:
-    found = folded(torch.full((5, 3), torch.nan), "F32")
-    assert not found.matrix.any()
-    assert not found.finite.any()
+    result = folded(torch.full((5, 3), torch.nan), "F32")
+    assert not result.matrix.any()
+    assert not result.finite.any()
 
 
 def test_the_way_of_gpus_gives_the_same() -> None:

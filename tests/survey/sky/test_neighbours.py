@@ -62,20 +62,20 @@ def test_dots_and_ladder_in_every_format(code: str, rows_at_once: int) -> None:
     plant(tensor, 20, "nan", slice(3, 4))
     form, stored = FLOATS[code], raw(tensor)
     row_bytes = 12 * form.item_bytes
-    found = neighbours(
+    result = neighbours(
         slabs([stored], rows_at_once * row_bytes),
         RowDecoder(form, 12),
         5,
         bytes(stored[5 * row_bytes : 6 * row_bytes]),
     )
     wide = tensor.double().numpy()
-    np.testing.assert_allclose(found.dots, wide @ wide[5], rtol=1e-14, equal_nan=True)
+    np.testing.assert_allclose(result.dots, wide @ wide[5], rtol=1e-14, equal_nan=True)
     words = tensor.view(WORDS[code]).numpy()
     words = words.view(words.dtype.str.replace("i", "u"))
-    assert list(found.ladder) == reference_ladder(
+    assert list(result.ladder) == reference_ladder(
         words, form.exponent_bits, form.bits - 1 - form.exponent_bits, 5
     )
-    assert found.ladder[0] >= 4
+    assert result.ladder[0] >= 4
 
 
 def test_a_ladder_by_hand() -> None:
@@ -83,5 +83,5 @@ def test_a_ladder_by_hand() -> None:
         [[1.0, 1.0], [1.5, -1.9], [2.0, 1.0], [0.25, 4.0], [1.0, 2.0**20]], dtype=torch.bfloat16
     )
     stored = raw(tensor)
-    found = neighbours([stored], RowDecoder(FLOATS["BF16"], 2), 0, bytes(stored[:4]))
-    assert found.ladder == (2, 3, *[4] * 15)
+    result = neighbours([stored], RowDecoder(FLOATS["BF16"], 2), 0, bytes(stored[:4]))
+    assert result.ladder == (2, 3, *[4] * 15)

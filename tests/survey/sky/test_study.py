@@ -41,18 +41,18 @@ def planted_rows(code: str = "BF16", rows: int = 600, dims: int = 20) -> torch.T
     return made
 
 
-def assert_sky_agrees(found: ClusterStudy, wide: np.ndarray, **axes: int) -> None:
+def assert_sky_agrees(result: ClusterStudy, wide: np.ndarray, **axes: int) -> None:
     expected = reference_sky(wide, **axes)
-    figures = found.figures
+    figures = result.figures
     for name in ("north", "meridian", "equinox"):
         variance = getattr(figures, f"{name}_variance")
         assert variance == pytest.approx(expected.values[abs(getattr(figures, name)) - 1], rel=1e-5)
     assert figures.total_variance == pytest.approx(expected.values.sum(), rel=1e-5)
-    np.testing.assert_allclose(found.sky.radius, expected.radius, rtol=1e-4, atol=1e-6)
-    away = expected.radius > 0.05 * np.nanmedian(expected.radius)  # near the origin a place is not a number
-    for ours, theirs in ((found.sky.lat_deg, expected.lat), (found.sky.lon_deg, expected.lon)):
+    np.testing.assert_allclose(result.sky.radius, expected.radius, rtol=1e-4, atol=1e-6)
+    away = expected.radius > 0.05 * np.nanmedian(expected.radius)  # near the origin angles are noise
+    for ours, theirs in ((result.sky.lat_deg, expected.lat), (result.sky.lon_deg, expected.lon)):
         turned = np.abs((ours - theirs + 180) % 360 - 180) * np.cos(np.radians(expected.lat)) ** (
-            ours is found.sky.lon_deg
+            ours is result.sky.lon_deg
         )
         assert turned[away].max() < 1e-2
 
@@ -63,17 +63,17 @@ def assert_sky_agrees(found: ClusterStudy, wide: np.ndarray, **axes: int) -> Non
 )
 def test_planted_rows_of_every_format(code: str, axes: dict[str, int]) -> None:
     tensor = planted_rows(code)
-    found = survey.cluster(tensor, axes=survey.Axes(**axes))
+    result = survey.cluster(tensor, axes=survey.Axes(**axes))
     wide = tensor.double().numpy()
-    assert_sky_agrees(found, wide, **axes)
-    figures = found.figures
+    assert_sky_agrees(result, wide, **axes)
+    figures = result.figures
     assert (figures.ref_by, figures.ref_token_id, figures.ref_population) == ("black_hole", 40, 4)
-    assert [list(rows) for rows in found.black_holes[:3]] == [[40, 41, 45, 300], [100, 101, 102], [7, 8]]
+    assert [list(rows) for rows in result.black_holes[:3]] == [[40, 41, 45, 300], [100, 101, 102], [7, 8]]
     assert list(figures.cluster_token_ids) == reference_cluster(wide, 40)
     assert set(HOLES[0]) <= set(figures.cluster_token_ids)
-    assert figures.n_cluster == len(figures.cluster_token_ids) == found.in_cluster.sum()
-    assert figures.n_field == found.in_field.sum() >= 4
-    dead = {row for hole in found.black_holes for row in hole}
+    assert figures.n_cluster == len(figures.cluster_token_ids) == result.in_cluster.sum()
+    assert figures.n_field == result.in_field.sum() >= 4
+    dead = {row for hole in result.black_holes for row in hole}
     assert figures.n_cluster_dead == len(dead & set(figures.cluster_token_ids))
     assert figures.ref_norm == pytest.approx(np.linalg.norm(wide[40]), rel=1e-12)
 
@@ -123,11 +123,11 @@ def test_the_notebooks_own_way_on_a_small_matrix() -> None:
 
 def test_real_weights() -> None:
     weight = load_file(MINILM)["embeddings.word_embeddings.weight"][:10_000]
-    found = survey.cluster(weight, token=1)
-    assert_sky_agrees(found, weight.double().numpy())
-    # [unused0] … [unused98] were never trained: they crowd in one place.
+    result = survey.cluster(weight, token=1)
+    assert_sky_agrees(result, weight.double().numpy())
+    # [unused0] … [unused98] were never trained: they crowd together.
     unused = slice(1, 100)
-    lat, lon = (float(np.median(place[unused])) for place in (found.sky.lat_deg, found.sky.lon_deg))
+    lat, lon = (float(np.median(degrees[unused])) for degrees in (result.sky.lat_deg, result.sky.lon_deg))
     pointed = survey.cluster(weight, field=survey.Field(lat, lon, radius_deg=12))
     assert pointed.in_field[unused].mean() > 5 * pointed.in_field.mean()
     assert pointed.figures.ref_token_id == np.flatnonzero(pointed.in_field)[0]
@@ -187,26 +187,26 @@ def test_the_axes_of_rows_that_are_not_finite() -> None:
     tensor = planted_rows()
     plant(tensor, 12, "nan", slice(0, 1))
     tensor[13, 5] = torch.inf
-    found = survey.cluster(tensor)
-    assert found.figures.nonfinite_rows == 2
-    assert np.isnan(found.sky.lat_deg[[12, 13]]).all()
-    assert not found.in_cluster[[12, 13]].any()
-    assert_sky_agrees_where_finite(found, tensor)
+    result = survey.cluster(tensor)
+    assert result.figures.nonfinite_rows == 2
+    assert np.isnan(result.sky.lat_deg[[12, 13]]).all()
+    assert not result.in_cluster[[12, 13]].any()
+    assert_sky_agrees_where_finite(result, tensor)
 
 
-def assert_sky_agrees_where_finite(found: ClusterStudy, tensor: torch.Tensor) -> None:
+def assert_sky_agrees_where_finite(result: ClusterStudy, tensor: torch.Tensor) -> None:
     expected = reference_sky(tensor.double().numpy())
     finite = np.isfinite(expected.radius)
-    np.testing.assert_allclose(found.sky.radius[finite], expected.radius[finite], rtol=1e-4)
+    np.testing.assert_allclose(result.sky.radius[finite], expected.radius[finite], rtol=1e-4)
 
 
 def test_black_holes_of_zeros_and_of_nan_are_no_reference() -> None:
     tensor = planted_rows()
     tensor[500:520] = 0.0
     tensor[520:560] = torch.nan
-    found = survey.cluster(tensor)
-    assert found.figures.ref_token_id == 40
-    assert [len(rows) for rows in found.black_holes[:3]] == [40, 20, 4]
+    result = survey.cluster(tensor)
+    assert result.figures.ref_token_id == 40
+    assert [len(rows) for rows in result.black_holes[:3]] == [40, 20, 4]
 
 
 REFUSED = [
@@ -221,13 +221,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("asked", "problem"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+    ("options", "problem"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
-def test_what_cannot_be_is_refused(asked: dict[str, Any], problem: str) -> None:
+def test_what_cannot_be_is_refused(options: dict[str, Any], problem: str) -> None:
     tensor = planted_rows()
     tensor[500], tensor[520, 2] = 0.0, torch.nan
     with pytest.raises(UsageError) as refusal:
-        survey.cluster(tensor, **asked)
+        survey.cluster(tensor, **options)
     assert problem in str(refusal.value)
 
 
@@ -259,8 +259,8 @@ def test_rows_in_8_bits_stand_where_their_scale_puts_them() -> None:
     stored = planted_rows().to(torch.float8_e4m3fn)
     factors = np.linspace(0.5, 2.0, 600)[:, None]
     rows = RowDecoder(FLOATS["F8_E4M3"], 20, Scale(factors, 1, 20))
-    found = study([raw(stored)], rows, 600, token=40)
+    result = study([raw(stored)], rows, 600, token=40)
     wide = stored.double().numpy() * factors
-    assert_sky_agrees(found, wide)
-    assert list(found.figures.cluster_token_ids) == reference_cluster(wide, 40)
-    assert found.figures.exponent_ladder[0] >= found.figures.ref_population >= 4
+    assert_sky_agrees(result, wide)
+    assert list(result.figures.cluster_token_ids) == reference_cluster(wide, 40)
+    assert result.figures.exponent_ladder[0] >= result.figures.ref_population >= 4

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from survey.numerics.vectors import angle_deg, cosine, length, mean_and_std, number, unit_vector
+from survey.numerics.vectors import angle_deg, cosine, finite_or_none, length, mean_and_std, unit_vector
 
 NAN, INF = float("nan"), float("inf")
 NANORADIAN_DEG = 5.729577951308232e-08
@@ -67,9 +67,9 @@ def test_length_of_what_is_not_finite_is_not_finite(components: tuple[float, ...
 def test_angle_is_accurate_up_to_both_ends(
     a: tuple[float, float], b: tuple[float, float], expected: float
 ) -> None:
-    found = angle_deg(vector(*a), vector(*b))
-    assert found == pytest.approx(expected, rel=1e-12, abs=1e-14)
-    assert angle_deg(vector(*b), vector(*a)) == pytest.approx(found, rel=1e-12, abs=1e-14)
+    result = angle_deg(vector(*a), vector(*b))
+    assert result == pytest.approx(expected, rel=1e-12, abs=1e-14)
+    assert angle_deg(vector(*b), vector(*a)) == pytest.approx(result, rel=1e-12, abs=1e-14)
 
 
 def test_angle_of_a_billionth_of_a_radian_would_be_lost_to_acos() -> None:
@@ -127,10 +127,10 @@ def test_cosine_is_never_beyond_one(sign: float) -> None:
     made = np.random.default_rng(0)
     for scale in (1.0, 3.0, 1e-200, 1e200):
         for v in made.standard_normal((50, 7)):
-            found = cosine(v, sign * scale * v)
-            assert found is not None
-            assert -1.0 <= found <= 1.0
-            assert found == pytest.approx(sign, abs=1e-14)
+            result = cosine(v, sign * scale * v)
+            assert result is not None
+            assert -1.0 <= result <= 1.0
+            assert result == pytest.approx(sign, abs=1e-14)
 
 
 # ---- mean and standard deviation
@@ -168,6 +168,6 @@ def test_mean_and_standard_deviation(
     [(1.5, 1.5), (0.0, 0.0), (np.float64(2.5), 2.5), (NAN, None), (INF, None), (-INF, None)],
 )
 def test_what_is_not_finite_is_null(value: float, expected: float | None) -> None:
-    found = number(value)
-    assert found == expected
-    assert found is None or type(found) is float
+    result = finite_or_none(value)
+    assert result == expected
+    assert result is None or type(result) is float

@@ -1,0 +1,137 @@
+"""A training run that is under way: model, optimiser and step, which can be saved and resumed."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - as everybody calls it
+from torch import Tensor
+
+from survey.dynamics.config import Training
+from survey.dynamics.corpus import Corpus
+from survey.dynamics.language_model import LanguageModel
+from survey.dynamics.scalars import observe
+from survey.errors import UsageError
+from survey.process.whole_file import open_to_resume
+
+_STATE = "survey training state, 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The record of one step. scalars: [M]; gradient, delta: [V, D] each."""
+
+    scalars: list[float]
+    gradient: Tensor
+    delta: Tensor
+
+
+class TrainingRun:
+    """Model, optimiser and their current step."""
+
+    def __init__(self, config: Training, corpus: Corpus, path: Path) -> None:
+        self._config, self._state_path = config, path.with_name(f".{path.name}.state")
+        self._tokens = torch.from_numpy(corpus.tokens)
+        self._dead, self._live = torch.from_numpy(corpus.dead), torch.from_numpy(corpus.live)
+        self.model = LanguageModel(config)
+        if config.precision == "bf16-pure":
+            self.model.to(torch.bfloat16)  # before the optimiser: its state becomes bfloat16, too
+        self._optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._before = self.model.W.detach().float().clone()
+        self.step, self.train_s = 0, 0.0
+
+    def advance(self, *, observed: bool) -> Record | None:
+        """Train one step; return its record if it is observed. Raises UsageError if the loss diverges."""
+        inputs, targets = self._batch(self.step + 1)
+        self._optimiser.zero_grad(set_to_none=True)
+        with self._arithmetic():
+            hidden = self.model.hidden(inputs)
+            logits = F.linear(hidden, self.model.W)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        value = loss.item()
+        if not math.isfinite(value):
+            raise UsageError(f"the loss is {value} at step {self.step + 1}: lower the learning rate")
+        self._optimiser.step()
+        self.step += 1
+        if not observed:
+            return None
+        matrix = self.model.W.detach().float()
+        assert self.model.W.grad is not None
+        gradient = self.model.W.grad.detach().float()
+        mean = hidden.detach().float().mean(dim=(0, 1))
+        scalars = observe(value, gradient, mean, matrix, self._dead, self._live)
+        delta, self._before = matrix - self._before, matrix.clone()
+        return Record(scalars, gradient, delta)
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        if self._config.precision != "bf16-mixed":
+            return nullcontext()
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets, [B, T] each, by the seed and the step alone."""
+        source = np.random.default_rng((self._config.seed, step))
+        starts = source.integers(0, len(self._tokens) - self._config.context, size=self._config.batch)
+        windows = torch.from_numpy(starts)[:, None] + torch.arange(self._config.context + 1)
+        tokens = self._tokens[windows]
+        return tokens[:, :-1], tokens[:, 1:]
+
+    # ------------------------------------------------------------------------ kill and resume
+
+    def save(self) -> None:
+        """Write the state, whole or not at all. Raises UsageError."""
+        stored = io.BytesIO()
+        torch.save(self._state(), stored)
+        beside = self._state_path.with_name(f"{self._state_path.name}.tmp")  # one, however often it is killed
+        try:
+            with os.fdopen(open_to_resume(beside), "wb") as opened:
+                opened.truncate()
+                opened.write(stored.getbuffer())
+                opened.flush()
+                os.fsync(opened.fileno())
+            beside.replace(self._state_path)
+        except OSError as error:
+            raise UsageError(f"{self._state_path}: cannot be written: {error.strerror}") from error
+
+    def restore(self) -> None:
+        """Resume from the saved state, if there is one of these options; else start anew.
+
+        Raises UsageError if the state cannot be read.
+        """
+        if not self._state_path.exists():
+            return
+        try:
+            state = torch.load(self._state_path, weights_only=True)  # tensors and plain values, no code
+            if state["kind"] != _STATE or state["training"] != self._config.as_json():
+                return
+            self.model.load_state_dict(state["model"])
+            self._optimiser.load_state_dict(state["optimiser"])
+        except Exception as error:
+            raise UsageError(f"{self._state_path}: cannot be resumed from ({error}); delete it") from error
+        self._before, self.step, self.train_s = state["before"], state["step"], state["train_s"]
+
+    def forget(self) -> None:
+        """Remove the saved state of a finished run."""
+        self._state_path.unlink(missing_ok=True)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "kind": _STATE,
+            "training": self._config.as_json(),
+            "model": self.model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "before": self._before,
+            "step": self.step,
+            "train_s": self.train_s,
+        }
