@@ -5,8 +5,6 @@ The views name the files by pattern, so that later runs show in them.
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 import duckdb
@@ -17,6 +15,7 @@ from catalog.read.views import view_bodies, view_columns
 from catalog.store.local import LocalFolder
 from catalog.store.open import CatalogStore
 from survey.errors import UsageError
+from survey.process.atomic_write import replacement
 
 _KEY = "(repo, sha, matrix)"
 
@@ -35,9 +34,8 @@ def attach(place: CatalogStore, path: Path) -> list[str]:
     made = view_bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
         made[TOKENS] = f"SELECT * FROM ({made[TOKENS]}) WHERE {_KEY} IN (SELECT {_KEY} FROM measured_rows)"
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with duckdb.connect(str(beside)) as connection:
+        with replacement(path) as temporary, duckdb.connect(str(temporary)) as connection:
             if not isinstance(place, LocalFolder):
                 connection.register_filesystem(place.fs)
             for name, body in made.items():
@@ -45,11 +43,8 @@ def attach(place: CatalogStore, path: Path) -> list[str]:
             for name, body in MACROS.items():
                 connection.execute(f"CREATE MACRO {name}{body}")
             _comment(connection)
-        os.replace(beside, path)
     except (duckdb.Error, OSError) as error:
         raise UsageError(f"{path}: cannot be written: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return empty
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
 from catalog.layout import DAMAGED, ENDING, FOLDERS, PROTOCOL, ROWS, SURVEY_FOLDERS, End, File, NoEnd, Write
-from catalog.store.regular_files import copy_data, end_of, open_new, open_to_read, sync_folder
+from catalog.store.regular_files import copy_data, end_of, open_to_read, sync_folder
 from survey.errors import CommitError, UsageError
+from survey.process.atomic_write import open_atomically, open_new
 
 if TYPE_CHECKING:
     import duckdb
@@ -54,7 +55,7 @@ class LocalFolder:
         with self._explained():
             for name in SURVEY_FOLDERS:
                 self._folder(name)
-            probe = self.root / ROWS / _beside(".probe")
+            probe = self.root / ROWS / f".probe.{secrets.token_hex(8)}.tmp"
             open_new(probe).close()
             probe.unlink()
 
@@ -77,21 +78,14 @@ class LocalFolder:
     def publish(self, folder: str, name: str, write: Write, *, large: bool = False) -> None:
         """Let `write` fill a file, then show it under its name, whole. Raises CommitError."""
         path = self.root / folder / name
-        beside = path.with_name(_beside(f".{name}"))
         try:
             self._folder(folder)  # of a kind of which this is the first
-            with open_new(beside) as opened:
+            with open_atomically(path) as opened:
                 write(opened)
-                opened.flush()
-                os.fsync(opened.fileno())
-            beside.replace(path)
             sync_folder(path.parent)  # or a power cut could keep a row and lose the tokens before it
         except OSError as error:
             problem = f"cannot be written: {error.strerror or error}"
             raise CommitError("commit-failed", str(path), problem) from error
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink()
 
     def open(self, file: File) -> IO[bytes]:
         """A file to read."""
@@ -180,8 +174,3 @@ class LocalFolder:
             raise UsageError(
                 f"the catalog {self.root} cannot be written: {problem}. Name another folder with --catalog"
             ) from error
-
-
-def _beside(name: str) -> str:
-    """A name for what is not finished, that nobody can know before."""
-    return f"{name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"

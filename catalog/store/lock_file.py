@@ -5,7 +5,6 @@ As in an object store (`catalog.store.compare_and_swap`), its holder writes it a
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from catalog.store.object_store import Unreadable
-from catalog.store.regular_files import open_new, open_to_read
+from catalog.store.regular_files import open_to_read
+from survey.process.atomic_write import open_new, replacement
 
 
 def create_lock_file(path: Path, content: bytes) -> bool:
@@ -40,15 +40,8 @@ def read(path: Path) -> tuple[bytes, float] | None:
 
 def overwrite(path: Path, content: bytes) -> None:
     """Write it anew, whole. Raises Unreadable."""
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
-    with _explained():
-        try:
-            with open_new(beside) as opened:
-                opened.write(content)
-            os.replace(beside, path)
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink()
+    with _explained(), replacement(path) as temporary, open_new(temporary) as opened:
+        opened.write(content)
 
 
 def erase_lock_file(path: Path) -> None:

@@ -39,12 +39,6 @@ def open_lock(path: Path) -> int:
         raise
 
 
-def open_new(path: Path) -> IO[bytes]:
-    """A file that was not there, to write. Raises OSError."""
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_LINK | _CAREFULLY
-    return os.fdopen(os.open(path, flags, 0o666), "wb")
-
-
 def open_to_read(path: str) -> IO[bytes]:
     """A regular file; a link to one is followed. Raises OSError."""
     return os.fdopen(descriptor_to_read(path), "rb")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobs.demo.checkpoints import MODELS, DemoModel, write
 from jobs.demo.hub.server import LocalHub
-from survey.process.whole_file import write_whole
+from survey.process.atomic_write import write_atomically
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def prepared(folder: Path) -> Iterator[tuple[str, list[str]]]:
     folder.mkdir(parents=True, exist_ok=True)
     names = [model.repo for model in MODELS]
     text = "# the demo's models\n" + "\n".join(names) + "\n"
-    write_whole(folder / "models.txt", text.encode())
+    write_atomically(folder / "models.txt", text.encode())
     with tempfile.TemporaryDirectory(prefix="survey-demo-") as checkpoints, LocalHub() as hub:
         for model in MODELS:
             publish(hub, model, Path(checkpoints) / model.repo)

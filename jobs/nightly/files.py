@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jobs.nightly.job import Job, JobMachine
 from survey.errors import UsageError
-from survey.process.whole_file import write_whole
+from survey.process.atomic_write import write_atomically
 
 LOCK_WAIT_S = 60.0  # an installation takes a second; systemd may take some
 SECRETS = "# Secrets for `survey nightly`, one NAME=value a line.\n# HF_TOKEN=\n"
@@ -54,7 +54,7 @@ def write_unit(path: Path, text: str) -> None:
     """Write it whole, in a folder that is made if it is missing. Raises UsageError."""
     try:
         make_folder(path.parent)
-        write_whole(path, text.encode())
+        write_atomically(path, text.encode())
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
 

@@ -13,7 +13,7 @@ from survey.api import cluster
 from survey.errors import UsageError
 from survey.onepass.device import choose_device
 from survey.opening import Matrix, open_model
-from survey.process.whole_file import write_whole
+from survey.process.atomic_write import write_atomically
 from survey.records.results import ClusterRow
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef
@@ -77,7 +77,7 @@ def write_tensors(found: ClusterStudy, path: Path) -> None:
     from safetensors.numpy import save
 
     try:
-        write_whole(path, save(found.tensors()))
+        write_atomically(path, save(found.tensors()))
     except OSError as error:
         raise UsageError(f"-o {path}: cannot be written: {error.strerror}") from error
 

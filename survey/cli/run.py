@@ -237,12 +237,12 @@ def _written(path: Path) -> list[Path]:
 def _write_summary(path: Path, result: RunLedger) -> int:
     """Whole or not at all. Returns the run's exit code: one that cannot be written down is no success."""
     from jobs.run.ledger import summary_json
-    from survey.process.whole_file import write_whole
+    from survey.process.atomic_write import write_atomically
 
     text = summary_json(result)
     try:
         if path.is_file() or not path.exists():
-            write_whole(Path(os.path.realpath(path)), text.encode())
+            write_atomically(Path(os.path.realpath(path)), text.encode())
         else:  # a pipe, or /dev/stdout
             path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -20,7 +20,7 @@ from survey.dynamics.corpus import Corpus
 from survey.dynamics.language_model import LanguageModel
 from survey.dynamics.scalars import observe
 from survey.errors import UsageError
-from survey.process.whole_file import open_to_resume
+from survey.process.atomic_write import finish_resumed, open_to_resume
 
 _STATE = "survey training state, 1"
 
@@ -99,8 +99,7 @@ class TrainingRun:
                 opened.truncate()
                 opened.write(stored.getbuffer())
                 opened.flush()
-                os.fsync(opened.fileno())
-            beside.replace(self._state_path)
+                finish_resumed(opened.fileno(), beside, self._state_path)
         except OSError as error:
             raise UsageError(f"{self._state_path}: cannot be written: {error.strerror}") from error
 

@@ -18,7 +18,7 @@ from survey.errors import BrokenFile, UsageError
 from survey.formats.safetensors_header import LENGTH_BYTES, Header, read_header
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import BITS, FLOATS
-from survey.process.whole_file import open_to_resume
+from survey.process.atomic_write import finish_resumed, open_to_resume
 from survey.records.target import ByteRange, TensorSpec
 
 UNFINISHED = ".partial"  # ends the name of a file that is still filled
@@ -155,8 +155,7 @@ class TensorWriter:
     ) -> None:
         try:
             if kind is None:
-                os.fsync(self._handle)
-                self.beside.replace(self.path)
+                finish_resumed(self._handle, self.beside, self.path)
             elif not self._keep:
                 with contextlib.suppress(OSError):
                     self.beside.unlink()

@@ -55,10 +55,10 @@ def test_no_unfinished_file_is_written_through_a_link(
     tables = delivered(checkpoint()).tables
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    monkeypatch.setattr("catalog.store.local.secrets.token_hex", lambda count: "0" * 8)
+    monkeypatch.setattr("survey.process.atomic_write.secrets.token_hex", lambda count: "0" * 16)
     commit(place, tables)  # type: ignore[arg-type]
     (row,) = place.files(ROWS)
-    beside = Path(row.path).with_name(f".{row.name}.{os.getpid()}-00000000.tmp")
+    beside = Path(row.path).with_name(f".{row.name}.{'0' * 16}.tmp")
     beside.symlink_to(victim)
     with pytest.raises(CommitError, match="File exists"):
         commit(place, tables)  # type: ignore[arg-type]

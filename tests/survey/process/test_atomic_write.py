@@ -1,4 +1,4 @@
-"""Files that we write beside their name, in a folder of a stranger who knew what we would write."""
+"""Atomic writes in a folder where a stranger has put links under the names that we will use."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalog.read import attach as attaching
 from survey.errors import UsageError
 from survey.formats.safetensors_file import TensorReader, TensorWriter
-from survey.process.whole_file import open_to_resume, write_whole
+from survey.process.atomic_write import open_to_resume, write_atomically
 
 LAYOUT = {"a": ("F32", (2,))}
 
@@ -83,50 +82,47 @@ def test_an_unfinished_file_of_ours_is_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "é" * 127, "\N{GRINNING FACE}" * 63])
-def test_a_whole_file_replaces_a_link_and_not_what_it_leads_to(
-    tmp_path: Path, victim: Path, name: str
-) -> None:
+def test_an_atomic_write_replaces_a_link_and_not_its_target(tmp_path: Path, victim: Path, name: str) -> None:
     (tmp_path / name).symlink_to(victim)
-    write_whole(tmp_path / name, b"new")
+    write_atomically(tmp_path / name, b"new")
     assert (tmp_path / name).read_bytes() == b"new"
     assert _is_untouched(victim)
     assert sorted(os.listdir(tmp_path)) == sorted([name, "outside"])
 
 
-def test_nobody_knows_before_what_a_file_is_called_until_it_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    beside: list[str] = []
+def test_a_temporary_name_cannot_be_predicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
 
     def noted(self: Path, target: Path) -> Path:
-        beside.append(self.name)
+        names.append(self.name)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", noted)
     for _ in range(2):
         with pytest.raises(OSError, match="No space"):
-            write_whole(tmp_path / "x", b"new")
-    assert len(set(beside)) == 2
+            write_atomically(tmp_path / "x", b"new")
+    assert len(set(names)) == 2
     assert os.listdir(tmp_path) == []
 
 
 def test_a_database_of_views_is_made_under_such_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from catalog.read.attach import attach
     from catalog.store.open import open_for_writing
 
-    place = open_for_writing(str(tmp_path / "catalog"))
-    beside: list[str] = []
-    replace = os.replace
+    store = open_for_writing(str(tmp_path / "catalog"))
+    names: list[str] = []
+    replace = Path.replace
 
-    def noted(source: Path, target: Path) -> None:
-        beside.append(source.name)
-        replace(source, target)
+    def noted(self: Path, target: Path) -> Path:
+        names.append(self.name)
+        return replace(self, target)
 
-    monkeypatch.setattr(attaching.os, "replace", noted)
+    monkeypatch.setattr(Path, "replace", noted)
     for _ in range(2):
-        attaching.attach(place, tmp_path / "a.duckdb")
-    assert len(set(beside)) == 2
+        attach(store, tmp_path / "a.duckdb")
+    assert len(set(names)) == 2
 
 
 def test_what_is_opened_to_resume_is_ours_alone(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Atomic writes: fill a temporary file beside the final name, then rename it.
+
+The folder may belong to a stranger, who may have put a link under any name. A file that is written in one go
+therefore has a temporary name that nobody can predict. A file that is resumed after a kill has a fixed
+temporary name, so it must be a regular file with that one name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+NAME_BYTES = 255  # of a file name, on every file system that we know
+SHORT_NAME = 50  # characters of at most 4 bytes each: fits NAME_BYTES with what a temporary name adds
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file; a reader sees the old content or the new one. Raises OSError."""
+    with open_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def open_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """A temporary file that replaces `path` at the end of the block, or is removed. Raises OSError."""
+    with replacement(path) as temporary, open_new(temporary) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """The name of a new file beside `path`, to be written in the block.
+
+    It replaces `path` at the end of the block; after an exception it is removed. Raises OSError.
+    """
+    temporary = _temporary_sibling(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def finish_resumed(descriptor: int, temporary: Path, path: Path) -> None:
+    """Sync the file that `open_to_resume` opened and give it its final name. Raises OSError."""
+    os.fsync(descriptor)
+    temporary.replace(path)
+
+
+def open_new(path: Path) -> IO[bytes]:
+    """Create a file and open it for writing. Raises OSError, FileExistsError also for a link."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o666), "wb")
+
+
+def open_to_resume(path: Path) -> int:
+    """Open a file for reading and writing, and create it if it is missing; returns the descriptor.
+
+    Raises OSError, also for anything but a regular file with a single name.
+    """
+    flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise OSError(errno.EINVAL, f"{path.name} exists and is not a file; remove it") from error
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        kind = "has a second name elsewhere" if stat.S_ISREG(status.st_mode) else "exists and is not a file"
+        raise OSError(errno.EINVAL, f"{path.name} {kind}; remove it")
+    return descriptor
+
+
+def _temporary_sibling(path: Path) -> Path:
+    """A hidden name in the same folder that nobody can predict and that fits into NAME_BYTES."""
+    hidden, suffix = f".{path.name.removeprefix('.')}", f".{secrets.token_hex(8)}.tmp"
+    fits = len(os.fsencode(hidden + suffix)) <= NAME_BYTES
+    return path.with_name((hidden if fits else hidden[:SHORT_NAME]) + suffix)
