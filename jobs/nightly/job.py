@@ -18,7 +18,7 @@ from jobs.nightly.environment import carried, refuse_secret
 from jobs.nightly.quoting import one_line
 from jobs.planning.model_list import read_models
 from survey.errors import UsageError
-from survey.process.homes import expanded, home
+from survey.process.home_folder import expanded, home
 
 PREFIX = "survey-nightly-"
 

@@ -15,7 +15,7 @@ from catalog.store.open import CatalogStore
 from jobs.results.training import TrainedRun, commit_run, runs_in, train_one
 from survey.dynamics.config import Training, training
 from survey.errors import SurveyError, UsageError
-from survey.process.homes import expanded
+from survey.process.home_folder import expanded
 
 MOST_RUNS = 10_000
 

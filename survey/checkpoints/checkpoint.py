@@ -57,7 +57,7 @@ class Checkpoint(Protocol):
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         """The whole of a small file; BrokenFile where it is larger than the cap."""
 
-    def read_range(self, file: str, wanted: ByteRange) -> bytes:
+    def read_range(self, file: str, byte_range: ByteRange) -> bytes:
         """Exactly these bytes of a file."""
 
     def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:

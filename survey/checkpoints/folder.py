@@ -50,8 +50,8 @@ class FolderCheckpoint:
             )
         return self.read_range(file, ByteRange(0, self.files[file]))
 
-    def read_range(self, file: str, wanted: ByteRange) -> bytes:
-        (block,) = self.stream([FileRange(file, wanted)], lambda count: None)
+    def read_range(self, file: str, byte_range: ByteRange) -> bytes:
+        (block,) = self.stream([FileRange(file, byte_range)], lambda count: None)
         return bytes(block)
 
     def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:

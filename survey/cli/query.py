@@ -11,7 +11,7 @@ import click
 from survey.cli.options import answer_options, queries_option
 from survey.cli.output import answer, console, print_in
 from survey.errors import UsageError
-from survey.process.homes import expanded
+from survey.process.home_folder import expanded
 
 
 @click.command("query")

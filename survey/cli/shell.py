@@ -11,7 +11,7 @@ import click
 from survey.cli.options import catalog_option, queries_option
 from survey.cli.output import catalog_reader, console
 from survey.errors import UsageError
-from survey.process.homes import home
+from survey.process.home_folder import home
 
 
 @click.command("shell")

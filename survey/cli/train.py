@@ -13,7 +13,7 @@ from survey.cli.output import check_output, console, print_results, step_bar
 from survey.cli.stopping import stoppable
 from survey.cli.streams import say
 from survey.errors import UsageError
-from survey.process.homes import expanded
+from survey.process.home_folder import expanded
 from survey.records.units import bytes_text
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""Where the Hub is, and what identifies us there: its endpoint, the origin that may see the token, the token.
+"""The Hub's endpoint, the token, and which origin may receive it.
 
-A token that a person states (HF_TOKEN, `token=`) goes to the endpoint that the person states. The one that
+A token that a user states (HF_TOKEN, `token=`) goes to the endpoint that the user states. The token that
 `hf auth login` stored was made for huggingface.co and goes nowhere else: a mirror is somebody else's server.
-Neither goes over plain http to another machine, where everybody on the way could read it.
+Neither goes over plain http to another machine, because everybody on the way could read it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Origin(NamedTuple):
-    """Whom a connection leads to."""
+    """Scheme, host and port: the server at the other end of a connection."""
 
     scheme: str
     host: str
@@ -34,7 +34,7 @@ class Origin(NamedTuple):
 
 
 def origin_of(url: str) -> Origin:
-    """Scheme, host and port of a URL. Raises Unreachable where it is none that can be asked."""
+    """Scheme, host and port of a URL. Raises Unreachable if it is not http(s) with a host."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -45,24 +45,26 @@ def origin_of(url: str) -> Origin:
         if any(char <= " " or char == "\x7f" for char in parts.netloc) or port == 0:
             raise ValueError("no such host or port")
     except ValueError as error:  # ports beyond 65535, brackets without an end; UnicodeError is one
-        raise Unreachable("network", printable(url[:200]), f"is no URL that can be asked: {error}") from None
+        raise Unreachable(
+            "network", printable(url[:200]), f"is not a URL that can be requested: {error}"
+        ) from None
     return Origin(parts.scheme, parts.hostname, port or _PORTS[parts.scheme])
 
 
 def joined_url(base: str, location: str) -> str:
-    """Where a redirect or a link leads. Raises Unreachable where that is no URL that can be asked."""
+    """The URL that a redirect or a link names. Raises Unreachable if it cannot be requested."""
     try:
         url = urljoin(base, location)
     except ValueError as error:  # a bracket without an end
         raise Unreachable(
-            "network", printable(location[:200]), f"is no URL that can be asked: {error}"
+            "network", printable(location[:200]), f"is not a URL that can be requested: {error}"
         ) from None
     origin_of(url)
     return url
 
 
 def checked_endpoint(given: str, source: str) -> str:
-    """An endpoint without slashes at its end. source: the option or variable. Raises UsageError."""
+    """A valid endpoint without slashes at its end. source: its option or variable. Raises UsageError."""
     endpoint = given.strip().rstrip("/")
     expected = f"{source} {redacted(given)!r}: expected a URL such as {PUBLIC_HUB}"
     try:
@@ -76,7 +78,7 @@ def checked_endpoint(given: str, source: str) -> str:
 
 
 def stated_endpoint(given: str | None, source: str = "--endpoint") -> str:
-    """What was given, else HF_ENDPOINT, else huggingface.co. Raises UsageError."""
+    """The given endpoint, else HF_ENDPOINT, else huggingface.co. Raises UsageError."""
     if given is not None:
         return checked_endpoint(given.strip(), source)
     stated = os.environ.get("HF_ENDPOINT", "").strip()
@@ -84,7 +86,7 @@ def stated_endpoint(given: str | None, source: str = "--endpoint") -> str:
 
 
 def endpoint_name(endpoint: str) -> str:
-    """An endpoint and where it comes from, for messages."""
+    """An endpoint and its source, for messages."""
     shown = redacted(endpoint)
     if endpoint == os.environ.get("HF_ENDPOINT", "").strip().rstrip("/"):
         return f"{shown} (of HF_ENDPOINT)"
@@ -92,19 +94,21 @@ def endpoint_name(endpoint: str) -> str:
 
 
 def clean_token(token: str | None, source: str = "the token") -> str | None:
-    """A token without the blanks and line ends around it, as huggingface_hub cleans its own.
+    """A token without surrounding white space, as huggingface_hub strips its own; None if nothing is left.
 
-    None where nothing is left. Raises UsageError for one that no header can hold.
+    Raises UsageError if no header can hold it.
     """
     cleaned = (token or "").strip().strip("\ufeff\x00").strip()
     strange = next((char for char in cleaned if not "!" <= char <= "~"), None)
     if strange is not None:
-        raise UsageError(f"{source} holds a character that no token has (U+{ord(strange):04X}): copy it anew")
+        raise UsageError(
+            f"{source} holds a character that no token has (U+{ord(strange):04X}): copy it again"
+        )
     return cleaned or None
 
 
 def stated_token() -> str | None:
-    """The token that the environment states. Raises UsageError."""
+    """The token of the environment, if there is one. Raises UsageError."""
     for variable in TOKEN_VARIABLES:
         if token := clean_token(os.environ.get(variable), variable):
             return token
@@ -112,22 +116,22 @@ def stated_token() -> str | None:
 
 
 def check_variables() -> None:
-    """Raises UsageError if huggingface_hub cannot read its own variables, as it does while it is loaded."""
+    """Raise UsageError if huggingface_hub cannot parse its own variables, as its import does."""
     try:
-        # For what loading them says: the one reads numbers, the other the endpoint.
+        # Imported for their errors: the first parses numbers, the second the endpoint.
         from huggingface_hub import constants  # noqa: F401
         from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]  # noqa: F401
     except ValueError as error:
         names = ", ".join(sorted(name for name in os.environ if name.startswith("HF_")))
         problem = redacted(str(error))
-        raise UsageError(f"{names}: one of these cannot be used: {problem}; mend or unset it") from None
+        raise UsageError(f"{names}: one of these cannot be used: {problem}; correct or unset it") from None
 
 
 def token_for(settings: Settings) -> str | None:
-    """The token that may go to the endpoint, if there is one. Raises NotOffered."""
-    from huggingface_hub import constants  # here: it takes a while to load
+    """The token that may be sent to the endpoint, if there is one. Raises NotOffered."""
+    from huggingface_hub import constants  # deferred: a slow import
 
-    if is_open_to_all(settings.endpoint):
+    if is_readable_in_transit(settings.endpoint):
         return None
     try:
         token = clean_token(settings.token) or stated_token()
@@ -147,35 +151,35 @@ def _stored_login() -> str | None:
         return clean_token(get_token(), source)
     except UsageError as error:
         problem = str(error)
-    except (OSError, ValueError) as error:  # no UTF-8; a folder; not ours to read
+    except (OSError, ValueError) as error:  # not UTF-8; a folder; no permission
         problem = f"{source} cannot be read: {error}"
     raise NotOffered("unauthorised", PUBLIC_HUB, f"{problem}; or log in again: hf auth login")
 
 
 def why_no_token(settings: Settings) -> str:
-    """What to add to a refusal where a token was at hand and was not sent."""
+    """What to add to a refusal if a token exists and was not sent."""
     from huggingface_hub import constants
 
     try:
         stated = bool(clean_token(settings.token) or stated_token())
     except UsageError:
         stated = False
-    if stated and is_open_to_all(settings.endpoint):
+    if stated and is_readable_in_transit(settings.endpoint):
         return "; no token was sent: over plain http everybody on the way could read it; use https"
-    elsewhere = origin_of(settings.endpoint) != origin_of(PUBLIC_HUB)
-    if not stated and elsewhere and os.path.isfile(constants.HF_TOKEN_PATH):
+    is_mirror = origin_of(settings.endpoint) != origin_of(PUBLIC_HUB)
+    if not stated and is_mirror and os.path.isfile(constants.HF_TOKEN_PATH):
         return "; no token was sent: the stored login is for huggingface.co alone; set HF_TOKEN to send one"
     return ""
 
 
-def is_open_to_all(url: str) -> bool:
-    """Whether what is sent there can be read on the way: plain http to another machine."""
+def is_readable_in_transit(url: str) -> bool:
+    """Whether others on the way can read a request: plain http to another machine."""
     origin = origin_of(url)
     return origin.scheme != "https" and not is_this_machine(origin.host)
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a name or an address is that of the loopback."""
+    """Whether a host name or an address is the loopback's."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -184,8 +188,8 @@ def is_this_machine(host: str) -> bool:
         return False
 
 
-def basic(user: str, password: str) -> str:
-    """What an Authorization header says of a user."""
+def basic_credentials(user: str, password: str) -> str:
+    """The Authorization header of a user and password."""
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
 
 

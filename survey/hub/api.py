@@ -1,4 +1,4 @@
-"""What the Hub knows of models: commits, files, revisions, listings."""
+"""The Hub's API: commits, files, revisions and listings of models."""
 
 from __future__ import annotations
 
@@ -26,68 +26,66 @@ from survey.hub.small_requests import Reply, SmallRequests, bare
 from survey.hub.throttle import Throttle
 from survey.records.settings import Settings
 
-API_CAP_BYTES = (
-    32 << 20
-)  # of an answer; the largest that we know of, of a repository of 50,000 files, has 12 MB
-PAGES_AT_MOST = 1000  # of a listing
+API_CAP_BYTES = 32 << 20  # of a document; the largest known, of a repository of 50,000 files, has 12 MB
+MAX_PAGES = 1000  # of a listing
 
 
 def resolve(
     repo: str,
     revision: str | None,
     settings: Settings,
-    pace: Throttle | None = None,
+    throttle: Throttle | None = None,
     part: str | None = None,
 ) -> HubCheckpoint:
-    """The commit that a branch, tag or commit stands for now, and its files: one request.
+    """The checkpoint that a branch, tag or commit stands for now: one request.
 
     part: the folder or file of it that is meant. Raises NotOffered or Unreachable.
     """
-    manners = RequestPolicy(settings, pace)
-    info = _Api(settings, manners).model(repo, revision, blobs="true")
+    policy = RequestPolicy(settings, throttle)
+    info = _Api(settings, policy).model(repo, revision, blobs="true")
     name, sha = model_name(info, repo), _commit(info, repo)
     files = listed_files(info.get("siblings", list, None))
-    return HubCheckpoint(name, revision or "main", sha, files, settings, manners, _card(info), part)
+    return HubCheckpoint(name, revision or "main", sha, files, settings, policy, _card(info), part)
 
 
 def commit_of(
-    repo: str, revision: str | None, settings: Settings, pace: Throttle | None = None
+    repo: str, revision: str | None, settings: Settings, throttle: Throttle | None = None
 ) -> tuple[str, str]:
-    """The name that a repository has now, and the commit of a revision: one request, and a small answer.
+    """The current name of a repository and the commit of a revision: one small request.
 
     Raises NotOffered or Unreachable.
     """
-    info = _Api(settings, RequestPolicy(settings, pace)).model(repo, revision, expand="sha")
+    info = _Api(settings, RequestPolicy(settings, throttle)).model(repo, revision, expand="sha")
     return model_name(info, repo), _commit(info, repo)
 
 
 def commits_of(
-    author: str, repos: frozenset[str], requests: int, settings: Settings, pace: Throttle
+    author: str, repos: frozenset[str], requests: int, settings: Settings, throttle: Throttle
 ) -> dict[str, str]:
-    """The commits of an author's repositories, read off the Hub's listing in about so many requests.
+    """The commits of an author's repositories, from the first `requests` pages of the Hub's listing.
 
-    Those that stand further down are left out. Raises NotOffered or Unreachable.
+    Repositories on later pages are left out. Raises NotOffered or Unreachable.
     """
-    manners = RequestPolicy(settings, pace)
+    policy = RequestPolicy(settings, throttle)
     query = [("author", author), ("sort", "downloads"), ("expand", "sha"), ("expand", "disabled")]
-    found: dict[str, str] = {}
-    for info in _Api(settings, manners).listing(query, pages=max(requests, 1)):
+    commits: dict[str, str] = {}
+    for info in _Api(settings, policy).listing(query, pages=max(requests, 1)):
         name, sha = info.raw.get("id"), info.raw.get("sha")
         if name in repos and is_commit(sha) and not info.raw.get("disabled"):
-            found[name] = sha
-        if len(found) == len(repos):
+            commits[name] = sha
+        if len(commits) == len(repos):
             break
-    return found
+    return commits
 
 
-def refs(repo: str, settings: Settings, pace: Throttle | None = None) -> dict[str, str]:
+def refs(repo: str, settings: Settings, throttle: Throttle | None = None) -> dict[str, str]:
     """All branches and tags of a repository, sorted, with their commits.
 
     Raises NotOffered or Unreachable.
     """
-    told = _Api(settings, RequestPolicy(settings, pace)).ask(f"/api/models/{_checked(repo)}/refs", [], repo)
-    info = document(told, repo)
-    # Where a branch and a tag share a name, the Hub means the branch.
+    api = _Api(settings, RequestPolicy(settings, throttle))
+    info = document(api.get(f"/api/models/{_checked(repo)}/refs", [], repo), repo)
+    # If a branch and a tag share a name, the Hub means the branch.
     commits: dict[str, str] = {}
     for kind in ("tags", "branches"):
         for entry in info.get(kind, list):
@@ -102,9 +100,9 @@ def refs(repo: str, settings: Settings, pace: Throttle | None = None) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A model as the Hub's listing shows it: strings from outside, of which only the types are checked.
+    """A model in the Hub's listing: strings from outside, of which only the types are checked.
 
-    parameters: how many of each dtype; empty where the Hub has not counted them.
+    parameters: their number for each dtype; empty if the Hub has not counted them.
     """
 
     repo: str
@@ -115,15 +113,15 @@ class Listed:
     base_model: str | None
 
 
-def listed_models(author: str | None, settings: Settings, pace: Throttle) -> Iterator[Listed]:
-    """Text-generation models with safetensors, the most downloaded first, asked for page by page.
+def listed_models(author: str | None, settings: Settings, throttle: Throttle) -> Iterator[Listed]:
+    """Text-generation models with safetensors, the most downloaded first, requested page by page.
 
     Raises NotOffered or Unreachable.
     """
     query = [("author", author)] if author else []
     query += [("filter", "safetensors"), ("pipeline_tag", "text-generation"), ("sort", "downloads")]
     query += [("expand", name) for name in ("downloads", "gated", "safetensors", "config", "cardData")]
-    for info in _Api(settings, RequestPolicy(settings, pace)).listing(query):
+    for info in _Api(settings, RequestPolicy(settings, throttle)).listing(query):
         yield _listed(info)
 
 
@@ -146,45 +144,50 @@ def _listed(info: ApiDocument) -> Listed:
 
 
 def _count(value: Any) -> int | None:  # Any: JSON
+    """A plausible count; None for anything else."""
     return value if type(value) is int and 0 <= value < 1 << 62 else None
 
 
 def stored_token(settings: Settings) -> str | None:
-    """The token that may go to the endpoint: stated, or of `hf auth login` here. Raises NotOffered."""
+    """The token that may be sent to the endpoint: stated, or stored by `hf auth login`. Raises NotOffered."""
     return token_for(settings)
 
 
 class _Api:
-    """Questions to the Hub's API, whose answers are bounded and JSON."""
+    """Requests to the Hub's API; responses are bounded JSON."""
 
-    def __init__(self, settings: Settings, manners: RequestPolicy) -> None:
-        self._settings, self._manners = settings, manners
-        self._small = SmallRequests(settings, manners)
+    def __init__(self, settings: Settings, policy: RequestPolicy) -> None:
+        self._settings, self._policy = settings, policy
+        self._small = SmallRequests(settings, policy)
         self._endpoint = settings.endpoint.rstrip("/")
 
     def model(self, repo: str, revision: str | None, **query: str) -> ApiDocument:
-        """What the Hub says of a model."""
+        """The document of a model at a revision. Raises NotOffered or Unreachable."""
         path = f"/api/models/{_checked(repo)}"
         if revision is not None:
             path += f"/revision/{quote(revision, safe='')}"
-        return document(self.ask(path, list(query.items()), repo), repo)
+        return document(self.get(path, list(query.items()), repo), repo)
 
-    def ask(self, path: str, query: list[tuple[str, str]], where: str) -> Any:  # Any: JSON
+    def get(self, path: str, query: list[tuple[str, str]], where: str) -> Any:  # Any: JSON
+        """One JSON document. Raises NotOffered or Unreachable."""
         url = self._endpoint + path + (f"?{urlencode(query)}" if query else "")
-        return _json(self._manners.patiently(lambda: self._get(url, where), where), where)
+        return _json(self._policy.with_retries(lambda: self._request(url, where), where), where)
 
     def listing(self, query: list[tuple[str, str]], pages: int | None = None) -> Iterator[ApiDocument]:
-        """The models of a listing, page by page. pages: those after which it may end."""
+        """The models of a listing, page by page. pages: stop after so many; None reads to its end.
+
+        Raises NotOffered or Unreachable.
+        """
         where = bare(f"{self._endpoint}/api/models")
         url: str | None = f"{self._endpoint}/api/models?{urlencode(query)}"
-        for _ in range(pages or PAGES_AT_MOST):
+        for _ in range(pages or MAX_PAGES):
             reply = self._page(str(url), where)
             entries = _json(reply, where)
             if not isinstance(entries, list):
                 raise NotTheHubs(
                     "network",
                     where,
-                    f"what answers is not the Hub's: a {type(entries).__name__}, expected a list",
+                    f"not an answer of the Hub: a {type(entries).__name__}, expected a list",
                 )
             for entry in entries:
                 yield document(entry, where)
@@ -192,18 +195,18 @@ class _Api:
             if url is None:
                 return
         if pages is None:
-            raise NotTheHubs("network", where, f"goes on after {PAGES_AT_MOST:,} pages")
+            raise NotTheHubs("network", where, f"goes on after {MAX_PAGES:,} pages")
 
     def _page(self, url: str, where: str) -> Reply:
-        # Whoever waits for a listing sits in front of it: a wait of hours ends it.
-        longest_s = self._settings.patience.longest_wait_s
-        return self._manners.patiently(lambda: self._get(url, where), where, longest_s=longest_s)
+        # A person waits for a listing: if the server asks for a wait of hours, give up.
+        longest_s = self._settings.retry_policy.longest_wait_s
+        return self._policy.with_retries(lambda: self._request(url, where), where, longest_s=longest_s)
 
-    def _get(self, url: str, where: str) -> Reply:
+    def _request(self, url: str, where: str) -> Reply:
         return self._small.get(url, where, API_CAP_BYTES)
 
     def _next(self, reply: Reply, where: str, *, is_empty: bool) -> str | None:
-        """The following page, which only the Hub itself may serve: the token goes along."""
+        """The URL of the next page, which must be the Hub's: the token is sent along. Raises NotTheHubs."""
         link = httpx2.Response(200, headers=reply.headers).links.get("next", {}).get("url")
         if not link:
             return None
@@ -213,7 +216,11 @@ class _Api:
                 "network", where, f"its next page is {bare(url)[:200]}, expected one of the same host"
             )
         if is_empty or url == reply.url:
-            raise NotTheHubs("network", where, "names itself or more after an empty page: it has no end")
+            raise NotTheHubs(
+                "network",
+                where,
+                "names itself, or a page after an empty one, as its next page: it has no end",
+            )
         return url
 
 
@@ -221,11 +228,11 @@ def _json(reply: Reply, where: str) -> Any:  # Any: JSON
     try:
         return parse_json(reply.body, "bad-header", where)
     except BrokenFile as error:
-        raise NotTheHubs("network", where, f"what answers is not the Hub's: {error.problem}") from error
+        raise NotTheHubs("network", where, f"not an answer of the Hub: {error.problem}") from error
 
 
 def _checked(repo: str) -> str:
-    """A model id that a URL may hold. Raises NotOffered."""
+    """A valid model id, which is safe in a URL. Raises NotOffered."""
     try:
         validate_repo_id(repo)
     except HFValidationError as error:

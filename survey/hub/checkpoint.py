@@ -1,8 +1,8 @@
 """One commit of a repository on the Hub: its small files, and its tensors by byte range.
 
-huggingface_hub's own ranged readers check neither the status nor the length of what comes (a
-server that ignores `Range` makes them return other bytes), so ranges are read here, over
-lines of our own, and checked: 206, the exact Content-Range, the exact length, the pinned commit.
+huggingface_hub's own ranged readers check neither the status nor the length of a response (a server that
+ignores `Range` makes them return other bytes). So ranges are read here, over our own connections, and
+checked: 206, the exact Content-Range, the exact length, the pinned commit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from survey.checkpoints.checkpoint import Card, OnBytes
 from survey.errors import Unreachable
 from survey.hub.access import joined_url
 from survey.hub.concurrency import AdaptiveLimit
-from survey.hub.connections import connection_pool, received
+from survey.hub.connections import connection_pool, receive_into
 from survey.hub.errors import FAILURES, HttpStatusError, headers_of, status_of
 from survey.hub.file_sizes import Sizes
 from survey.hub.prefetch import in_order
@@ -28,11 +28,11 @@ from survey.records.blocks import Block, new_buffer
 from survey.records.settings import Settings
 from survey.records.target import ByteRange, FileRange, Traffic, name_with_part
 
-SIGNING_TRIES = 3  # a URL that is refused as often right after it was signed stays refused
+SIGNING_TRIES = 3  # after so many refusals of newly signed URLs, another signature will not help
 
 
 class Moved(Exception):
-    """A range is served elsewhere: some mirrors redirect GET alone."""
+    """A range is served from another URL: some mirrors redirect GET alone."""
 
     def __init__(self, url: str) -> None:
         super().__init__("moved")  # the URL is signed, a secret
@@ -40,14 +40,14 @@ class Moved(Exception):
 
 
 class FillingBlock:
-    """A block that fills up."""
+    """A block and the number of bytes that it holds so far."""
 
     def __init__(self, block: memoryview) -> None:
-        self.block, self.got = block, 0
+        self.block, self.filled = block, 0
 
     @property
-    def full(self) -> bool:
-        return self.got == len(self.block)
+    def is_full(self) -> bool:
+        return self.filled == len(self.block)
 
 
 class HubCheckpoint:
@@ -62,39 +62,40 @@ class HubCheckpoint:
         sha: str,
         files: Mapping[str, int | None],
         settings: Settings,
-        manners: RequestPolicy,
+        policy: RequestPolicy,
         card: Card | None = None,
         part: str | None = None,
     ) -> None:
-        """Nothing is asked of the Hub before something is read, or the size of a file that has none yet."""
+        """Makes no request: the first is made by a read, or by the look-up of a size that is not listed."""
         self.hub_id, self.part, self.repo = repo, part, name_with_part(repo, part)
         self.revision, self.sha = revision, sha
-        self.files: Sizes = Sizes(files, self._ask_size)
+        self.files: Sizes = Sizes(files, self._request_size)
         self.card = card or Card()
-        self._hub, self._manners = settings, manners
-        self._small = SmallRequests(settings, manners)
-        self._signed = SignedFiles(settings.endpoint, self.hub_id, sha, self.files, self._small, manners)
+        self._settings, self._policy = settings, policy
+        self._small = SmallRequests(settings, policy)
+        self._signed = SignedFiles(settings.endpoint, self.hub_id, sha, self.files, self._small, policy)
 
     @property
     def traffic(self) -> Traffic:
-        return self._manners.counter.total
+        return self._policy.counter.total
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
-        return self._manners.patiently(lambda: self._read_small(file, cap_bytes), f"{self.repo}/{file}")
+        return self._policy.with_retries(lambda: self._read_small(file, cap_bytes), f"{self.repo}/{file}")
 
-    def read_range(self, file: str, wanted: ByteRange) -> bytes:
-        return bytes(self._fetch(file, wanted, threading.Event(), lambda count: None, len(wanted)))
+    def read_range(self, file: str, byte_range: ByteRange) -> bytes:
+        return bytes(self._fetch(file, byte_range, threading.Event(), lambda count: None, len(byte_range)))
 
     def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
-        width = AdaptiveLimit(self._hub.connections)
+        limit = AdaptiveLimit(self._settings.connections)
 
-        def came(count: int) -> None:
-            width.add(count)
+        def count_bytes(count: int) -> None:
+            limit.add(count)
             on_bytes(count)
 
-        return in_order(
-            ranges, lambda wanted, stop: self._fetch(wanted.file, wanted.bytes, stop, came), width
-        )
+        def fetch(span: FileRange, stop: threading.Event) -> Block:
+            return self._fetch(span.file, span.bytes, stop, count_bytes)
+
+        return in_order(ranges, fetch, limit)
 
     def _read_small(self, file: str, cap_bytes: int) -> bytes:
         where, listed = f"{self.repo}/{file}", self.files.known(file)
@@ -105,8 +106,8 @@ class HubCheckpoint:
             raise Unreachable("network", where, problem)
         return reply.body
 
-    def _ask_size(self, file: str) -> int:
-        """The size of a file that the listing tells without one."""
+    def _request_size(self, file: str) -> int:
+        """The size of a file that is listed without one. Raises SurveyError."""
         size = self._signed.get(file).size
         if size is None:
             where = f"{self.repo}/{file}"
@@ -118,23 +119,23 @@ class HubCheckpoint:
     def _fetch(
         self,
         file: str,
-        wanted: ByteRange,
+        byte_range: ByteRange,
         stop: threading.Event,
         on_bytes: OnBytes,
         expected_bytes: int | None = None,
     ) -> memoryview:
-        """Exactly the wanted bytes, resumed where a connection broke.
+        """Exactly the bytes of one range, resumed after a connection breaks.
 
-        expected_bytes: bounds the time of each request; None leaves it all that the model has.
+        expected_bytes: bounds the time of each request; None allows all the time that the model has left.
         """
         where, failures, refusals, moves = f"{self.repo}/{file}", 0, 0, 0
         signed = self._signed.get(file)
-        part = FillingBlock(new_buffer(len(wanted)))
-        while not part.full and not stop.is_set():
-            before = part.got
-            self._manners.pace.wait(self._manners.left_s(where))
+        filling = FillingBlock(new_buffer(len(byte_range)))
+        while not filling.is_full and not stop.is_set():
+            before = filling.filled
+            self._policy.throttle.wait(self._policy.left_s(where))
             try:
-                self._receive(signed, wanted, part, stop, on_bytes, expected_bytes)
+                self._receive(signed, byte_range, filling, stop, on_bytes, expected_bytes)
             except Moved as error:
                 moves += 1
                 if moves > REDIRECTS_AT_MOST:
@@ -142,71 +143,73 @@ class HubCheckpoint:
                 signed = self._signed.move(file, signed, error.url)
             except (*FAILURES, Unreachable) as error:
                 failures += 1
-                if part.got > before:
+                if filling.filled > before:
                     failures = refusals = 0
                 wait_s = 0.0
                 if status_of(error) in (401, 403) and refusals < SIGNING_TRIES:
-                    self._manners.left_s(where)
+                    self._policy.left_s(where)
                     refusals += 1  # most likely the signature has expired
                     signed = self._signed.get(file, refused=signed)
                 else:
-                    self._manners.give_up(error, failures, where)
-                    wait_s = self._manners.wait_s(max(failures, 1), error, where)
-                self._manners.counter.add(retries=1)
+                    self._policy.give_up(error, failures, where)
+                    wait_s = self._policy.wait_s(max(failures, 1), error, where)
+                self._policy.counter.add(retries=1)
                 stop.wait(wait_s)
-        return part.block
+        return filling.block
 
     def _receive(
         self,
         signed: SignedFile,
-        wanted: ByteRange,
-        part: FillingBlock,
+        byte_range: ByteRange,
+        filling: FillingBlock,
         stop: threading.Event,
         on_bytes: OnBytes,
         expected_bytes: int | None,
     ) -> None:
-        """One request for what is missing; `part` keeps whatever came, also when it fails."""
-        missing = ByteRange(wanted.start + part.got, wanted.stop)
-        with self._answer(signed, missing, expected_bytes) as response:
+        """Request the missing bytes once; `filling` keeps those that arrive, also if the request fails."""
+        missing = ByteRange(byte_range.start + filling.filled, byte_range.stop)
+        with self._response(signed, missing, expected_bytes) as response:
             if response.length is None or response.length > len(missing):
                 raise Unreachable(
                     "network",
                     bare(signed.url),
                     f"announces {response.length} bytes, expected {len(missing):,}",
                 )
-            for count in received(response, part.block[part.got :]):
-                part.got += count
-                self._manners.counter.add(bytes=count)
+            for count in receive_into(response, filling.block[filling.filled :]):
+                filling.filled += count
+                self._policy.counter.add(bytes=count)
                 on_bytes(count)
                 if stop.is_set():
                     return
-        if not part.full:
+        if not filling.is_full:
             raise Unreachable(
-                "network", bare(signed.url), f"ended after {part.got:,} of {len(wanted):,} bytes"
+                "network", bare(signed.url), f"ended after {filling.filled:,} of {len(byte_range):,} bytes"
             )
 
     @contextmanager
-    def _answer(
-        self, signed: SignedFile, asked: ByteRange, expected_bytes: int | None
+    def _response(
+        self, signed: SignedFile, byte_range: ByteRange, expected_bytes: int | None
     ) -> Iterator[HTTPResponse]:
-        headers = {**signed.headers, "Range": asked.http_header(), "Accept-Encoding": "identity"}
-        self._manners.counter.add(requests=1)
-        limits = self._manners.limits(bare(signed.url), expected_bytes)
-        with connection_pool().ask("GET", signed.url, headers, limits) as response:
+        headers = {**signed.headers, "Range": byte_range.http_header(), "Accept-Encoding": "identity"}
+        self._policy.counter.add(requests=1)
+        limits = self._policy.limits(bare(signed.url), expected_bytes)
+        with connection_pool().request("GET", signed.url, headers, limits) as response:
             if response.status >= 400:
                 raise HttpStatusError(response.status, headers_of(response))
             if response.status in REDIRECTS and (location := headers_of(response).get("Location")):
                 raise Moved(joined_url(signed.url, location))
-            # Some servers do not say how large the whole is.
+            # Some servers do not say how large the whole file is.
             total = "*" if signed.size is None else rf"(?:{signed.size}|\*)"
-            expected = rf"bytes {asked.start}-{asked.stop - 1}/{total}"
-            found = response.headers.get("Content-Range")
+            pattern = rf"bytes {byte_range.start}-{byte_range.stop - 1}/{total}"
+            content_range = response.headers.get("Content-Range")
             encoding = response.headers.get("Content-Encoding", "identity")
-            if response.status != 206 or not re.fullmatch(expected, found or "") or encoding != "identity":
-                said = f"bytes {asked.start}-{asked.stop - 1}/{signed.size}"
+            is_exact = re.fullmatch(pattern, content_range or "") is not None
+            if response.status != 206 or not is_exact or encoding != "identity":
+                expected = f"bytes {byte_range.start}-{byte_range.stop - 1}/{signed.size}"
                 raise Unreachable(
                     "network",
                     bare(signed.url),
-                    f"answered {response.status} with Content-Range {found!r}, expected 206 with {said!r}",
+                    f"answered {response.status} with Content-Range {content_range!r}, "
+                    f"expected 206 with {expected!r}",
                 )
             yield response

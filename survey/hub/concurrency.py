@@ -1,9 +1,9 @@
-"""How many connections read at once: few where few fill the link, more where each is capped.
+"""How many connections read at once: double the number, keep the doubled number if it pays.
 
-Nobody says what a link can do, so it is tried: the number is doubled, and kept where the bytes then come
-faster. A link of 2.5 Gbit/s is full with four connections, of which more would only take CPU time from the
-measuring; where the storage grants 100 Mbit/s to each, sixteen bring four times as much. Where bytes come so
-slowly that nobody misses that CPU time, all are tried at once.
+A link's capacity is unknown, so it is measured. A link of 2.5 Gbit/s is full with four connections; more
+would only take CPU time from the measures. If the storage grants 100 Mbit/s to each connection, sixteen bring
+four times as many bytes. If bytes come so slowly that their CPU time does not matter, the maximum is tried at
+once.
 """
 
 from __future__ import annotations
@@ -14,59 +14,73 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 FIRST = 4
-ROUND_S = 0.25  # of bytes that are counted before the number is judged
+ROUND_S = 0.25  # bytes are counted for so long before the number is judged
 WARM_UP_S = 0.1  # not counted: new connections are being opened
-# Of what twice as many connections could bring at best, how much they must bring. Half of it would be missed
-# by a link that is shared with others, a tenth is noise.
-PAYS = 0.3
+# The least gain that keeps a doubled number, as a share of the gain at best. 0.5 would stop too early on a
+# shared link; 0.1 is within the noise.
+MIN_GAIN = 0.3
 SLOW_BYTES_S = 100e6  # receiving them takes a thirtieth of a CPU
-RETRY_ROUNDS = 8  # after which a number that did not pay is tried again; then twice as many
+PAUSE_ROUNDS = 8  # before a number that did not pay is tried again; doubled each time
 
 
 @dataclass(frozen=True, slots=True)
 class FixedLimit:
-    """Always as many at once."""
+    """A number of connections that never changes."""
 
-    now: int
+    current: int
 
     @property
-    def most(self) -> int:
-        return self.now
+    def maximum(self) -> int:
+        return self.current
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """The number of connections before it was raised, and the rate that it reached."""
+
+    connections: int
+    bytes_s: float
+
+    def pays(self, connections: int, bytes_s: float) -> bool:
+        """Whether the raised number brings enough more: at best, twice the connections bring twice."""
+        best_gain = min(connections / self.connections - 1, 1)
+        return bytes_s >= self.bytes_s * (1 + MIN_GAIN * best_gain)
 
 
 class AdaptiveLimit:
-    """`now` follows the link, up to `most`. Told of bytes by many threads, read by one."""
+    """A number of connections, `current`, that follows the link, up to `maximum`.
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.now, self.most = min(FIRST, most), most
+    Many threads record bytes; one reads the number.
+    """
+
+    def __init__(self, maximum: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.current, self.maximum = min(FIRST, maximum), maximum
         self._clock, self._lock = clock, threading.Lock()
-        self._begun, self._bytes = clock() + WARM_UP_S, 0
-        self._before: tuple[int, float] | None = None  # the number that was doubled, and its bytes a second
-        self._rounds_left, self._patience = 0, RETRY_ROUNDS
+        self._round_start, self._bytes = clock() + WARM_UP_S, 0
+        self._trial: _Trial | None = None
+        self._pause, self._next_pause = 0, PAUSE_ROUNDS  # in rounds
 
     def add(self, count: int) -> None:
-        """So many bytes have come."""
-        if self.most <= FIRST:
+        """Record `count` received bytes."""
+        if self.maximum <= FIRST:
             return
         with self._lock:
-            now = self._clock()
-            if now < self._begun:
+            elapsed_s = self._clock() - self._round_start
+            if elapsed_s < 0:
                 return
             self._bytes += count
-            if now - self._begun >= ROUND_S:
-                self._judge(self._bytes / (now - self._begun))
-                self._begun, self._bytes = self._clock() + (WARM_UP_S if self._before else 0.0), 0
+            if elapsed_s >= ROUND_S:
+                self._judge(self._bytes / elapsed_s)
+                self._round_start, self._bytes = self._clock() + (WARM_UP_S if self._trial else 0.0), 0
 
     def _judge(self, bytes_s: float) -> None:
-        if self._before is not None:
-            number, rate = self._before
-            self._before = None
-            if bytes_s < rate * (1 + PAYS * min(self.now / number - 1, 1)):
-                self.now = number
-                self._rounds_left = self._patience
-                self._patience *= 2
-        if self._rounds_left > 0:
-            self._rounds_left -= 1
-        elif self.now < self.most:
-            self._before = self.now, bytes_s
-            self.now = self.most if bytes_s < SLOW_BYTES_S else min(2 * self.now, self.most)
+        """At the end of a round: keep the raised number if it paid, then raise it again."""
+        trial, self._trial = self._trial, None
+        if trial is not None and not trial.pays(self.current, bytes_s):
+            self.current = trial.connections
+            self._pause, self._next_pause = self._next_pause, 2 * self._next_pause
+        if self._pause > 0:
+            self._pause -= 1
+        elif self.current < self.maximum:
+            self._trial = _Trial(self.current, bytes_s)
+            self.current = self.maximum if bytes_s < SLOW_BYTES_S else min(2 * self.current, self.maximum)

@@ -1,4 +1,4 @@
-"""What the Hub's API answers, read strictly: a value of another kind is named, never taken for none."""
+"""JSON documents of the Hub's API, read strictly: a wrong type is an error, never a missing value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from survey.errors import NotTheHubs, storable
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 _ELSEWHERE = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\|[\x00-\x1f]")  # ``, `.`, `..` between slashes
-FILE_CHARS = 4096  # of a name: the longest path that systems know
+FILE_CHARS = 4096  # of a name: the longest path of common systems
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
 _REQUIRED: Any = object()  # Any: stands for a default of every type
 
@@ -20,13 +20,16 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class ApiDocument:
-    """A JSON object; where: what it is about, for messages."""
+    """A JSON object. where: its subject, for messages."""
 
     raw: Mapping[str, Any]  # Any: JSON
     where: str
 
     def get(self, name: str, kind: type[Value], default: Any = _REQUIRED) -> Any:  # Any: JSON
-        """A value of one kind; null and nothing are the default, if there is one. Raises NotTheHubs."""
+        """A value of one type; if there is a default, it stands for null and a missing value.
+
+        Raises NotTheHubs.
+        """
         value = self.raw.get(name)
         if value is None and default is not _REQUIRED:
             return default
@@ -35,35 +38,38 @@ class ApiDocument:
             raise NotTheHubs(
                 "network",
                 self.where,
-                f"what answers is not the Hub's: {name} is {shown}, expected a {kind.__name__}",
+                f"not an answer of the Hub: {name} is {shown}, expected a {kind.__name__}",
             )
         return value
 
 
 def document(value: Any, where: str) -> ApiDocument:  # Any: JSON
-    """Raises NotTheHubs where a value is no object."""
+    """A JSON value as an object. Raises NotTheHubs if it is not one."""
     if not isinstance(value, dict):
-        problem = f"what answers is not the Hub's: a {type(value).__name__}, expected an object"
+        problem = f"not an answer of the Hub: a {type(value).__name__}, expected an object"
         raise NotTheHubs("network", where, problem)
     return ApiDocument(value, where)
 
 
 def is_commit(value: Any) -> TypeGuard[str]:  # Any: JSON
+    """Whether a value is a full commit id: 40 hex digits."""
     return isinstance(value, str) and _SHA.fullmatch(value) is not None
 
 
 def model_name(info: ApiDocument, repo: str) -> str:
-    """The name that a repository has now: a renamed one answers under its new name."""
+    """The current name of a repository: a renamed one answers under its new name. Raises NotTheHubs."""
     name = info.get("id", str)
     if not _HUB_ID.fullmatch(name) or _ELSEWHERE.search(name):
-        raise NotTheHubs("network", repo, f"the Hub calls it {storable(name[:100])!r}, which is no model id")
+        raise NotTheHubs(
+            "network", repo, f"the Hub calls it {storable(name[:100])!r}, which is not a model id"
+        )
     return str(name)
 
 
 def listed_files(siblings: list[Any] | None) -> dict[str, int | None]:  # Any: JSON
-    """Names and sizes in bytes, None for unknown.
+    """File name -> size in bytes, None if unknown.
 
-    Names that no file can have, or by which a URL could lead elsewhere, are left out.
+    Names that no file can have, or that could lead a URL elsewhere, are left out.
     """
     return {
         storable(item["rfilename"]): _size(item.get("size"))

@@ -1,6 +1,6 @@
-"""What a failed request amounts to: worth another try, or a reason of ours, with the server's own words.
+"""Failed requests: whether to retry them, and their translation into our errors, with the server's own words.
 
-huggingface_hub tells the Hub's refusals apart (`hf_raise_for_status`); its errors end here.
+huggingface_hub classifies the Hub's refusals (`hf_raise_for_status`); its errors end here.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 
 from survey.errors import NoHub, NotOffered, NotTheHubs, SurveyError, Unreachable, printable
 from survey.hub.access import why_no_token
-from survey.hub.connect import NotConnected
 from survey.hub.connections import CONNECTION_ERRORS, TooLong
+from survey.hub.sockets import NotConnected
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
 
-WORDS_CHARS = 300  # of a server's own message
-MOST_CHARS = 4096  # of it before its secrets are taken out, which shortens it
+MESSAGE_CHARS = 300  # of a server's own message
+RAW_MESSAGE_CHARS = 4096  # of it before its secrets are removed, which shortens it
 
 
 class HttpStatusError(Exception):
-    """A server answered with an error. No URL is kept: its query is the signature, a secret."""
+    """A server answered with an error status. The URL is not kept: its query is the signature, a secret."""
 
     def __init__(self, status: int, headers: httpx2.Headers) -> None:
         super().__init__(status)
@@ -49,7 +49,7 @@ FAILURES = (*CONNECTION_ERRORS, HttpStatusError, HFValidationError)
 
 
 def headers_of(response: http.client.HTTPResponse) -> httpx2.Headers:
-    """What came, whatever bytes it holds."""
+    """The headers of a response, whatever bytes they hold."""
     pairs = response.getheaders()
     return httpx2.Headers(
         [
@@ -60,7 +60,7 @@ def headers_of(response: http.client.HTTPResponse) -> httpx2.Headers:
 
 
 def raise_for_status(method: str, url: str, status: int, headers: httpx2.Headers) -> None:
-    """Raise the Hub's refusal as huggingface_hub calls it. Raises HfHubHTTPError, Answered."""
+    """Raise HfHubHTTPError for a refusal that huggingface_hub can classify, else HttpStatusError."""
     if status < 400:
         return
     kept = [
@@ -73,14 +73,14 @@ def raise_for_status(method: str, url: str, status: int, headers: httpx2.Headers
         hf_raise_for_status(httpx2.Response(status, headers=kept, request=request))
     except HfHubHTTPError:
         raise
-    # Numbers of thousands of digits in its headers; a URL that we can ask and httpx cannot hold.
+    # Numbers of thousands of digits in its headers; a URL that we can request and httpx cannot hold.
     except Exception:  # noqa: BLE001
         pass
     raise HttpStatusError(status, headers)
 
 
-def _answer(error: Exception) -> tuple[int, httpx2.Headers] | None:
-    """Status and headers of the answer behind an error, if there was one."""
+def _response_of(error: Exception) -> tuple[int, httpx2.Headers] | None:
+    """Status and headers of the response behind an error, if there was one."""
     if isinstance(error, HttpStatusError):
         return error.status, error.headers
     response = getattr(error, "response", None)
@@ -88,11 +88,13 @@ def _answer(error: Exception) -> tuple[int, httpx2.Headers] | None:
 
 
 def status_of(error: Exception) -> int | None:
-    answer = _answer(error)
-    return answer[0] if answer else None
+    """The HTTP status behind an error, if there was a response."""
+    response = _response_of(error)
+    return response[0] if response else None
 
 
 def is_retryable(error: Exception) -> bool:
+    """Whether the same request may succeed later: a busy server, a broken connection."""
     if isinstance(error, Unreachable):
         return error.reason == "network" and not isinstance(error, (NotTheHubs, NoHub))
     status = status_of(error)
@@ -105,45 +107,45 @@ def is_retryable(error: Exception) -> bool:
 
 def retry_after_s(error: Exception) -> float | None:
     """How long a 429 or 503 asks to wait, if it says."""
-    answer = _answer(error)
-    if answer is None or answer[0] not in (429, 503):
+    response = _response_of(error)
+    if response is None or response[0] not in (429, 503):
         return None
-    headers = answer[1]
+    headers = response[1]
     stated = headers.get("Retry-After", "").strip()
     if stated.isascii() and stated.isdecimal():
         return float(stated)
     try:
         if stated:  # a date, as HTTP allows, too
             return max((parsedate_to_datetime(stated) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError, OverflowError):  # none, or one without a zone
+    except (ValueError, TypeError, OverflowError):  # not a date, or one without a zone
         pass
     try:
         limit = parse_ratelimit_headers(headers)
         return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
-    except (ValueError, OverflowError):  # of thousands of digits, or of hundreds
+    except (ValueError, OverflowError):  # of thousands or hundreds of digits
         return None
 
 
 def server_reason(headers: Mapping[str, str], token: str | None = None) -> str:
-    """The server's own reason, such as a request that is pending, to be put in parentheses."""
-    stated = headers.get("X-Error-Message", "")[:MOST_CHARS].encode("latin-1", "replace")
+    """The server's own reason in parentheses, such as a request that is pending; "" if it gives none."""
+    stated = headers.get("X-Error-Message", "")[:RAW_MESSAGE_CHARS].encode("latin-1", "replace")
     words = " ".join(stated.decode("utf-8", "replace").split())
-    words = printable(redacted(words, token)[:WORDS_CHARS])
+    words = printable(redacted(words, token)[:MESSAGE_CHARS])
     return f" (it says: {words})" if words else ""
 
 
 def translate(error: Exception, where: str, settings: Settings | None = None) -> NoReturn:
-    """Raise what the door's callers understand."""
+    """Raise the SurveyError for a failed request."""
     if isinstance(error, SurveyError):
         raise error
-    answer = _answer(error)
+    response = _response_of(error)
     token = settings.token if settings else None
-    status, words = (answer[0], server_reason(answer[1], token)) if answer else (None, "")
+    status, words = (response[0], server_reason(response[1], token)) if response else (None, "")
     hint = why_no_token(settings) if settings and status in (401, 403, 404) else ""
     hint, _, remedy = hint.rpartition("; ")
     words += hint
-    offers: list[tuple[type[Exception], str, str]] = [
-        # GatedRepoError is a RepositoryNotFoundError, so it is asked first.
+    refusals: list[tuple[type[Exception], str, str]] = [
+        # GatedRepoError is a RepositoryNotFoundError, so it comes first.
         (GatedRepoError, "gated", f"its owner asks people to accept terms first{words}"),
         (DisabledRepoError, "disabled", "the Hub has disabled it"),
         (RevisionNotFoundError, "revision-not-found", "no such branch, tag or commit"),
@@ -151,22 +153,22 @@ def translate(error: Exception, where: str, settings: Settings | None = None) ->
         (RepositoryNotFoundError, "not-found", f"no such model, or a private one{hint}"),
         (HFValidationError, "not-found", f"not a model id: {error}"),
     ]
-    for kind, reason, problem in offers:
+    for kind, reason, problem in refusals:
         if isinstance(error, kind):
             raise NotOffered(reason, where, problem, remedy if hint and hint in problem else "") from error
     if status in (401, 403):
         raise NotOffered("unauthorised", where, f"the Hub answered {status}{words}", remedy) from error
     if status == 429:
         raise Unreachable("rate-limited", where, f"the Hub asks to slow down (429){words}") from error
-    problem = f"the server answered {status}{words}" if status else _in_words(error)
+    problem = f"the server answered {status}{words}" if status else _describe(error)
     raise Unreachable("network", where, redacted(problem, token)) from error
 
 
-def _in_words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, NotConnected):
         return str(error)
     if isinstance(error, TimeoutError):
         return "the server fell silent"
     if isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
         return f"the connection broke: {error}"
-    return f"{type(error).__name__}: {printable(str(error)[:WORDS_CHARS])}"
+    return f"{type(error).__name__}: {printable(str(error)[:MESSAGE_CHARS])}"

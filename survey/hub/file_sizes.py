@@ -1,4 +1,4 @@
-"""The sizes of a repository's files: as the Hub lists them, or asked for where a mirror lists none."""
+"""The sizes of a repository's files: as the Hub lists them, or asked for if a mirror lists none."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Callable, Iterator, Mapping, ValuesView
 
 
 class Sizes(Mapping[str, int]):
-    """File -> bytes. A size that is not listed is asked for when it is looked up, once."""
+    """File -> bytes. A size that is not listed is requested once, when it is looked up."""
 
-    def __init__(self, listed: Mapping[str, int | None], ask: Callable[[str], int]) -> None:
-        # Those of another checkpoint are taken over as they are known, without asking for the others.
+    def __init__(self, listed: Mapping[str, int | None], request: Callable[[str], int]) -> None:
+        # Copied from another checkpoint's without requesting the sizes that it does not know.
         self._listed: dict[str, int | None] = dict(listed._listed if isinstance(listed, Sizes) else listed)
-        self._ask = ask
+        self._request = request
 
     def known(self, file: str) -> int | None:
-        """The size where it is known already."""
+        """The size if it is known already."""
         return self._listed.get(file)
 
     def __getitem__(self, file: str) -> int:
         size = self._listed[file]
         if size is None:
-            size = self._listed[file] = self._ask(file)
+            size = self._listed[file] = self._request(file)
         return size
 
     def __contains__(self, file: object) -> bool:
-        return file in self._listed  # without asking how large it is
+        return file in self._listed  # without requesting its size
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._listed)
@@ -33,5 +33,5 @@ class Sizes(Mapping[str, int]):
         return len(self._listed)
 
     def values(self) -> ValuesView[int]:
-        """Those that are known: nobody asks a repository of thousands of files for each."""
+        """The known sizes: a repository of thousands of files must not cost a request each."""
         return {file: size for file, size in self._listed.items() if size is not None}.values()

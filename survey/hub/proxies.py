@@ -1,7 +1,7 @@
-"""Which proxy a request goes through, and which certificates are trusted: one rule for all bytes of the Hub.
+"""The proxy of a request and the trusted certificates: one rule for all requests to the Hub.
 
-The rule is httpx's, which huggingface_hub follows, and the certificates that `requests` reads from the
-environment count, too: REQUESTS_CA_BUNDLE is what companies set.
+The rule is httpx's, which huggingface_hub follows. The variables that `requests` reads for certificates
+count, too: companies set REQUESTS_CA_BUNDLE.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from urllib.request import getproxies
 
 import httpx2
 
-from survey.hub.access import Origin, basic, is_this_machine
+from survey.hub.access import Origin, basic_credentials, is_this_machine
 from survey.process.redaction import redacted
 
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class Misconfigured(Exception):
-    """The environment names a proxy or a certificate that cannot be used; says which and what to do."""
+    """The environment names an unusable proxy or certificate; the message says which, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An http proxy. variable: the one that names it."""
+    """An http proxy. variable: the environment variable that names it."""
 
     host: str
     port: int
@@ -54,16 +54,20 @@ def proxy_for(origin: Origin) -> Proxy | None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port or 80
     except ValueError as error:
-        raise Misconfigured(f"{variable} is {redacted(url)}, which is no URL ({error}); {remedy}") from None
+        raise Misconfigured(
+            f"{variable} is {redacted(url)}, which is not a URL ({error}); {remedy}"
+        ) from None
     if parts.scheme != "http" or not parts.hostname:
         shown = redacted(url)
         raise Misconfigured(
             f"{variable} names a {parts.scheme} proxy ({shown}), expected an http:// one; {remedy}"
         )
     if is_this_machine(origin.host) and not is_this_machine(parts.hostname):
-        return None  # its own localhost is another; and a token that may go to ours would go to it in clear
+        return None  # localhost of the proxy is another machine, which would get our token in clear
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return Proxy(parts.hostname, port, basic(user, password) if user or password else None, variable)
+    return Proxy(
+        parts.hostname, port, basic_credentials(user, password) if user or password else None, variable
+    )
 
 
 def _variable(key: str) -> str:
@@ -107,20 +111,20 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return None
 
 
-def trusted() -> ssl.SSLContext:
-    """The authorities whose certificates are trusted: all that the environment names, else the system's.
+def trusted_certificates() -> ssl.SSLContext:
+    """The trusted authorities: all that the environment names, else the system's.
 
     Raises Misconfigured.
     """
     stated = ((variable, os.environ.get(variable, "").strip()) for variable in _AUTHORITIES)
-    return _of(tuple((variable, path) for variable, path in stated if path))
+    return _ssl_context(tuple((variable, path) for variable, path in stated if path))
 
 
 @cache
-def _of(stated: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+def _ssl_context(stated: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
     if not stated:
-        return httpx2.create_ssl_context()  # the system's, as the session of huggingface_hub takes them
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificates and host names
+        return httpx2.create_ssl_context()  # the system's, as in huggingface_hub's session
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificates and host names
     for variable, path in stated:
         try:
             if not Path(path).exists():

@@ -1,4 +1,4 @@
-"""The head of an answer, made harmless before the standard library's client parses it."""
+"""The head of a response, made harmless before the standard library's client parses it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import io
 import re
 
 HEAD_CAP_BYTES = 1 << 15  # the Hub's take 2 kB, those of its storage 1 kB
-_ENDS = (b"\r\n", b"\n", b"")
+_HEAD_ENDS = (b"\r\n", b"\n", b"")
 
 
-class AnswerFile(io.BufferedReader):
-    """What the client reads an answer from: until its head has ended, line by line, and bounded in all.
+class ResponseFile(io.BufferedReader):
+    """The file that the client reads a response from: line by line, and bounded in all, until the head ends.
 
-    The client hands the head to `email`, as if it were a letter. That takes the parameters of a Content-Type
-    apart in quadratic time (60 kB of semicolons: 7 s, beyond any deadline), and fails with whatever a charset
-    named there fails with. Nobody here asks for the type of an answer, so it is left out.
+    The client hands the head to `email`, as if it were a letter. `email` parses the parameters of a
+    Content-Type in quadratic time (60 kB of semicolons: 7 s, beyond any deadline), and raises whatever a
+    charset that is named there raises. Nothing here reads the type of a response, so it is left out.
     """
 
     def __init__(self, raw: io.RawIOBase) -> None:
         super().__init__(raw)
         self._is_first, self._in_head = True, True
-        self._goes_on = self._leaves_out = False
+        self._is_interim = self._skipping = False  # a 100, which another head follows; a Content-Type
         self._head_bytes = 0
 
     def readline(self, size: int | None = -1) -> bytes:
@@ -31,15 +31,15 @@ class AnswerFile(io.BufferedReader):
             if self._head_bytes > HEAD_CAP_BYTES:
                 raise http.client.HTTPException(f"its headers take more than {HEAD_CAP_BYTES:,} bytes")
             if self._is_first:
-                self._is_first, self._goes_on = False, _status(line) == "100"
+                self._is_first, self._is_interim = False, _status(line) == "100"
                 return line
-            if line in _ENDS:
-                self._is_first = self._in_head = self._goes_on
+            if line in _HEAD_ENDS:
+                self._is_first = self._in_head = self._is_interim
                 return line
-            if line[:1] not in (b" ", b"\t"):  # which go on with the line before
-                self._leaves_out = line.partition(b":")[0].strip().lower() == b"content-type"
-            if not self._leaves_out:
-                # `email` would see the beginning of another header in what follows a lone carriage return.
+            if line[:1] not in (b" ", b"\t"):  # these continue the line before
+                self._skipping = line.partition(b":")[0].strip().lower() == b"content-type"
+            if not self._skipping:
+                # `email` would see the beginning of another header after a lone carriage return.
                 return line.rstrip(b"\r\n").replace(b"\r", b" ") + b"\r\n"
         return super().readline(size)
 

@@ -1,4 +1,4 @@
-"""Where the storage serves a file now: a URL with a signature, shared by connections, signed anew at need."""
+"""Signed URLs of files in the storage: shared by connections, and renewed when they expire."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from survey.hub.small_requests import ERROR_CAP_BYTES, REDIRECTS_AT_MOST, Reply,
 
 @dataclass(frozen=True, slots=True)
 class SignedFile:
-    """A file as the storage serves it: a URL with its signature, or the Hub's own URL.
+    """A file in the storage: a URL with its signature, or the Hub's own URL.
 
-    size: None where neither the listing nor the answer says.
+    size: None if neither the listing nor the response says.
     """
 
     url: str
@@ -28,26 +28,29 @@ class SignedFile:
 
 
 class SignedFiles:
-    """The files of one commit, each signed when it is first read."""
+    """The files of one commit; each is signed when it is first read."""
 
     def __init__(
-        self, endpoint: str, repo: str, sha: str, sizes: Sizes, small: SmallRequests, manners: RequestPolicy
+        self, endpoint: str, repo: str, sha: str, sizes: Sizes, small: SmallRequests, policy: RequestPolicy
     ) -> None:
         self._root, self._repo, self._sha = f"{endpoint.rstrip('/')}/{repo}/resolve/{sha}", repo, sha
-        self._sizes, self._small, self._manners = sizes, small, manners
+        self._sizes, self._small, self._policy = sizes, small, policy
         self._signed: dict[str, SignedFile] = {}
         self._lock = threading.Lock()
 
     def url(self, file: str) -> str:
-        """The Hub's own address of a file."""
+        """The Hub's own URL of a file."""
         return f"{self._root}/{quote(file)}"
 
     def get(self, file: str, refused: SignedFile | None = None) -> SignedFile:
-        """The file's signed URL, shared by all connections; a refused one is signed anew once."""
+        """A file's signed URL, shared by all connections. refused: the one to renew, if nobody has yet.
+
+        Raises SurveyError.
+        """
         with self._lock:
             known = self._signed.get(file)
             if known is None or known is refused:
-                known = self._manners.patiently(lambda: self._sign(file), f"{self._repo}/{file}")
+                known = self._policy.with_retries(lambda: self._sign(file), f"{self._repo}/{file}")
                 listed = self._sizes.known(file)
                 if known.size is None:
                     known = replace(known, size=self._size_at(known, file) if listed is None else listed)
@@ -61,16 +64,16 @@ class SignedFiles:
             return known
 
     def _size_at(self, signed: SignedFile, file: str) -> int | None:
-        """The size as the storage says it, of which one byte is asked for."""
+        """The size as the storage states it in the response to a request for one byte."""
         where = f"{self._repo}/{file}"
 
-        def ask() -> Reply:
+        def request() -> Reply:
             return self._small.once("GET", signed.url, where, ERROR_CAP_BYTES, Range="bytes=0-0")
 
-        return _total(self._manners.patiently(ask, where))
+        return _total(self._policy.with_retries(request, where))
 
     def move(self, file: str, signed: SignedFile, url: str) -> SignedFile:
-        """The file where a range of it was redirected to; known to all connections from now on."""
+        """Follow the redirect of a range; all connections use the new URL from now on. Raises Unreachable."""
         headers = self._small.headers(url) if self._small.is_hubs(url) else {}
         moved = SignedFile(url, headers, signed.size)
         with self._lock:
@@ -78,27 +81,28 @@ class SignedFiles:
         return moved
 
     def check_commit(self, reply: Reply, where: str, *, required: bool) -> None:
+        """Raise Unreachable if a response names another commit, NotTheHubs if it names none and must."""
         commit = reply.headers.get("X-Repo-Commit")
         if commit != self._sha and (required or commit is not None):
             if commit is None:
-                # As huggingface_hub refuses it, whose downloads end with the same complaint.
+                # As huggingface_hub does: its downloads end with the same error.
                 problem = f"came without X-Repo-Commit, expected {self._sha}: no proof of the commit"
-                mend = "let the mirror pass the Hub's headers on, or name another endpoint"
-                raise NotTheHubs("network", where, f"{problem}; {mend}")
+                advice = "let the mirror pass the Hub's headers on, or name another endpoint"
+                raise NotTheHubs("network", where, f"{problem}; {advice}")
             raise Unreachable("network", where, f"came from commit {commit[:100]}, expected {self._sha}")
 
     def _sign(self, file: str) -> SignedFile:
-        """Where the storage serves the file now; follows the Hub's own redirects only."""
+        """The file in the storage; follows only the Hub's own redirects. Raises FAILURES, Unreachable."""
         where, url = f"{self._repo}/{file}", self.url(file)
         for _ in range(REDIRECTS_AT_MOST):
             try:
                 reply = self._small.once("HEAD", url, where)
             except FAILURES as error:
-                if not self._knows_no_head(error):
+                if not self._lacks_head(error):
                     raise
                 return self._sign_by_get(file)
             if reply.location is not None and self._small.is_hubs(reply.location):
-                # A small file, or a repository that was renamed: that answer names no commit.
+                # A small file, or a renamed repository: this response names no commit.
                 self.check_commit(reply, where, required=False)
                 url = reply.location
                 continue
@@ -109,14 +113,14 @@ class SignedFiles:
             return SignedFile(reply.location, {}, self._size(reply, "X-Linked-Size", where))
         raise Unreachable("network", where, "the Hub redirects in circles")
 
-    def _knows_no_head(self, error: Exception) -> bool:
-        """Whether a mirror serves GET alone: the Hub itself says in its refusals what is refused."""
-        answer = getattr(error, "response", error)
-        coded = "X-Error-Code" in getattr(answer, "headers", {})
-        return status_of(error) in (404, 405, 501) and not coded
+    def _lacks_head(self, error: Exception) -> bool:
+        """Whether a mirror serves GET alone; refusals of the Hub itself carry an error code."""
+        response = getattr(error, "response", error)
+        has_code = "X-Error-Code" in getattr(response, "headers", {})
+        return status_of(error) in (404, 405, 501) and not has_code
 
     def _sign_by_get(self, file: str) -> SignedFile:
-        """The same by asking for one byte, of a mirror that does not know HEAD."""
+        """The same by a GET of one byte, for a mirror that does not support HEAD."""
         where, url = f"{self._repo}/{file}", self.url(file)
         for _ in range(REDIRECTS_AT_MOST):
             reply = self._small.once("GET", url, where, ERROR_CAP_BYTES, Range="bytes=0-0")
@@ -130,7 +134,7 @@ class SignedFiles:
         raise Unreachable("network", where, "the Hub redirects in circles")
 
     def _size(self, reply: Reply, header: str, where: str) -> int | None:
-        """What a header says; None where it is missing, as it is in what some mirrors answer."""
+        """The number in a header; None if it is missing, as of some mirrors. Raises Unreachable."""
         text = reply.headers.get(header)
         if text is None:
             return None
@@ -140,6 +144,6 @@ class SignedFiles:
 
 
 def _total(reply: Reply) -> int | None:
-    """How large the whole is of which the first byte came, if that is said."""
+    """The size of the whole file, as the response to a request for its first byte states it; None if not."""
     total = re.fullmatch(r"bytes 0-0/([0-9]{1,18})", reply.headers.get("Content-Range", ""))
     return int(total[1]) if total and reply.status == 206 else None

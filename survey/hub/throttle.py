@@ -1,6 +1,6 @@
-"""One shared answer to a busy server: when it asks to slow down, everybody waits.
+"""A throttle: if the server asks one request to wait, all requests wait.
 
-The Hub counts requests by user, not by connection: whoever is told to wait tells the others.
+The Hub counts requests by user, not by connection.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Protocol
 
 
 class Throttle(Protocol):
-    """Asked before each request, and told of every answer that says wait."""
+    """Waits before each request, and is paused by every answer that says wait."""
 
     def wait(self, limit_s: float = math.inf) -> None:
         """Return when a request may be made, or after `limit_s` seconds."""
 
     def pause(self, seconds: float) -> None:
-        """Let nobody ask for so long."""
+        """Block all requests for `seconds`."""
 
 
 class LocalThrottle:
-    """The pace of one process, shared by its threads."""
+    """The throttle of one process, shared by its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._free_at = 0.0
+        self._paused_until = 0.0
 
     def wait(self, limit_s: float = math.inf) -> None:
-        until = time.monotonic() + limit_s
-        while (left_s := min(self.left_s(), until - time.monotonic())) > 0:
+        deadline = time.monotonic() + limit_s
+        while (left_s := min(self.left_s(), deadline - time.monotonic())) > 0:
             time.sleep(left_s)
 
     def pause(self, seconds: float) -> None:
         with self._lock:
-            self._free_at = max(self._free_at, time.monotonic() + seconds)
+            self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
     def left_s(self) -> float:
         """Seconds until a request may be made."""
         with self._lock:
-            return self._free_at - time.monotonic()
+            return self._paused_until - time.monotonic()

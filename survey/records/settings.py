@@ -17,9 +17,9 @@ class RetryPolicy:
     first_wait_s: float = 0.5
     longest_wait_s: float = 60.0
 
-    def wait_s(self, failures: int, asked_s: float | None) -> float:
-        """Seconds: what the server asked for, else twice as long after each failure; plus jitter."""
-        wait_s = self.first_wait_s * 2 ** (failures - 1) if asked_s is None else asked_s
+    def wait_s(self, failures: int, server_wait_s: float | None) -> float:
+        """Seconds: what the server asks for, else twice as long after each failure; plus jitter."""
+        wait_s = self.first_wait_s * 2 ** (failures - 1) if server_wait_s is None else server_wait_s
         return min(wait_s * random.uniform(1.0, 1.25), self.longest_wait_s)
 
 
@@ -38,7 +38,7 @@ class Settings:
     threads: int | None = None
     tokens: bool = True
     timeout_s: float = 1800.0
-    patience: RetryPolicy = RetryPolicy()
+    retry_policy: RetryPolicy = RetryPolicy()
     run_id: str = "notebook"
     reference: ReferenceTokens | None = None  # known unused tokens to which distances are measured
 

@@ -27,8 +27,8 @@ def located(checkpoint: Checkpoint, connections: int) -> Target:
 
 
 def settings(hub: LocalHub, connections: int = 1, token: str | None = None) -> Settings:
-    patience = RetryPolicy(tries=TRIES, first_wait_s=0.01, longest_wait_s=0.05)
-    return Settings(endpoint=hub.endpoint, token=token, connections=connections, patience=patience)
+    retry_policy = RetryPolicy(tries=TRIES, first_wait_s=0.01, longest_wait_s=0.05)
+    return Settings(endpoint=hub.endpoint, token=token, connections=connections, retry_policy=retry_policy)
 
 
 def planned(hub: LocalHub, repo: str = "org/model", **options: Any) -> Target:

@@ -26,11 +26,13 @@ class HeldCheckpoint:
             raise BrokenFile("bad-header", file, f"is larger than {cap_bytes:,} bytes")
         return self.read_range(file, ByteRange(0, self.files[file]))
 
-    def read_range(self, file: str, wanted: ByteRange) -> bytes:
+    def read_range(self, file: str, byte_range: ByteRange) -> bytes:
         assert file in self._contents, f"{file} is no file of the repository"
-        assert 0 <= wanted.start <= wanted.stop <= self.files[file], f"{wanted} lies outside {file}"
-        self.read.append((file, wanted))
-        return self._contents[file][wanted.start : wanted.stop]
+        assert 0 <= byte_range.start <= byte_range.stop <= self.files[file], (
+            f"{byte_range} lies outside {file}"
+        )
+        self.read.append((file, byte_range))
+        return self._contents[file][byte_range.start : byte_range.stop]
 
     def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
         for wanted in ranges:

@@ -145,7 +145,7 @@ FAULTS = [
     ("a busy moment", Fault(Status(503), times=1), 0, "", 4),
     ("a bad token", Fault(Status(401)), 2, "the Hub answered 401", 1),
     ("a wait of years", Fault(Status(429, {"Retry-After": "99999999"})), 2, "asks to slow down (429)", 1),
-    ("not the Hub", Fault(Garbage(b'{"a": "login page"}')), 2, "what answers is not the Hub's", 1),
+    ("not the Hub", Fault(Garbage(b'{"a": "login page"}')), 2, "not an answer of the Hub", 1),
 ]  # fmt: skip
 
 

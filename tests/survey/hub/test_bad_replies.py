@@ -35,8 +35,8 @@ REFUSED = {
 
 
 def asking(hub: LocalHub) -> Settings:
-    patience = RetryPolicy(tries=2, first_wait_s=0.01, longest_wait_s=0.05)
-    return Settings(endpoint=hub.endpoint, connections=1, patience=patience, timeout_s=LIMIT_S)
+    retry_policy = RetryPolicy(tries=2, first_wait_s=0.01, longest_wait_s=0.05)
+    return Settings(endpoint=hub.endpoint, connections=1, retry_policy=retry_policy, timeout_s=LIMIT_S)
 
 
 # ---- what each question asks, and of which path
@@ -206,7 +206,7 @@ def test_what_is_not_the_hubs_document_is_named(
     hub: LocalHub, ask: Callable[[LocalHub], object], body: bytes
 ) -> None:
     hub.faults = [Fault(Garbage(body), times=None)]
-    with pytest.raises(SurveyError, match="what answers is not the Hub's") as caught:
+    with pytest.raises(SurveyError, match="not an answer of the Hub") as caught:
         ask(hub)
     assert caught.value.reason == "network"
     assert len(hub.log) == 1  # asking again would bring the same
@@ -290,7 +290,7 @@ def test_figures_of_a_listing_that_are_none_are_not_known(hub: LocalHub, entry: 
 @pytest.mark.parametrize("entry", [None, 5, [], {}, {"id": None}, {"id": 5}])
 def test_an_entry_of_a_listing_that_is_no_model_is_named(hub: LocalHub, entry: Any) -> None:
     hub.faults = [Fault(Garbage(json.dumps([entry]).encode()))]
-    with pytest.raises(SurveyError, match="what answers is not the Hub's"):
+    with pytest.raises(SurveyError, match="not an answer of the Hub"):
         list(listed_models(None, settings(hub), LocalThrottle()))
 
 
@@ -307,8 +307,8 @@ def test_an_entry_of_a_listing_that_is_no_model_is_named(hub: LocalHub, entry: A
         ({"X-Linked-Size": "9" * 5000}, "X-Linked-Size is"),
         ({"X-Linked-Size": "1e3"}, "X-Linked-Size is '1e3'"),
         ({"X-Linked-Size": "5"}, "has 5 bytes, expected"),
-        ({"Location": "http://127.0.0.1:99999/"}, "is no URL that can be asked"),
-        ({"Location": "ftp://127.0.0.1/"}, "is no URL that can be asked"),
+        ({"Location": "http://127.0.0.1:99999/"}, "is not a URL that can be requested"),
+        ({"Location": "ftp://127.0.0.1/"}, "is not a URL that can be requested"),
     ],
 )
 def test_a_head_that_cannot_be_used_is_named(hub: LocalHub, headers: Any, said: str) -> None:

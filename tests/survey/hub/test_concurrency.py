@@ -1,4 +1,4 @@
-"""The number of connections follows the link: a clock and bytes are made up here."""
+"""The number of connections follows the link; the clock and the bytes are simulated."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def slow_each_and_in_all(connections: int) -> float:
 
 
 class Link:
-    """Brings bytes to a width for some seconds, at a rate that depends on the number of connections."""
+    """A simulated link, whose rate depends on the number of connections."""
 
-    def __init__(self, bytes_s: Callable[[int], float], most: int = 16) -> None:
+    def __init__(self, bytes_s: Callable[[int], float], maximum: int = 16) -> None:
         self.bytes_s, self.now, self.tried = bytes_s, 0.0, [0]
-        self.width = AdaptiveLimit(most, lambda: self.now)
-        self.tried = [self.width.now]
+        self.limit = AdaptiveLimit(maximum, lambda: self.now)
+        self.tried = [self.limit.current]
 
-    def bring(self, seconds: float) -> Link:
+    def run(self, seconds: float) -> Link:
         for _ in range(round(seconds / STEP_S)):
             self.now += STEP_S
-            self.width.add(round(self.bytes_s(self.width.now) * STEP_S))
-            if self.width.now != self.tried[-1]:
-                self.tried.append(self.width.now)
+            self.limit.add(round(self.bytes_s(self.limit.current) * STEP_S))
+            if self.limit.current != self.tried[-1]:
+                self.tried.append(self.limit.current)
         return self
 
 
@@ -67,25 +67,25 @@ class Link:
 def test_as_many_connections_are_used_as_bring_more_bytes(
     bytes_s: Callable[[int], float], tried: list[int]
 ) -> None:
-    assert Link(bytes_s).bring(2.0).tried == tried
+    assert Link(bytes_s).run(2.0).tried == tried
 
 
-@pytest.mark.parametrize(("most", "tried"), [(1, [1]), (3, [3]), (4, [4]), (5, [4, 5]), (12, [4, 8, 12])])
-def test_never_more_than_allowed(most: int, tried: list[int]) -> None:
-    assert Link(capped_each_less, most).bring(3.0).tried == tried
+@pytest.mark.parametrize(("maximum", "tried"), [(1, [1]), (3, [3]), (4, [4]), (5, [4, 5]), (12, [4, 8, 12])])
+def test_never_more_than_allowed(maximum: int, tried: list[int]) -> None:
+    assert Link(capped_each_less, maximum).run(3.0).tried == tried
 
 
 def test_a_short_stream_stays_with_few() -> None:
-    assert Link(capped_each).bring(ROUND_S + WARM_UP_S - 2 * STEP_S).tried == [FIRST]
+    assert Link(capped_each).run(ROUND_S + WARM_UP_S - 2 * STEP_S).tried == [FIRST]
 
 
 def test_a_link_that_becomes_better_is_noticed() -> None:
-    link = Link(capped_in_all).bring(2.0)
+    link = Link(capped_in_all).run(2.0)
     link.bytes_s = capped_each_less
-    assert link.bring(5.0).tried == [4, 8, 4, 8, 16]
+    assert link.run(5.0).tried == [4, 8, 4, 8, 16]
 
 
 def test_what_does_not_pay_is_tried_less_and_less() -> None:
-    changes = [len(Link(capped_in_all).bring(seconds).tried) for seconds in (10, 20, 40, 80)]
+    changes = [len(Link(capped_in_all).run(seconds).tried) for seconds in (10, 20, 40, 80)]
     assert changes[-1] <= 13  # each of at most six tries is a change and the way back
     assert changes == sorted(changes)

@@ -15,9 +15,9 @@ from support.proxies import alone, forward_proxy
 
 from jobs.demo.hub.server import LocalHub
 from survey.hub.access import origin_of
-from survey.hub.connect import ADDRESSES_AT_MOST, NotConnected
-from survey.hub.connections import ConnectionPool, RequestLimits, TooLong, received
+from survey.hub.connections import ConnectionPool, RequestLimits, TooLong, receive_into
 from survey.hub.proxies import Misconfigured, proxy_for
+from survey.hub.sockets import MAX_ADDRESSES, NotConnected
 
 CONTENT = bytes(range(256)) * 400
 
@@ -58,8 +58,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 def read(lines: ConnectionPool, url: str, start: int, stop: int, *, at_most: int | None = None) -> bytes:
     room = memoryview(bytearray(stop - start))
     got = 0
-    with lines.ask("GET", url, {"Range": f"bytes={start}-{stop - 1}"}, limits()) as response:
-        for count in received(response, room):
+    with lines.request("GET", url, {"Range": f"bytes={start}-{stop - 1}"}, limits()) as response:
+        for count in receive_into(response, room):
             got += count
             if at_most is not None and got >= at_most:
                 break
@@ -79,7 +79,7 @@ def test_a_line_whose_answer_was_left_is_closed(
 ) -> None:
     assert len(read(lines, url, 0, 100_000, at_most=1)) < 100_001
     assert read(lines, url, 5, 50) == CONTENT[5:50]
-    with pytest.raises(ZeroDivisionError), lines.ask("GET", url, {}, limits()):
+    with pytest.raises(ZeroDivisionError), lines.request("GET", url, {}, limits()):
         raise ZeroDivisionError
     assert read(lines, url, 5, 50) == CONTENT[5:50]
     assert len(opened) == 3
@@ -129,7 +129,7 @@ def test_a_name_with_many_silent_addresses_takes_no_longer_than_the_deadline(
     started = time.monotonic()
     with (
         pytest.raises((NotConnected, TooLong)),
-        lines.ask("GET", f"http://hub.test:{silent}/", {}, limits(0.5)),
+        lines.request("GET", f"http://hub.test:{silent}/", {}, limits(0.5)),
     ):
         raise AssertionError("nobody answers")
     assert time.monotonic() - started < 1.5
@@ -148,7 +148,7 @@ def test_the_next_address_is_tried_and_not_all_of_hundreds(
     named(monkeypatch, "hub.test", *[gone] * 300, (host, port))
     with pytest.raises(NotConnected, match="refuses connections"):
         read(lines, here, 5, 50)
-    assert len(opened) == ADDRESSES_AT_MOST
+    assert len(opened) == MAX_ADDRESSES
 
 
 def test_the_environments_proxy_is_gone_through(
@@ -190,7 +190,7 @@ def test_an_answer_that_drips_ends_at_its_deadline(lines: ConnectionPool, sent: 
         server.start()
         started = time.monotonic()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        with pytest.raises(TooLong), lines.ask("GET", address, {}, limits(0.5)) as response:
+        with pytest.raises(TooLong), lines.request("GET", address, {}, limits(0.5)) as response:
             response.read()
         assert 0.4 < time.monotonic() - started < 3
         server.join()

@@ -134,7 +134,7 @@ def test_a_signature_may_expire_any_number_of_times_within_one_range(hub: LocalH
 def test_a_retry_after_is_waited_for(hub: LocalHub) -> None:
     target = planned(hub)
     hub.faults = [Fault(Status(429, {"Retry-After": "1"}), server="cdn")]
-    patient = dataclasses.replace(settings(hub), patience=RetryPolicy(TRIES, 0.01, longest_wait_s=1.0))
+    patient = dataclasses.replace(settings(hub), retry_policy=RetryPolicy(TRIES, 0.01, longest_wait_s=1.0))
     started = time.monotonic()
     assert read(open_target(target, patient)) == OUTPUT.data
     assert 1.0 <= time.monotonic() - started < 3.0
@@ -164,7 +164,7 @@ def test_many_faults_at_once_leave_no_mark_on_the_bytes(hub: LocalHub) -> None:
     target = planned(hub)
     chosen = [Status(403)] * 3 + [dice.choice(actions) for _ in range(40)]
     hub.faults = [Fault(action, server="cdn", skip=dice.randrange(40)) for action in chosen]
-    patient = dataclasses.replace(settings(hub, connections=8), patience=RetryPolicy(50, 0.001, 0.001))
+    patient = dataclasses.replace(settings(hub, connections=8), retry_policy=RetryPolicy(50, 0.001, 0.001))
     checkpoint = open_target(target, patient).checkpoint
     stream = stream_rows(checkpoint, target.spec, row_blocks(target.spec, 1000), lambda count: None)
     assert b"".join(bytes(block) for block in stream) == OUTPUT.data

@@ -54,7 +54,7 @@ def test_a_host_without_a_name_is_said() -> None:
 def test_a_hub_that_answered_before_is_waited_for(hub: LocalHub) -> None:
     asking = settings(hub)
     resolve("org/model", None, asking)
-    assert any(origin.port == int(hub.endpoint.rpartition(":")[2]) for origin in connection_pool().answered)
+    assert any(origin.port == int(hub.endpoint.rpartition(":")[2]) for origin in connection_pool().responsive)
     hub.close()
     with pytest.raises(Unreachable) as caught:
         resolve("org/model", None, asking)
@@ -63,7 +63,7 @@ def test_a_hub_that_answered_before_is_waited_for(hub: LocalHub) -> None:
 
 def test_offline_mode_is_said_and_nothing_is_asked(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "HF_HUB_OFFLINE is set, so nothing is asked" in str(refused(hub.endpoint))
+    assert "HF_HUB_OFFLINE is set, so no request is made" in str(refused(hub.endpoint))
     assert hub.log == []
 
 
@@ -177,7 +177,7 @@ def test_a_certificate_of_an_authority_that_is_named_is_trusted(
     monkeypatch.setenv(variable, str(certificate.authority))
     with (
         tls(certificate.server) as endpoint,
-        pytest.raises(Unreachable, match="what answers is not the Hub's"),
+        pytest.raises(Unreachable, match="not an answer of the Hub"),
     ):
         resolve("org/model", None, Settings(endpoint=endpoint))
 
@@ -190,5 +190,7 @@ def test_a_line_that_brought_more_than_was_asked_for_is_not_used_again(
     own = ConnectionPool()
     with tls(certificate.server, b"x" * 12_000) as endpoint, contextlib.closing(own):
         for _ in range(2):
-            with own.ask("GET", endpoint, {}, RequestLimits(5.0, 5.0, time.monotonic() + 5.0)) as response:
+            with own.request(
+                "GET", endpoint, {}, RequestLimits(5.0, 5.0, time.monotonic() + 5.0)
+            ) as response:
                 assert response.read() == b"[]"

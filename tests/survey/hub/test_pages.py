@@ -94,7 +94,7 @@ def test_a_listing_without_an_end_is_refused(paged: LocalHub, body: bytes, link:
 
 
 def test_a_listing_has_a_limit_of_pages(paged: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("survey.hub.api.PAGES_AT_MOST", 2)
+    monkeypatch.setattr("survey.hub.api.MAX_PAGES", 2)
     paged.page_size = 1
     with pytest.raises(SurveyError, match="goes on after 2 pages"):
         names(paged)

@@ -12,7 +12,7 @@ from support.hub_model import MODEL, TOKEN, settings
 import survey
 from jobs.demo.hub.server import Fault, LocalHub, Status
 from survey.errors import NotOffered, SurveyError, UsageError
-from survey.hub.access import clean_token, is_open_to_all, stated_endpoint, token_for
+from survey.hub.access import clean_token, is_readable_in_transit, stated_endpoint, token_for
 from survey.hub.api import resolve
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
@@ -90,9 +90,9 @@ def test_a_mirror_never_sees_the_stored_token(hub: LocalHub) -> None:
 
 
 def test_plain_http_to_another_machine_is_open_to_all() -> None:
-    assert is_open_to_all("http://hub.test")
-    assert not is_open_to_all("https://hub.test")
-    assert not is_open_to_all("http://127.8.9.1:5")
+    assert is_readable_in_transit("http://hub.test")
+    assert not is_readable_in_transit("https://hub.test")
+    assert not is_readable_in_transit("http://127.8.9.1:5")
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {}", "{}\r\n", "\t{} ", "\ufeff{}", "{}\x00"])

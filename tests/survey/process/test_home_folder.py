@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.commands import Ran
 
-from survey.process.homes import expanded
+from survey.process.home_folder import expanded
 
 NOBODYS = "~no-such-user"
 REFUSED = {
