@@ -14,7 +14,7 @@ from jobs.run.console_text import plain_table, print_indented, table_width
 from jobs.run.explanation import print_explanation
 from jobs.run.ledger import RunLedger
 from jobs.tasks.outcome import Delivered
-from survey.errors import in_two, printable
+from survey.errors import printable, problem_and_remedy
 from survey.records.target import Identity, Target
 from survey.records.units import bytes_text
 
@@ -146,7 +146,7 @@ def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Consol
     """One entry each: the model and the reason, what was found, and what to do about it."""
     for model, matrix, reason, message in refused:
         name = model if matrix == "output" else f"{model} ({matrix})"
-        found, advice = in_two(reason, message)
+        found, advice = problem_and_remedy(reason, message)
         found = found.removeprefix(f"{model}: ").removeprefix(f"{model.partition('@')[0]}: ")
         console.print(f"{escape(printable(name))}  [red]{reason}[/]")
         # A traceback keeps its lines; everything else is one.

@@ -1,4 +1,4 @@
-"""What `~` stands for; containers run as users without a name, whom no home is known of."""
+"""The home folder that `~` stands for; in containers, a user without a name has none."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from survey.errors import UsageError
 
 
 def home() -> Path:
-    """The home of this user. Raises UsageError where there is none."""
+    """The home folder of this user. Raises UsageError if there is none."""
     return expanded("~")
 
 
 def expanded(path: Path | str) -> Path:
-    """A path whose `~` is replaced. Raises UsageError where it stands for nobody's home."""
+    """A path with its `~` replaced by the home folder. Raises UsageError if there is none."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        what = "this user has no home" if str(path).split("/")[0] == "~" else "there is no such user's home"
-        raise UsageError(f"{path}: {what}: set HOME, or write the full path") from error
+        is_own = str(path).split("/")[0] == "~"
+        problem = "this user has no home folder" if is_own else "there is no such user with a home folder"
+        raise UsageError(f"{path}: {problem}: set HOME, or write the full path") from error

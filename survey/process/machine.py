@@ -1,7 +1,7 @@
-"""What this process may use of the machine: CPUs by affinity and cgroup, memory by its own cgroup.
+"""CPUs and memory that this process may use: by affinity, by its cgroups, by the machine.
 
-A batch job or a container has a share of a machine; what the machine has in all is not its own. Limits
-stand in the cgroup of the process and in each one above it, and the smallest holds.
+A batch job or a container has a share of the machine. Limits are set in the cgroup of the process and in each
+one above it; the smallest counts.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ ROOT = Path("/")
 
 
 def cpus(root: Path = ROOT) -> int:
-    """CPUs that this process may keep busy, one at least."""
+    """The number of CPUs that this process may keep busy, at least one."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [allowed, *_quotas(root)]
     return max(1, math.floor(min(quotas)))
 
 
 def memory_bytes(root: Path = ROOT) -> int:
-    """Memory that this process may ever have: the machine's, or its cgroup's limit where that is less."""
+    """Memory that this process may ever use, in bytes: the machine's, or a lower limit of its cgroups."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([physical, *(limit for limit, _ in _memory_limits(root))])
 
 
 def available_memory_bytes(root: Path = ROOT) -> int:
-    """Memory that is free for it now: of the machine, and within each limit."""
+    """Memory that this process may use now, in bytes: free on the machine and within each limit."""
     free = [limit - used for limit, used in _memory_limits(root)]
     if (available := _available(root)) is not None:
         free.append(available)
@@ -37,18 +37,18 @@ def available_memory_bytes(root: Path = ROOT) -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPUs' worth of time that the cgroups allow."""
+    """CPU time per wall time that each cgroup allows."""
     for folder in _folders(root, "cpu"):
-        both = _words(folder / "cpu.max")
-        if len(both) == 2 and all(map(str.isdecimal, both)) and int(both[1]):
-            yield int(both[0]) / int(both[1])  # version 2: `50000 100000`, or `max 100000`
+        words = _words(folder / "cpu.max")
+        if len(words) == 2 and all(map(str.isdecimal, words)) and int(words[1]):
+            yield int(words[0]) / int(words[1])  # version 2: `50000 100000`, or `max 100000`
         quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
         if quota is not None and quota > 0 and period:  # version 1; -1 is no limit
             yield quota / period
 
 
 def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
-    """The limits of the cgroups, each with what is used of it; files that could be dropped are not."""
+    """(limit, used) of each cgroup, in bytes; cached files that the kernel can drop do not count as used."""
     for folder in _folders(root, "memory"):
         for limit_name, used_name, droppable in (
             ("memory.max", "memory.current", "inactive_file"),
@@ -57,10 +57,10 @@ def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:
             limit = _number(folder / limit_name)
             if limit is not None:
                 used = _number(folder / used_name) or 0
-                used = max(0, used - _named(folder / "memory.stat", droppable))
+                used = max(0, used - _value_of(folder / "memory.stat", droppable))
                 yield limit, used
-                # Version 1 tells the smallest of those above it, too, which a container may not see.
-                if above := _named(folder / "memory.stat", "hierarchical_memory_limit"):
+                # Version 1 also states the smallest limit above it, which a container may not see.
+                if above := _value_of(folder / "memory.stat", "hierarchical_memory_limit"):
                     yield above, used
 
 
@@ -74,40 +74,40 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
             inner = PurePosixPath(path.lstrip("/"))
             if inner.is_relative_to(top):
                 inner = inner.relative_to(top)
-            # Within a container /proc/self/cgroup may name a path of the host that is not mounted, or one
-            # outside: then what is mounted is the container's own.
+            # In a container /proc/self/cgroup may name a path of the host that is not mounted, or one
+            # outside: then the mounted cgroup is the container's own.
             if ".." in inner.parts:
                 inner = PurePosixPath()
             yield from (mounted / part for part in (inner, *inner.parents))
 
 
 def _mounts(root: Path, controllers: str, controller: str) -> list[tuple[str, Path]]:
-    """Which cgroup of a hierarchy is mounted where; a container has its own part of it alone.
+    """(cgroup, folder) of each mount of a hierarchy; a container has only its own part of it.
 
-    controllers: of that hierarchy; "" for that of version 2, which stands elsewhere beside one of version 1.
+    controllers: those of the hierarchy; "" for version 2, which is mounted elsewhere beside a version 1.
     """
-    found = []
+    mounts = []
     for line in _lines(root / "proc/self/mountinfo"):
         mount, _, file_system = line.partition(" - ")
         kind, _, options = (*file_system.split(" "), "", "", "")[:3]
         fields = [
             re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text) for text in mount.split(" ")
         ]
-        ours = controller in options.split(",") if kind == "cgroup" else kind == "cgroup2"
-        if ours and len(fields) > 4 and (kind == "cgroup") == bool(controllers):
-            found.append((fields[3].lstrip("/"), root / fields[4].lstrip("/")))
-    usual = root / "sys/fs/cgroup"
+        matches = controller in options.split(",") if kind == "cgroup" else kind == "cgroup2"
+        if matches and len(fields) > 4 and (kind == "cgroup") == bool(controllers):
+            mounts.append((fields[3].lstrip("/"), root / fields[4].lstrip("/")))
+    default = root / "sys/fs/cgroup"
     names = [controller, controllers] if controllers else [""]
-    return found or [("", usual / name) for name in names if (usual / name).is_dir()]
+    return mounts or [("", default / name) for name in names if (default / name).is_dir()]
 
 
 def _available(root: Path) -> int | None:
-    kilobytes = _named(root / "proc/meminfo", "MemAvailable:")
+    kilobytes = _value_of(root / "proc/meminfo", "MemAvailable:")
     return kilobytes * 1024 or None
 
 
-def _named(path: Path, name: str) -> int:
-    """The number after a name; 0 where it is not there."""
+def _value_of(path: Path, name: str) -> int:
+    """The number after a name in a file of names and numbers; 0 if the name is missing."""
     for line in _lines(path):
         words = line.split()
         if len(words) >= 2 and words[0] == name and words[1].isdecimal():
@@ -127,5 +127,5 @@ def _words(path: Path) -> list[str]:
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # no such limit, or none that we may see
+    except OSError:  # no such limit, or no permission to read it
         return []

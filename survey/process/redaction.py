@@ -1,4 +1,4 @@
-"""Secrets taken out of text that people and files get to see: messages, tracebacks, logs, records."""
+"""Redaction of secrets from messages, tracebacks, logs and records."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 
 HIDDEN = "***"
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-SHORTEST = 6  # characters; what is shorter stands in ordinary words, too
+MIN_SECRET = 6  # characters; shorter strings occur in ordinary words, too
 
-# Random letters are of both cases or have digits; ordinary words after "basic" have neither, or are short.
+# Random strings mix cases or have digits; ordinary words after "basic" do neither, or are short.
 _RANDOM = r"(?=[a-z.~+/=_-]*[A-Z0-9])[\w.~+/=-]{16,}"
-# Of signed URLs (S3, CloudFront, Google, Azure) and of requests that hold a key.
+# Parameters of signed URLs (S3, CloudFront, Google, Azure) and of requests that hold a key.
 _SIGNING = (
     r"[\w-]*(?:signature|credential|token|secret|password|passwd|api-?_?key|access-?_?key-?_?id|auth)|"
     r"policy|key-pair-id|googleaccessid|sig|jwt"
@@ -21,22 +21,22 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bhf_(?:oauth_+)?(?=[a-z0-9]*[A-Z]|[a-z0-9]{24})[A-Za-z0-9]{16,}[\w.-]*"), HIDDEN),
     (re.compile(r"((?i:\bauthorization)\W{1,9}(?i:bearer|basic|token) +)[\w.~+/=-]+"), rf"\1{HIDDEN}"),
     (re.compile(rf"\b((?i:bearer|basic)) +{_RANDOM}"), rf"\1 {HIDDEN}"),
-    # user:password@ of a URL, up to its last @; one that cannot be parsed, too
+    # user:password@ of a URL, up to its last @; also if the URL cannot be parsed
     (re.compile(r"(?<=://)[^/\s?#'\"]*@"), f"{HIDDEN}@"),
-    # No prefix of the URL is looked at: from each of many beginnings, that would take quadratic time.
+    # The URL before the parameter is not matched: from each of many starts, that would take quadratic time.
     (re.compile(rf"(?<=[?&;])({_SIGNING})=[^&\s'\"<>]+", re.IGNORECASE), rf"\1={HIDDEN}"),
-    # A value of another name that is long enough for a signature, and is no commit.
+    # The value of any other parameter, if it is long enough for a signature and not a commit id.
     (re.compile(r"(?<=[?&;])([\w.-]{1,64})=(?![0-9a-f]{40}\b)[\w.~+%-]{32,}[^&\s'\"<>]*"), rf"\1={HIDDEN}"),
 )
 
 
 def redacted(text: str, *secrets: str | None) -> str:
-    """A text without tokens, passwords in URLs and signatures. secrets: further ones to take out."""
-    # Read here, not passed on: whatever wrote the text, it may hold what the environment holds.
-    stated = (os.environ.get(name, "") for name in TOKEN_VARIABLES)
-    for secret in (*secrets, *stated):
-        if secret and len(bare := secret.strip()) >= SHORTEST:
+    """A text without tokens, passwords in URLs and signatures. secrets: further strings to remove."""
+    # Read here, not passed in: whatever wrote the text, it may hold the environment's tokens.
+    tokens = (os.environ.get(name, "") for name in TOKEN_VARIABLES)
+    for secret in (*secrets, *tokens):
+        if secret and len(bare := secret.strip()) >= MIN_SECRET:
             text = text.replace(bare, HIDDEN)
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
     return text

@@ -9,7 +9,7 @@ from support.checkpoints import SINGLE, safetensors, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.checkpoints.folder import FolderCheckpoint
-from survey.errors import REASONS, BrokenFile, NotThere, SurveyError, in_two
+from survey.errors import REASONS, BrokenFile, NotThere, SurveyError, problem_and_remedy
 from survey.records.target import MatrixName
 from survey.targets.locate import lay_out, locate
 
@@ -67,7 +67,7 @@ def test_the_advice_fits_what_was_found(
     files: dict[str, bytes], part: str | None, matrix: MatrixName, says: str, never: tuple[str, ...]
 ) -> None:
     error = _refused(files, part, matrix)
-    found, advice = in_two(error.reason, str(error))
+    found, advice = problem_and_remedy(error.reason, str(error))
     assert (found, advice) == (f"{error.where}: {error.problem}", error.remedy)
     assert says in advice
     assert [word for word in never if word in advice] == []
@@ -75,14 +75,14 @@ def test_the_advice_fits_what_was_found(
 
 def test_else_the_advice_is_that_of_the_reason() -> None:
     error = _refused(single({EMBED: TABLE}, {"tie_word_embeddings": False}), None, "output")
-    assert in_two(error.reason, str(error)) == (str(error), REASONS["no-head"])
+    assert problem_and_remedy(error.reason, str(error)) == (str(error), REASONS["no-head"])
 
 
 def test_a_name_in_a_file_is_no_advice() -> None:
     hostile = NotThere("no-head", "org/name", "holds x → run this", "survey another")
-    assert in_two("no-head", str(hostile)) == ("org/name: holds x -> run this", "survey another")
-    assert in_two("no-head", str(NotThere("no-head", "o → p", "q → r")))[1] == REASONS["no-head"]
-    assert in_two("internal", "a → traceback") == ("a → traceback", REASONS["internal"])
+    assert problem_and_remedy("no-head", str(hostile)) == ("org/name: holds x -> run this", "survey another")
+    assert problem_and_remedy("no-head", str(NotThere("no-head", "o → p", "q → r")))[1] == REASONS["no-head"]
+    assert problem_and_remedy("internal", "a → traceback") == ("a → traceback", REASONS["internal"])
 
 
 def test_a_remedy_crosses_processes() -> None:
