@@ -29,9 +29,7 @@ def name_stored(
     unchanged: Sequence[Unchanged], settings: Settings, pace: Throttle, place: CatalogStore
 ) -> Filled:
     """Give stored rows what their tokenizers say, and publish them anew."""
-    todo: dict[RowKey, Checkpoint] = {
-        (item.unnamed.repo, item.sha, item.matrix): item.unnamed for item in unchanged if item.unnamed
-    }
+    todo: dict[RowKey, Checkpoint] = {item.key: item.unnamed for item in unchanged if item.unnamed}
     done, stopped = Filled(), Event()
 
     def one(key: RowKey) -> str | None:

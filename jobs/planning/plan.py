@@ -57,13 +57,13 @@ class Explained:
 class Plan:
     """Every model's fate, in the order of the list.
 
-    also: other revisions of a commit that is a target already: measured once, known under each.
+    aliases: other revisions of a commit that is a target already: measured once, recorded under each.
     """
 
     targets: list[Target]
     unchanged: list[Unchanged]
     refusals: list[Refusal]
-    also: dict[tuple[str, str, MatrixName], list[Target]]
+    aliases: dict[tuple[str, str, MatrixName], list[Target]]
     explained: list[Explained] = field(default_factory=list)
 
 
@@ -114,7 +114,7 @@ def make_plan(
         except NoHub as error:
             if not has_folders:
                 raise  # nothing on the list can be measured: told once, not for each model
-            step = [Refusal(model, _named(wanted.matrix)[0], error.reason, str(error))]
+            step = [Refusal(model, requested_matrices(wanted.matrix)[0], error.reason, str(error))]
         on_planned()
         elapsed_s = time.monotonic() - started
         return [replace(item, elapsed_s=elapsed_s) if isinstance(item, Refusal) else item for item in step]
@@ -136,7 +136,7 @@ def make_plan(
         elif isinstance(item, Explained):
             plan.explained.append(item)
         elif item.key in keys:
-            plan.also.setdefault(item.key, []).append(item)
+            plan.aliases.setdefault(item.key, []).append(item)
         else:
             keys.add(item.key)
             plan.targets.append(item)
@@ -160,7 +160,7 @@ def _plan_pattern(
     except NoHub:
         raise
     except SurveyError as error:
-        return [Refusal(model, _named(wanted.matrix)[0], error.reason, str(error))]
+        return [Refusal(model, requested_matrices(wanted.matrix)[0], error.reason, str(error))]
 
     def told(one: ModelRef) -> tuple[str, str]:  # one answer told all their commits
         return one.name, found[str(one.revision)]
@@ -205,7 +205,7 @@ def _plan_one(
         reason, message = "internal", redacted(traceback.format_exc(limit=-3), settings.token)
     # Refused as a whole: recorded once, under the first matrix that was asked for.
     known = (checkpoint.sha, checkpoint.traffic.bytes) if checkpoint else (None, 0)
-    return [Refusal(model, _named(wanted.matrix)[0], reason, message, *known)]
+    return [Refusal(model, requested_matrices(wanted.matrix)[0], reason, message, *known)]
 
 
 def _plan_matrices(
@@ -215,7 +215,7 @@ def _plan_matrices(
     layout = lay_out(checkpoint)
     step: ModelPlans = [Explained(model, explain(checkpoint, layout))] if wanted.explain else []
     counted = Traffic()
-    for matrix in _named(wanted.matrix):
+    for matrix in requested_matrices(wanted.matrix):
         if wanted.done.matrices(checkpoint.repo, checkpoint.sha, matrix, wanted.measures):
             step.append(_unchanged(model, checkpoint, matrix, wanted))
             continue
@@ -259,5 +259,6 @@ def _with_remedy(problem: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (problem, "")
 
 
-def _named(matrix: MatrixChoice) -> list[MatrixName]:
+def requested_matrices(matrix: MatrixChoice) -> list[MatrixName]:
+    """The matrices of a choice; a refusal of the whole model is recorded under the first."""
     return ["output", "input"] if matrix == "both" else [matrix]

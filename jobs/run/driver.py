@@ -1,4 +1,4 @@
-"""The whole of `survey run`: plan, measure, commit, and write down what happened."""
+"""The whole of `survey run`: plan, measure, commit, and record what happened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from jobs.executors.serial import run_serially
 from jobs.planning.plan import Plan, PlanCriteria, make_plan
 from jobs.run.catalog_state import read_catalog
 from jobs.run.clock import new_run_id
-from jobs.run.ledger import RunLedger, note_ended, note_interrupted, note_plan
+from jobs.run.committed_rows import read_committed
+from jobs.run.ledger import RunLedger
 from jobs.tasks.measure_one import committed
 from jobs.tasks.outcome import Failed, Outcome
 from survey.errors import CommitError, SurveyError
@@ -34,16 +35,16 @@ from survey.records.measures import Measure
 from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, ModelRef, Target
 
-ATTEMPTS_S = 30.0  # how much of what is known a killed driver may lose
+ATTEMPTS_S = 30.0  # a driver that is killed loses at most this much of its record
 
 Executor = Literal["ray", "serial"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What is to be surveyed, and by whom. address: a Ray cluster; None starts an embedded one.
+    """The models to survey, and the executor. address: a Ray cluster; None starts an embedded one.
 
-    connections: at most so many at a time in the whole run; None is 16 for each running model.
+    connections: the limit of the whole run; None allows 16 for each running model.
     """
 
     models: Sequence[ModelRef]
@@ -58,197 +59,204 @@ class RunRequest:
 def survey_models(
     request: RunRequest,
     settings: Settings,
-    place: CatalogStore,
+    store: CatalogStore,
     progress: Progress,
-    result: RunLedger | None = None,
+    ledger: RunLedger | None = None,
 ) -> RunLedger:
-    """Survey the models into the catalog, and keep what is finished whatever happens.
+    """Survey the models into the catalog, and keep finished results whatever happens.
 
-    result: filled as things become known, for a caller who tells them although the run raises; it is
-    returned. Raises CatalogInUse where another run holds the catalog.
+    ledger: filled during the run and returned; a caller that passes one can report it even if the run
+    raises. Raises CatalogInUse if another run holds the catalog.
     """
-    result = result or RunLedger(settings.run_id)
-    with catalog_lock(place, settings.run_id) as lock:
-        result.warnings += [lock.note] if lock.note else []
+    run = Run(request, settings, store, progress, ledger or RunLedger(settings.run_id))
+    with catalog_lock(store, settings.run_id) as lock:
+        run.survey(lock)
+    return run.ledger
+
+
+class Run:
+    """One run over a locked catalog. Its ledger says at any time what has become known."""
+
+    def __init__(
+        self,
+        request: RunRequest,
+        settings: Settings,
+        store: CatalogStore,
+        progress: Progress,
+        ledger: RunLedger,
+    ) -> None:
+        self.request = request
+        self.settings = settings
+        self.store = store
+        self.progress = progress
+        self.ledger = ledger
+        self._throttle = LocalThrottle()
+
+    def survey(self, lock: Lock) -> None:
+        """Plan, measure, record, and merge loose files; a KeyboardInterrupt ends it with a record."""
+        self.ledger.warnings += [lock.note] if lock.note else []
         try:
-            _survey(request, settings, place, lock, progress, result)
+            self._plan_and_measure(lock)
         except KeyboardInterrupt:
-            note_interrupted(request.models, "input" if request.matrix == "input" else "output", result)
+            rows = read_committed(self.store, self.ledger.run_id, self.ledger.pending)
+            self.ledger.record_stop(self.request.models, self.request.matrix, rows)
         finally:
-            _record_surely(place, result)
-        if not result.interrupted:
+            self._commit_last_attempts()
+        if not self.ledger.interrupted:
             try:
-                _tidy(place, lock, result)
+                self._merge_loose_files(lock)
             except KeyboardInterrupt:
-                result.interrupted = True
-    return result
+                self.ledger.interrupted = True
+
+    def _plan_and_measure(self, lock: Lock) -> None:
+        measured = self._open_catalog(lock)
+        with self.progress:
+            plan, criteria = self._plan(measured)
+            self._fill_from_tokens(plan, measured)
+            self.progress.measuring(len(plan.targets))
+            self._measure(plan.targets)
+            if any(item.unnamed for item in plan.unchanged):
+                self._commit_attempts()  # naming may take minutes, and a second signal ends it at once
+            self._name_stored(plan)
+            self.ledger.older = _lacking_measures(plan, criteria)
+
+    def _open_catalog(self, lock: Lock) -> MeasuredRows:
+        """Clean the catalog up and read its rows; from here on, the run's name is final."""
+        self.store.sweep()
+        try:
+            retire(self.store, lock)
+        except SurveyError as error:  # merged files that stay harm nobody
+            self.ledger.warnings.append(f"files that were merged are kept: {error}")
+        measured = read_catalog(self.store, self.ledger)
+        self.settings = replace(self.settings, run_id=self.ledger.run_id)
+        return measured
+
+    def _plan(self, measured: MeasuredRows) -> tuple[Plan, PlanCriteria]:
+        self.progress.planning(len(self.request.models))
+        if self.request.resurvey:
+            measured = replace(NOTHING_MEASURED, unreadable=measured.unreadable)
+        criteria = PlanCriteria(self.request.matrix, _required_measures(self.settings), measured)
+        plan = make_plan(self.request.models, criteria, self.settings, self._throttle, self.progress.planned)
+        self.ledger.record_plan(plan)
+        return plan, criteria
+
+    def _fill_from_tokens(self, plan: Plan, measured: MeasuredRows) -> None:
+        """Compute newer measures of unchanged rows from their stored tokens."""
+        try:
+            filled = fill_from_tokens(self.store, measured, [item.key for item in plan.unchanged])
+        except SurveyError as error:
+            self.ledger.warnings.append(f"rows were not brought up to date: {error}")
+            return
+        self.ledger.filled = filled.rows
+        self.ledger.warnings += [f"not brought up to date: {problem}" for problem in filled.problems]
+
+    def _measure(self, targets: Sequence[Target]) -> None:
+        recorded = time.monotonic()
+        # Closed at once if the run is stopped: nothing of Ray's may be left when its record is written.
+        with contextlib.closing(self._outcomes(targets)) as outcomes:
+            for outcome, tries in outcomes:
+                self.ledger.record_outcome(_committed(outcome, self.store), tries)
+                if time.monotonic() - recorded > ATTEMPTS_S:
+                    self._commit_attempts()
+                    recorded = time.monotonic()
+
+    def _outcomes(self, targets: Sequence[Target]) -> Generator[tuple[Outcome, int], None, None]:
+        if not targets:  # starting Ray takes seconds
+            return
+        commit_to = self.store if self.store.commits_in_task else None
+        if self.request.executor == "serial":
+            yield from run_serially(targets, self.settings, self._throttle, self.progress, commit_to)
+            return
+        from jobs.executors.ray_driver import run_on_ray  # here: loading Ray takes seconds
+        from jobs.executors.ray_session import RayOptions
+
+        request = self.request
+        options = RayOptions(request.address, request.ship_code, request.connections, commit_to)
+        yield from run_on_ray(targets, self.settings, self.progress, options)
+
+    def _name_stored(self, plan: Plan) -> None:
+        """Name the rows of unchanged models whose tokenizers were not read yet."""
+        filled = name_stored(plan.unchanged, self.settings, self._throttle, self.store)
+        self.ledger.named = filled.rows
+        self.ledger.warnings += filled.problems
+
+    def _commit_last_attempts(self) -> None:
+        """Commit the attempts even if a signal arrives meanwhile."""
+        try:
+            self._commit_attempts()
+        except KeyboardInterrupt:
+            self.ledger.interrupted = True
+            self._commit_attempts()
+
+    def _commit_attempts(self) -> None:
+        """Commit the attempts, or note why that fails: the measured rows are worth more than their record."""
+        self.ledger.unrecorded = None
+        if not self.ledger.attempts:
+            return
+        try:
+            commit_attempts(self.store, self.ledger.run_id, attempts_table(self.ledger.attempts))
+        except CommitError as error:
+            self.ledger.unrecorded = str(error)
+
+    def _merge_loose_files(self, lock: Lock) -> None:
+        """Merge loose files if there are many. The measured rows are safe, whatever happens here."""
+        if not lock.ours:
+            self.ledger.warnings.append(
+                f"another run took {self.store} over while this one was cut off from it"
+            )
+            return
+        try:
+            if is_due(self.store):
+                self.ledger.compacted = compact(self.store, lock)
+        except SurveyError as error:
+            self.ledger.warnings.append(f"loose files were not merged: {error}")
 
 
-def _survey(
-    request: RunRequest,
-    settings: Settings,
-    place: CatalogStore,
-    lock: Lock,
-    progress: Progress,
-    result: RunLedger,
-) -> None:
-    pace = LocalThrottle()
-    place.sweep()
-    try:
-        retire(place, lock)
-    except SurveyError as error:  # they are in the way of nothing
-        result.warnings.append(f"files that were merged are kept: {error}")
-    done = read_catalog(place, result)
-    settings = replace(settings, run_id=result.run_id)
-    with progress:
-        progress.planning(len(request.models))
-        known = replace(NOTHING_MEASURED, unreadable=done.unreadable) if request.resurvey else done
-        wanted = PlanCriteria(request.matrix, _required_measures(settings), known)
-        plan = make_plan(request.models, wanted, settings, pace, progress.planned)
-        note_plan(plan, result)
-        _fill(plan, done, place, result)
-        progress.measuring(len(plan.targets))
-        _measure(plan, request, settings, pace, place, progress, result)
-        if any(item.unnamed for item in plan.unchanged):
-            _record(place, result)  # naming may take minutes, and a second signal ends it at once
-        order = {target.key: number for number, target in enumerate(plan.targets)}
-        _name_stored(plan, settings, pace, place, result)
-        result.older = _older(plan, wanted)
-        result.measured.sort(key=lambda item: order[item.target.key])
-
-
-def compact_now(place: CatalogStore) -> tuple[Compacted, Filled, str]:
+def compact_now(store: CatalogStore) -> tuple[Compacted, Filled, str]:
     """Bring all rows up to date from their tokens, then merge loose files into parts.
 
-    Returns what a person should know of the lock, too. Raises CatalogInUse, CommitError.
+    Returns the lock's note for the user, too. Raises CatalogInUse, CommitError.
     """
-    with catalog_lock(place, new_run_id()) as lock:
-        place.sweep()
-        with Reader(place) as reader:
-            done = read_measured(reader)
-        filled = fill_from_tokens(place, done)
-        return compact(place, lock), filled, lock.note
+    with catalog_lock(store, new_run_id()) as lock:
+        store.sweep()
+        with Reader(store) as reader:
+            measured = read_measured(reader)
+        filled = fill_from_tokens(store, measured)
+        return compact(store, lock), filled, lock.note
 
 
 def plan_only(
-    request: RunRequest, settings: Settings, done: MeasuredRows, progress: Progress, *, explain: bool = False
+    request: RunRequest,
+    settings: Settings,
+    measured: MeasuredRows,
+    progress: Progress,
+    *,
+    explain: bool = False,
 ) -> Plan:
-    """The plan, without measuring anything."""
-    wanted = PlanCriteria(request.matrix, _required_measures(settings), done, explain)
+    """The plan, without measuring anything. Raises NoHub as `make_plan`."""
+    criteria = PlanCriteria(request.matrix, _required_measures(settings), measured, explain)
     with progress:
         progress.planning(len(request.models))
-        return make_plan(request.models, wanted, settings, LocalThrottle(), progress.planned)
+        return make_plan(request.models, criteria, settings, LocalThrottle(), progress.planned)
 
 
 def _required_measures(settings: Settings) -> tuple[Measure, ...]:
-    """What a row must hold to answer this run."""
+    """The measures that a row must have to answer this run."""
     return required_measures(tokens=settings.tokens, reference=settings.reference is not None)
 
 
-def _fill(plan: Plan, done: MeasuredRows, place: CatalogStore, result: RunLedger) -> None:
-    """Rows that stay as they are get what newer measures say of their stored tokens."""
-    keys = [(item.model.name, item.sha, item.matrix) for item in plan.unchanged]
-    try:
-        filled = fill_from_tokens(place, done, keys)
-    except SurveyError as error:
-        result.warnings.append(f"rows were not brought up to date: {error}")
-        return
-    result.filled = filled.rows
-    result.warnings += [f"not brought up to date: {problem}" for problem in filled.problems]
+def _lacking_measures(plan: Plan, criteria: PlanCriteria) -> int:
+    """The number of unchanged rows without measures that only their matrices could give."""
+    keys = {item.key for item in plan.unchanged}
+    return sum(criteria.done.lacks(key, criteria.measures) for key in keys)
 
 
-def _tidy(place: CatalogStore, lock: Lock, result: RunLedger) -> None:
-    """Merge loose files where there are many. What was measured is safe whatever comes of it."""
-    if not lock.ours:
-        result.warnings.append(f"another run took {place} over while this one was cut off from it")
-        return
-    try:
-        if is_due(place):
-            result.compacted = compact(place, lock)
-    except SurveyError as error:
-        result.warnings.append(f"loose files were not merged: {error}")
-
-
-def _measure(
-    plan: Plan,
-    request: RunRequest,
-    settings: Settings,
-    pace: LocalThrottle,
-    place: CatalogStore,
-    progress: Progress,
-    result: RunLedger,
-) -> None:
-    written = time.monotonic()
-    # Closed at once where the run is stopped: then nothing of Ray's is left when its record is written.
-    with contextlib.closing(_outcomes(plan.targets, request, settings, pace, place, progress)) as outcomes:
-        for outcome, tries in outcomes:
-            note_ended(_committed(outcome, place), tries, result)
-            if time.monotonic() - written > ATTEMPTS_S:
-                _record(place, result)
-                written = time.monotonic()
-
-
-def _record_surely(place: CatalogStore, result: RunLedger) -> None:
-    """Of a stop that comes just now, too, it is known what the run did."""
-    try:
-        _record(place, result)
-    except KeyboardInterrupt:
-        result.interrupted = True
-        _record(place, result)
-
-
-def _record(place: CatalogStore, result: RunLedger) -> None:
-    """Write the attempts down, or why that cannot be: what was measured is worth more than its record."""
-    result.unrecorded = None
-    if not result.attempts:
-        return
-    try:
-        commit_attempts(place, result.run_id, attempts_table(result.attempts))
-    except CommitError as error:
-        result.unrecorded = str(error)
-
-
-def _name_stored(
-    plan: Plan, settings: Settings, pace: LocalThrottle, place: CatalogStore, result: RunLedger
-) -> None:
-    filled = name_stored(plan.unchanged, settings, pace, place)
-    result.named = filled.rows
-    result.warnings += filled.problems
-
-
-def _older(plan: Plan, wanted: PlanCriteria) -> int:
-    """Unchanged rows without measures that only their matrices could tell."""
-    keys = {(item.model.name, item.sha, str(item.matrix)) for item in plan.unchanged}
-    return sum(wanted.done.lacks(key, wanted.measures) for key in keys)
-
-
-def _outcomes(
-    targets: Sequence[Target],
-    request: RunRequest,
-    settings: Settings,
-    pace: LocalThrottle,
-    place: CatalogStore,
-    progress: Progress,
-) -> Generator[tuple[Outcome, int], None, None]:
-    if not targets:  # starting Ray takes seconds
-        return
-    commit_to = place if place.commits_in_task else None
-    if request.executor == "serial":
-        yield from run_serially(targets, settings, pace, progress, commit_to)
-        return
-    from jobs.executors.ray_driver import run_on_ray
-    from jobs.executors.ray_session import RayOptions
-
-    options = RayOptions(request.address, request.ship_code, request.connections, commit_to)
-    yield from run_on_ray(targets, settings, progress, options)
-
-
-def _committed(outcome: Outcome, place: CatalogStore) -> Outcome:
-    """Put a delivery into the catalog, unless its task did; one that cannot be written is a failure."""
+def _committed(outcome: Outcome, store: CatalogStore) -> Outcome:
+    """Commit a delivery unless its task did; a delivery that cannot be committed is a failure."""
     if isinstance(outcome, Failed):
         return outcome
     try:
-        return committed(outcome, place)
+        return committed(outcome, store)
     except SurveyError as error:
         return Failed(
             outcome.target,

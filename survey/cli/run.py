@@ -96,7 +96,6 @@ def _survey(models: tuple[str, ...], uri: str, result: RunLedger, **options: Any
     from catalog.store.open import open_for_writing
     from jobs.executors.progress import progress_for
     from jobs.run.driver import survey_models as run_survey
-    from jobs.run.ledger import note_interrupted
 
     request, settings = _request(models, **options)
     result.run_id = settings.run_id
@@ -104,7 +103,7 @@ def _survey(models: tuple[str, ...], uri: str, result: RunLedger, **options: Any
         place = open_for_writing(uri)
         run_survey(request, settings, place, progress_for(console(stderr=True)), result)
     except KeyboardInterrupt:  # before it held the catalog
-        note_interrupted(request.models, "input" if request.matrix == "input" else "output", result)
+        result.record_stop(request.models, request.matrix)
 
 
 def _say(result: RunLedger) -> None:

@@ -20,6 +20,7 @@ from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import Fault, LocalHub, Stall
+from survey.errors import UsageError
 
 # Ray's own processes now and then fail to start; what fails for good fails three times.
 pytestmark = [pytest.mark.timeout(240), pytest.mark.flaky(reruns=2, reruns_delay=5)]
@@ -139,6 +140,82 @@ def test_a_run_that_is_stopped_before_it_plans_tells_so(
     assert [(item["repo"], item["reason"]) for item in summary["attempts"]] == [
         (model, "interrupted") for model in models
     ]
+
+
+# Moments between the commit of a row and the record of its outcome: a function that is called then, and
+# whether the task, and not the driver, commits.
+AFTER_A_COMMIT: dict[str, tuple[str, bool]] = {
+    "the driver has committed it": ("jobs.run.driver.committed", False),
+    "its outcome is being recorded": ("jobs.run.ledger.attempt_of_task", False),
+    "its task has committed it": ("jobs.tasks.measure_one.commit", True),
+    "its outcome is on its way": ("jobs.executors.progress.Silence.finished", True),
+}
+
+
+def signal_after(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Let a function end with a SIGINT to this process."""
+    original = pkgutil.resolve_name(function)
+
+    def signalled(*arguments: object, **options: object) -> object:
+        answer = original(*arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+        return answer
+
+    monkeypatch.setattr(function, signalled)
+
+
+def ended_attempts(summary: str) -> dict[str, str]:
+    attempts = json.loads(Path(summary).read_text())["attempts"]
+    return {item["repo"]: item["reason"] or item["status"] for item in attempts}
+
+
+@pytest.mark.parametrize(
+    ("moment", "executor"),
+    [*((moment, "serial") for moment in AFTER_A_COMMIT), ("the driver has committed it", "ray")],
+)
+def test_a_row_that_was_committed_before_the_stop_is_reported_as_measured(
+    survey: Callable[..., Ran],
+    checkpoint: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    executor: str,
+) -> None:
+    function, commits_in_task = AFTER_A_COMMIT[moment]
+    monkeypatch.setattr("catalog.store.local.LocalFolder.commits_in_task", commits_in_task)
+    signal_after(monkeypatch, function)
+    models = [str(checkpoint("a")), str(checkpoint("b"))]
+    ran = survey("run", *models, "--catalog", "c", "--executor", executor, "--summary", "s.json")
+    assert ran.code == 130, ran.err
+    assert "1 measured, 0 unchanged, 1 failed — interrupted" in ran.out
+    with Reader(open_for_reading("c")) as reader:
+        ((row,),) = reader.ask("SELECT repo FROM models").rows
+        recorded = dict(reader.ask("SELECT repo, coalesce(reason, status) FROM attempts").rows)
+    (other,) = {*models} - {row}
+    assert recorded == ended_attempts("s.json") == {row: "measured", other: "interrupted"}
+
+
+def test_a_row_of_an_earlier_run_does_not_count_as_measured(
+    survey: Callable[..., Ran], checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["run", str(model := checkpoint()), "--catalog", "c", "--executor", "serial"]
+    assert survey(*command).code == 0
+    signal_after(monkeypatch, "jobs.tasks.measure_one.measure")
+    assert survey(*command, "--resurvey", "--summary", "s.json").code == 130
+    assert ended_attempts("s.json") == {str(model): "interrupted"}
+
+
+def test_if_the_catalog_cannot_be_read_after_a_stop_the_summary_says_so(
+    survey: Callable[..., Ran], checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> None:
+        raise UsageError("the catalog c cannot be read: Input/output error")
+
+    signal_after(monkeypatch, "jobs.run.driver.committed")
+    monkeypatch.setattr("jobs.run.committed_rows.Reader", unreadable)
+    ran = survey("run", checkpoint(), "--catalog", "c", "--executor", "serial", "--summary", "s.json")
+    (attempt,) = json.loads(Path("s.json").read_text())["attempts"]
+    assert (ran.code, attempt["reason"]) == (130, "interrupted")
+    assert "whether its row was committed is unknown" in attempt["message"]
 
 
 def test_a_signal_while_libraries_are_loaded_waits_for_them(tmp_path: Path) -> None:
