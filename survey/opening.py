@@ -15,7 +15,8 @@ from survey.records.blocks import Block
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef, Target
 from survey.sharding.pieces import stream_rows
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 
 @dataclass
@@ -155,4 +156,4 @@ def open_target(
 def open_model(model: ModelRef, matrix: MatrixName, settings: Settings) -> Matrix:
     """Find one matrix of a model and open it. Raises SurveyError."""
     checkpoint = open_checkpoint(model, settings)
-    return Matrix(locate(checkpoint, lay_out(checkpoint), matrix), checkpoint)
+    return Matrix(locate(lay_out(checkpoint), matrix), checkpoint)

@@ -23,7 +23,8 @@ from survey.records.measures import TOKENIZER, Measure
 from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, MatrixName, ModelRef, Refusal, Target, Traffic, name_with_part
 from survey.targets.explain import Explanation, explain
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 PLANNERS = 8  # models asked about at a time, at most: the Hub's quota, not the link, is the limit
 
@@ -213,7 +214,7 @@ def _plan_matrices(
 ) -> ModelPlans:
     """Each matrix by itself: one that is there, or refused, says nothing about the other."""
     layout = lay_out(checkpoint)
-    step: ModelPlans = [Explained(model, explain(checkpoint, layout))] if wanted.explain else []
+    step: ModelPlans = [Explained(model, explain(layout))] if wanted.explain else []
     counted = Traffic()
     for matrix in requested_matrices(wanted.matrix):
         if wanted.done.matrices(checkpoint.repo, checkpoint.sha, matrix, wanted.measures):
@@ -221,7 +222,7 @@ def _plan_matrices(
             continue
         try:
             wanted.done.refuse_unreadable((checkpoint.repo, checkpoint.sha, matrix))
-            target = locate(checkpoint, layout, matrix)
+            target = locate(layout, matrix)
         except SurveyError as error:
             cost = (checkpoint.traffic - counted).bytes
             step.append(Refusal(model, matrix, error.reason, str(error), checkpoint.sha, cost))

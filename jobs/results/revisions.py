@@ -30,7 +30,8 @@ from survey.records.results import KinematicsRow
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef
 from survey.sharding.row_ranges import picked_rows
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 _REVISIONS = """
 WITH named AS (
@@ -212,7 +213,7 @@ class _Rows:
             return []
         # By its commit: what the catalog holds is what was measured, whatever the branch is now.
         checkpoint = open_checkpoint(ModelRef(self._repo, revision.sha), self._settings)
-        target = locate(checkpoint, lay_out(checkpoint), self._matrix)
+        target = locate(lay_out(checkpoint), self._matrix)
         where = f"{self._repo}@{revision.name}"
         if target.scale is not None:
             raise UsageError(f"{where}: its {revision.dtype} values have a scale beside them: not followed")

@@ -30,8 +30,8 @@ def _lines(explanation: Explanation) -> Iterator[tuple[str, str]]:
     yield from _listed("embeddings", explanation.embeddings)
     if explanation.passed_over:
         yield from _listed("passed over", explanation.passed_over)
-        if explanation.more:
-            yield "", f"and {explanation.more:,} more"
+        if explanation.omitted:
+            yield "", f"and {explanation.omitted:,} more"
     for decision in explanation.decisions:
         chosen = f"{decision.tensor}: " if decision.tensor else ""
         yield f"→ {decision.matrix}", f"{chosen}{decision.because}"

@@ -14,7 +14,7 @@ from survey.sharding.joining import NAMES_SHOWN, MatrixSize, TensorPart, is_cut
 from survey.sharding.ranks import check_ranks, holders, is_rank_part, offsets_of
 from survey.unembedding.model_config import stated_lengths
 
-Parts = Callable[[], tuple[TensorPart, ...]]  # looked up when they are needed: a part may cost a request
+ReadParts = Callable[[], tuple[TensorPart, ...]]  # looked up when they are needed: a part may cost a request
 LookUp = Callable[[str], TensorSpec]
 
 _NUMBERED = re.compile(
@@ -36,7 +36,9 @@ def stated_size(config: Mapping[str, Any]) -> MatrixSize:
     return MatrixSize(*stated_lengths(config))
 
 
-def parts_of_devices(headers: Mapping[str, Header], where: str) -> tuple[dict[str, str], dict[str, Parts]]:
+def parts_of_devices(
+    headers: Mapping[str, Header], where: str
+) -> tuple[dict[str, str], dict[str, ReadParts]]:
     """The file of each tensor, or the first one, and the parts of those that several devices wrote."""
     held = holders(headers, where)
 
@@ -47,13 +49,13 @@ def parts_of_devices(headers: Mapping[str, Header], where: str) -> tuple[dict[st
             for file in files
         )
 
-    cut: dict[str, Parts] = {
+    cut: dict[str, ReadParts] = {
         name: partial(parts, name, files) for name, files in held.items() if is_rank_part(files)
     }
     return {name: files[0] for name, files in held.items()}, cut
 
 
-def size_of_devices(size: MatrixSize, cut: Mapping[str, Parts]) -> MatrixSize:
+def size_of_devices(size: MatrixSize, cut: Mapping[str, ReadParts]) -> MatrixSize:
     """The size, where V is not stated and Meta's embedding shows it: each device holds D / devices of it."""
     if size.rows is not None or size.dims is None or _META_EMBEDDING not in cut:
         return size

@@ -27,7 +27,7 @@ from survey.formats.unpickler import (
     read_pickle,
 )
 from survey.records.target import ByteRange, TensorSpec
-from survey.sharding.cut_layout import Parts
+from survey.sharding.cut_layout import ReadParts
 from survey.sharding.joining import MatrixSize, TensorPart
 
 METADATA = ".metadata"
@@ -95,7 +95,7 @@ def _new_record(machine: PickleMachine, _: Any) -> None:
 
 def distributed_parts(
     checkpoint: Checkpoint, folder: str
-) -> tuple[dict[str, str], dict[str, Parts], dict[str, MatrixSize]]:
+) -> tuple[dict[str, str], dict[str, ReadParts], dict[str, MatrixSize]]:
     """The first file, the parts and the size of each tensor. Raises BrokenFile (`bad-pickle`)."""
     file = folder + METADATA
     where = f"{checkpoint.repo}/{file}"
@@ -108,7 +108,7 @@ def distributed_parts(
         if type(key) is Record and type(value) is Record and _is_index(key)
     }
     file_of: dict[str, str] = {}
-    cut: dict[str, Parts] = {}
+    cut: dict[str, ReadParts] = {}
     sizes: dict[str, MatrixSize] = {}
     for name, described in held.items():
         size = described.get("size") if type(described) is Record else None

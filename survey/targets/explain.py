@@ -1,4 +1,4 @@
-"""Why these tensors: what was looked at in a checkpoint, what its config says, and what decided."""
+"""Why these tensors: a checkpoint's candidates, its config's statements, and the rule that decided."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from survey.checkpoints.checkpoint import Checkpoint
 from survey.errors import SurveyError
 from survey.records.target import MatrixName
-from survey.targets.locate import MatrixLayout, locate
+from survey.targets.layout import CheckpointLayout
+from survey.targets.locate import locate
 from survey.unembedding.model_config import said
 from survey.unembedding.suspects import head_suspects
 
-# What sounds like a vocabulary matrix; of a layer's own tensors only what a second head or a table has.
+# Names like those of a vocabulary matrix; within a layer, only those of a second head or a table.
 _SOUNDS_LIKE = re.compile(r"(?i)embed|lm_head|unembed|wte|vocab|output_proj|(^|[._])head\.|score\.|d2t|t2d")
 _OF_A_LAYER = re.compile(r"\.\d+\.")
 _SECOND_HEAD = re.compile(r"embed_tokens|lm_head|shared_head")
-_MOST_PASSED_OVER = 8
+_PASSED_OVER_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A tensor, its dtype and shape where a header that was read tells, and its file."""
+    """A tensor and its file; dtype and shape if the file's header was read, else None."""
 
     tensor: str
     dtype: str | None
@@ -32,7 +32,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A matrix: the tensor and the rule that chose it, or the reason and what was found instead."""
+    """A matrix, the tensor that was chosen for it (None: refused), and the rule or the reason."""
 
     matrix: MatrixName
     tensor: str | None
@@ -41,10 +41,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How a model's matrices were looked for.
+    """How a model's matrices were chosen.
 
-    heads, embeddings: the candidates, the preferred first. passed_over: what sounds like one, and has no
-    such place in a language model; more: how many of these are left out here.
+    said: statements of the config. heads, embeddings: the candidates, the preferred first. passed_over:
+    tensors with a similar name, in a position that no language model uses; omitted: how many are not listed.
     """
 
     files: str
@@ -52,41 +52,41 @@ class Explanation:
     heads: tuple[Candidate, ...]
     embeddings: tuple[Candidate, ...]
     passed_over: tuple[Candidate, ...]
-    more: int
+    omitted: int
     decisions: tuple[Decision, ...]
 
 
-def explain(checkpoint: Checkpoint, layout: MatrixLayout) -> Explanation:
-    """Everything that decides which tensors are a checkpoint's matrices. Reads at most two headers more."""
-    decisions = tuple(_decide(checkpoint, layout, matrix) for matrix in ("output", "input"))
+def explain(layout: CheckpointLayout) -> Explanation:
+    """All that decides which tensors are a checkpoint's matrices. Reads at most two further headers."""
+    decisions = tuple(_decide(layout, matrix) for matrix in ("output", "input"))
     names = layout.names
     heads, embeddings = names.matrices(names.heads), names.matrices(names.embeddings)
     known, suspects = {*heads, *embeddings}, set(head_suspects(names))
-    others = sorted(
+    similar = sorted(
         name for name in layout.file_of if name not in known and (name in suspects or _sounds_like(name))
     )
-    shown = others[:_MOST_PASSED_OVER]
-    held, count = set(layout.file_of.values()), len(layout.file_of) + layout.left_out
+    shown = similar[:_PASSED_OVER_SHOWN]
+    files, tensors = len(set(layout.file_of.values())), len(layout.file_of) + layout.left_out
     return Explanation(
-        f"{layout.rule}: {count:,} tensors in {len(held)} file{'s' if len(held) > 1 else ''}",
+        f"{layout.rule}: {tensors:,} tensors in {files} file{'s' if files > 1 else ''}",
         tuple(said(layout.config)),
         tuple(_candidates(layout, heads)),
         tuple(_candidates(layout, embeddings)),
         tuple(_candidates(layout, shown)),
-        len(others) - len(shown),
+        len(similar) - len(shown),
         decisions,
     )
 
 
-def _decide(checkpoint: Checkpoint, layout: MatrixLayout, matrix: MatrixName) -> Decision:
+def _decide(layout: CheckpointLayout, matrix: MatrixName) -> Decision:
     try:
-        target = locate(checkpoint, layout, matrix)
+        target = locate(layout, matrix)
     except SurveyError as error:
         return Decision(matrix, None, f"{error.reason}: {error.problem}")
     return Decision(matrix, target.spec.name, target.rule)
 
 
-def _candidates(layout: MatrixLayout, names: list[str] | tuple[str, ...]) -> Iterator[Candidate]:
+def _candidates(layout: CheckpointLayout, names: list[str] | tuple[str, ...]) -> Iterator[Candidate]:
     for name in names:
         file = layout.file_of[name]
         header = layout.headers.get(file)

@@ -1,8 +1,7 @@
 """The family that people speak of: Qwen, Llama, Gemma, …
 
-`model_type` decides where it is unambiguous. An architecture that many families share (`llama`,
-`mistral`, `gpt2`, …) says nothing, so there the base model's name, the repository's name and the
-organisation are asked, in this order.
+`model_type` decides if it is unambiguous. Many families share an architecture (`llama`, `mistral`,
+`gpt2`, …); then the base model's name, the repository's name and the organisation decide, in this order.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ FamilyBy = Literal["model_type", "base_model", "name", "org"]
 
 
 class Family(NamedTuple):
+    """A family and what decided it; (None, None) if nothing does."""
+
     name: str | None
     by: FamilyBy | None
 
@@ -39,13 +40,13 @@ MODEL_TYPES: dict[str, str] = {
     "xlm-roberta": "RoBERTa", "zamba": "Zamba", "llama4": "Llama", "baichuan": "Baichuan",
 }  # fmt: skip
 
-# Used by many families: the type says only how the model is wired.
+# Types that many families share: they name an architecture, not a family.
 SHARED_TYPES = frozenset(
     {"llama", "mistral", "mixtral", "gpt2", "gpt_neox", "llava", "llava_next", "gpt-neox"}
 )
 
-# Names as people write them. The first match wins, so what is built on Llama's wiring under a
-# name of its own stands before "llama".
+# Names as people write them. The first match wins, so families that use Llama's architecture stand
+# before "llama".
 FAMILY_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"tiny[-_]?llama|open[-_]?llama", "Llama"),
     (r"deepseek", "DeepSeek"),
@@ -69,7 +70,7 @@ FAMILY_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"llama|vicuna|alpaca", "Llama"),
 )
 
-# Organisations of one family; asked only where the wiring is shared or unknown.
+# Organisations with a single family; they decide only if the architecture is shared or unknown.
 ORGS: dict[str, str] = {
     "01-ai": "Yi",
     "deepseek-ai": "DeepSeek",
@@ -84,7 +85,7 @@ ORGS: dict[str, str] = {
 
 
 def family_of(model_type: str | None, base_model: str | None, repo: str) -> Family:
-    """The family of a model and what decided it; (None, None) where nothing does."""
+    """The family of a model, and what decided it."""
     kind = (model_type or "").lower()
     if kind not in SHARED_TYPES:
         prefixes = [prefix for prefix in MODEL_TYPES if kind.startswith(prefix)]
@@ -95,8 +96,8 @@ def family_of(model_type: str | None, base_model: str | None, repo: str) -> Fami
     org, _, short = repo.rpartition("/")
     if name := _by_name(short):
         return Family(name, "name")
-    wired = kind in SHARED_TYPES or not kind
-    if wired and (name := ORGS.get(org.rpartition("/")[2].lower())):
+    is_open = kind in SHARED_TYPES or not kind
+    if is_open and (name := ORGS.get(org.rpartition("/")[2].lower())):
         return Family(name, "org")
     return Family(None, None)
 

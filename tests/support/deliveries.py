@@ -10,14 +10,15 @@ from survey.hub.throttle import LocalThrottle
 from survey.opening import open_checkpoint
 from survey.records.settings import Settings
 from survey.records.target import ModelRef
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 ON_CPU = Settings(device="cpu")
 
 
 def delivered(folder: Path, settings: Settings = ON_CPU) -> Delivered:
     checkpoint = open_checkpoint(ModelRef(str(folder), folder=folder), settings)
-    target = locate(checkpoint, lay_out(checkpoint), "output")
+    target = locate(lay_out(checkpoint), "output")
     outcome = measure_one(target, settings, LocalThrottle(), lambda count: None)
     assert isinstance(outcome, Delivered), outcome
     return outcome

@@ -12,7 +12,8 @@ from survey.hub.api import resolve
 from survey.opening import Matrix
 from survey.records.settings import RetryPolicy, Settings
 from survey.records.target import ByteRange, Target
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 TOKEN, STRANGER = "hf_a-token-that-nobody-may-see", "hf_a-stranger"
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -23,7 +24,7 @@ TRIES = 4
 
 
 def located(checkpoint: Checkpoint, connections: int) -> Target:
-    return locate(checkpoint, lay_out(checkpoint), "output")
+    return locate(lay_out(checkpoint), "output")
 
 
 def settings(hub: LocalHub, connections: int = 1, token: str | None = None) -> Settings:

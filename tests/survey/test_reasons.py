@@ -9,7 +9,8 @@ from support.checkpoints import SINGLE, Stored, safetensors, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.errors import REASONS, SurveyError
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "reasons.md"
 EXAMPLES = dict(
@@ -45,5 +46,5 @@ def test_every_reason_has_an_example() -> None:
 def test_the_page_shows_what_a_refusal_says(reason: str, files: dict[str, Any]) -> None:
     checkpoint = HeldCheckpoint(files)
     with pytest.raises(SurveyError) as caught:
-        locate(checkpoint, lay_out(checkpoint), "output")
+        locate(lay_out(checkpoint), "output")
     assert (caught.value.reason, caught.value.problem) == (reason, EXAMPLES[reason])

@@ -11,7 +11,8 @@ from support.in_memory_checkpoint import HeldCheckpoint
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import REASONS, BrokenFile, NotThere, SurveyError, problem_and_remedy
 from survey.records.target import MatrixName
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 TABLE = stored(96, 8, dtype="BF16")
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -58,7 +59,7 @@ def _refused(files: dict[str, bytes], part: str | None, matrix: MatrixName) -> S
     checkpoint = HeldCheckpoint(files)
     vars(checkpoint)["part"] = part
     with pytest.raises(SurveyError) as caught:
-        locate(checkpoint, lay_out(checkpoint), matrix)
+        locate(lay_out(checkpoint), matrix)
     return caught.value
 
 

@@ -31,7 +31,8 @@ from jobs.tasks.outcome import Failed
 from survey.opening import open_checkpoint
 from survey.records.settings import Settings
 from survey.records.target import ByteRange, ModelRef, Target
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -99,7 +100,7 @@ def without_gpu() -> Iterator[str]:
 def targets(checkpoint: Callable[..., Path]) -> list[Target]:
     """Eight of one matrix; a cluster would fetch them."""
     found = open_checkpoint(ModelRef("org/m", folder=checkpoint()), Settings())
-    target = locate(found, lay_out(found), "output")
+    target = locate(lay_out(found), "output")
     named = [replace(target.identity, repo=f"org/m{number}") for number in range(8)]
     predicted = task_memory_bytes(target, Settings())
     return [replace(target, identity=identity, folder=None, memory_bytes=predicted) for identity in named]

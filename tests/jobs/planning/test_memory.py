@@ -16,7 +16,8 @@ from jobs.planning.memory import PROCESS_BYTES, expected_memory_bytes, task_memo
 from survey.opening import open_checkpoint
 from survey.records.settings import ReferenceTokens, Settings
 from survey.records.target import ByteRange, ModelRef, TensorSpec
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 
 def test_a_head_eight_times_as_big_takes_no_more_memory(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_a_task_takes_memory_for_its_matrix_its_tokenizer_and_its_distances(
     most: int,
 ) -> None:
     opened = open_checkpoint(ModelRef("m", folder=checkpoint()), settings)
-    target = replace(locate(opened, lay_out(opened), "output"), tokenizer_files=tokenizer_files)
+    target = replace(locate(lay_out(opened), "output"), tokenizer_files=tokenizer_files)
     beyond = task_memory_bytes(target, settings) - expected_memory_bytes(target.spec, settings.connections)
     assert least <= beyond <= most
 

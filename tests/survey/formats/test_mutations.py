@@ -22,7 +22,8 @@ from support.pickles import archive
 import survey
 from survey.errors import SurveyError
 from survey.opening import Matrix
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 HEAD, EMBED, NORM = "lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"
 PLAIN = {EMBED: stored(6, 4), NORM: stored(4, dtype="BF16"), HEAD: stored(6, 4, seed=1)}
@@ -73,7 +74,7 @@ def outcome(contents: Mapping[str, bytes]) -> str:
         return f"{error.reason} {error.reason}"
     for matrix in ("output", "input"):
         try:
-            target = locate(checkpoint, layout, matrix)
+            target = locate(layout, matrix)
             opened = Matrix(target, checkpoint)
             stored_bytes = b"".join(bytes(block) for block in opened.blocks())
             seen = (opened.dtype, opened.shape, stored_bytes, repr(opened.scale()))

@@ -25,7 +25,8 @@ from survey.numerics.dtypes import BITS
 from survey.opening import open_target
 from survey.records.settings import Settings
 from survey.records.target import ByteRange, Target
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 CONFIG = b'{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'
@@ -184,7 +185,7 @@ def test_the_hub_sends_the_directory_the_pickle_and_the_head(hub: LocalHub) -> N
 
 def located(folder: Path) -> Target:
     checkpoint = FolderCheckpoint(folder)
-    return locate(checkpoint, lay_out(checkpoint), "output")
+    return locate(lay_out(checkpoint), "output")
 
 
 def read(target: Target) -> bytes:

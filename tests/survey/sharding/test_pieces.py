@@ -29,7 +29,7 @@ from survey.errors import BrokenFile, NotThere, SurveyError
 from survey.onepass.layout import BLOCK_BYTES, row_blocks
 from survey.opening import Matrix
 from survey.sharding.row_ranges import picked_rows
-from survey.targets.locate import lay_out
+from survey.targets.layout import lay_out
 
 V, D = 1200, 24
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
@@ -321,7 +321,7 @@ def test_what_is_numbered_for_another_reason_is_not_put_together(
     files = single({EMBEDDING: tensor(TABLE), **heads}, config())
     checkpoint = FolderCheckpoint(write(tmp_path, files))
     layout = lay_out(checkpoint)
-    assert not layout.cut
+    assert not layout.parts_of
     assert set(heads) < set(layout.file_of)
 
 

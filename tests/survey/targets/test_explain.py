@@ -8,7 +8,7 @@ from support.commands import Ran
 
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.targets.explain import Decision, Explanation, explain
-from survey.targets.locate import lay_out
+from survey.targets.layout import lay_out
 
 EMBED, TABLE = (
     "model.language_model.embed_tokens.weight",
@@ -30,7 +30,7 @@ CONFIG = {
 
 def explained(folder: Path) -> Explanation:
     checkpoint = FolderCheckpoint(folder)
-    return explain(checkpoint, lay_out(checkpoint))
+    return explain(lay_out(checkpoint))
 
 
 def test_candidates_and_what_is_passed_over_are_told_apart(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_headers_that_decide_nothing_are_not_read(tmp_path: Path) -> None:
 def test_many_tables_are_counted(tmp_path: Path) -> None:
     tables = {f"tower_{number}.embed.weight": stored(2, 2) for number in range(12)}
     found = explained(write(tmp_path, single({EMBED: stored(6, 4), **tables}, CONFIG)))
-    assert (len(found.passed_over), found.more) == (8, 4)
+    assert (len(found.passed_over), found.omitted) == (8, 4)
 
 
 def test_the_plan_explains_what_it_takes_and_what_it_refuses(

@@ -17,7 +17,8 @@ from survey.errors import BrokenFile, NotOffered, NotThere, SurveyError
 from survey.opening import open_target
 from survey.records.settings import Settings
 from survey.records.target import ByteRange, MatrixChoice, Target, Traffic
-from survey.targets.locate import MOST_TAGS, TEXT_CHARS, lay_out, locate
+from survey.targets.layout import TEXT_CHARS, lay_out
+from survey.targets.locate import MOST_TAGS, locate
 
 EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 EMBEDDING, OUTPUT, VECTOR = stored(6, 4), stored(6, 4, seed=1), stored(4, seed=2)
@@ -32,9 +33,9 @@ def located(folder: Path, matrix: MatrixChoice = "output") -> list[Target]:
     checkpoint = FolderCheckpoint(folder)
     layout = lay_out(checkpoint)
     if matrix != "both":
-        return [locate(checkpoint, layout, matrix)]
-    output = locate(checkpoint, layout, "output")
-    return [output] if output.identity.tied else [output, locate(checkpoint, layout, "input")]
+        return [locate(layout, matrix)]
+    output = locate(layout, "output")
+    return [output] if output.identity.tied else [output, locate(layout, "input")]
 
 
 def refusal(folder: Path, matrix: MatrixChoice = "output") -> SurveyError:
@@ -85,11 +86,11 @@ def test_texts_of_a_card_have_a_cap(tmp_path: Path) -> None:
     checkpoint = FolderCheckpoint(write(tmp_path, single(UNTIED)))
     long, tags = "x" * (TEXT_CHARS + 1), [f"tag-{number}" for number in range(2 * MOST_TAGS)]
     checkpoint.card = Card(base_model=long, library_name=long, tags=("a", long, *tags))
-    identity = locate(checkpoint, lay_out(checkpoint), "output").identity
+    identity = locate(lay_out(checkpoint), "output").identity
     assert (identity.base_model, identity.library_name) == (None, None)
     assert identity.tags == ("a", *tags[: MOST_TAGS - 2])
     checkpoint.card = Card(library_name=long[1:], tags=(long[1:],))
-    identity = locate(checkpoint, lay_out(checkpoint), "output").identity
+    identity = locate(lay_out(checkpoint), "output").identity
     assert (identity.library_name, identity.tags) == (long[1:], (long[1:],))
 
 
@@ -481,9 +482,9 @@ def test_a_model_type_of_megabytes_names_nothing() -> None:
     config = {"model_type": "x" * 7_000_000, "architectures": ["y" * 1000]}
     checkpoint = HeldCheckpoint(single({"a.weight": stored(6, 4)}, config))
     with pytest.raises(NotThere, match="neither head nor embedding"):
-        locate(checkpoint, lay_out(checkpoint), "output")
+        locate(lay_out(checkpoint), "output")
     checkpoint = HeldCheckpoint(single({"lm_head.weight": stored(6, 4)}, config))
-    identity = locate(checkpoint, lay_out(checkpoint), "output").identity
+    identity = locate(lay_out(checkpoint), "output").identity
     assert (identity.model_type, identity.architecture) == (None, None)
 
 
@@ -491,9 +492,9 @@ def test_a_head_for_far_fewer_than_the_tokens_is_for_something_else() -> None:
     tensors = {"model.embed_tokens.weight": stored(6, 4), "lm_head.weight": stored(1, 4, seed=1)}
     checkpoint = HeldCheckpoint(single(tensors, CONFIG | {"vocab_size": 6, "hidden_size": 4}))
     with pytest.raises(NotThere, match="has 1 rows, the config says 6 tokens") as caught:
-        locate(checkpoint, lay_out(checkpoint), "output")
+        locate(lay_out(checkpoint), "output")
     assert caught.value.reason == "no-head"
-    assert locate(checkpoint, lay_out(checkpoint), "input").spec.shape == (6, 4)
+    assert locate(lay_out(checkpoint), "input").spec.shape == (6, 4)
 
 
 def test_a_config_in_a_folder_is_read_as_one_at_the_root_is() -> None:
@@ -501,4 +502,4 @@ def test_a_config_in_a_folder_is_read_as_one_at_the_root_is() -> None:
     held = {f"final/{name}": content for name, content in files.items()}
     held["final/config.json"] = b'{"model_type": "llama", "model_type": "qwen2"}'
     checkpoint = HeldCheckpoint(held)
-    assert locate(checkpoint, lay_out(checkpoint), "output").identity.model_type == "qwen2"
+    assert locate(lay_out(checkpoint), "output").identity.model_type == "qwen2"

@@ -13,7 +13,8 @@ import torch
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile
 from survey.formats.bounded_json import NAME_CHARS, refuse_long_name
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 LONG = f"model.{'y' * 900_000}.lm_head.weight"  # looking at it took more than ten minutes
 CONFIG = {"model_type": "llama", "vocab_size": 4, "hidden_size": 2}
@@ -62,7 +63,7 @@ def test_a_name_that_is_too_long_is_refused_in_time(tmp_path: Path, form: str, r
 @pytest.mark.parametrize("form", REASONS)
 def test_a_name_of_ordinary_length_is_looked_at(tmp_path: Path, form: str) -> None:
     checkpoint = made(tmp_path, form, "lm_head.weight")
-    assert locate(checkpoint, lay_out(checkpoint), "output").spec.name == "lm_head.weight"
+    assert locate(lay_out(checkpoint), "output").spec.name == "lm_head.weight"
 
 
 def test_the_longest_name_is_none_too_long() -> None:

@@ -10,7 +10,8 @@ from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.errors import NotThere
 from survey.records.target import MatrixName, Target
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 V, D = 96, 8
 FULL, SQUARE = (V, D), (D, D)
@@ -31,7 +32,7 @@ def found(shapes: Shapes, config: dict[str, Any], matrix: MatrixName = "output")
         for seed, (name, shape) in enumerate(shapes.items())
     }
     checkpoint = HeldCheckpoint(single(held, config))
-    return locate(checkpoint, lay_out(checkpoint), matrix)
+    return locate(lay_out(checkpoint), matrix)
 
 
 def refused(shapes: Shapes, config: dict[str, Any], matrix: MatrixName = "output") -> NotThere:

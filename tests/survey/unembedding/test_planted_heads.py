@@ -11,7 +11,8 @@ from support.checkpoints import Stored, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.errors import NotThere
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 from survey.unembedding.tensor_choice import choose_among
 from survey.unembedding.tensor_names import TensorNames
 
@@ -91,7 +92,7 @@ def outcome(tensors: dict[str, Stored], config: dict[str, Any]) -> tuple[str, st
     """The tensor that is measured, or the reason and the message."""
     checkpoint = HeldCheckpoint(single(tensors, config))
     try:
-        target = locate(checkpoint, lay_out(checkpoint), "output")
+        target = locate(lay_out(checkpoint), "output")
     except NotThere as refusal:
         return refusal.reason, str(refusal)
     return "measured", target.spec.name

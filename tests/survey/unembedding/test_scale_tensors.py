@@ -22,7 +22,8 @@ from survey.errors import NotThere
 from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS
 from survey.records.target import Target
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 HEAD = "lm_head.weight"
 EIGHT_BITS = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
@@ -49,7 +50,7 @@ def factors(*shape: int, seed: int = 1) -> tuple[NDArray[np.float64], Stored]:
 
 def located(folder: Path) -> Target:
     checkpoint = FolderCheckpoint(folder)
-    return locate(checkpoint, lay_out(checkpoint), "output")
+    return locate(lay_out(checkpoint), "output")
 
 
 def measured(folder: Path) -> survey.Measurement:

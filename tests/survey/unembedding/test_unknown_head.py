@@ -16,7 +16,8 @@ from survey.errors import SurveyError
 from survey.onepass.layout import row_blocks
 from survey.records.target import MatrixName, Target
 from survey.sharding.pieces import stream_rows
-from survey.targets.locate import lay_out, locate
+from survey.targets.layout import lay_out
+from survey.targets.locate import locate
 
 V, D = 96, 8
 FULL, SQUARE, VECTOR = (V, D), (D, D), (D,)
@@ -50,7 +51,7 @@ class Layout:
 
 def found(files: Mapping[str, bytes], matrix: MatrixName = "output") -> Target:
     checkpoint = HeldCheckpoint(files)
-    return locate(checkpoint, lay_out(checkpoint), matrix)
+    return locate(lay_out(checkpoint), matrix)
 
 
 def refused(files: Mapping[str, bytes], matrix: MatrixName = "output") -> SurveyError:
@@ -483,7 +484,7 @@ def test_the_index_decides_between_two_shards() -> None:
 def test_nothing_more_is_read_where_the_index_names_both() -> None:
     held = {"first": {EMBED: TABLE}, "second": {HEAD: OUTPUT}}
     checkpoint = HeldCheckpoint(shards({EMBED: FIRST, HEAD: SECOND}, UNTIED, **held))
-    locate(checkpoint, lay_out(checkpoint), "output")
+    locate(lay_out(checkpoint), "output")
     assert [file for file, _ in checkpoint.read] == ["config.json", INDEX, SECOND]
 
 
@@ -522,7 +523,7 @@ def test_what_is_no_rival_by_its_name_costs_no_request(name: str) -> None:
     checkpoint = HeldCheckpoint(shards({EMBED: FIRST, HEAD: FIRST, name: SECOND}, UNTIED, **held))
     layout = lay_out(checkpoint)
     for matrix in ("output", "input"):
-        locate(checkpoint, layout, matrix)
+        locate(layout, matrix)
     assert [file for file, _ in checkpoint.read] == ["config.json", INDEX, FIRST]
 
 
