@@ -20,7 +20,7 @@ from torch import Tensor
 from survey.dynamics.config import Training
 from survey.dynamics.corpus import Corpus, corpus_of
 from survey.dynamics.scalars import SCALARS
-from survey.dynamics.training_run import Record, TrainingRun
+from survey.dynamics.training_run import StepRecord, TrainingRun
 from survey.errors import UsageError
 from survey.formats.safetensors_file import UNFINISHED, FileLayout, TensorWriter
 from survey.records.units import bytes_text
@@ -125,7 +125,7 @@ def _write_start(
         writer.put("initial_W", matrix.detach().float().numpy())
 
 
-def _write_record(writer: TensorWriter, record: Record, index: int, *, history: bool) -> None:
+def _write_record(writer: TensorWriter, record: StepRecord, index: int, *, history: bool) -> None:
     writer.put("scalars", np.array([record.scalars]), index)
     if history:
         writer.put("grads", record.gradient.numpy()[None], index)

@@ -26,7 +26,7 @@ _STATE = "survey training state, 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class StepRecord:
     """The record of one step. scalars: [M]; gradient, delta: [V, D] each."""
 
     scalars: list[float]
@@ -50,7 +50,7 @@ class TrainingRun:
         self._before = self.model.W.detach().float().clone()
         self.step, self.train_s = 0, 0.0
 
-    def advance(self, *, observed: bool) -> Record | None:
+    def advance(self, *, observed: bool) -> StepRecord | None:
         """Train one step; return its record if it is observed. Raises UsageError if the loss diverges."""
         inputs, targets = self._batch(self.step + 1)
         self._optimiser.zero_grad(set_to_none=True)
@@ -72,7 +72,7 @@ class TrainingRun:
         mean = hidden.detach().float().mean(dim=(0, 1))
         scalars = observe(value, gradient, mean, matrix, self._dead, self._live)
         delta, self._before = matrix - self._before, matrix.clone()
-        return Record(scalars, gradient, delta)
+        return StepRecord(scalars, gradient, delta)
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         if self._config.precision != "bf16-mixed":

@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from survey.numerics.row_decoder import RowDecoder
+from survey.numerics.vectors import Float64s
 from survey.onepass.layout import CHUNK_ROWS
 from survey.onepass.slabs import slabs
 from survey.records.blocks import Block
 
-Float64s = NDArray[np.float64]
 CONVERGED = 1e-13
 ITERATIONS = 2000  # eigenvalues that differ by 3 % take some hundred
 BESIDE = 8  # directions that are iterated together: the first converges by the gap to the ninth

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.numerics.row_decoder import RowDecoder
-from survey.numerics.vectors import near_zero_below, row_angles_deg
+from survey.numerics.vectors import Float64s, near_zero_below, row_angles_deg
 from survey.onepass.projection import Projections, projected_rows
 from survey.onepass.row_identity import RowIdentity, by_population, rows_in
 from survey.onepass.sums import ZERO_BAND, norm_bands
 
 SWEEP_BYTES = 4 << 20  # of float64, at a time, while the black holes' vectors are read back
-
-Float64s = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

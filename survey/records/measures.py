@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 # What must be read again when a measure's version changes: the matrix; the stored per-token table; the
 # tokenizer, not the matrix; the matrix and the rows that are known to be unused.
-Source = Literal["matrix", "token_table", "tokenizer", "reference_tokens"]
+MeasureSource = Literal["matrix", "token_table", "tokenizer", "reference_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Measure:
 
     name: str
     version: int
-    source: Source
+    source: MeasureSource
     compute: Callable[..., Any] | None = None  # Any: each measure returns its own record
     search: Callable[..., Any] | None = None
     on_request: bool = False
