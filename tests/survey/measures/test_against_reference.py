@@ -303,7 +303,7 @@ def test_a_black_hole_far_shorter_than_the_other_rows_is_measured() -> None:
     check(repeat(tensor, [7, 8, 9]))
 
 
-# ---- the live rows' sum, where the dead rows' is far larger: a difference of sums would cancel
+# ---- the live rows' sum beside a far larger one of dead rows: a difference of sums would cancel
 
 
 def dead_rows_1e300_long(code: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Lengths, angles and spreads of a few numbers, where plain formulas lose digits."""
+"""Lengths, angles and spreads of vectors for which plain formulas lose digits."""
 
 from __future__ import annotations
 

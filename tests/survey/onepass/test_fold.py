@@ -32,7 +32,7 @@ from survey.records.blocks import Block
 
 
 def bits(value: Any) -> Any:  # Any: whatever a column may hold
-    """The value as something that is equal only where every bit is."""
+    """The value as something that is equal only if every bit is."""
     if isinstance(value, float):
         return value.hex()
     if isinstance(value, np.ndarray):

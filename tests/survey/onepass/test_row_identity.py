@@ -45,24 +45,24 @@ def test_a_slab_of_no_rows_has_no_digests() -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 7, 8, 1_000, 1_024])
 @pytest.mark.parametrize("kinds", [1, 3, 500, 10**9])
-def test_rows_are_found_again_as_by_a_dictionary(rows: int, kinds: int) -> None:
+def test_equal_rows_are_grouped_as_by_a_dictionary(rows: int, kinds: int) -> None:
     words = np.random.default_rng(rows).integers(0, kinds, size=rows).astype("<u8")
-    places: dict[int, list[int]] = defaultdict(list)
+    rows_of: dict[int, list[int]] = defaultdict(list)
     for row, word in enumerate(words.tolist()):
-        places[word].append(row)
-    repeated = sorted((where for where in places.values() if len(where) > 1), key=lambda where: where[1])
+        rows_of[word].append(row)
+    repeated = sorted((group for group in rows_of.values() if len(group) > 1), key=lambda group: group[1])
 
     identity = RowIdentity(rows, 8)
     for start in range(0, rows, 100):  # slabs
         slab = words[start : start + 100].tobytes()
         identity.add(slab, row_digests(slab, 8))
     assert identity.black_hole_rows == repeated
-    assert identity.unique_rows == len(places)
-    assert b"".join(identity.vectors(2)) == b"".join(words[where[0]].tobytes() for where in repeated)
+    assert identity.unique_rows == len(rows_of)
+    assert b"".join(identity.vectors(2)) == b"".join(words[group[0]].tobytes() for group in repeated)
     identity.close()
 
 
-def test_rows_that_share_a_slot_are_told_apart() -> None:
+def test_rows_that_share_a_slot_are_distinguished() -> None:
     """Digests that agree in one half only, in a table with as many slots as there are rows and one."""
     digests = np.array([[1, 5], [2, 5], [1, 6], [1, 5], [2, 6], [2, 5], [0, 0]], dtype=np.uint64)
     slots, first = np.zeros(8, dtype=np.int32), np.empty(7, dtype=np.int32)
