@@ -6,8 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from survey.errors import NotOffered
+from survey.hub.access import stated_endpoint
 from survey.measures import measure_result
+from survey.measures.unused_distances import StoredMatrix, UnusedDistances, unused_distances
 from survey.numerics.dtypes import FLOATS, FloatFormat, float_format_of
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
@@ -20,11 +25,8 @@ from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
-    from survey.measures.unused_distances import UnusedDistances
     from survey.sky.basis import Axes
     from survey.sky.sphere import Field
     from survey.sky.study import ClusterStudy
@@ -46,8 +48,6 @@ def open_matrix(
     several models. Raises SurveyError with a `reason` if it cannot be read, UsageError if the endpoint is
     no URL.
     """
-    from survey.hub.access import stated_endpoint
-
     settings = Settings(
         endpoint=stated_endpoint(endpoint or None, "endpoint"),
         token=token,
@@ -102,7 +102,7 @@ def cluster(
     telescope's; without it a circle of 0.0005° around the reference. Raises UsageError if there is no such
     axis, row or field, or if eigenvalues are equal and leave an axis undetermined.
     """
-    from survey.sky.study import AXES, study
+    from survey.sky.study import AXES, study  # here: a survey needs none of it
 
     float_format, (vocab_rows, dims), blocks, scale = _blocks(matrix, on_progress)
     return study(
@@ -120,8 +120,6 @@ def distances_to_unused(
     matrix: Matrix, unused: Sequence[int], on_progress: OnProgress = lambda count: None
 ) -> UnusedDistances:
     """Distances of every row to the mean of the `unused` rows; reads the matrix twice. Raises SurveyError."""
-    from survey.measures.unused_distances import StoredMatrix, unused_distances
-
     vocab_rows, dims = matrix.shape
     decoder = RowDecoder(float_format_of(matrix.dtype, matrix.target.identity.repo), dims, matrix.scale())
     stored = StoredMatrix(lambda: matrix.blocks(on_progress), vocab_rows, decoder)
@@ -141,8 +139,7 @@ def _blocks(
 
 def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int, int], Block]:
     """dtype code, shape (V, D) and stored bytes of a tensor. Raises TypeError, ValueError."""
-    import numpy as np
-    import torch
+    import torch  # here: it takes seconds to load, and an open matrix needs none
 
     if isinstance(matrix, torch.Tensor):
         tensor = matrix.detach()

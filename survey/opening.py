@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from survey.checkpoints.checkpoint import Checkpoint
+from survey.checkpoints.checkpoint import Card, Checkpoint
+from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile
 from survey.hub.throttle import Throttle
 from survey.numerics.scale import Scale, scale_of
 from survey.onepass.layout import row_blocks
 from survey.records.blocks import Block
 from survey.records.settings import Settings
-from survey.records.target import MatrixName, ModelRef, Target
+from survey.records.target import Identity, MatrixName, ModelRef, Target
 from survey.sharding.pieces import stream_rows
 from survey.targets.layout import lay_out
 from survey.targets.locate import locate
@@ -87,12 +88,10 @@ class Matrix:
 
 
 def open_checkpoint(model: ModelRef, settings: Settings, throttle: Throttle | None = None) -> Checkpoint:
-    """A Hub repository at a commit (one request), or a folder of this machine."""
+    """A Hub repository at a commit (one request), or a folder of this machine. Raises SurveyError."""
     if model.folder is not None:
-        from survey.checkpoints.folder import FolderCheckpoint
-
         return FolderCheckpoint(model.folder, model.part)
-    from survey.hub.api import resolve  # here: huggingface_hub takes a while to load
+    from survey.hub.api import resolve  # here: huggingface_hub takes a while to load, and a folder needs none
 
     return resolve(model.repo, model.revision, settings, throttle, model.part)
 
@@ -101,23 +100,9 @@ def reopen(checkpoint: Checkpoint, settings: Settings, throttle: Throttle | None
     """The same commit with a new deadline, without a request."""
     if checkpoint.folder is not None:
         return checkpoint
-    from survey.hub.checkpoint import HubCheckpoint
-    from survey.hub.requests import RequestPolicy
-
-    return HubCheckpoint(
-        _hub_id(checkpoint.repo, checkpoint.part),
-        checkpoint.revision,
-        checkpoint.sha,
-        checkpoint.files,
-        settings,
-        RequestPolicy(settings, throttle),
-        checkpoint.card,
-        checkpoint.part,
+    return _hub_checkpoint(
+        checkpoint, checkpoint.files, settings, throttle, card=checkpoint.card, part=checkpoint.part
     )
-
-
-def _hub_id(repo: str, part: str | None) -> str:
-    return repo.removesuffix(f":{part}") if part else repo
 
 
 def open_target(
@@ -129,28 +114,40 @@ def open_target(
     """
     identity = target.identity
     if target.folder is None:
-        from survey.hub.checkpoint import HubCheckpoint
-        from survey.hub.requests import RequestPolicy
-
         files = dict((*target.files, *target.tokenizer_files))
         if target.scale is not None and not target.scale.tensor.pieces:
             files[target.scale.tensor.file] = target.scale.file_bytes
-        hub = HubCheckpoint(
-            _hub_id(identity.repo, target.part),
-            identity.revision,
-            identity.sha,
-            files,
-            settings,
-            RequestPolicy(settings, throttle, limit_s),
-            part=target.part,
-        )
-        return Matrix(target, hub)
-    from survey.checkpoints.folder import FolderCheckpoint
-
+        return Matrix(target, _hub_checkpoint(identity, files, settings, throttle, limit_s, part=target.part))
     checkpoint = FolderCheckpoint(target.folder, target.part)
     if checkpoint.sha != identity.sha:
         raise BrokenFile("bad-header", identity.repo, "the folder changed after it was planned", AT_REST)
     return Matrix(target, checkpoint)
+
+
+def _hub_checkpoint(
+    commit: Checkpoint | Identity,
+    files: Mapping[str, int],
+    settings: Settings,
+    throttle: Throttle | None,
+    limit_s: float | None = None,
+    *,
+    card: Card | None = None,
+    part: str | None,
+) -> Checkpoint:
+    """A commit of the Hub whose files are known, without a request."""
+    from survey.hub.checkpoint import HubCheckpoint  # here: huggingface_hub takes a while to load
+    from survey.hub.requests import RequestPolicy
+
+    return HubCheckpoint(
+        commit.repo.removesuffix(f":{part}") if part else commit.repo,
+        commit.revision,
+        commit.sha,
+        files,
+        settings,
+        RequestPolicy(settings, throttle, limit_s),
+        card,
+        part,
+    )
 
 
 def open_model(model: ModelRef, matrix: MatrixName, settings: Settings) -> Matrix:
