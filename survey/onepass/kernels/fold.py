@@ -119,7 +119,8 @@ def count_exponents(upper: Words, stride: int, mantissa_bits: int, counts: Count
     upper: words of 8 or 16 bits, [N · stride], of which every stride-th holds sign, exponent and
     `mantissa_bits` more. Nearly all exponents of a matrix are 0 or one of LEVELS neighbours below a top
     exponent. They are counted with SIMD: sixteen 4-bit counters per 64-bit word, which saves one store per
-    element. The top is chosen anew when the counters of 8 bits are emptied, or did not fit a stretch.
+    element. The top is chosen anew when the counters of 8 bits are emptied, or
+    if it did not fit a stretch.
     """
     mask, one_level = np.uint16((len(counts) - 1) << mantissa_bits), np.uint16(1 << mantissa_bits)
     lowest, shift = np.uint16(LEVELS << mantissa_bits), np.uint64(mantissa_bits - 2)  # 4 bits a level
