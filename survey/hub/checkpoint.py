@@ -15,15 +15,15 @@ from http.client import HTTPResponse
 
 from survey.checkpoints.checkpoint import Card, OnBytes
 from survey.errors import Unreachable
-from survey.hub.access import joined_url
 from survey.hub.concurrency import AdaptiveLimit
-from survey.hub.connections import connection_pool, receive_into
 from survey.hub.errors import FAILURES, HttpStatusError, headers_of, status_of
 from survey.hub.file_sizes import Sizes
 from survey.hub.prefetch import in_order
 from survey.hub.requests import RequestPolicy
 from survey.hub.signed_files import SignedFile, SignedFiles
 from survey.hub.small_requests import REDIRECTS, REDIRECTS_AT_MOST, SmallRequests, bare
+from survey.hub.transport.connections import connection_pool, receive_into
+from survey.hub.transport.origins import joined_url
 from survey.records.blocks import Block, new_buffer
 from survey.records.settings import Settings
 from survey.records.target import ByteRange, FileRange, Traffic, name_with_part

@@ -14,11 +14,12 @@ from typing import TypeVar
 import httpx2
 
 from survey.errors import NoHub, Unreachable
-from survey.hub.access import endpoint_name, origin_of
-from survey.hub.connections import RequestLimits, TooLong, connection_pool
+from survey.hub.access import endpoint_name
 from survey.hub.errors import FAILURES, is_retryable, retry_after_s, translate
-from survey.hub.sockets import NotConnected
 from survey.hub.throttle import LocalThrottle, Throttle
+from survey.hub.transport.connections import RequestLimits, TooLong, connection_pool
+from survey.hub.transport.origins import origin_of
+from survey.hub.transport.sockets import NotConnected
 from survey.records.settings import Settings
 from survey.records.target import Traffic
 

@@ -19,7 +19,7 @@ from support.tls import certificate as made_certificate
 from jobs.demo.hub.server import LocalHub
 from survey.errors import NoHub, Unreachable
 from survey.hub.api import resolve
-from survey.hub.connections import ConnectionPool, RequestLimits, connection_pool
+from survey.hub.transport.connections import ConnectionPool, RequestLimits, connection_pool
 from survey.records.settings import Settings
 
 

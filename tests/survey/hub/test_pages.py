@@ -94,7 +94,7 @@ def test_a_listing_without_an_end_is_refused(paged: LocalHub, body: bytes, link:
 
 
 def test_a_listing_has_a_limit_of_pages(paged: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("survey.hub.api.MAX_PAGES", 2)
+    monkeypatch.setattr("survey.hub.api_client.MAX_PAGES", 2)
     paged.page_size = 1
     with pytest.raises(SurveyError, match="goes on after 2 pages"):
         names(paged)
@@ -114,7 +114,7 @@ def test_commits_are_read_off_about_as_many_pages_as_are_worth_it(paged: LocalHu
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "identity"])
 def test_an_answer_has_a_cap(hub: LocalHub, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("survey.hub.api.API_CAP_BYTES", 10_000)
+    monkeypatch.setattr("survey.hub.api_client.API_CAP_BYTES", 10_000)
     body = b" " * 1_000_000
     sent = body if encoding == "identity" else gzip.compress(body)
     hub.faults = [Fault(Status(200, {"Content-Encoding": encoding}, sent))]

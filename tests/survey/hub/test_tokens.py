@@ -12,8 +12,9 @@ from support.hub_model import MODEL, TOKEN, settings
 import survey
 from jobs.demo.hub.server import Fault, LocalHub, Status
 from survey.errors import NotOffered, SurveyError, UsageError
-from survey.hub.access import clean_token, is_readable_in_transit, stated_endpoint, token_for
+from survey.hub.access import clean_token, stated_endpoint, token_for
 from survey.hub.api import resolve
+from survey.hub.transport.origins import is_readable_in_transit
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
 

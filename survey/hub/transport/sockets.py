@@ -8,8 +8,8 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from survey.hub.access import Origin
-from survey.hub.proxies import Misconfigured, Proxy, proxy_for, trusted_certificates
+from survey.hub.transport.origins import Origin
+from survey.hub.transport.proxies import Misconfigured, Proxy, proxy_for, trusted_certificates
 
 MAX_ADDRESSES = 8  # of one host name; each may be silent
 

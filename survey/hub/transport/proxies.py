@@ -17,7 +17,7 @@ from urllib.request import getproxies
 
 import httpx2
 
-from survey.hub.access import Origin, basic_credentials, is_this_machine
+from survey.hub.transport.origins import Origin, basic_credentials, is_this_machine
 from survey.process.redaction import redacted
 
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

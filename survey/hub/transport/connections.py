@@ -22,10 +22,10 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from survey.hub.access import Origin, origin_of, without_user
-from survey.hub.proxies import Proxy
-from survey.hub.response_head import ResponseFile
-from survey.hub.sockets import new_connection, open_connection, proxy_refusal
+from survey.hub.transport.origins import Origin, origin_of, without_user
+from survey.hub.transport.proxies import Proxy
+from survey.hub.transport.response_head import ResponseFile
+from survey.hub.transport.sockets import new_connection, open_connection, proxy_refusal
 
 # The errors of a connection; a new one may not have them.
 CONNECTION_ERRORS = (OSError, http.client.HTTPException)
