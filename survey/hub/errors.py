@@ -28,7 +28,8 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
 
 from survey.errors import NoHub, NotOffered, NotTheHubs, SurveyError, Unreachable, printable
 from survey.hub.access import why_no_token
-from survey.hub.transport.connections import CONNECTION_ERRORS, TooLong
+from survey.hub.transport.connections import CONNECTION_ERRORS
+from survey.hub.transport.limits import TooLong
 from survey.hub.transport.sockets import NotConnected
 from survey.process.redaction import redacted
 from survey.records.settings import Settings

@@ -17,7 +17,8 @@ from survey.errors import NoHub, Unreachable
 from survey.hub.access import endpoint_name
 from survey.hub.errors import FAILURES, is_retryable, retry_after_s, translate
 from survey.hub.throttle import LocalThrottle, Throttle
-from survey.hub.transport.connections import RequestLimits, TooLong, connection_pool
+from survey.hub.transport.connections import connection_pool
+from survey.hub.transport.limits import RequestLimits, TooLong
 from survey.hub.transport.origins import origin_of
 from survey.hub.transport.sockets import NotConnected
 from survey.records.settings import Settings

@@ -30,6 +30,7 @@ from jobs.demo.hub.server import Fault, LocalHub, ReplyShape, ResetAfter, ShortB
 from survey.checkpoints.checkpoint import Card
 from survey.hub.api import resolve
 from survey.hub.checkpoint import HubCheckpoint
+from survey.hub.range_reader import RangeReader
 from survey.hub.requests import RequestPolicy
 from survey.onepass.layout import row_blocks
 from survey.opening import Matrix, open_target
@@ -235,7 +236,7 @@ def test_a_stream_begins_with_few_connections_and_takes_more_where_each_is_cappe
     opened = survey.open_matrix("org/long", endpoint=hub.endpoint)
     target = opened.target
     busy, most, lock = 0, [0], threading.Lock()
-    real = HubCheckpoint._receive
+    real = RangeReader._receive
 
     def counted(*arguments: Any) -> None:
         nonlocal busy
@@ -248,7 +249,7 @@ def test_a_stream_begins_with_few_connections_and_takes_more_where_each_is_cappe
             with lock:
                 busy -= 1
 
-    monkeypatch.setattr(HubCheckpoint, "_receive", counted)
+    monkeypatch.setattr(RangeReader, "_receive", counted)
     stream = stream_rows(opened.checkpoint, target.spec, row_blocks(target.spec, 40_000), lambda count: None)
     first = bytes(next(stream))
     assert most[-1] == 4

@@ -14,7 +14,8 @@ from huggingface_hub.utils import close_session
 from support.proxies import alone, forward_proxy
 
 from jobs.demo.hub.server import LocalHub
-from survey.hub.transport.connections import ConnectionPool, RequestLimits, TooLong, receive_into
+from survey.hub.transport.connections import ConnectionPool, receive_into
+from survey.hub.transport.limits import RequestLimits, TooLong
 from survey.hub.transport.origins import origin_of
 from survey.hub.transport.proxies import Misconfigured, proxy_for
 from survey.hub.transport.sockets import MAX_ADDRESSES, NotConnected

@@ -19,7 +19,8 @@ from support.tls import certificate as made_certificate
 from jobs.demo.hub.server import LocalHub
 from survey.errors import NoHub, Unreachable
 from survey.hub.api import resolve
-from survey.hub.transport.connections import ConnectionPool, RequestLimits, connection_pool
+from survey.hub.transport.connections import ConnectionPool, connection_pool
+from survey.hub.transport.limits import RequestLimits
 from survey.records.settings import Settings
 
 
