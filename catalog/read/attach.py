@@ -15,7 +15,7 @@ from catalog.read.views import view_bodies, view_columns
 from catalog.store.local import LocalFolder
 from catalog.store.open import CatalogStore
 from survey.errors import UsageError
-from survey.process.atomic_write import replacement
+from survey.process.atomic_write import check_folder, replacement
 
 _KEY = "(repo, sha, matrix)"
 
@@ -26,8 +26,7 @@ def attach(place: CatalogStore, path: Path) -> list[str]:
     A view of an empty folder has its columns and no rows, whatever comes later: attach again then.
     Raises UsageError where the file cannot be written or holds somebody's tables.
     """
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}")
+    check_folder(path)
     _refuse_other_things(path)
     empty = [folder for folder in FOLDERS if not any(file.is_named_by_us for file in place.files(folder))]
     files = {folder: [_all_files(place, folder)] for folder in FOLDERS if folder not in empty}

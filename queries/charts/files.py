@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from survey.errors import UsageError
+from survey.process.atomic_write import check_folder
 
 if TYPE_CHECKING:
     import altair as alt
@@ -29,8 +30,7 @@ def check_picture(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     """
     if path.suffix.lower() not in endings:
         raise UsageError(f"--plot {path}: a picture's name ends in {' or '.join(endings)}")
-    if not path.parent.is_dir():
-        raise UsageError(f"--plot {path}: there is no folder {path.parent}")
+    check_folder(path, "--plot")
     check_extra("--plot")
 
 

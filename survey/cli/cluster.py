@@ -1,22 +1,32 @@
-"""What stands close to what in one matrix: `survey cluster`."""
+"""`survey cluster`: the sky of one matrix, and the rows near a reference row."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from survey.cli.options import catalog_option, plot_option, result_option
-from survey.cli.output import check_output, console, hub_access, print_results
+from survey.cli.options import (
+    MATRIX_CONNECTIONS,
+    catalog_option,
+    connections_option,
+    device_option,
+    endpoint_option,
+    matrix_option,
+    plot_option,
+    result_option,
+    settings_from_options,
+)
+from survey.cli.output import check_output, console, print_results
 from survey.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from survey.opening import Matrix
-    from survey.records.settings import Settings
-    from survey.records.target import ModelRef
+    from survey.records.target import MatrixName, ModelRef
     from survey.sky.sphere import Field
 
 
@@ -51,23 +61,24 @@ def _axis(name: str, default: int, where: str) -> Callable[[Any], Any]:
     help="Write cluster_mask, cluster_token_ids, ref_token_id and n_cluster there.",
 )  # fmt: skip
 @plot_option
-@click.option(
-    "--matrix", type=click.Choice(("output", "input")), default="output", show_default=True,
-    help="The unembedding or the embedding.",
-)  # fmt: skip
-@click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co).")
-@click.option(
-    "--connections", type=click.IntRange(1, 64), default=16, show_default=True, metavar="N",
-    help="Connections at a time.",
-)  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(("auto", "cpu", "cuda", "mps")), default="auto", show_default=True,
-    help="Where the covariance is computed.",
-)  # fmt: skip
+@matrix_option()
+@endpoint_option
+@connections_option(MATRIX_CONNECTIONS)
+@device_option
 @catalog_option
 @result_option
 def command(
-    model: str, uri: str, form: str, output: Path | None, plot: Path | None, matrix: Any, **options: Any
+    model: str,
+    matrix: MatrixName,
+    token: int | None,
+    output: Path | None,
+    plot: Path | None,
+    endpoint: str | None,
+    connections: int | None,
+    device: str,
+    uri: str,
+    form: str,
+    **sky: Any,  # Any: the numbers of the axes and of the field
 ) -> int:
     """The sky of one matrix, and the rows that bf16 cannot tell from a reference row.
 
@@ -92,18 +103,19 @@ def command(
         check_picture(plot)
     if output is not None:
         check_output(output, ("cluster_mask", "cluster_token_ids"))
-    axes = Axes(*(options.pop(name) for name in ("north", "meridian", "equinox")))
-    field = _field(*(options.pop(name) for name in ("lat_deg", "lon_deg", "diameter_deg", "radius_deg")))
-    wanted = ClusterRequest(_one_model(model), matrix, axes, options.pop("token"), field, output)
+    axes = Axes(*(sky[name] for name in ("north", "meridian", "equinox")))
+    field = _field(*(sky[name] for name in ("lat_deg", "lon_deg", "diameter_deg", "radius_deg")))
+    request = ClusterRequest(_one_model(model), matrix, axes, token, field, output)
+    settings = replace(settings_from_options(endpoint, connections), device=device)
     with _byte_bar(model) as opened:
-        row, found = study_cluster(wanted, _settings(**options), open_for_writing(uri), opened)
+        row, study = study_cluster(request, settings, open_for_writing(uri), opened)
     if form == "table":
         print_cluster(row, console())
     else:
         print_results("clusters", [row], form)
     if plot is not None:
-        holes = [(rows[0], len(rows)) for rows in found.black_holes]
-        save_picture(sky_chart(row, found.sky.lat_deg, found.sky.lon_deg, holes), plot)
+        holes = [(rows[0], len(rows)) for rows in study.black_holes]
+        save_picture(sky_chart(row, study.sky.lat_deg, study.sky.lon_deg, holes), plot)
     return 0
 
 
@@ -125,29 +137,20 @@ def _field(
 def _one_model(model: str) -> ModelRef:
     from jobs.planning.model_list import read_models
 
-    (found, *more) = read_models((model,), Path.cwd()).models
-    if more:
-        raise UsageError(f"{model} names {1 + len(more)} models; this command looks at one")
-    if found.problem is not None:
-        raise UsageError(f"{found.origin}: {found.problem}")
-    if found.revision is not None and "*" in found.revision:
-        raise UsageError(f"{model} may be many revisions; this command looks at one")
-    return found
-
-
-def _settings(*, endpoint: str | None, connections: int, device: str) -> Settings:
-    from survey.records.settings import Settings
-
-    return Settings(
-        **hub_access(endpoint),
-        connections=connections,
-        device=device,
-    )
+    models = read_models((model,), Path.cwd()).models
+    if len(models) > 1:
+        raise UsageError(f"{model} names {len(models)} models; this command takes one")
+    (reference,) = models
+    if reference.problem is not None:
+        raise UsageError(f"{reference.origin}: {reference.problem}")
+    if reference.revision is not None and "*" in reference.revision:
+        raise UsageError(f"{model} may be many revisions; this command takes one")
+    return reference
 
 
 @contextmanager
 def _byte_bar(name: str) -> Iterator[Callable[[Matrix], Callable[[int], None]]]:
-    """A bar on stderr, where that is a terminal, of the bytes as they come."""
+    """A progress bar of the bytes read, on stderr if that is a terminal."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     errors = console(stderr=True)

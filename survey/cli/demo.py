@@ -11,6 +11,7 @@ from threading import Event
 
 import click
 
+from survey.cli.options import executor_option
 from survey.cli.stopping import INTERRUPTED, stoppable
 from survey.errors import UsageError
 
@@ -29,9 +30,7 @@ _PERSONAL = (
     show_default=True,
     help="Where the demo's models and catalog are put.",
 )
-@click.option(
-    "--executor", type=click.Choice(("ray", "serial")), default="ray", show_default=True, help="As in run."
-)
+@executor_option
 @click.option(
     "--hub", "hub_only", is_flag=True, help="Serve the models until Ctrl-C, for commands of your own."
 )

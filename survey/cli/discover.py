@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from survey.cli.output import hub_access
+from survey.cli.options import endpoint_option, settings_from_options
 from survey.cli.streams import say
 
 LISTING_S = 300.0  # whoever asks for a list sits in front of it
@@ -20,7 +21,7 @@ LISTING_S = 300.0  # whoever asks for a list sits in front of it
     help="Leave out models with fewer downloads in the last 30 days.",
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most models.")
-@click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co).")
+@endpoint_option
 def command(endpoint: str | None, **wanted: Any) -> int:
     """Write a list of models from the Hub's listing: text generation, safetensors, by downloads.
 
@@ -30,13 +31,9 @@ def command(endpoint: str | None, **wanted: Any) -> int:
     """
     from jobs.planning.discover import ListingFilter, as_list
     from jobs.planning.discover import discover as discover_models
-    from survey.records.settings import Settings
 
     wish = ListingFilter(**wanted)
-    settings = Settings(
-        **hub_access(endpoint),
-        timeout_s=LISTING_S,
-    )
+    settings = replace(settings_from_options(endpoint), timeout_s=LISTING_S)
     found = discover_models(wish, settings)
     click.echo(as_list(found.models), nl=False)
     say(found.summary(wish))

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from survey.cli.options import catalog_option, plot_option, result_option
-from survey.cli.output import check_output, console, hub_access, print_results, step_bar
+from survey.cli.options import (
+    catalog_option,
+    endpoint_option,
+    matrix_option,
+    plot_option,
+    result_option,
+    settings_from_options,
+)
+from survey.cli.output import check_output, console, print_results, step_bar
 from survey.cli.streams import say
 from survey.errors import UsageError
 from survey.records.units import bytes_text
@@ -23,11 +30,8 @@ if TYPE_CHECKING:
     "--from-catalog", "model", metavar="ORG/NAME@PATTERN",
     help="Follow the surveyed revisions of a model instead of a history.",
 )  # fmt: skip
-@click.option(
-    "--matrix", type=click.Choice(("output", "input")), default="output", show_default=True,
-    help="Which matrix of the surveyed revisions.",
-)  # fmt: skip
-@click.option("--endpoint", metavar="URL", help="The Hub (default: HF_ENDPOINT, else huggingface.co).")
+@matrix_option()
+@endpoint_option
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.safetensors",
     help="Write positions, centroid and velocities there.",
@@ -106,17 +110,19 @@ def _follow_revisions(
 ) -> KinematicsRow:
     from catalog.store.open import open_for_reading
     from jobs.results.revisions import follow_revisions
-    from survey.records.settings import Settings
 
     frame = reading.pop("frame")
     if given := [f"--{name}" for name, value in reading.items() if value is not None]:
         raise UsageError(f"{', '.join(given)}: of histories only, not of --from-catalog")
-    settings = Settings(
-        **hub_access(endpoint),
-    )
     with step_bar(model) as progress:
         found = follow_revisions(
-            model, open_for_reading(uri), settings, progress, matrix=matrix, output=output, frame=frame
+            model,
+            open_for_reading(uri),
+            settings_from_options(endpoint),
+            progress,
+            matrix=matrix,
+            output=output,
+            frame=frame,
         )
     say(f"{bytes_text(found.read_bytes)} of rows read, of {bytes_text(found.matrix_bytes)} of matrices")
     return found.row

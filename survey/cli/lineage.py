@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import click
 
-from survey.cli.options import answer_options
+from survey.cli.options import answer_options, matrix_option
 from survey.cli.output import catalog_reader, known_as, print_in
 
 
 @click.command("lineage")
 @click.argument("a")
 @click.argument("b")
-@click.option(
-    "--matrix", type=click.Choice(("output", "input")), default="output", show_default=True,
-    help="The unembedding or the embedding.",
-)  # fmt: skip
+@matrix_option()
 @answer_options
 def command(a: str, b: str, matrix: str, uri: str, form: str) -> int:
     """What two checkpoints share bit for bit: rows at the same id and anywhere, black holes.

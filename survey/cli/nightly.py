@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from survey.cli.options import catalog_option
-from survey.cli.output import hub_access
+from survey.cli.options import catalog_option, settings_from_options
 from survey.cli.run import command as run
 from survey.cli.streams import say
 from survey.errors import UsageError, printable
@@ -91,4 +90,4 @@ def _check_run_options(models: Path, options: Sequence[str]) -> str:
         raise UsageError(f"a unit runs one list, and after -- come options: {' '.join(options)}")
     if any(option.partition("=")[0] == "--catalog" for option in options):
         raise UsageError("give --catalog before the --, so that the unit knows it")
-    return str(hub_access(context.params["endpoint"])["endpoint"])
+    return settings_from_options(context.params["endpoint"]).endpoint

@@ -12,6 +12,7 @@ import click
 
 from survey.cli.streams import say, show_all_characters, spelled_out
 from survey.errors import SurveyError, UsageError, printable
+from survey.process.atomic_write import check_folder
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from catalog.tables.inspection import LeftOut
 
 PLAIN_WIDTH = 400  # off a terminal nothing is wrapped: a program may read it
-
-
-def hub_access(endpoint: str | None) -> dict[str, Any]:
-    """Where the Hub is and what identifies us there, of an option and the environment. Raises UsageError."""
-    from survey.hub.access import check_variables, stated_endpoint, stated_token
-
-    check_variables()
-    return {"endpoint": stated_endpoint(endpoint), "token": stated_token()}
 
 
 def known_as(model: str) -> str:
@@ -132,8 +125,7 @@ def check_output(output: Path, tensors: Sequence[str]) -> None:
     """
     from survey.formats.safetensors_file import TensorReader
 
-    if not output.parent.is_dir():
-        raise UsageError(f"-o {output}: there is no folder {output.parent}")
+    check_folder(output, "-o")
     if output.exists():
         try:
             with TensorReader(output) as reader:

@@ -11,6 +11,7 @@ from survey.cli.options import catalog_option, options_of
 from survey.cli.output import catalog_reader, console
 from survey.cli.streams import say
 from survey.errors import UsageError
+from survey.process.atomic_write import check_folder
 from survey.records.units import bytes_text
 
 page_options = options_of(
@@ -43,8 +44,7 @@ def command(out: Path, title: str, limit: int, uri: str) -> int:
     from queries.web.report import build_report as write_report
 
     check_extra("survey report")
-    if not out.parent.is_dir():
-        raise UsageError(f"-o {out}: there is no folder {out.parent}")
+    check_folder(out, "-o")
     if out.is_file() and out.stat().st_size and not _is_page(out):
         raise UsageError(f"-o {out}: is there and no page: name another file")
     progress = console(stderr=True)

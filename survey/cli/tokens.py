@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from survey.cli.options import answer_options
+from survey.cli.options import answer_options, matrix_option
 from survey.cli.output import catalog_reader, known_as, print_answer, print_in
 
 
@@ -18,7 +18,7 @@ from survey.cli.output import catalog_reader, known_as, print_answer, print_in
     metavar="C",
     help="identical, zero, near_zero, nonfinite, frozen, undertrained, phantom, unreachable; any; all.",
 )
-@click.option("--matrix", type=click.Choice(("output", "input")), default="output", show_default=True)
+@matrix_option()
 @click.option("--ids-only", is_flag=True, help="Token ids and nothing else, one on each line.")
 @answer_options
 def command(model: str, wanted: str, matrix: str, ids_only: bool, uri: str, form: str) -> int:

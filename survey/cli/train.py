@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from survey.cli.options import catalog_option, plot_option, result_option
+from survey.cli.options import (
+    address_option,
+    catalog_option,
+    executor_option,
+    plot_option,
+    ray_address,
+    result_option,
+)
 from survey.cli.output import check_output, console, print_results, step_bar
 from survey.cli.stopping import stoppable
 from survey.cli.streams import say
@@ -57,13 +64,10 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--sweep", "sweep_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.toml",
-    help="Train a grid of runs instead, as Ray tasks.",
+    help="Train a grid of runs instead; --address and --executor are of a grid only.",
 )  # fmt: skip
-@click.option("--address", metavar="ADDR", help="A Ray cluster for the sweep, as in run.")
-@click.option(
-    "--executor", type=click.Choice(("ray", "serial")), default="ray", show_default=True,
-    help="A sweep's Ray tasks, or one run after another.",
-)  # fmt: skip
+@address_option
+@executor_option
 @plot_option
 @catalog_option
 @result_option
@@ -95,9 +99,8 @@ def command(
 
     if sweep_file is not None:
         _refuse_options(sweep_file)
-        address = address or os.environ.get("RAY_ADDRESS") or None
         with stoppable():
-            return _sweep(sweep_file, output, uri, address, form, serial=executor == "serial")
+            return _sweep(sweep_file, output, uri, ray_address(address), form, serial=executor == "serial")
     wanted_options = {name: value for name, value in options.items() if value is not None}
     setup, no_history = wanted_options.pop("setup"), wanted_options.pop("no_history")
     if (corpus := wanted_options.get("corpus")) is not None:

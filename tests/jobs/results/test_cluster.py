@@ -179,8 +179,8 @@ def test_misuse_is_told_with_code_2(survey: Survey, checkpoint: Make, more: list
     [
         ("nowhere/", "not a model"),
         ("./nowhere", "no such file or folder"),
-        ("org/name@step*", "may be many revisions; this command looks at one"),
-        ("two.txt", "two.txt names 2 models; this command looks at one"),
+        ("org/name@step*", "may be many revisions; this command takes one"),
+        ("two.txt", "two.txt names 2 models; this command takes one"),
     ],
 )
 def test_models_that_are_not_one(survey: Survey, tmp_path: Path, model: str, message: str) -> None:

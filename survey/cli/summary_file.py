@@ -1,0 +1,51 @@
+"""The file of `survey run --summary`: checked before a run, written after it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from survey.cli.streams import say
+from survey.errors import UsageError
+from survey.process.atomic_write import check_folder, write_atomically
+
+if TYPE_CHECKING:
+    from jobs.run.ledger import RunLedger
+
+
+def check_summary(path: Path) -> None:
+    """Before a long run, not after it: raises UsageError if the summary could not be written there."""
+    check_folder(path, "--summary")
+    if path.is_dir() or not all(os.access(target, os.W_OK) for target in _written(path)):
+        raise UsageError(f"--summary {path}: cannot be written; name a file in a folder of yours")
+    if path.is_file() and path.stat().st_size and _first_byte(path) != b"{":
+        raise UsageError(f"--summary {path}: is there and no summary of a run: name another file")
+
+
+def write_summary(path: Path, result: RunLedger) -> int:
+    """Write the summary whole or not at all. Returns the run's exit code, never 0 if writing failed."""
+    from jobs.run.ledger import summary_json
+
+    text = summary_json(result)
+    try:
+        if path.is_file() or not path.exists():
+            write_atomically(Path(os.path.realpath(path)), text.encode())
+        else:  # a pipe, or /dev/stdout
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        say(f"--summary {path}: {error.strerror}")
+        return result.exit_code or 1
+    return result.exit_code
+
+
+def _first_byte(path: Path) -> bytes:
+    with path.open("rb") as opened:
+        return opened.read(1)
+
+
+def _written(path: Path) -> list[Path]:
+    """What must be writable: a file is written beside itself first; anything else, such as a pipe, itself."""
+    if path.exists() and not path.is_file():
+        return [path]
+    return [Path(os.path.realpath(path)).parent, *([path] if path.exists() else [])]
