@@ -1,4 +1,4 @@
-"""How dead rows moved: `survey kinematics`, of a recorded run or of surveyed revisions."""
+"""`survey kinematics`: the motion of dead rows in a recorded run or in surveyed revisions."""
 
 from __future__ import annotations
 
@@ -114,15 +114,8 @@ def _follow_revisions(
     frame = reading.pop("frame")
     if given := [f"--{name}" for name, value in reading.items() if value is not None]:
         raise UsageError(f"{', '.join(given)}: of histories only, not of --from-catalog")
+    settings, store = settings_from_options(endpoint), open_for_reading(uri)
     with step_bar(model) as progress:
-        found = follow_revisions(
-            model,
-            open_for_reading(uri),
-            settings_from_options(endpoint),
-            progress,
-            matrix=matrix,
-            output=output,
-            frame=frame,
-        )
-    say(f"{bytes_text(found.read_bytes)} of rows read, of {bytes_text(found.matrix_bytes)} of matrices")
-    return found.row
+        motion = follow_revisions(model, store, settings, progress, matrix=matrix, output=output, frame=frame)
+    say(f"{bytes_text(motion.read_bytes)} of rows read, of {bytes_text(motion.matrix_bytes)} of matrices")
+    return motion.row

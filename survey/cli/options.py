@@ -85,7 +85,7 @@ def connections_option(maximum: int) -> Decorator[Any]:
     """--connections, from 1 to `maximum`; None if it is not given."""
     return click.option(
         "--connections", type=click.IntRange(1, maximum), metavar="N",
-        help="Maximum number of connections at a time (default: 16 for each running model).",
+        help="Maximum number of connections at a time (default: up to 16 for each running model).",
     )  # fmt: skip
 
 
