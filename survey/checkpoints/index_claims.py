@@ -12,8 +12,8 @@ from typing import Any
 from survey.checkpoints.weight_files import beside_shards, same_set
 from survey.errors import BrokenFile, NotThere
 from survey.formats.safetensors_header import Header
-from survey.unembedding.model_config import meant_tie
-from survey.unembedding.tensor_choice import named_tensor
+from survey.unembedding.tensor_choice import named_matrices
+from survey.unembedding.tying import implied_tie
 
 _MOST_SHARDS = 1_000  # asked, each with a request
 _MOST_TENSORS = 2_000_000  # of all shards together
@@ -67,8 +67,8 @@ def checked_index(
     claimed: the index. headers: those read so far, to which this adds.
     Raises BrokenFile (`index-mismatch`) where a shard that must be asked is not there.
     """
-    head, embedding = named_tensor(claimed, config, sure=True)
-    tied = meant_tie(config) is True
+    head, embedding = named_matrices(claimed, config, sure=True)
+    tied = implied_tie(config) is True
     if head and embedding and not (tied and _is_missing((head, embedding), claimed, files, headers, read)):
         return claimed
     shards = sorted({*claimed.values(), *same_set(claimed.values(), files)})
@@ -91,10 +91,10 @@ def checked_index(
         for name, file in claimed.items()
         if name in headers[file].tensors or not (tied or name in held)
     }
-    if wrong := sorted(name for name in twice if name not in kept and name in named_tensor(held, config)):
+    if wrong := sorted(name for name in twice if name not in kept and name in named_matrices(held, config)):
         problem = f"holds {wrong[0]}, as {twice[wrong[0]]} does, and the index names neither"
         raise BrokenFile("index-mismatch", f"{where}/{held[wrong[0]]}", problem)
-    if named_tensor(held, config)[0] is None:
+    if named_matrices(held, config)[0] is None:
         _refuse_strays(config, files, set(shards), headers, read, where)
     return {**held, **kept}
 
@@ -117,7 +117,7 @@ def _refuse_strays(
     """Raise NotThere (`unknown-head`) where a file beside the shards holds a head and no model."""
     for file in beside_shards(shards, files):
         tensors = (headers[file] if file in headers else read(file)).tensors
-        head, embedding = named_tensor(tensors, config)
+        head, embedding = named_matrices(tensors, config)
         if head is not None and embedding is None:
             problem = f"holds {head}, and the index names no such file"
             raise NotThere("unknown-head", f"{where}/{file}", problem)

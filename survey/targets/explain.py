@@ -10,7 +10,7 @@ from survey.errors import SurveyError
 from survey.records.target import MatrixName
 from survey.targets.layout import CheckpointLayout
 from survey.targets.locate import locate
-from survey.unembedding.model_config import said
+from survey.unembedding.config_summary import config_summary
 from survey.unembedding.suspects import head_suspects
 
 # Names like those of a vocabulary matrix; within a layer, only those of a second head or a table.
@@ -69,7 +69,7 @@ def explain(layout: CheckpointLayout) -> Explanation:
     files, tensors = len(set(layout.file_of.values())), len(layout.file_of) + layout.left_out
     return Explanation(
         f"{layout.rule}: {tensors:,} tensors in {files} file{'s' if files > 1 else ''}",
-        tuple(said(layout.config)),
+        tuple(config_summary(layout.config)),
         tuple(_candidates(layout, heads)),
         tuple(_candidates(layout, embeddings)),
         tuple(_candidates(layout, shown)),

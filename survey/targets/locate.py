@@ -14,10 +14,13 @@ from survey.sharding.joining import MatrixSize, TensorPart, join_parts
 from survey.targets.family import family_of
 from survey.targets.layout import CheckpointLayout, short_text
 from survey.targets.matrix_scale import has_scale, scale_of_matrix
-from survey.unembedding.model_config import architecture, stated_shapes, stated_tie
+from survey.unembedding.model_config import architecture, stated_shapes
 from survey.unembedding.quantisation import is_packed, scheme
+from survey.unembedding.refusals import refuse_adapter
 from survey.unembedding.shapes import refuse_shape
-from survey.unembedding.tensor_choice import Choice, choose_among, refuse_adapter, undecided
+from survey.unembedding.stem_choice import Choice, undecided
+from survey.unembedding.tensor_choice import choose_among
+from survey.unembedding.tying import stated_tie
 
 MOST_TAGS = 1000  # a card of two hundred languages has some three hundred
 

@@ -1,4 +1,4 @@
-"""Matrices that are stored quantised, which are refused with the name of the scheme."""
+"""Signs that a matrix is stored quantised, and the name of the scheme. Quantised matrices are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from survey.errors import printable
 
-# What lies beside, or instead of, `X.weight`; within a scheme's tensors the earlier name wins.
+# Suffixes of tensors beside, or instead of, `X.weight`; the earlier one decides which tensor is named.
 PACKED_SUFFIXES = {
     ".qweight": "GPTQ or AWQ",
     ".weight_packed": "compressed-tensors",
@@ -26,8 +26,8 @@ PACKED_SUFFIXES = {
     ".weight_scale_2": "ModelOpt NVFP4",
     ".scales": "MLX",  # GPTQ and AWQ have it, too, but come first
 }
-# How the parts of other packings are called: EXL3's `trellis` and `svh`, torchao's `_weight_qdata`, EETQ's
-# `q_weight`, the codes and factors of the next one.
+# Components of names in other schemes: EXL3's `trellis` and `svh`, torchao's `_weight_qdata`, EETQ's
+# `q_weight`; general enough to recognise the codes and factors of a future scheme, too.
 _PACKED_WORDS = frozenset(
     """
     absmax blocks codebook codebooks codes data idx int integer lut mcg mul1 nf4 packed perm q qdata qidxs
@@ -39,22 +39,28 @@ _STORED = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "F4", "F6_E2M3"
 
 
 def is_packed(dtype: str) -> bool:
-    """Whether elements of a dtype are codes, not values."""
+    """Whether the elements of a dtype are codes, not values."""
     return dtype in _STORED
 
 
 def packed_beside(names: Collection[str], stem: str) -> str | None:
-    """The tensor that says that `stem` (such as `lm_head`) is quantised; None where none does."""
+    """Name of a tensor which shows that `stem` (such as `lm_head`) is quantised; None if there is none."""
     return next((stem + suffix for suffix in PACKED_SUFFIXES if stem + suffix in names), None)
 
 
 def of_activations(rest: str) -> bool:
-    """Whether a scale is that of what goes into a matrix, or comes out of it."""
+    """Whether a scale is that of a matrix's input or output, not of its values.
+
+    rest: a tensor's name without the path of the matrix.
+    """
     return _OF_ACTIVATIONS.search(rest) is not None
 
 
 def looks_packed(rest: str) -> bool:
-    """Whether what follows a matrix's place in a name is said of codes, or of what decodes them."""
+    """Whether a name is that of codes, or of a table or a scale that decodes them.
+
+    rest: a tensor's name, or its end without the path of the matrix.
+    """
     if of_activations(rest):
         return False
     words = re.split(r"[._:]+", rest.lower())
@@ -65,7 +71,7 @@ def looks_packed(rest: str) -> bool:
 
 
 def scheme(config: Mapping[str, Any], names: Collection[str], tensor: str) -> str:
-    """The quantisation of a tensor by name: as the config states it, else by what lies beside it."""
+    """The name of a tensor's quantisation: as the config states it, else judged by the tensors beside it."""
     stated = config.get("quantization_config")
     method = stated.get("quant_method") if isinstance(stated, Mapping) else None
     if isinstance(method, str) and method:

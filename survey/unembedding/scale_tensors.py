@@ -1,10 +1,10 @@
-"""The scale of a matrix that is stored in 8 bits: the model's values are the stored ones times it.
+"""The scale of a matrix that is stored in 8 bits: the model's values are the stored values times the scale.
 
-Known under six names beside `X.weight`, all of them factors, also the one that is called inverse:
+Six names beside `X.weight` are known. All of them hold factors, even the one that is called inverse:
 `weight_scale_inv` (DeepSeek, transformers' fine-grained FP8), `weight_scale` (compressed-tensors,
 FBGEMM, ModelOpt), `weights_scaling_factor` (TensorRT-LLM), `scale` (DeepSeek's own files), `weight.scale`
-and `scale_weight`. One factor serves the whole tensor, a row, or a tile of rows × dimensions. Whatever else
-sounds like a scale there is none that we know to apply, so the matrix is refused.
+and `scale_weight`. A factor applies to the whole tensor, to a row, or to a tile of rows × dimensions. If
+another tensor sounds like a scale, no rule says how to apply it, so the matrix is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from survey.errors import NotThere
 from survey.records.target import ByteRange, Piece, ScaleSpec, TensorSpec
-from survey.unembedding.model_parts import beyond, of_another_part
+from survey.unembedding.model_parts import of_another_part, without_shared_prefix
 from survey.unembedding.quantisation import of_activations
 
 SUFFIXES = (
@@ -28,19 +28,19 @@ SUFFIXES = (
     ".weights_scaling_factor",
     ".scale",
 )
-# Beside a matrix in 8 bits all else may be the scale, or change it.
+# In the module of an 8-bit matrix any other tensor may be its scale, or change it.
 _LEAVES_VALUES = re.compile(r"\.(?:weight|bias|original_module\.\w+)")
 _SOUNDS_LIKE_A_SCALE = re.compile(r"(?i)scal|(?:^|[._])inv(?:[._]|$)|amax|quant|factor")
 _LAYER = re.compile(r"\.[0-9]+\.")
-FACTORS_CAP = 4 << 20  # held as float64: 32 MB; MX formats, with one for 32 elements, have more
-_MOST_NAMED = 3  # of scales in parts
+FACTORS_CAP = 4 << 20  # 32 MB as float64; MX formats, with a factor for 32 elements, have more
+_MAX_NAMED = 3  # scales whose names make up the name of a scale in parts
 _DTYPES = ("F32", "BF16", "F16", "F8_E8M0")
 
 
 def scale_name(names: Collection[str], tensor: str, where: str) -> str | None:
-    """The name of the scale that belongs to a tensor, among `names`; None where there is none.
+    """The name of the scale that belongs to a tensor, among `names`; None if there is none.
 
-    Raises NotThere (`quantised-head`) where something beside it sounds like another.
+    Raises NotThere (`quantised-head`) if a tensor beside it may be another scale.
     """
     stem = tensor.removesuffix(".weight")
     known = [stem + suffix for suffix in SUFFIXES if stem + suffix in names]
@@ -53,14 +53,15 @@ def scale_name(names: Collection[str], tensor: str, where: str) -> str | None:
 
 
 def _beside(names: Collection[str], stem: str, known: bool) -> Iterator[str]:
-    """What may change the values of a matrix: in its module whatever is not known to leave them alone,
-    elsewhere what sounds like its scale.
+    """Tensors that may change the values of a matrix.
 
-    known: whether its scale is; a scale of activations alone leaves open what became of the matrix's own.
+    In the matrix's module these are all tensors but those known to leave the values alone; elsewhere, those
+    that sound like its scale. known: whether the matrix's own scale is known; only then is a scale of
+    activations harmless.
     """
-    own = stem.rpartition(".")[2]
+    module = stem.rpartition(".")[2]
     for name in names:
-        if own not in name:
+        if module not in name:
             continue
         rest = name[len(stem) :] if name.startswith(stem) else ""
         if rest[:1] in (".", ":"):
@@ -76,18 +77,18 @@ def _beside(names: Collection[str], stem: str, known: bool) -> Iterator[str]:
 
 
 def _belongs(name: str, stem: str) -> bool:
-    """Whether a name outside the layers and the other parts speaks of a module."""
-    spoken = re.search(rf"(?:^|[._]){re.escape(stem.rpartition('.')[2])}(?:[._:]|$)", name)
-    elsewhere = of_another_part(name) and of_another_part(beyond(name, stem))
-    return spoken is not None and not elsewhere and _LAYER.search(name) is None
+    """Whether a name contains a module's name, and is neither in a layer nor in another part of the model."""
+    match = re.search(rf"(?:^|[._]){re.escape(stem.rpartition('.')[2])}(?:[._:]|$)", name)
+    elsewhere = of_another_part(name) and of_another_part(without_shared_prefix(name, stem))
+    return match is not None and not elsewhere and _LAYER.search(name) is None
 
 
 def scale_spec(
     matrix: TensorSpec, scale: TensorSpec, file_bytes: int, config: Mapping[str, Any], where: str
 ) -> ScaleSpec:
-    """How a scale lies over a matrix [V, D].
+    """How the factors of a scale map to the tiles of a matrix [V, D].
 
-    Raises NotThere (`quantised-head`) where its dtype or its shape fits no tiles.
+    Raises NotThere (`quantised-head`) if the scale's dtype is unknown, or if its shape fits no tiles.
     """
     rows, dims = matrix.shape
     factors = math.prod(scale.shape)
@@ -112,16 +113,16 @@ def scale_spec(
 def scale_of_parts(
     matrix: TensorSpec, scales: Sequence[TensorSpec], config: Mapping[str, Any], where: str
 ) -> ScaleSpec:
-    """How the scales of a matrix's parts, one for each in their order, lie over the whole.
+    """The scale of a whole matrix [V, D], joined from the scales of its parts, one for each in their order.
 
-    Raises NotThere (`quantised-head`) where one does not fit its part, or their tiles make up no whole.
+    Raises NotThere (`quantised-head`) if a scale does not fit its part, or if tiles do not fill the matrix.
     """
     parts = [
         (piece, scale_spec(piece.tensor, scale, 0, config, where))
         for piece, scale in zip(matrix.pieces, scales, strict=True)
     ]
     rows, dims = parts[0][1].tile
-    pieces, held = [], 0
+    pieces, factors = [], 0
     for piece, spec in parts:
         ends = piece.row + piece.tensor.shape[0] == matrix.shape[0] and spec.per == "tensor"
         same = spec.tile == (rows, dims) or (ends and spec.tile[0] <= rows and spec.tile[1] == dims)
@@ -129,21 +130,21 @@ def scale_of_parts(
             problem = f"{spec.tensor.name} scales {spec.per}, and continues no tiles of {rows} × {dims}"
             raise NotThere("quantised-head", where, problem)
         pieces.append(Piece(replace(spec.tensor, shape=spec.tiles), piece.row // rows, piece.column // dims))
-        held += math.prod(spec.tiles)
+        factors += math.prod(spec.tiles)
     tiles = -(-matrix.shape[0] // rows), -(-matrix.shape[1] // dims)
-    if held != math.prod(tiles) or held > FACTORS_CAP:
-        problem = f"{len(scales)} scales with {held:,} factors, expected {math.prod(tiles):,}"
+    if factors != math.prod(tiles) or factors > FACTORS_CAP:
+        problem = f"{len(scales)} scales with {factors:,} factors, expected {math.prod(tiles):,}"
         raise NotThere("quantised-head", where, problem)
     whole_bytes = sum(len(scale.bytes) for scale in scales)
-    name = " + ".join(dict.fromkeys(scale.name for scale in scales[:_MOST_NAMED]))
+    name = " + ".join(dict.fromkeys(scale.name for scale in scales[:_MAX_NAMED]))
     whole = TensorSpec(name, scales[0].file, scales[0].dtype, tiles, ByteRange(0, whole_bytes), tuple(pieces))
     return ScaleSpec(whole, 0, tiles, (rows, dims), f"part, {parts[0][1].per}")
 
 
 def _tile(length: int, tiles: int) -> int:
-    """The power of two that cuts a length into so many tiles, else the even cut; zero where there is neither.
+    """Tile length if `length` is cut into `tiles`: a power of two, else the even cut; zero if neither fits.
 
-    There is at most one such power, but for one tile.
+    At most one power of two fits, except for a single tile.
     """
     if tiles <= 1:
         return length * tiles
@@ -154,8 +155,8 @@ def _tile(length: int, tiles: int) -> int:
 
 
 def _stated_tiles(config: Mapping[str, Any], rows: int, dims: int) -> Iterator[tuple[int, int]]:
-    """Blocks of the quantisation, as transformers and DeepSeek (`weight_block_size`) or others write them."""
-    for key, stated in _statements(config.get("quantization_config"), 4):
+    """Tile sizes (rows, dims) that the config states: `weight_block_size` (transformers, DeepSeek) or others."""
+    for key, stated in _block_sizes(config.get("quantization_config"), 4):
         if isinstance(stated, str):  # compressed-tensors: "128x128"
             stated = [int(size) for size in re.findall(r"[0-9]{1,9}", stated[:40])]
         if key == "group_size" and type(stated) is int and stated > 0:
@@ -168,10 +169,10 @@ def _stated_tiles(config: Mapping[str, Any], rows: int, dims: int) -> Iterator[t
             yield min(stated[0], rows), min(stated[1], dims)  # one tile is no larger than the matrix
 
 
-def _statements(part: Any, depth: int) -> Iterator[tuple[str, Any]]:  # Any: a value of somebody's JSON
-    """The values of a quantisation's keys that speak of blocks, at whatever depth."""
+def _block_sizes(part: Any, depth: int) -> Iterator[tuple[str, Any]]:  # Any: JSON
+    """Keys of a quantisation config that state block sizes, with their values, down to `depth` levels."""
     for key, value in part.items() if isinstance(part, Mapping) else ():
         if key in ("weight_block_size", "block_structure", "block_size", "group_size"):
             yield key, value
         elif depth:
-            yield from _statements(value, depth - 1)
+            yield from _block_sizes(value, depth - 1)

@@ -1,4 +1,4 @@
-"""Whether a tensor has the shape of the whole matrix, as the config or what lies beside it tells."""
+"""Whether a tensor has the shape of the whole matrix [V, D], judged by the config or by the other matrix."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from survey.errors import NotThere
 from survey.records.target import TensorSpec
 from survey.unembedding.model_config import stated_prompts, stated_shapes, stated_widths
 
-_PADDING = 256  # rows at most that a tiny vocabulary gains by it
+_MAX_PADDING = 256  # rows; matters for tiny vocabularies only
 
 
 def refuse_shape(spec: TensorSpec, config: Mapping[str, Any], other: TensorSpec | None, where: str) -> None:
-    """Raise NotThere (`no-head`) where a tensor is no [V, D], is stored transposed or is a part of one.
+    """Raise NotThere (`no-head`) if a tensor is no [V, D], is stored transposed, or is a part of the matrix.
 
-    other: the other matrix, which tells where the config states no size of the vocabulary.
+    other: the other matrix, for comparison if the config states no vocabulary size.
     """
     if len(spec.shape) != 2 or 0 in spec.shape:
         raise NotThere("no-head", where, f"{spec.name} has shape {list(spec.shape)}, expected [V, D]")
@@ -36,7 +36,7 @@ def _refuse_beside_config(
         )
         raise NotThere("no-head", where, problem)
     fitting = [size for size, width in stated if width == dims] or [size for size, _ in stated]
-    if 10 * rows < 9 * min(fitting):  # a few rows less are a config's rounding, not another device's part
+    if 10 * rows < 9 * min(fitting):  # a few rows less come from rounding in the config, not from a cut
         problem = f"{spec.name} has {rows:,} rows, the config says {min(fitting):,} tokens: "
         raise NotThere(
             "no-head",
@@ -44,7 +44,7 @@ def _refuse_beside_config(
             problem + ("it is for others" if 2 * rows < min(fitting) else "rows are missing"),
         )
     prompts = stated_prompts(config)
-    if rows - prompts >= 2 * max(fitting) and rows - max(fitting) >= _PADDING:
+    if rows - prompts >= 2 * max(fitting) and rows - max(fitting) >= _MAX_PADDING:
         problem = f"{spec.name} has {rows:,} rows, the config says {max(fitting):,} tokens: it is for others"
         raise NotThere("no-head", where, problem)
     whole = next((width for _, width in stated if width and width > dims), None)
@@ -59,7 +59,7 @@ def _refuse_beside_other(spec: TensorSpec, other: TensorSpec, where: str) -> Non
         problem = f"{spec.name} has shape {[rows, dims]}, {other.name} {list(other.shape)}: "
         problem += "one of them is stored transposed"
         raise NotThere("no-head", where, problem)
-    # Rows for images, or for padding, are few.
+    # A matrix may have a few rows less than the other: those for images, or padding.
     if 10 * rows < 9 * other.shape[0]:
         problem = f"{spec.name} has {rows:,} rows, {other.name} {other.shape[0]:,}: it is for others"
         raise NotThere("no-head", where, problem)

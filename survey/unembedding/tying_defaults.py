@@ -1,7 +1,7 @@
-"""Model types whose embeddings are not tied where a config does not speak of it.
+"""Model types that are untied if the config does not state whether the embeddings are tied.
 
-As the config classes of transformers 5.23.0 have it; any other type is tied in silence, as its version 4
-wrote only what differed from that. A test compares the list with the version that is installed.
+From the config classes of transformers 5.23.0. Any other type is tied by default: transformers 4 wrote only
+what differed from that. A test compares the list with the installed version.
 """
 
 LISTED_FROM = "5.23.0"

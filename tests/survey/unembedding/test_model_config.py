@@ -6,9 +6,9 @@ import pytest
 from support.checkpoints import TIED
 
 from survey.errors import NotThere
-from survey.unembedding.model_config import stated_tie
 from survey.unembedding.tensor_choice import choose_among
 from survey.unembedding.tensor_names import TensorNames
+from survey.unembedding.tying import stated_tie
 from survey.unembedding.tying_defaults import LISTED_FROM, UNTIED_IN_SILENCE
 
 

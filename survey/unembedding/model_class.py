@@ -1,0 +1,39 @@
+"""What the class of a model (`architectures` in its config) says of its matrices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from survey.unembedding.model_config import architecture
+from survey.unembedding.tying import stated_tie
+
+# Classes whose output is a score, a label, a span or a box.
+_SCORES = re.compile(
+    r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction|Reward|Ranking|Scor(?:e|ing)|Regression|Critic"
+    r"|Retriev|Detection|Segmentation|Grounding|Alignment|Reasoning|Discriminat|EmbeddingModel|ForTextEncoding"
+)
+# The task in the name of a class, and the tasks that predict tokens.
+_TASK = re.compile(r"For(?=[A-Z])")
+_TOKENS = re.compile(r"LM|Language|Generation|Pre[Tt]raining|Seq|Text|Speech|Chat|Caption|Translat|Summari")
+# Classes that read sound or images: they have a head for tokens, and no embedding.
+_READS_NO_TOKENS = re.compile(r"ForCTC$|ForMaskedImageModeling$|ForAudioFrame")
+_DRAFTS = re.compile(r"Eagle|EAGLE|Medusa|Speculator|Draft")
+
+
+def why_scoring(config: Mapping[str, Any]) -> str | None:
+    """Why the model gives scores instead of logits, by its class; None if it gives logits."""
+    name = architecture(config) or ""
+    if _DRAFTS.search(name):
+        return f"its class, {name}, is a draft for another model, whose head it uses"
+    if _SCORES.search(name):
+        return f"its class, {name}, scores"
+    if stated_tie(config) is None and (tasks := _TASK.split(name)[1:]) and not _TOKENS.search(tasks[-1]):
+        return f"its class, {name}, is for another task than tokens, and the config says nothing of tying"
+    return None
+
+
+def reads_tokens(config: Mapping[str, Any]) -> bool:
+    """Whether the model has an embedding, judged by its class."""
+    return _READS_NO_TOKENS.search(architecture(config) or "") is None

@@ -1,0 +1,47 @@
+"""What the name of a tensor's own module says: an embedding, another table, a small part of a head."""
+
+from __future__ import annotations
+
+import re
+
+from survey.unembedding.known_names import EMBEDDINGS, VAGUE_EMBEDDINGS
+
+EMBEDDING_WORDS = re.compile(
+    r"(?i)embed|(?:^|[._])(?:emb|wte|wpe|tok|shared)|(?:^|[._])w[._]|vocab|lookup|position"
+)
+# Judged by the module's own name: its parent may be called language_model.
+OTHER_TABLE_WORDS = re.compile(
+    r"(?i)position|pos_|_pos|wpe|segment|per_layer|relative|rotary"
+    r"|(?:^|_)(?:type|char|value|shape|pronunciation|lang|langs|language|languages|freq|frequency|time|timestep)(?:_|$)"
+)
+# Parts of a head before or beside its matrix; a tensor of the matrix's own shape is more than that.
+HEAD_PARTS = re.compile(
+    r"(?i)(?:^|[._])(?:bias\w*|\w*norm[0-9]*|ln\w*|dense|transform|lora\w*|\w*scale)(?:[._]|$)"
+)
+# A module's own name, before what an adapter or a class appends to it.
+_MODULE = re.compile(
+    r"([^.]*?)(?:\.(?:modules_to_save(?:\.\w+)?|base_layer|original_module|embedding|W_E))?(?:\.weight)?$"
+)
+_POSITIONS = re.compile(r"(?i)(?:^|[._])pos(?:ition)?s?(?:al)?_?enc")
+_TABLES = tuple(f".{table}" for table in (*EMBEDDINGS, *VAGUE_EMBEDDINGS))
+
+
+def module_name(name: str) -> str:
+    """The last component of the path of a tensor's module: `embed_tokens` in `model.embed_tokens.weight`."""
+    match = _MODULE.search(name)
+    return match[1] if match else name
+
+
+def module_parent(name: str) -> str:
+    """The part of a tensor's name before its module's own name, with the dot."""
+    module = module_name(name)
+    return name[: name.rfind(module)] if module else name
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a name is that of a lookup table: of tokens, or of positions, types, languages, …"""
+    module = module_name(name)
+    path = module_parent(name) + module
+    return (f".{path}".endswith(_TABLES) or _POSITIONS.search(module) is not None) or (
+        OTHER_TABLE_WORDS.search(module) is not None and EMBEDDING_WORDS.search(module) is not None
+    )

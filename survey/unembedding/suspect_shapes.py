@@ -1,0 +1,48 @@
+"""Shapes of a vocabulary matrix of unknown name: whole, padded, transposed, cut, or in codes."""
+
+from __future__ import annotations
+
+from survey.unembedding.model_config import stated_shapes
+from survey.unembedding.tensor_names import TensorNames
+
+
+def possible_sizes(names: TensorNames) -> tuple[set[int], set[int]]:
+    """Every V and every D that the checkpoint may have, by its config and by the embedding's header."""
+    shapes = [shape for shape in (*stated_shapes(names.config), names.embedding_shape) if shape]
+    return {rows for rows, _ in shapes}, {dims for _, dims in shapes if dims is not None}
+
+
+def is_whole_matrix(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:
+    """Whether a shape is [V, D], transposed or not, flat or not, for some V of `rows` and D of `dims`."""
+    lengths = [length for length in shape if length != 1]
+    if len(lengths) == 1:
+        return any(lengths[0] == size * width for size in rows for width in dims if width > 1)
+    return len(lengths) == 2 and any(
+        long in rows and short in dims and long != short for long, short in (lengths, lengths[::-1])
+    )
+
+
+def is_matrix_or_part(shape: tuple[int, ...], rows: set[int], dims: set[int], max_parts: int) -> bool:
+    """Whether a shape is [V, D], padded or not, transposed or not, or one of at most `max_parts` equal parts.
+
+    A part of a vocabulary has more rows than a layer's inner dimension, unless its name hints at a head
+    (`max_parts` above 2).
+    """
+    if len(shape) != 2 or shape[0] == shape[1]:
+        return False
+    return any(
+        size <= long * max_parts and (max_parts > 2 or 5 * short <= long <= 2 * size) and short in dims
+        for long, short in (shape, shape[::-1])
+        for size in rows
+    )
+
+
+def may_hold_codes(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:
+    """Whether a shape may be that of a matrix's codes; one element holds up to sixteen codes."""
+    count = 1
+    for length in shape:
+        count *= length
+    smallest = min(dims, default=1)
+    return any(16 * count >= size * smallest for size in rows) and any(
+        size in {length * codes for codes in (1, 2, 4, 8, 16)} for length in shape for size in rows
+    )
