@@ -155,7 +155,7 @@ def _tile(length: int, tiles: int) -> int:
 
 
 def _stated_tiles(config: Mapping[str, Any], rows: int, dims: int) -> Iterator[tuple[int, int]]:
-    """Tile sizes (rows, dims) in the config, as transformers and DeepSeek (`weight_block_size`) or others state them."""
+    """Tile sizes (rows, dims) in the config (`weight_block_size` of transformers and DeepSeek, or others)."""
     for key, stated in _block_sizes(config.get("quantization_config"), 4):
         if isinstance(stated, str):  # compressed-tensors: "128x128"
             stated = [int(size) for size in re.findall(r"[0-9]{1,9}", stated[:40])]
