@@ -19,7 +19,7 @@ from survey.records.measures import TOKENIZER, versions_of
 from survey.records.target import Target
 from survey.records.tokenizer import TokenizerSummary, TokenTexts
 from survey.vocabulary.entries import BadVocabulary
-from survey.vocabulary.isolation import WALL_S, NotNamed, TokenizerLimits, name_tokens
+from survey.vocabulary.isolation import WALL_S, TokenizerFailed, TokenizerLimits, read_token_table
 from survey.vocabulary.read import read_tokenizer
 from survey.vocabulary.token_texts import token_texts, without_tokenizer
 
@@ -66,11 +66,11 @@ def tokenizer_of_matrix(
     try:
         tokenizer = read_tokenizer(checkpoint, files)
         limits = TokenizerLimits(names_limit_bytes(files), wall_s=min(WALL_S, until - time.monotonic()))
-        table = name_tokens(tokenizer, rows, limits)
+        table = read_token_table(tokenizer, rows, limits)
         return TokenizerResult(*token_texts(table, main, rows, black_holes), _MEASURES)
     except BadVocabulary as error:
         return TokenizerResult(without_tokenizer(f"{main}: {error}"), None, _MEASURES)
-    except NotNamed as error:
+    except TokenizerFailed as error:
         return TokenizerResult(
             without_tokenizer(f"{main}: {error}"), None, _MEASURES if error.lasting else {}
         )

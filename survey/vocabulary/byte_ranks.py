@@ -1,6 +1,6 @@
 """Vocabularies that list the bytes of each token by rank: tiktoken's files and Mistral's tekken.json.
 
-How they cut text is decided by code beside them, so their tokens have names only.
+The files do not say how text is cut (code beside them does), so their tokens have texts only.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 from survey.errors import storable
 from survey.vocabulary.entries import BadVocabulary, Entry, Vocabulary, is_id, spelled
 
-MOST_SPECIALS = 1 << 16  # Mistral has 1,000; each is an entry, however short the file
+MAX_SPECIAL_TOKENS = 1 << 16  # Mistral has 1,000; a short file could claim any number
 _LINE = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]{1,9}")
 
 
 def is_tiktoken(content: bytes) -> bool:
-    """Whether a file begins as tiktoken's do; Llama 3 calls one tokenizer.model."""
+    """Whether a file begins like one of tiktoken (Llama 3 names such a file tokenizer.model)."""
     return _LINE.fullmatch(content.partition(b"\n")[0].rstrip(b"\r")) is not None
 
 
 def from_tiktoken(content: bytes) -> Vocabulary:
-    """One token on each line: its bytes in base64, its rank. Raises BadVocabulary."""
+    """Parse one token per line: its bytes in base64, then its rank. Raises BadVocabulary."""
     entries: dict[int, Entry] = {}
     for number, line in enumerate(content.splitlines(), 1):
         if not line:
@@ -37,13 +37,13 @@ def from_tiktoken(content: bytes) -> Vocabulary:
 
 
 def from_tekken(content: Mapping[str, Any]) -> Vocabulary:
-    """Special tokens first, then the ranks. Raises BadVocabulary."""
+    """Parse a tekken.json: special tokens have the first ids, then come the ranks. Raises BadVocabulary."""
     config, vocab = content.get("config"), content.get("vocab")
     if not isinstance(config, Mapping) or not isinstance(vocab, list):
         raise BadVocabulary("expected config and vocab")
     specials = config.get("default_num_special_tokens", 1000)
     size = config.get("default_vocab_size")
-    if not is_id(specials) or specials > MOST_SPECIALS:
+    if not is_id(specials) or specials > MAX_SPECIAL_TOKENS:
         raise BadVocabulary(f"default_num_special_tokens is {specials!r}")
     limit = size - specials if isinstance(size, int) else len(vocab)
     entries: dict[int, Entry] = {}

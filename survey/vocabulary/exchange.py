@@ -1,4 +1,4 @@
-"""What one request to the process that reads tokenizers goes through, and its answer: nobody else's."""
+"""The pipes of one request to the tokenizer process and of its answer, never reused for another request."""
 
 from __future__ import annotations
 
@@ -9,82 +9,84 @@ from types import TracebackType
 
 from survey.vocabulary.table import LENGTH
 
-AT_ONCE = 64 << 10  # what a pipe holds
-COMPLAINTS_READ = 4096
+CHUNK_BYTES = 64 << 10  # capacity of a pipe
+STDERR_TAIL_BYTES = 4096
 
 
-class TooMuch(Exception):
+class AnswerTooLong(Exception):
     """An answer is longer than its cap."""
 
 
 class Exchange:
-    """Two pipes and a file for complaints, made for one request and closed after it.
+    """Two pipes and a file for stderr, made for one request and closed after it.
 
-    A tokenizer that took its process over may leave another behind, which holds what it was given: were it
-    the pipes of the next request, too, it could answer for the next model.
+    A tokenizer that took over its process may leave another process behind, which still holds these pipes. If
+    they were reused, it could answer for the next model.
     """
 
-    request = answered = -1  # the ends that are ours
+    request_fd = answer_fd = -1  # our ends of the pipes
 
     def __init__(self, request: Sequence[bytes], cap_bytes: int) -> None:
         """Raises OSError."""
-        self._left = [memoryview(part) for part in (LENGTH.pack(len(request[0])), *request)][::-1]
+        self._unsent = [memoryview(part) for part in (LENGTH.pack(len(request[0])), *request)][::-1]
         self._cap_bytes, self.answer = cap_bytes, bytearray()
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        self.theirs: list[int] = []
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self.server_fds: list[int] = []
         try:
-            reads, self.request = os.pipe()
-            self.theirs.append(reads)
-            self.answered, writes = os.pipe()
-            self.theirs += [writes, os.dup(self._complaints.fileno())]
+            reads, self.request_fd = os.pipe()
+            self.server_fds.append(reads)
+            self.answer_fd, writes = os.pipe()
+            self.server_fds += [writes, os.dup(self._stderr.fileno())]
         except OSError:
             self.close()
             raise
-        os.set_blocking(self.request, False)
-        os.set_blocking(self.answered, False)
+        os.set_blocking(self.request_fd, False)
+        os.set_blocking(self.answer_fd, False)
 
     def write(self) -> bool:
-        """Send some of what is left, the last part first; whether there is more to send."""
-        while self._left and not self._left[-1]:
-            self._left.pop()
+        """Send a chunk of the request; return whether any is left. `_unsent` holds the parts in reverse."""
+        while self._unsent and not self._unsent[-1]:
+            self._unsent.pop()
         try:
-            if self._left:
-                self._left[-1] = self._left[-1][os.write(self.request, self._left[-1][:AT_ONCE]) :]
-        except BrokenPipeError:  # its end says more
-            self._left.clear()
+            if self._unsent:
+                sent = os.write(self.request_fd, self._unsent[-1][:CHUNK_BYTES])
+                self._unsent[-1] = self._unsent[-1][sent:]
+        except BrokenPipeError:  # the process ended; its exit status says why
+            self._unsent.clear()
         except BlockingIOError:
             pass
-        return bool(self._left)
+        return bool(self._unsent)
 
     def read(self) -> bool:
-        """Take some of the answer; whether there was any. Raises TooMuch."""
+        """Append a chunk to the answer; return whether there was one. Raises AnswerTooLong."""
         try:
-            more = os.read(self.answered, AT_ONCE)
+            chunk = os.read(self.answer_fd, CHUNK_BYTES)
         except BlockingIOError:
             return False
-        self.answer += more
+        self.answer += chunk
         if len(self.answer) > self._cap_bytes:
-            raise TooMuch
-        return bool(more)
+            raise AnswerTooLong
+        return bool(chunk)
 
-    def complaints(self) -> bytes:
-        """The end of what was written to stderr."""
-        size = self._complaints.seek(0, os.SEEK_END)
-        self._complaints.seek(max(0, size - COMPLAINTS_READ))
-        return self._complaints.read(COMPLAINTS_READ)
+    def stderr_tail(self) -> bytes:
+        """The last STDERR_TAIL_BYTES that were written to stderr."""
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - STDERR_TAIL_BYTES))
+        return self._stderr.read(STDERR_TAIL_BYTES)
 
-    def close_theirs(self) -> None:
-        """After they were handed over: an end that we hold is no end."""
-        while self.theirs:
-            os.close(self.theirs.pop())
+    def close_server_fds(self) -> None:
+        """Close the server's ends after it has received them: a pipe ends only if every copy is closed."""
+        while self.server_fds:
+            os.close(self.server_fds.pop())
 
     def close(self) -> None:
-        self.close_theirs()
-        self._complaints.close()
-        for end in (self.request, self.answered):
-            if end >= 0:
-                os.close(end)
-        self.request = self.answered = -1
+        """Close every pipe and the file."""
+        self.close_server_fds()
+        self._stderr.close()
+        for fd in (self.request_fd, self.answer_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.request_fd = self.answer_fd = -1
 
     def __enter__(self) -> Exchange:
         return self

@@ -1,8 +1,8 @@
-"""Tokenizers of strangers are read in a process of their own, with limits of memory and time.
+"""Read untrusted tokenizers in a separate process, with limits of memory and time.
 
-A file of one kilobyte can make the libraries take all memory (normalizers that multiply), hours (regular
-expressions that backtrack), or the process with them. One server is kept for many tokenizers, and replaced
-where one of them ended badly.
+A file of one kilobyte can make the libraries use all memory (normalizers that multiply), take hours (regular
+expressions that backtrack), or crash the process. One server process reads many tokenizers; it is replaced if
+one of them ends badly.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from dataclasses import dataclass
 from functools import cache
 
 from survey.vocabulary.entries import TokenizerFiles
-from survey.vocabulary.server_process import Ended, ServerProcess
+from survey.vocabulary.server_process import RequestEnded, ServerProcess
 from survey.vocabulary.table import ANSWER_CAP_BYTES, BadAnswer, TokenTable, unpacked
 
-CPU_S = 120.0  # of one tokenizer; 262,144 tokens take 10 to 20
-WALL_S = 300.0  # of one that waits for whatever it may be; a busy machine is slow, too
-KEPT_SERVERS = 2  # that wait for the next tokenizer
-KEPT_TABLES = 4  # most models of a family have one tokenizer
-CACHED_BYTES = 16 << 20  # as it is sent; as texts it takes up to four times as much
+CPU_S = 120.0  # per tokenizer; 262,144 tokens take 10 to 20
+WALL_S = 300.0  # per tokenizer; generous, as a busy machine is slow
+IDLE_SERVERS = 2  # kept for the next tokenizer
+CACHED_TABLES = 4  # most models of a family share one tokenizer
+CACHED_TABLE_BYTES = 16 << 20  # in wire format; as texts it takes up to four times as much
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerLimits:
-    """What one tokenizer may cost. cpu_s: on all cores together. wall_s: from now."""
+    """Limits of one tokenizer. cpu_s: on all cores together. wall_s: from now."""
 
     memory_bytes: int
     cpu_s: float = CPU_S
     wall_s: float = WALL_S
 
 
-class NotNamed(Exception):
-    """No names: the message says why. lasting: another try would end the same."""
+class TokenizerFailed(Exception):
+    """A tokenizer could not be read; the message says why. lasting: a retry would fail in the same way."""
 
     def __init__(self, problem: str, *, lasting: bool = True) -> None:
         super().__init__(problem)
         self.lasting = lasting
 
 
-def name_tokens(files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> TokenTable:
-    """What a tokenizer says of a matrix of V = `rows` rows. Raises NotNamed, also for what costs more."""
+def read_token_table(files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> TokenTable:
+    """The tokens of a matrix of V = `rows` rows. Raises TokenizerFailed, also if a limit is exceeded."""
     return _pool().table(files, rows, limits)
 
 
 def close() -> None:
-    """End the servers that wait, and forget what they said; the next tokenizer starts one."""
+    """End the idle servers and clear the cache; the next tokenizer starts a new server."""
     _pool().close()
 
 
-@cache  # one for each process: a start takes longer than a small model
+@cache  # one per process: starting a server takes longer than a small model
 def _pool() -> _Pool:
     pool = _Pool()
     atexit.register(pool.close)
@@ -63,82 +63,82 @@ def _pool() -> _Pool:
 
 
 class _Pool:
-    """The servers that wait, and the last tables by the digest of their files."""
+    """The idle servers, and the last tables by the digest of their files."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[ServerProcess] = []
+        self._idle: list[ServerProcess] = []
         self._tables: OrderedDict[bytes, tuple[int, TokenTable]] = OrderedDict()
 
     def table(self, files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> TokenTable:
         digest = _digest(files)
         with self._lock:
-            known = self._tables.get(digest)
-            if known is not None:
+            cached = self._tables.get(digest)
+            if cached is not None:
                 self._tables.move_to_end(digest)
-        # Rows beyond the last token change nothing.
-        if known is not None and min(rows, known[1].size) == min(known[0], known[1].size):
-            return known[1]
-        answer = self._asked(files, rows, limits)
+        # Rows above the last token change nothing.
+        if cached is not None and min(rows, cached[1].size) == min(cached[0], cached[1].size):
+            return cached[1]
+        answer = self._answer(files, rows, limits)
         try:
             table = unpacked(answer, rows)
         except BadAnswer as error:
-            raise NotNamed(f"the process that named its tokens answered nonsense: {error}") from error
+            raise TokenizerFailed(f"the process that named its tokens answered nonsense: {error}") from error
         if isinstance(table, str):
-            raise NotNamed(table)
-        if len(answer) <= CACHED_BYTES:
+            raise TokenizerFailed(table)
+        if len(answer) <= CACHED_TABLE_BYTES:
             self._keep(digest, rows, table)
         return table
 
     def _keep(self, digest: bytes, rows: int, table: TokenTable) -> None:
         with self._lock:
             self._tables[digest] = rows, table
-            while len(self._tables) > KEPT_TABLES:
+            while len(self._tables) > CACHED_TABLES:
                 self._tables.popitem(last=False)
 
-    def _asked(self, files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> bytes:
-        """The answer of a server, which is kept if it gave one."""
-        until = time.monotonic() + limits.wall_s
+    def _answer(self, files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> bytes:
+        """The answer of a server, which is reused only if it gave one."""
+        deadline = time.monotonic() + limits.wall_s
         if limits.wall_s <= 0:
-            raise _not_named(Ended("wall"), limits)
+            raise _failure(RequestEnded("wall"), limits)
         try:
             server = self._server()
         except OSError as error:
             problem = f"no process to name its tokens can be started: {error}"
-            raise NotNamed(problem, lasting=False) from error
-        keep = False
+            raise TokenizerFailed(problem, lasting=False) from error
+        reusable = False
         try:
-            answer = server.ask(_request(files, rows, limits), until, ANSWER_CAP_BYTES)
-            keep = True
-        except Ended as ended:
-            raise _not_named(ended, limits) from ended
+            answer = server.ask(_request(files, rows, limits), deadline, ANSWER_CAP_BYTES)
+            reusable = True
+        except RequestEnded as ended:
+            raise _failure(ended, limits) from ended
         finally:
-            self._done(server, keep=keep)
+            self._release(server, reusable=reusable)
         return answer
 
     def _server(self) -> ServerProcess:
-        """One that waits, or a new one. Raises OSError."""
+        """An idle server, or a new one. Raises OSError."""
         while True:
             with self._lock:
-                server = self._waiting.pop() if self._waiting else None
+                server = self._idle.pop() if self._idle else None
             if server is None:
                 return ServerProcess()
             if server.runs():
                 return server
-            server.kill()  # it was ended meanwhile
+            server.kill()  # it ended while idle
 
-    def _done(self, server: ServerProcess, *, keep: bool) -> None:
+    def _release(self, server: ServerProcess, *, reusable: bool) -> None:
         with self._lock:
-            if keep and len(self._waiting) < KEPT_SERVERS:
-                self._waiting.append(server)
+            if reusable and len(self._idle) < IDLE_SERVERS:
+                self._idle.append(server)
                 return
         server.kill()
 
     def close(self) -> None:
         with self._lock:
-            waiting, self._waiting = self._waiting, []
+            idle, self._idle = self._idle, []
             self._tables.clear()
-        for server in waiting:
+        for server in idle:
             server.kill()
 
 
@@ -149,40 +149,46 @@ def _request(files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> list[
         "rows": rows,
         "memory_bytes": limits.memory_bytes,
         "cpu_s": _cpu_seconds(limits),
-        "wall_s": limits.wall_s + 1.0,  # we end it at wall_s, if we still live
+        "wall_s": limits.wall_s + 1.0,  # we end it at wall_s if we are still alive
     }
     return [json.dumps(header).encode(), *files.contents.values()]
 
 
 def _digest(files: TokenizerFiles) -> bytes:
-    """Of names and contents; one that nobody can forge, as another model's names would follow."""
-    seen = hashlib.sha256(files.main.encode())
+    """Digest of names and contents; cryptographic: a forged one would give a model foreign tokens."""
+    digest = hashlib.sha256(files.main.encode())
     for name, content in sorted(files.contents.items()):
-        seen.update(f"\0{name}\0{len(content)}\0".encode())
-        seen.update(content)
-    return seen.digest()
+        digest.update(f"\0{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.digest()
 
 
-def _not_named(ended: Ended, limits: TokenizerLimits) -> NotNamed:
-    again, process = "; the next run tries again", "the process that named its tokens"
-    match ended.how:
+def _failure(ended: RequestEnded, limits: TokenizerLimits) -> TokenizerFailed:
+    retry, process = "; the next run tries again", "the process that named its tokens"
+    match ended.cause:
         case "memory":
-            return NotNamed(f"naming its tokens takes more than {limits.memory_bytes >> 20:,} MB of memory")
+            return TokenizerFailed(
+                f"naming its tokens takes more than {limits.memory_bytes >> 20:,} MB of memory"
+            )
         case "cpu":
-            return NotNamed(f"naming its tokens takes more than {_cpu_seconds(limits)} CPU-seconds")
+            return TokenizerFailed(f"naming its tokens takes more than {_cpu_seconds(limits)} CPU-seconds")
         case "wall":
             within = max(0.0, limits.wall_s)
-            return NotNamed(f"its tokens were not named within {within:.1f} s{again}", lasting=False)
+            return TokenizerFailed(f"its tokens were not named within {within:.1f} s{retry}", lasting=False)
         case "answer":
-            return NotNamed(f"its names take more than {ANSWER_CAP_BYTES >> 20} MB")
+            return TokenizerFailed(f"its names take more than {ANSWER_CAP_BYTES >> 20} MB")
         case "killed":
-            return NotNamed(f"{process} was killed from outside ({ended.detail}){again}", lasting=False)
+            return TokenizerFailed(
+                f"{process} was killed from outside ({ended.detail}){retry}", lasting=False
+            )
         case "lost":
-            return NotNamed(f"{process} could not be kept running ({ended.detail}){again}", lasting=False)
+            return TokenizerFailed(
+                f"{process} could not be kept running ({ended.detail}){retry}", lasting=False
+            )
         case "crashed":
-            return NotNamed(f"{process} crashed ({ended.detail})")
+            return TokenizerFailed(f"{process} crashed ({ended.detail})")
 
 
 def _cpu_seconds(limits: TokenizerLimits) -> int:
-    """What a system's limit can say: whole ones."""
+    """The limit in whole seconds, as setrlimit takes it."""
     return max(1, math.ceil(limits.cpu_s))

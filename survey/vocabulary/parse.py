@@ -1,4 +1,4 @@
-"""From a tokenizer's files to its vocabulary: who parses which."""
+"""Parse a tokenizer's files into its vocabulary with the parser of their format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from survey.errors import storable
 from survey.vocabulary.byte_ranks import from_tekken, from_tiktoken, is_tiktoken
 from survey.vocabulary.entries import (
-    MOST_IDS,
+    MAX_IDS,
     BadVocabulary,
     Entry,
     TokenizerFiles,
@@ -20,16 +20,16 @@ from survey.vocabulary.entries import (
 
 
 def parse_vocabulary(files: TokenizerFiles) -> Vocabulary:
-    """What the files say of each token. Raises BadVocabulary where they cannot be understood.
+    """The vocabulary of a tokenizer, with the tokens that were added to it. Raises BadVocabulary.
 
-    They may make a library take any amount of memory and time: `survey.vocabulary.isolation` limits both.
+    Hostile files can make a library use any memory and time; `survey.vocabulary.isolation` limits both.
     """
-    found = _parse(files.main, files.contents[files.main], files.contents)
-    if not found.entries:
+    base = _parse(files.main, files.contents[files.main], files.contents)
+    if not base.entries:
         raise BadVocabulary("holds no tokens")
-    vocabulary = Vocabulary({**found.entries, **_added(found.entries, files.contents)}, found.encode)
-    if vocabulary.size > MOST_IDS:
-        raise BadVocabulary(f"holds the token id {vocabulary.size - 1}, expected at most {MOST_IDS - 1}")
+    vocabulary = Vocabulary({**base.entries, **_added(base.entries, files.contents)}, base.encode)
+    if vocabulary.size > MAX_IDS:
+        raise BadVocabulary(f"holds the token id {vocabulary.size - 1}, expected at most {MAX_IDS - 1}")
     return vocabulary
 
 
@@ -57,13 +57,13 @@ def _parse(main: str, content: bytes, companions: Mapping[str, bytes]) -> Vocabu
 
 
 def _added(known: Mapping[int, Entry], companions: Mapping[str, bytes]) -> dict[int, Entry]:
-    """Tokens that were added beside the vocabulary; companions that are broken add nothing."""
-    found: dict[int, Entry] = {}
+    """Tokens that companion files add to the vocabulary; malformed companions are ignored."""
+    added: dict[int, Entry] = {}
     listed = _lenient(companions.get("added_tokens.json"))
     for text, number in listed.items():
         if is_id(number):
             special = known[number].special if number in known else False
-            found[number] = spelled(storable(text).encode(), added=True, special=special)
+            added[number] = spelled(storable(text).encode(), added=True, special=special)
     decoder = _config(companions).get("added_tokens_decoder")
     for key, item in decoder.items() if isinstance(decoder, Mapping) else ():
         content = item.get("content") if isinstance(item, Mapping) else None
@@ -75,8 +75,8 @@ def _added(known: Mapping[int, Entry], companions: Mapping[str, bytes]) -> dict[
             and is_id(int(key))
         ):
             special = item.get("special") is True
-            found[int(key)] = spelled(storable(content).encode(), added=True, special=special)
-    return found
+            added[int(key)] = spelled(storable(content).encode(), added=True, special=special)
+    return added
 
 
 def _config(companions: Mapping[str, bytes]) -> Mapping[str, Any]:
@@ -92,12 +92,12 @@ def _lenient(content: bytes | None) -> Mapping[str, Any]:
 
 def _object(content: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads(content)
+        value = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise BadVocabulary(f"not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise BadVocabulary(f"holds a {type(found).__name__}, expected an object")
-    return found
+    if not isinstance(value, dict):
+        raise BadVocabulary(f"holds a {type(value).__name__}, expected an object")
+    return value
 
 
 def _text(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Read a checkpoint's tokenizer files, within their caps."""
+"""Read a checkpoint's tokenizer files, within size caps."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ COMPANION_CAP_BYTES = 16 << 20
 
 
 def read_tokenizer(checkpoint: Checkpoint, files: FileSizes) -> TokenizerFiles:
-    """What the files hold. files: of `tokenizer_files`, not empty.
+    """The contents of a tokenizer's files. files: from `tokenizer_files`, not empty.
 
-    Raises BadVocabulary where they are too large, SurveyError where they cannot be read.
+    Raises BadVocabulary if the main file is too large, SurveyError if a file cannot be read.
     """
     main, size = next(iter(files.items()))
     if size > TOKENIZER_CAP_BYTES:

@@ -1,4 +1,4 @@
-"""Vocabularies of SentencePiece: tokenizer.model, spiece.model."""
+"""Vocabularies in SentencePiece's format: tokenizer.model, spiece.model."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from survey.vocabulary.entries import BadVocabulary, Entry, Vocabulary, shown, w
 
 
 def from_sentencepiece(content: bytes) -> Vocabulary:
-    """A model as SentencePiece serialises it. Raises BadVocabulary."""
+    """Parse a serialised SentencePiece model. Raises BadVocabulary."""
     processor = SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(content)
-    except (RuntimeError, UnicodeDecodeError) as error:  # its words of what is no UTF-8 are none, either
+    except (RuntimeError, UnicodeDecodeError) as error:  # an error message may itself be no UTF-8
         raise BadVocabulary(f"SentencePiece refuses it: {str(error)[:300]}") from error
     entries = {number: _entry(processor, number) for number in range(processor.GetPieceSize())}
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
         try:
-            found: list[list[int]] = processor.Encode(list(texts), out_type=int)
+            ids: list[list[int]] = processor.Encode(list(texts), out_type=int)
         except RuntimeError as error:
             raise BadVocabulary(f"SentencePiece cannot cut with it: {str(error)[:300]}") from error
-        return found
+        return ids
 
     return Vocabulary(entries, encode)
 

@@ -1,12 +1,12 @@
-"""The process that reads tokenizers of strangers: one fork for each, with limits, on what `apart` sends.
+"""The process that reads untrusted tokenizers: one fork with limits for each request of `server_process`.
 
-python -m survey.vocabulary.server: over stdin, which is a socket, come three files for each request: the pipe
-that brings it, the pipe that takes the answer, and where to complain; back goes how its fork ended.
+python -m survey.vocabulary.server: stdin is a socket. For each request it receives three file descriptors
+(the pipe with the request, the pipe for the answer, a file for stderr) and sends back the fork's exit code.
 
-The libraries are loaded once, by a process that never sees a byte of a tokenizer; what a hostile one takes
-of memory and time, and what it crashes, ends with its fork. A fork has nothing of the requests after its own,
-and what it leaves running is ended (on Linux). It has our user's rights: what code that a file might run
-through a hole of a library can do as that user is not held by this.
+The libraries are loaded once, by a process that never sees a byte of a tokenizer. Whatever memory and time a
+hostile tokenizer uses, and whatever it crashes, ends with its fork. A fork has no access to later requests,
+and processes that it leaves behind are killed (on Linux). It runs with our user's rights: if a file exploits
+a library, this does not limit what its code can do as that user.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.reachability import token_table
 from survey.vocabulary.table import ENDED, LENGTH, OUT_OF_MEMORY, packed, packed_problem
 
-COMPLAINTS_BYTES = 1 << 20  # what libraries may write to stderr, which is a file
+STDERR_CAP_BYTES = 1 << 20  # of the file to which libraries write stderr
 MAX_PROBLEM_CHARS = 300
 PR_SET_CHILD_SUBREAPER = 36  # of Linux: prctl(2)
-# How Oniguruma and Rust's thread pool say it, which the tokenizers library passes on as an error.
+# Messages of Oniguruma and of Rust's thread pool, which the tokenizers library raises as errors.
 _NO_MEMORY = re.compile("fail to memory allocation|ThreadPoolBuildError")
 
 
@@ -39,20 +39,20 @@ def _main() -> None:
     control = socket.socket(fileno=0)
     _forget_signals()
     _adopt()
-    # Millions of objects, none of them in a circle: looking for circles takes a quarter of the time.
+    # Millions of objects without reference cycles: collecting cycles would take a quarter of the time.
     gc.disable()
-    # Loaded before the first request: the forks share them.
+    # Loaded before the first request, so that the forks share them.
     import sentencepiece  # noqa: F401
     import tokenizers  # noqa: F401
 
-    # 1, not 0: a system that pipes its core dumps into a program heeds no other limit.
+    # 1, not 0: a system that pipes core dumps into a program ignores any other limit.
     _limit(resource.RLIMIT_CORE, 1)
-    _limit(resource.RLIMIT_FSIZE, COMPLAINTS_BYTES)
-    while len(given := socket.recv_fds(control, 1, 3)[1]) == 3:
+    _limit(resource.RLIMIT_FSIZE, STDERR_CAP_BYTES)
+    while len(received := socket.recv_fds(control, 1, 3)[1]) == 3:
         fork = os.fork()
-        for standard, file in enumerate(given):
+        for standard, file in enumerate(received):
             if fork == 0:
-                os.dup2(file, standard)  # stdin, too: the socket is the server's alone
+                os.dup2(file, standard)  # stdin, too: a fork must not have the socket
             os.close(file)
         if fork == 0:
             _answer()
@@ -62,13 +62,13 @@ def _main() -> None:
 
 
 def _adopt() -> None:
-    """Become the parent of processes that a fork leaves behind: only so are they known."""
-    with contextlib.suppress(OSError, AttributeError):  # Linux has it
+    """Become the parent of processes that a fork leaves behind, so that they can be listed."""
+    with contextlib.suppress(OSError, AttributeError):  # only Linux has it
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _end_strays() -> None:
-    """End what a fork left behind, in whatever session it hid."""
+    """Kill the processes that a fork left behind, in whatever session they are."""
     children = Path("/proc/thread-self/children")
     while children.exists() and (strays := children.read_text().split()):
         for stray in map(int, strays):
@@ -78,7 +78,10 @@ def _end_strays() -> None:
 
 
 def _forget_signals() -> None:
-    """Undo what was inherited: SIGCHLD ignored leaves no fork to wait for, and a blocked signal ends none."""
+    """Reset inherited signal state.
+
+    If SIGCHLD is ignored, forks cannot be waited for; a blocked signal ends no fork.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -88,14 +91,14 @@ def _answer() -> None:
     code = 1
     try:
         (header_bytes,) = LENGTH.unpack(_read(LENGTH.size))
-        request: dict[str, Any] = json.loads(_read(header_bytes))  # Any: our parent's own words
+        request: dict[str, Any] = json.loads(_read(header_bytes))  # Any: JSON of our parent
         for number in (signal.SIGALRM, signal.SIGXCPU):
-            signal.signal(number, signal.SIG_DFL)  # they end the process, whatever it is busy with
-        signal.setitimer(signal.ITIMER_REAL, request["wall_s"])  # or it would outlive a parent that is killed
-        _limit(resource.RLIMIT_CPU, request["cpu_s"], beyond=1)  # the hard limit kills as anybody does
+            signal.signal(number, signal.SIG_DFL)  # the default action ends the process at once
+        signal.setitimer(signal.ITIMER_REAL, request["wall_s"])  # ends the fork even if the parent was killed
+        _limit(resource.RLIMIT_CPU, request["cpu_s"], margin=1)  # at the hard limit, SIGKILL hides the cause
         _limit(resource.RLIMIT_DATA, request["memory_bytes"])
         contents = {name: _read(size) for name, size in request["files"]}
-        answer = memoryview(_named(TokenizerFiles(request["main"], contents), request["rows"]))
+        answer = memoryview(_packed_table(TokenizerFiles(request["main"], contents), request["rows"]))
         while answer:
             answer = answer[os.write(1, answer) :]
         code = 0
@@ -105,14 +108,15 @@ def _answer() -> None:
         os._exit(code)
 
 
-def _named(files: TokenizerFiles, rows: int) -> bytes:
+def _packed_table(files: TokenizerFiles, rows: int) -> bytes:
+    """The packed token table, or the packed reason why there is none. Raises MemoryError."""
     try:
         return packed(token_table(parse_vocabulary(files), rows))
     except MemoryError:
         raise
     except BadVocabulary as error:
         problem = str(error)
-    except Exception as error:  # noqa: BLE001 - what a library raises for a file that it does not understand
+    except Exception as error:  # noqa: BLE001 - libraries raise anything for malformed files
         problem = f"{type(error).__name__}: {str(error)[:MAX_PROBLEM_CHARS]}"
     if _NO_MEMORY.search(problem):
         raise MemoryError
@@ -120,19 +124,19 @@ def _named(files: TokenizerFiles, rows: int) -> bytes:
 
 
 def _read(count: int) -> bytes:
-    """So many bytes of a request; fewer where the parent is gone."""
-    read = bytearray()
-    while len(read) < count and (more := os.read(0, min(count - len(read), 1 << 20))):
-        read += more
-    return bytes(read)
+    """The next `count` bytes of the request; fewer if the parent is gone."""
+    data = bytearray()
+    while len(data) < count and (chunk := os.read(0, min(count - len(data), 1 << 20))):
+        data += chunk
+    return bytes(data)
 
 
-def _limit(kind: int, most: int, *, beyond: int = 0) -> None:
-    """Set a limit, and the hard one so much beyond it."""
-    _, hard = resource.getrlimit(kind)
-    highest = most + beyond if hard == resource.RLIM_INFINITY else min(most + beyond, hard)
+def _limit(kind: int, soft: int, *, margin: int = 0) -> None:
+    """Set a resource's soft limit, and its hard limit to the soft one plus a margin."""
+    _, old_hard = resource.getrlimit(kind)
+    hard = soft + margin if old_hard == resource.RLIM_INFINITY else min(soft + margin, old_hard)
     with contextlib.suppress(ValueError, OSError):  # not every system has every limit
-        resource.setrlimit(kind, (min(most, highest), highest))
+        resource.setrlimit(kind, (min(soft, hard), hard))
 
 
 if __name__ == "__main__":

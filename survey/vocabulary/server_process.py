@@ -1,4 +1,4 @@
-"""One process that reads tokenizers, from outside: what goes in, what comes out, and how it ended."""
+"""Client side of the tokenizer server: start it, send a request, read the answer, learn how it ended."""
 
 from __future__ import annotations
 
@@ -15,88 +15,92 @@ from typing import Literal
 
 from survey.process.interpreter import python_command
 from survey.process.machine import cpus
-from survey.vocabulary.exchange import Exchange, TooMuch
+from survey.vocabulary.exchange import AnswerTooLong, Exchange
 from survey.vocabulary.table import ENDED, OUT_OF_MEMORY
 
-THREADS = 8  # of the libraries: each has a stack, which counts as memory
-# What libraries say before they abort for want of memory: Rust, C++, Python, glibc.
+MAX_THREADS = 8  # of the libraries; the stack of each counts as memory
+# Messages before an abort for lack of memory: Rust, C++, Python, glibc.
 _NO_MEMORY = re.compile(rb"memory allocation of \d+ bytes failed|bad_alloc|MemoryError|annot allocate memory")
-# No token and no secret of ours is in reach of a tokenizer.
+# Only these are passed on: a tokenizer must not see access tokens or other secrets.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 
-How = Literal["memory", "cpu", "wall", "answer", "killed", "crashed", "lost"]
+Cause = Literal["memory", "cpu", "wall", "answer", "killed", "crashed", "lost"]
 
 
-class Ended(Exception):
-    """A request was not answered. how: which limit it met, or what else; detail: the signal or exit code.
+class RequestEnded(Exception):
+    """A request ended without an answer.
 
-    lost: it was the server that ended, not its fork for this request.
+    cause   the limit that was exceeded, or how the process ended ("lost": the server itself, not its fork)
+    detail  signal or exit code
     """
 
-    def __init__(self, how: How, detail: str = "") -> None:
-        super().__init__(how, detail)
-        self.how, self.detail = how, detail
+    def __init__(self, cause: Cause, detail: str = "") -> None:
+        super().__init__(cause, detail)
+        self.cause, self.detail = cause, detail
 
 
 class ServerProcess:
-    """A running server; after Ended it is good for nothing but `kill`."""
+    """A running server. After RequestEnded it can only be killed."""
 
     def __init__(self) -> None:
-        """Raises OSError where no process can be started."""
-        self._control, theirs = socket.socketpair()
-        kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        threads = min(THREADS, cpus())
+        """Raises OSError if no process can be started."""
+        self._control, server_socket = socket.socketpair()
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        threads = min(MAX_THREADS, cpus())
         try:
             self._process = subprocess.Popen(
                 python_command("survey.vocabulary.server"),
-                stdin=theirs.fileno(),
+                stdin=server_socket.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=kept | {"RAYON_NUM_THREADS": str(threads)},
+                env=environment | {"RAYON_NUM_THREADS": str(threads)},
                 cwd="/",
-                start_new_session=True,  # killed as a group; and Ctrl-C is the parent's to handle
+                start_new_session=True,  # killed as a group; Ctrl-C reaches the parent only
             )
         except BaseException:
             self._control.close()
             raise
         finally:
-            theirs.close()
+            server_socket.close()
 
-    def ask(self, request: Sequence[bytes], until: float, cap_bytes: int) -> bytes:
-        """The answer to a request: a header and files. until: of time.monotonic(). Raises Ended."""
+    def ask(self, request: Sequence[bytes], deadline: float, cap_bytes: int) -> bytes:
+        """The answer to a request, which is a header and files.
+
+        deadline: in time.monotonic(). cap_bytes: of the answer. Raises RequestEnded.
+        """
         try:
             with Exchange(request, cap_bytes) as exchange:
-                self._hand_over(exchange)
-                self._check(self._served(exchange, until), exchange)
+                self._send_descriptors(exchange)
+                self._check(self._serve(exchange, deadline), exchange)
                 return bytes(exchange.answer)
-        except TooMuch as error:
-            raise Ended("answer") from error
-        except OSError as error:  # no file or pipe to be had
-            raise Ended("lost", error.strerror or str(error)) from error
+        except AnswerTooLong as error:
+            raise RequestEnded("answer") from error
+        except OSError as error:  # no descriptor left for a file or a pipe
+            raise RequestEnded("lost", error.strerror or str(error)) from error
 
-    def _hand_over(self, exchange: Exchange) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end says more
-            socket.send_fds(self._control, [b"?"], exchange.theirs)
-        exchange.close_theirs()
+    def _send_descriptors(self, exchange: Exchange) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server's exit status says why
+            socket.send_fds(self._control, [b"?"], exchange.server_fds)
+        exchange.close_server_fds()
 
-    def _served(self, exchange: Exchange, until: float) -> bytes:
-        """Write the request and read the answer, until the fork for it has ended: how it did."""
+    def _serve(self, exchange: Exchange, deadline: float) -> bytes:
+        """Write the request and read the answer until the fork ends; return its packed exit code."""
         with selectors.DefaultSelector() as ready:
-            ready.register(exchange.request, selectors.EVENT_WRITE)
-            ready.register(exchange.answered, selectors.EVENT_READ)
+            ready.register(exchange.request_fd, selectors.EVENT_WRITE)
+            ready.register(exchange.answer_fd, selectors.EVENT_READ)
             ready.register(self._control, selectors.EVENT_READ)
             status = b""
             while not status:
-                events = ready.select(max(0.0, until - time.monotonic()))
-                if not events and time.monotonic() >= until:
-                    raise Ended("wall")
+                events = ready.select(max(0.0, deadline - time.monotonic()))
+                if not events and time.monotonic() >= deadline:
+                    raise RequestEnded("wall")
                 for key, _ in events:
-                    if key.fd == exchange.request:
+                    if key.fd == exchange.request_fd:
                         if not exchange.write():
-                            ready.unregister(exchange.request)
-                    elif key.fd == exchange.answered:
+                            ready.unregister(exchange.request_fd)
+                    elif key.fd == exchange.answer_fd:
                         if not exchange.read():
-                            ready.unregister(exchange.answered)
+                            ready.unregister(exchange.answer_fd)
                     else:
                         status = self._status()
         while exchange.read():  # what is still in the pipe
@@ -110,34 +114,34 @@ class ServerProcess:
             return b"-"
 
     def _check(self, status: bytes, exchange: Exchange) -> None:
-        """Raise Ended unless a fork ended well."""
+        """Raise RequestEnded unless the fork ended well."""
         if len(status) != ENDED.size:
             self._kill_group()
-            raise Ended("lost", _described(self._process.wait()))
+            raise RequestEnded("lost", _described(self._process.wait()))
         (code,) = ENDED.unpack(status)
         if code == 0:
             return
-        complaints, detail = exchange.complaints(), _described(code)
-        if code == OUT_OF_MEMORY or (code in (1, -signal.SIGABRT) and _NO_MEMORY.search(complaints)):
-            raise Ended("memory")
+        stderr, detail = exchange.stderr_tail(), _described(code)
+        if code == OUT_OF_MEMORY or (code in (1, -signal.SIGABRT) and _NO_MEMORY.search(stderr)):
+            raise RequestEnded("memory")
         if code == -signal.SIGXCPU:
-            raise Ended("cpu")
+            raise RequestEnded("cpu")
         if code == -signal.SIGALRM:
-            raise Ended("wall")
-        raise Ended("killed" if code in (-signal.SIGKILL, -signal.SIGTERM) else "crashed", detail)
+            raise RequestEnded("wall")
+        raise RequestEnded("killed" if code in (-signal.SIGKILL, -signal.SIGTERM) else "crashed", detail)
 
     def runs(self) -> bool:
-        """Whether it still waits for a request."""
+        """Whether the process is alive."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End the server and whatever it runs."""
+        """Kill the server and its forks."""
         self._kill_group()
         self._process.wait()
         self._control.close()
 
     def _kill_group(self) -> None:
-        # Before it is waited for: until then nobody else can have its number.
+        # Only before `wait`: until then its process id cannot be reused.
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)

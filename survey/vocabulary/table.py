@@ -1,7 +1,7 @@
-"""What a tokenizer says of the rows of a matrix, and the bytes in which one process tells another.
+"""The tokens of a matrix's rows, and the bytes in which the tokenizer process sends them.
 
-The process that reads a stranger's tokenizer may be subverted by it, so what it answers is checked here
-like any other file from outside: nothing of it is run, and every length is known before it is used.
+An untrusted tokenizer may subvert the process that reads it. Its answer is therefore checked here like any
+other file from outside: no code in it runs, and every length is checked before it is used.
 """
 
 from __future__ import annotations
@@ -12,63 +12,65 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from survey.vocabulary.entries import MAX_TOKEN_CHARS, MOST_IDS
+from survey.vocabulary.entries import MAX_IDS, MAX_TOKEN_CHARS
 
-# Whether some text is cut into the token, by the number that is sent; 0: that is not known.
+# How a token is reached, by the number that is sent; 0: unknown.
 REACHES = (None, "reachable", "unreachable", "special", "byte", "fragment")
 SPECIAL, BYTE, ADDED = 8, 16, 32  # flags beside that number
-ANSWER_CAP_BYTES = 64 << 20  # 262,144 names take 5 MB
+ANSWER_CAP_BYTES = 64 << 20  # 262,144 tokens take 5 MB
 PROBLEM_CAP_BYTES = 4000
 
 # Between a server and its parent.
-LENGTH = struct.Struct("<q")  # of a request's header, before it
-ENDED = struct.Struct("<q")  # how the server's fork ended: as os.waitstatus_to_exitcode says it
-OUT_OF_MEMORY = 3  # its exit code
+LENGTH = struct.Struct("<q")  # of the request's header, which follows
+ENDED = struct.Struct("<q")  # exit code of the server's fork, as os.waitstatus_to_exitcode gives it
+OUT_OF_MEMORY = 3  # exit code
 
 _TABLE, _PROBLEM = b"T", b"P"
-_HEAD = struct.Struct("<?qqq")  # whether it says how text is cut; size; added tokens; rows that follow
+_HEAD = struct.Struct("<?qqq")  # whether the encoder is known; size; added tokens; rows that follow
 _ROW_BYTES = 4 + 4 + 1  # token id, length of its text, kind
 
 
 class BadAnswer(Exception):
-    """An answer contradicts itself; the message says what was found."""
+    """An answer contradicts itself; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenTable:
     """The tokens that have a row, by ascending id.
 
-    size: the highest token id + 1, with a row or without. added: tokens added beside the vocabulary,
-    likewise. cuts: whether the files say how text is cut. kinds: of each id, a number in REACHES and flags.
+    size     the highest token id + 1, even if it has no row
+    added    number of tokens added beside the vocabulary, even if they have no row
+    encodes  whether the files define how text is cut into tokens
+    kinds    one byte per id: an index into REACHES, plus flags
     """
 
     size: int
     added: int
-    cuts: bool
+    encodes: bool
     ids: Sequence[int]
     texts: Sequence[str]
     kinds: bytes
 
 
 def packed(table: TokenTable) -> bytes:
-    """A table as bytes of this machine."""
+    """A table as bytes, in this machine's byte order."""
     texts = [text.encode() for text in table.texts]
-    head = _HEAD.pack(table.cuts, table.size, table.added, len(table.ids))
+    head = _HEAD.pack(table.encodes, table.size, table.added, len(table.ids))
     ids, lengths = array("i", table.ids), array("i", map(len, texts))
     return b"".join([_TABLE, head, ids.tobytes(), lengths.tobytes(), table.kinds, *texts])
 
 
 def packed_problem(problem: str) -> bytes:
-    """Why there is no table."""
+    """The reason why there is no table, as bytes."""
     return _PROBLEM + problem.encode("utf-8", "backslashreplace")[:PROBLEM_CAP_BYTES]
 
 
 def unpacked(answer: bytes, rows: int) -> TokenTable | str:
-    """The table for a matrix of V = `rows` rows, or why there is none. Raises BadAnswer."""
+    """The table for a matrix of V = `rows` rows, or the reason why there is none. Raises BadAnswer."""
     kind, body = answer[:1], memoryview(answer)[1:]
     try:
         if kind == _PROBLEM and len(body) <= PROBLEM_CAP_BYTES:
-            return bytes(body).decode("utf-8", "replace")  # it may be cut within a character
+            return bytes(body).decode("utf-8", "replace")  # the cap may cut a character
         if kind == _TABLE and len(body) >= _HEAD.size:
             return _table(body, rows)
     except UnicodeDecodeError as error:
@@ -77,8 +79,8 @@ def unpacked(answer: bytes, rows: int) -> TokenTable | str:
 
 
 def _table(body: memoryview, rows: int) -> TokenTable:
-    cuts, size, added, count = _HEAD.unpack_from(body)
-    if not (0 <= count <= min(rows, size) and 0 <= added <= size <= MOST_IDS):
+    encodes, size, added, count = _HEAD.unpack_from(body)
+    if not (0 <= count <= min(rows, size) and 0 <= added <= size <= MAX_IDS):
         raise BadAnswer(f"{count:,} of {rows:,} rows, {added:,} added of {size:,} tokens")
     start, texts_at = _HEAD.size, _HEAD.size + count * _ROW_BYTES
     if len(body) < texts_at:
@@ -98,7 +100,7 @@ def _table(body: memoryview, rows: int) -> TokenTable:
     known = bytes(flags | reach for flags in range(0, 64, 8) for reach in range(len(REACHES)))
     if kinds.translate(None, known):
         raise BadAnswer("a kind of token that there is not")
-    return TokenTable(size, added, cuts, ids, _texts(body[texts_at:], lengths), kinds)
+    return TokenTable(size, added, encodes, ids, _texts(body[texts_at:], lengths), kinds)
 
 
 def _texts(joined: memoryview, lengths: Sequence[int]) -> list[str]:

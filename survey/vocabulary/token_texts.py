@@ -1,4 +1,4 @@
-"""What the tokenizer says of the rows: their texts, which are no token at all, which no text leads to."""
+"""The texts and flags of a matrix's rows, and the tokenizer's summary, from a token table."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import numpy as np
 from survey.records.tokenizer import Reach, TokenizerSummary, TokenTexts
 from survey.vocabulary.table import ADDED, BYTE, REACHES, SPECIAL, TokenTable
 
-SAMPLE_TEXTS = 5  # of a black hole
+SAMPLE_TEXTS = 5  # per black hole
 SAMPLE_CHARS = 40
-_REACH_BITS = 7  # of a kind; its flags stand above
+_REACH_MASK = 7  # of a kind; the higher bits are flags
 
 
 def token_texts(
     table: TokenTable, file: str, rows: int, black_holes: Sequence[Sequence[int]]
 ) -> tuple[TokenizerSummary, TokenTexts]:
-    """The columns of a matrix of V = `rows` rows. black_holes: the rows of each, by rank."""
+    """Summary and per-row columns of a matrix of V = `rows` rows. black_holes: the rows of each, by rank."""
     text: list[str | None] = [None] * rows
     reach: list[Reach | None] = [None] * rows
-    for number, told, kind in zip(table.ids, table.texts, table.kinds, strict=True):
-        text[number] = told
-        reach[number] = cast("Reach | None", REACHES[kind & _REACH_BITS])
+    for row, token_text, kind in zip(table.ids, table.texts, table.kinds, strict=True):
+        text[row] = token_text
+        reach[row] = cast("Reach | None", REACHES[kind & _REACH_MASK])
     kinds = np.zeros(rows, dtype=np.uint8)
     kinds[np.asarray(table.ids, dtype=np.int64)] = np.frombuffer(table.kinds, dtype=np.uint8)
-    untold = None if table.cuts else f"{file} does not say how text is cut: reach is not known"
-    naming = TokenizerSummary(
+    note = None if table.encodes else f"{file} does not say how text is cut: reach is not known"
+    summary = TokenizerSummary(
         tokenizer_file=file,
-        tokenizer_note=untold,
+        tokenizer_note=note,
         tokenizer_size=table.size,
         added_tokens=table.added,
         phantom_rows=max(rows - table.size, 0),
-        unreachable_rows=None if untold else reach.count("unreachable"),
+        unreachable_rows=None if note else reach.count("unreachable"),
         reference_rows=None,
         black_hole_texts=tuple(_samples([text[row] for row in hole]) for hole in black_holes),
     )
-    return naming, TokenTexts(
+    return summary, TokenTexts(
         text=text,
         reach=reach,
         phantom=np.arange(rows) >= table.size,
@@ -48,7 +48,7 @@ def token_texts(
 
 
 def without_tokenizer(note: str) -> TokenizerSummary:
-    """The columns where no tokenizer can be read, and why."""
+    """The summary if no tokenizer can be read: NULL, with a note that says why."""
     return TokenizerSummary(
         **(dict.fromkeys(TokenizerSummary.__dataclass_fields__) | {"tokenizer_note": note})
     )
@@ -56,5 +56,5 @@ def without_tokenizer(note: str) -> TokenizerSummary:
 
 def _samples(texts: Sequence[str | None]) -> tuple[str, ...]:
     """The first texts of a black hole, shortened; phantom rows have none."""
-    some = [text for text in texts if text is not None][:SAMPLE_TEXTS]
-    return tuple(text if len(text) <= SAMPLE_CHARS else text[: SAMPLE_CHARS - 1] + "…" for text in some)
+    first = [text for text in texts if text is not None][:SAMPLE_TEXTS]
+    return tuple(text if len(text) <= SAMPLE_CHARS else text[: SAMPLE_CHARS - 1] + "…" for text in first)

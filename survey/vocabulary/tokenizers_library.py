@@ -23,13 +23,13 @@ from survey.vocabulary.entries import (
     with_spaces,
 )
 
-BATCH = 4096  # texts at a time: all 256,000 of a vocabulary at once take a gigabyte
+BATCH_TEXTS = 4096  # encoding all 256,000 texts of a vocabulary at once takes a gigabyte
 
 Spell = Callable[[str], Entry]
 
 
 def from_tokenizer_json(content: bytes) -> Vocabulary:
-    """A whole tokenizer. Raises BadVocabulary."""
+    """Parse a tokenizer.json, which defines a whole tokenizer. Raises BadVocabulary."""
     tokenizer = _made(lambda: Tokenizer.from_buffer(content))
     spell = _spelling(tokenizer)
     entries = {number: spell(piece) for piece, number in tokenizer.get_vocab(with_added_tokens=False).items()}
@@ -39,7 +39,7 @@ def from_tokenizer_json(content: bytes) -> Vocabulary:
 
 
 def from_vocab_json(vocab: Mapping[str, Any], merges: str | None) -> Vocabulary:
-    """GPT-2's two files; without the merges the tokens have names only. Raises BadVocabulary."""
+    """Parse GPT-2's two files; without merges the tokens have texts only. Raises BadVocabulary."""
     if not all(is_id(number) for number in vocab.values()):
         raise BadVocabulary("expected an object that gives each token's id")
     spell = _byte_level()
@@ -56,7 +56,7 @@ def from_vocab_json(vocab: Mapping[str, Any], merges: str | None) -> Vocabulary:
 
 
 def from_vocab_txt(content: str, *, lowercase: bool) -> Vocabulary:
-    """BERT's list, one piece on each line. Raises BadVocabulary."""
+    """Parse BERT's vocab.txt, one piece per line. Raises BadVocabulary."""
     pieces = content.split("\n")
     if pieces[-1] == "":
         pieces.pop()
@@ -74,11 +74,11 @@ def from_vocab_txt(content: str, *, lowercase: bool) -> Vocabulary:
 
 @contextmanager
 def _panics() -> Iterator[None]:
-    """Raise BadVocabulary where the library panics."""
+    """Raise BadVocabulary if the library panics."""
     try:
         yield
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+        if type(error).__name__ != "PanicException":  # from Rust; it is no Exception
             raise
         raise BadVocabulary(f"the tokenizers library panics: {str(error)[:300]}") from error
 
@@ -91,7 +91,7 @@ def _made(make: Callable[[], Tokenizer]) -> Tokenizer:
         raise
     except Exception as error:  # the library raises bare Exceptions, too
         raise BadVocabulary(f"the tokenizers library refuses it: {str(error)[:300]}") from error
-    # Some files ask to cut or to pad every text; and dropout would make chance decide.
+    # Files may ask to truncate or to pad every text; and dropout would make the result random.
     tokenizer.no_truncation()
     tokenizer.no_padding()
     if isinstance(tokenizer.model, models.BPE):
@@ -103,28 +103,33 @@ def _encoder(tokenizer: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]
     def cut(texts: Sequence[str]) -> list[list[int]]:
         try:
             with _panics():
-                return [one.ids for one in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+                encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+                return [encoding.ids for encoding in encodings]
         except BadVocabulary:
             raise
-        except Exception:  # noqa: BLE001 - bare: a character is unknown, and no token says so
+        except Exception:  # noqa: BLE001 - bare: an unknown character without an unknown token
             half = len(texts) // 2
             return [*cut(texts[:half]), *cut(texts[half:])] if half else [[]]
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
-        return [ids for start in range(0, len(texts), BATCH) for ids in cut(texts[start : start + BATCH])]
+        return [
+            ids
+            for start in range(0, len(texts), BATCH_TEXTS)
+            for ids in cut(texts[start : start + BATCH_TEXTS])
+        ]
 
     return encode
 
 
 def _spelling(tokenizer: Tokenizer) -> Spell:
-    """How this tokenizer's pieces spell bytes."""
+    """The function that turns this tokenizer's pieces into entries."""
     model = tokenizer.model
     parts = [tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder]
-    said = [part.__getstate__().decode() for part in parts if part is not None]  # as JSON
-    kinds = {kind for text in said for kind in _types(json.loads(text))}
+    states = [part.__getstate__().decode() for part in parts if part is not None]  # JSON
+    kinds = {kind for state in states for kind in _types(json.loads(state))}
     if "ByteLevel" in kinds:
         return _byte_level()
-    if "Metaspace" in kinds or any(SPACE_MARK in text for text in said):
+    if "Metaspace" in kinds or any(SPACE_MARK in state for state in states):
         return with_spaces
     return partial(
         _word_piece,
@@ -145,7 +150,7 @@ def _types(value: Any) -> list[str]:  # Any: JSON
 def _byte_level() -> Spell:
     """GPT-2's spelling; a piece with another character stands for itself."""
     alphabet = byte_alphabet()
-    spells = frozenset(alphabet).issuperset  # these and `translate` are quick: there are 150,000 pieces
+    spells = frozenset(alphabet).issuperset  # this and `translate` are fast: there are 150,000 pieces
     bytes_of = {ord(char): byte for char, byte in alphabet.items()}
 
     def spell(piece: str) -> Entry:
@@ -157,9 +162,9 @@ def _byte_level() -> Spell:
 
 
 def _word_piece(piece: str, prefix: str, suffix: str = "") -> Entry:
-    """Marks of a word's inside or end are shown, and are no part of the text that is meant."""
+    """The entry of a piece; marks of a word's inside or end are displayed, but are no part of its text."""
     inside = bool(prefix) and piece.startswith(prefix) and piece != prefix
-    meant = piece.removeprefix(prefix) if inside else piece
-    if suffix and meant.endswith(suffix) and meant != suffix:
-        meant = meant.removesuffix(suffix)
-    return Entry(shown(storable(piece).encode()), storable(meant).encode(), continues=inside)
+    text = piece.removeprefix(prefix) if inside else piece
+    if suffix and text.endswith(suffix) and text != suffix:
+        text = text.removesuffix(suffix)
+    return Entry(shown(storable(piece).encode()), storable(text).encode(), continues=inside)

@@ -1,4 +1,4 @@
-"""Which tokens are known to be unused: those that a tokenizer itself names so, or those of a list."""
+"""Tokens known to be unused: those whose text is a reserved name, or those of a list."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from survey.records.settings import ReferenceTokens
 
-# [unused12], <unused12>, <|reserved_special_token_12|>, <extra_12>: names that vocabularies keep in reserve.
-_RESERVE = re.compile(
+# [unused12], <unused12>, <|reserved_special_token_12|>, <extra_12>: reserved names in vocabularies.
+_RESERVED = re.compile(
     r"[\[<]\|?(?:unused|reserved|reserved_special_token|reserved_token|special|placeholder|dummy|extra|blank)"
     r"[_-]?\d+\|?[\]>]",
     re.IGNORECASE,
@@ -16,20 +16,20 @@ _RESERVE = re.compile(
 
 
 def parse_reference(text: str) -> ReferenceTokens:
-    """One token a line: its id, or its text; lines that begin with `# ` are comments."""
+    """Parse one token per line, by id or by text; lines that begin with `# ` are comments."""
     lines = [line.rstrip("\r") for line in text.split("\n")]
-    wanted = [line for line in lines if line.strip() and not line.startswith("# ")]
-    return ReferenceTokens(tuple(int(line) if _is_id(line) else line for line in wanted))
+    entries = [line for line in lines if line.strip() and not line.startswith("# ")]
+    return ReferenceTokens(tuple(int(line) if _is_id(line) else line for line in entries))
 
 
 def chosen_rows(reference: ReferenceTokens, texts: Sequence[str | None] | None, rows: int) -> list[int]:
-    """The rows of a matrix of V = `rows` that the reference names, ascending. texts: of its tokens."""
-    named = texts or []
+    """Rows that the reference names, ascending, of a matrix of V = `rows`. texts: of the rows, if known."""
+    row_texts = texts or []
     if reference.entries is None:
-        return [row for row, text in enumerate(named) if text is not None and _RESERVE.fullmatch(text)]
+        return [row for row, text in enumerate(row_texts) if text is not None and _RESERVED.fullmatch(text)]
     ids = {entry for entry in reference.entries if isinstance(entry, int)}
-    wanted = {entry for entry in reference.entries if isinstance(entry, str)}
-    by_text = {row for row, text in enumerate(named) if text in wanted}
+    listed_texts = {entry for entry in reference.entries if isinstance(entry, str)}
+    by_text = {row for row, text in enumerate(row_texts) if text in listed_texts}
     return sorted({row for row in ids if row < rows} | by_text)
 
 

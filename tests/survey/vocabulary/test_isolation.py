@@ -25,11 +25,11 @@ from survey.checkpoints.tokenizer_files import names_limit_bytes, tokenizer_file
 from survey.process.interpreter import import_path
 from survey.vocabulary import isolation as apart
 from survey.vocabulary.entries import TokenizerFiles
-from survey.vocabulary.isolation import NotNamed, TokenizerLimits, name_tokens
+from survey.vocabulary.isolation import TokenizerFailed, TokenizerLimits, read_token_table
 from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.reachability import token_table
 from survey.vocabulary.read import read_tokenizer
-from survey.vocabulary.server import COMPLAINTS_BYTES
+from survey.vocabulary.server import STDERR_CAP_BYTES
 from survey.vocabulary.server_process import ServerProcess
 from survey.vocabulary.table import ANSWER_CAP_BYTES
 
@@ -161,12 +161,12 @@ BOMBS: dict[str, tuple[TokenizerFiles, str]] = {
 @pytest.mark.parametrize(("tokenizer", "problem"), BOMBS.values(), ids=BOMBS)
 def test_a_bomb_is_a_note_and_the_next_tokenizer_is_named(tokenizer: TokenizerFiles, problem: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(NotNamed, match=problem) as refused:
-        name_tokens(tokenizer, ROWS, LITTLE)
+    with pytest.raises(TokenizerFailed, match=problem) as refused:
+        read_token_table(tokenizer, ROWS, LITTLE)
     assert refused.value.lasting
     # Nothing of it came to pass here: only its file, and the request, were held.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 << 10
-    assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).texts == made.BYTE_LEVEL_TEXTS
+    assert read_token_table(of(tokenizer__json=made.byte_level()), 13, LITTLE).texts == made.BYTE_LEVEL_TEXTS
 
 
 GOOD: dict[str, tuple[TokenizerFiles, int]] = {
@@ -199,8 +199,8 @@ GOOD: dict[str, tuple[TokenizerFiles, int]] = {
 
 @pytest.mark.parametrize(("tokenizer", "rows"), GOOD.values(), ids=GOOD)
 def test_a_good_tokenizer_is_named_as_here(tokenizer: TokenizerFiles, rows: int) -> None:
-    here, there = token_table(parse_vocabulary(tokenizer), rows), name_tokens(tokenizer, rows, LITTLE)
-    assert (there.size, there.added, there.cuts) == (here.size, here.added, here.cuts)
+    here, there = token_table(parse_vocabulary(tokenizer), rows), read_token_table(tokenizer, rows, LITTLE)
+    assert (there.size, there.added, there.encodes) == (here.size, here.added, here.encodes)
     assert list(there.ids) == list(here.ids)
     assert (there.texts, there.kinds) == (here.texts, here.kinds)
 
@@ -211,7 +211,7 @@ def test_a_real_tokenizer_stays_far_below_its_limits() -> None:
     tokenizer = read_tokenizer(checkpoint, held)
     a_third = TokenizerLimits(names_limit_bytes(held) // 3, cpu_s=30)
     assert (
-        name_tokens(tokenizer, 30_522, a_third).kinds
+        read_token_table(tokenizer, 30_522, a_third).kinds
         == token_table(parse_vocabulary(tokenizer), 30_522).kinds
     )
 
@@ -219,16 +219,18 @@ def test_a_real_tokenizer_stays_far_below_its_limits() -> None:
 def test_what_takes_too_long_ends_in_time_and_is_tried_again() -> None:
     tokenizer = whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c"))
     started = time.monotonic()
-    with pytest.raises(NotNamed, match=r"not named within 1\.0 s; the next run tries again") as refused:
-        name_tokens(tokenizer, ROWS, TokenizerLimits(300 << 20, cpu_s=60, wall_s=1))
+    with pytest.raises(
+        TokenizerFailed, match=r"not named within 1\.0 s; the next run tries again"
+    ) as refused:
+        read_token_table(tokenizer, ROWS, TokenizerLimits(300 << 20, cpu_s=60, wall_s=1))
     assert not refused.value.lasting
     assert time.monotonic() - started < 2
 
 
 def test_without_any_time_no_process_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "ServerProcess", None)
-    with pytest.raises(NotNamed, match=r"within 0\.0 s"):
-        name_tokens(whole(), 2, TokenizerLimits(300 << 20, wall_s=-0.5))
+    with pytest.raises(TokenizerFailed, match=r"within 0\.0 s"):
+        read_token_table(whole(), 2, TokenizerLimits(300 << 20, wall_s=-0.5))
 
 
 # ------------------------------------------------------------------------------------- processes
@@ -286,12 +288,12 @@ def test_a_process_that_dies_says_of_what(number: int, server: bool, problem: st
     killer = threading.Thread(target=send, args=(number,), kwargs={"server": server})
     killer.start()
     endless = whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c"))
-    with pytest.raises(NotNamed, match=problem) as refused:
-        name_tokens(endless, ROWS, TokenizerLimits(300 << 20, cpu_s=30, wall_s=60))
+    with pytest.raises(TokenizerFailed, match=problem) as refused:
+        read_token_table(endless, ROWS, TokenizerLimits(300 << 20, cpu_s=30, wall_s=60))
     killer.join()
     assert refused.value.lasting is lasting
     assert servers() == []
-    assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).size == 13
+    assert read_token_table(of(tokenizer__json=made.byte_level()), 13, LITTLE).size == 13
 
 
 @contextlib.contextmanager
@@ -319,9 +321,11 @@ def test_what_a_parent_does_with_signals_changes_nothing(
     """As cron, nohup and some supervisors start their programs."""
     endless = whole(vocab=LONG, pre_tokenizer=made.split("(a|aa)+c"))
     with inherited():
-        assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).texts == made.BYTE_LEVEL_TEXTS
-        with pytest.raises(NotNamed, match="takes more than 1 CPU-seconds"):
-            name_tokens(endless, ROWS, TokenizerLimits(300 << 20, cpu_s=1, wall_s=20))
+        assert (
+            read_token_table(of(tokenizer__json=made.byte_level()), 13, LITTLE).texts == made.BYTE_LEVEL_TEXTS
+        )
+        with pytest.raises(TokenizerFailed, match="takes more than 1 CPU-seconds"):
+            read_token_table(endless, ROWS, TokenizerLimits(300 << 20, cpu_s=1, wall_s=20))
         apart.close()
 
 
@@ -364,23 +368,23 @@ def taken_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
 @pytest.mark.usefixtures("taken_over")
 def test_a_tokenizer_that_takes_its_process_over_touches_no_later_request() -> None:
     for rows in (13, 12, 11):
-        with pytest.raises(NotNamed, match=r"taken over|nonsense"):
-            name_tokens(of(tokenizer__model=STRAY + b"# %d" % rows), rows, LITTLE)
+        with pytest.raises(TokenizerFailed, match=r"taken over|nonsense"):
+            read_token_table(of(tokenizer__model=STRAY + b"# %d" % rows), rows, LITTLE)
         (server,) = servers()
         assert children(server) == []
         assert (
-            name_tokens(of(tokenizer__json=made.byte_level()), rows, LITTLE).texts
+            read_token_table(of(tokenizer__json=made.byte_level()), rows, LITTLE).texts
             == (made.BYTE_LEVEL_TEXTS[:rows])
         )
 
 
 @pytest.mark.usefixtures("taken_over")
-@pytest.mark.parametrize("more", [1, COMPLAINTS_BYTES // 9], ids=["a few", "as many as there is room for"])
+@pytest.mark.parametrize("more", [1, STDERR_CAP_BYTES // 9], ids=["a few", "as many as there is room for"])
 def test_complaints_of_one_tokenizer_do_not_count_against_the_next(more: int) -> None:
-    with pytest.raises(NotNamed, match="more than 300 MB of memory"):
-        name_tokens(of(tokenizer__model=COMPLAINING % more), 3, LITTLE)
-    with pytest.raises(NotNamed, match=r"crashed \(SIGABRT\)"):
-        name_tokens(of(tokenizer__model=b"import os; os.write(2, b'x' * 999); os.abort()"), 3, LITTLE)
+    with pytest.raises(TokenizerFailed, match="more than 300 MB of memory"):
+        read_token_table(of(tokenizer__model=COMPLAINING % more), 3, LITTLE)
+    with pytest.raises(TokenizerFailed, match=r"crashed \(SIGABRT\)"):
+        read_token_table(of(tokenizer__model=b"import os; os.write(2, b'x' * 999); os.abort()"), 3, LITTLE)
 
 
 def test_what_one_request_goes_through_is_closed_after_it() -> None:
@@ -398,11 +402,11 @@ def test_what_one_request_goes_through_is_closed_after_it() -> None:
 
 @linux
 def test_one_server_names_many() -> None:
-    name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE)
+    read_token_table(of(tokenizer__json=made.byte_level()), 13, LITTLE)
     first = servers()
     assert len(first) == 1
     for rows in (1, 2, 3, 4):
-        name_tokens(of(tokenizer__json=made.byte_level()), rows, LITTLE)
+        read_token_table(of(tokenizer__json=made.byte_level()), rows, LITTLE)
     assert servers() == first
     (server,) = first
     assert children(server) == []
@@ -410,19 +414,19 @@ def test_one_server_names_many() -> None:
 
 @linux
 def test_a_server_that_was_ended_while_it_waited_is_replaced() -> None:
-    name_tokens(whole(), 2, LITTLE)
+    read_token_table(whole(), 2, LITTLE)
     (server,) = servers()
     os.kill(server, signal.SIGKILL)
     while runs(server):
         time.sleep(0.01)
-    assert name_tokens(of(tokenizer__json=made.byte_level()), 13, LITTLE).size == 13
+    assert read_token_table(of(tokenizer__json=made.byte_level()), 13, LITTLE).size == 13
 
 
 @linux
 def test_a_server_knows_no_secret_of_ours_and_leaves_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "secret")
-    name_tokens(whole(), 2, LITTLE)
+    read_token_table(whole(), 2, LITTLE)
     (server,) = servers()
     assert b"secret" not in Path(f"/proc/{server}/environ").read_bytes()
     limits = Path(f"/proc/{server}/limits").read_text().splitlines()
@@ -433,13 +437,13 @@ def test_a_server_knows_no_secret_of_ours_and_leaves_no_core(monkeypatch: pytest
 WORKER = """
 import os, sys
 from pathlib import Path
-from survey.vocabulary.isolation import TokenizerLimits, name_tokens
+from survey.vocabulary.isolation import TokenizerLimits, read_token_table
 from survey.vocabulary.entries import TokenizerFiles
 good, endless = (TokenizerFiles("tokenizer.json", {"tokenizer.json": Path(name).read_bytes()}) for name in sys.argv[1:])
 limits = TokenizerLimits(300 << 20, cpu_s=60, wall_s=1)
-name_tokens(good, 2, limits)
+read_token_table(good, 2, limits)
 print("named", flush=True)
-name_tokens(endless, 3000, limits)
+read_token_table(endless, 3000, limits)
 """
 
 
@@ -482,7 +486,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_models_with_one_tokenizer_have_it_read_once(asked: list[int]) -> None:
-    sizes = [name_tokens(of(tokenizer__json=made.byte_level()), rows, LITTLE).size for rows in (16, 13, 300)]
+    sizes = [
+        read_token_table(of(tokenizer__json=made.byte_level()), rows, LITTLE).size for rows in (16, 13, 300)
+    ]
     assert sizes == [13, 13, 13]
     assert asked == [16]
 
@@ -497,8 +503,8 @@ def test_models_with_one_tokenizer_have_it_read_once(asked: list[int]) -> None:
     ids=["another vocabulary", "a companion", "one byte more"],
 )
 def test_another_tokenizer_is_read_for_itself(asked: list[int], other: TokenizerFiles) -> None:
-    first = name_tokens(of(tokenizer__json=made.byte_level()), 30, LITTLE)
-    second = name_tokens(other, 30, LITTLE)
+    first = read_token_table(of(tokenizer__json=made.byte_level()), 30, LITTLE)
+    second = read_token_table(other, 30, LITTLE)
     assert asked == [30, 30]
     assert token_table(parse_vocabulary(other), 30).texts == second.texts
     assert first.size == 13
@@ -507,5 +513,5 @@ def test_another_tokenizer_is_read_for_itself(asked: list[int], other: Tokenizer
 def test_fewer_rows_than_tokens_are_asked_for_again(asked: list[int]) -> None:
     """What reaches a token may depend on which of the others have a row."""
     for rows in (16, 12, 12, 5):
-        assert len(name_tokens(of(tokenizer__json=made.byte_level()), rows, LITTLE).ids) == min(rows, 13)
+        assert len(read_token_table(of(tokenizer__json=made.byte_level()), rows, LITTLE).ids) == min(rows, 13)
     assert asked == [16, 12, 5]

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from survey.vocabulary.entries import MAX_TOKEN_CHARS, MOST_IDS
+from survey.vocabulary.entries import MAX_IDS, MAX_TOKEN_CHARS
 from survey.vocabulary.table import BadAnswer, TokenTable, packed, packed_problem, unpacked
 
-TABLE = TokenTable(size=9, added=1, cuts=True, ids=[0, 2, 5], texts=["a", "é", "▁x"], kinds=b"\x01\x22\x0b")
+TABLE = TokenTable(
+    size=9, added=1, encodes=True, ids=[0, 2, 5], texts=["a", "é", "▁x"], kinds=b"\x01\x22\x0b"
+)
 ROWS = 8
 HEAD = 1 + 1 + 3 * 8  # what it is, how text is cut, three numbers
 
@@ -28,9 +30,9 @@ def number(value: int, size: str = "<q") -> bytes:
     "table",
     [
         TABLE,
-        replace(TABLE, cuts=False),
-        TokenTable(size=MOST_IDS, added=0, cuts=False, ids=[], texts=[], kinds=b""),
-        TokenTable(size=8, added=8, cuts=True, ids=list(range(8)), texts=[""] * 8, kinds=bytes([61] * 8)),
+        replace(TABLE, encodes=False),
+        TokenTable(size=MAX_IDS, added=0, encodes=False, ids=[], texts=[], kinds=b""),
+        TokenTable(size=8, added=8, encodes=True, ids=list(range(8)), texts=[""] * 8, kinds=bytes([61] * 8)),
         replace(TABLE, texts=["𝄞" * MAX_TOKEN_CHARS, "\0", "\u202e"]),
     ],
     ids=["a table", "without reach", "no rows", "every row and flag", "the longest text"],
@@ -79,7 +81,7 @@ FALSE = {
     "too long a text": packed(replace(TABLE, texts=["x" * (MAX_TOKEN_CHARS + 1), "", ""])),
     "too long a problem": b"P" + b"x" * 5000,
     "more rows than the matrix": packed(
-        TokenTable(size=9, added=0, cuts=True, ids=list(range(9)), texts=[""] * 9, kinds=bytes(9))
+        TokenTable(size=9, added=0, encodes=True, ids=list(range(9)), texts=[""] * 9, kinds=bytes(9))
     ),
 }
 
