@@ -11,7 +11,7 @@ import pytest
 import yaml
 from support.ray_job import RAYJOB
 
-RECIPES = Path(__file__).parents[2] / "jobs" / "clusters"
+RECIPES = Path(__file__).parents[2] / "jobs" / "ray_clusters"
 
 
 def test_the_recipe_for_plain_machines_is_what_ray_up_takes() -> None:
