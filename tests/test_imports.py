@@ -73,7 +73,7 @@ DOORS = {
         "jobs/demo/",
     ),
     "jinja2": ("queries/web/report.py",),
-    "starlette": ("queries/web/serve.py",),
+    "starlette": ("queries/web/",),
     "uvicorn": ("queries/web/",),
     "prompt_toolkit": ("queries/shell/prompt.py",),
     "click": ("survey/cli/",),

@@ -59,7 +59,38 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
 )  # fmt: skip
 FACTS = tuple(name for _, names in _GROUPS for name in names)
-_HOLES = 12
+SHOWN_HOLES = 12
+_ROWS = """
+select *
+from models_history
+where repo = $repo and case
+    -- If only patterns were asked for, no row is the current one.
+    when $revision = '' then
+        (sha, matrix) in (select (sha, matrix) from models where repo = $repo)
+        or not exists (from models where repo = $repo)
+    else list_contains(revisions, $revision) or starts_with(sha, $revision)
+end
+order by measured_at desc, sha, matrix
+"""
+_KNOWN = """
+select 1 from measured_rows where repo = $repo
+union all
+select 1 from attempts where repo = $repo
+limit 1
+"""
+_FAILURES = """
+select finished_at, reason, message
+from attempts
+where repo = $repo and status = 'failed'
+order by finished_at desc
+limit 5
+"""
+_BLACK_HOLES = """
+select rank, population, norm, angle_to_live_deg, token_ids, texts
+from black_holes
+where repo = $repo and sha = $sha and matrix = $matrix
+order by rank
+"""
 _TWO_ABREAST = 80  # characters in which two facts stand side by side
 
 
@@ -70,11 +101,9 @@ def print_card(reader: Reader, model: str, console: Console) -> None:
     """
     question, parameters = card_rows(reader, model)
     found = reader.ask(question, parameters)
-    repo = parameters["repo"]
     failures = reader.ask(
-        "SELECT finished_at, reason, message FROM attempts WHERE repo = $repo "
-        "AND status = 'failed' ORDER BY finished_at DESC LIMIT 5",
-        {"repo": repo},
+        _FAILURES,
+        {"repo": parameters["repo"]},
     )
     if not found.rows and not failures.rows:
         raise UsageError(not_there(reader, model))
@@ -89,24 +118,12 @@ def print_card(reader: Reader, model: str, console: Console) -> None:
 def card_rows(reader: Reader, model: str) -> tuple[str, dict[str, str]]:
     """The question for a model's rows, and its parameters: as it is now, or at a revision or commit."""
     repo, revision = _asked(reader, model)
-    return (
-        "SELECT * FROM models_history WHERE repo = $repo AND CASE WHEN $revision = '' "
-        # Where only patterns were asked for, no row is the current one.
-        "THEN (sha, matrix) IN (SELECT (sha, matrix) FROM models WHERE repo = $repo) "
-        "OR NOT EXISTS (FROM models WHERE repo = $repo) "
-        "ELSE list_contains(revisions, $revision) OR starts_with(sha, $revision) END "
-        "ORDER BY measured_at DESC, sha, matrix",
-        {"repo": repo, "revision": revision},
-    )
+    return _ROWS, {"repo": repo, "revision": revision}
 
 
 def _asked(reader: Reader, model: str) -> tuple[str, str]:
     """Repository and revision; a folder's name may hold an @, so the whole text is tried first."""
-    known = reader.ask(
-        "SELECT 1 FROM measured_rows WHERE repo = $repo "
-        "UNION ALL SELECT 1 FROM attempts WHERE repo = $repo LIMIT 1",
-        {"repo": model},
-    )
+    known = reader.ask(_KNOWN, {"repo": model})
     repo, _, revision = (model, "", "") if known.rows else model.partition("@")
     return repo, revision
 
@@ -198,8 +215,7 @@ def save_card(reader: Reader, model: str, path: Path) -> None:
 
 def _print_holes(reader: Reader, row: dict[str, object], console: Console) -> None:
     holes = reader.ask(
-        "SELECT rank, population, norm, angle_to_live_deg, token_ids, texts FROM black_holes "
-        "WHERE repo = $repo AND sha = $sha AND matrix = $matrix ORDER BY rank",
+        _BLACK_HOLES,
         {name: row[name] for name in ("repo", "sha", "matrix")},
     )
     if not holes.rows:
@@ -209,12 +225,12 @@ def _print_holes(reader: Reader, row: dict[str, object], console: Console) -> No
         table.add_column(name, justify="right")
     table.add_column("token ids", overflow="ellipsis", no_wrap=True)
     table.add_column("texts", overflow="ellipsis", no_wrap=True)
-    for *line, texts in holes.rows[:_HOLES]:
+    for *line, texts in holes.rows[:SHOWN_HOLES]:
         shown = "·" if texts is None else " ".join(f'"{printable(text)}"' for text in texts)
         table.add_row(*(short(value) for value in line), escape(shown))
     console.print(table)
-    if len(holes.rows) > _HOLES:
-        console.print(f"… and {len(holes.rows) - _HOLES} smaller ones", style="dim")
+    if len(holes.rows) > SHOWN_HOLES:
+        console.print(f"… and {len(holes.rows) - SHOWN_HOLES} smaller ones", style="dim")
 
 
 def _print_failures(failures: Answer, console: Console) -> None:
@@ -227,5 +243,5 @@ def _print_failures(failures: Answer, console: Console) -> None:
 
 def not_there(reader: Reader, model: str) -> str:
     """What to say of a model that the catalog does not hold: the nearest names."""
-    ((told,),) = reader.ask("SELECT not_there($model)", {"model": model}).rows
+    ((told,),) = reader.ask("select not_there($model)", {"model": model}).rows
     return printable(str(told))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from catalog.read.reader import Answer, Reader
-from queries.library import load
+from queries.library import find
 
 _CARDS = """
-SELECT one.base_model AS base_model_a, other.base_model AS base_model_b
-FROM model_at($a, $matrix) AS one, model_at($b, $matrix) AS other"""
+select model_a.base_model as base_model_a, model_b.base_model as base_model_b
+from model_at($a, $matrix) as model_a, model_at($b, $matrix) as model_b"""
 
 
 def lineage_text(reader: Reader, a: str, b: str, matrix: str) -> Answer:
@@ -15,10 +15,9 @@ def lineage_text(reader: Reader, a: str, b: str, matrix: str) -> Answer:
 
     a, b: repo, or repo@ a revision or commit. Raises UsageError where one is not in the catalog.
     """
-    library = load()
     parameters = {"a": a, "b": b, "matrix": matrix}
     answers = [
-        *(reader.ask(library[name].sql, parameters) for name in ("shared_rows", "same_grouping")),
+        *(reader.ask(find(name).sql, parameters) for name in ("shared_rows", "same_grouping")),
         reader.ask(_CARDS, parameters),
     ]
     columns = {

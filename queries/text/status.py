@@ -12,21 +12,34 @@ from survey.errors import REASONS
 from survey.records.units import bytes_text
 
 COUNTS = """
-SELECT
-    count(DISTINCT repo) AS models, count(*) AS matrices, count(DISTINCT family) AS families,
-    count(*) FILTER (black_hole_count > 0) AS with_black_holes,
-    sum(tensor_bytes)::BIGINT AS tensor_bytes, sum(fetched_bytes)::BIGINT AS fetched_bytes,
+select
+    count(distinct repo) as models, count(*) as matrices, count(distinct family) as families,
+    count(*) filter (black_hole_count > 0) as with_black_holes,
+    sum(tensor_bytes)::bigint as tensor_bytes, sum(fetched_bytes)::bigint as fetched_bytes,
     -- Both matrices of a model lie in one repository.
-    (SELECT sum(bytes)::BIGINT FROM (SELECT max(repo_bytes) AS bytes FROM models_history GROUP BY repo, sha))
-        AS repo_bytes,
-    (SELECT count(*) FROM clusters) AS clusters, (SELECT count(*) FROM kinematics) AS kinematics,
-    (SELECT count(*) FROM training_runs) AS training_runs
-FROM models_history
+    (select sum(bytes)::bigint from (select max(repo_bytes) as bytes from models_history group by repo, sha))
+        as repo_bytes,
+    (select count(*) from clusters) as clusters, (select count(*) from kinematics) as kinematics,
+    (select count(*) from training_runs) as training_runs
+from models_history
 """
-
 FAILING = """
-SELECT reason, count(*) AS failing, max_by(repo, finished_at) AS repo, max(finished_at) AS latest
-FROM last_attempts() WHERE status = 'failed' GROUP BY reason ORDER BY failing DESC, reason
+select reason, count(*) as failing, max_by(repo, finished_at) as repo, max(finished_at) as latest
+from last_attempts()
+where status = 'failed'
+group by reason
+order by failing desc, reason
+"""
+_RUNS = """
+select
+    run_id, max(finished_at) as ended,
+    count(*) filter (status = 'measured') as measured,
+    count(*) filter (status = 'unchanged') as unchanged,
+    count(*) filter (status = 'failed') as failed
+from attempts
+group by run_id
+order by run_id desc
+limit 5
 """
 
 
@@ -48,11 +61,7 @@ def print_status(reader: Reader, where: str, console: Console) -> None:
 
 
 def _print_runs(reader: Reader, console: Console) -> None:
-    runs = reader.ask(
-        "SELECT run_id, max(finished_at) AS ended, count(*) FILTER (status = 'measured'), "
-        "count(*) FILTER (status = 'unchanged'), count(*) FILTER (status = 'failed') "
-        "FROM attempts GROUP BY run_id ORDER BY run_id DESC LIMIT 5"
-    )
+    runs = reader.ask(_RUNS)
     if not runs.rows:
         console.print("no run yet: `survey run MODELS` makes the first", style="dim")
         return

@@ -6,7 +6,7 @@ from catalog.read.reader import Answer, Reader
 from queries.text.card import card_rows, not_there
 from survey.errors import UsageError, printable
 
-# By name: the expression over `tokens`, and what must be known for it.
+# Each class, and the column of `tokens` that is NULL if the class is unknown.
 CLASSES = {
     "identical": "identical",
     "zero": "zero",
@@ -19,36 +19,60 @@ CLASSES = {
 }
 ANY, ALL = "any", "all"
 CHOICES = (ANY, ALL, *CLASSES)
-_LISTED = ", ".join(f"if({name}, '{name}', NULL)" for name in CLASSES)
+_TOKENS = """
+from (
+    select *, list_filter(
+        [
+            if(identical, 'identical', null),
+            if(zero, 'zero', null),
+            if(near_zero, 'near_zero', null),
+            if(nonfinite, 'nonfinite', null),
+            if(frozen, 'frozen', null),
+            if(undertrained, 'undertrained', null),
+            if(phantom, 'phantom', null),
+            if(unreachable, 'unreachable', null)
+        ],
+        lambda name: name is not null
+    ) as classes
+    from tokens
+    where repo = $repo and sha = $sha and matrix = $matrix
+)
+where case $class
+    when 'all' then true
+    when 'any' then len(classes) > 0
+    else list_contains(classes, $class)
+end
+order by token_id
+"""
+TOKENS = "select token_id, text, classes, norm, black_hole, reach" + _TOKENS
+TOKEN_IDS = "select token_id" + _TOKENS
+_KNOWN = """
+select
+    count(*) as rows, count(zero) as zero, count(near_zero) as near_zero, count(identical) as identical,
+    count(nonfinite) as nonfinite, count(frozen) as frozen, count(undertrained) as undertrained,
+    count(phantom) as phantom, count(reach) as reach
+from tokens
+where repo = $repo and sha = $sha and matrix = $matrix
+"""
+_NOTE = "select tokenizer_note from measured_rows where repo = $repo and sha = $sha and matrix = $matrix"
 
 
-def tokens_question(reader: Reader, model: str, wanted: str, matrix: str) -> tuple[str, dict[str, str]]:
-    """The question for a model's tokens of one class, of any, or all, and its parameters.
+def token_parameters(reader: Reader, model: str, token_class: str, matrix: str) -> dict[str, str]:
+    """The parameters of TOKENS and TOKEN_IDS for a model's tokens of one class, of `any`, or `all`.
 
-    Raises UsageError where the model is not in the catalog, or where its class is not known.
+    Raises UsageError if the catalog does not hold the model, or does not know which tokens are of the class.
     """
     repo, sha = _row(reader, model, matrix)
     key = {"repo": repo, "sha": sha, "matrix": matrix}
-    _check_known(reader, key, wanted)
-    chosen = {ANY: "len(classes) > 0", ALL: "true"}.get(wanted, wanted)
-    return (
-        "SELECT token_id, text, classes, norm, black_hole, reach FROM ("
-        f"SELECT *, list_filter([{_LISTED}], lambda name: name IS NOT NULL) AS classes FROM tokens "
-        "WHERE repo = $repo AND sha = $sha AND matrix = $matrix) "
-        f"WHERE {chosen} ORDER BY token_id",
-        key,
-    )
-
-
-def ids_only(question: str) -> str:
-    return f"SELECT token_id FROM ({question}) ORDER BY token_id"
+    _check_known(reader, key, token_class)
+    return {**key, "class": token_class}
 
 
 def quoted(answer: Answer) -> Answer:
     """The answer for people: texts in quotes, so that their spaces show; nothing could fake output."""
-    place = answer.names.index("text")
+    index = answer.names.index("text")
     rows = [
-        (*row[:place], None if row[place] is None else f'"{printable(row[place])}"', *row[place + 1 :])
+        (*row[:index], None if row[index] is None else f'"{printable(row[index])}"', *row[index + 1 :])
         for row in answer.rows
     ]
     return Answer(answer.names, answer.types, rows)
@@ -57,24 +81,26 @@ def quoted(answer: Answer) -> Answer:
 def _row(reader: Reader, model: str, matrix: str) -> tuple[str, str]:
     """Repository and commit of the row that the model's name stands for."""
     question, parameters = card_rows(reader, model)
-    found = reader.ask(f"SELECT repo, sha, matrix FROM ({question})", parameters).rows
-    if not found:
+    answer = reader.ask(question, parameters)
+    if not answer.rows:
         raise UsageError(not_there(reader, model))
-    for repo, sha, name in found:
-        if name == matrix:
-            return repo, sha
-    raise UsageError(f"{printable(model)} was measured for --matrix {found[0][2]} only")
+    rows = [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
+    for row in rows:
+        if row["matrix"] == matrix:
+            return row["repo"], row["sha"]
+    raise UsageError(f"{printable(model)} was measured for --matrix {rows[0]['matrix']} only")
 
 
-def _check_known(reader: Reader, key: dict[str, str], wanted: str) -> None:
-    needed = CLASSES.get(wanted, "token_id")
-    where = "WHERE repo = $repo AND sha = $sha AND matrix = $matrix"
-    ((rows, known),) = reader.ask(f"SELECT count(*), count({needed}) FROM tokens {where}", key).rows
+def _check_known(reader: Reader, key: dict[str, str], token_class: str) -> None:
+    answer = reader.ask(_KNOWN, key)
+    counts = dict(zip(answer.names, answer.rows[0], strict=True))
+    column = CLASSES.get(token_class)
     repo = printable(key["repo"])
-    if rows == 0:
+    if counts["rows"] == 0:
         raise UsageError(f"{repo} has no per-token table: `survey run {repo}` without --no-tokens makes it")
-    if known == 0:
-        ((note,),) = reader.ask(f"SELECT tokenizer_note FROM measured_rows {where}", key).rows
-        why = f"{note}" if needed in ("phantom", "reach") and note else "an older version measured it"
-        more = "" if why == note else f"; `survey run {repo} --resurvey` measures it again"
-        raise UsageError(f"which tokens of {repo} are {wanted} is not known: {printable(why)}{more}")
+    if column is None or counts[column]:
+        return
+    ((note,),) = reader.ask(_NOTE, key).rows
+    why = f"{note}" if column in ("phantom", "reach") and note else "an older version measured it"
+    more = "" if why == note else f"; `survey run {repo} --resurvey` measures it again"
+    raise UsageError(f"which tokens of {repo} are {token_class} is not known: {printable(why)}{more}")

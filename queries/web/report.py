@@ -14,7 +14,7 @@ from typing import Any
 
 from catalog.read.reader import Answer, Reader
 from queries.histograms import NORM_STEP, norm_bars
-from queries.library import load
+from queries.library import find
 from queries.text.card import FACTS
 from queries.text.status import COUNTS, advice
 from queries.web.report_data import Model, brief, gather
@@ -182,13 +182,10 @@ def _mean_exponents(models: Sequence[Model]) -> list[dict[str, Any]]:
 
 
 def _tables(reader: Reader, models: Sequence[Model]) -> dict[str, Any]:
-    library = load()
     named = {"families": "families", "refusals": "failures", "versions": "versions"}
-    found = {
-        name: _table(reader.ask(library[query].sql, library[query].bind({}))) for name, query in named.items()
-    }
+    queries = {name: find(query) for name, query in named.items()}
     return {
-        **found,
+        **{name: _table(reader.ask(query.sql, query.bind({}))) for name, query in queries.items()},
         "history": _table(reader.ask(_HISTORY)),
         "models": {
             "columns": _COLUMNS,

@@ -57,7 +57,8 @@ def command(
     from queries.web.report import Heading
 
     check_extra("survey serve", "starlette", "uvicorn")
-    from queries.web.serve import Served, listen
+    from queries.web.application import Served
+    from queries.web.serve import listen
 
     for name in names:
         if not re.fullmatch(_HOST, name):

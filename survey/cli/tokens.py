@@ -1,4 +1,4 @@
-"""The command that lists the tokens of a model."""
+"""`survey tokens`: a model's tokens by class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from survey.cli.output import catalog_reader, known_as, print_answer, print_in
 @click.argument("model")
 @click.option(
     "--class",
-    "wanted",
+    "token_class",
     default="any",
     show_default=True,
     metavar="C",
@@ -21,7 +21,7 @@ from survey.cli.output import catalog_reader, known_as, print_answer, print_in
 @matrix_option()
 @click.option("--ids-only", is_flag=True, help="Token ids and nothing else, one on each line.")
 @answer_options
-def command(model: str, wanted: str, matrix: str, ids_only: bool, uri: str, form: str) -> int:
+def command(model: str, token_class: str, matrix: str, ids_only: bool, uri: str, form: str) -> int:
     """List a model's tokens by class: ids, texts, norms, black holes.
 
     Texts are shown with control and direction characters escaped; JSON and Parquet hold them exactly.
@@ -31,19 +31,17 @@ def command(model: str, wanted: str, matrix: str, ids_only: bool, uri: str, form
     survey tokens Qwen/Qwen3-4B --class undertrained --format csv
     survey tokens Qwen/Qwen3-4B --class identical --ids-only > mask.txt
     """
-    from queries.text.tokens import CHOICES, quoted, tokens_question
-    from queries.text.tokens import ids_only as only_ids
+    from queries.text.tokens import CHOICES, TOKEN_IDS, TOKENS, quoted, token_parameters
 
-    if wanted not in CHOICES:
-        raise click.BadParameter(f"{wanted!r} is none of {', '.join(CHOICES)}", param_hint="--class")
+    if token_class not in CHOICES:
+        raise click.BadParameter(f"{token_class!r} is none of {', '.join(CHOICES)}", param_hint="--class")
     with catalog_reader(uri) as reader:
-        question, key = tokens_question(reader, known_as(model), wanted, matrix)
-        if ids_only:
-            question = only_ids(question)
+        parameters = token_parameters(reader, known_as(model), token_class, matrix)
+        question = TOKEN_IDS if ids_only else TOKENS
         if form in ("json", "parquet") or (ids_only and form != "table"):
-            print_answer(reader, form, question, key)
+            print_answer(reader, form, question, parameters)
         elif ids_only:
-            click.echo("".join(f"{row[0]}\n" for row in reader.ask(question, key).rows), nl=False)
+            click.echo("".join(f"{row[0]}\n" for row in reader.ask(question, parameters).rows), nl=False)
         else:
-            print_in(form, quoted(reader.ask(question, key)))
+            print_in(form, quoted(reader.ask(question, parameters)))
     return 0

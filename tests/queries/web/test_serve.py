@@ -29,10 +29,11 @@ from support.little_models import LITTLE, little
 
 from jobs.demo.checkpoints import write
 from queries.library import query_list
-from queries.web import serve
+from queries.web import application
+from queries.web.application import Served, app
 from queries.web.bounded_connections import BoundedProtocol
+from queries.web.question_queue import MAX_QUESTIONS
 from queries.web.report import Heading
-from queries.web.serve import IN_LINE, Served, app
 
 Survey = Callable[..., Ran]
 PROGRAM = [sys.executable, "-c", "from survey.cli import entry; entry()"]
@@ -163,14 +164,14 @@ def test_too_many_questions_are_told_to_come_back_and_the_page_is_served(catalog
     codes: list[int] = []
     asking = [
         threading.Thread(target=lambda: codes.append(client.get("/api/sql", params=slow).status_code))
-        for _ in range(IN_LINE + 3)
+        for _ in range(MAX_QUESTIONS + 3)
     ]
     for thread in asking:
         thread.start()
     assert client.get("/").status_code == 200
     for thread in asking:
         thread.join()
-    assert sorted(codes) == [400] * IN_LINE + [503] * 3
+    assert sorted(codes) == [400] * MAX_QUESTIONS + [503] * 3
     assert client.get("/api/queries").status_code == 200
 
 
@@ -245,7 +246,9 @@ def test_the_list_of_queries_is_told_to_whoever_asks(url: str, site: Mapping[str
 
 def test_the_list_of_queries_is_made_once(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
-    monkeypatch.setattr(serve, "query_list", lambda library: made.append(library) or query_list(library))
+    monkeypatch.setattr(
+        application, "query_list", lambda library: made.append(library) or query_list(library)
+    )
     served = Served(str(catalog), Heading("once", "0"), limit=1, seconds=9, memory_mb=300)
     client = TestClient(app(served, ["localhost"]), base_url="http://localhost")
     answers = {client.get("/api/queries").content for _ in range(3)}
@@ -261,11 +264,8 @@ def raw(port: int, path: str) -> socket.socket:
     return opened
 
 
-def test_an_answer_that_nobody_reads_holds_its_place_in_the_line(
-    catalog: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serve, "IN_LINE", 1)
-    served = Served(str(catalog), Heading("slow", "0"), limit=1, seconds=60, memory_mb=300)
+def test_an_answer_that_nobody_reads_stays_in_the_queue(catalog: Path) -> None:
+    served = Served(str(catalog), Heading("slow", "0"), limit=1, seconds=60, memory_mb=300, questions=1)
     server = uvicorn.Server(uvicorn.Config(app(served, ["localhost", "127.0.0.1"]), log_level="error", http=BoundedProtocol, ws="none"))  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -15,7 +15,7 @@ from jobs.demo.hub.server import LocalHub
 from survey.cli import cli
 
 Survey = Callable[..., Ran]
-PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "commands.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "commands.md").read_text()
 ROWS = re.findall(r"^\| (\d+) \| (.+?) \| .+ \|$", PAGE, re.MULTILINE)
 
 
