@@ -51,7 +51,7 @@ else
 	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 endif
 
-# A tiny checkpoint of every architecture of transformers, and what is found in it: docs/architectures.md.
+# A tiny checkpoint of every architecture of transformers, surveyed and compared: docs/architectures.md.
 architectures: .venv/ready
 	$(BIN)/python -W ignore -m tests.architectures
 

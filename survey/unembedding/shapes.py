@@ -9,6 +9,7 @@ from survey.errors import NotThere
 from survey.records.target import TensorSpec
 from survey.unembedding.model_config import stated_prompts, stated_shapes, stated_widths
 
+_FOREIGN = "it belongs to another vocabulary"
 _MAX_PADDING = 256  # rows; matters for tiny vocabularies only
 
 
@@ -41,11 +42,11 @@ def _refuse_beside_config(
         raise NotThere(
             "no-head",
             where,
-            problem + ("it is for others" if 2 * rows < min(fitting) else "rows are missing"),
+            problem + (_FOREIGN if 2 * rows < min(fitting) else "rows are missing"),
         )
     prompts = stated_prompts(config)
     if rows - prompts >= 2 * max(fitting) and rows - max(fitting) >= _MAX_PADDING:
-        problem = f"{spec.name} has {rows:,} rows, the config says {max(fitting):,} tokens: it is for others"
+        problem = f"{spec.name} has {rows:,} rows, the config says {max(fitting):,} tokens: {_FOREIGN}"
         raise NotThere("no-head", where, problem)
     whole = next((width for _, width in stated if width and width > dims), None)
     if whole and dims not in stated_widths(config).union(width for _, width in stated if width):
@@ -61,5 +62,5 @@ def _refuse_beside_other(spec: TensorSpec, other: TensorSpec, where: str) -> Non
         raise NotThere("no-head", where, problem)
     # A matrix may have a few rows less than the other: those for images, or padding.
     if 10 * rows < 9 * other.shape[0]:
-        problem = f"{spec.name} has {rows:,} rows, {other.name} {other.shape[0]:,}: it is for others"
+        problem = f"{spec.name} has {rows:,} rows, {other.name} {other.shape[0]:,}: {_FOREIGN}"
         raise NotThere("no-head", where, problem)

@@ -1,8 +1,8 @@
-"""`make architectures`: every architecture of transformers in its tiniest form, and what is found in it.
+"""`make architectures`: survey a tiny checkpoint of every architecture of transformers, and compare with the truth.
 
-Checkpoints are made once, in processes of their own with limits on time and memory, and kept in a
-cache folder (1.5 GB). docs/architectures.md is written anew; the exit code is 1 where something is missed
-that nobody has explained, or too much is.
+Checkpoints are made once, in separate processes with limits of time and memory, and kept in a cache folder
+(1.5 GB). docs/architectures.md is rewritten. The exit code is 1 if a miss has no explanation, or if there are
+too many misses.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def main() -> int:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    wanted = [case for case in cases() if options.only in str(case)]
-    missing = [case for case in wanted if options.anew or saved(options.folder / str(case)) is None]
+    selected = [case for case in cases() if options.only in str(case)]
+    missing = [case for case in selected if options.anew or saved(options.folder / str(case)) is None]
     _make(missing, options.folder, options.processes)
-    outcomes = list(_outcomes(wanted, options.folder))
+    outcomes = list(_outcomes(selected, options.folder))
     for outcome in outcomes:
         for problem in outcome.problems:
             print(f"{outcome.case}: {problem}")
@@ -55,14 +55,14 @@ def main() -> int:
     return 0 if satisfied(outcomes) else 1
 
 
-def _outcomes(wanted: list[Case], folder: Path) -> Iterator[Outcome]:
-    for case in wanted:
+def _outcomes(selected: list[Case], folder: Path) -> Iterator[Outcome]:
+    for case in selected:
         truth = saved(folder / str(case)) or Truth(error="was not made")
         yield Outcome(case, truth, misses(folder / str(case), truth) if truth.error is None else [])
 
 
 def _make(missing: list[Case], folder: Path, processes: int) -> None:
-    """Fork a process for each: what is imported here need not be imported again."""
+    """Make each case in a forked process, which inherits the imports of this one."""
     forked = multiprocessing.get_context("fork")
     running: dict[Case, tuple[BaseProcess, float]] = {}
     while missing or running:

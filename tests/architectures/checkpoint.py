@@ -1,4 +1,4 @@
-"""One tiny checkpoint with what is true of it: the model's own matrices, as transformers hands them out."""
+"""A tiny checkpoint and the truth about it: the model's own matrices, as transformers returns them."""
 
 from __future__ import annotations
 
@@ -45,10 +45,12 @@ class Weight:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a model says of itself. output: None where its class names no output embeddings.
+    """The matrices of a model.
 
-    inputs: the embedding of the whole and, of an encoder-decoder, those of its halves.
-    tied: the output embedding is the embedding of one of them. error: why it could not be built; then nothing else is known.
+    output  None if its class names no output embeddings
+    inputs  the embedding of the whole and, in an encoder-decoder, those of its halves
+    tied    whether the output embedding is one of the embeddings
+    error   why the model could not be built; then nothing else is known
     """
 
     output: Weight | None = None
@@ -58,8 +60,9 @@ class Truth:
 
 
 def cases() -> list[Case]:
-    """Every class in the three mappings, and every other one that may have a head for tokens, as its config
-    has it and with the tying flipped; and, as its config has it, every task's class that reads tokens.
+    """Every class in the three mappings and every other that may have a head, with default and flipped tying.
+
+    In addition, with default tying only, every class for another task that reads tokens.
     """
     mapped = {(kind, model) for mapping in MAPPINGS for kind, model in mapping.items()}
     known = {model for _, model in mapped}
@@ -73,7 +76,7 @@ def cases() -> list[Case]:
 
 
 def save(case: Case, folder: Path) -> Truth:
-    """Write the checkpoint and its truth, whatever comes of it."""
+    """Write the checkpoint and its truth, even if the model cannot be built."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -88,21 +91,21 @@ def save(case: Case, folder: Path) -> Truth:
 
 
 def note(folder: Path, truth: Truth) -> None:
-    """Put the truth beside the checkpoint, or why there is none."""
+    """Write the truth beside the checkpoint."""
     (folder / TRUTH).write_text(json.dumps(asdict(truth)))
 
 
 def saved(folder: Path) -> Truth | None:
-    """The truth of a checkpoint that was made before."""
+    """The truth of a checkpoint that was made before; None if there is none."""
     try:
-        found = json.loads((folder / TRUTH).read_text())
+        record = json.loads((folder / TRUTH).read_text())
     except FileNotFoundError:
         return None
     output, *inputs = (
         Weight(tuple(weight["shape"]), weight["digest"]) if weight else None
-        for weight in (found["output"], *found["inputs"])
+        for weight in (record["output"], *record["inputs"])
     )
-    return Truth(output, tuple(inputs), found["tied"], found["error"])
+    return Truth(output, tuple(inputs), record["tied"], record["error"])
 
 
 def digest(data: bytes) -> str:
@@ -134,7 +137,7 @@ def _weight(tensor: torch.Tensor) -> Weight:
 
 
 def _flip(config: PretrainedConfig) -> None:
-    """Both the whole model's statement and its language part's: which one counts differs."""
+    """Flip the statements of the whole model and of its language part; which one counts depends on the model."""
     parts = [part for part in (config, config.get_text_config()) if hasattr(part, "tie_word_embeddings")]
     if not parts:
         raise ValueError("its config does not speak of tying")

@@ -1,4 +1,4 @@
-"""Every model class of transformers, also those that no mapping of its auto classes lists."""
+"""Every model class of transformers, even if no mapping of its auto classes lists it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel, models
 
 @cache
 def classes() -> dict[str, type[PreTrainedModel]]:
-    """Those with a config of their own by name, but for the abstract ones."""
+    """Every concrete class with a config of its own, by name."""
     return {
         name: kind
         for module in _modules()
@@ -28,10 +28,12 @@ def classes() -> dict[str, type[PreTrainedModel]]:
 
 
 def names_a_head(kind: type[PreTrainedModel]) -> bool:
-    """Whether the code of a class speaks of output embeddings, be it to hand them out or to build them."""
-    own = [base for base in kind.__mro__ if issubclass(base, PreTrainedModel) and base is not PreTrainedModel]
-    return any("get_output_embeddings" in vars(base) for base in own) or any(
-        "self.lm_head =" in inspect.getsource(base) for base in own
+    """Whether the code of a class returns output embeddings or builds an `lm_head`."""
+    bases = [
+        base for base in kind.__mro__ if issubclass(base, PreTrainedModel) and base is not PreTrainedModel
+    ]
+    return any("get_output_embeddings" in vars(base) for base in bases) or any(
+        "self.lm_head =" in inspect.getsource(base) for base in bases
     )
 
 
@@ -45,21 +47,21 @@ def _states_a_vocabulary(kind: type[PretrainedConfig]) -> bool:
     try:
         config = kind()
         return hasattr(config.get_text_config(), "vocab_size") or hasattr(config, "vocab_size")
-    except Exception:  # noqa: BLE001 - foreign code: a default config that contradicts itself may yet state one
+    except Exception:  # noqa: BLE001 - foreign code: an invalid default config may still state one
         return True
 
 
 def _modules() -> list[ModuleType]:
-    """The modules with models in them, but for those that need what is not installed."""
-    found = []
+    """The modules that define models, except those whose requirements are not installed."""
+    modules = []
     for path in models.__path__:
         for package in pkgutil.iter_modules([path]):
             for module in pkgutil.iter_modules([f"{path}/{package.name}"]):
                 if module.name.startswith("modeling_"):
                     try:
-                        found.append(
+                        modules.append(
                             importlib.import_module(f"{models.__name__}.{package.name}.{module.name}")
                         )
                     except ImportError:
                         continue
-    return found
+    return modules

@@ -1,8 +1,8 @@
-"""A tiny config of any architecture: its default one, with everything that costs memory made smaller.
+"""A tiny config of any architecture: its default config, with everything that costs memory made smaller.
 
-Widths are divided by one number, so that what must fit together (hidden size, heads × head size, the
-two parts of a query) still does; counts of layers and experts are cut, and so are the lists that name
-something for each layer. No architecture is known here by name.
+All widths are divided by one number, so that sizes that must agree (hidden size, heads × head size, the two
+parts of a query) still do. Counts of layers and experts are cut, and with them the lists with an entry for each
+layer. The rules name no architecture.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TABLE = re.compile(r"max_position|n_positions|ngram_vocab_size|hash_byte_group_
 
 ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
 
-# What a default config leaves to the checkpoint, or states so that no model can be built from it.
+# Values that a default config omits, or states in a way from which no model can be built.
 MENDED: dict[str, dict[str, Any]] = {
     "aya_vision": {"vision_config": {"num_attention_heads": 12}},
     "chameleon": {"vocabulary_map": {"<image>": 5}, "vq_config": {"base_channels": 32}},
@@ -79,26 +79,26 @@ MENDED: dict[str, dict[str, Any]] = {
 
 
 def tiny_configs(kind: type[PretrainedConfig]) -> Iterator[PretrainedConfig]:
-    """Smaller and smaller promises: the first config of these that a model can be built from is taken."""
+    """Candidate configs, the smallest first; some of them cannot be built."""
     mended = MENDED.get(kind.model_type, {})
     try:
         whole = _merged(kind().to_dict(), mended)
-    except Exception:  # noqa: BLE001 - a default that contradicts itself
+    except Exception:  # noqa: BLE001 - a contradictory default
         whole = kind(**mended).to_dict()
     for divisor in (32, 16, 8, 4, 2, 1):
         for layers in (2, 4, 6, 1000):
             try:
                 yield kind(**_smaller(whole, divisor, layers))
-            except Exception:  # noqa: BLE001 - foreign code: whatever it does not like, the next may be
+            except Exception:  # noqa: BLE001 - foreign code: the next candidate may work
                 continue
 
 
 def build_tiny(
     model: type[PreTrainedModel], change: Callable[[PretrainedConfig], None] = lambda config: None
 ) -> PreTrainedModel:
-    """The model with random weights.
+    """The model with random weights, from the first candidate config that works.
 
-    Raises the last error of the configs that were tried, where none works.
+    Raises the error of the last candidate if none works.
     """
     last: Exception = ValueError("its default config cannot be built")
     for config in tiny_configs(model.config_class):
@@ -116,7 +116,7 @@ def build_tiny(
 
 
 def _filled(model: PreTrainedModel) -> PreTrainedModel:
-    """Every parameter with numbers of its own: what an initialiser leaves at zero tells nothing apart."""
+    """Fill every parameter with random numbers: zeros of an initialiser would make matrices equal."""
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -139,7 +139,7 @@ def _smaller(config: Mapping[str, Any], divisor: int, layers: int) -> dict[str, 
     counts = {value for key, value in config.items() if _counts_layers(key, value)}
     small = {key: _value(str(key), value, divisor, layers, counts) for key, value in config.items()}
     heads, hidden = small.get("num_attention_heads"), small.get("hidden_size")
-    # Some defaults leave to the checkpoint what follows from the rest.
+    # Some defaults omit values that follow from the others.
     if small.get("num_key_value_heads", 0) is None:
         small["num_key_value_heads"] = heads
     if small.get("head_dim", 0) is None and isinstance(heads, int) and isinstance(hidden, int):
@@ -151,7 +151,7 @@ def _value(key: str, value: Any, divisor: int, layers: int, counts: set[int]) ->
     if key == "mrope_section":
         return [item // divisor for item in value]
     if key == "per_layer_config":
-        return {place: item for place, item in value.items() if int(place) < layers} if value else value
+        return {layer: item for layer, item in value.items() if int(layer) < layers} if value else value
     if isinstance(value, dict):
         return _smaller(value, divisor, layers)
     if isinstance(value, list) and len(value) in counts and len(value) > layers:
@@ -173,7 +173,7 @@ def _value(key: str, value: Any, divisor: int, layers: int, counts: set[int]) ->
     if _counts_layers(key, value):
         return min(value, layers)
     if _EXPERTS.search(key):
-        return min(value, 16)  # some route each token to ten
+        return min(value, 16)  # some models route each token to ten
     if _WIDTH.search(key) and not _NO_WIDTH.search(key) and value >= 32 and value % divisor == 0:
         return value // divisor
     return value

@@ -169,14 +169,14 @@ SCORERS = {
 def test_a_model_that_scores_has_no_unembedding(
     config: dict[str, Any], names: list[str], tie: dict[str, Any]
 ) -> None:
-    held = ["model.embed_tokens.weight", *names]
+    all_names = ["model.embed_tokens.weight", *names]
     with pytest.raises(NotThere, match="scores") as caught:
-        choose_among(TensorNames(held, config | tie), "output", "org/model")
+        choose_among(TensorNames(all_names, config | tie), "output", "org/model")
     assert caught.value.reason == "no-head"
-    embedding = choose_among(TensorNames(held, config | tie), "input", "")
+    embedding = choose_among(TensorNames(all_names, config | tie), "input", "")
     assert (embedding.tensor, embedding.tied) == ("model.embed_tokens.weight", False)
     assert (
-        choose_among(TensorNames([*held, "lm_head.weight"], config | tie), "output", "").tensor
+        choose_among(TensorNames([*all_names, "lm_head.weight"], config | tie), "output", "").tensor
         == "lm_head.weight"
     )
 

@@ -26,18 +26,18 @@ def below(prefix: str, shapes: Shapes) -> Shapes:
     return {prefix + name: shape for name, shape in shapes.items()}
 
 
-def found(shapes: Shapes, config: dict[str, Any], matrix: MatrixName = "output") -> Target:
-    held: dict[str, Stored] = {
+def chosen(shapes: Shapes, config: dict[str, Any], matrix: MatrixName = "output") -> Target:
+    tensors: dict[str, Stored] = {
         name: stored(*shape, seed=seed, dtype="I32" if name.endswith("qweight") else "F32")
         for seed, (name, shape) in enumerate(shapes.items())
     }
-    checkpoint = HeldCheckpoint(single(held, config))
+    checkpoint = HeldCheckpoint(single(tensors, config))
     return locate(lay_out(checkpoint), matrix)
 
 
 def refused(shapes: Shapes, config: dict[str, Any], matrix: MatrixName = "output") -> NotThere:
     with pytest.raises(NotThere) as caught:
-        found(shapes, config, matrix)
+        chosen(shapes, config, matrix)
     return caught.value
 
 
@@ -66,9 +66,9 @@ def test_the_only_language_model_is_found_whatever_its_holder_is_called(prefix: 
         "vision_tower.blocks.1.attn.weight": SQUARE,
     }
     untied = {**below(prefix, {**ONLINE, HEAD: FULL}), **towers}
-    assert found(untied, UNTIED).spec.name == prefix + HEAD
-    assert found(untied, UNTIED, "input").spec.name == prefix + EMBED
-    tied = found({**below(prefix, ONLINE), **towers}, TIED)
+    assert chosen(untied, UNTIED).spec.name == prefix + HEAD
+    assert chosen(untied, UNTIED, "input").spec.name == prefix + EMBED
+    tied = chosen({**below(prefix, ONLINE), **towers}, TIED)
     assert (tied.spec.name, tied.identity.tied) == (prefix + EMBED, True)
 
 
@@ -154,7 +154,7 @@ def test_a_head_in_another_part_is_refused_unless_that_part_explains_it(
 
 @pytest.mark.parametrize("added", PLACED.values(), ids=PLACED.keys())
 def test_another_parts_own_head_changes_nothing(added: Shapes) -> None:
-    target = found({**ONLINE, **added}, TIED)
+    target = chosen({**ONLINE, **added}, TIED)
     assert (target.spec.name, target.identity.tied) == (EMBED, True)
 
 
@@ -162,4 +162,4 @@ def test_an_embedding_in_another_part_is_not_passed_over() -> None:
     shapes = {HEAD: FULL, "model.layers.0.mlp.up.weight": SQUARE, "tts_codec.embed_tokens.weight": FULL}
     error = refused(shapes, TIED, "input")
     assert (error.reason, "tts_codec.embed_tokens.weight" in error.problem) == ("unknown-head", True)
-    assert not found(shapes, TIED).identity.tied
+    assert not chosen(shapes, TIED).identity.tied

