@@ -1,6 +1,6 @@
-"""A checkpoint as the survey sees it: a few small files, and tensors read by byte range.
+"""The protocol of a checkpoint: a few small files, and tensors read by byte range.
 
-Two doors open one: `survey.hub.checkpoint` and `survey.checkpoints.folder`.
+Two modules implement it: `survey.hub.checkpoint` and `survey.checkpoints.folder`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from survey.records.blocks import Block
 from survey.records.target import ByteRange, FileRange, Traffic
 
 CONFIG_CAP_BYTES = 8 << 20
-INDEX_CAP_BYTES = 96 << 20  # the largest that we know of names 500,000 tensors in 58 MB
+INDEX_CAP_BYTES = 96 << 20  # the largest known names 500,000 tensors in 58 MB
 
 OnBytes = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the repository says about itself."""
+    """The model card's statements about a repository."""
 
     base_model: str | None = None
     library_name: str | None = None
@@ -44,7 +44,7 @@ class Checkpoint(Protocol):
     @property
     def sha(self) -> str: ...
     @property
-    def part(self) -> str | None: ...  # the folder or file that is meant; `repo` ends in it
+    def part(self) -> str | None: ...  # the folder or file that the user named; `repo` ends in it
     @property
     def folder(self) -> Path | None: ...
     @property
@@ -55,19 +55,19 @@ class Checkpoint(Protocol):
     def traffic(self) -> Traffic: ...
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
-        """The whole of a small file; BrokenFile where it is larger than the cap."""
+        """The content of a small file. Raises BrokenFile if it is larger than the cap or cannot be read."""
 
     def read_range(self, file: str, byte_range: ByteRange) -> bytes:
         """Exactly these bytes of a file."""
 
     def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
-        """The ranges in order; `on_bytes` is told of every byte as it comes."""
+        """Yield the ranges in order. on_bytes(count): called as bytes arrive. Raises SurveyError."""
 
 
 def read_text(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> bytes:
-    """The whole of a small file.
+    """The content of a small file.
 
-    Raises NotThere (`reason`) where there is none, BrokenFile where it is larger.
+    Raises NotThere (`reason`) if it does not exist, BrokenFile (`reason`) if it is larger than the cap.
     """
     where = f"{checkpoint.repo}/{file}"
     if file not in checkpoint.files:
@@ -84,12 +84,12 @@ def read_text(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) ->
 def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) -> dict[str, Any]:
     """A small JSON object of the checkpoint.
 
-    Raises NotThere (`reason`) where the file does not exist, BrokenFile where it is not an object.
+    Raises NotThere (`reason`) if the file does not exist, BrokenFile (`reason`) if it is not an object.
     """
     where = f"{checkpoint.repo}/{file}"
     text = read_text(checkpoint, file, cap_bytes, reason)
-    # Configs are written by hand, too: what transformers reads of them is what counts.
-    found = parse_json(text, reason, where, twice=file.endswith("config.json"))
-    if not isinstance(found, dict):
-        raise BrokenFile(reason, where, f"holds a {type(found).__name__}, expected an object")
-    return found
+    # Configs may be hand-written; like transformers, let the last of repeated keys win.
+    value = parse_json(text, reason, where, allow_duplicates=file.endswith("config.json"))
+    if not isinstance(value, dict):
+        raise BrokenFile(reason, where, f"holds a {type(value).__name__}, expected an object")
+    return value

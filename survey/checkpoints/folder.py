@@ -1,4 +1,4 @@
-"""Checkpoints in a folder of this machine, read by the same ranges."""
+"""A checkpoint in a folder of this machine, read by byte range as one of the Hub is."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from survey.records.target import ByteRange, FileRange, Traffic, name_with_part
 
 
 class FolderCheckpoint:
-    """A checkpoint folder. `sha` is a digest of what decides the measurement."""
+    """A checkpoint folder. `sha` is a digest of the files that decide the measurement."""
 
     def __init__(self, folder: Path, part: str | None = None) -> None:
-        """part: the folder or file in it that is meant. Raises NotThere where the folder cannot be listed."""
+        """part: the folder or file in it that the user named.
+
+        Raises NotThere if the folder or a file in it cannot be read.
+        """
         self.folder, self.part = Path(os.path.realpath(folder)), part
         self.repo = storable(name_with_part(str(self.folder), part))
         self.revision = "main"
         self.card = Card()
-        self.traffic = Traffic()  # nothing comes over a network
+        self.traffic = Traffic()  # nothing is read over a network
         try:
             self._root = _snapshot(self.folder)
             self.files: Mapping[str, int] = _files(self._root, part)
@@ -42,6 +45,7 @@ class FolderCheckpoint:
             raise NotThere("no-config", self.repo, f"cannot be read: {error}", _remedy(error)) from error
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
+        """The content of a small file. Raises BrokenFile if it is larger than the cap or cannot be read."""
         if self.files[file] > cap_bytes:
             raise BrokenFile(
                 "bad-header",
@@ -55,52 +59,53 @@ class FolderCheckpoint:
         return bytes(block)
 
     def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
-        for file, wanted in groupby(ranges, key=lambda one: one.file):
-            yield from self._stream_file(file, [one.bytes for one in wanted], on_bytes)
+        """Yield the ranges in order; neighbours in a file share an open file. Raises BrokenFile."""
+        for file, of_file in groupby(ranges, key=lambda source: source.file):
+            yield from self._stream_file(file, [source.bytes for source in of_file], on_bytes)
 
     def _stream_file(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
         # Read, not mapped: a file that shrinks under a mapping kills the process (SIGBUS).
         try:
             with (self._root / file).open("rb", buffering=0) as opened:
-                for wanted in ranges:
-                    block = new_buffer(len(wanted))
-                    self._fill(block, opened, wanted, file)
+                for byte_range in ranges:
+                    block = new_buffer(len(byte_range))
+                    self._fill(block, opened, byte_range, file)
                     on_bytes(len(block))
                     yield block
         except OSError as error:
             problem = f"cannot be read: {error}"
             raise BrokenFile("bad-header", self._where(file), problem, _remedy(error)) from error
 
-    def _fill(self, block: memoryview, opened: FileIO, wanted: ByteRange, file: str) -> None:
-        opened.seek(wanted.start)
-        got = 0
-        while got < len(block):
-            count = opened.readinto(block[got:])
+    def _fill(self, block: memoryview, opened: FileIO, byte_range: ByteRange, file: str) -> None:
+        opened.seek(byte_range.start)
+        filled = 0
+        while filled < len(block):
+            count = opened.readinto(block[filled:])
             if not count:
                 raise BrokenFile(
                     "bad-header",
                     self._where(file),
-                    f"ends at byte {wanted.start + got:,}, expected at least {wanted.stop:,}: "
+                    f"ends at byte {byte_range.start + filled:,}, expected at least {byte_range.stop:,}: "
                     "the file is cut short",
                 )
-            got += count
+            filled += count
 
     def _digest(self) -> str:
-        seen = xxhash.xxh3_128()
+        digest = xxhash.xxh3_128()
         names = tokenizer_files(self.files, self.part)
         for file, size in self.files.items():
             name = file.rpartition("/")[2]
             if (
-                self._is_described_by(name)
+                self._is_config(name)
                 or ".safetensors.index." in name
                 or name.endswith(".bin.index.json")
                 or name == DISTRIBUTED
             ):
-                seen.update(f"{file}\0{size}\0".encode())
-                seen.update(self._first(file, INDEX_CAP_BYTES + 1))  # what is larger is refused
+                digest.update(f"{file}\0{size}\0".encode())
+                digest.update(self._first(file, INDEX_CAP_BYTES + 1))  # a larger file is refused
             elif file in names:
                 changed = (self._root / file).stat().st_mtime_ns
-                seen.update(f"{file}\0{size}\0{changed}\0".encode())
+                digest.update(f"{file}\0{size}\0{changed}\0".encode())
             elif (
                 name.endswith((".safetensors", ".distcp"))
                 or (name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin"))
@@ -108,12 +113,12 @@ class FolderCheckpoint:
                 or file == self.part
             ):
                 changed = (self._root / file).stat().st_mtime_ns
-                seen.update(f"{file}\0{size}\0{changed}\0".encode())
+                digest.update(f"{file}\0{size}\0{changed}\0".encode())
                 pickled = not file.endswith(".safetensors")
-                seen.update(self._ends(file, size) if pickled else self._header_bytes(file, size))
-        return seen.hexdigest()
+                digest.update(self._ends(file, size) if pickled else self._header_bytes(file, size))
+        return digest.hexdigest()
 
-    def _is_described_by(self, name: str) -> bool:
+    def _is_config(self, name: str) -> bool:
         """Whether a file of this name is the checkpoint's config."""
         return name == CONFIG or (name in (MISTRAL_CONFIG, ADAPTER_CONFIG) and CONFIG not in self.files)
 
@@ -121,15 +126,15 @@ class FolderCheckpoint:
         # Unchecked on purpose: a broken header must still give a sha to refuse it under.
         with (self._root / file).open("rb") as opened:
             length = opened.read(LENGTH_BYTES)
-            wanted = int.from_bytes(length, "little")
-            return length + opened.read(min(wanted, size, HEADER_CAP_BYTES))
+            header_bytes = int.from_bytes(length, "little")
+            return length + opened.read(min(header_bytes, size, HEADER_CAP_BYTES))
 
-    def _first(self, file: str, most_bytes: int) -> bytes:
+    def _first(self, file: str, count: int) -> bytes:
         with (self._root / file).open("rb") as opened:
-            return opened.read(most_bytes)
+            return opened.read(count)
 
     def _ends(self, file: str, size: int) -> bytes:
-        """Where a pickled checkpoint keeps its structure."""
+        """The first and the last bytes of a file: the structure of a pickled checkpoint."""
         with (self._root / file).open("rb") as opened:
             first = opened.read(FIRST_READ_BYTES)
             opened.seek(max(len(first), size - FIRST_READ_BYTES))
@@ -148,33 +153,34 @@ def _remedy(error: OSError) -> str:
 
 
 def _snapshot(folder: Path) -> Path:
-    """Where the files lie: of the Hub's own cache (`models--org--name`), the commit that `main` stands for.
+    """The folder of the files: in the Hub's cache (`models--org--name`), the commit that `main` stands for.
 
-    Raises NotThere (`no-config`) where several commits are there and none is `main`.
+    Raises NotThere (`no-config`) if the cache holds several commits and none is `main`.
     """
     snapshots = folder / "snapshots"
     if not snapshots.is_dir() or not (folder / "refs").is_dir() or (folder / CONFIG).exists():
         return folder
-    there = sorted(path.name for path in snapshots.iterdir() if path.is_dir())
+    commits = sorted(path.name for path in snapshots.iterdir() if path.is_dir())
     main = folder / "refs" / "main"
     commit = main.read_text(errors="replace").strip() if main.is_file() else None
-    if commit is None and len(there) == 1:
-        commit = there[0]
-    if commit not in there:
+    if commit is None and len(commits) == 1:
+        commit = commits[0]
+    if commit not in commits:
         problem = f"is a cache of the Hub, and main ({commit}) is not in it" if commit else "has no main"
-        shown = ", ".join(there[:8]) or "none"
+        shown = ", ".join(commits[:8]) or "none"
         remedy = f"name one of its folders snapshots/COMMIT; commits there: {shown}"
         raise NotThere("no-config", str(folder), problem, remedy)
     return snapshots / commit
 
 
 def _files(folder: Path, part: str | None) -> dict[str, int]:
-    """Names and sizes; those of the folders in it, too, where it holds no weights itself, and of the part.
+    """The size in bytes of each file, by name: of the folder, and of its part.
 
-    Of a part that is not there, what could be named instead.
+    If the folder holds no weights itself, or the part does not exist: also of the files in its inner folders,
+    which the user could name instead.
 
-    Links are followed, as the Hub's own cache is made of them: a folder is its owner's to fill.
-    Names that are no UTF-8 are left out; neither an index nor the catalog could say them.
+    Symbolic links are followed, as the Hub's own cache consists of them: the folder's owner is trusted.
+    Names that are not UTF-8 are left out; neither an index nor the catalog can hold them.
     """
     files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}
     if part is not None and (folder / part).exists():
@@ -182,17 +188,17 @@ def _files(folder: Path, part: str | None) -> dict[str, int]:
     if part is None and any(name.endswith((".safetensors", ".bin")) or is_of_devices(name) for name in files):
         return files
     inner = [path for path in _named(folder) if path.is_dir() and not path.name.startswith(".")]
-    for path in (path for held in inner for path in _named(held) if path.is_file()):
+    for path in (path for folder_in in inner for path in _named(folder_in) if path.is_file()):
         files[path.relative_to(folder).as_posix()] = path.stat().st_size
     return files
 
 
 def _of_part(folder: Path, part: str) -> dict[str, int]:
-    """The files of a folder somewhere inside, and of those on the way to it."""
+    """The size of each file in the folder `part`, and in the folders on the path to it."""
     steps = part.split("/")
     inside = [folder.joinpath(*steps[: count + 1]) for count in range(len(steps))]
-    held = [path for step in inside if step.is_dir() for path in _named(step) if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in held}
+    files = [path for step in inside if step.is_dir() for path in _named(step) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _named(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
-"""An index is a claim about its shards: before a matrix is called absent, their own headers are asked.
+"""An index is a claim about its shards: before a matrix is called absent, the shards' headers are read.
 
-Where the index names both matrices, as ordinary ones of models that are not tied do, nothing more is read.
+If the index names both matrices, as that of an ordinary untied model does, nothing further is read.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from survey.checkpoints.weight_files import beside_shards, same_set
+from survey.checkpoints.shard_sets import same_set
+from survey.checkpoints.weight_files import beside_shards
 from survey.errors import BrokenFile, NotThere
 from survey.formats.safetensors_header import Header
 from survey.unembedding.tensor_choice import named_matrices
 from survey.unembedding.tying import implied_tie
 
-_MOST_SHARDS = 1_000  # asked, each with a request
+_MOST_SHARDS = 1_000  # of which the header is read, each with a request
 _MOST_TENSORS = 2_000_000  # of all shards together
 ReadHeader = Callable[[str], Header]
 
 
 def with_noted_names(header: Header) -> Header:
-    """The header with the names that its metadata gives to one of its tensors.
+    """The header, with the further names that its metadata gives to its tensors.
 
-    safetensors' `save_model` writes tensors that share their memory once, and notes the other names.
+    safetensors' `save_model` writes tensors that share their memory once, and notes their other names.
     """
     noted = {
         name: header.tensors[kept]
@@ -34,20 +35,20 @@ def with_noted_names(header: Header) -> Header:
 
 
 def tensors_of(headers: Mapping[str, Header]) -> tuple[dict[str, str], dict[str, str]]:
-    """The file of each tensor, as the headers say, and a second file where one holds it, too."""
+    """The file of each tensor by the headers; and for each tensor in two files the second."""
     file_of: dict[str, str] = {}
-    twice: dict[str, str] = {}
+    duplicates: dict[str, str] = {}
     for file, header in headers.items():
         for name in header.tensors:
             if file_of.setdefault(name, file) == file:
                 continue
-            if _is_noted(name, header):  # stands behind a name that is written
+            if _is_noted(name, header):  # only a further name; the stored tensor counts
                 continue
             if not _is_noted(name, headers[file_of[name]]):
-                twice[name] = file
+                duplicates[name] = file
             else:
                 file_of[name] = file
-    return file_of, twice
+    return file_of, duplicates
 
 
 def _is_noted(name: str, header: Header) -> bool:
@@ -62,10 +63,11 @@ def checked_index(
     read: ReadHeader,
     where: str,
 ) -> Mapping[str, str]:
-    """The file of each tensor: as the index claims, or as the shards say where that decides a matrix.
+    """The file of each tensor: by the index, or by the shards if they decide a matrix.
 
-    claimed: the index. headers: those read so far, to which this adds.
-    Raises BrokenFile (`index-mismatch`) where a shard that must be asked is not there.
+    claimed: the index. headers: those read so far; further ones are added.
+    Raises BrokenFile (`index-mismatch`) if a shard that decides does not exist, and NotThere
+    (`unknown-head`) if a file beside the shards holds a head.
     """
     head, embedding = named_matrices(claimed, config, sure=True)
     tied = implied_tie(config) is True
@@ -84,23 +86,25 @@ def checked_index(
         if tensors > _MOST_TENSORS:
             problem = f"its shards hold more than {_MOST_TENSORS:,} tensors, our cap"
             raise BrokenFile("index-mismatch", where, problem)
-    held, twice = tensors_of(headers)
-    # What transformers does not find in a model that is tied, it ties.
+    stored, duplicates = tensors_of(headers)
+    # transformers ties a matrix of a tied model that is missing in the files.
     kept = {
         name: file
         for name, file in claimed.items()
-        if name in headers[file].tensors or not (tied or name in held)
+        if name in headers[file].tensors or not (tied or name in stored)
     }
-    if wrong := sorted(name for name in twice if name not in kept and name in named_matrices(held, config)):
-        problem = f"holds {wrong[0]}, as {twice[wrong[0]]} does, and the index names neither"
-        raise BrokenFile("index-mismatch", f"{where}/{held[wrong[0]]}", problem)
-    if named_matrices(held, config)[0] is None:
+    if wrong := sorted(
+        name for name in duplicates if name not in kept and name in named_matrices(stored, config)
+    ):
+        problem = f"holds {wrong[0]}, as {duplicates[wrong[0]]} does, and the index names neither"
+        raise BrokenFile("index-mismatch", f"{where}/{stored[wrong[0]]}", problem)
+    if named_matrices(stored, config)[0] is None:
         _refuse_strays(config, files, set(shards), headers, read, where)
-    return {**held, **kept}
+    return {**stored, **kept}
 
 
 def refuse_many(shards: Collection[str], where: str) -> None:
-    """Raise BrokenFile where asking every shard would be an attack of ours, or on us."""
+    """Raise BrokenFile (`index-mismatch`) if reading every shard's header would take too many requests."""
     if len(shards) > _MOST_SHARDS:
         problem = f"names {len(shards):,} files, of which we ask {_MOST_SHARDS:,} for a matrix, our cap"
         raise BrokenFile("index-mismatch", where, f"the index {problem}")
@@ -114,7 +118,7 @@ def _refuse_strays(
     read: ReadHeader,
     where: str,
 ) -> None:
-    """Raise NotThere (`unknown-head`) where a file beside the shards holds a head and no model."""
+    """Raise NotThere (`unknown-head`) if a file beside the shards holds a head and no embedding."""
     for file in beside_shards(shards, files):
         tensors = (headers[file] if file in headers else read(file)).tensors
         head, embedding = named_matrices(tensors, config)
@@ -130,7 +134,7 @@ def _is_missing(
     headers: dict[str, Header],
     read: ReadHeader,
 ) -> bool:
-    """Whether one of two matrices is not in its shard; the second is looked for where that costs nothing."""
+    """Whether the head, or an embedding in the same shard, is missing in its shard."""
     head, embedding = names
     file = claimed[head]
     if file not in files:

@@ -1,4 +1,4 @@
-"""Files of weights that lie side by side without an index: whether they are one model."""
+"""Whether files of weights without an index are a single model."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from survey.unembedding.tensor_names import TensorNames
 
 
 def refuse_several(headers: Mapping[str, Header], config: Mapping[str, Any], where: str) -> None:
-    """Raise NotThere (`no-safetensors`) unless at most one file holds a head, and one an embedding.
+    """Raise NotThere (`no-safetensors`) if two files hold a head, an embedding, or the same tensor.
 
-    What else lies beside them, such as a decoder of images, is no rival.
+    Other tensors, such as those of an image decoder, may lie beside them.
     """
-    seen: dict[str, str] = {}
+    file_of: dict[str, str] = {}
     for file, header in headers.items():
         names = TensorNames(header.tensors.keys(), config)
-        for kind, held in (
+        for kind, matrices in (
             ("an unembedding", names.matrices(names.heads)),
             ("an embedding", names.matrices(names.embeddings)),
         ):
-            if held and kind in seen:
+            if matrices and kind in file_of:
                 files = ", ".join(sorted(headers))
-                problem = f"both {seen[kind]} and {file} hold {kind}"
+                problem = f"both {file_of[kind]} and {file} hold {kind}"
                 remedy = f"write the model's name, a colon and one of {files}"
                 raise NotThere("no-safetensors", where, problem, remedy)
-            if held:
-                seen[kind] = file
-        if twice := next((name for name in header.tensors if seen.get(name)), None):
-            problem = f"both {seen[twice]} and {file} hold {twice}"
+            if matrices:
+                file_of[kind] = file
+        if duplicate := next((name for name in header.tensors if file_of.get(name)), None):
+            problem = f"both {file_of[duplicate]} and {file} hold {duplicate}"
             raise NotThere("no-safetensors", where, problem, "write the model's name, a colon and a file")
-        seen |= dict.fromkeys(header.tensors, file)
+        file_of |= dict.fromkeys(header.tensors, file)

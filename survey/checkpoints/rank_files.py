@@ -1,4 +1,4 @@
-"""Names of files of which each holds one device's part of the weights."""
+"""Names of files that hold one device's part of the weights each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SHARED = re.compile(r"(?i)(?:^|.*[-_.])(?:tp|mp|rank)[-_.]?common[-_.].*")
 
 
 def rank_of(file: str) -> int | None:
-    """The number of the device that wrote a file, by its name; None where it does not say."""
+    """The number of the device that wrote a file, by its name; None if the name has none."""
     cut = _RANKED.fullmatch(file)
     return int(next(number for number in cut.groups() if number)) if cut else None
 
 
 def is_of_ranks(file: str) -> bool:
-    """Whether a file is one device's, or holds what all of them share."""
+    """Whether a file holds one device's weights, or the weights that all devices share."""
     return rank_of(file) is not None or _SHARED.fullmatch(file) is not None

@@ -1,4 +1,4 @@
-"""Which of a checkpoint's files name its tokens, and their caps."""
+"""Which of a checkpoint's files hold its tokenizer, and their caps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from survey.checkpoints.weight_files import find_weights
 from survey.errors import NotThere
 
-TOKENIZER_CAP_BYTES = 64 << 20  # the largest that are known have 34 MB (Gemma 3, with 262,145 tokens)
-MEMORY_PER_BYTE = 20  # of a parsed tokenizer.json, and of the texts that are encoded
-NAMES_BYTES = 160 << 20  # what the libraries take
+TOKENIZER_CAP_BYTES = 64 << 20  # the largest known has 34 MB (Gemma 3, with 262,145 tokens)
+MEMORY_PER_BYTE = 20  # of a parsed tokenizer.json, and of the encoded texts
+NAMES_BYTES = 160 << 20  # taken by the libraries
 
-# The first that is there speaks. tokenizer.json first: it alone says all of how texts are cut.
+# The first that exists is read. tokenizer.json first: it alone states everything about tokenisation.
 MAIN = (
     "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model",
     "vocab.json", "vocab.txt", "tekken.json",
@@ -23,24 +23,24 @@ FileSizes = Mapping[str, int]  # name -> size in bytes
 
 
 def tokenizer_files(files: FileSizes, part: str | None = None) -> dict[str, int]:
-    """The files that would be read for names, the one with the vocabulary first; empty: there is none.
+    """The sizes of the tokenizer's files, the vocabulary first; empty if there is none.
 
-    They lie at the root or, of a model that lies in a folder, beside its weights. part: the folder or file
-    that is meant, whose own tokenizer comes before the root's.
+    They lie at the root or, for a model in a folder, beside its weights. part: the folder or file that the
+    user named; its own tokenizer is preferred to the root's.
     """
-    if part is not None and (own := _in_folder(files, _folder_of_weights(files, part))):
-        return own
+    if part is not None and (beside := _in_folder(files, _folder_of_weights(files, part))):
+        return beside
     return _in_folder(files, "") or _in_folder(files, _folder_of_weights(files))
 
 
 def _in_folder(files: FileSizes, folder: str) -> dict[str, int]:
-    held = {name.removeprefix(folder) for name in files if name.startswith(folder)}
-    ranks = sorted(name for name in held if name.endswith(".tiktoken") and "/" not in name)
-    main = next((name for name in (*MAIN, *ranks[:1]) if name in held), None)
+    names = {name.removeprefix(folder) for name in files if name.startswith(folder)}
+    ranks = sorted(name for name in names if name.endswith(".tiktoken") and "/" not in name)
+    main = next((name for name in (*MAIN, *ranks[:1]) if name in names), None)
     if main is None:
         return {}
-    wanted = (main, *_BESIDE.get(main, ()), *COMPANIONS)
-    return {folder + name: files[folder + name] for name in wanted if name in held}
+    candidates = (main, *_BESIDE.get(main, ()), *COMPANIONS)
+    return {folder + name: files[folder + name] for name in candidates if name in names}
 
 
 def _folder_of_weights(files: FileSizes, part: str | None = None) -> str:
@@ -51,12 +51,12 @@ def _folder_of_weights(files: FileSizes, part: str | None = None) -> str:
 
 
 def expected_names_bytes(files: FileSizes) -> int:
-    """Upper estimate of the memory that reading the vocabulary takes; too large a file is not read."""
+    """Upper estimate of the memory that reading the vocabulary takes; 0 if the file is too large to read."""
     size = next(iter(tokenizer_files(files).values()), 0)
     return NAMES_BYTES + MEMORY_PER_BYTE * size if 0 < size <= TOKENIZER_CAP_BYTES else 0
 
 
 def names_limit_bytes(files: FileSizes) -> int:
-    """The memory that the libraries may take: more than twice what sound files of these sizes need."""
+    """The memory limit of the libraries in bytes: more than twice the need of sound files of these sizes."""
     size = sum(size for size in files.values() if size <= TOKENIZER_CAP_BYTES)
     return (256 << 20) + 2 * (NAMES_BYTES + MEMORY_PER_BYTE * size)

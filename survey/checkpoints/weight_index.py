@@ -1,4 +1,4 @@
-"""The index of a checkpoint in shards: which file holds each tensor."""
+"""The index of a sharded checkpoint: the file of each tensor."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from survey.formats.name_kinds import Kinds
 
 @dataclass(frozen=True, slots=True)
 class WeightMap:
-    """The files of tensors by name. left_out: tensors of kinds of which there are thousands."""
+    """The file of each tensor. left_out: number of further tensors, of kinds that have thousands."""
 
     file_of: Mapping[str, str]
     left_out: int = 0
 
 
 def read_weight_map(checkpoint: Checkpoint, file: str, folder: str) -> WeightMap:
-    """What an index says. Raises BrokenFile (`index-mismatch`) where it says nothing that can be meant."""
+    """Read an index. Raises BrokenFile (`index-mismatch`) if it is no valid index."""
     where, kind = f"{checkpoint.repo}/{file}", ".bin" if ".bin." in file else ".safetensors"
     text = read_text(checkpoint, file, INDEX_CAP_BYTES, "index-mismatch")
     kinds = None if fits(text) else Kinds("index-mismatch", where)
@@ -39,7 +39,7 @@ def read_weight_map(checkpoint: Checkpoint, file: str, folder: str) -> WeightMap
 
 
 def _entries(text: bytes, where: str, *, whole: bool) -> Iterable[tuple[str, Any]]:
-    """Names and shards. whole: whether the text may be parsed at once."""
+    """Names and shards. whole: whether the text may be parsed at once. Raises BrokenFile."""
     if not whole:
         return members(text, 0, "weight_map", "index-mismatch", where)
     index = parse_json(text, "index-mismatch", where)

@@ -1,4 +1,4 @@
-"""JSON from outside: bounded before it is parsed, and refused in words where it is none."""
+"""JSON from outside: its size is checked before it is parsed, and invalid JSON is refused by name."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from survey.errors import BrokenFile
 VALUES_CAP = 500_000
 WIDE_CAP_BYTES = 16 << 20
 TEXT_CAP_BYTES = 32 << 20
-# Of a tensor; real ones stay below 200. What looks for matrices by their names takes quadratic time.
+# Of a tensor; real names stay below 200. Searching names for matrices takes quadratic time.
 NAME_CHARS = 1_000
 
 
 def fits(text: bytes) -> bool:
-    """Whether a text is small enough to be parsed as a whole; larger ones are streamed (`json_stream`)."""
+    """Whether a text is small enough to be parsed as a whole; a larger text is streamed (`json_stream`)."""
     short = len(text) <= WIDE_CAP_BYTES or (len(text) <= TEXT_CAP_BYTES and text.isascii())
     return short and _values(text) <= VALUES_CAP
 
 
 def _values(text: bytes) -> int:
-    # Each value but the first follows one of these; inside texts they count, too, which is no harm.
+    # Every value but the first follows one of these. Counting those inside strings only overestimates,
+    # which is safe.
     return sum(text.count(mark) for mark in (b",", b"[", b"{"))
 
 
 def refuse_long_name(name: str, reason: str, where: str) -> None:
-    """Raises BrokenFile (`reason`) for a tensor's name that is none."""
+    """Raise BrokenFile (`reason`) if a tensor's name is too long to be one."""
     if len(name) > NAME_CHARS:
         problem = f"a tensor's name has {len(name):,} characters, expected at most {NAME_CHARS:,}"
         raise BrokenFile(reason, where, f"{problem}: {name[:80]}…")
 
 
-def parse_json(text: bytes, reason: str, where: str, *, twice: bool = False) -> Any:  # Any: JSON
-    """What a UTF-8 text says. twice: whether a name may come twice in an object, the last one counts.
+def parse_json(text: bytes, reason: str, where: str, *, allow_duplicates: bool = False) -> Any:  # Any: JSON
+    """The value of a UTF-8 text. allow_duplicates: accept repeated keys of an object; the last one wins.
 
-    Raises BrokenFile (`reason`).
+    Raises BrokenFile (`reason`) if the text is no JSON, or exceeds a cap.
     """
     values = _values(text)
     if values > VALUES_CAP:
@@ -46,9 +47,8 @@ def parse_json(text: bytes, reason: str, where: str, *, twice: bool = False) -> 
     if len(text) > WIDE_CAP_BYTES and not text.isascii():
         raise BrokenFile(reason, where, f"has {len(text):,} bytes and is not ASCII")
     try:
-        return json.loads(
-            text.decode(), object_pairs_hook=None if twice else lambda pairs: _unique(pairs, reason, where)
-        )
+        hook = None if allow_duplicates else lambda pairs: _unique(pairs, reason, where)
+        return json.loads(text.decode(), object_pairs_hook=hook)
     except UnicodeDecodeError as error:
         raise BrokenFile(reason, where, f"is not UTF-8: {error.reason} at byte {error.start:,}") from error
     except RecursionError as error:
@@ -58,9 +58,9 @@ def parse_json(text: bytes, reason: str, where: str, *, twice: bool = False) -> 
 
 
 def _unique(pairs: list[tuple[str, Any]], reason: str, where: str) -> dict[str, Any]:
-    # Twice the same name is valid JSON and invisible to most parsers: which one would they mean?
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise BrokenFile(reason, where, f"{', '.join(twice[:3])} is named twice")
-    return found
+    # Repeated keys are valid JSON, and most parsers pass over them: which value counts would be open.
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        repeated = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise BrokenFile(reason, where, f"{', '.join(repeated[:3])} is named twice")
+    return values

@@ -1,4 +1,4 @@
-"""Git LFS pointers: the few lines that a clone holds in a file's place where the file was not fetched."""
+"""Git LFS pointers: the few lines that a clone holds instead of a file that was not fetched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIZE = re.compile(rb"^size ([0-9]{1,18})$", re.MULTILINE)
 
 
 def refuse_pointer(start: bytes, reason: str, where: str) -> None:
-    """Raise BrokenFile (`reason`) where a file begins as a pointer does."""
+    """Raise BrokenFile (`reason`) if a file begins as a pointer does. start: its first bytes."""
     if not start.startswith(POINTER):
         return
     size = _SIZE.search(start[:POINTER_BYTES])

@@ -1,4 +1,4 @@
-"""Large JSON from outside, member by member: indexes and headers of 500,000 tensors, in bounded memory."""
+"""Large JSON from outside, one member at a time: indexes of 500,000 tensors in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from survey.errors import BrokenFile
 MEMBERS_CAP = 1_000_000
 SKIPPED_CAP = 200_000
 NAME_A_FILE = "write the model's name, a colon and the file that holds the matrix"
-ENTRY_VALUES_CAP = 4096  # of one member: a tensor has a dozen values, the notes beside them some hundred
+ENTRY_VALUES_CAP = 4096  # of each member: a tensor has a dozen values, `__metadata__` some hundred
 DEPTH_CAP = 32
 READ_BYTES = 64 << 10
-QUIET_READS = 16  # so many without an event are one text of a megabyte, whose length would be its memory
+QUIET_READS = 16  # so many reads without an event are a single text of a megabyte, which would lie in memory
 
 Event = tuple[str, Any]  # as ijson names them; Any: a text, a number, true, false or null
 
 
-class _Twice(Exception):
-    """A name comes twice in an object; digest: of one among the members."""
+class _Duplicate(Exception):
+    """A name comes twice in an object. digest: of the name, if only its digest is known."""
 
     def __init__(self, name: str = "", digest: int = 0) -> None:
         super().__init__(name, digest)
@@ -33,7 +33,7 @@ class _Twice(Exception):
 
 
 class _Source:
-    """The text as ijson reads it."""
+    """The text as a stream for ijson. quiet: reads since the last event."""
 
     def __init__(self, text: bytes, start: int) -> None:
         self._text = io.BytesIO(text)  # shares the bytes
@@ -50,10 +50,10 @@ class _Source:
 def members(
     text: bytes, start: int, within: str | None, reason: str, where: str
 ) -> Iterator[tuple[str, Any]]:
-    """Names and values of the object that begins at byte `start`, or of its member `within`, alone.
+    """Yield names and values of the object that begins at byte `start`, or of its member `within` alone.
 
-    A name that comes twice is known at the end only: nothing counts before the last member came. Raises
-    BrokenFile (`reason`).
+    Duplicate names are detected at the end: use no member before the last was yielded.
+    Raises BrokenFile (`reason`).
     """
     events = _events(text, start, reason, where)
     try:
@@ -63,23 +63,23 @@ def members(
             yield from _members(events, reason, where)
         else:
             yield from _member_of(events, within, reason, where)
-        for _ in events:  # what follows the object is an error, too
+        for _ in events:  # text after the object is an error, too
             pass
-    except _Twice as twice:
-        again = members(text, start, within, reason, where) if twice.digest else iter(())
-        name = next((name for name, _ in again if _digest(name) == twice.digest), twice.name)
+    except _Duplicate as duplicate:
+        again = members(text, start, within, reason, where) if duplicate.digest else iter(())
+        name = next((name for name, _ in again if _digest(name) == duplicate.digest), duplicate.name)
         raise BrokenFile(reason, where, f"{name[:200]} is named twice") from None
 
 
 def _member_of(events: Iterator[Event], within: str, reason: str, where: str) -> Iterator[tuple[str, Any]]:
-    seen: set[str] = set()
+    keys: set[str] = set()
     skipped = 0
     for kind, key in events:
         if kind == "end_map":
             break
-        if key in seen:
-            raise _Twice(key)
-        seen.add(key)
+        if key in keys:
+            raise _Duplicate(key)
+        keys.add(key)
         opened = next(events)
         if key == within and opened[0] == "start_map":
             yield from _members(events, reason, where)
@@ -91,7 +91,7 @@ def _member_of(events: Iterator[Event], within: str, reason: str, where: str) ->
 
 
 def _members(events: Iterator[Event], reason: str, where: str) -> Iterator[tuple[str, Any]]:
-    """Members of an object that was opened, up to its end."""
+    """Yield the members of an object whose start was read, up to its end."""
     digests = array("Q")
     for kind, name in events:
         if kind == "end_map":
@@ -106,7 +106,7 @@ def _members(events: Iterator[Event], reason: str, where: str) -> Iterator[tuple
             raise BrokenFile(reason, where, problem) from None
     ordered = np.sort(np.frombuffer(digests, np.uint64)) if digests else np.empty(0, np.uint64)
     if (equal := ordered[1:][ordered[1:] == ordered[:-1]]).size:
-        raise _Twice(digest=int(equal[0]))
+        raise _Duplicate(digest=int(equal[0]))
 
 
 def _digest(name: str) -> int:
@@ -114,19 +114,19 @@ def _digest(name: str) -> int:
 
 
 def _value(opened: Event, events: Iterator[Event], left: list[int], depth: int) -> Any:
-    """The value that an event begins. left: how many values it may hold. Raises OverflowError."""
+    """The value that an event begins. left: [number of values that it may hold]. Raises OverflowError."""
     kind, value = opened
     left[0] -= 1
     if left[0] < 0 or depth == 0:
         raise OverflowError
     if kind == "start_map":
-        found: dict[str, Any] = {}
+        entries: dict[str, Any] = {}
         for kind, key in events:
             if kind == "end_map":
-                return found
-            if key in found:
-                raise _Twice(key)
-            found[key] = _value(next(events), events, left, depth - 1)
+                return entries
+            if key in entries:
+                raise _Duplicate(key)
+            entries[key] = _value(next(events), events, left, depth - 1)
     if kind == "start_array":
         items: list[Any] = []
         for item in events:
@@ -137,7 +137,7 @@ def _value(opened: Event, events: Iterator[Event], left: list[int], depth: int) 
 
 
 def _rest(opened: Event, events: Iterator[Event]) -> Iterator[Event]:
-    """The events of a value that one begins."""
+    """Yield the events of the value that `opened` begins."""
     yield opened
     depth = int(opened[0] in ("start_map", "start_array"))
     while depth:
@@ -153,8 +153,9 @@ def _events(text: bytes, start: int, reason: str, where: str) -> Iterator[Event]
             source.quiet = 0
             yield event
     except ijson.JSONError as error:
-        said = error.args[0] if error.args else ""
-        line = (said.decode("ascii", "replace") if isinstance(said, bytes) else str(said)).split("\n")[0]
+        message = error.args[0] if error.args else ""
+        text_of = message.decode("ascii", "replace") if isinstance(message, bytes) else str(message)
+        line = text_of.split("\n")[0]
         raise BrokenFile(reason, where, f"is not JSON: {line[:200]}") from error
     except ValueError as error:  # a number of thousands of digits
         raise BrokenFile(reason, where, f"is not JSON: {error}") from error

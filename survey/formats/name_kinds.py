@@ -1,7 +1,7 @@
-"""Names of hundreds of thousands of tensors, most of which differ in numbers alone: which are kept.
+"""Which names are kept of hundreds of thousands of tensors, most of which differ in numbers alone.
 
-A mixture of experts has as many tensors as layers times experts, of a few kinds: no head is among them.
-Of each kind, which is a name without its numbers, so many are kept as no matrix has parts.
+A kind is a name without its numbers. A mixture of experts has as many tensors as layers times experts, of a
+few kinds, and no head among them. Of each kind more names are kept than any matrix has parts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"(?<![A-Za-z0-9])\d+(?![A-Za-z0-9])")  # w1 and w2 are two
 
 
 class Kinds:
-    """Counts names by kind."""
+    """Count names by kind, and keep the first of each. left_out: number of names that were not kept."""
 
     def __init__(self, reason: str, where: str) -> None:
         self._counts: dict[int, int] = {}
@@ -30,7 +30,10 @@ class Kinds:
         self._kept_bytes = 0
 
     def keep(self, name: str) -> bool:
-        """Whether the next name is kept. Raises BrokenFile (`reason`) where there are too many kinds."""
+        """Count a name, and say whether to keep it.
+
+        Raises BrokenFile (`reason`) if there are too many kinds, or the kept names take too many bytes.
+        """
         kind = xxhash.xxh3_64_intdigest(_NUMBER.sub("0", name).encode("utf-8", "surrogatepass"))
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if len(self._counts) > KINDS_CAP:

@@ -1,4 +1,4 @@
-"""A local safetensors file, read and written piece by piece: histories are larger than memory."""
+"""A local safetensors file, read and written in pieces, as a training history is larger than memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from survey.numerics.dtypes import BITS, FLOATS
 from survey.process.atomic_write import finish_resumed, open_to_resume
 from survey.records.target import ByteRange, TensorSpec
 
-UNFINISHED = ".partial"  # ends the name of a file that is still filled
+UNFINISHED = ".partial"  # ends the name of an unfinished file
 FileLayout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype code, shape; in the file's order
 INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1", "U16": "<u2", "U32": "<u4", "U64": "<u8"}
 _NUMPY = {**INTEGERS, "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # BF16: its bits
@@ -31,7 +31,7 @@ class TensorReader:
     """An open safetensors file whose header was checked; `header.tensors` names what it holds."""
 
     def __init__(self, path: Path) -> None:
-        """Raises UsageError where the file cannot be opened, BrokenFile where it is damaged."""
+        """Raises UsageError if the file cannot be opened, BrokenFile if it is damaged."""
         try:
             self._handle = os.open(path, os.O_RDONLY)
         except OSError as error:
@@ -50,29 +50,33 @@ class TensorReader:
     def __exit__(self, *_: object) -> None:
         os.close(self._handle)
 
-    def bytes(self, wanted: ByteRange) -> bytes:
-        """Exactly these bytes. Raises BrokenFile where the file ends before."""
-        found = bytearray()
-        while len(found) < len(wanted):
+    def bytes(self, byte_range: ByteRange) -> bytes:
+        """Exactly these bytes. Raises UsageError if reading fails, BrokenFile if the file is too short."""
+        content = bytearray()
+        while len(content) < len(byte_range):
+            missing = len(byte_range) - len(content)
             try:
-                piece = os.pread(self._handle, len(wanted) - len(found), wanted.start + len(found))
+                piece = os.pread(self._handle, missing, byte_range.start + len(content))
             except OSError as error:
                 raise UsageError(f"{self.path}: cannot be read: {error.strerror}") from error
             if not piece:
-                raise BrokenFile("bad-header", str(self.path), f"ends before byte {wanted.stop:,}")
-            found += piece
-        return bytes(found)
+                raise BrokenFile("bad-header", str(self.path), f"ends before byte {byte_range.stop:,}")
+            content += piece
+        return bytes(content)
 
     def integers(self, name: str) -> NDArray[np.int64]:
-        """A whole tensor of integers, in its shape. Raises UsageError for another dtype."""
+        """A whole tensor of integers, in its stored shape. Raises UsageError for another dtype."""
         spec = self.header.tensors[name]
         if spec.dtype not in INTEGERS:
             raise UsageError(f"{self.path}: {name} is {spec.dtype}, expected integers")
-        found = np.frombuffer(self.bytes(spec.bytes), dtype=INTEGERS[spec.dtype])
-        return found.astype(np.int64).reshape(spec.shape)
+        stored = np.frombuffer(self.bytes(spec.bytes), dtype=INTEGERS[spec.dtype])
+        return stored.astype(np.int64).reshape(spec.shape)
 
     def floats(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[np.float64]:
-        """Elements [start, stop) of a tensor's first axis, exactly, as float64."""
+        """Elements [start, stop) of a tensor's first axis, exactly, as float64 [stop - start, ...].
+
+        Raises UsageError for another dtype.
+        """
         spec = self.header.tensors[name]
         stop = spec.shape[0] if stop is None else stop
         item_bytes = len(spec.bytes) // spec.shape[0] if spec.shape[0] else 0
@@ -91,14 +95,14 @@ class TensorReader:
 class TensorWriter:
     """A safetensors file whose header is written first and whose tensors follow in pieces, in any order.
 
-    It grows beside its name and is renamed when the `with` block ends well; with `keep` what is
-    unfinished stays there, and a writer of the same layout goes on with it.
+    It grows under a temporary name, and is renamed when the `with` block ends without an exception. With
+    `keep` an unfinished file stays, and the next writer of the same layout resumes it (`resumed`).
     """
 
     def __init__(
         self, path: Path, layout: FileLayout, metadata: Mapping[str, str] | None = None, *, keep: bool = False
     ) -> None:
-        """Raises UsageError where the file cannot be made, or another process is writing it."""
+        """Raises UsageError if the file cannot be made, or if another process is writing it."""
         self.path, self._layout, self._keep = path, layout, keep
         self.beside = path.with_name(f".{path.name}{UNFINISHED}")
         start, self._at = _header(layout, metadata or {})
@@ -115,7 +119,7 @@ class TensorWriter:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
 
     def _claim(self) -> None:
-        """Be the only one who writes it; the system lets go of it when the process ends, however it ends."""
+        """Lock the file; the system releases the lock when the process ends, however it ends."""
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             ours = os.path.samestat(os.stat(self.beside), os.fstat(self._handle))
@@ -126,7 +130,10 @@ class TensorWriter:
             raise UsageError(f"{self.path}: another process is writing it")
 
     def put(self, name: str, piece: NDArray[np.generic], start: int = 0) -> None:
-        """Write elements of a tensor's first axis from `start` on. BF16 is given as its bits."""
+        """Write elements of a tensor's first axis from `start` on. Raises UsageError.
+
+        piece: [n, ...] of the tensor's shape but for the first axis; of BF16 its bits, as uint16.
+        """
         dtype, shape = self._layout[name]
         item_bytes = math.prod(shape[1:]) * BITS[dtype] // 8
         stored = np.ascontiguousarray(piece, dtype=_NUMPY[dtype])
@@ -135,7 +142,7 @@ class TensorWriter:
         self._write(stored.tobytes(), self._at[name] + start * item_bytes)
 
     def sync(self) -> None:
-        """Let what was written so far survive a power cut."""
+        """Make the bytes written so far survive a power cut."""
         os.fsync(self._handle)
 
     def _write(self, stored: bytes, at: int) -> None:
@@ -164,7 +171,7 @@ class TensorWriter:
 
 
 def _header(layout: FileLayout, metadata: Mapping[str, str]) -> tuple[bytes, dict[str | None, int]]:
-    """Length field and JSON, and where each tensor begins in the file; None: the file's size."""
+    """Length field and JSON, and the offset of each tensor in the file; None: the file's size."""
     entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     starts: dict[str | None, int] = {}
     at = 0
@@ -175,5 +182,5 @@ def _header(layout: FileLayout, metadata: Mapping[str, str]) -> tuple[bytes, dic
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the data is aligned
     first = LENGTH_BYTES + len(text)
-    found = {name: first + start for name, start in starts.items()}
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text, found | {None: first + at}
+    offsets = {name: first + start for name, start in starts.items()}
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text, offsets | {None: first + at}

@@ -1,7 +1,7 @@
 """The header of a safetensors file: 8 bytes of length, JSON, then the tensors' data.
 
-What contradicts itself is refused here, in words that name the tensor; the reference parser (the
-safetensors library), which does not hand out byte offsets, is asked, too.
+A header that contradicts itself is refused here, with a message that names the tensor. The reference parser
+(the safetensors library), which returns no byte offsets, must accept the header, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from survey.records.target import ByteRange, TensorSpec
 
 LENGTH_BYTES = 8
 HEADER_CAP_BYTES = 64 << 20  # 500,000 tensors; the format allows 100 MB
-# The reference parser is asked about headers of usual size only: of 60 MB it makes half a GB.
+# The reference parser checks headers of usual size only: for 60 MB it takes half a GB.
 REFERENCE_CAP_BYTES = 16 << 20
 SIZE_CAP_BITS = 1 << 63
 FIRST_READ_BYTES = 65_536  # most headers are shorter, so one request is enough
@@ -35,7 +35,7 @@ ReadRange = Callable[[ByteRange], bytes]
 
 
 class Outline(Protocol):
-    """What a tensor is, wherever it lies."""
+    """A tensor's dtype and shape, without its bytes."""
 
     @property
     def dtype(self) -> str: ...
@@ -47,18 +47,19 @@ class Outline(Protocol):
 class Header:
     """The tensors of one file by name; `size` is the file's, in bytes.
 
-    outlines: of the same tensors, where looking one up costs a read.
+    metadata: what the writer noted (`__metadata__`). outlines: of the same tensors, if looking up a
+    TensorSpec costs a request. left_out: number of further tensors, of kinds that have thousands.
     """
 
     file: str
     size: int
     tensors: Mapping[str, TensorSpec]
-    metadata: Mapping[str, str] = field(default_factory=dict)  # what the writer noted beside them
+    metadata: Mapping[str, str] = field(default_factory=dict)
     outlines: Mapping[str, Outline] | None = None
-    left_out: int = 0  # tensors more, of kinds of which there are thousands
+    left_out: int = 0
 
     def outline(self, name: str) -> Outline | None:
-        """A tensor's dtype and shape; None where the file holds no such tensor."""
+        """A tensor's dtype and shape; None if the file holds no such tensor."""
         return (self.tensors if self.outlines is None else self.outlines).get(name)
 
 
@@ -84,7 +85,7 @@ def read_header(read: ReadRange, file: str, size: int, where: str) -> Header:
             f"{size - LENGTH_BYTES:,} in a file of {size:,} bytes",
         )
     if stop > REFERENCE_CAP_BYTES:
-        start = read(ByteRange(0, stop))  # anew: to join the two would take twice the memory
+        start = read(ByteRange(0, stop))  # again: joining the two would take twice the memory
     elif stop > len(start):
         start += read(ByteRange(len(start), stop))
     return parse_header(start if len(start) == stop else start[:stop], file, size, where)
@@ -93,24 +94,24 @@ def read_header(read: ReadRange, file: str, size: int, where: str) -> Header:
 def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
     """Parse length field + JSON of a file of `size` bytes.
 
-    Raises BrokenFile (`bad-header`) where it contradicts itself, or the reference parser refuses it.
+    Raises BrokenFile (`bad-header`) if it contradicts itself, or the reference parser refuses it.
     """
     kinds = None if fits(header) else Kinds("bad-header", where)
     metadata: Mapping[str, str] = {}
     tensors: dict[str, TensorSpec] = {}
-    cover, data_bytes = Cover(), size - len(header)
+    coverage, data_bytes = Coverage(), size - len(header)
     try:
         for name, entry in _entries(header, where, whole=kinds is None):
             if name == "__metadata__":
                 metadata = entry or {}
                 continue
             refuse_long_name(name, "bad-header", where)
-            dtype, shape, place = _place(name, entry)
-            cover.add(place, data_bytes)
+            dtype, shape, span = _checked_entry(name, entry)
+            coverage.add(span, data_bytes)
             if kinds is None or kinds.keep(name):
-                at = ByteRange(len(header) + place.start, len(header) + place.stop)
-                tensors[name] = TensorSpec(name, file, dtype, shape, at)
-        cover.check(data_bytes)
+                in_file = ByteRange(len(header) + span.start, len(header) + span.stop)
+                tensors[name] = TensorSpec(name, file, dtype, shape, in_file)
+        coverage.check(data_bytes)
     except ValueError as error:
         raise BrokenFile("bad-header", where, str(error)) from error
     if len(header) <= REFERENCE_CAP_BYTES:
@@ -119,7 +120,7 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
 
 
 def _entries(header: bytes, where: str, *, whole: bool) -> Iterable[tuple[str, Any]]:
-    """What the header says by name. whole: whether it may be parsed at once."""
+    """The entries of the header by name. whole: whether it may be parsed at once. Raises BrokenFile."""
     if not whole:
         return members(header, LENGTH_BYTES, None, "bad-header", where)
     entries = parse_json(header[LENGTH_BYTES:], "bad-header", where)
@@ -128,21 +129,21 @@ def _entries(header: bytes, where: str, *, whole: bool) -> Iterable[tuple[str, A
     return entries.items()
 
 
-class Cover:
-    """Whether tensors lie one after another and fill the data; 16 bytes for each."""
+class Coverage:
+    """Checks that tensors lie side by side and fill the data; it takes 16 bytes for each."""
 
     def __init__(self) -> None:
         self._starts, self._stops = array("q"), array("q")
 
-    def add(self, place: ByteRange, data_bytes: int) -> None:
-        """Raises ValueError where a tensor ends after the data."""
-        if place.stop > data_bytes:
-            raise ValueError(f"tensors end at byte {place.stop:,} of the data, the file at {data_bytes:,}")
-        self._starts.append(place.start)
-        self._stops.append(place.stop)
+    def add(self, span: ByteRange, data_bytes: int) -> None:
+        """Add the bytes of a tensor. Raises ValueError if they end after the data."""
+        if span.stop > data_bytes:
+            raise ValueError(f"tensors end at byte {span.stop:,} of the data, the file at {data_bytes:,}")
+        self._starts.append(span.start)
+        self._stops.append(span.stop)
 
     def check(self, data_bytes: int) -> None:
-        """Raises ValueError where bytes belong to no tensor, or to two."""
+        """Raise ValueError if bytes belong to no tensor, or to two."""
         starts, stops = np.array(self._starts, np.int64), np.array(self._stops, np.int64)
         order = np.lexsort((stops, starts))
         starts, ends = starts[order], np.concatenate(([0], stops[order]))
@@ -156,10 +157,10 @@ class Cover:
             raise ValueError(f"tensors end at byte {int(ends[-1]):,} of the data, the file at {data_bytes:,}")
 
 
-def _place(
+def _checked_entry(
     name: str, entry: Any
 ) -> tuple[str, tuple[int, ...], ByteRange]:  # Any: a value of somebody's JSON
-    """dtype, shape and bytes [start, stop) of the data. Raises ValueError."""
+    """dtype, shape, and bytes [start, stop) of the data. Raises ValueError if they contradict each other."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{name} is {_shown(entry)}, expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -193,7 +194,7 @@ def _shown(value: Any) -> str:
 
 
 def _validate(header: bytes, size: int, where: str) -> None:
-    """Ask the reference parser, too."""
+    """Check the header with the reference parser, too."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
         copy.write(header)
         try:

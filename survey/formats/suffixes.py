@@ -1,8 +1,8 @@
-"""Endings of the names of files that hold weights."""
+"""Suffixes of files that hold weights."""
 
 from __future__ import annotations
 
-# Weights that are not read: their names say neither which model they are nor whether they are whole.
+# Of any format, also of those that are not read.
 WEIGHT_SUFFIXES = (
     ".safetensors",
     ".bin",

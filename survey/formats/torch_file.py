@@ -1,7 +1,7 @@
 """A pickled checkpoint (`pytorch_model.bin`) as a header: names, dtypes, shapes, byte ranges.
 
-No code from the file is run (see `survey.formats.unpickler`), and only the tensor that is asked for is
-read: its storage must be stored as it is, and the tensor a contiguous part of it.
+No code from the file is run (see `survey.formats.unpickler`), and only the requested tensor is read: its
+storage must lie uncompressed in the file, and the tensor must be a contiguous part of it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ LAST_READ_BYTES = (64 << 10) + 128  # a zip's directory is found in its last 64 
 
 
 class PickledTensors(Mapping[str, TensorSpec]):
-    """Tensors by name. Looking one up reads the few bytes before its storage, once for each.
+    """Tensors by name. Looking up a tensor reads the few bytes before its storage, once for each storage.
 
-    Raises BrokenFile (`bad-pickle`) from a look-up where the tensor is not what it seems.
+    A look-up raises BrokenFile (`bad-pickle`) if the tensor contradicts its storage.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class PickledTensors(Mapping[str, TensorSpec]):
         key = tensor.storage.key
         if key not in self._known:
             self._known[key] = self._storage(key)
-        place = _place(tensor, self._known[key])
-        if isinstance(place, str):
-            raise BrokenFile("bad-pickle", self._where, f"{name} {place}")
-        return TensorSpec(name, self._file, tensor.dtype, tensor.shape, place)
+        span = _span(tensor, self._known[key])
+        if isinstance(span, str):
+            raise BrokenFile("bad-pickle", self._where, f"{name} {span}")
+        return TensorSpec(name, self._file, tensor.dtype, tensor.shape, span)
 
 
 def read_pickled(read: ReadRange, file: str, size: int, where: str) -> Header:
@@ -71,8 +71,8 @@ def read_pickled(read: ReadRange, file: str, size: int, where: str) -> Header:
     refuse_pointer(start, "bad-pickle", where)
     if start.startswith(torch_legacy.LEGACY_MAGIC):
         legacy = TorchLegacy(read, size, start, where)
-        held = PickledTensors(file, legacy.tensors, legacy.storage, where)
-        return Header(file, size, held, outlines=legacy.tensors)
+        tensors_of = PickledTensors(file, legacy.tensors, legacy.storage, where)
+        return Header(file, size, tensors_of, outlines=legacy.tensors)
     if not start.startswith(torch_zip.ZIP_MAGIC):
         raise BrokenFile("bad-pickle", where, f"begins with {start[:8]!r}, expected a file of torch.save")
     end = max(len(start), size - LAST_READ_BYTES)
@@ -82,24 +82,25 @@ def read_pickled(read: ReadRange, file: str, size: int, where: str) -> Header:
     return Header(file, size, PickledTensors(file, tensors, archive.storage, where), outlines=tensors)
 
 
-def _place(tensor: PickledTensor, storage: ByteRange) -> ByteRange | str:
-    """Where the tensor's bytes lie in the file, or why they lie in no one range."""
+def _span(tensor: PickledTensor, storage: ByteRange) -> ByteRange | str:
+    """The tensor's bytes in the file, or why they are not a single range."""
     item_bytes = BITS[tensor.dtype] // 8
     stored = tensor.storage
     stored_bytes = stored.elements * (1 if stored.dtype is None else BITS[stored.dtype] // 8)
     if len(storage) != stored_bytes:
         return f"lies in a storage of {len(storage):,} bytes, the pickle says {stored_bytes:,}"
-    expected, elements = [], 1
+    contiguous: list[int] = []
+    elements = 1
     for length in reversed(tensor.shape):
-        expected.append(elements)
+        contiguous.insert(0, elements)
         elements *= length
     if elements * item_bytes > len(storage):
         return f"has shape {list(tensor.shape)} in a storage of {len(storage):,} bytes"
-    pairs = zip(tensor.shape, tensor.strides, reversed(expected), strict=True)
-    if elements and any(length > 1 and stride != wanted for length, stride, wanted in pairs):
-        return f"has strides {list(tensor.strides)}, expected {expected[::-1]}: it is a view, not contiguous"
+    pairs = zip(tensor.shape, tensor.strides, contiguous, strict=True)
+    if elements and any(length > 1 and stride != expected for length, stride, expected in pairs):
+        return f"has strides {list(tensor.strides)}, expected {contiguous}: it is a view, not contiguous"
     start = storage.start + tensor.offset * item_bytes
-    place = ByteRange(start, start + elements * item_bytes)
-    if place.stop > storage.stop:
-        return f"ends {place.stop - storage.stop:,} bytes after its storage"
-    return place
+    span = ByteRange(start, start + elements * item_bytes)
+    if span.stop > storage.stop:
+        return f"ends {span.stop - storage.stop:,} bytes after its storage"
+    return span

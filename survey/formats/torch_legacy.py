@@ -1,4 +1,4 @@
-"""A torch file from before 1.6: four pickles, then the storages in a stated order, read by ranges.
+"""A torch file from before 1.6, read by ranges: five pickles, then the storages in a stated order.
 
 magic number, version, system, state dict, list of storage keys; then for each key a little-endian
 count of elements (8 bytes) and its data (torch/serialization.py, `_legacy_save`).
@@ -23,7 +23,7 @@ COUNT_BYTES = 8
 
 
 class TorchLegacy:
-    """The tensors of one file, and where their storages lie."""
+    """The tensors of a file, and the bytes of their storages."""
 
     def __init__(self, read: ReadRange, size: int, start: bytes, where: str) -> None:
         """start: the first bytes of the file. Raises BrokenFile (`bad-pickle`)."""
@@ -37,19 +37,19 @@ class TorchLegacy:
                 if len(start) >= enough:
                     raise
                 start += read(ByteRange(len(start), min(8 * len(start), enough)))
-        self._starts = self._places(keys, at)
+        self._spans = self._storage_spans(keys, at)
 
     def storage(self, key: str) -> ByteRange:
-        """Where a storage's bytes lie in the file. Raises BrokenFile (`bad-pickle`)."""
-        place = self._starts.get(key)
-        if place is None:
+        """A storage's bytes in the file. Raises BrokenFile (`bad-pickle`)."""
+        span = self._spans.get(key)
+        if span is None:
             raise self._bad(f"lists no storage {key[:80]}")
-        elements, data = place
+        elements, data = span
         if data.stop > self._size:
             raise self._bad(f"storage {key[:80]} ends at byte {data.stop:,} of {self._size:,}")
-        said = int.from_bytes(self._read(ByteRange(data.start - COUNT_BYTES, data.start)), "little")
-        if said != elements:
-            raise self._bad(f"storage {key[:80]} has {said:,} elements, its tensors say {elements:,}")
+        stored = int.from_bytes(self._read(ByteRange(data.start - COUNT_BYTES, data.start)), "little")
+        if stored != elements:
+            raise self._bad(f"storage {key[:80]} has {stored:,} elements, its tensors say {elements:,}")
         return data
 
     def _parse(self, start: bytes) -> tuple[Mapping[str, PickledTensor], list[str], int]:
@@ -66,18 +66,18 @@ class TorchLegacy:
             raise self._bad("has no list of its storages")
         return tensors, keys, len(LEGACY_MAGIC) + stream.tell()
 
-    def _places(self, keys: list[str], at: int) -> dict[str, tuple[int, ByteRange]]:
-        """key -> elements, and where they lie; storages of tensors that are left out stop the count."""
+    def _storage_spans(self, keys: list[str], at: int) -> dict[str, tuple[int, ByteRange]]:
+        """key -> number of elements, and their bytes; a storage of unknown size ends the list."""
         known = {tensor.storage.key: tensor.storage for tensor in self.tensors.values()}
-        found: dict[str, tuple[int, ByteRange]] = {}
+        spans: dict[str, tuple[int, ByteRange]] = {}
         for key in keys:
             storage = known.get(key)
             if storage is None or storage.dtype is None:
                 break
             start = at + COUNT_BYTES
             at = start + storage.elements * BITS[storage.dtype] // 8
-            found[key] = storage.elements, ByteRange(start, at)
-        return found
+            spans[key] = storage.elements, ByteRange(start, at)
+        return spans
 
     def _bad(self, problem: str) -> BrokenFile:
         return BrokenFile("bad-pickle", self._where, problem)

@@ -43,7 +43,7 @@ STORAGES: dict[str, str | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A run of elements that tensors share. dtype: None where elements are bytes of any dtype."""
+    """A run of elements that tensors share. dtype: None if its elements are bytes of any dtype."""
 
     key: str
     dtype: str | None

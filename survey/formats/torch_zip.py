@@ -1,7 +1,7 @@
-"""A torch file since 1.6: a zip whose members are stored, not compressed, read by ranges.
+"""A torch file since 1.6, read by ranges: a zip whose members are stored, not compressed.
 
-The directory at its end, the pickle near its start, and of each tensor that is asked for the 30
-bytes and the name before its data: nothing else is read. `zipfile` parses the directory, zip64 included.
+Only these are read: the directory at its end, the pickle near its start, and of each requested tensor the
+30 bytes and the name before its data. `zipfile` parses the directory, zip64 included.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENCRYPTED = 0x2041
 
 
 class RangeFile(io.BytesIO):
-    """A remote file as `zipfile` reads it; what `spans` hold is not read again."""
+    """A remote file as `zipfile` reads it. spans: bytes that are known, by their offset in the file."""
 
     def __init__(self, read: ReadRange, size: int, spans: Mapping[int, bytes], where: str) -> None:
         super().__init__()
@@ -47,25 +47,25 @@ class RangeFile(io.BytesIO):
             raise zipfile.BadZipFile(
                 f"a directory of {count:,} bytes, expected at most {DIRECTORY_CAP_BYTES:,}"
             )
-        found = self.fetch(ByteRange(self._at, self._at + count)) if count else b""
+        content = self.fetch(ByteRange(self._at, self._at + count)) if count else b""
         self._at += count
-        return found
+        return content
 
-    def fetch(self, wanted: ByteRange) -> bytes:
-        """These bytes, from the spans where one holds them all."""
-        if not len(wanted):
-            return b""  # no range of HTTP can ask for nothing
+    def fetch(self, byte_range: ByteRange) -> bytes:
+        """These bytes: from a known span that holds them all, else by a read."""
+        if not len(byte_range):
+            return b""  # HTTP has no empty range
         for start, span in self._spans.items():
-            if start <= wanted.start and wanted.stop <= start + len(span):
-                return span[wanted.start - start : wanted.stop - start]
-        return self._read(wanted)
+            if start <= byte_range.start and byte_range.stop <= start + len(span):
+                return span[byte_range.start - start : byte_range.stop - start]
+        return self._read(byte_range)
 
 
 class TorchZip:
-    """The members of one file, and where their data lie."""
+    """The members of a file, and the bytes of their data."""
 
     def __init__(self, read: ReadRange, size: int, spans: Mapping[int, bytes], where: str) -> None:
-        """Raises BrokenFile (`bad-pickle`) where the file has no directory that can be read."""
+        """Raises BrokenFile (`bad-pickle`) if the file has no readable directory."""
         self._file, self._where = RangeFile(read, size, spans, where), where
         try:
             with zipfile.ZipFile(self._file) as opened:
@@ -76,12 +76,12 @@ class TorchZip:
         if len(self._members) != len(members):
             raise self._bad("holds two members of one name")
         if min((member.header_offset for member in members), default=0) != 0:
-            # zipfile would shift all offsets by what lies before; torch takes them as they stand.
+            # zipfile would shift all offsets by the length of bytes before the zip; torch does not.
             raise self._bad("does not begin with its first member")
-        found = [name for name in self._members if name.count("/") == 1 and name.endswith("/data.pkl")]
-        if len(found) != 1:
-            raise self._bad(f"holds {len(found)} members called data.pkl, expected one")
-        self._root = found[0].removesuffix("data.pkl")
+        pickles = [name for name in self._members if name.count("/") == 1 and name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise self._bad(f"holds {len(pickles)} members called data.pkl, expected one")
+        self._root = pickles[0].removesuffix("data.pkl")
         if f"{self._root}constants.pkl" in self._members:
             raise self._bad("is a TorchScript program, expected a state dict")
 
@@ -94,14 +94,14 @@ class TorchZip:
         return self._content("data.pkl", PICKLE_CAP_BYTES)
 
     def storage(self, key: str) -> ByteRange:
-        """Where a storage's bytes lie in the file. Raises BrokenFile (`bad-pickle`)."""
+        """A storage's bytes in the file. Raises BrokenFile (`bad-pickle`)."""
         return self._data(f"data/{key}")
 
     def _content(self, name: str, cap_bytes: int) -> bytes:
-        found = self._data(name)
-        if len(found) > cap_bytes:
-            raise self._bad(f"{name} has {len(found):,} bytes, expected at most {cap_bytes:,}")
-        return self._file.fetch(found)
+        data = self._data(name)
+        if len(data) > cap_bytes:
+            raise self._bad(f"{name} has {len(data):,} bytes, expected at most {cap_bytes:,}")
+        return self._file.fetch(data)
 
     def _data(self, name: str) -> ByteRange:
         member = self._members.get(self._root + name)
@@ -115,13 +115,13 @@ class TorchZip:
         stop = start + LOCAL_HEADER.size
         if start < 0 or stop > self._directory:
             raise self._bad(f"{name} is said to lie at byte {start:,}")
-        named = member.orig_filename.encode()
-        found = self._file.fetch(ByteRange(start, min(stop + len(named), self._directory)))
-        magic, _, _, method, *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(found[: LOCAL_HEADER.size])
+        expected = member.orig_filename.encode()
+        local = self._file.fetch(ByteRange(start, min(stop + len(expected), self._directory)))
+        magic, _, _, method, *_, name_bytes, extra_bytes = LOCAL_HEADER.unpack(local[: LOCAL_HEADER.size])
         if magic != ZIP_MAGIC or method != zipfile.ZIP_STORED:
             raise self._bad(f"has no stored member at byte {start:,}, where {name} should lie")
-        # Elsewhere than its own: another reader of the same file might see other numbers.
-        if name_bytes != len(named) or found[LOCAL_HEADER.size :] != named:
+        # If the names differ, another reader of the same file might see other numbers.
+        if name_bytes != len(expected) or local[LOCAL_HEADER.size :] != expected:
             raise self._bad(f"has a member of another name at byte {start:,}, where {name} should lie")
         data = ByteRange(stop + name_bytes + extra_bytes, stop + name_bytes + extra_bytes + member.file_size)
         if data.stop > self._directory:

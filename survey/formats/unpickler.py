@@ -1,4 +1,4 @@
-"""What a pickled state dict describes, read by an interpreter that can build nothing else.
+"""An interpreter of pickled state dicts that can build descriptions of tensors and nothing else.
 
 Python's pickle machine, which calls whatever a file names, is never started. `pickletools.genops`
 only names the opcodes; those in HANDLERS are given a meaning here, on plain texts, numbers, tuples,
@@ -28,45 +28,45 @@ PARAMETERS = ("torch Tensor", "torch.nn.parameter Parameter")
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """`module name` of something that Python would import; here a name and no more."""
+    """`module name` of an object that Python would import; nothing is imported here."""
 
     name: str
 
 
 class Cut(BrokenFile):
-    """The bytes end, or stop making sense, before the pickle does: more of them may help."""
+    """The bytes end, or become invalid, before the pickle ends: reading further bytes may help."""
 
 
 def read_pickle(stream: BytesIO, where: str) -> Any:  # Any: texts, numbers, dicts, descriptions
-    """The value of the next pickle in the stream, which stands behind it afterwards.
+    """The value of the next pickle in the stream; leaves the stream after the pickle.
 
-    Raises BrokenFile (`bad-pickle`): Cut where the bytes end too early.
+    Raises BrokenFile (`bad-pickle`): Cut if the bytes end too early.
     """
     return PickleMachine(where).run(stream)
 
 
 def state_dict(value: Any, where: str) -> dict[str, PickledTensor]:  # Any: as read_pickle gives it
-    """The tensors of a state dict by name; entries that are no tensors are left out.
+    """The tensors of a state dict by name, without its other entries.
 
-    Raises BrokenFile (`bad-pickle`) where the value is something else.
+    Raises BrokenFile (`bad-pickle`) if the value is no state dict.
     """
     if type(value) is not dict:
         raise BrokenFile("bad-pickle", where, f"holds a {type(value).__name__}, expected tensors by name")
-    found = {
+    tensors = {
         name: entry for name, entry in value.items() if type(name) is str and type(entry) is PickledTensor
     }
-    if value and not found:
-        inner = next((key for key, held in value.items() if type(held) is dict and held), None)
+    if value and not tensors:
+        inner = next((key for key, entry in value.items() if type(entry) is dict and entry), None)
         if inner is not None:
             problem = f"holds its tensors, if any, one level down in {str(inner)[:MESSAGE_CHARS]}"
             raise BrokenFile("bad-pickle", where, f"{problem}: a training checkpoint, not a state dict")
         keys = ", ".join(str(key)[:MESSAGE_CHARS] for key in list(value)[:3])
         raise BrokenFile("bad-pickle", where, f"holds no tensors but {keys}, …; expected a state dict")
-    return found
+    return tensors
 
 
 class PickleMachine:
-    """One stack machine for one pickle. marked: the stacks below each open mark."""
+    """A stack machine that runs a single pickle. marked: the stacks below each open mark."""
 
     keys: tuple[type, ...] = (str, int)  # of dicts
 
@@ -75,7 +75,7 @@ class PickleMachine:
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
-        self.copied = 0  # items taken from lists, which one opcode may do with a million
+        self.copied = 0  # items copied from lists; a single opcode can copy a million
 
     def run(self, stream: BytesIO) -> Any:
         opcodes = pickletools.genops(stream)
@@ -121,8 +121,8 @@ class PickleMachine:
         self.marked.append(self.stack)
         self.stack = []
 
-    def memorise(self, place: int) -> None:
-        self.memo[place] = self.stack[-1]
+    def memorise(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
 
     def extend(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
@@ -142,7 +142,7 @@ class PickleMachine:
         if len(items) % 2:
             raise self.refuse("has a key without a value")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Texts and numbers only: hashing nested tuples can take for ever.
+            # Texts and numbers only: hashing nested tuples can take exponential time.
             if type(key) not in self.keys:
                 raise self.refuse(f"has a key that is a {type(key).__name__}")
             target[key] = value
@@ -161,7 +161,7 @@ class PickleMachine:
         self.name(" ".join(parts))
 
     def persistent(self) -> None:
-        """`('storage', type, key, location, elements)`, and a view in files before 1.6."""
+        """Push a storage: `('storage', type, key, location, elements)`, with a view in files before 1.6."""
         saved = self.stack.pop()
         if type(saved) is not tuple or len(saved) not in (5, 6) or saved[0] != "storage":
             raise self.refuse("refers to something outside that is no storage")
@@ -191,7 +191,7 @@ class PickleMachine:
         return build(self, *arguments)
 
     def _ordered(self, arguments: tuple[Any, ...]) -> dict[Any, Any]:
-        found: dict[Any, Any] = {}
+        items: dict[Any, Any] = {}
         if arguments:  # Python 2 gave the items as a list of pairs
             pairs = arguments[0]
             if len(arguments) != 1 or type(pairs) is not list:
@@ -202,18 +202,18 @@ class PickleMachine:
             for pair in pairs:
                 if type(pair) not in (list, tuple) or len(pair) != 2:
                     raise self.refuse("makes an OrderedDict of something else than pairs")
-                self._fill(found, list(pair))
-        return found
+                self._fill(items, list(pair))
+        return items
 
     def build(self) -> None:
-        """The attributes of an OrderedDict, such as `_metadata`, are not looked at."""
+        """Drop the attributes of an OrderedDict, such as `_metadata`."""
         target, _ = self.pop(2)
         if type(target) is not dict:
             raise self.refuse(f"sets attributes of a {type(target).__name__}")
         self.stack.append(target)
 
     def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> PickledTensor:
-        """`_rebuild_tensor…`. rest: requires_grad, hooks, and in version 3 the dtype."""
+        """`_rebuild_tensor…`. rest: requires_grad, hooks and, in version 3, the dtype."""
         if type(storage) is not Storage:
             raise self.refuse("has a tensor without a storage")
         dtype = storage.dtype
@@ -237,7 +237,7 @@ class PickleMachine:
         return tensor
 
     def of_type(self, function: Any, kind: Any, arguments: Any, _: Any) -> Any:
-        """`_rebuild_from_type_v2`: a tensor with attributes, which are not looked at."""
+        """`_rebuild_from_type_v2`: a tensor with attributes, which are dropped."""
         if type(function) is not Name or type(kind) is not Name or type(arguments) is not tuple:
             raise self.refuse("has a tensor of no known type")
         if kind.name not in PARAMETERS or function.name == FROM_TYPE:
@@ -290,13 +290,13 @@ HANDLERS: dict[str, OpcodeHandler] = {
     "DICT": lambda machine, _: machine.new_dict(machine.since_mark()),
     "SETITEM": lambda machine, _: machine.update(machine.pop(2)),
     "SETITEMS": lambda machine, _: machine.update(machine.since_mark()),
-    "PUT": lambda machine, place: machine.memorise(place),
-    "BINPUT": lambda machine, place: machine.memorise(place),
-    "LONG_BINPUT": lambda machine, place: machine.memorise(place),
+    "PUT": lambda machine, index: machine.memorise(index),
+    "BINPUT": lambda machine, index: machine.memorise(index),
+    "LONG_BINPUT": lambda machine, index: machine.memorise(index),
     "MEMOIZE": lambda machine, _: machine.memorise(len(machine.memo)),
-    "GET": lambda machine, place: machine.push(machine.memo[place]),
-    "BINGET": lambda machine, place: machine.push(machine.memo[place]),
-    "LONG_BINGET": lambda machine, place: machine.push(machine.memo[place]),
+    "GET": lambda machine, index: machine.push(machine.memo[index]),
+    "BINGET": lambda machine, index: machine.push(machine.memo[index]),
+    "LONG_BINGET": lambda machine, index: machine.push(machine.memo[index]),
     "GLOBAL": lambda machine, name: machine.name(name),
     "STACK_GLOBAL": lambda machine, _: machine.stack_name(),
     "BINPERSID": lambda machine, _: machine.persistent(),

@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint that are stored in parts, by the names that they have as a whole."""
+"""Which tensors of a checkpoint are stored in parts, by the name of the whole."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from survey.sharding.joining import NAMES_SHOWN, MatrixSize, TensorPart, is_cut
 from survey.sharding.ranks import check_ranks, holders, is_rank_part, offsets_of
 from survey.unembedding.model_config import stated_lengths
 
-ReadParts = Callable[[], tuple[TensorPart, ...]]  # looked up when they are needed: a part may cost a request
+ReadParts = Callable[
+    [], tuple[TensorPart, ...]
+]  # called only if the parts are needed: each may cost a request
 LookUp = Callable[[str], TensorSpec]
 
 _NUMBERED = re.compile(
     r"(.+?)(?:\.(?P<inner>\d{1,4})\.weight|\.weight(?:\.|_part_?)(?P<last>\d{1,4})"
-    r"|[._](?:tp|mp|ranks?|shards?|parts?|chunks?|pieces?|splits?)[._]?(?P<said>\d{1,4})\.weight)"
+    r"|[._](?:tp|mp|ranks?|shards?|parts?|chunks?|pieces?|splits?)[._]?(?P<kind>\d{1,4})\.weight)"
 )
-# The last word of a vocabulary matrix' name; of a layer's own tensors none is taken for one.
+# The last word of a vocabulary matrix's name; a tensor of a layer is never taken for one.
 _VOCABULARY = re.compile(
     r"(?:^|\.)(?:lm_head|embed_out|unembed\w*|output(?:_layer|_projection)?|head|proj_out|ff_out|embed_in|"
     r"(?:\w+_)?embed(?:ding)?s?(?:_tokens)?|embed_tokens|tokens_embed|wte|shared|emb)$"
@@ -32,15 +34,18 @@ _MOST_PARTS = 1024
 
 
 def stated_size(config: Mapping[str, Any]) -> MatrixSize:
-    """What the config says of a vocabulary matrix."""
+    """The size of a vocabulary matrix as the config states it."""
     return MatrixSize(*stated_lengths(config))
 
 
 def parts_of_devices(
     headers: Mapping[str, Header], where: str
 ) -> tuple[dict[str, str], dict[str, ReadParts]]:
-    """The file of each tensor, or the first one, and the parts of those that several devices wrote."""
-    held = holders(headers, where)
+    """The (first) file of each tensor, and the parts of the tensors that several devices wrote.
+
+    Raises BrokenFile (`index-mismatch`); reading the parts may raise NotThere (`split-head`), BrokenFile.
+    """
+    files_of = holders(headers, where)
 
     def parts(name: str, files: tuple[str, ...]) -> tuple[TensorPart, ...]:
         check_ranks(name, files, where)
@@ -50,13 +55,13 @@ def parts_of_devices(
         )
 
     cut: dict[str, ReadParts] = {
-        name: partial(parts, name, files) for name, files in held.items() if is_rank_part(files)
+        name: partial(parts, name, files) for name, files in files_of.items() if is_rank_part(files)
     }
-    return {name: files[0] for name, files in held.items()}, cut
+    return {name: files[0] for name, files in files_of.items()}, cut
 
 
 def size_of_devices(size: MatrixSize, cut: Mapping[str, ReadParts]) -> MatrixSize:
-    """The size, where V is not stated and Meta's embedding shows it: each device holds D / devices of it."""
+    """The size, with V of Meta's embedding if it is not stated: each device holds all rows of it."""
     if size.rows is not None or size.dims is None or _META_EMBEDDING not in cut:
         return size
     shapes = [part.tensor.shape for part in cut[_META_EMBEDDING]()]
@@ -65,22 +70,22 @@ def size_of_devices(size: MatrixSize, cut: Mapping[str, ReadParts]) -> MatrixSiz
 
 
 def numbered_parts(file_of: Mapping[str, str], size: MatrixSize, look_up: LookUp) -> dict[str, list[str]]:
-    """Names with numbers that are parts of one matrix, by its name: `lm_head.weight.0`, `lm_head.weight.1`.
+    """Names with numbers that are parts of a matrix, by its name: `lm_head.weight.0`, `lm_head.weight.1`.
 
-    The layers of a small network, and the heads of several codebooks, have numbers, too: shapes decide.
+    The layers of a small network and the heads of several codebooks have numbers, too: the shapes decide.
     """
-    found: dict[str, list[tuple[int, str, bool]]] = {}
+    by_whole: dict[str, list[tuple[int, str, bool]]] = {}
     for name in file_of:
         if (cut := _NUMBERED.fullmatch(name)) and _VOCABULARY.search(cut[1]) and not _OF_A_LAYER.search(name):
             number = _number(cut)
-            found.setdefault(f"{cut[1]}.weight", []).append((number, name, cut["inner"] is None))
+            by_whole.setdefault(f"{cut[1]}.weight", []).append((number, name, cut["inner"] is None))
     joined = {}
-    for whole, members in found.items():
+    for whole, members in by_whole.items():
         names = [name for _, name, _ in sorted(members)]
         if whole in file_of or not 2 <= len(names) <= _MOST_PARTS:
             continue
         tensors = [look_up(name) for name in names]
-        # `head.0`, `head.1` may be two layers of D × D: only what makes up a whole matrix is one.
+        # `head.0` and `head.1` may be two layers of D × D: only parts that fill the matrix are joined.
         enough = sum(tensor.shape[0] for tensor in tensors if tensor.shape) >= (size.rows or 0)
         if is_cut(tensors, size) and (enough or all(plain for *_, plain in members)):
             joined[whole] = names
@@ -88,14 +93,11 @@ def numbered_parts(file_of: Mapping[str, str], size: MatrixSize, look_up: LookUp
 
 
 def _number(cut: re.Match[str]) -> int:
-    return int(cut["inner"] or cut["last"] or cut["said"])
+    return int(cut["inner"] or cut["last"] or cut["kind"])
 
 
 def refuse_gap(names: Sequence[str], where: str) -> None:
-    """A number that is left out is a part that is not there, whatever the others add up to.
-
-    Raises NotThere (`split-head`).
-    """
+    """Raise NotThere (`split-head`) if a number is missing among the parts, whatever the others add up to."""
     numbers = {_number(cut) for name in names if (cut := _NUMBERED.fullmatch(name))}
     first = min(1, min(numbers))
     missing = sorted(set(range(first, max(numbers) + 1)) - numbers)

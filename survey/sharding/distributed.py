@@ -1,7 +1,7 @@
-"""torch's distributed checkpoints: `.metadata` says where each part of a tensor lies in the files `*.distcp`.
+"""torch's distributed checkpoints: `.metadata` locates each part of a tensor in the files `*.distcp`.
 
-Each part is a file of torch.save of its own within one of them. `.metadata` is a pickle of a few records; as
-of any pickle, nothing of it is run: a record is a name and a dict here.
+Each part is a complete torch.save file inside one of them. `.metadata` is a pickle of a few records; like any
+pickle it is not run: a record is read as a name and a dict.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RECORDS = frozenset(
         "metadata StorageMeta", "filesystem _StorageInfo", "filesystem StorageInfo",
     )
 )  # fmt: skip
-# What is given to these stands for their result.
+# A call of these is replaced by its arguments.
 _VALUES = frozenset(
     (
         "torch.distributed.checkpoint.metadata _MEM_FORMAT_ENCODING", "torch.serialization _get_layout",
@@ -50,17 +50,18 @@ _VALUES = frozenset(
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """A record of the metadata. state: its fields, once they came."""
+    """A record of the metadata. state: its fields."""
 
     name: str
     state: Any = field(default_factory=dict)
 
     def get(self, key: str) -> Any:
+        """A field; None if the record has none of this name."""
         return self.state.get(key) if type(self.state) is dict else None
 
 
 class _Metadata(PickleMachine):
-    """The machine for `.metadata`, which knows its records and no tensors."""
+    """The pickle machine for `.metadata`: it builds records, and no tensors."""
 
     keys = (str, int, Record)
 
@@ -96,13 +97,16 @@ def _new_record(machine: PickleMachine, _: Any) -> None:
 def distributed_parts(
     checkpoint: Checkpoint, folder: str
 ) -> tuple[dict[str, str], dict[str, ReadParts], dict[str, MatrixSize]]:
-    """The first file, the parts and the size of each tensor. Raises BrokenFile (`bad-pickle`)."""
+    """The first file, the parts and the size of each tensor.
+
+    Raises BrokenFile (`bad-pickle`, `index-mismatch`).
+    """
     file = folder + METADATA
     where = f"{checkpoint.repo}/{file}"
     text = read_text(checkpoint, file, PICKLE_CAP_BYTES, "bad-pickle")
     root = _Metadata(where).run(BytesIO(text))
-    held, storage = (_dict(root, key, where) for key in ("state_dict_metadata", "storage_data"))
-    places = {
+    tensors, storage = (_dict(root, key, where) for key in ("state_dict_metadata", "storage_data"))
+    stored = {
         (key.get("fqn"), key.get("offset")): value
         for key, value in storage.items()
         if type(key) is Record and type(value) is Record and _is_index(key)
@@ -110,22 +114,22 @@ def distributed_parts(
     file_of: dict[str, str] = {}
     cut: dict[str, ReadParts] = {}
     sizes: dict[str, MatrixSize] = {}
-    for name, described in held.items():
+    for name, described in tensors.items():
         size = described.get("size") if type(described) is Record else None
         chunks = described.get("chunks") if type(described) is Record else None
         if not (_are_lengths(size) and len(size) <= 2 and type(chunks) is list and chunks):
-            continue  # no tensor, or none that bears on a matrix
-        found = [_chunk(name, chunk, places, checkpoint, folder, where) for chunk in chunks]
-        file_of[name] = found[0].file
-        cut[name] = partial(_parts, checkpoint, name, found)
-        if len(size) == 2:  # what is a vector may be a bias, or a scale
+            continue  # no tensor, or one that cannot be a matrix or a scale
+        parts = [_chunk(name, chunk, stored, checkpoint, folder, where) for chunk in chunks]
+        file_of[name] = parts[0].file
+        cut[name] = partial(_parts, checkpoint, name, parts)
+        if len(size) == 2:  # a vector may be a bias, or a scale
             sizes[name] = MatrixSize(size[0], size[1], padded=False)
     return file_of, cut, sizes
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A part: where its own file of torch.save lies within a file, and where it begins in the whole."""
+    """A part of a tensor. bytes: of its torch.save file inside `file`. offsets: of its start in the whole."""
 
     file: str
     bytes: ByteRange
@@ -136,7 +140,7 @@ class _Stored:
 def _chunk(
     name: str,
     chunk: Any,
-    places: Mapping[tuple[Any, Any], Record],
+    stored: Mapping[tuple[Any, Any], Record],
     checkpoint: Checkpoint,
     folder: str,
     where: str,
@@ -145,7 +149,7 @@ def _chunk(
     shape = chunk.get("sizes") if type(chunk) is Record else None
     if not (_are_lengths(offsets) and _are_lengths(shape)):
         raise BrokenFile("bad-pickle", where, f"a part of {name} has no offsets or sizes")
-    info = places.get((name, offsets)) or places.get((name, None))
+    info = stored.get((name, offsets)) or stored.get((name, None))
     path, start, length = (info.get(key) if info else None for key in ("relative_path", "offset", "length"))
     if type(path) is not str or type(start) is not int or type(length) is not int or min(start, length) < 0:
         problem = f"says nothing of where the part {list(offsets)} of {name} lies"
@@ -162,11 +166,11 @@ def _parts(checkpoint: Checkpoint, name: str, stored: list[_Stored]) -> tuple[Te
 
 
 def _tensor(checkpoint: Checkpoint, name: str, part: _Stored) -> TensorSpec:
-    """The tensor that torch saved at a place of a file."""
+    """The tensor in the torch.save file of a part."""
     where, size, first = f"{checkpoint.repo}/{part.file}", len(part.bytes), part.bytes.start
 
-    def read(wanted: ByteRange) -> bytes:
-        return checkpoint.read_range(part.file, ByteRange(first + wanted.start, first + wanted.stop))
+    def read(span: ByteRange) -> bytes:
+        return checkpoint.read_range(part.file, ByteRange(first + span.start, first + span.stop))
 
     start = read(ByteRange(0, min(size, FIRST_READ_BYTES))) if size else b""
     end = max(len(start), size - LAST_READ_BYTES)
@@ -180,14 +184,14 @@ def _tensor(checkpoint: Checkpoint, name: str, part: _Stored) -> TensorSpec:
 
 
 def _dict(root: Any, key: str, where: str) -> Mapping[Any, Any]:
-    found = root.get(key) if type(root) is Record else None
-    if type(found) is not dict:
+    value = root.get(key) if type(root) is Record else None
+    if type(value) is not dict:
         raise BrokenFile("bad-pickle", where, f"has no {key}: no metadata of a distributed checkpoint")
-    return found
+    return value
 
 
 def _is_index(key: Record) -> bool:
-    """Whether a key of the stored parts can be one; hashing something else could take for ever."""
+    """Whether a key of `storage_data` is valid; hashing any other value could take exponential time."""
     offset = key.get("offset")
     return type(key.get("fqn")) is str and (offset is None or _are_lengths(offset))
 

@@ -1,8 +1,8 @@
-"""A matrix that is stored in parts: where each belongs in the whole, and what is missing.
+"""A matrix that is stored in parts: the position of each part in the whole, and missing parts.
 
-Some files say so themselves (torch's distributed checkpoints keep the offsets of each part). Others hold
-one tensor for each device under the same name, or under names with numbers: then the shapes decide, next
-to the number of tokens and the hidden size that the config states. What they leave open is refused.
+Some files state the positions (torch's distributed checkpoints keep the offsets of each part). Others hold a
+tensor for each device under the same name, or under names with numbers: then the shapes decide, together with
+the number of tokens and the hidden size that the config states. Parts whose positions stay open are refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAMES_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class TensorPart:
-    """A tensor that may be a part of one. offsets: of its first element in the whole, where files say so."""
+    """A tensor that may be a part of a matrix. offsets: of its first element in the whole, if stated."""
 
     tensor: TensorSpec
     offsets: tuple[int, ...] | None = None
@@ -27,9 +27,9 @@ class TensorPart:
 
 @dataclass(frozen=True, slots=True)
 class MatrixSize:
-    """The size of a whole matrix, as far as something states it.
+    """The size [rows, dims] of a whole matrix, as far as it is stated.
 
-    padded: whether V counts tokens, so that rows may follow which fill up the last part.
+    padded: whether `rows` counts tokens, so that further rows may fill up the last part.
     """
 
     rows: int | None = None
@@ -40,7 +40,7 @@ class MatrixSize:
 def join_parts(name: str, parts: Sequence[TensorPart], size: MatrixSize, where: str) -> TensorSpec:
     """The whole tensor that these parts, in order, are cut from.
 
-    Raises NotThere (`split-head`) with what is missing, or what leaves open where they belong.
+    parts: [rows, dims] each. Raises NotThere (`split-head`) if one is missing, or their positions are open.
     """
     first = parts[0].tensor
     if any(len(part.tensor.shape) != 2 or 0 in part.tensor.shape for part in parts):
@@ -52,8 +52,8 @@ def join_parts(name: str, parts: Sequence[TensorPart], size: MatrixSize, where: 
         return _whole(name, [_at(part) for part in parts], size, where)
     if _is_copied(parts, size):
         return first
-    for place in (_by_rows, _by_columns):
-        if pieces := place(parts, size):
+    for arrange in (_by_rows, _by_columns):
+        if pieces := arrange(parts, size):
             return _whole(name, pieces, size, where)
     stated = f"[{_known(size.rows)}, {_known(size.dims)}]"
     problem = f"has {len(parts)} parts of shape {_shapes(parts)}, the config states {stated}"
@@ -61,7 +61,7 @@ def join_parts(name: str, parts: Sequence[TensorPart], size: MatrixSize, where: 
 
 
 def is_cut(tensors: Sequence[TensorSpec], size: MatrixSize) -> bool:
-    """Whether tensors in order have the shapes of one matrix that is cut, whether or not it is whole."""
+    """Whether tensors in order have the shapes of the parts of a matrix, complete or not."""
     parts = [TensorPart(tensor) for tensor in tensors]
     return all(len(tensor.shape) == 2 and 0 not in tensor.shape for tensor in tensors) and bool(
         _by_rows(parts, size) or _by_columns(parts, size)
@@ -75,7 +75,7 @@ def _is_copied(parts: Sequence[TensorPart], size: MatrixSize) -> bool:
 
 
 def _by_rows(parts: Sequence[TensorPart], size: MatrixSize) -> list[Piece]:
-    """The pieces where each holds all dimensions of some rows; empty where the shapes say otherwise."""
+    """The pieces, if each holds all dimensions of some rows; empty if the shapes contradict that."""
     rows, dims = [part.tensor.shape[0] for part in parts], {part.tensor.shape[1] for part in parts}
     if size.rows is None or len(dims) != 1 or size.dims not in (None, *dims):
         return []
@@ -86,7 +86,7 @@ def _by_rows(parts: Sequence[TensorPart], size: MatrixSize) -> list[Piece]:
 
 
 def _by_columns(parts: Sequence[TensorPart], size: MatrixSize) -> list[Piece]:
-    """The pieces where each holds some dimensions of all rows; empty where the shapes say otherwise."""
+    """The pieces, if each holds some dimensions of all rows; empty if the shapes contradict that."""
     rows, dims = {part.tensor.shape[0] for part in parts}, [part.tensor.shape[1] for part in parts]
     if size.dims is None or len(rows) != 1 or (size.rows is not None and min(rows) < size.rows):
         return []
@@ -97,7 +97,7 @@ def _by_columns(parts: Sequence[TensorPart], size: MatrixSize) -> list[Piece]:
 
 
 def _is_even(counts: Sequence[int]) -> bool:
-    """Whether each device holds as many; the last one perhaps fewer, as some may only fill it up."""
+    """Whether all devices hold equally many, the last one perhaps fewer, as padding may be left out."""
     return all(count == counts[0] for count in counts[:-1]) and counts[-1] <= counts[0]
 
 
@@ -108,14 +108,14 @@ def _at(part: TensorPart) -> Piece:
 
 
 def _whole(name: str, pieces: Sequence[Piece], size: MatrixSize, where: str) -> TensorSpec:
-    """One tensor of all pieces, which cover every element of it once."""
+    """The tensor that the pieces form. Raises NotThere unless they cover each of its elements once."""
     rows = max(piece.row + piece.tensor.shape[0] for piece in pieces)
     dims = max(piece.column + piece.tensor.shape[1] for piece in pieces)
     first = pieces[0].tensor
     if missing := _missing(pieces, max(rows, size.rows or 0), max(dims, size.dims or 0)):
-        raise _refused(where, name, f"is there in part only: {missing} {_found(pieces)}")
-    most = size.rows if size.rows is None or not size.padded else size.rows + first.shape[0] - 1
-    if (most is not None and rows > most) or (size.dims is not None and dims > size.dims):
+        raise _refused(where, name, f"is there in part only: {missing} {_listed(pieces)}")
+    max_rows = size.rows if size.rows is None or not size.padded else size.rows + first.shape[0] - 1
+    if (max_rows is not None and rows > max_rows) or (size.dims is not None and dims > size.dims):
         stated = f"[{_known(size.rows)}, {_known(size.dims)}]"
         raise _refused(where, name, f"has parts of [{rows:,}, {dims:,}] together, {stated} is stated")
     if len(pieces) == 1:
@@ -132,7 +132,7 @@ def _whole(name: str, pieces: Sequence[Piece], size: MatrixSize, where: str) -> 
 
 
 def _missing(pieces: Sequence[Piece], rows: int, dims: int) -> str:
-    """The first rows or dimensions that no piece holds, or several do; empty where there are none."""
+    """The first rows or dimensions that no piece holds, or that several hold; empty if there are none."""
     bands: dict[tuple[int, int], list[Piece]] = {}
     for piece in pieces:
         bands.setdefault((piece.row, piece.row + piece.tensor.shape[0]), []).append(piece)
@@ -149,7 +149,7 @@ def _missing(pieces: Sequence[Piece], rows: int, dims: int) -> str:
 
 
 def _gap(across: Sequence[Piece], dims: int) -> str:
-    """The same of the dimensions of one band of rows."""
+    """The first dimensions of a band of rows that no piece holds, or several hold; else empty."""
     at = 0
     for column, stop in (*sorted((p.column, p.column + p.tensor.shape[1]) for p in across), (dims, dims)):
         if column > at:
@@ -160,13 +160,13 @@ def _gap(across: Sequence[Piece], dims: int) -> str:
     return ""
 
 
-def _found(pieces: Sequence[Piece]) -> str:
+def _listed(pieces: Sequence[Piece]) -> str:
     files = _spelled([piece.tensor.file for piece in pieces])
     return f"found {len(pieces)} part{'s' if len(pieces) > 1 else ''}, in {files}"
 
 
 def _spelled(names: Sequence[str]) -> str:
-    """Names of tensors or files, each once; of many the first and the last."""
+    """Names of tensors or files, without repetitions; of many only the first and the last."""
     named = list(dict.fromkeys(names))
     if len(named) <= NAMES_SHOWN:
         return " + ".join(named)

@@ -1,4 +1,4 @@
-"""Rows of a matrix, whole or cut into several tensors: each is read from where its parts lie.
+"""Stored rows of a matrix, whole or cut into several tensors.
 
 A matrix that was trained on several devices is often stored as they held it: cut by rows (each holds some
 tokens) or by columns (each holds some dimensions), in one file or in one for each device. The ranges that
@@ -19,7 +19,7 @@ from survey.records.target import ByteRange, FileRange, Piece, TensorSpec
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """What a piece gives to a block: rows [start, stop) of the block, bytes [left, right) of each."""
+    """The share of a piece in a block: rows [start, stop) of the block, bytes [left, right) of each row."""
 
     source: FileRange
     start: int
@@ -34,25 +34,28 @@ def stream_rows(
     ranges: Sequence[ByteRange],
     on_bytes: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Block]:
-    """The stored bytes of whole rows, range by range. ranges: of `spec.bytes`, whole rows each."""
+    """Yield the stored bytes of whole rows, a block for each range. Raises SurveyError.
+
+    ranges: within `spec.bytes`, whole rows each. on_bytes(count): called as bytes arrive.
+    """
     if not spec.pieces:
-        yield from checkpoint.stream([FileRange(spec.file, wanted) for wanted in ranges], on_bytes)
+        yield from checkpoint.stream([FileRange(spec.file, byte_range) for byte_range in ranges], on_bytes)
         return
-    blocks = [_strips(spec, wanted) for wanted in ranges]
+    blocks = [_strips(spec, byte_range) for byte_range in ranges]
     parts = checkpoint.stream([strip.source for block in blocks for strip in block], on_bytes)
-    for wanted, block in zip(ranges, blocks, strict=True):
-        yield _joined(len(wanted), spec.row_bytes, block, parts)
+    for byte_range, block in zip(ranges, blocks, strict=True):
+        yield _joined(len(byte_range), spec.row_bytes, block, parts)
 
 
-def _strips(spec: TensorSpec, wanted: ByteRange) -> list[Strip]:
-    """What makes up these rows, in the order of the pieces."""
-    first, stop = wanted.start // spec.row_bytes, wanted.stop // spec.row_bytes
-    found = []
+def _strips(spec: TensorSpec, byte_range: ByteRange) -> list[Strip]:
+    """The shares of the pieces in these rows, in the order of the pieces."""
+    first, stop = byte_range.start // spec.row_bytes, byte_range.stop // spec.row_bytes
+    strips = []
     for piece in spec.pieces:
         rows = range(max(first, piece.row), min(stop, piece.row + piece.tensor.shape[0]))
         if rows:
-            found.append(_strip(piece, rows, first, spec.row_bytes // spec.shape[1]))
-    return found
+            strips.append(_strip(piece, rows, first, spec.row_bytes // spec.shape[1]))
+    return strips
 
 
 def _strip(piece: Piece, rows: range, first: int, item_bytes: int) -> Strip:
@@ -64,7 +67,7 @@ def _strip(piece: Piece, rows: range, first: int, item_bytes: int) -> Strip:
 
 
 def _joined(size: int, row_bytes: int, strips: Sequence[Strip], parts: Iterator[Block]) -> Block:
-    """The next block, put together as its strips come."""
+    """The next block, filled from the strips as they arrive."""
     if len(strips) == 1:
         return next(parts)
     block = new_buffer(size)

@@ -1,4 +1,4 @@
-"""A few rows of a matrix, by byte range, and what lies between near ones: of a tiny matrix, most of it."""
+"""A few stored rows of a matrix, read by byte ranges that include small gaps between them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from survey.onepass.layout import row_runs
 from survey.records.target import ByteRange, TensorSpec
 from survey.sharding.pieces import stream_rows
 
-# Rows between two wanted ones are read over where that costs less than one more request.
+# A gap between two rows is read, too, if that costs less than a further request.
 READ_THROUGH_BYTES = 32 << 10
-MAX_RANGE_BYTES = 4 << 20  # of one request
+MAX_RANGE_BYTES = 4 << 20  # of a request
 
 
 def picked_rows(
@@ -22,16 +22,16 @@ def picked_rows(
 ) -> list[bytes]:
     """The stored bytes of these rows, in their order. rows: ascending numbers below V.
 
-    Raises SurveyError where they cannot be read.
+    Raises SurveyError if they cannot be read.
     """
     runs = row_runs(rows, spec.row_bytes, gap_bytes=READ_THROUGH_BYTES, most_bytes=MAX_RANGE_BYTES)
     start = spec.bytes.start
     ranges = [
         ByteRange(start + run[0] * spec.row_bytes, start + (run[-1] + 1) * spec.row_bytes) for run in runs
     ]
-    found: list[bytes] = []
+    stored: list[bytes] = []
     for run, block in zip(runs, stream_rows(checkpoint, spec, ranges, on_bytes), strict=True):
         for row in run:
             at = (row - run[0]) * spec.row_bytes
-            found.append(bytes(block[at : at + spec.row_bytes]))
-    return found
+            stored.append(bytes(block[at : at + spec.row_bytes]))
+    return stored

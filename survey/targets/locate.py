@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from survey.checkpoints.index_claims import refuse_many, tensors_of
-from survey.checkpoints.weight_files import same_set
+from survey.checkpoints.shard_sets import same_set
 from survey.errors import BrokenFile, NotThere
 from survey.numerics.dtypes import FLOATS, float_format_of
 from survey.records.target import Identity, MatrixName, ScaleSpec, Target, TensorSpec

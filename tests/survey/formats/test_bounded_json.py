@@ -54,7 +54,7 @@ def test_what_is_none_is_refused_in_words(text: bytes, problem: str) -> None:
 
 
 def test_a_config_may_name_something_twice() -> None:
-    assert parse_json(b'{"a": 1, "a": 2}', "no-config", WHERE, twice=True) == {"a": 2}
+    assert parse_json(b'{"a": 1, "a": 2}', "no-config", WHERE, allow_duplicates=True) == {"a": 2}
 
 
 LONG = TEXT_CAP_BYTES - 2
