@@ -1,7 +1,7 @@
-"""A glance at models that were surveyed before: where their commit has not moved, nothing is to be done.
+"""Current commits of surveyed models, by light requests: a model whose commit has not moved needs no plan.
 
-One request each, whose answer is a hundred bytes; or where many of one author are asked about, a page of
-the Hub's listing for all of them. What has moved is looked at closely by the plan.
+One request of a hundred bytes for each model; or, for many models of one author, a page of the Hub's
+listing for all of them. The planner opens only those that have moved.
 """
 
 from __future__ import annotations
@@ -9,44 +9,74 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from survey.errors import SurveyError
 from survey.hub.throttle import Throttle
 from survey.records.settings import Settings
-from survey.records.target import ModelRef
+from survey.records.target import ModelRef, name_with_part
 
-# A page of the listing holds an author's other repositories, too: worth it from so many on.
+# A page of the listing holds an author's other repositories, too: worth it from this many models on.
 LISTING_FROM = 5
 
 
-def glance(model: ModelRef, listed: Mapping[str, str], settings: Settings, pace: Throttle) -> tuple[str, str]:
-    """The repository's name now and its commit. listed: commits that are known already.
+class Commit(NamedTuple):
+    """A commit of a model. repo: its current name, with the part that is meant."""
 
-    Raises NotOffered or Unreachable.
+    repo: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCommits:
+    """Answers one light request for each surveyed model.
+
+    repos: those that the catalog holds rows of. listed: repository -> commit of its default branch, from
+    the Hub's listing.
     """
-    from survey.hub.api import commit_of
 
-    if model.revision is None and model.repo in listed:
-        return model.repo, listed[model.repo]
-    return commit_of(model.repo, model.revision, settings, pace)
+    repos: frozenset[str]
+    listed: Mapping[str, str]
+    settings: Settings
+    throttle: Throttle
+
+    def of(self, model: ModelRef) -> Commit | None:
+        """The current commit of a model; None for a folder or a model that was never surveyed.
+
+        Raises NotOffered or Unreachable.
+        """
+        if model.name not in self.repos or model.folder is not None:
+            return None
+        if model.revision is None and model.repo in self.listed:
+            return Commit(model.name, self.listed[model.repo])
+        from survey.hub.api import commit_of  # here: a list of folders needs no Hub client
+
+        repo, sha = commit_of(model.repo, model.revision, self.settings, self.throttle)
+        return Commit(name_with_part(repo, model.part), sha)
 
 
-def commits_listed(
-    models: Sequence[ModelRef], known: frozenset[str], settings: Settings, pace: Throttle, pool: Executor
-) -> dict[str, str]:
-    """Commits of the default branches of authors of whom many known models are asked about."""
-    from survey.hub.api import commits_of
-
+def read_known_commits(
+    models: Sequence[ModelRef],
+    repos: frozenset[str],
+    settings: Settings,
+    throttle: Throttle,
+    pool: Executor,
+) -> KnownCommits:
+    """List the default branches of authors of whom the list names many surveyed models."""
     by_author: dict[str, set[str]] = defaultdict(set)
     for model in models:
-        if model.folder is None and model.revision is None and model.repo in known and "/" in model.repo:
+        if model.folder is None and model.revision is None and model.repo in repos and "/" in model.repo:
             by_author[model.repo.partition("/")[0]].add(model.repo)
-    many = {author: frozenset(repos) for author, repos in by_author.items() if len(repos) >= LISTING_FROM}
+    many = {author: frozenset(names) for author, names in by_author.items() if len(names) >= LISTING_FROM}
 
-    def ask(author: str) -> dict[str, str]:
+    def read_listing(author: str) -> dict[str, str]:
+        from survey.hub.api import commits_of
+
         try:
-            return commits_of(author, many[author], len(many[author]) // LISTING_FROM, settings, pace)
+            return commits_of(author, many[author], len(many[author]) // LISTING_FROM, settings, throttle)
         except SurveyError:
-            return {}  # each is asked about by itself
+            return {}  # each model is asked for by itself
 
-    return {repo: sha for found in pool.map(ask, many) for repo, sha in found.items()}
+    listed = {repo: sha for commits in pool.map(read_listing, many) for repo, sha in commits.items()}
+    return KnownCommits(repos, listed, settings, throttle)

@@ -21,7 +21,8 @@ from jobs.backfill.from_tokenizer import name_stored
 from jobs.backfill.from_tokens import fill_from_tokens
 from jobs.executors.progress import Progress
 from jobs.executors.serial import run_serially
-from jobs.planning.plan import Plan, PlanCriteria, make_plan
+from jobs.planning.plan import Plan, PlanCriteria
+from jobs.planning.planner import make_plan
 from jobs.run.catalog_state import read_catalog
 from jobs.run.clock import new_run_id
 from jobs.run.committed_rows import read_committed

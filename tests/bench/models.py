@@ -21,7 +21,7 @@ import numpy as np
 from huggingface_hub import HfApi
 
 from jobs.demo.hub.server import ReplyShape
-from jobs.planning.plan import PLANNERS
+from jobs.planning.planner import PLANNERS
 from tests.bench._served import Served, served
 from tests.bench.catalog import seconds, survey
 
