@@ -64,6 +64,8 @@ def read_known_commits(
     pool: Executor,
 ) -> KnownCommits:
     """List the default branches of authors of whom the list names many surveyed models."""
+    from survey.hub.api import commits_of
+
     by_author: dict[str, set[str]] = defaultdict(set)
     for model in models:
         if model.folder is None and model.revision is None and model.repo in repos and "/" in model.repo:
@@ -71,8 +73,6 @@ def read_known_commits(
     many = {author: frozenset(names) for author, names in by_author.items() if len(names) >= LISTING_FROM}
 
     def read_listing(author: str) -> dict[str, str]:
-        from survey.hub.api import commits_of
-
         try:
             return commits_of(author, many[author], len(many[author]) // LISTING_FROM, settings, throttle)
         except SurveyError:

@@ -23,7 +23,7 @@ from survey.records.measures import TOKENIZER
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef, Refusal, Target, Traffic
 from survey.targets.explain import explain
-from survey.targets.locate import Layout, lay_out, locate
+from survey.targets.locate import MatrixLayout, lay_out, locate
 
 PLANNERS = 8  # models planned at a time, at most: the Hub's quota is the limit, not the link
 
@@ -117,10 +117,8 @@ class _Planner:
         except SurveyError as error:
             reason, message = error.reason, str(error)
         except MemoryError as error:
-            reason, message = (
-                "out-of-memory",
-                f"{model}: planning it takes more memory than there is: {error}",
-            )
+            reason = "out-of-memory"
+            message = f"{model}: planning it takes more memory than there is: {error}"
         except Exception:  # noqa: BLE001 - our defect: it is recorded, and the other models go on
             reason, message = "internal", redacted(traceback.format_exc(limit=-3), self.settings.token)
         return self._refused(model, reason, message, checkpoint)
@@ -159,7 +157,12 @@ class _Planner:
         return ModelPlan.joined(plans)
 
     def _plan_matrix(
-        self, model: ModelRef, checkpoint: Checkpoint, layout: Layout, matrix: MatrixName, booked: Traffic
+        self,
+        model: ModelRef,
+        checkpoint: Checkpoint,
+        layout: MatrixLayout,
+        matrix: MatrixName,
+        booked: Traffic,
     ) -> ModelPlan:
         """A target, or why there is none. booked: traffic of the checkpoint that other records count."""
         try:
