@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,9 @@ from catalog.schema import (
     token_columns,
 )
 from survey.errors import storable
+from survey.process.clock import utc_now
 from survey.records.catalog_rows import Attempt, Measured
+from survey.records.columns import values_of
 from survey.records.tokenizer import TokenizerSummary, TokenTexts
 
 
@@ -43,9 +44,7 @@ def tables_of(measured: Measured, *, tokens: bool) -> Tables:
 
 def row_table(measured: Measured) -> pa.Table:
     """The nested row of one measured matrix."""
-    values: dict[str, Any] = {}
-    for group in (measured.identity, measured.measurement, measured.naming, measured.provenance):
-        values |= {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
+    values = values_of(measured.identity, measured.measurement, measured.naming, measured.provenance)
     values["black_holes"] = [dataclasses.asdict(hole) for hole in values["black_holes"]]
     values["measures"] = list(values["measures"].items())
     schema = arrow_schema(row_columns())
@@ -98,7 +97,7 @@ def renewed(row: pa.Table, columns: Mapping[str, Any], versions: Mapping[str, in
     """
     new = dict(columns) | {
         "measures": list((dict(row["measures"][0].as_py() or []) | dict(versions)).items()),
-        "measured_at": datetime.now(UTC).replace(tzinfo=None),
+        "measured_at": utc_now(),
     }
     schema = arrow_schema(row_columns())
     values = {
@@ -149,9 +148,7 @@ def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
 
 def result_table(kind: str, key: str, record: Any) -> pa.Table:  # Any: RESULTS[kind]
     """One single result as a row."""
-    values = {RESULT_KEY: key} | {
-        field.name: getattr(record, field.name) for field in dataclasses.fields(record)
-    }
+    values = {RESULT_KEY: key} | values_of(record)
     schema = arrow_schema(stored_result_columns(kind))
     return pa.table(
         {field.name: pa.array([_plain(values[field.name])], field.type) for field in schema},

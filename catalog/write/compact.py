@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import IO, Any
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from catalog.tables.versions import file_schema
 from catalog.write.contents import KINDS, Content, Key, Kind, contents_of
 from catalog.write.retire import retire, with_our_columns
 from survey.errors import CommitError
+from survey.process.clock import utc_now
 
 LOOSE_FILES_DUE = 500  # loose files from which on a run merges them: 1,000 would slow each query down
 PART_BYTES = 256 << 20  # in memory, before compression
@@ -95,7 +96,7 @@ def _merge(place: CatalogStore, kind: Kind, done: Compacted) -> None:
 
 def _after(files: Sequence[File]) -> str:
     """The time, or one after every part that is there: a clock may have been ahead when they were made."""
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = utc_now()
     for file in filter(is_part, files):
         with contextlib.suppress(ValueError, OverflowError):  # a part that was named by hand
             made = datetime.strptime(file.name.removeprefix(PART)[:21], _STAMP)

@@ -1,4 +1,4 @@
-"""`survey cluster`: study the sky of one model, write its tensors, put its row into the catalog."""
+"""`survey cluster`: the sky of one matrix, its tensors in a file and its row in the catalog."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.store.open import CatalogStore
-from jobs.results.commit import columns, commit_row, run_columns
+from jobs.results.commit import commit_row, made_here
 from survey.api import cluster
 from survey.errors import UsageError
 from survey.onepass.device import choose_device
 from survey.opening import Matrix, open_model
 from survey.process.atomic_write import write_atomically
-from survey.records.results import ClusterRow
+from survey.records.columns import values_of
+from survey.records.results import ClusterRow, WhichMatrix
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef
 from survey.sky.basis import Axes
@@ -26,7 +27,7 @@ OnOpened = Callable[[Matrix], Callable[[int], None]]
 
 @dataclass(frozen=True, slots=True)
 class ClusterRequest:
-    """What to look at. output: where the tensors go, if anywhere."""
+    """The matrix, the reference row and the field. output: file of the tensors, if they are kept."""
 
     model: ModelRef
     matrix: MatrixName = "output"
@@ -37,55 +38,53 @@ class ClusterRequest:
 
 
 def study_cluster(
-    wanted: ClusterRequest, settings: Settings, place: CatalogStore, opened: OnOpened
+    request: ClusterRequest, settings: Settings, store: CatalogStore, opened: OnOpened
 ) -> tuple[ClusterRow, ClusterStudy]:
-    """Study the sky; `opened` is told of the matrix and makes a counter of its bytes.
+    """Study the sky of a matrix and commit its row; opened(matrix) makes a counter of its bytes.
 
-    The same matrix, axes, reference and field give the same row, which replaces the former one. Raises
-    SurveyError where the model cannot be read or the row not be written, UsageError where there is no
-    such row, field or axis.
+    The same matrix, axes, reference and field give a row with the same key, which replaces the former one.
+    Raises SurveyError if the model cannot be read or the row cannot be committed, UsageError if the matrix
+    has no such row, field or axis.
     """
     start = time.perf_counter()
     device = choose_device(settings.device)
-    with open_model(wanted.model, wanted.matrix, settings) as matrix:
-        found = cluster(
+    with open_model(request.model, request.matrix, settings) as matrix:
+        study = cluster(
             matrix,
-            axes=wanted.axes,
-            token=wanted.token,
-            field=wanted.field,
+            axes=request.axes,
+            token=request.token,
+            field=request.field,
             device=device,
             on_progress=opened(matrix),
         )
         identity = matrix.target.identity
-    if wanted.output is not None:
-        write_tensors(found, wanted.output)
+    model = WhichMatrix(
+        repo=identity.repo, revision=identity.revision, sha=identity.sha, matrix=identity.matrix
+    )
+    if request.output is not None:
+        write_tensors(study, request.output)
     row = ClusterRow(
-        repo=identity.repo,
-        revision=identity.revision,
-        sha=identity.sha,
-        matrix=identity.matrix,
-        **columns(found.figures),
-        **run_columns(),
+        **values_of(model, study.figures, made_here()),
         device=device,
         elapsed_s=time.perf_counter() - start,
     )
-    return commit_row(place, "clusters", _key(row), row), found
+    return commit_row(store, "clusters", _key(row), row), study
 
 
-def write_tensors(found: ClusterStudy, path: Path) -> None:
-    """The notebook's four tensors, whole or not at all. Raises UsageError."""
+def write_tensors(study: ClusterStudy, path: Path) -> None:
+    """Write the four tensors of the study, whole or not at all. Raises UsageError."""
     from safetensors.numpy import save
 
     try:
-        write_atomically(path, save(found.tensors()))
+        write_atomically(path, save(study.tensors()))
     except OSError as error:
         raise UsageError(f"-o {path}: cannot be written: {error.strerror}") from error
 
 
 def _key(row: ClusterRow) -> tuple[str, ...]:
-    """What tells one result from another."""
+    """The values that distinguish one result from another."""
     axes = (row.north, row.meridian, row.equinox)
     field = (row.field_lat_deg, row.field_lon_deg, row.field_diameter_deg, row.field_radius_deg)
-    # A field around its reference follows from it; its centre's last digits may differ on another machine.
+    # The centre of a field around its reference follows from it, and its last digits differ among machines.
     pointing = field if row.ref_by == "field" else field[2:]
     return tuple(map(str, (row.repo, row.sha, row.matrix, *axes, row.ref_by, row.ref_token_id, *pointing)))

@@ -1,4 +1,4 @@
-"""`survey kinematics`: follow a recorded history and put its row into the catalog."""
+"""`survey kinematics`: the motion of a recorded history, as a row of the catalog."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.store.open import CatalogStore
-from jobs.results.commit import columns, commit_row, run_columns
+from jobs.results.commit import commit_row, made_here
 from survey.dynamics.history import History, Holds
 from survey.dynamics.kinematics import Frame, kinematics
+from survey.records.columns import values_of
 from survey.records.results import KinematicsRow, Motion
 
 
 @dataclass(frozen=True, slots=True)
 class KinematicsRequest:
-    """What to follow, and how to read it. output: where the six tensors go, if anywhere."""
+    """The history to analyse, and how to read it. output: file of the six tensors, if they are kept."""
 
     source: Path
     output: Path | None = None
@@ -25,21 +26,22 @@ class KinematicsRequest:
 
 
 def follow_history(
-    wanted: KinematicsRequest, place: CatalogStore, progress: Callable[[int], Callable[[], None]]
+    request: KinematicsRequest, store: CatalogStore, progress: Callable[[int], Callable[[], None]]
 ) -> KinematicsRow:
-    """Follow a history's dead rows; progress makes a counter of that many steps.
+    """Compute the motion of a history's dead rows; progress(n) makes a counter of n steps.
 
     Raises UsageError, BrokenFile, CommitError.
     """
-    with History(wanted.source, tensor=wanted.tensor, holds=wanted.holds) as history:
-        found = kinematics(history, wanted.output, frame=wanted.frame, on_step=progress(len(history.steps)))
-    output = None if wanted.output is None else str(wanted.output.resolve())
-    return commit_motion(place, found, str(wanted.source.resolve()), output)
+    with History(request.source, tensor=request.tensor, holds=request.holds) as history:
+        on_step = progress(len(history.steps))
+        motion = kinematics(history, request.output, frame=request.frame, on_step=on_step)
+    output = None if request.output is None else str(request.output.resolve())
+    return commit_motion(store, motion, str(request.source.resolve()), output)
 
 
 def commit_motion(
-    place: CatalogStore, found: Motion, source: str, output: str | None = None
+    store: CatalogStore, motion: Motion, source: str, output: str | None = None
 ) -> KinematicsRow:
     """The row of a source; the newest of the same source is shown. Raises CommitError."""
-    row = KinematicsRow(**columns(found), **run_columns(), source=source, output=output)
-    return commit_row(place, "kinematics", (source,), row)
+    row = KinematicsRow(**values_of(motion, made_here()), source=source, output=output)
+    return commit_row(store, "kinematics", (source,), row)

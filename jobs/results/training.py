@@ -1,4 +1,4 @@
-"""`survey train`: one run, its history on disk and its row in the catalog."""
+"""`survey train`: one training run, its history in a file and its row in the catalog."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
-from jobs.results.commit import columns, commit_row, run_columns
+from jobs.results.commit import commit_row, made_here
 from survey.dynamics.config import Training
 from survey.dynamics.figures import figures_of, is_history_of, options_row
 from survey.errors import UsageError
+from survey.records.columns import values_of
 from survey.records.results import TrainingRow
 
 KIND = "training_runs"
@@ -20,7 +21,7 @@ KIND = "training_runs"
 
 @dataclass(frozen=True, slots=True)
 class TrainedRun:
-    """A run's row, and how it came about: `resumed_at` is the step that it went on from."""
+    """The row of a run. resumed_at: the step that training resumed from. was_there: it was trained before."""
 
     row: TrainingRow
     resumed_at: int = 0
@@ -28,49 +29,50 @@ class TrainedRun:
 
 
 def train_one(
-    wanted: Training,
+    config: Training,
     path: Path | None,
     *,
     threads: int | None = None,
     on_start: Callable[[int], None] = lambda step: None,
     on_step: Callable[[], None] = lambda: None,
 ) -> TrainedRun:
-    """Train, or read what a finished run of the same options left at `path`.
+    """Train, or read the history that a finished run of the same options left at `path`.
 
-    path: where the history goes; None keeps nothing but the row. Raises UsageError, also where another run's
-    history stands there, and BrokenFile.
+    path: file of the history; None keeps the row only. Raises UsageError, also if the file holds another
+    run's history, and BrokenFile.
     """
     if path is not None and path.exists():
-        if is_history_of(path, wanted):
-            return TrainedRun(_row(wanted, path, path, None), was_there=True)
+        if is_history_of(path, config):
+            return TrainedRun(_row(config, path, path, None), was_there=True)
         raise UsageError(f"{path}: holds another run; name another file with -o, or delete this one")
     from survey.dynamics.training import train_model  # here: torch takes a while to load
 
     with tempfile.TemporaryDirectory(prefix="survey-train-") as folder:
         trained = train_model(
-            wanted,
+            config,
             path or Path(folder) / "history.safetensors",
             threads=threads,
             on_start=on_start,
             on_step=on_step,
         )
-        row = _row(wanted, trained.path, path, wanted.steps / max(trained.train_s, 1e-9))
+        row = _row(config, trained.path, path, config.steps / max(trained.train_s, 1e-9))
     return TrainedRun(row, trained.resumed_at)
 
 
-def commit_run(place: CatalogStore, row: TrainingRow) -> TrainingRow:
-    """The row as it stands in the catalog; the newest of the same options is shown. Raises CommitError.
+def commit_run(store: CatalogStore, row: TrainingRow) -> TrainingRow:
+    """Commit a row and return it; of rows with the same options the newest is shown. Raises CommitError.
 
-    How fast a run was trained is known to who trained it: of one that was there, the catalog's figure stays.
+    Only the process that trained a run knows its speed; for a run that already existed, the catalog's value
+    is kept.
     """
-    if row.steps_per_s is None and (known := runs_in(place).get(row.run)):
+    if row.steps_per_s is None and (known := runs_in(store).get(row.run)):
         row = replace(row, steps_per_s=known.steps_per_s)
-    return commit_row(place, KIND, (row.setup, row.run), row)
+    return commit_row(store, KIND, (row.setup, row.run), row)
 
 
-def runs_in(place: CatalogStore) -> dict[str, TrainingRow]:
+def runs_in(store: CatalogStore) -> dict[str, TrainingRow]:
     """The catalog's training runs by their digest."""
-    with Reader(place) as reader:
+    with Reader(store) as reader:
         answer = reader.ask(f"SELECT * FROM {KIND}")
     rows = [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
     for row in rows:
@@ -78,12 +80,10 @@ def runs_in(place: CatalogStore) -> dict[str, TrainingRow]:
     return {row["run"]: TrainingRow(**row) for row in rows}
 
 
-def _row(wanted: Training, found: Path, kept: Path | None, steps_per_s: float | None) -> TrainingRow:
+def _row(config: Training, history: Path, kept: Path | None, steps_per_s: float | None) -> TrainingRow:
     return TrainingRow(
-        **columns(options_row(wanted)),
-        **columns(figures_of(found)),
-        **run_columns(),
-        run=wanted.digest(),
-        history=str(kept.resolve()) if kept is not None and wanted.history else None,
+        **values_of(options_row(config), figures_of(history), made_here()),
+        run=config.digest(),
+        history=str(kept.resolve()) if kept is not None and config.history else None,
         steps_per_s=steps_per_s,
     )

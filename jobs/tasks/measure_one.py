@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import tables_of
@@ -23,6 +22,7 @@ from survey.hub.throttle import Throttle
 from survey.measures.token_flags import token_flags
 from survey.onepass.device import choose_device
 from survey.opening import AT_REST, Matrix, open_target
+from survey.process.clock import utc_now
 from survey.process.redaction import redacted
 from survey.records.catalog_rows import Measured, Provenance
 from survey.records.measurement import Measurement
@@ -130,7 +130,7 @@ def _delivered(
     provenance = Provenance(
         survey_version=version(),
         run_id=settings.run_id,
-        measured_at=datetime.now(UTC).replace(tzinfo=None),
+        measured_at=utc_now(),
         device=device,
         host=socket.gethostname(),
         tensor_bytes=len(target.spec.bytes),

@@ -31,6 +31,13 @@ def column(meaning: str, unit: str = "") -> Any:  # Any: dataclasses.field() is 
     return field(metadata={"meaning": meaning, "unit": unit})
 
 
+def values_of(*records: Any) -> dict[str, Any]:  # Any: records of the catalog
+    """The fields of records by name: the columns of one row."""
+    return {
+        item.name: getattr(record, item.name) for record in records for item in dataclasses.fields(record)
+    }
+
+
 def columns_of(*records: type[Any]) -> list[dataclasses.Field[Any]]:
     """The fields that are columns, base classes' first, in the order of definition."""
     return [item for record in records for item in dataclasses.fields(record) if "meaning" in item.metadata]

@@ -44,7 +44,7 @@ CASES["in a bucket"] = (CLOCKS["ahead twice, then right"], 1, "s3")
 def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     """Sets how far the driver's clock is off; it goes on by a second with each look."""
     seconds, off = itertools.count(), [RIGHT]
-    monkeypatch.setattr(clock, "this_machines_time", lambda: NOW + off[0] + timedelta(seconds=next(seconds)))
+    monkeypatch.setattr(clock, "utc_now", lambda: NOW + off[0] + timedelta(seconds=next(seconds)))
 
     def wrong_by(difference: timedelta) -> None:
         off[0] = difference
@@ -161,7 +161,7 @@ AFTER = {
 
 @pytest.mark.parametrize("name", AFTER)
 def test_times_grow_from_what_is_known(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "this_machines_time", lambda: NOW)
+    monkeypatch.setattr(clock, "utc_now", lambda: NOW)
     known, first = AFTER[name]
     times = RunClock(known)
     assert [times.now(), times.now()] == [first, first + timedelta(microseconds=1)]
@@ -176,7 +176,7 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_is_named_after_those_before_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "this_machines_time", lambda: NOW)
+    monkeypatch.setattr(clock, "utc_now", lambda: NOW)
     proposed, known, named = NAMES[name]
     assert RunClock(known).run_id(proposed) == named
 
