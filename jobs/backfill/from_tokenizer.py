@@ -1,4 +1,4 @@
-"""Names for rows that were measured without them: the tokenizer is read, the matrix is not."""
+"""Names for rows that were measured without them: reads the tokenizer and not the matrix."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ CONCURRENT_MODELS = 2  # at most: a tokenizer of 256,000 tokens takes some hundr
 
 
 def name_stored(
-    unchanged: Sequence[Unchanged], settings: Settings, pace: Throttle, place: CatalogStore
+    unchanged: Sequence[Unchanged], settings: Settings, throttle: Throttle, store: CatalogStore
 ) -> Filled:
-    """Give stored rows what their tokenizers say, and publish them anew."""
+    """Add the names from their tokenizers to stored rows, and commit the rows again."""
     todo: dict[RowKey, Checkpoint] = {item.key: item.unnamed for item in unchanged if item.unnamed}
     done, stopped = Filled(), Event()
 
-    def one(key: RowKey) -> str | None:
-        return _name_one(key, todo[key], settings, pace, place, stopped)
+    def name_row(key: RowKey) -> str | None:
+        return _name_one(key, todo[key], settings, throttle, store, stopped)
 
     pool = ThreadPoolExecutor(min(CONCURRENT_MODELS, settings.connections), thread_name_prefix="names")
     try:
-        for problem in pool.map(one, todo):
+        for problem in pool.map(name_row, todo):
             if problem is None:
                 done.rows += 1
             else:
                 done.problems.append(problem)
     finally:
-        # Not waited for: a tokenizer may take minutes, and a stop is answered at once.
+        # Not waited for: a tokenizer may take minutes, and a stop must end the run at once.
         stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
     return done
@@ -53,22 +53,22 @@ def _name_one(
     key: RowKey,
     checkpoint: Checkpoint,
     settings: Settings,
-    pace: Throttle,
-    place: CatalogStore,
+    throttle: Throttle,
+    store: CatalogStore,
     stopped: Event,
 ) -> str | None:
-    """Why the row stays as it is, or None. stopped: the catalog may be another run's by now."""
+    """Name one row; returns why it stays as it is, or None. stopped: another run may own the catalog."""
     try:
-        stored = read_stored(place, key)
+        stored = read_stored(store, key)
         files = tokenizer_files(checkpoint.files, checkpoint.part)
-        again = reopen(checkpoint, settings, pace)
+        again = reopen(checkpoint, settings, throttle)
         named = tokenizer_of_matrix(again, files, stored.vocab_rows, stored.black_holes, settings.timeout_s)
         if not named.measures:
             return f"{key[0]}: no names yet: {named.naming.tokenizer_note}"
         flags = {} if stored.tokens is None else token_flags(stored.tokens)
         if stopped.is_set():
             return f"{key[0]}: no names yet: the run was stopped"
-        commit(place, with_names(stored.tables, named.naming, named.names, flags, named.measures))
+        commit(store, with_names(stored.tables, named.naming, named.names, flags, named.measures))
     except SurveyError as error:
         return f"{key[0]}: no names yet: {error}"
     return None

@@ -1,4 +1,4 @@
-"""What a run adds to rows that it need not measure again."""
+"""Newer measures for stored rows, computed from their per-token tables."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from survey.measures import TOKEN_MEASURES, columns_from_tokens
 from survey.records.measures import versions_of
 
 
-def fill_from_tokens(place: CatalogStore, done: MeasuredRows, keys: Sequence[RowKey] | None = None) -> Filled:
-    """Give rows of older versions what their stored tokens say.
+def fill_from_tokens(store: CatalogStore, done: MeasuredRows, keys: Sequence[RowKey] | None = None) -> Filled:
+    """Recompute measures of older versions from the stored tokens of rows.
 
-    keys: which rows; None is all of the catalog.
+    keys: of the rows; None: all rows of the catalog. Raises SurveyError.
     """
     lacking = done.lacking(TOKEN_MEASURES, keys)
-    return fill(place, lacking, columns_from_tokens, versions_of(TOKEN_MEASURES)) if lacking else Filled()
+    return fill(store, lacking, columns_from_tokens, versions_of(TOKEN_MEASURES)) if lacking else Filled()

@@ -15,17 +15,17 @@ from survey.numerics.dtypes import BITS
 from survey.records.settings import Settings
 from survey.targets.family import FAMILY_PATTERNS, MODEL_TYPES, ORGS, family_of
 
-# A family that hardly anybody downloads must not make us read the listing of the whole Hub.
+# A rarely downloaded family must not make us read the listing of the whole Hub.
 LOOK_AT_MOST = 20_000
 
 _AUTHOR = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-# What a line of a list can say: a name such as `x.txt` would be taken for a list itself.
+# Ids that a line of a list can hold: a name such as `x.txt` would be read as a list itself.
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.txt)(?<!\.lst)(?<!\.list)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class ListingFilter:
-    """Which models are looked for."""
+    """Conditions on listed models."""
 
     author: str | None = None
     family: str | None = None
@@ -34,46 +34,46 @@ class ListingFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the listing gave. looked_at: entries read; unnamable: those that no list could name."""
+class Listing:
+    """Models of the Hub's listing. looked_at: entries read; unnamable: entries that no list could name."""
 
     models: list[Listed]
     looked_at: int
     unnamable: int
 
-    def summary(self, wish: ListingFilter) -> str:
-        of_whom = f" by {wish.author}" if wish.author else ""
+    def summary(self, conditions: ListingFilter) -> str:
+        of_whom = f" by {conditions.author}" if conditions.author else ""
         kind = f"text-generation models with safetensors{of_whom}"
         left_out = f"; {self.unnamable} left out: no model ids" if self.unnamable else ""
         if not self.looked_at:
             return f"the Hub lists no {kind}; check the spelling, and set HF_TOKEN for private ones"
         if not self.models:
-            return f"none of the {self.looked_at:,} {kind} is what you look for{left_out}"
+            return f"none of the {self.looked_at:,} {kind} matches{left_out}"
         return f"{len(self.models):,} of {self.looked_at:,} {kind} looked at{left_out}"
 
 
-def discover(wish: ListingFilter, settings: Settings) -> Found:
-    """The models that the Hub lists and the wish names, those with the most downloads first.
+def discover(conditions: ListingFilter, settings: Settings) -> Listing:
+    """The listed models that match, the most downloaded first.
 
-    Raises UsageError for a wish that nothing can meet, NotOffered or Unreachable as the Hub does.
+    Raises UsageError for conditions that no model can meet, NotOffered and Unreachable.
     """
-    if wish.author is not None and not _AUTHOR.fullmatch(wish.author):
-        raise UsageError(f"--author {wish.author!r}: not the name of a user or an organisation")
-    family = _family(wish.family)
+    if conditions.author is not None and not _AUTHOR.fullmatch(conditions.author):
+        raise UsageError(f"--author {conditions.author!r}: not the name of a user or an organisation")
+    family = _family(conditions.family)
     models: dict[str, Listed] = {}
     looked_at = unnamable = 0
-    for entry in itertools.islice(listed_models(wish.author, settings, LocalThrottle()), LOOK_AT_MOST):
+    for entry in itertools.islice(listed_models(conditions.author, settings, LocalThrottle()), LOOK_AT_MOST):
         looked_at += 1
-        if entry.downloads < wish.min_downloads:
-            break  # they come by downloads
+        if entry.downloads < conditions.min_downloads:
+            break  # sorted by downloads
         if not _REPO.fullmatch(entry.repo):
             unnamable += 1
         elif family in (None, family_of(entry.model_type, entry.base_model, entry.repo).name):
             models.setdefault(entry.repo, entry)  # a listing that moves while it is read repeats itself
-        if len(models) == wish.limit:
+        if len(models) == conditions.limit:
             break
-    found = sorted(models.values(), key=lambda model: (-model.downloads, model.repo))
-    return Found(found, looked_at, unnamable)
+    most_downloaded = sorted(models.values(), key=lambda model: (-model.downloads, model.repo))
+    return Listing(most_downloaded, looked_at, unnamable)
 
 
 def as_list(models: Iterable[Listed]) -> str:
@@ -89,7 +89,7 @@ def _comment(model: Listed) -> str:
 
 
 def _size(parameters: Mapping[str, int]) -> str:
-    """Parameters, dtypes and bytes; dtypes that we do not know have no width, so no bytes are told."""
+    """Parameters, dtypes and bytes; unknown dtypes have no width, so the size is left out."""
     total = sum(parameters.values())
     if not total:
         return "size unknown"
@@ -101,13 +101,13 @@ def _size(parameters: Mapping[str, int]) -> str:
     return f"{count} parameters, {'+'.join(dtypes)}, {gigabytes:.1f} GB"
 
 
-def _family(wanted: str | None) -> str | None:
-    """The family as we write it."""
-    if wanted is None:
+def _family(name: str | None) -> str | None:
+    """The family in our spelling."""
+    if name is None:
         return None
-    names = {*MODEL_TYPES.values(), *(name for _, name in FAMILY_PATTERNS), *ORGS.values()}
-    known = {name.lower(): name for name in names}
-    if wanted.lower() in known:
-        return known[wanted.lower()]
-    near = difflib.get_close_matches(wanted.lower(), known, n=3) or sorted(known)
-    raise UsageError(f"--family {wanted}: unknown; there are {', '.join(known[name] for name in near)}")
+    names = {*MODEL_TYPES.values(), *(family for _, family in FAMILY_PATTERNS), *ORGS.values()}
+    known = {family.lower(): family for family in names}
+    if name.lower() in known:
+        return known[name.lower()]
+    near = difflib.get_close_matches(name.lower(), known, n=3) or sorted(known)
+    raise UsageError(f"--family {name}: unknown; there are {', '.join(known[key] for key in near)}")

@@ -46,11 +46,11 @@ def unwrapped(text: str) -> str:
 
 def without_command(text: str) -> str:
     """What a command that downloads names, as `org/name@revision` or a URL."""
-    if found := _DOWNLOAD.fullmatch(text):
-        name, revision = unwrapped(found[1]), found[2]
+    if match := _DOWNLOAD.fullmatch(text):
+        name, revision = unwrapped(match[1]), match[2]
         return f"{name}@{unwrapped(revision)}" if revision else name
-    if found := _CLONE.fullmatch(text):
-        return found[1].removesuffix(".git")
+    if match := _CLONE.fullmatch(text):
+        return match[1].removesuffix(".git")
     return text
 
 
@@ -91,10 +91,10 @@ def _of_file_system(path: str) -> str:
     kind = path.split("/")[0]
     if kind in _OTHER_KINDS:
         raise UsageError(f"is {_OTHER_KINDS[kind]}, not a model")
-    found = re.fullmatch(r"([^/@]+/[^/@]+)(?:@(refs/[^/]+/[^/]+|[^/]+))?(?:/(.*))?", path)
-    if found is None:
+    match = re.fullmatch(r"([^/@]+/[^/@]+)(?:@(refs/[^/]+/[^/]+|[^/]+))?(?:/(.*))?", path)
+    if match is None:
         raise UsageError("names no model; write hf://org/name or org/name")
-    name, revision, inner = found[1], found[2], found[3]
+    name, revision, inner = match[1], match[2], match[3]
     model = f"{name}@{unquote(revision)}" if revision else name
     return _whole(model, inner or "")
 

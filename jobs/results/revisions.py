@@ -1,8 +1,8 @@
 """`survey kinematics --from-catalog`: the surveyed revisions of a model as the steps of its training.
 
-Which rows are dead is said by the last revision's black holes. A row is read by range where its hash
-is not that of a row already at hand: of this revision or of the one before. What lies between near
-ones comes along (`survey/sharding/row_ranges.py`).
+The last revision's black holes say which rows are dead. A row is read by range unless its hash is that of
+a row already read: of this revision or of the one before. Bytes between near rows are read with them
+(`survey/sharding/row_ranges.py`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The row, and what it cost: bytes of rows read, against those of the revisions' matrices."""
+    """The row, and its cost: bytes of rows read, beside those of the revisions' matrices."""
 
     row: KinematicsRow
     read_bytes: int
@@ -81,7 +81,7 @@ class Followed:
 
 def follow_revisions(
     model: str,
-    place: CatalogStore,
+    store: CatalogStore,
     settings: Settings,
     progress: Callable[[int], Callable[[], None]],
     *,
@@ -89,15 +89,15 @@ def follow_revisions(
     output: Path | None = None,
     frame: Frame | None = None,
 ) -> Followed:
-    """Follow the dead rows of `org/name@pattern` along the revisions that the catalog holds.
+    """Compute the motion of the dead rows of `org/name@pattern` over the revisions in the catalog.
 
-    Raises UsageError where it holds fewer than two, or they cannot be compared; SurveyError where rows
+    Raises UsageError if the catalog holds fewer than two, or they cannot be compared; SurveyError if rows
     cannot be read; CommitError.
     """
     repo, _, pattern = model.partition("@")
     if not pattern:
         raise UsageError(f"{model}: write org/name@pattern, such as {repo}@step*")
-    with Reader(place) as reader:
+    with Reader(store) as reader:
         revisions = surveyed(reader, repo, pattern, matrix)
         dead = _dead(reader, repo, revisions, matrix)
         rows = _Rows(reader, repo, matrix, dead, settings)
@@ -105,21 +105,21 @@ def follow_revisions(
         frame = frame or "absolute"
         moments = moments_of_weights(rows.along(revisions), displaced=frame == "displacement")
         track = Track(steps, dead, revisions[0].hidden_dim, frame, gaps(steps))
-        found = trace_motion(moments, track, output, on_step=progress(len(revisions)))
+        motion = trace_motion(moments, track, output, on_step=progress(len(revisions)))
     source = model if matrix == "output" else f"{model} ({matrix})"
-    row = commit_motion(place, found, source, None if output is None else str(output.resolve()))
+    row = commit_motion(store, motion, source, None if output is None else str(output.resolve()))
     return Followed(row, rows.read_bytes, sum(revision.tensor_bytes for revision in revisions))
 
 
 def surveyed(reader: Reader, repo: str, pattern: str, matrix: MatrixName) -> list[Revision]:
-    """The revisions that match, by their steps. Raises UsageError as `follow_revisions`."""
+    """The matching revisions in the order of their steps. Raises UsageError as `follow_revisions`."""
     answer = reader.ask(_REVISIONS, {"repo": repo, "pattern": pattern, "matrix": matrix})
     steps = [(_step(str(row[0])), row) for row in answer.rows]
     if nameless := [str(row[0]) for step, row in steps if step is None]:
         raise UsageError(f"{repo}@{nameless[0]}: no step in this name; write a pattern such as step*")
-    found = [Revision(step, *row) for step, row in steps if step is not None]
-    by_place = {(item.step, item.sha): item for item in found}  # two names of one commit are one step
-    revisions = sorted(by_place.values(), key=lambda item: (item.step, item.name))
+    matches = [Revision(step, *row) for step, row in steps if step is not None]
+    distinct = {(item.step, item.sha): item for item in matches}  # two names of one commit are one step
+    revisions = sorted(distinct.values(), key=lambda item: (item.step, item.name))
     if len(revisions) < 2:
         raise UsageError(
             f"{repo}@{pattern}: {len(revisions)} surveyed revisions match, expected two or more. "
@@ -153,13 +153,13 @@ def _dead(reader: Reader, repo: str, revisions: Sequence[Revision], matrix: Matr
 
 
 def _step(name: str) -> int | None:
-    """As the query `trajectory` has it: `stage1-step1000` is step 1000."""
-    found = re.search(r"step[-_]?([0-9]+)", name, re.IGNORECASE) or re.search(r"([0-9]+)", name)
-    return int(found[1]) if found else None
+    """The step in a revision's name, as in the query `trajectory`: `stage1-step1000` is step 1000."""
+    number = re.search(r"step[-_]?([0-9]+)", name, re.IGNORECASE) or re.search(r"([0-9]+)", name)
+    return int(number[1]) if number else None
 
 
 class _Rows:
-    """The dead rows of one revision after another. read_bytes: what came of rows so far."""
+    """Reads the dead rows of one revision after another. read_bytes: bytes of rows read so far."""
 
     def __init__(
         self, reader: Reader, repo: str, matrix: MatrixName, dead: NDArray[np.int64], settings: Settings
@@ -169,49 +169,51 @@ class _Rows:
         self.read_bytes = 0
 
     def along(self, revisions: Sequence[Revision]) -> Iterator[NDArray[np.float64]]:
-        """[K, D] in float64 for each revision. Raises SurveyError, UsageError."""
+        """The dead rows of each revision, [K, D] in float64. Raises SurveyError, UsageError."""
         known: dict[int, bytes] = {}  # row hash -> stored bytes, of the revision before
         dtype = ""
         for revision in revisions:
             if revision.dtype != dtype:
-                known, dtype = {}, revision.dtype  # other bytes for the same values
+                known, dtype = {}, revision.dtype  # the same values have other bytes
             hashes = self._hashes(revision)
             stored, known = self._stored(revision, hashes, known)
             form = float_format_of(dtype, f"{self._repo}@{revision.name}")
-            found = widen(b"".join(stored), form, revision.hidden_dim)
-            if not np.isfinite(found).all():
+            vectors = widen(b"".join(stored), form, revision.hidden_dim)
+            if not np.isfinite(vectors).all():
                 raise UsageError(f"{self._repo}@{revision.name}: a dead row holds a NaN or an infinity")
-            yield found
+            yield vectors
 
     def _hashes(self, revision: Revision) -> list[int | None]:
-        """Of each dead row, where the per-token table was kept."""
-        asked = {"repo": self._repo, "sha": revision.sha, "matrix": self._matrix, "ids": self._dead.tolist()}
-        found = dict(self._reader.ask(_HASHES, asked).rows)
-        return [found.get(token) for token in self._dead.tolist()]
+        """The hash of each dead row; None if the revision has no per-token table."""
+        rows = self._dead.tolist()
+        parameters = {"repo": self._repo, "sha": revision.sha, "matrix": self._matrix, "ids": rows}
+        by_row = dict(self._reader.ask(_HASHES, parameters).rows)
+        return [by_row.get(row) for row in rows]
 
     def _stored(
         self, revision: Revision, hashes: Sequence[int | None], known: dict[int, bytes]
     ) -> tuple[list[bytes], dict[int, bytes]]:
-        """The stored bytes of each dead row, and by hash."""
+        """The stored bytes of each dead row, and by hash those whose hash is known."""
+        rows = self._dead.tolist()
         first_of: dict[int, int] = {}  # a hash that is not known -> the row to read for it
-        for row, found in zip(self._dead.tolist(), hashes, strict=True):
-            if found is not None and found not in known:
-                first_of.setdefault(found, row)
-        hashless = [row for row, found in zip(self._dead.tolist(), hashes, strict=True) if found is None]
-        wanted = sorted({*first_of.values(), *hashless})
-        read = dict(zip(wanted, self._read(revision, wanted), strict=True))
-        by_hash = {found: known[found] for found in hashes if found is not None and found in known}
-        by_hash |= {found: read[row] for found, row in first_of.items()}
+        for row, row_hash in zip(rows, hashes, strict=True):
+            if row_hash is not None and row_hash not in known:
+                first_of.setdefault(row_hash, row)
+        hashless = [row for row, row_hash in zip(rows, hashes, strict=True) if row_hash is None]
+        unread = sorted({*first_of.values(), *hashless})
+        read = dict(zip(unread, self._read(revision, unread), strict=True))
+        by_hash = {key: known[key] for key in hashes if key is not None and key in known}
+        by_hash |= {row_hash: read[row] for row_hash, row in first_of.items()}
         stored = [
-            read[row] if found is None else by_hash[found]
-            for row, found in zip(self._dead.tolist(), hashes, strict=True)
+            read[row] if row_hash is None else by_hash[row_hash]
+            for row, row_hash in zip(rows, hashes, strict=True)
         ]
         return stored, by_hash
 
     def _read(self, revision: Revision, rows: Sequence[int]) -> list[bytes]:
         if not rows:
             return []
-        # By its commit: what the catalog holds is what was measured, whatever the branch is now.
+        # By its commit: the catalog describes that one, wherever the branch points now.
         checkpoint = open_checkpoint(ModelRef(self._repo, revision.sha), self._settings)
         target = locate(lay_out(checkpoint), self._matrix)
         where = f"{self._repo}@{revision.name}"

@@ -30,7 +30,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class SweepFailure:
-    """A run that came to nothing, and why."""
+    """A run that failed, and why."""
 
     run: Training
     problem: str
@@ -85,19 +85,19 @@ def _run(common: Mapping[str, Any], point: Mapping[str, Any]) -> Training:  # An
 
 def run_sweep(
     sweep: Sweep,
-    place: CatalogStore,
+    store: CatalogStore,
     folder: Path | None,
     execute: Execute,
     on_done: Callable[[SweepOutcome], None],
 ) -> list[SweepOutcome]:
-    """Train what the catalog does not hold yet; each row is committed as its run ends.
+    """Train the runs that the catalog does not hold yet; commit each row as its run ends.
 
-    folder: where histories go, for runs that keep theirs. on_done is told of every outcome. Raises
-    UsageError where histories are wanted and no folder is named.
+    folder: for the histories of runs that keep theirs. on_done(outcome): called for every run. Raises
+    UsageError if a run keeps its history and there is no folder.
     """
     if folder is None and any(run.history for run in sweep.runs):
         raise UsageError("these runs keep their histories: name a folder for them with -o")
-    finished = runs_in(place)
+    finished = runs_in(store)
     outcomes: list[SweepOutcome] = []
     todo: list[tuple[Training, Path | None]] = []
     for run in sweep.runs:
@@ -110,7 +110,7 @@ def run_sweep(
     for run, outcome in execute(todo):
         try:
             if isinstance(outcome, TrainedRun):
-                outcome = replace(outcome, row=commit_run(place, outcome.row))
+                outcome = replace(outcome, row=commit_run(store, outcome.row))
         except SurveyError as error:
             outcome = SweepFailure(run, str(error))
         outcomes.append(outcome)
@@ -126,7 +126,7 @@ def attempt(run: Training, path: Path | None) -> SweepOutcome:
         return SweepFailure(run, str(error))
     except MemoryError as error:
         return SweepFailure(run, f"out of memory: {error}")
-    except Exception:  # noqa: BLE001 - our defect: it is told, and the other runs go on
+    except Exception:  # noqa: BLE001 - our defect: it is reported, and the other runs go on
         return SweepFailure(run, traceback.format_exc(limit=-4))
 
 

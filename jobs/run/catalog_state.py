@@ -1,4 +1,4 @@
-"""What the catalog holds when a run begins; only what is proved broken is moved out of it."""
+"""The state of the catalog when a run begins; only files that are proved broken are moved out of it."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from jobs.run.ledger import RunLedger
 from survey.errors import CommitError, UsageError
 
 
-def read_catalog(place: CatalogStore, result: RunLedger) -> MeasuredRows:
-    """Every row that can be read; damaged files are moved out of the way, so they are made anew.
+def read_catalog(store: CatalogStore, ledger: RunLedger) -> MeasuredRows:
+    """Every readable row; damaged files are moved away, so that the run measures them again.
 
-    A file that cannot be read is not damaged: it stays, and what it may hold is not measured again. The
-    run's times, its name included, are from then on after those of all runs that are in there.
-    Raises UsageError where that could be anything.
+    A file that cannot be read is not damaged: it stays, and the row that it may hold is not measured again.
+    From then on the run's times, its name included, are later than those of all runs in the catalog.
+    Raises UsageError if an unreadable file may hold any row.
     """
-    with Reader(place) as reader:
-        done = read_measured(reader)
-        result.before = read_before(reader)
-        result.clock.set_after(reader)
+    with Reader(store) as reader:
+        measured = read_measured(reader)
+        ledger.before = read_before(reader)
+        ledger.clock.set_after(reader)
         left_out = list(reader.left_out)
-    result.run_id = result.clock.run_id(result.run_id)
+    ledger.run_id = ledger.clock.run_id(ledger.run_id)
     _refuse_unreadable_parts(left_out)
     for item in left_out:
-        opinion = examine(place, item.file) if item.fate == "damaged" else None
+        opinion = examine(store, item.file) if item.fate == "damaged" else None
         if opinion is not None and opinion.fate == "damaged":
-            _set_aside(place, LeftOut(item.file, "damaged", opinion.problem), result)
+            _set_aside(store, LeftOut(item.file, "damaged", opinion.problem), ledger)
         elif opinion is None or opinion.fate != "gone":
-            result.left_out.append(item)
-    rows = [item for item in result.left_out if item.file.folder == ROWS]
+            ledger.left_out.append(item)
+    rows = [item for item in ledger.left_out if item.file.folder == ROWS]
     unknown = {item.file.name for item in rows if item.fate != "foreign"}
-    return replace(done, unreadable=frozenset(unknown))
+    return replace(measured, unreadable=frozenset(unknown))
 
 
-def _set_aside(place: CatalogStore, broken: LeftOut, result: RunLedger) -> None:
-    """Move a damaged file out of the way; one that cannot be moved stays, and stops nothing else."""
+def _set_aside(store: CatalogStore, broken: LeftOut, ledger: RunLedger) -> None:
+    """Move a damaged file away; if it cannot be moved it stays, and the run goes on."""
     try:
-        place.set_aside(broken.file)
-        result.set_aside.append(broken)
+        store.set_aside(broken.file)
+        ledger.set_aside.append(broken)
     except CommitError as error:
         problem = f"{broken.problem}; it {error.problem}: move it out of the catalog yourself"
-        result.left_out.append(replace(broken, problem=problem))
+        ledger.left_out.append(replace(broken, problem=problem))
 
 
 def _refuse_unreadable_parts(left_out: Sequence[LeftOut]) -> None:
-    """A part may hold any model's row: without it a run would measure again what is there."""
+    """Raises UsageError for a part: it may hold any row, and the run would measure that row again."""
     for item in left_out:
         if item.fate == "unreadable" and item.file.folder == ROWS and is_part(item.file):
             raise UsageError(

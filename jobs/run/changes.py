@@ -1,4 +1,4 @@
-"""What is different since the runs before: new, changed, gone and failing models."""
+"""Differences from earlier runs: new, changed, gone and failing models."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NamedModel = tuple[str, str]  # repo, revision
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the catalog knew before a run.
+    """The state of the catalog before a run.
 
-    shas: where each revision led last. measured: repositories, and their revisions and patterns.
-    steps: what each pattern of a repository stood for last.
-    failing: repo, revision and matrix of what failed last -> since when.
+    shas: the last commit of each revision. measured: repositories with their revisions and patterns.
+    steps: the revisions that each pattern of a repository matched last.
+    failing: repo, revision and matrix whose last attempt failed -> since when.
     """
 
     shas: Mapping[NamedModel, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One model's state. sha_before: where its revision led before; since: its first failure in a row."""
+    """One model's state. sha_before: its revision's earlier commit; since: its first failure in a row."""
 
     repo: str
     revision: str
@@ -46,7 +46,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Every model of a run, in one of five lists; one whose matrices differ may stand in two."""
+    """Every model of a run, in one of five lists; a model whose matrices differ may be in two."""
 
     new: list[Change] = field(default_factory=list)
     changed: list[Change] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Changes:
 
 
 def read_before(reader: Reader) -> Before:
-    """What the catalog knows now."""
+    """The state of the catalog now."""
     rows = reader.ask("SELECT repo, revision, sha FROM measured_rows ORDER BY measured_at, sha").rows
     good = reader.ask(
         "SELECT repo, revision, sha, pattern FROM attempts WHERE status <> 'failed' "
@@ -89,23 +89,23 @@ def read_before(reader: Reader) -> Before:
 
 
 def changes(attempts: Sequence[Attempt], before: Before) -> Changes:
-    """A run's attempts against what was known before it."""
-    found = Changes()
-    said: set[tuple[str, str, str]] = set()
+    """Compare a run's attempts with the state before it."""
+    lists = Changes()
+    recorded: set[tuple[str, str, str]] = set()
     for attempt in attempts:
         kind, change = _change(attempt, before)
-        # Both matrices of a model are one change; but each fails for reasons of its own.
+        # Both matrices of a model are one change, but each may fail for another reason.
         key = (kind or "", change.repo, change.revision)
-        if kind is None or (kind != "failing" and key in said):
+        if kind is None or (kind != "failing" and key in recorded):
             continue
-        said.add(key)
-        getattr(found, kind).append(change)
-    found.gone.extend(_steps_gone(attempts, before))
-    return found
+        recorded.add(key)
+        getattr(lists, kind).append(change)
+    lists.gone.extend(_steps_gone(attempts, before))
+    return lists
 
 
 def _steps_gone(attempts: Sequence[Attempt], before: Before) -> list[Change]:
-    """The revisions that a pattern stood for last and no longer does; told once."""
+    """The revisions that a pattern matched last and no longer matches; reported once."""
     now: dict[NamedModel, dict[str, str]] = {}
     for attempt in attempts:
         if attempt.pattern is not None and attempt.revision != attempt.pattern:

@@ -1,4 +1,4 @@
-"""What a run or a plan says at its end, as tables."""
+"""The tables that a run or a plan prints at its end."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from survey.errors import printable, problem_and_remedy
 from survey.records.target import Identity, Target
 from survey.records.units import bytes_text
 
-_NAMES = 3  # in one line of what changed
+_NAMES = 3  # in one line of changes
 PLANNED = ("model", "sha", "tensor", "file", "dtype", "V × D", "read", "of", "memory")
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """The plan: what would be read from each model, and why this tensor."""
+    """Print the plan: the bytes to read of each model, refusals, and explanations if it has any."""
     if plan.targets:
         _print_targets(plan.targets, console)
         total = sum(len(target.spec.bytes) for target in plan.targets)
@@ -44,7 +44,7 @@ def print_plan(plan: Plan, console: Console) -> None:
 
 
 def _print_targets(targets: Sequence[Target], console: Console) -> None:
-    """A row each; on a terminal too narrow for that, a few lines each: a plan leaves nothing out."""
+    """A row each; a few lines each on a terminal too narrow for that: a plan leaves nothing out."""
     rows = [_planned(target) for target in targets]
     if table_width(PLANNED, rows) <= console.width:
         table = plain_table(*PLANNED)
@@ -74,42 +74,42 @@ def _planned(target: Target) -> tuple[str, ...]:
     )
 
 
-def print_result(result: RunLedger, console: Console) -> None:
-    """What was measured, what was refused and why, and what is different since the last runs."""
-    if result.measured:
-        console.print(_measured_table(result.measured, console.width))
+def print_result(ledger: RunLedger, console: Console) -> None:
+    """Print the measured models, the refused ones and why, and the differences from earlier runs."""
+    if ledger.measured:
+        console.print(_measured_table(ledger.measured, console.width))
     _print_refused(
         [
-            *((str(item.model), item.matrix, item.reason, item.message) for item in result.refused),
+            *((str(item.model), item.matrix, item.reason, item.message) for item in ledger.refused),
             *(
                 (item.target.identity.repo, item.target.identity.matrix, item.reason, item.message)
-                for item in result.failed
+                for item in ledger.failed
             ),
         ],
         console,
     )
-    _print_changes(result, console)
-    if result.filled:
-        console.print(f"{result.filled} unchanged brought up to date from the stored tokens")
-    if result.named:
-        console.print(f"{result.named} named from their tokenizers, without reading their matrices again")
-    if result.older:
+    _print_changes(ledger, console)
+    if ledger.filled:
+        console.print(f"{ledger.filled} unchanged brought up to date from the stored tokens")
+    if ledger.named:
+        console.print(f"{ledger.named} named from their tokenizers, without reading their matrices again")
+    if ledger.older:
         console.print(
-            f"{result.older} unchanged lack columns of newer measures, which only their matrices tell: "
+            f"{ledger.older} unchanged lack columns of newer measures, which only their matrices tell: "
             "--resurvey reads them again"
         )
-    failed, repeated = len(result.refused) + len(result.failed), len(result.repeated)
+    failed, repeated = len(ledger.refused) + len(ledger.failed), len(ledger.repeated)
     if repeated:
-        names = _in_short([str(item.model) for item in result.repeated])
+        names = _in_short([str(item.model) for item in ledger.repeated])
         console.print(f"counted once, as their commit is named already: {escape(printable(names))}")
     console.print(
-        f"{len(result.measured)} measured, {len(result.unchanged) - repeated} unchanged, {failed} failed"
-        + (" — interrupted; run again for the rest" if result.interrupted else "")
+        f"{len(ledger.measured)} measured, {len(ledger.unchanged) - repeated} unchanged, {failed} failed"
+        + (" — interrupted; run again for the rest" if ledger.interrupted else "")
     )
 
 
 def _measured_table(items: Sequence[Delivered], width: int) -> Table:
-    """The figures of what was measured; on a narrow terminal those that matter least are left out."""
+    """The figures of measured models; a narrow terminal leaves out those that matter least."""
     columns: dict[str, list[str]] = {
         "model": [_named(item.target.identity) for item in items],
         "matrix": [item.target.identity.matrix for item in items],
@@ -133,7 +133,7 @@ def _measured_table(items: Sequence[Delivered], width: int) -> Table:
 
 
 def _named(identity: Identity) -> str:
-    """The repository, and the revision where it is not the default."""
+    """The repository, and the revision if it is not the default."""
     plain = identity.revision == "main"
     return printable(identity.repo if plain else f"{identity.repo}@{identity.revision}")
 
@@ -143,23 +143,23 @@ def _figure(value: float | None, digits: int) -> str:
 
 
 def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Console) -> None:
-    """One entry each: the model and the reason, what was found, and what to do about it."""
+    """One entry each: the model and the reason, the problem, and what to do about it."""
     for model, matrix, reason, message in refused:
         name = model if matrix == "output" else f"{model} ({matrix})"
-        found, advice = problem_and_remedy(reason, message)
-        found = found.removeprefix(f"{model}: ").removeprefix(f"{model.partition('@')[0]}: ")
+        problem, remedy = problem_and_remedy(reason, message)
+        problem = problem.removeprefix(f"{model}: ").removeprefix(f"{model.partition('@')[0]}: ")
         console.print(f"{escape(printable(name))}  [red]{reason}[/]")
         # A traceback keeps its lines; everything else is one.
-        for line in found.splitlines() or [""]:
+        for line in problem.splitlines() or [""]:
             print_indented(printable(line), console)
-        print_indented(f"→ {advice}", console, style="dim")
+        print_indented(f"→ {remedy}", console, style="dim")
 
 
-def _print_changes(result: RunLedger, console: Console) -> None:
-    """A line for each kind of change that there is."""
-    found = changes(result.attempts, result.before)
+def _print_changes(ledger: RunLedger, console: Console) -> None:
+    """Print a line for each kind of change."""
+    differences = changes(ledger.attempts, ledger.before)
     for kind in ("new", "changed", "unchanged", "gone", "failing"):
-        items: list[Change] = getattr(found, kind)
+        items: list[Change] = getattr(differences, kind)
         if items:
             console.print(f"{kind}: {escape(printable(_in_short([_changed(item) for item in items])))}")
 

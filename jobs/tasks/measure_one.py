@@ -33,21 +33,21 @@ OnModelBytes = Callable[[int], None]
 
 
 def deadline_s(target: Target, settings: Settings) -> float:
-    """Seconds that a target may take from its start: `timeout_s`, and as much for each further GB."""
+    """Seconds that a target may take from its start: `timeout_s`, and as much again for each further GB."""
     return settings.timeout_s * max(1.0, len(target.spec.bytes) / 1e9)
 
 
 def measure_one(
     target: Target,
     settings: Settings,
-    pace: Throttle,
+    throttle: Throttle,
     on_progress: OnModelBytes,
     commit_to: CatalogStore | None = None,
 ) -> Outcome:
     """Measure a planned target; every failure is returned, none is raised.
 
-    on_progress is told of every byte as it comes. commit_to: a catalog that this process writes
-    to, so that only the headline is returned; None hands the tables to the caller.
+    on_progress(count): called with the size of each piece as it arrives. commit_to: a catalog that this
+    process commits to, so that only the headline is returned; None returns the tables to the caller.
     """
     started = time.monotonic()
     limit_s = deadline_s(target, settings)
@@ -60,19 +60,19 @@ def measure_one(
             raise Unreachable("timeout", target.identity.repo, f"not finished after {limit_s:.0f} s")
 
     try:
-        matrix = open_target(target, settings, pace, limit_s)
+        matrix = open_target(target, settings, throttle, limit_s)
         device = choose_device(settings.device)
         measurement = measure(
             matrix, device=device, threads=settings.threads, tokens=settings.tokens, on_progress=advance
         )
         _refuse_change(target)
         left_s = limit_s - (time.monotonic() - started)
-        # Names may take half of what is left where the matrix is to be read again for distances.
+        # Names may take half of the remaining time if the matrix must be read again for distances.
         share = 0.5 if settings.reference else 1.0
         named = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s)
-        told = with_distances(matrix, named, settings, advance)
+        token_columns = with_distances(matrix, named, settings, advance)
         elapsed_s = time.monotonic() - started
-        delivered = _delivered(matrix, measurement, told, settings, device, elapsed_s)
+        delivered = _delivered(matrix, measurement, token_columns, settings, device, elapsed_s)
         return delivered if commit_to is None else committed(delivered, commit_to)
     except SurveyError as error:
         # A sick model is a result of the survey. Anything else is our defect: it is recorded
@@ -81,7 +81,7 @@ def measure_one(
     except MemoryError as error:
         reason, message = "out-of-memory", f"{target.identity.repo}: {error}"
     except Exception as error:  # noqa: BLE001 - see above
-        # torch says so in words only: on a GPU as a RuntimeError, too.
+        # torch reports it in words only, and on a GPU as a RuntimeError.
         full = any(words in str(error) for words in ("out of memory", "can't allocate memory"))
         reason = "out-of-memory" if full else "internal"
         message = (
@@ -102,24 +102,24 @@ def measure_one(
 
 
 def _refuse_change(target: Target) -> None:
-    """A folder that was rewritten meanwhile has given rows of two checkpoints."""
+    """Raises BrokenFile if a folder changed meanwhile: its rows may be those of two checkpoints."""
     if target.folder is not None and FolderCheckpoint(target.folder, target.part).sha != target.identity.sha:
         raise BrokenFile(
             "bad-header", target.identity.repo, "the folder changed while it was measured", AT_REST
         )
 
 
-def committed(delivered: Delivered, place: CatalogStore) -> Delivered:
-    """Put a delivery into the catalog, once; what is left is its headline. Raises CommitError."""
+def committed(delivered: Delivered, store: CatalogStore) -> Delivered:
+    """Commit a delivery, unless its task did; returns its headline. Raises CommitError."""
     if delivered.tables is not None:
-        commit(place, delivered.tables)
+        commit(store, delivered.tables)
     return replace(delivered, tables=None)
 
 
 def _delivered(
     matrix: Matrix,
     measurement: Measurement,
-    told: TokenColumns,
+    token_columns: TokenColumns,
     settings: Settings,
     device: str,
     elapsed_s: float,
@@ -144,10 +144,10 @@ def _delivered(
     )
     measured = Measured(
         identity=target.identity,
-        measurement=replace(measurement, measures={**measurement.measures, **told.measures}),
-        naming=told.naming,
-        names=told.names,
-        distances=told.distances,
+        measurement=replace(measurement, measures={**measurement.measures, **token_columns.measures}),
+        naming=token_columns.naming,
+        names=token_columns.names,
+        distances=token_columns.distances,
         flags=token_flags(measurement.tokens),
         provenance=provenance,
     )

@@ -1,4 +1,4 @@
-"""What came of a task; these records cross from a worker to the driver."""
+"""The outcome of a task; these records travel from a worker to the driver."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A measured matrix, as the tables that go to the catalog; None where the task committed them."""
+    """A measured matrix, as the tables that go to the catalog; None if the task committed them."""
 
     target: Target
     tables: Tables | None

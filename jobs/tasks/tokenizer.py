@@ -1,8 +1,8 @@
 """Names for the rows of a matrix, from the tokenizer of the same commit.
 
 A model without a tokenizer, or with one that cannot be read or costs more than its limits, is measured
-all the same: its names are NULL and a note says why. Where another try may end otherwise (the network
-failed, the time was short), the next run asks again.
+all the same: its names are NULL and a note says why. If another try may end differently (the network
+failed, the time was short), the next run reads the tokenizer again.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from survey.vocabulary.read import read_tokenizer
 from survey.vocabulary.token_texts import token_texts, without_tokenizer
 
 _MEASURES = versions_of([TOKENIZER])
-# The repository itself is broken, so asking again would give the same; all else may pass.
+# The repository itself is broken, so another try would end alike; other reasons may pass.
 _LASTING = frozenset({"bad-header", "not-found"})
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerResult:
-    """What the tokenizer says. measures: empty where it has to be asked again."""
+    """Names from a tokenizer. measures: empty if the next run must read it again."""
 
     naming: TokenizerSummary
     names: TokenTexts | None
@@ -40,7 +40,7 @@ class TokenizerResult:
 def tokenizer_of_target(
     checkpoint: Checkpoint, target: Target, measurement: Measurement, left_s: float
 ) -> TokenizerResult:
-    """Names of a matrix that was just measured, within so many seconds."""
+    """Names of a matrix that was just measured. left_s: the time limit in seconds."""
     holes = [hole.token_ids for hole in measurement.black_holes]
     return tokenizer_of_matrix(
         checkpoint, dict(target.tokenizer_files), measurement.vocab_rows, holes, left_s
@@ -54,9 +54,9 @@ def tokenizer_of_matrix(
     black_holes: Sequence[Sequence[int]],
     left_s: float,
 ) -> TokenizerResult:
-    """Names of a matrix of V = `rows` rows, within so many seconds.
+    """Names of a matrix of V = `rows` rows. left_s: the time limit in seconds.
 
-    files: of `tokenizer_files`. black_holes: rows, by rank.
+    files: those of `tokenizer_files`, with their sizes. black_holes: row lists by rank.
     """
     if not files:
         return TokenizerResult(

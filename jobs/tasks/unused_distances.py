@@ -1,4 +1,4 @@
-"""Distances to rows that are known to be unused, where a run asks for them."""
+"""Distances to rows that are known to be unused, if a run requests them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from survey.vocabulary.unused_tokens import chosen_rows
 
 @dataclass(frozen=True, slots=True)
 class TokenColumns:
-    """What the tokenizer says, and the distances that follow from it. measures: those that are in it."""
+    """Names from a tokenizer, and distances to the rows that it leaves unused. measures: name -> version."""
 
     naming: TokenizerSummary
     names: TokenTexts | None
@@ -30,13 +30,14 @@ class TokenColumns:
 def with_distances(
     matrix: Matrix, named: TokenizerResult, settings: Settings, on_progress: Callable[[int], None]
 ) -> TokenColumns:
-    """The distances of every row, after two more reads; none where none was asked for or nothing is known.
+    """The distances of every row, [V] each, after two more reads of the matrix.
 
-    Raises SurveyError where the matrix cannot be read again.
+    Empty if none are requested, or no row is known to be unused. Raises SurveyError if the matrix cannot be
+    read again.
     """
-    # Texts that could not be had this time are not absent: another run is to look for them.
-    untold = not named.measures and settings.reference is not None and settings.reference.asks_texts
-    if settings.reference is None or untold:
+    # Unread texts are not absent: the next run reads them.
+    texts_unread = not named.measures and settings.reference is not None and settings.reference.asks_texts
+    if settings.reference is None or texts_unread:
         return TokenColumns(named.naming, named.names, {}, named.measures)
     texts = named.names.text if named.names else None
     unused = chosen_rows(settings.reference, texts, matrix.shape[0])
@@ -44,5 +45,7 @@ def with_distances(
     measures = {**named.measures, **versions_of([UNUSED_DISTANCES])}
     if not unused:
         return TokenColumns(naming, named.names, {}, measures)
-    found = distances_to_unused(matrix, unused, on_progress)
-    return TokenColumns(naming, named.names, {"unused_cosine": found.cosine, "unused_l2": found.l2}, measures)
+    distances = distances_to_unused(matrix, unused, on_progress)
+    return TokenColumns(
+        naming, named.names, {"unused_cosine": distances.cosine, "unused_l2": distances.l2}, measures
+    )
