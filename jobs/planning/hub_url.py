@@ -87,7 +87,7 @@ def _path_of(parts: SplitResult) -> list[str]:
 
 
 def _of_file_system(path: str) -> str:
-    """Of `hf://`, where a revision follows the name."""
+    """The model of an `hf://` URL, in which a revision follows the name."""
     kind = path.split("/")[0]
     if kind in _OTHER_KINDS:
         raise UsageError(f"is {_OTHER_KINDS[kind]}, not a model")

@@ -76,7 +76,7 @@ def read_known_commits(
         try:
             return commits_of(author, many[author], len(many[author]) // LISTING_FROM, settings, throttle)
         except SurveyError:
-            return {}  # each model is asked for by itself
+            return {}  # a request for each model instead
 
     listed = {repo: sha for commits in pool.map(read_listing, many) for repo, sha in commits.items()}
     return KnownCommits(repos, listed, settings, throttle)

@@ -28,7 +28,7 @@ NOT_UTF8 = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, slots=True)
 class ListText:
-    """A list as text. origin: names it in messages; folder: where its relative paths start."""
+    """A list as text. origin: its name in messages; folder: the start of its relative paths."""
 
     text: str
     origin: str
@@ -51,7 +51,10 @@ def is_list(path: Path) -> bool:
 
 
 def read_list(path: Path, base: Path | None = None) -> ListText:
-    """base: where the paths of a list start that lies in no folder of its own, such as /dev/stdin."""
+    """Read a list of models. base: the start of its relative paths if it is no file, such as /dev/stdin.
+
+    Raises UsageError.
+    """
     try:
         with open(path, "rb") as file:
             content = file.read(LARGEST_LIST_BYTES + 1)
@@ -61,6 +64,7 @@ def read_list(path: Path, base: Path | None = None) -> ListText:
 
 
 def read_standard_input(base: Path) -> ListText:
+    """Read a list of models from standard input. Raises UsageError."""
     return _decoded(sys.stdin.buffer.read(LARGEST_LIST_BYTES + 1), "standard input", base)
 
 
@@ -69,7 +73,7 @@ def _decoded(content: bytes, origin: str, folder: Path) -> ListText:
     if len(content) > LARGEST_LIST_BYTES:
         raise UsageError(f"{origin}: {problem}: larger than {LARGEST_LIST_BYTES:,} bytes")
     mark, encoding = next((known for known in _MARKS if content.startswith(known[0])), (b"", "utf-8"))
-    # A line in another encoding is refused by itself; the others are as they are.
+    # A line in another encoding is refused by itself; the other lines stay as they are.
     errors = "replace" if encoding == "utf-8" else "strict"
     try:
         text = content[len(mark) :].decode(encoding, errors)

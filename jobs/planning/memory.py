@@ -1,4 +1,4 @@
-"""Memory that a task will take, predicted before it is launched."""
+"""The peak memory of a task, predicted before its launch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def gpu_memory_bytes(spec: TensorSpec) -> int:
     """Upper estimate of the GPU memory that measuring this matrix takes."""
     _, dims = spec.shape
     padded = -(-dims // LANE_DIMS) * LANE_DIMS
-    # Widened values and squares, a copy where they are scaled, the stored rows, their words.
+    # Widened values and squares, a copy if they are scaled, the stored rows, their words.
     return GPU_CONTEXT_BYTES + GPU_BUFFERS * CHUNK_ROWS * padded * (3 * 8 + 8 + 4)
 
 
@@ -51,7 +51,7 @@ def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
     rows, dims = spec.shape
     block = block_bytes(spec)
     slab = slab_rows(spec.row_bytes)
-    # Each thread has a slab in hand, whose block it keeps, or a copy where it lies across two; and
+    # Each thread has a slab in hand, whose block it keeps, or a copy if it lies across two; and
     # the sums of groups of its rows. A chunk holds its slabs' sums.
     in_hand = (MAX_THREADS + 2) * (block + slab * spec.row_bytes)
     sums = MAX_THREADS * (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8

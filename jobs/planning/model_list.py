@@ -29,9 +29,9 @@ LONGEST_LINE = 8192  # characters: twice the longest path; what unwraps it looks
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """The models asked for, each once, what was said twice, and how lists were read.
+    """The models to survey, each once; duplicates: lines that repeat one; notes: how lists were decoded.
 
-    A line that names no model is among the models, with its problem: the plan refuses it by itself.
+    A line that names no model is among the models, with its problem, and the plan refuses it alone.
     """
 
     models: list[ModelRef]
@@ -123,7 +123,7 @@ def _folder(path: Path, origin: str, part: str | None = None) -> ModelRef:
 def _part(text: str, base: Path, origin: str) -> tuple[str, str | None]:
     """What stands before a `:`, and the folder or file of that model which stands behind it."""
     word = without_command(unwrapped(text))
-    model, colon, part = word.rpartition(":")  # a folder's own name may hold one
+    model, colon, part = word.rpartition(":")  # a folder's name may hold one
     if not colon or is_url(word):
         return text, None
     folder = _path(model, base, origin) if model else None

@@ -116,7 +116,9 @@ def test_all_steps_of_a_pattern_cost_one_request(
     assert asked(hub) == ["/api/models/org/steps/refs"]
 
 
-def test_a_step_that_vanished_is_told_once(hub: LocalHub, again: Callable[..., Ran], tmp_path: Path) -> None:
+def test_a_step_that_vanished_is_reported_once(
+    hub: LocalHub, again: Callable[..., Ran], tmp_path: Path
+) -> None:
     hub.add_repo("org/steps", files(tmp_path, 1), branch="step1")
     hub.commit("org/steps", files(tmp_path, 2), branch="step2")
     again("org/steps@step*")

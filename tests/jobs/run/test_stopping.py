@@ -88,7 +88,7 @@ def in_session(leader: int) -> list[str]:
         ("serial", "SIGHUP", False),
     ],
 )
-def test_a_stopped_run_tells_what_it_did_and_what_it_did_not(
+def test_a_stopped_run_records_what_it_did_and_what_it_did_not(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path, executor: str, name: str, to_all: bool
 ) -> None:
     run = start(executor)
@@ -120,7 +120,7 @@ EARLY: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 @pytest.mark.parametrize("moment", EARLY)
-def test_a_run_that_is_stopped_before_it_plans_tells_so(
+def test_a_run_that_is_stopped_before_it_plans_says_so(
     survey: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, moment: str, name: str
 ) -> None:
     function, models = EARLY[moment]
