@@ -61,8 +61,8 @@ def is_url(text: str) -> bool:
 def model_of_url(text: str, endpoint: str = "") -> str:
     """`org/name` or `org/name@revision` for a URL of the Hub.
 
-    endpoint: of the Hub that is asked, where that is another. Raises UsageError for what names no model, or
-    less than a whole one; its message begins with what the text is.
+    endpoint: the Hub of this run, if it is another. Raises UsageError if the URL names no model, or only a
+    part of a name; its message continues a sentence that begins with the text.
     """
     if text.startswith("hf://"):
         return _of_file_system(text.removeprefix("hf://").removeprefix("models/"))
