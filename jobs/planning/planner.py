@@ -23,7 +23,8 @@ from survey.records.measures import TOKENIZER
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef, Refusal, Target, Traffic
 from survey.targets.explain import explain
-from survey.targets.locate import MatrixLayout, lay_out, locate
+from survey.targets.layout import CheckpointLayout, lay_out
+from survey.targets.locate import locate
 
 PLANNERS = 8  # models planned at a time, at most: the Hub's quota is the limit, not the link
 
@@ -143,7 +144,7 @@ class _Planner:
         layout = lay_out(checkpoint)
         plans = []
         if criteria.explain:
-            plans.append(ModelPlan(explained=[Explained(model, explain(checkpoint, layout))]))
+            plans.append(ModelPlan(explained=[Explained(model, explain(layout))]))
         booked = Traffic()  # the cost of planning is booked once: on the first matrix, and what others add
         for matrix in criteria.matrices:
             if criteria.done.matrices(checkpoint.repo, checkpoint.sha, matrix, criteria.measures):
@@ -160,14 +161,14 @@ class _Planner:
         self,
         model: ModelRef,
         checkpoint: Checkpoint,
-        layout: MatrixLayout,
+        layout: CheckpointLayout,
         matrix: MatrixName,
         booked: Traffic,
     ) -> ModelPlan:
         """A target, or why there is none. booked: traffic of the checkpoint that other records count."""
         try:
             self.criteria.done.refuse_unreadable((checkpoint.repo, checkpoint.sha, matrix))
-            target = locate(checkpoint, layout, matrix)
+            target = locate(layout, matrix)
         except SurveyError as error:
             cost = (checkpoint.traffic - booked).bytes
             return ModelPlan(
