@@ -20,8 +20,8 @@ OURS = tuple(ROOT / name for name in ("survey", "catalog", "jobs", "queries"))
 DIALECT = ("found", "wanted", "place")
 # Folders whose modules are alike: one command, one measure each. Their width is no burden.
 ALIKE = ("survey/cli", "survey/measures")
-# One protocol, several classes or functions that keep it: the same name is meant.
-PROTOCOLS = frozenset({"main"})
+# A protocol that several modules keep: a command of the command line, a scheduler of nightly runs.
+PROTOCOLS = frozenset({"command", "install", "installed", "remove", "unit"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ PICKLE_CAP_BYTES = 8 << 20  # 40,000 tensors take as much
 OPCODES_CAP = 1_000_000  # 36 a tensor; each builds at most one object of some 100 bytes
 INT_BITS_CAP = 63
 DIMENSIONS_CAP = 64
-MESSAGE_CHARS = 80  # of a name from the file, in our messages
+SHOWN_NAME_CHARS = 80  # of a name from the file, in our messages
 
 PARAMETERS = ("torch Tensor", "torch.nn.parameter Parameter")
 
@@ -58,9 +58,9 @@ def state_dict(value: Any, where: str) -> dict[str, PickledTensor]:  # Any: as r
     if value and not tensors:
         inner = next((key for key, entry in value.items() if type(entry) is dict and entry), None)
         if inner is not None:
-            problem = f"holds its tensors, if any, one level down in {str(inner)[:MESSAGE_CHARS]}"
+            problem = f"holds its tensors, if any, one level down in {str(inner)[:SHOWN_NAME_CHARS]}"
             raise BrokenFile("bad-pickle", where, f"{problem}: a training checkpoint, not a state dict")
-        keys = ", ".join(str(key)[:MESSAGE_CHARS] for key in list(value)[:3])
+        keys = ", ".join(str(key)[:SHOWN_NAME_CHARS] for key in list(value)[:3])
         raise BrokenFile("bad-pickle", where, f"holds no tensors but {keys}, …; expected a state dict")
     return tensors
 
@@ -150,7 +150,7 @@ class PickleMachine:
     def name(self, name: str) -> None:
         known = name in REBUILD or name in STORAGES or name in DTYPES or name in PARAMETERS
         if not known and name != ORDERED_DICT:
-            shown = name[:MESSAGE_CHARS].replace(" ", ".")
+            shown = name[:SHOWN_NAME_CHARS].replace(" ", ".")
             raise self.refuse(f"names {shown}, which is nothing that tensors are made of; it was not run")
         self.stack.append(Name(name))
 

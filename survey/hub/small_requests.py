@@ -30,7 +30,7 @@ LIBRARY = "centroid-survey"  # our name in the Hub's logs
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 REDIRECTS_AT_MOST = 5
 ERROR_CAP_BYTES = 1 << 16  # read of a refusal, so that its connection can be reused
-READ_BYTES = 1 << 16
+SMALL_READ_BYTES = 1 << 16
 _OVERHEAD_BYTES = 1 << 20  # of a response: its headers and its framing
 
 
@@ -138,7 +138,7 @@ class SmallRequests:
         inflate = None if encoding == "identity" or refused else zlib.decompressobj(zlib.MAX_WBITS | 32)
         body = bytearray()
         try:
-            while piece := response.read(READ_BYTES):
+            while piece := response.read(SMALL_READ_BYTES):
                 self._policy.counter.add(bytes=len(piece))
                 body += inflate.decompress(piece, cap_bytes + 1 - len(body)) if inflate else piece
                 if len(body) > cap_bytes:

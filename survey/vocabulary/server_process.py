@@ -18,7 +18,7 @@ from survey.process.machine import cpus
 from survey.vocabulary.exchange import AnswerTooLong, Exchange
 from survey.vocabulary.table import ENDED, OUT_OF_MEMORY
 
-MAX_THREADS = 8  # of the libraries; the stack of each counts as memory
+LIBRARY_THREADS = 8  # of the libraries; the stack of each counts as memory
 # Messages before an abort for lack of memory: Rust, C++, Python, glibc.
 _NO_MEMORY = re.compile(rb"memory allocation of \d+ bytes failed|bad_alloc|MemoryError|annot allocate memory")
 # Only these are passed on: a tokenizer must not see access tokens or other secrets.
@@ -46,7 +46,7 @@ class ServerProcess:
         """Raises OSError if no process can be started."""
         self._control, server_socket = socket.socketpair()
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        threads = min(MAX_THREADS, cpus())
+        threads = min(LIBRARY_THREADS, cpus())
         try:
             self._process = subprocess.Popen(
                 python_command("survey.vocabulary.server"),
