@@ -39,7 +39,7 @@ def norm_counts(reader: Reader, chosen: str, parameters: Mapping[str, Any]) -> d
     answer = reader.ask(
         f"""
         select
-            repo, sha, matrix, count(*) as found,
+            repo, sha, matrix, count(*) as count,
             least(floor(norm / token_norm_median / {NORM_STEP}), {NORM_BARS})::int as bar
         from tokens
         join (select repo, sha, matrix, token_norm_median from {chosen}) using (repo, sha, matrix)
@@ -49,8 +49,8 @@ def norm_counts(reader: Reader, chosen: str, parameters: Mapping[str, Any]) -> d
         parameters,
     )
     counts: dict[ModelKey, list[int]] = {}
-    for repo, sha, matrix, found, bar in answer.rows:
-        counts.setdefault((repo, sha, matrix), [0] * (NORM_BARS + 1))[bar] = found
+    for repo, sha, matrix, count, bar in answer.rows:
+        counts.setdefault((repo, sha, matrix), [0] * (NORM_BARS + 1))[bar] = count
     return counts
 
 
@@ -77,10 +77,10 @@ def exponent_counts(
         """,
         parameters,
     )
-    found: dict[ModelKey, dict[int, tuple[int, int]]] = {}
+    by_model: dict[ModelKey, dict[int, tuple[int, int]]] = {}
     for repo, sha, matrix, exponent, dead, live in answer.rows:
-        found.setdefault((repo, sha, matrix), {})[exponent] = (dead, live)
-    return {key: _dense(counts) for key, counts in found.items()}
+        by_model.setdefault((repo, sha, matrix), {})[exponent] = (dead, live)
+    return {key: _dense(counts) for key, counts in by_model.items()}
 
 
 def exponent_shares(counts: Mapping[str, Any]) -> list[dict[str, Any]]:

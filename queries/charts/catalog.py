@@ -71,19 +71,19 @@ def models_scatter(points: Values) -> alt.LayerChart | alt.FacetChart:
 
 def family_ratios(points: Values) -> alt.LayerChart:
     """Each family's models by centroid ratio, with the median. Rows: family, ratio, repo, card."""
-    found: dict[str, list[float]] = {}
+    ratios_of: dict[str, list[float]] = {}
     for point in points:
-        found.setdefault(point["family"], []).append(point["ratio"])
-    medians = {family: median(ratios) for family, ratios in found.items()}
+        ratios_of.setdefault(point["family"], []).append(point["ratio"])
+    medians = {family: median(ratios) for family, ratios in ratios_of.items()}
     families = sorted(medians, key=lambda family: (-medians[family], family))
-    place = alt.Y("family:N", title=None, sort=families)
+    row = alt.Y("family:N", title=None, sort=families)
     ratio = alt.X("ratio:Q", title="centroid length / mean row length")
     ticks = (
         alt.Chart(_data(points))
         .mark_tick(thickness=2, opacity=0.6, cursor="pointer")
         .encode(
             x=ratio,
-            y=place,
+            y=row,
             color=_family(families, legend=False),
             href="card:N",
             tooltip=["repo:N", alt.Tooltip("ratio:Q", format=".4f")],
@@ -92,7 +92,7 @@ def family_ratios(points: Values) -> alt.LayerChart:
     middles = (
         alt.Chart(_data([{"family": family, "ratio": medians[family]} for family in families]))
         .mark_point(shape="diamond", size=70, filled=True, color="currentColor")
-        .encode(x=ratio, y=place)
+        .encode(x=ratio, y=row)
     )
     return (ticks + middles).properties(width="container", height=22 * len(families))
 

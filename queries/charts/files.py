@@ -34,15 +34,15 @@ def check_picture(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     check_extra("--plot")
 
 
-def check_extra(wanted: str, *more: str) -> None:
+def check_extra(feature: str, *more: str) -> None:
     """See that the extra `plots` is there. Raises UsageError.
 
-    wanted: what needs it. more: packages that it needs besides.
+    feature: what needs it. more: packages that it needs besides.
     """
     needed = ("altair", "vl_convert", *more)
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise UsageError(
-            f"{wanted} needs {' and '.join(missing)}: pip install 'centroid-survey[plots]' "
+            f"{feature} needs {' and '.join(missing)}: pip install 'centroid-survey[plots]' "
             "(in a clone: pip install '.[plots]')"
         )
 

@@ -110,8 +110,8 @@ def _cells(lat_deg: Angles, lon_deg: Angles) -> list[dict[str, float]]:
 
 def _across(rows: int) -> int:
     """Cells across the picture: the ellipse fills π/4 of across × across / 2."""
-    wanted = math.sqrt(rows * 8 / (math.pi * ROWS_PER_CELL))
-    return SKY_WIDTH // min(CELL_SIZES, key=lambda size: abs(math.log(max(wanted, 1) * size / SKY_WIDTH)))
+    columns = math.sqrt(rows * 8 / (math.pi * ROWS_PER_CELL))
+    return SKY_WIDTH // min(CELL_SIZES, key=lambda size: abs(math.log(max(columns, 1) * size / SKY_WIDTH)))
 
 
 def _graticule() -> list[tuple[Angles, Angles]]:
@@ -163,10 +163,10 @@ def _paths(paths: Sequence[tuple[Angles, Angles]]) -> list[dict[str, float]]:
 
 def _marks(lat_deg: Angles, lon_deg: Angles, holes: Sequence[tuple[int, int]]) -> list[dict[str, float]]:
     """Where black holes stand; those that a picture cannot part are one mark."""
-    found: dict[tuple[float, float], int] = {}
+    marks: dict[tuple[float, float], int] = {}
     for token, population in holes:
         x, y = mollweide(lat_deg[token : token + 1], lon_deg[token : token + 1])
         if np.isfinite(x[0]):
-            place = (round(float(x[0]), 2), round(float(y[0]), 2))
-            found[place] = found.get(place, 0) + population
-    return [{"x": x, "y": y, "dead": dead} for (x, y), dead in found.items()]
+            spot = (round(float(x[0]), 2), round(float(y[0]), 2))
+            marks[spot] = marks.get(spot, 0) + population
+    return [{"x": x, "y": y, "dead": dead} for (x, y), dead in marks.items()]

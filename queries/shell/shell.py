@@ -146,10 +146,10 @@ def _apart(text: str) -> list[str]:
     if not text.rstrip(";").strip():
         return []
     try:
-        found = [statement.query for statement in duckdb.extract_statements(text)]
+        statements = [statement.query for statement in duckdb.extract_statements(text)]
     except duckdb.Error:  # asking tells what is wrong
         return [text]
-    return found if len(found) > 1 else [text]
+    return statements if len(statements) > 1 else [text]
 
 
 def _statements(lines: IO[str]) -> Iterator[str]:

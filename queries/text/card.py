@@ -100,16 +100,16 @@ def print_card(reader: Reader, model: str, console: Console) -> None:
     Raises UsageError where the catalog does not hold it, naming the nearest.
     """
     question, parameters = card_rows(reader, model)
-    found = reader.ask(question, parameters)
+    answer = reader.ask(question, parameters)
     failures = reader.ask(
         _FAILURES,
         {"repo": parameters["repo"]},
     )
-    if not found.rows and not failures.rows:
+    if not answer.rows and not failures.rows:
         raise UsageError(not_there(reader, model))
-    for row in found.rows:
-        _print_row(reader, dict(zip(found.names, row, strict=True)), console)
-    if not found.rows:
+    for row in answer.rows:
+        _print_row(reader, dict(zip(answer.names, row, strict=True)), console)
+    if not answer.rows:
         console.print(f"[bold]{escape(printable(model))}[/] has not been measured")
     if failures.rows:
         _print_failures(failures, console)
@@ -158,17 +158,17 @@ def _with_unit(value: object, unit: str) -> str:
 def _print_histograms(reader: Reader, row: dict[str, object], console: Console) -> None:
     """Row norms and exponents, a character for each bar; heights go by the logarithm of the counts."""
     key = (str(row["repo"]), str(row["sha"]), str(row["matrix"]))
-    found = histograms(reader, key)
+    histogram = histograms(reader, key)
     lines: list[tuple[str, str, str]] = []
-    if found.norms is not None:
-        widest = max(at for at, count in enumerate(found.norms) if count) + 1
+    if histogram.norms is not None:
+        widest = max(at for at, count in enumerate(histogram.norms) if count) + 1
         beyond = "" if widest <= NORM_BARS else " and beyond"
         reach = f"0 … {min(widest, NORM_BARS) * NORM_STEP:.2f} × median{beyond}"
-        lines.append(("row norms", sparkline(found.norms[:widest]), reach))
-    if found.exponents is not None:
-        first = found.exponents["first"]
+        lines.append(("row norms", sparkline(histogram.norms[:widest]), reach))
+    if histogram.exponents is not None:
+        first = histogram.exponents["first"]
         for rows in ("dead", "live"):
-            counts = found.exponents[rows]
+            counts = histogram.exponents[rows]
             if any(counts):
                 lines.append(
                     (f"exponents, {rows}", sparkline(counts), f"{first} … {first + len(counts) - 1}")
@@ -192,10 +192,10 @@ def save_card(reader: Reader, model: str, path: Path) -> None:
     from queries.charts.catalog import card_chart
     from queries.charts.files import save_picture
 
-    found = reader.ask(*card_rows(reader, model))
-    if not found.rows:
+    answer = reader.ask(*card_rows(reader, model))
+    if not answer.rows:
         raise UsageError(not_there(reader, model))
-    rows = [dict(zip(found.names, row, strict=True)) for row in found.rows]
+    rows = [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
     cards = []
     for row in rows:
         known = histograms(reader, (row["repo"], row["sha"], row["matrix"]))

@@ -28,13 +28,13 @@ def print_cluster(row: ClusterRow, console: Console) -> None:
         )
     )
     twins = f", {row.ref_population:,} rows with its bytes" if row.ref_population > 1 else ""
-    place = f"latitude {_degrees(row.ref_lat_deg)}, longitude {_degrees(row.ref_lon_deg)}"
+    location = f"latitude {_degrees(row.ref_lat_deg)}, longitude {_degrees(row.ref_lon_deg)}"
     rungs = row.exponent_ladder
     climbs = [f"≤{k}: {count:,}" for k, count in enumerate(rungs) if k in (0, 16) or count != rungs[k - 1]]
     lines = {
         "components": f"{shares} of the variance",
         "reference": f"token {row.ref_token_id}, {CHOSEN_BY[row.ref_by]}{twins}; ‖h‖ {row.ref_norm:.6g}",
-        "stands at": f"{place}, radius {row.ref_radius:.6g}",
+        "stands at": f"{location}, radius {row.ref_radius:.6g}",
         "field": f"{_field(row)}: {row.n_field:,} rows",
         "bf16(t·h) = bf16(h·h)": f"{row.ref_dot_bf16:.8g}: {row.n_cluster:,} rows; "
         f"{row.n_cluster_in_field:,} of them in the field, {row.n_cluster_dead:,} in black holes",

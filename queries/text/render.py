@@ -118,9 +118,9 @@ def print_queries(listed: Answer, console: Console) -> None:
 def _fits(names: list[str], rows: list[list[str]], numeric: list[bool], width: int) -> bool:
     """Whether all numbers fit in full, and every text with at least _TEXT_WIDTH characters."""
     needed = 0
-    for place, name in enumerate(names):
-        widest = max(len(name), *(len(row[place]) for row in rows))
-        needed += 2 + (widest if numeric[place] else min(widest, max(len(name), _TEXT_WIDTH)))
+    for index, name in enumerate(names):
+        widest = max(len(name), *(len(row[index]) for row in rows))
+        needed += 2 + (widest if numeric[index] else min(widest, max(len(name), _TEXT_WIDTH)))
     return len(names) <= _CARD_COLUMNS and needed - 2 <= width
 
 
@@ -149,11 +149,11 @@ def _card(names: list[str], texts: list[str]) -> Table:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    found: list[str] = []
+    distinct: list[str] = []
     for name in names:
-        number = sum(other == name for other in names[: len(found)])
-        found.append(f"{name}_{number}" if number else name)
-    return found
+        number = sum(other == name for other in names[: len(distinct)])
+        distinct.append(f"{name}_{number}" if number else name)
+    return distinct
 
 
 def json_value(value: Any) -> Any:  # Any: whatever SQL returns

@@ -19,7 +19,7 @@ def print_run(row: TrainingRow, console: Console) -> None:
         f"[bold]{row.setup}[/] {row.run}: {row.layers} layers, D {row.dim}, {row.vocabulary:,} tokens, "
         f"{row.dead_count:,} of them dead; {row.precision}{speed}"
     )
-    rows = [(step, *(getattr(row, name)[place] for name in COURSES)) for place, step in enumerate(row.steps)]
+    rows = [(step, *(getattr(row, name)[index] for name in COURSES)) for index, step in enumerate(row.steps)]
     print_table(Answer(["step", *COURSES.values()], ["BIGINT", *["DOUBLE"] * len(COURSES)], rows), console)
 
 

@@ -175,9 +175,9 @@ def _mean_exponents(models: Sequence[Model]) -> list[dict[str, Any]]:
                 shares.setdefault((at, rows), []).append(count / total)
                 counts[at, rows] = counts.get((at, rows), 0) + count
     return [
-        {"exponent": at, "rows": rows, "share": sum(found) / len(chosen), "count": counts[at, rows]}
-        for (at, rows), found in sorted(shares.items())
-        if sum(found) > 0
+        {"exponent": at, "rows": rows, "share": sum(values) / len(chosen), "count": counts[at, rows]}
+        for (at, rows), values in sorted(shares.items())
+        if sum(values) > 0
     ]
 
 

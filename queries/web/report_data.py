@@ -85,7 +85,7 @@ def brief(value: Any) -> Any:  # Any: whatever SQL returns
 
 
 def _holes(reader: Reader, limit: int) -> tuple[dict[tuple[Any, ...], list[list[Any]]], tuple[str, ...]]:
-    wanted = [
+    columns = [
         "rank",
         "population",
         "norm",
@@ -94,15 +94,15 @@ def _holes(reader: Reader, limit: int) -> tuple[dict[tuple[Any, ...], list[list[
         "texts[1:4] as first_texts",
     ]
     answer = reader.ask(
-        f"select repo, sha, matrix, {', '.join(wanted)} from black_holes "
+        f"select repo, sha, matrix, {', '.join(columns)} from black_holes "
         f"join (select repo, sha, matrix from {_CHOSEN}) using (repo, sha, matrix) "
         f"where rank <= {SHOWN_BLACK_HOLES} order by repo, sha, matrix, rank",
         {"limit": limit},
     )
-    found: dict[tuple[Any, ...], list[list[Any]]] = {}
+    black_holes: dict[tuple[Any, ...], list[list[Any]]] = {}
     for repo, sha, matrix, *hole in answer.rows:
-        found.setdefault((repo, sha, matrix), []).append([brief(value) for value in hole])
-    return found, tuple(answer.names[3:])
+        black_holes.setdefault((repo, sha, matrix), []).append([brief(value) for value in hole])
+    return black_holes, tuple(answer.names[3:])
 
 
 def _title(row: dict[str, Any]) -> str:

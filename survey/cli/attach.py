@@ -25,9 +25,9 @@ def command(file: Path, uri: str) -> int:
     from catalog.read.attach import attach as write_views
     from catalog.store.open import open_for_reading
 
-    place = open_for_reading(uri)
-    empty = write_views(place, file)
-    say(f"{file}: views over {place}")
+    store = open_for_reading(uri)
+    empty = write_views(store, file)
+    say(f"{file}: views over {store}")
     if empty:
         say(f"nothing in {', '.join(empty)} yet; attach again when there is")
     return 0

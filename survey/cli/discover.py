@@ -22,7 +22,7 @@ LISTING_S = 300.0  # whoever asks for a list sits in front of it
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most models.")
 @endpoint_option
-def command(endpoint: str | None, **wanted: Any) -> int:
+def command(endpoint: str | None, **criteria: Any) -> int:
     """Write a list of models from the Hub's listing: text generation, safetensors, by downloads.
 
     \b
@@ -32,9 +32,9 @@ def command(endpoint: str | None, **wanted: Any) -> int:
     from jobs.planning.discover import ListingFilter, as_list
     from jobs.planning.discover import discover as discover_models
 
-    wish = ListingFilter(**wanted)
+    listing_filter = ListingFilter(**criteria)
     settings = replace(settings_from_options(endpoint), timeout_s=LISTING_S)
-    found = discover_models(wish, settings)
-    click.echo(as_list(found.models), nl=False)
-    say(found.summary(wish))
-    return 0 if found.models else 1
+    listing = discover_models(listing_filter, settings)
+    click.echo(as_list(listing.models), nl=False)
+    say(listing.summary(listing_filter))
+    return 0 if listing.models else 1

@@ -139,26 +139,26 @@ def _train(
     from jobs.results.training import commit_run, train_one
     from survey.dynamics.config import training
 
-    wanted = training(setup, options)
+    config = training(setup, options)
     path = output or Path("gradient_delta_history.safetensors")
     check_output(path, ("recorded_steps", "scalars"))
-    place = open_for_writing(uri)
+    store = open_for_writing(uri)
 
     def started(step: int) -> None:
         from survey.dynamics.training import history_bytes
 
-        size = f"{path}: {bytes_text(history_bytes(wanted))}"
+        size = f"{path}: {bytes_text(history_bytes(config))}"
         say(f"{size}{f', goes on after step {step:,}' if step else ''}")
 
     try:
-        with step_bar(f"{setup}, {wanted.steps:,} steps") as progress:
-            done = train_one(wanted, path, threads=threads, on_start=started, on_step=progress(wanted.steps))
+        with step_bar(f"{setup}, {config.steps:,} steps") as progress:
+            done = train_one(config, path, threads=threads, on_start=started, on_step=progress(config.steps))
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from the last saved state")
         raise
     if done.was_there:
         say(f"{path}: was finished before; delete it to train again")
-    return commit_run(place, done.row)
+    return commit_run(store, done.row)
 
 
 def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form: str, *, serial: bool) -> int:
@@ -179,8 +179,8 @@ def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form:
                 options = ", ".join(f"{name}={getattr(outcome.run, name)}" for name in sweep.varied)
                 say(f"{options}: {outcome.problem}")
 
-        place = open_for_writing(uri)
-        outcomes = run_sweep(sweep, place, folder and folder.resolve(), _executor(serial, address), told)
+        store = open_for_writing(uri)
+        outcomes = run_sweep(sweep, store, folder and folder.resolve(), _executor(serial, address), told)
     runs = {run.digest(): run for run in sweep.runs}
     done = sorted(
         (outcome for outcome in outcomes if isinstance(outcome, TrainedRun)),
