@@ -1,4 +1,4 @@
-"""What a refusal advises: that of its reason, unless what was found calls for something else."""
+"""The advice of a refusal: its reason's, unless the case calls for something else."""
 
 import copy
 from collections.abc import Callable
@@ -68,8 +68,8 @@ def test_the_advice_fits_what_was_found(
     files: dict[str, bytes], part: str | None, matrix: MatrixName, says: str, never: tuple[str, ...]
 ) -> None:
     error = _refused(files, part, matrix)
-    found, advice = problem_and_remedy(error.reason, str(error))
-    assert (found, advice) == (f"{error.where}: {error.problem}", error.remedy)
+    problem, advice = problem_and_remedy(error.reason, str(error))
+    assert (problem, advice) == (f"{error.where}: {error.problem}", error.remedy)
     assert says in advice
     assert [word for word in never if word in advice] == []
 

@@ -1,4 +1,4 @@
-"""The door to the Hub: who may read what, and that no token or signature is ever told."""
+"""Access to the Hub: who may read what, and that no token or signature is ever revealed."""
 
 import json
 import re

@@ -253,7 +253,7 @@ def test_files_that_are_none_leave_a_model_without_weights(hub: LocalHub, siblin
 
 
 @pytest.mark.parametrize(
-    "told",
+    "listing",
     [
         {},
         {"branches": None, "tags": []},
@@ -265,8 +265,8 @@ def test_files_that_are_none_leave_a_model_without_weights(hub: LocalHub, siblin
         {"branches": [{"name": "main"}], "tags": []},
     ],
 )
-def test_refs_that_are_none_are_named(hub: LocalHub, told: Any) -> None:
-    hub.faults = [Fault(Garbage(json.dumps(told).encode()), times=None)]
+def test_refs_that_are_none_are_named(hub: LocalHub, listing: Any) -> None:
+    hub.faults = [Fault(Garbage(json.dumps(listing).encode()), times=None)]
     with pytest.raises(SurveyError) as caught:
         _refs(hub)
     assert (caught.value.reason, len(hub.log)) == ("network", 1)
@@ -283,8 +283,8 @@ ENTRIES: list[Any] = [
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_figures_of_a_listing_that_are_none_are_not_known(hub: LocalHub, entry: Any) -> None:
     hub.faults = [Fault(Garbage(json.dumps([entry]).encode()))]
-    (found,) = listed_models(None, settings(hub), LocalThrottle())
-    assert (found.repo, found.downloads, found.parameters, found.base_model) == ("org/a", 0, {}, None)
+    (model,) = listed_models(None, settings(hub), LocalThrottle())
+    assert (model.repo, model.downloads, model.parameters, model.base_model) == ("org/a", 0, {}, None)
 
 
 @pytest.mark.parametrize("entry", [None, 5, [], {}, {"id": None}, {"id": 5}])

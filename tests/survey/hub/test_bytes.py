@@ -88,12 +88,12 @@ def test_blocks_come_in_order_however_long_each_request_takes(hub: LocalHub) -> 
     target = planned(hub)
     hub.faults = [Fault(Stall(dice.uniform(0.001, 0.05)), server="cdn") for _ in range(32)]
     checkpoint = open_target(target, settings(hub, connections=8)).checkpoint
-    told: list[int] = []
+    counts: list[int] = []
     ranges = row_blocks(target.spec, 1000)
-    blocks = [bytes(block) for block in stream_rows(checkpoint, target.spec, ranges, told.append)]
-    assert [len(block) for block in blocks] == [len(wanted) for wanted in ranges]
+    blocks = [bytes(block) for block in stream_rows(checkpoint, target.spec, ranges, counts.append)]
+    assert [len(block) for block in blocks] == [len(byte_range) for byte_range in ranges]
     assert b"".join(blocks) == OUTPUT.data
-    assert sum(told) == len(OUTPUT.data)
+    assert sum(counts) == len(OUTPUT.data)
     assert len(hub.requests("cdn")) == len(ranges) > 30
 
 

@@ -1,4 +1,4 @@
-"""Connections to the storage: used again, given up when they hung up, and through a proxy where there is one."""
+"""Connections to the storage: reused, dropped once the server closed them, and through a proxy if there is one."""
 
 from __future__ import annotations
 
@@ -36,63 +36,63 @@ def url(hub: LocalHub) -> Iterator[str]:
 
 
 @pytest.fixture
-def lines() -> Iterator[ConnectionPool]:
-    made = ConnectionPool()
-    yield made
-    made.close()
+def pool() -> Iterator[ConnectionPool]:
+    connections = ConnectionPool()
+    yield connections
+    connections.close()
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """Every connection that is opened."""
-    seen: list[tuple[object, ...]] = []
+    addresses: list[tuple[object, ...]] = []
     real = socket.create_connection
 
     def note(address: tuple[str, int], *rest: object, **named: object) -> socket.socket:
-        seen.append(address)
+        addresses.append(address)
         return real(address, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "create_connection", note)
-    return seen
+    return addresses
 
 
-def read(lines: ConnectionPool, url: str, start: int, stop: int, *, at_most: int | None = None) -> bytes:
-    room = memoryview(bytearray(stop - start))
-    got = 0
-    with lines.request("GET", url, {"Range": f"bytes={start}-{stop - 1}"}, limits()) as response:
-        for count in receive_into(response, room):
-            got += count
-            if at_most is not None and got >= at_most:
+def read(pool: ConnectionPool, url: str, start: int, stop: int, *, at_most: int | None = None) -> bytes:
+    buffer = memoryview(bytearray(stop - start))
+    filled = 0
+    with pool.request("GET", url, {"Range": f"bytes={start}-{stop - 1}"}, limits()) as response:
+        for count in receive_into(response, buffer):
+            filled += count
+            if at_most is not None and filled >= at_most:
                 break
-    return bytes(room[:got])
+    return bytes(buffer[:filled])
 
 
-def test_a_line_whose_answer_was_read_serves_the_next(
-    lines: ConnectionPool, url: str, opened: list[object]
+def test_a_connection_whose_response_was_read_serves_the_next_request(
+    pool: ConnectionPool, url: str, opened: list[object]
 ) -> None:
     for start in range(0, 100_000, 10_000):
-        assert read(lines, url, start, start + 10_000) == CONTENT[start : start + 10_000]
+        assert read(pool, url, start, start + 10_000) == CONTENT[start : start + 10_000]
     assert len(opened) == 1
 
 
-def test_a_line_whose_answer_was_left_is_closed(
-    lines: ConnectionPool, url: str, opened: list[object]
+def test_a_connection_whose_response_was_not_read_is_closed(
+    pool: ConnectionPool, url: str, opened: list[object]
 ) -> None:
-    assert len(read(lines, url, 0, 100_000, at_most=1)) < 100_001
-    assert read(lines, url, 5, 50) == CONTENT[5:50]
-    with pytest.raises(ZeroDivisionError), lines.request("GET", url, {}, limits()):
+    assert len(read(pool, url, 0, 100_000, at_most=1)) < 100_001
+    assert read(pool, url, 5, 50) == CONTENT[5:50]
+    with pytest.raises(ZeroDivisionError), pool.request("GET", url, {}, limits()):
         raise ZeroDivisionError
-    assert read(lines, url, 5, 50) == CONTENT[5:50]
+    assert read(pool, url, 5, 50) == CONTENT[5:50]
     assert len(opened) == 3
 
 
-def test_a_line_that_hung_up_is_not_used_again(
-    lines: ConnectionPool, hub: LocalHub, url: str, opened: list[object]
+def test_a_connection_that_the_server_closed_is_not_reused(
+    pool: ConnectionPool, hub: LocalHub, url: str, opened: list[object]
 ) -> None:
-    read(lines, url, 0, 10)
+    read(pool, url, 0, 10)
     for connection in list(hub._cdn._open):  # as servers do with those that are silent
         connection.shutdown(socket.SHUT_RDWR)
-    assert read(lines, url, 0, 10) == CONTENT[:10]
+    assert read(pool, url, 0, 10) == CONTENT[:10]
     assert len(opened) == 2
 
 
@@ -124,60 +124,60 @@ def named(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: tuple[str, int
 
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_a_name_with_many_silent_addresses_takes_no_longer_than_the_deadline(
-    lines: ConnectionPool, silent: int, count: int, monkeypatch: pytest.MonkeyPatch
+    pool: ConnectionPool, silent: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named(monkeypatch, "hub.test", *[("127.0.0.1", silent)] * count)
     started = time.monotonic()
     with (
         pytest.raises((NotConnected, TooLong)),
-        lines.request("GET", f"http://hub.test:{silent}/", {}, limits(0.5)),
+        pool.request("GET", f"http://hub.test:{silent}/", {}, limits(0.5)),
     ):
         raise AssertionError("nobody answers")
     assert time.monotonic() - started < 1.5
 
 
 def test_the_next_address_is_tried_and_not_all_of_hundreds(
-    lines: ConnectionPool, url: str, opened: list[object], monkeypatch: pytest.MonkeyPatch
+    pool: ConnectionPool, url: str, opened: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, port = origin_of(url)[1:]
     here, gone = url.replace(host, "hub.test"), ("127.0.0.9", port)
     alone(monkeypatch)
     named(monkeypatch, "hub.test", gone, gone, (host, port))
-    assert read(lines, here, 5, 50) == CONTENT[5:50]
-    lines.close()
+    assert read(pool, here, 5, 50) == CONTENT[5:50]
+    pool.close()
     opened.clear()
     named(monkeypatch, "hub.test", *[gone] * 300, (host, port))
     with pytest.raises(NotConnected, match="refuses connections"):
-        read(lines, here, 5, 50)
+        read(pool, here, 5, 50)
     assert len(opened) == MAX_ADDRESSES
 
 
 def test_the_environments_proxy_is_gone_through(
-    lines: ConnectionPool, url: str, monkeypatch: pytest.MonkeyPatch
+    pool: ConnectionPool, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with forward_proxy(password="user:pass word") as proxy:
         monkeypatch.setenv("http_proxy", f"http://user:pass%20word@{proxy.address}")
         monkeypatch.setenv("no_proxy", "localhost")
-        assert read(lines, url, 7, 700) == CONTENT[7:700]
+        assert read(pool, url, 7, 700) == CONTENT[7:700]
         monkeypatch.setenv("no_proxy", "127.0.0.1,127.0.0.2")
-        assert read(lines, url, 7, 700) == CONTENT[7:700]
+        assert read(pool, url, 7, 700) == CONTENT[7:700]
     assert proxy.asked == [("GET", url)]
 
 
 def test_a_proxy_of_another_kind_is_refused(
-    lines: ConnectionPool, url: str, monkeypatch: pytest.MonkeyPatch
+    pool: ConnectionPool, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:1080")
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(NotConnected, match=r"names a socks5 proxy .* expected an http:// one") as caught:
-        read(lines, url, 0, 1)
+        read(pool, url, 0, 1)
     assert caught.value.permanent
 
 
 @pytest.mark.parametrize(
     "sent", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"]
 )
-def test_an_answer_that_drips_ends_at_its_deadline(lines: ConnectionPool, sent: bytes) -> None:
+def test_an_answer_that_drips_ends_at_its_deadline(pool: ConnectionPool, sent: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def drip() -> None:
@@ -191,7 +191,7 @@ def test_an_answer_that_drips_ends_at_its_deadline(lines: ConnectionPool, sent: 
         server.start()
         started = time.monotonic()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        with pytest.raises(TooLong), lines.request("GET", address, {}, limits(0.5)) as response:
+        with pytest.raises(TooLong), pool.request("GET", address, {}, limits(0.5)) as response:
             response.read()
         assert 0.4 < time.monotonic() - started < 3
         server.join()

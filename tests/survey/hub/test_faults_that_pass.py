@@ -88,9 +88,9 @@ def test_a_fault_that_passes_costs_requests_and_no_bytes_of_the_matrix(
     target = planned(hub)
     hub.faults = [dataclasses.replace(fault, hits=0) for fault in faults]
     opened = open_target(target, settings(hub))
-    told: list[int] = []
-    assert b"".join(bytes(block) for block in opened.blocks(told.append)) == OUTPUT.data
-    assert sum(told) == len(OUTPUT.data)
+    counts: list[int] = []
+    assert b"".join(bytes(block) for block in opened.blocks(counts.append)) == OUTPUT.data
+    assert sum(counts) == len(OUTPUT.data)
     assert asked(hub) == ["HEAD" if item == "sign" else span(target, int(item)) for item in requests]
     assert opened.checkpoint.traffic.requests == len(requests)
     assert opened.checkpoint.traffic.retries == sum(fault.hits for fault in hub.faults)
@@ -101,10 +101,10 @@ def test_an_expired_signature_is_renewed_once_for_all_connections(hub: LocalHub)
     opened = open_target(target, settings(hub, connections=8))
     ranges = row_blocks(target.spec, 1000)
     stream = stream_rows(opened.checkpoint, target.spec, ranges, lambda count: None)
-    found = [bytes(next(stream))]
+    blocks = [bytes(next(stream))]
     hub.expire_signatures()
-    found.extend(bytes(block) for block in stream)
-    assert b"".join(found) == OUTPUT.data
+    blocks.extend(bytes(block) for block in stream)
+    assert b"".join(blocks) == OUTPUT.data
     assert [entry.method for entry in hub.requests("hub")] == ["HEAD", "HEAD"]
 
 
@@ -112,12 +112,12 @@ def test_a_signature_may_expire_any_number_of_times_in_a_long_stream(hub: LocalH
     target = planned(hub)
     opened = open_target(target, settings(hub, connections=2))
     stream = stream_rows(opened.checkpoint, target.spec, row_blocks(target.spec, 1000), lambda count: None)
-    found = []
+    blocks = []
     for block in stream:
-        found.append(bytes(block))
-        if len(found) % 3 == 0:
+        blocks.append(bytes(block))
+        if len(blocks) % 3 == 0:
             hub.expire_signatures()
-    assert b"".join(found) == OUTPUT.data
+    assert b"".join(blocks) == OUTPUT.data
     assert len(hub.requests("hub")) > 5
 
 

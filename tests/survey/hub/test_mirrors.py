@@ -146,11 +146,13 @@ RANGES: dict[str, tuple[Any, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("found", "readable"), RANGES.values(), ids=RANGES)
-def test_a_range_must_be_the_one_that_was_asked_for(hub: LocalHub, found: str, readable: bool) -> None:
+@pytest.mark.parametrize(("content_range", "readable"), RANGES.values(), ids=RANGES)
+def test_a_range_must_be_the_one_that_was_asked_for(
+    hub: LocalHub, content_range: str, readable: bool
+) -> None:
     target = planned(hub)
     start, stop = target.spec.bytes.start, target.spec.bytes.stop
-    header = found.format(start=start, last=stop - 1, later=start + 1)
+    header = content_range.format(start=start, last=stop - 1, later=start + 1)
     hub.faults = [Fault(WithHeaders({"Content-Range": header}), server="cdn", times=None)]
     if readable:
         assert read(open_target(target, settings(hub))) == OUTPUT.data

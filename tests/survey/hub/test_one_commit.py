@@ -35,11 +35,11 @@ def test_a_branch_that_moves_during_a_stream_changes_nothing(hub: LocalHub) -> N
     target = planned(hub)
     checkpoint = open_target(target, settings(hub, connections=2)).checkpoint
     stream = stream_rows(checkpoint, target.spec, row_blocks(target.spec, 1000), lambda count: None)
-    found = [bytes(next(stream))]
+    blocks = [bytes(next(stream))]
     hub.commit("org/model", single({HEAD: OTHER, EMBED: TABLE}))
     hub.expire_signatures()
-    found.extend(bytes(block) for block in stream)
-    assert b"".join(found) == OUTPUT.data
+    blocks.extend(bytes(block) for block in stream)
+    assert b"".join(blocks) == OUTPUT.data
 
 
 def test_a_config_of_another_commit_is_never_used(hub: LocalHub) -> None:
@@ -58,16 +58,18 @@ def test_another_commit_is_read_by_its_own_name(hub: LocalHub) -> None:
 def test_two_models_are_read_at_once_without_disturbing_each_other(hub: LocalHub) -> None:
     hub.add_repo("org/other", single({HEAD: OTHER}))
     hub.faults = [Fault(ResetAfter(100), server="cdn", skip=number * 3) for number in range(8)]
-    found: dict[str, bytes] = {}
+    matrices: dict[str, bytes] = {}
 
     def fetch(repo: str) -> None:
         target = located(checkpoint := resolve(repo, None, settings(hub, connections=4)), 4)
         ranges = row_blocks(target.spec, 1000)
-        found[repo] = b"".join(map(bytes, stream_rows(checkpoint, target.spec, ranges, lambda count: None)))
+        matrices[repo] = b"".join(
+            map(bytes, stream_rows(checkpoint, target.spec, ranges, lambda count: None))
+        )
 
     readers = [threading.Thread(target=fetch, args=(repo,)) for repo in ("org/model", "org/other")]
     for reader in readers:
         reader.start()
     for reader in readers:
         reader.join()
-    assert found == {"org/model": OUTPUT.data, "org/other": OTHER.data}
+    assert matrices == {"org/model": OUTPUT.data, "org/other": OTHER.data}

@@ -38,9 +38,9 @@ def names(hub: LocalHub, token: str | None = None) -> list[str]:
 
 
 def test_a_listing_is_read_page_by_page(paged: LocalHub) -> None:
-    found = names(paged)
-    assert len(found) == len(set(found)) >= 6
-    assert len(paged.log) == -(-len(found) // 3)
+    listed = names(paged)
+    assert len(listed) == len(set(listed)) >= 6
+    assert len(paged.log) == -(-len(listed) // 3)
 
 
 def test_no_page_is_asked_for_that_nobody_needs(paged: LocalHub) -> None:
@@ -103,10 +103,10 @@ def test_a_listing_has_a_limit_of_pages(paged: LocalHub, monkeypatch: pytest.Mon
 
 def test_commits_are_read_off_about_as_many_pages_as_are_worth_it(paged: LocalHub) -> None:
     repos = frozenset(f"org/model-{number}" for number in range(6))
-    found = commits_of("org", repos, 1, settings(paged), LocalThrottle())
+    commits = commits_of("org", repos, 1, settings(paged), LocalThrottle())
     assert len(paged.log) == 1
-    assert all(paged.repos[repo].branches["main"] == sha for repo, sha in found.items())
-    assert 0 < len(found) < 6
+    assert all(paged.repos[repo].branches["main"] == sha for repo, sha in commits.items())
+    assert 0 < len(commits) < 6
 
 
 # ---- caps

@@ -27,8 +27,8 @@ def ranges(count: int) -> list[ByteRange]:
     return [ByteRange(number, number + 1) for number in range(count)]
 
 
-def named(wanted: ByteRange) -> bytearray:
-    return bytearray(str(wanted.start).encode())
+def named(byte_range: ByteRange) -> bytearray:
+    return bytearray(str(byte_range.start).encode())
 
 
 @pytest.mark.parametrize("connections", [1, 2, 3, 8, 50])
@@ -36,20 +36,20 @@ def named(wanted: ByteRange) -> bytearray:
 def test_blocks_come_in_order_whatever_is_fetched_first(connections: int, count: int) -> None:
     delays = [random.Random(count).uniform(0, 0.004) for _ in range(count)]
 
-    def fetch(wanted: ByteRange, stop: threading.Event) -> bytearray:
-        time.sleep(delays[wanted.start])
-        return named(wanted)
+    def fetch(byte_range: ByteRange, stop: threading.Event) -> bytearray:
+        time.sleep(delays[byte_range.start])
+        return named(byte_range)
 
-    found = [bytes(block) for block in in_order(ranges(count), fetch, FixedLimit(connections))]
-    assert found == [str(number).encode() for number in range(count)]
+    blocks = [bytes(block) for block in in_order(ranges(count), fetch, FixedLimit(connections))]
+    assert blocks == [str(number).encode() for number in range(count)]
 
 
 def test_as_many_are_fetched_at_once_as_there_are_connections() -> None:
     together = threading.Barrier(4, timeout=5)  # passes only when four fetches stand at it
 
-    def fetch(wanted: ByteRange, stop: threading.Event) -> bytearray:
+    def fetch(byte_range: ByteRange, stop: threading.Event) -> bytearray:
         together.wait()
-        return named(wanted)
+        return named(byte_range)
 
     assert len(list(in_order(ranges(16), fetch, FixedLimit(4)))) == 16
 
@@ -68,7 +68,7 @@ def test_no_more_blocks_exist_at_once_than_the_plan_counts(connections: int) -> 
     lock = threading.Lock()
     most = 0
 
-    def fetch(wanted: ByteRange, stop: threading.Event) -> Block:
+    def fetch(byte_range: ByteRange, stop: threading.Event) -> Block:
         nonlocal most
         block = Block(8)
         with lock:
@@ -86,9 +86,9 @@ def test_no_more_blocks_exist_at_once_than_the_plan_counts(connections: int) -> 
 def test_nothing_is_fetched_ahead_of_a_consumer_who_waits() -> None:
     started: list[int] = []
 
-    def fetch(wanted: ByteRange, stop: threading.Event) -> bytearray:
-        started.append(wanted.start)
-        return named(wanted)
+    def fetch(byte_range: ByteRange, stop: threading.Event) -> bytearray:
+        started.append(byte_range.start)
+        return named(byte_range)
 
     blocks = in_order(ranges(40), fetch, FixedLimit(3))
     assert started == []
@@ -115,13 +115,13 @@ Fetch = Callable[[ByteRange, threading.Event], bytearray]
 
 
 def first_then_wait(ended: list[int]) -> Fetch:
-    """The first block at once, and fetches that last until they are told to stop."""
+    """The first block at once, and fetches that last until the event stops them."""
 
-    def fetch(wanted: ByteRange, stop: threading.Event) -> bytearray:
-        if wanted.start > 0:
-            assert stop.wait(10), "nobody told this fetch to stop"
-            ended.append(wanted.start)
-        return named(wanted)
+    def fetch(byte_range: ByteRange, stop: threading.Event) -> bytearray:
+        if byte_range.start > 0:
+            assert stop.wait(10), "this fetch was not stopped"
+            ended.append(byte_range.start)
+        return named(byte_range)
 
     return fetch
 
@@ -155,22 +155,22 @@ def test_the_other_fetches_stop_when_the_consumer_fails() -> None:
 def test_the_other_fetches_stop_when_one_fails(failing: int) -> None:
     started: list[int] = []
 
-    def fetch(wanted: ByteRange, stop: threading.Event) -> bytearray:
-        started.append(wanted.start)
-        if wanted.start == failing:
+    def fetch(byte_range: ByteRange, stop: threading.Event) -> bytearray:
+        started.append(byte_range.start)
+        if byte_range.start == failing:
             raise OSError(f"block {failing}")
-        if wanted.start > failing:
-            assert stop.wait(10), "nobody told this fetch to stop"
-        return named(wanted)
+        if byte_range.start > failing:
+            assert stop.wait(10), "this fetch was not stopped"
+        return named(byte_range)
 
-    found: list[bytes] = []
+    blocks: list[bytes] = []
     with pytest.raises(OSError, match=f"block {failing}"):
-        found.extend(bytes(block) for block in in_order(ranges(40), fetch, FixedLimit(4)))
-    assert found == [str(number).encode() for number in range(failing)]
+        blocks.extend(bytes(block) for block in in_order(ranges(40), fetch, FixedLimit(4)))
+    assert blocks == [str(number).encode() for number in range(failing)]
     time.sleep(0.02)  # long enough for one more to begin, were it allowed to
     assert max(started) <= failing + 4
 
 
 @pytest.mark.usefixtures("no_thread_stays")
 def test_a_stream_that_nobody_reads_fetches_nothing() -> None:
-    in_order(ranges(3), lambda wanted, stop: pytest.fail("fetched"), FixedLimit(4))
+    in_order(ranges(3), lambda byte_range, stop: pytest.fail("fetched"), FixedLimit(4))
