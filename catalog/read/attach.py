@@ -15,7 +15,8 @@ from catalog.read.views import view_bodies, view_columns
 from catalog.store.local import LocalFolder
 from catalog.store.open import CatalogStore
 from survey.errors import UsageError
-from survey.process.atomic_write import check_folder, replacement
+from survey.process.atomic_write import replacement
+from survey.process.output_folder import check_folder
 
 _KEY = "(repo, sha, matrix)"
 

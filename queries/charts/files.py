@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from survey.errors import UsageError
-from survey.process.atomic_write import check_folder
+from survey.process.output_folder import check_folder
 
 if TYPE_CHECKING:
     import altair as alt

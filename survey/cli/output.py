@@ -12,7 +12,7 @@ import click
 
 from survey.cli.streams import say, show_all_characters, spelled_out
 from survey.errors import SurveyError, UsageError, printable
-from survey.process.atomic_write import check_folder
+from survey.process.output_folder import check_folder
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions

@@ -11,7 +11,7 @@ from survey.cli.options import catalog_option, options_of
 from survey.cli.output import catalog_reader, console
 from survey.cli.streams import say
 from survey.errors import UsageError
-from survey.process.atomic_write import check_folder
+from survey.process.output_folder import check_folder
 from survey.records.units import bytes_text
 
 page_options = options_of(

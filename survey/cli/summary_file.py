@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from survey.cli.streams import say
 from survey.errors import UsageError
-from survey.process.atomic_write import check_folder, write_atomically
+from survey.process.output_folder import check_folder
 
 if TYPE_CHECKING:
     from jobs.run.ledger import RunLedger
@@ -26,6 +26,7 @@ def check_summary(path: Path) -> None:
 def write_summary(path: Path, result: RunLedger) -> int:
     """Write the summary whole or not at all. Returns the run's exit code, never 0 if writing failed."""
     from jobs.run.ledger import summary_json
+    from survey.process.atomic_write import write_atomically
 
     text = summary_json(result)
     try:

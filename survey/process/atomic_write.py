@@ -17,19 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from survey.errors import UsageError
-
 NAME_BYTES = 255  # of a file name, on every file system that we know
 SHORT_NAME = 50  # characters of at most 4 bytes each: fits NAME_BYTES with what a temporary name adds
-
-
-def check_folder(path: Path, option: str = "") -> None:
-    """Raise UsageError if the folder into which a file is to be written is missing.
-
-    option: the option of the command line that names the file, for the message.
-    """
-    if not path.parent.is_dir():
-        raise UsageError(f"{option} {path}: there is no folder {path.parent}".lstrip())
 
 
 def write_atomically(path: Path, content: bytes) -> None:
