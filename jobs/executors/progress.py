@@ -20,7 +20,8 @@ from rich.progress import Progress as Bars
 from survey.errors import printable
 from survey.records.target import MatrixName, Target
 
-TaskKey = tuple[str, str, MatrixName]
+TaskKey = tuple[str, str, MatrixName]  # of a target: repository, commit, matrix
+TaskName = tuple[str, ...]  # a target's key, or the digest of a training
 
 
 class Progress(Protocol):
@@ -34,8 +35,8 @@ class Progress(Protocol):
     def planned(self) -> None: ...
     def measuring(self, targets: int) -> None: ...
     def started(self, target: Target) -> None: ...
-    def advanced(self, key: TaskKey, count: int) -> None: ...
-    def finished(self, key: TaskKey, *, again: bool = False) -> None: ...
+    def advanced(self, name: TaskName, count: int) -> None: ...
+    def finished(self, name: TaskName, *, again: bool = False) -> None: ...
     def __enter__(self) -> Progress: ...
     def __exit__(
         self,
@@ -54,8 +55,8 @@ class Silence:
     def planned(self) -> None: ...
     def measuring(self, targets: int) -> None: ...
     def started(self, target: Target) -> None: ...
-    def advanced(self, key: TaskKey, count: int) -> None: ...
-    def finished(self, key: TaskKey, *, again: bool = False) -> None: ...
+    def advanced(self, name: TaskName, count: int) -> None: ...
+    def finished(self, name: TaskName, *, again: bool = False) -> None: ...
     def __enter__(self) -> Silence:
         return self
 
@@ -78,7 +79,7 @@ class Screen:
             TransferSpeedColumn(),
             console=console,
         )
-        self._lines: dict[TaskKey, TaskID] = {}
+        self._lines: dict[TaskName, TaskID] = {}
         self._stage: TaskID | None = None
         self._lock = threading.Lock()
         from rich.console import Group
@@ -103,13 +104,13 @@ class Screen:
             name = printable(target.identity.repo)[-48:]
             self._lines[target.key] = self._models.add_task(name, total=len(target.spec.bytes))
 
-    def advanced(self, key: TaskKey, count: int) -> None:
-        if key in self._lines:
-            self._models.advance(self._lines[key], count)
+    def advanced(self, name: TaskName, count: int) -> None:
+        if name in self._lines:
+            self._models.advance(self._lines[name], count)
 
-    def finished(self, key: TaskKey, *, again: bool = False) -> None:
+    def finished(self, name: TaskName, *, again: bool = False) -> None:
         with self._lock:
-            line = self._lines.pop(key, None)
+            line = self._lines.pop(name, None)
         if line is not None:
             self._models.remove_task(line)
         if self._stage is not None and not again:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from catalog.store.open import CatalogStore
 from jobs.executors.ray_embedded import embedded
 from jobs.executors.ray_init import init_ray
-from jobs.executors.ray_worker import describe_node
+from jobs.executors.ray_worker import Coordinator, describe_node
 from survey import version
 from survey.errors import UsageError
 
@@ -70,6 +71,16 @@ def joined_cluster(options: RayOptions) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def coordinated_cluster(options: RayOptions) -> Iterator[Any]:  # Any: an actor's handle is untyped
+    """Join a cluster and start a Coordinator on it. Raises UsageError if the cluster cannot be joined."""
+    # Ray prints its raylet's messages whatever its options say; stdout is for results.
+    with contextlib.redirect_stdout(sys.stderr), joined_cluster(options):
+        # Beside the driver, so that no other node's death takes it away.
+        here = pinned_to(ray.get_runtime_context().get_node_id())
+        yield Coordinator.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
 
 
 def _attach(address: str, common: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster: the measuring task, and the desk that it reports to."""
+"""What runs on the nodes of a Ray cluster: the measuring task, and the coordinator that it reports to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayError
 
 from catalog.store.open import CatalogStore
-from jobs.executors.progress import TaskKey
+from jobs.executors.progress import TaskName
 from jobs.tasks.measure_one import measure_one
 from jobs.tasks.outcome import Outcome
 from survey import version
@@ -21,100 +21,100 @@ from survey.hub.throttle import LocalThrottle
 from survey.records.settings import Settings
 from survey.records.target import Target
 
-REPORT_S = 0.25  # how often a task reports its bytes, and hears whether the Hub asks to wait
-COORDINATOR_TIMEOUT_S = 5.0  # a desk that does not answer is out of reach: go on without it
+REPORT_S = 0.25  # how often a task reports its bytes, and asks whether the Hub wants it to wait
+COORDINATOR_TIMEOUT_S = 5.0  # a coordinator that does not answer is out of reach: go on without it
+
+Try = tuple[TaskName, int]  # where an earlier try ran does not matter to a later one
 
 
 @ray.remote(num_cpus=0)
 class Coordinator:
-    """Where tasks say that they have started, what came, and that the Hub asks to wait."""
+    """Collects what tasks report: their start, the bytes they received, the Hub's requests to wait."""
 
     def __init__(self) -> None:
-        self._bytes: dict[TaskKey, int] = {}
-        self._nodes: dict[TaskKey, str] = {}
-        self._pace = LocalThrottle()
+        self._bytes: dict[TaskName, int] = {}
+        self._nodes: dict[Try, str] = {}
+        self._throttle = LocalThrottle()
 
-    def started(self, key: TaskKey, node: str) -> None:
-        self._nodes[key] = node
+    def started(self, name: TaskName, tries: int, node: str) -> None:
+        self._nodes[name, tries] = node
 
-    def forget(self, key: TaskKey) -> None:
-        """A task is started anew: where it ran before no longer matters."""
-        self._nodes.pop(key, None)
+    def add(self, name: TaskName, count: int) -> None:
+        self._bytes[name] = self._bytes.get(name, 0) + count
 
-    def add(self, key: TaskKey, count: int) -> None:
-        self._bytes[key] = self._bytes.get(key, 0) + count
-
-    def take(self) -> tuple[dict[TaskKey, int], dict[TaskKey, str]]:
-        """Bytes since the last call, and the node of every task that has started."""
+    def take(self) -> tuple[dict[TaskName, int], dict[Try, str]]:
+        """Bytes since the last call, and the node of every try that has started."""
         taken, self._bytes = self._bytes, {}
         return taken, dict(self._nodes)
 
     def pause(self, seconds: float) -> None:
-        self._pace.pause(seconds)
+        self._throttle.pause(seconds)
 
     def left_s(self) -> float:
-        return self._pace.left_s()
+        return self._throttle.left_s()
 
 
 class ClusterThrottle:
-    """The pace of a whole cluster: kept at the desk, and here where the desk is out of reach."""
+    """The throttle of a whole cluster: the coordinator's, and a local one if that is out of reach."""
 
-    def __init__(self, desk: Any) -> None:  # Any: an actor's handle is untyped
-        self._desk = desk
-        self._own = LocalThrottle()
-        self._asked = -REPORT_S
+    def __init__(self, coordinator: Any) -> None:  # Any: an actor's handle is untyped
+        self._coordinator = coordinator
+        self._local = LocalThrottle()
+        self._checked = -REPORT_S
 
     def wait(self, limit_s: float = math.inf) -> None:
-        """Asked before every request; what the other nodes heard is asked for now and then."""
+        """Called before every request; it asks the coordinator every REPORT_S at most."""
         until = time.monotonic() + limit_s
-        self._own.wait(limit_s)
-        if time.monotonic() - self._asked < REPORT_S:
+        self._local.wait(limit_s)
+        if time.monotonic() - self._checked < REPORT_S:
             return
         try:
-            while (left_s := ray.get(self._desk.left_s.remote(), timeout=COORDINATOR_TIMEOUT_S)) > 0:
+            while (left_s := ray.get(self._coordinator.left_s.remote(), timeout=COORDINATOR_TIMEOUT_S)) > 0:
                 if (sleep_s := min(left_s, until - time.monotonic())) <= 0:
                     return
                 time.sleep(sleep_s)
-            self._asked = time.monotonic()
+            self._checked = time.monotonic()
         except RayError:  # a timeout is one, too
             return
 
     def pause(self, seconds: float) -> None:
-        self._own.pause(seconds)
-        self._desk.pause.remote(seconds)
+        self._local.pause(seconds)
+        self._coordinator.pause.remote(seconds)
 
 
 class _Meter:
-    """Sums up what a task's connections bring, and reports it now and then."""
+    """Sums the bytes that a task's connections receive, and reports them every REPORT_S."""
 
-    def __init__(self, key: TaskKey, desk: Any) -> None:  # Any: as above
-        self._key, self._desk = key, desk
+    def __init__(self, name: TaskName, coordinator: Any) -> None:  # Any: as above
+        self._name, self._coordinator = name, coordinator
         self._lock = threading.Lock()
-        self._waiting, self._last = 0, time.monotonic()
+        self._unreported, self._reported_at = 0, time.monotonic()
 
     def add(self, count: int) -> None:
         with self._lock:  # each connection calls from its own thread
-            self._waiting += count
-            if time.monotonic() - self._last > REPORT_S:
-                self._desk.add.remote(self._key, self._waiting)
-                self._waiting, self._last = 0, time.monotonic()
+            self._unreported += count
+            if time.monotonic() - self._reported_at > REPORT_S:
+                self._coordinator.add.remote(self._name, self._unreported)
+                self._unreported, self._reported_at = 0, time.monotonic()
 
 
 def measure_on_node(
     target: Target,
+    tries: int,
     settings: Settings,
-    desk: Any,  # Any: as above
+    coordinator: Any,  # Any: as above
     commit_to: CatalogStore | None,
 ) -> Outcome:
     """The task: measure one target with what Ray assigned to it."""
-    desk.started.remote(target.key, ray.get_runtime_context().get_node_id())
+    coordinator.started.remote(target.key, tries, ray.get_runtime_context().get_node_id())
     settings = replace(settings, threads=1)  # a task has one CPU, or a share of one
     if settings.device == "auto":
-        # num_gpus=0 does not hide GPUs: only Ray's assignment says whether one is ours.
+        # num_gpus=0 does not hide GPUs: only Ray's assignment says whether the task has one.
         settings = replace(settings, device="cuda" if ray.get_gpu_ids() else "cpu")
-    return measure_one(target, settings, ClusterThrottle(desk), _Meter(target.key, desk).add, commit_to)
+    meter = _Meter(target.key, coordinator)
+    return measure_one(target, settings, ClusterThrottle(coordinator), meter.add, commit_to)
 
 
 def describe_node() -> tuple[str, str]:
-    """Host name and version of this package on a node; importing it here is half of the test."""
+    """Host name and version of this package on a node; that it can be imported there is half of the test."""
     return socket.gethostname(), version()

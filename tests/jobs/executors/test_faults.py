@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.commands import Ran
@@ -118,26 +119,27 @@ def test_out_of_memory_is_tried_once_more_with_twice_the_memory_and_then_recorde
     hub: LocalHub, serve: Callable[..., list[str]], survey: Survey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray's own monitor kills the worker: its threshold is below what the machine uses already."""
-    from jobs.executors.ray_driver import _Driver, _Task
+    from jobs.executors.ray_driver import ModelWork, ModelWorkload
+    from jobs.executors.ray_loop import RayTask
 
-    asked_for: list[int] = []
-    launch = _Driver._launch
+    reserved: list[int] = []
+    launch = ModelWorkload.launch
 
-    def spy(self: _Driver, task: _Task) -> bool:
-        launched = launch(self, task)
-        asked_for.extend([task.memory_bytes] * launched)
-        return launched
+    def spy(self: ModelWorkload, task: RayTask[ModelWork], *others: Any) -> Any:
+        ref = launch(self, task, *others)
+        reserved.extend([task.work.memory_bytes] * (ref is not None))
+        return ref
 
     models = serve(["stuck"])
     hub.faults.append(Fault(Stall(120), server="cdn", skip=1, times=None))
     with monkeypatch.context() as patch:
-        patch.setattr(_Driver, "_launch", spy)
+        patch.setattr(ModelWorkload, "launch", spy)
         patch.setenv("RAY_memory_usage_threshold", "0.001")
         patch.setenv("RAY_memory_monitor_refresh_ms", "1500")
         ran = survey("run", *models, "--catalog", "c", "--endpoint", hub.endpoint)
     assert ran.code == 1, ran.err
     assert "0 measured, 0 unchanged, 1 failed" in ran.out
-    assert asked_for == [asked_for[0], 2 * asked_for[0]]
+    assert reserved == [reserved[0], 2 * reserved[0]]
     assert asked("SELECT status, reason, tries FROM attempts") == [("failed", "out-of-memory", 2)]
     assert rows() == {}
     # With memory for it, the next run measures it.

@@ -110,10 +110,10 @@ def placed(
     address: str, targets: list[Target], device: str, monkeypatch: pytest.MonkeyPatch, lasting_s: float = 1
 ) -> list[dict[str, Any]]:
     """What each task saw of its node, in place of measuring."""
-    from jobs.executors import ray_driver as cluster
+    from jobs.executors import ray_driver
     from jobs.executors.ray_session import RayOptions
 
-    def look(target: Target, settings: Settings, desk: Any, commit_to: None) -> Failed:
+    def describe(target: Target, tries: int, settings: Settings, coordinator: Any, commit_to: None) -> Failed:
         import json
         import os
         import time
@@ -122,18 +122,18 @@ def placed(
 
         began = time.time()
         context = ray.get_runtime_context()
-        desk.started.remote(target.key, context.get_node_id())
+        coordinator.started.remote(target.key, tries, context.get_node_id())
         time.sleep(lasting_s)
         seen = {
             "gpus": ray.get_gpu_ids(), "visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "process": os.getpid(),
             "node": context.get_node_id(), "share": context.get_assigned_resources().get("GPU", 0),
             "memory": context.get_assigned_resources().get("memory"), "from": began, "to": time.time(),
         }  # fmt: skip
-        return Failed(target, "looked", json.dumps(seen))
+        return Failed(target, "described", json.dumps(seen))
 
-    monkeypatch.setattr(cluster, "measure_on_node", look)
+    monkeypatch.setattr(ray_driver, "measure_on_node", describe)
     options = RayOptions(address=address)
-    ended = list(cluster.run_on_ray(targets, Settings(device=device), Silence(), options))
+    ended = list(ray_driver.run_on_ray(targets, Settings(device=device), Silence(), options))
     assert sorted(outcome.target.key for outcome, _ in ended) == sorted(target.key for target in targets)
     assert {tries for _, tries in ended} == {1}
     failed = [outcome for outcome, _ in ended if isinstance(outcome, Failed)]
