@@ -38,11 +38,17 @@ from jobs.demo.hub.server import (
 )
 
 # Ray's own processes now and then fail to start; what fails for good fails three times.
-pytestmark = [pytest.mark.timeout(240), pytest.mark.flaky(reruns=2, reruns_delay=5)]
+# Ray's nodes leave sockets unclosed in this process.
+pytestmark = [
+    pytest.mark.timeout(240),
+    pytest.mark.flaky(reruns=2, reruns_delay=5),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
 RUN_S = 90  # no run may take longer
 
 Survey = Callable[..., Ran]
+Join = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -63,6 +69,21 @@ def serve(hub: LocalHub, tmp_path: Path) -> Callable[..., list[str]]:
         return [f"org/{name}" for name in names]
 
     return put
+
+
+@pytest.fixture
+def join(hub: LocalHub, survey: Survey, ray_address: str) -> Join:
+    """A run in this process, on the Ray that these tests share."""
+
+    def run(models: Sequence[str], *options: str) -> Ran:
+        began = time.monotonic()
+        ran = survey(
+            "run", *models, "--catalog", "c", "--endpoint", hub.endpoint, "--address", ray_address, *options
+        )
+        assert time.monotonic() - began < RUN_S
+        return ran
+
+    return run
 
 
 def start(hub: LocalHub, models: Sequence[str], *options: str, **environment: str) -> subprocess.Popen[str]:
@@ -116,7 +137,11 @@ def processes(marker: str) -> list[str]:
 
 
 def test_out_of_memory_is_tried_once_more_with_twice_the_memory_and_then_recorded(
-    hub: LocalHub, serve: Callable[..., list[str]], survey: Survey, monkeypatch: pytest.MonkeyPatch
+    hub: LocalHub,
+    serve: Callable[..., list[str]],
+    survey: Survey,
+    join: Join,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ray's own monitor kills the worker: its threshold is below what the machine uses already."""
     from jobs.executors.ray_driver import ModelWork, ModelWorkload
@@ -144,13 +169,13 @@ def test_out_of_memory_is_tried_once_more_with_twice_the_memory_and_then_recorde
     assert rows() == {}
     # With memory for it, the next run measures it.
     hub.faults.clear()
-    code, _, err = ended(start(hub, models))
-    assert code == 0, err
+    ran = join(models)
+    assert ran.code == 0, ran.err
     assert asked("SELECT repo, dead_count FROM models_history") == [("org/stuck", 10)]
 
 
 def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
-    hub: LocalHub, serve: Callable[..., list[str]], folder: Path
+    hub: LocalHub, serve: Callable[..., list[str]], folder: Path, join: Join
 ) -> None:
     models = serve([f"m{number}" for number in range(10)])
     hub.shape = ReplyShape(latency_s=0.15)
@@ -164,9 +189,9 @@ def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
     kept = rows()
     assert 3 <= len(kept) < 10
     hub.shape = ReplyShape()
-    code, out, err = ended(start(hub, models))
-    assert code == 0, err
-    assert f"{10 - len(kept)} measured, {len(kept)} unchanged, 0 failed" in out
+    ran = join(models)
+    assert ran.code == 0, ran.err
+    assert f"{10 - len(kept)} measured, {len(kept)} unchanged, 0 failed" in ran.out
     assert kept.items() <= rows().items()
     assert unfinished() == []
     assert asked("SELECT count(*), count(DISTINCT repo), min(dead_count) FROM models_history") == [
@@ -237,14 +262,14 @@ def test_a_catalog_that_cannot_be_written_is_named_before_anything_is_fetched(
 
 
 def test_a_model_that_always_fails_holds_up_no_other(
-    hub: LocalHub, serve: Callable[..., list[str]], folder: Path
+    hub: LocalHub, serve: Callable[..., list[str]], join: Join
 ) -> None:
     good = [f"m{number}" for number in range(8)]
     models = serve(["bad", *good])
     hub.faults.append(Fault(ResetAfter(0), server="cdn", path_contains="bad", skip=1, times=None))
-    code, out, err = ended(start(hub, models, "--timeout", "10"))
-    assert code == 1, err
-    assert "8 measured, 0 unchanged, 1 failed" in out
+    ran = join(models, "--timeout", "10")
+    assert ran.code == 1, ran.err
+    assert "8 measured, 0 unchanged, 1 failed" in ran.out
     assert asked("SELECT repo, tries FROM attempts WHERE status = 'failed'") == [("org/bad", 1)]
     assert asked("SELECT count(*) FROM attempts WHERE tries = 1 AND status = 'measured'") == [(8,)]
     assert asked("SELECT count(DISTINCT repo), count(*) FROM models_history") == [(8, 8)]
@@ -269,7 +294,7 @@ STAYING = {"always-whole": IgnoreRange(), "always-refused": Status(403)}
 
 
 def test_every_fault_of_the_network_in_one_night(
-    hub: LocalHub, serve: Callable[..., list[str]], folder: Path
+    hub: LocalHub, serve: Callable[..., list[str]], join: Join
 ) -> None:
     """Those that pass cost requests and no try; those that stay are told, and hold up no other."""
     models = serve([*PASSING, *STAYING, "quiet"])
@@ -282,9 +307,9 @@ def test_every_fault_of_the_network_in_one_night(
         for name, action in STAYING.items()
     ]
     hub.faults += [*passing.values(), *staying]
-    code, out, err = ended(start(hub, models))
-    assert code == 1, err
-    assert "11 measured, 0 unchanged, 2 failed" in out
+    ran = join(models)
+    assert ran.code == 1, ran.err
+    assert "11 measured, 0 unchanged, 2 failed" in ran.out
     assert {name: fault.hits for name, fault in passing.items()} == {
         name: times for name, (_, times) in PASSING.items()
     }
@@ -319,7 +344,7 @@ class Clock(list[LoggedRequest]):
 
 
 def test_when_the_hub_asks_one_model_to_wait_all_wait(
-    hub: LocalHub, serve: Callable[..., list[str]], folder: Path
+    hub: LocalHub, serve: Callable[..., list[str]], join: Join
 ) -> None:
     """Its Retry-After is 4 s; the others ask several times a second otherwise."""
     models = serve([f"m{number}" for number in range(8)])
@@ -327,9 +352,9 @@ def test_when_the_hub_asks_one_model_to_wait_all_wait(
     hub.shape = ReplyShape(latency_s=0.1)
     slow_down = Status(429, {"Retry-After": "4"})
     hub.faults.append(Fault(slow_down, server="cdn", path_contains="m2", skip=1))
-    code, out, err = ended(start(hub, models))
-    assert code == 0, err
-    assert "8 measured" in out
+    ran = join(models)
+    assert ran.code == 0, ran.err
+    assert "8 measured" in ran.out
     (told,) = (number for number, entry in enumerate(log) if entry.status == 429)
     # What was on its way when the Hub said so still arrives.
     late = [entry for entry, when in zip(log, log.times, strict=True) if 0.5 < when - log.times[told] < 4]
@@ -341,34 +366,34 @@ def test_when_the_hub_asks_one_model_to_wait_all_wait(
 
 
 def test_no_more_connections_at_a_time_than_allowed_while_planning_and_measuring(
-    hub: LocalHub, serve: Callable[..., list[str]], folder: Path
+    hub: LocalHub, serve: Callable[..., list[str]], join: Join
 ) -> None:
     models = serve([f"m{number}" for number in range(6)])
     hub.log = log = Clock()
     hub.shape = ReplyShape(latency_s=0.2)
-    code, out, err = ended(start(hub, models, "--connections", "2"))
-    assert code == 0, err
-    assert "6 measured" in out
+    ran = join(models, "--connections", "2")
+    assert ran.code == 0, ran.err
+    assert "6 measured" in ran.out
     # Each is answered after 0.2 s: of three in less than that, the first was still under way.
     assert all(third - first > 0.19 for first, third in zip(log.times, log.times[2:], strict=False))
 
 
 def test_a_branch_that_moves_meanwhile_is_measured_as_it_was_planned(
-    hub: LocalHub, serve: Callable[..., list[str]], folder: Path
+    hub: LocalHub, serve: Callable[..., list[str]], folder: Path, join: Join, ray_address: str
 ) -> None:
     models = serve(["moving"])
     first = hub.repos["org/moving"].branches["main"]
     hub.faults.append(Fault(Stall(2), server="cdn", skip=1))
-    run = start(hub, models)
+    run = start(hub, models, "--address", ray_address)
     wait_for(lambda: hub.faults[0].hits == 1, "the fetch")
     write(little("moving", tied=False), folder / "moved")
     second = hub.commit("org/moving", folder / "moved")
-    code, out, err = ended(run)
+    code, _, err = ended(run)
     assert code == 0, err
     assert asked("SELECT sha, tied FROM models_history") == [(first, True)]
     assert asked("SELECT sha, tries FROM attempts") == [(first, 1)]
-    code, out, err = ended(start(hub, models))
-    assert code == 0, err
-    assert "1 measured, 0 unchanged, 0 failed" in out
+    ran = join(models)
+    assert ran.code == 0, ran.err
+    assert "1 measured, 0 unchanged, 0 failed" in ran.out
     assert asked("SELECT sha, tied FROM models") == [(second, False)]
     assert sorted(asked("SELECT sha FROM models_history")) == sorted([(first,), (second,)])

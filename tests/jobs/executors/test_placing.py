@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +16,7 @@ import pytest
 from support import s3
 from support.commands import Ran
 from support.little_models import little
+from support.ray_clusters import cluster_of
 
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
@@ -48,51 +46,9 @@ pytestmark = [
 Survey = Callable[..., Ran]
 
 
-# Ray takes half a minute by itself to believe that a node is dead.
-QUICK_TO_NOTICE = {
-    "initial_delay_ms": "1000",
-    "period_ms": "1000",
-    "timeout_ms": "2000",
-    "failure_threshold": "3",
-}
-
-
-def _add_nodes(cluster: Cluster, nodes: Sequence[dict[str, Any]]) -> None:
-    for resources in nodes:
-        given = {"memory": 8 << 30, "object_store_memory": 100_000_000, "include_dashboard": False}
-        cluster.add_node(**given | resources)
-
-
-@contextmanager
-def cluster_of(*nodes: dict[str, Any]) -> Iterator[Cluster]:
-    """A Ray whose nodes say that they have these; GPUs are only declared."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUICK_TO_NOTICE.items():
-            patch.setenv(f"RAY_health_check_{name}", value)
-        cluster = Cluster(shutdown_at_exit=False)
-        _add_nodes(cluster, nodes)
-    try:
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
-
-
 @pytest.fixture(scope="module")
 def with_gpu() -> Iterator[str]:
     with cluster_of({"num_cpus": 2, "num_gpus": 1}, {"num_cpus": 2}) as cluster:
-        yield cluster.address
-
-
-@pytest.fixture(scope="module")
-def without_gpu() -> Iterator[str]:
-    with cluster_of({"num_cpus": 2}) as cluster:
         yield cluster.address
 
 
@@ -168,11 +124,11 @@ def test_a_big_model_has_a_gpu_to_itself(
 
 
 def test_a_cluster_without_gpus_needs_no_option(
-    without_gpu: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
+    ray_address: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = placed(without_gpu, targets[:3], "auto", monkeypatch)
+    seen = placed(ray_address, targets[:3], "auto", monkeypatch)
     assert [task["gpus"] for task in seen] == [[], [], []]
-    assert placed(without_gpu, targets[:3], "cuda", monkeypatch) == []
+    assert placed(ray_address, targets[:3], "cuda", monkeypatch) == []
 
 
 def most_at_once(seen: list[dict[str, Any]]) -> int:
@@ -181,13 +137,42 @@ def most_at_once(seen: list[dict[str, Any]]) -> int:
 
 
 def test_models_that_take_their_time_to_come_share_a_cpu(
-    without_gpu: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
+    ray_address: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert most_at_once(placed(without_gpu, targets[:5], "cpu", monkeypatch)) == 2
+    assert most_at_once(placed(ray_address, targets[:5], "cpu", monkeypatch)) == 2
     large = [
         replace(target, spec=replace(target.spec, bytes=ByteRange(0, LARGE_BYTES))) for target in targets[:5]
     ]
-    assert most_at_once(placed(without_gpu, large, "cpu", monkeypatch, lasting_s=8)) == 4
+    assert most_at_once(placed(ray_address, large, "cpu", monkeypatch, lasting_s=8)) == 4
+
+
+def test_a_training_whose_worker_dies_is_started_again_and_at_last_given_up(
+    ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs.executors import ray_sweep
+    from jobs.executors.ray_session import RayOptions
+    from jobs.results.sweep import SweepFailure
+    from survey.dynamics.config import Training, training
+
+    def train(run: Training, history: None, name: Any, tries: int, coordinator: Any) -> SweepFailure:
+        import os
+
+        if run.seed == 3:
+            raise LookupError("our defect")
+        if run.seed == 2 or (run.seed == 1 and tries == 1):
+            os._exit(1)
+        return SweepFailure(run, f"ended in try {tries}")
+
+    monkeypatch.setattr(ray_sweep, "train_on_node", train)
+    runs = [training("goldilocks", {"seed": seed}) for seed in range(4)]
+    ended = ray_sweep.execute_on_ray([(run, None) for run in runs], RayOptions(address=ray_address))
+    problems = {run.seed: outcome.problem for run, outcome in ended if isinstance(outcome, SweepFailure)}
+    assert "LookupError: our defect" in problems.pop(3)
+    assert problems == {
+        0: "ended in try 1",
+        1: "ended in try 2",
+        2: "its worker was lost 3 times: its worker process died",
+    }
 
 
 # ------------------------------------------------------------------------- nodes that are different

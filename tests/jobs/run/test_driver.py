@@ -20,7 +20,8 @@ from survey.records.catalog_rows import ROW_GROUPS
 from survey.records.columns import columns_of
 
 Survey = Callable[..., Ran]
-EXECUTORS = ["serial", "ray"]
+# Ray's nodes leave sockets unclosed in this process.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 # What may differ from run to run: when, where and how long, and what the network did.
 CIRCUMSTANCES = {"run_id", "measured_at", "host", "fetch_s", "measure_s", "elapsed_s", "requests", "retries", "fetched_bytes"}  # fmt: skip
 
@@ -59,9 +60,8 @@ def attempts(catalog: str | Path = "c") -> list[tuple[object, ...]]:
         ).rows
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
 def test_one_command_measures_what_it_can_and_names_what_it_cannot(
-    served: LocalHub, survey: Survey, executor: str
+    served: LocalHub, survey: Survey, executor: list[str]
 ) -> None:
     refused = {
         "org/broken": "bad-header",
@@ -75,7 +75,7 @@ def test_one_command_measures_what_it_can_and_names_what_it_cannot(
     }
     names = ["org/tied", "org/untied", "org/sharded", *refused]
     Path("models.txt").write_text("\n".join(names))
-    ran = survey("run", "models.txt", "--catalog", "c", "--endpoint", served.endpoint, "--executor", executor)
+    ran = survey("run", "models.txt", "--catalog", "c", "--endpoint", served.endpoint, *executor)
     assert ran.code == 1
     assert ran.err == ""
     assert "3 measured, 0 unchanged, 8 failed" in ran.out
@@ -91,9 +91,8 @@ def test_one_command_measures_what_it_can_and_names_what_it_cannot(
     assert {(repo, status, reason) for repo, _, status, reason in attempts()} == expected
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
 def test_parts_of_a_repository_are_models_of_their_own(
-    served: LocalHub, survey: Survey, executor: str, tmp_path: Path
+    served: LocalHub, survey: Survey, executor: list[str], tmp_path: Path
 ) -> None:
     for name, options in {"a": {"tied": False}, "b": {"tied": False, "shards": 2}}.items():
         write(little(name, **options), tmp_path / "two" / name)  # type: ignore[arg-type]
@@ -107,7 +106,7 @@ def test_parts_of_a_repository_are_models_of_their_own(
         "--endpoint",
         served.endpoint,
     ]
-    ran = survey("run", *command, "--catalog", "c", "--executor", executor)
+    ran = survey("run", *command, "--catalog", "c", *executor)
     assert "3 measured, 0 unchanged, 2 failed" in ran.out
     assert "a colon and one of a, b" in ran.out
     found = {row["repo"]: row for row in rows()}
@@ -118,15 +117,15 @@ def test_parts_of_a_repository_are_models_of_their_own(
     refused = [(repo, reason) for repo, _, status, reason in attempts() if status == "failed"]
     assert refused == [("org/two", "no-safetensors"), ("org/two:c", "no-safetensors")]
     served.clear_log()
-    again = survey("run", *command[:3], *command[-2:], "--catalog", "c", "--executor", executor)
+    again = survey("run", *command[:3], *command[-2:], "--catalog", "c", *executor)
     assert (again.code, "0 measured, 3 unchanged, 0 failed" in again.out) == (0, True)
     assert len(served.log) == 2  # a glance at each
 
 
-def test_both_executors_write_the_same_bits(served: LocalHub, survey: Survey) -> None:
-    for executor in EXECUTORS:
+def test_both_executors_write_the_same_bits(served: LocalHub, survey: Survey, ray_address: str) -> None:
+    for executor, options in {"serial": [], "ray": ["--address", ray_address]}.items():
         ran = survey("run", "org/tied", "org/untied", "--catalog", executor, "--endpoint", served.endpoint,
-                     "--executor", executor, "--matrix", "both")  # fmt: skip
+                     "--executor", executor, *options, "--matrix", "both")  # fmt: skip
         assert ran.code == 0
     serial, on_ray = rows("serial"), rows("ray")
     assert len(serial) == 3  # one tied row, two untied
