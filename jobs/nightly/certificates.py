@@ -10,7 +10,7 @@ from survey.errors import UsageError
 
 
 def certificates(machine: JobMachine) -> dict[str, str]:
-    """What this machine trusts, where variables name files of it: they go with the list."""
+    """The certificate files that variables name, by their name in the ConfigMap: they go with the list."""
     return {key: _read(path) for path, key in _keys(machine).items()}
 
 
@@ -35,6 +35,6 @@ def _keys(machine: JobMachine) -> dict[str, str]:
 
 
 def certificate_variables(machine: JobMachine, folder: str) -> dict[str, str]:
-    """The variables, as they are where the files lie in `folder`."""
+    """The variables that name the certificates, for files that lie in `folder`."""
     keys = _keys(machine)
     return {name: f"{folder}/{keys[path]}" for name, path in _files(machine).items()}

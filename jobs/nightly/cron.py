@@ -24,9 +24,9 @@ WRITES = 3
 
 
 def unit(job: Job, machine: JobMachine) -> str:
-    """The block; everything that the command needs is in its line, or in a file that the line reads.
+    """The block. Everything that the command needs is in its line, or in a file that the line reads.
 
-    Variables set in a crontab would hold for all lines below, which are the user's own.
+    Variables that a crontab sets would hold for all lines below, which are the user's own.
     """
     times = local_times(job, machine)
     command, variables = _command(job, machine, guarded=len(times) > 1)
@@ -49,7 +49,7 @@ def unit(job: Job, machine: JobMachine) -> str:
 
 
 def local_times(job: Job, machine: JobMachine) -> list[tuple[int, int]]:
-    """Every hour and minute that this machine's clock can show when it is the job's hour there."""
+    """Every hour and minute that this machine's clock can show at the job's hour in the job's time zone."""
     if job.zone is None:
         return [(job.at.hour, job.at.minute)]
     today, there = datetime.now(UTC).date(), ZoneInfo(job.zone)
@@ -63,7 +63,7 @@ def local_times(job: Job, machine: JobMachine) -> list[tuple[int, int]]:
 
 
 def install(job: Job, machine: JobMachine) -> list[str]:
-    """Put the block at the end of the user's crontab, in place of an earlier one of this name."""
+    """Append the block to the user's crontab, without an earlier one of this name."""
     block = unit(job, machine)
     _without(_crontab(), job.name)  # a crontab that cannot be changed stops it before anything is written
     done = prepare_folders(job, machine)
@@ -75,6 +75,7 @@ def install(job: Job, machine: JobMachine) -> list[str]:
 
 
 def installed(machine: JobMachine) -> list[str]:
+    """The name and title of each block of ours."""
     lines = _crontab().splitlines()
     return [
         f"{line.removeprefix(BEGIN).split()[0]}  {lines[number + 1].removeprefix('# ')}"
@@ -84,6 +85,7 @@ def installed(machine: JobMachine) -> list[str]:
 
 
 def remove(name: str, machine: JobMachine) -> bool:
+    """Remove a block and its file of variables."""
     if _without(_crontab(), name) == _crontab():
         return False
     _edit(lambda crontab: _without(crontab, name), lambda crontab: f"{BEGIN}{name} " not in crontab)
@@ -92,7 +94,10 @@ def remove(name: str, machine: JobMachine) -> bool:
 
 
 def _edit(change: Callable[[str], str], holds: Callable[[str], bool]) -> None:
-    """Change the crontab, which has no lock that others would heed: look whether it came to stay."""
+    """Change the crontab, then read it again: it has no lock that other programs respect.
+
+    Raises UsageError if the change was overwritten each time.
+    """
     for _ in range(WRITES):
         _write_crontab(change(_crontab()))
         if holds(_crontab()):
@@ -101,9 +106,9 @@ def _edit(change: Callable[[str], str], holds: Callable[[str], bool]) -> None:
 
 
 def _command(job: Job, machine: JobMachine, *, guarded: bool) -> tuple[str, Path | None]:
-    """The sixth field, and the file for the variables if they are too many for it.
+    """The sixth field, and the file for the variables if they are too long for it.
 
-    Raises UsageError where cron would not take it either way.
+    Raises UsageError if the command is too long for cron even so.
     """
     exports = "; ".join(_exports(machine))
     file = _environment_file(job.name, machine)
@@ -124,19 +129,20 @@ def _sixth_field(job: Job, machine: JobMachine, environment: str, *, guarded: bo
     run = job.command(str(machine.program), str(job.models), job.catalog)
     # Without util-linux (macOS) the catalog's own lock alone keeps two runs apart.
     flock = shutil.which("flock")
-    held = [flock, "--nonblock", str(lock)] if flock else []
-    there = f'[ "$(TZ={shlex.quote(job.zone or "")} date +%H:%M)" = {job.at:%H:%M} ] || exit 0; '
+    locked = [flock, "--nonblock", str(lock)] if flock else []
+    only_at_hour = f'[ "$(TZ={shlex.quote(job.zone or "")} date +%H:%M)" = {job.at:%H:%M} ] || exit 0; '
+    folders = sorted({str(log.parent), str(lock.parent)})
     command = (
-        f"{there if guarded else ''}mkdir -p {shlex.join(sorted({str(log.parent), str(lock.parent)}))}; "
+        f"{only_at_hour if guarded else ''}mkdir -p {shlex.join(folders)}; "
         f"{environment}; "
         f'e={shlex.quote(str(machine.env_file))}; set -a; [ ! -f "$e" ] || . "$e"; set +a; '
-        f"exec {shlex.join([*held, *run])} >>{shlex.quote(str(log))} 2>&1"
+        f"exec {shlex.join([*locked, *run])} >>{shlex.quote(str(log))} 2>&1"
     )
     return crontab_command(one_line(command))
 
 
 def _exports(machine: JobMachine) -> list[str]:
-    """For the shell.  (`env` would take a program with a = in its path for one more variable.)"""
+    """Shell commands. (`env` would take a program with a = in its path for one more variable.)"""
     pairs = [one_line(f"{name}={value}") for name, value in machine.variables.items()]
     return [f"export {shlex.quote(pair)}" for pair in pairs]
 
@@ -183,13 +189,16 @@ def _call(argument: str, text: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def _without(crontab: str, name: str) -> str:
-    """The crontab less one block; whatever else stands there keeps its bytes."""
+    """The crontab without one block; everything else keeps its bytes.
+
+    Raises UsageError if the block has no end.
+    """
     begin = rf"^{re.escape(BEGIN + name)}(?: .*)?\n"
     if crontab and not crontab.endswith("\n"):
         crontab += "\n"
-    found = re.search(
+    block = re.search(
         rf"{begin}(?:(?!{re.escape(BEGIN)}).*\n)*?{re.escape(END + name)}\n", crontab, re.MULTILINE
     )
-    if found is None and re.search(begin, crontab, re.MULTILINE):
+    if block is None and re.search(begin, crontab, re.MULTILINE):
         raise UsageError(f"your crontab holds `{BEGIN}{name}` and no `{END}{name}` after it: mend it first")
-    return crontab if found is None else crontab[: found.start()] + crontab[found.end() :]
+    return crontab if block is None else crontab[: block.start()] + crontab[block.end() :]

@@ -1,8 +1,8 @@
-"""What a run reads from its environment, and which of it a unit may show.
+"""The variables that a run reads, and which of them a unit may show.
 
-Schedulers start a run with next to no environment. Variables that name a proxy, certificates, folders, a
-region or a setting go into the unit. Secrets never do, nor does what holds a password: each scheduler has
-a place for them (`nightly.env`, a Secret, the repository's secrets), and its unit names what belongs there.
+Schedulers start a run with almost no environment. Variables that name a proxy, certificates, folders, a
+region or a setting go into the unit. Secrets never do, nor does a URL with a password: each scheduler keeps
+secrets elsewhere (`nightly.env`, a Secret, the repository's secrets), and its unit lists their names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RAY = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", 
 GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "CLOUDSDK_CONFIG")
 _NAMES = frozenset((*PROXIES, *CERTIFICATES, *FOLDER_VARIABLES, *RAY, *GOOGLE, "HUGGINGFACE_HUB_CACHE"))
 _PREFIXES = ("HF_", "AWS_")  # settings of the Hub's and of Amazon's clients, of which there are many
-_TOLD_APART_BY_FILES = frozenset({"AWS_PROFILE", "AWS_DEFAULT_PROFILE"})  # sections of files of this machine
+_SECTIONS_OF_FILES = frozenset({"AWS_PROFILE", "AWS_DEFAULT_PROFILE"})  # of files of this machine
 
 # Not by the value: a key of Amazon's may begin like a path.
 _SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSW")
@@ -39,7 +39,7 @@ _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether others must not see the value: by its name, or as it holds a password or a token."""
+    """Whether others must not see the value: by its name, or because it holds a password or a token."""
     if name.lower().endswith("_proxy") and "@" in value:
         return True
     named = _SECRET_NAME.search(name) and not _NOT_ITSELF.fullmatch(name)
@@ -47,7 +47,7 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def holds_secret(text: str) -> bool:
-    """A URL with a password, or a token of the Hub."""
+    """Whether a text holds a URL with a password, or a token of the Hub."""
     return bool(_PASSWORD.search(text) or _TOKEN.search(text))
 
 
@@ -56,31 +56,32 @@ def is_path(value: str) -> bool:
 
 
 def carried(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the unit of a scheduler on this machine shows; raises UsageError where it cannot be written."""
+    """The variables that a unit on this machine shows. Raises UsageError if a value cannot be written."""
     shown = {name: value for name, value in _read(environment).items() if not is_secret(name, value)}
     return {name: one_line(value, name) for name, value in shown.items()}
 
 
 def carried_away(environment: Mapping[str, str]) -> dict[str, str]:
-    """What means the same on another machine: no paths of this one."""
+    """The variables that mean the same on another machine: none that names a path of this one."""
     here = left_behind(environment)
     return {name: value for name, value in carried(environment).items() if name not in here}
 
 
 def left_behind(environment: Mapping[str, str]) -> list[str]:
-    """Variables that name files or folders of this machine, or what stands in them."""
+    """Variables that name files or folders of this machine, or sections of such files."""
     return [
-        name for name, value in carried(environment).items() if is_path(value) or name in _TOLD_APART_BY_FILES
+        name for name, value in carried(environment).items() if is_path(value) or name in _SECTIONS_OF_FILES
     ]
 
 
 def secret_names(environment: Mapping[str, str]) -> list[str]:
-    """The secrets that a run here would have: HF_TOKEN in any case, and what else is set."""
-    found = [name for name, value in _read(environment).items() if is_secret(name, value)]
-    return ["HF_TOKEN", *(name for name in found if name != "HF_TOKEN")]
+    """The names of the secrets that a run here would have: HF_TOKEN in any case, and others if set."""
+    secrets = [name for name, value in _read(environment).items() if is_secret(name, value)]
+    return ["HF_TOKEN", *(name for name in secrets if name != "HF_TOKEN")]
 
 
 def refuse_secret(text: str, what: str) -> None:
+    """Raise UsageError if a text that a unit would show holds a secret."""
     if holds_secret(text):
         raise UsageError(
             f"{what} holds a password or a token, and others can read a unit: set the variable for it "
@@ -89,7 +90,7 @@ def refuse_secret(text: str, what: str) -> None:
 
 
 def _read(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a run reads, those that are set."""
+    """The variables that are set and that a run reads."""
     return {
         name: value
         for name, value in sorted(environment.items())

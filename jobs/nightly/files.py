@@ -1,4 +1,4 @@
-"""Files that units need, and one installation at a time."""
+"""Write the files that units need, and let one installation run at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRETS = "# Secrets for `survey nightly`, one NAME=value a line.\n# HF_TOKEN=\n
 
 @contextmanager
 def one_at_a_time(machine: JobMachine) -> Iterator[None]:
-    """Keep others of this user from changing units: a crontab is read, changed and written as a whole."""
+    """Hold the lock on this user's units: a crontab is read, changed and written as a whole."""
     make_folder(machine.state)
     with open(machine.state / "install.lock", "w", encoding="utf-8") as file:
         _lock(file.fileno(), file.name)
@@ -32,7 +32,10 @@ def log_file(job: Job, machine: JobMachine) -> Path:
 
 
 def prepare_folders(job: Job, machine: JobMachine) -> list[str]:
-    """Make what the unit needs: the log's folder, and a file for secrets that only its owner reads."""
+    """Make the log's folder, and a file for secrets that only its owner can read; returns what to know.
+
+    Raises UsageError if others can read the file.
+    """
     for folder in (log_file(job, machine).parent, machine.state, machine.config):
         make_folder(folder)
     file = machine.env_file
@@ -51,7 +54,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write_unit(path: Path, text: str) -> None:
-    """Write it whole, in a folder that is made if it is missing. Raises UsageError."""
+    """Write a file as a whole; its folder is made if it is missing. Raises UsageError if it cannot."""
     try:
         make_folder(path.parent)
         write_atomically(path, text.encode())
@@ -71,7 +74,7 @@ def _lock(descriptor: int, name: str) -> None:
                     f"another `survey nightly` has held {name} for a minute: is it stuck?"
                 ) from None
             time.sleep(0.02)
-        except OSError:  # a file system without locks: what was written is read back in any case
+        except OSError:  # a file system without locks: crontabs are read back in any case
             return
 
 

@@ -29,6 +29,7 @@ WorkflowStep = dict[str, Any]  # Any: the shape is GitHub's own, and checked by 
 
 
 def unit(job: Job, machine: JobMachine) -> str:
+    """The workflow. Raises UsageError if a runner could not see the list or the catalog."""
     root = _repository(machine)
     models, catalog = _inside(job.models, root, "the list"), job.catalog
     for model in read_models([str(job.models)], job.models.parent).models:
@@ -70,13 +71,14 @@ def _about(job: Job, machine: JobMachine, path: str) -> list[str]:
 
 
 def workflow_name(job: Job, machine: JobMachine) -> str:
-    """The name by paths within the repository: it is the same in every clone."""
+    """The job's name by paths within the repository: it is the same in every clone."""
     root = _repository(machine)
     catalog = _inside(Path(job.catalog), root, "the catalog") if job.is_local else job.catalog
     return replace(job, models=Path(_inside(job.models, root, "the list")), catalog=catalog).name
 
 
 def install(job: Job, machine: JobMachine) -> list[str]:
+    """Write the workflow's file."""
     text = unit(job, machine)
     path = _folder(machine) / f"{workflow_name(job, machine)}.yml"
     write_unit(path, text)
@@ -84,6 +86,7 @@ def install(job: Job, machine: JobMachine) -> list[str]:
 
 
 def installed(machine: JobMachine) -> list[str]:
+    """The name and title of each workflow of ours."""
     return [
         f"{path.stem}  {path.read_text(encoding='utf-8').partition(chr(10))[0].removeprefix('# ')}"
         for path in sorted(_folder(machine).glob(f"{PREFIX}*.yml"))
@@ -91,10 +94,11 @@ def installed(machine: JobMachine) -> list[str]:
 
 
 def remove(name: str, machine: JobMachine) -> bool:
+    """Delete the workflow's file."""
     path = _folder(machine) / f"{name}.yml"
-    there = path.exists()
+    existed = path.exists()
     path.unlink(missing_ok=True)
-    return there
+    return existed
 
 
 def _steps(job: Job, machine: JobMachine, models: str, catalog: str) -> list[WorkflowStep]:
@@ -103,8 +107,8 @@ def _steps(job: Job, machine: JobMachine, models: str, catalog: str) -> list[Wor
     command = job.command("survey", "MODELS", "CATALOG")
     quoted = [shlex.quote(word) for word in command]
     quoted[command.index("MODELS")] = f'"{workspace}"{shlex.quote(models)}'
-    place = f'"{workspace}"' if job.is_local else ""
-    quoted[command.index("CATALOG")] = place + shlex.quote(catalog)
+    root = f'"{workspace}"' if job.is_local else ""
+    quoted[command.index("CATALOG")] = root + shlex.quote(catalog)
     key = workflow_name(job, machine)
     restore, save = _cached(key, catalog) if job.is_local else ([], [])
     extras = "[s3]" if job.catalog.startswith("s3://") else ""
@@ -120,7 +124,7 @@ def _steps(job: Job, machine: JobMachine, models: str, catalog: str) -> list[Wor
 
 
 def _cached(key: str, catalog: str) -> tuple[list[WorkflowStep], list[WorkflowStep]]:
-    """How the catalog comes from the nights before, and is kept for those to come."""
+    """The steps that restore the catalog of the night before and save it for the next one."""
     if set(catalog) & set("*?[]!~#"):
         raise UsageError(
             f"{catalog}: GitHub's cache would take this path for a pattern; name it without *?[]!~#"
@@ -136,7 +140,7 @@ def _cached(key: str, catalog: str) -> tuple[list[WorkflowStep], list[WorkflowSt
 
 
 def _variables(machine: JobMachine) -> dict[str, str]:
-    """What a runner is to have; certificates where they lie in the repository."""
+    """The runner's environment; certificates only if they lie in the repository."""
     root = _repository(machine)
     files = {name: machine.environment[name] for name in CERTIFICATES if machine.environment.get(name)}
     inside = {

@@ -1,4 +1,4 @@
-"""One nightly run, whoever starts it: a `survey run` with absolute paths, its hour and its environment."""
+"""A nightly run for any scheduler: a `survey run` with absolute paths, its hour and its environment."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PREFIX = "survey-nightly-"
 
 @dataclass(frozen=True, slots=True)
 class JobMachine:
-    """Where units are made and installed.
+    """The machine that units are made and installed on.
 
-    zone: the clock that cron goes by. config, state: our own folders of the user. units: systemd's
-    folder for root or for the user. folder: where the command was given.
+    zone: of the clock that cron reads. config, state: our folders of this user. units: systemd's folder,
+    of root or of the user. folder: the working folder of the command.
     """
 
     environment: Mapping[str, str] = field(repr=False)  # it may hold tokens
@@ -42,20 +42,23 @@ class JobMachine:
 
     @property
     def env_file(self) -> Path:
-        """Where secrets belong that a unit must not show."""
+        """The file for secrets, which a unit must not show."""
         return self.config / "nightly.env"
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of a run on this machine; schedulers themselves give next to none."""
+        """The environment of a run on this machine; schedulers set almost none."""
         path = f"{self.program.parent}:/usr/local/bin:/usr/bin:/bin"
         return {"PATH": path, **carried(self.environment)}
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What runs every night. zone: None is the scheduler's own. image, package: who brings `survey`
-    along where this machine's program is not at hand (kubernetes, github)."""
+    """A run of every night.
+
+    zone: None is the scheduler's own. image, package: the source of `survey` on machines that lack this
+    one's program (kubernetes, github).
+    """
 
     models: Path
     catalog: str
@@ -68,7 +71,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Tells units apart: one for each list and catalog. Good as a Kubernetes name, too."""
+        """The unit's name, one for each list and catalog; Kubernetes accepts it, too."""
         key = f"{self.models}\n{self.catalog}".encode("utf-8", "surrogatepass")
         digest = hashlib.sha256(key).hexdigest()[:8]
         stem = re.sub(r"[^a-z0-9]+", "-", self.models.stem.lower()).strip("-")[:20].strip("-")
@@ -101,7 +104,7 @@ def make_job(
     image: str | None = None,
     package: str | None = None,
 ) -> Job:
-    """A job whose list can be read and whose hour exists; raises UsageError."""
+    """A job. Raises UsageError if its list is unreadable, its hour does not exist, or no unit can hold it."""
     if not models.is_file():
         raise UsageError(f"no such list of models: {models}; a unit reads it anew every night")
     read_models([str(models)], Path.cwd())
@@ -120,14 +123,14 @@ def make_job(
 
 
 def key_job(models: Path, catalog: str) -> Job:
-    """As much of a job as names its unit; the list itself may be gone by now."""
+    """The part of a job that names its unit; the list itself may no longer exist."""
     job = Job(_absolute(models), _absolute_catalog(catalog), (), time(), None)
     _check_texts(job)
     return job
 
 
 def this_machine(environment: Mapping[str, str]) -> JobMachine:
-    """Raises UsageError where the `survey` command cannot be found."""
+    """Describe this machine. Raises UsageError if it has no `survey` command."""
     own, root = home(), os.geteuid() == 0
     config = _absolute(Path(environment.get("XDG_CONFIG_HOME") or own / ".config"))
     state = _absolute(Path(environment.get("XDG_STATE_HOME") or own / ".local/state"))
@@ -144,7 +147,7 @@ def this_machine(environment: Mapping[str, str]) -> JobMachine:
 
 
 def _check_texts(job: Job) -> None:
-    """Refuse what no unit can hold, or must not, by the name under which it was given."""
+    """Refuse texts that no unit can or may hold, by the name of their option."""
     given = {"MODELS": str(job.models), "--catalog": job.catalog, "--log": str(job.log or "")}
     given |= {"--image": job.image or "", "--package": job.package or ""}
     for what, text in (*given.items(), *(("an option of run", option) for option in job.options)):
@@ -153,7 +156,7 @@ def _check_texts(job: Job) -> None:
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(expanded(path)))  # links stay: who moves one means the job, too
+    return Path(os.path.abspath(expanded(path)))  # links stay: moving one is meant to move the job, too
 
 
 def _absolute_catalog(catalog: str) -> str:
@@ -162,14 +165,14 @@ def _absolute_catalog(catalog: str) -> str:
 
 def _program(environment: Mapping[str, str]) -> Path:
     beside = Path(sysconfig.get_path("scripts")) / "survey"
-    found = beside if beside.is_file() else shutil.which("survey", path=environment.get("PATH"))
-    if found is None:
+    program = beside if beside.is_file() else shutil.which("survey", path=environment.get("PATH"))
+    if program is None:
         raise UsageError("the `survey` command is not installed in this environment: pip install it first")
-    return _absolute(Path(found))
+    return _absolute(Path(program))
 
 
 def _system_zone() -> tzinfo:
-    """The machine's zone, whatever TZ says to this process: cron's daemon does not see our TZ."""
+    """The machine's zone, not this process's TZ, which cron's daemon does not see."""
     try:
         with open("/etc/localtime", "rb") as file:
             return zoneinfo.ZoneInfo.from_file(file)
@@ -178,10 +181,10 @@ def _system_zone() -> tzinfo:
 
 
 def _hour(text: str) -> time:
-    found = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
-    if found is None:
+    match = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
+    if match is None:
         raise UsageError(f"--at {text}: write a time of day such as 02:00")
-    return time(int(found[1]), int(found[2]))
+    return time(int(match[1]), int(match[2]))
 
 
 def _zone(name: str | None) -> str | None:

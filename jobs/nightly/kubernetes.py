@@ -18,7 +18,7 @@ from survey.errors import UsageError
 
 SECRET_NAME = "centroid-survey"
 CONFIG_MAP_BYTES = 1_000_000  # a ConfigMap holds 1 MiB
-CATCH_UP_S = 12 * 3600  # a night that was missed is made up for within half a day
+CATCH_UP_S = 12 * 3600  # a missed night is caught up on within half a day
 MANAGED = {"app.kubernetes.io/managed-by": "centroid-survey"}
 HOME = "/home/survey"
 GROUP = 10_001  # of the volumes; a group of its own
@@ -26,7 +26,7 @@ Manifest = dict[str, Any]  # Any: the shape of each is Kubernetes' own, and chec
 
 
 class _Readable(yaml.SafeDumper):  # type: ignore[misc]  # yaml carries no annotations
-    """Writes text of several lines as it is, where YAML can."""
+    """Writes text of several lines as a block, if YAML can."""
 
 
 _Readable.add_representer(
@@ -38,7 +38,7 @@ _Readable.add_representer(
 
 
 def unit(job: Job, machine: JobMachine) -> str:
-    """ConfigMap, CronJob and, for a catalog in a folder, the claim of a disk for it."""
+    """The ConfigMap, the CronJob and, for a catalog in a folder, the claim of a disk for it."""
     names = secret_names(machine.environment)
     here = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
     head = comments(
@@ -55,12 +55,14 @@ def unit(job: Job, machine: JobMachine) -> str:
 
 
 def documents(job: Job, machine: JobMachine) -> list[Manifest]:
+    """The manifests of a job. Raises UsageError if a pod could not run it."""
     claim = [_claim(job)] if job.is_local else []
     written = [*claim, _cron_job(job, machine)]
     return [_config_map(job, machine), *(checked_text(document, one_line) for document in written)]
 
 
 def install(job: Job, machine: JobMachine) -> list[str]:
+    """Apply the manifests."""
     # On the server's side: otherwise the whole list, and certificates, must fit into an annotation of 256 kB.
     said = _kubectl("apply", "--server-side", "-f", "-", text=unit(job, machine))
     return [
@@ -70,6 +72,7 @@ def install(job: Job, machine: JobMachine) -> list[str]:
 
 
 def installed(machine: JobMachine) -> list[str]:
+    """The name and title of each CronJob of ours."""
     (label,) = MANAGED.items()
     columns = "NAME:.metadata.name,TITLE:.metadata.annotations.title"
     said = _kubectl(
@@ -81,7 +84,7 @@ def installed(machine: JobMachine) -> list[str]:
 
 
 def remove(name: str, machine: JobMachine) -> bool:
-    """The claim, which is the catalog, stays."""
+    """Delete the CronJob and its ConfigMap. The claim, which holds the catalog, stays."""
     said = _kubectl("delete", f"cronjob/{name}", f"configmap/{name}", "--ignore-not-found")
     return "deleted" in said
 
@@ -112,7 +115,7 @@ def _claim(job: Job) -> Manifest:
 
 
 def _cron_job(job: Job, machine: JobMachine) -> Manifest:
-    zone = job.zone or "Etc/UTC"  # the controller's own zone is nobody's business
+    zone = job.zone or "Etc/UTC"  # not the controller's own zone, which nobody knows
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
@@ -158,7 +161,7 @@ def _pod(job: Job, machine: JobMachine) -> Manifest:
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,  # a run asks nothing of Kubernetes
-            # Whoever the image runs as may write to the volumes.
+            # The user that the image runs as may write to the volumes.
             "securityContext": {"fsGroup": GROUP, "fsGroupChangePolicy": "OnRootMismatch"},
             "containers": [container],
             "volumes": [{"name": name, **source} for name, _, source in volumes],
@@ -167,7 +170,7 @@ def _pod(job: Job, machine: JobMachine) -> Manifest:
 
 
 def _variables(machine: JobMachine) -> dict[str, str]:
-    """Folders that a pod can write to, certificates where they are mounted, and the rest."""
+    """The pod's environment: folders that it can write to, the mounted certificates, and the rest."""
     folders = {"HOME": HOME, "TMPDIR": "/tmp"}
     folders |= {f"XDG_{kind}_HOME": f"{HOME}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
     trusted = certificate_variables(machine, "/models")

@@ -1,4 +1,4 @@
-"""What pip installs on a machine of GitHub's, told by its content.
+"""What pip installs on a machine of GitHub's, pinned by its content.
 
 A name in the public index may be anybody's, and a run has secrets in reach. So a package is a commit, a
 wheel with its digest, a wheel that lies in the repository, or a list of requirements with their digests.
@@ -26,9 +26,10 @@ ADVICE = (
 
 
 def pip_install(package: str | None, extras: str, root: Path, folder: Path) -> str:
-    """The shell's command. extras: such as `s3`, or nothing. root: of the repository; folder: where we are.
+    """The shell's command.
 
-    Raises UsageError for what may be another program tomorrow.
+    extras: such as `[s3]`, or nothing. root: of the repository. folder: the working folder.
+    Raises UsageError for a package that may be another program tomorrow.
     """
     package = package or _installed_from()
     if package is None:
@@ -46,7 +47,7 @@ def pip_install(package: str | None, extras: str, root: Path, folder: Path) -> s
 
 
 def _installed_from() -> str | None:
-    """The commit that this program was installed from, if pip wrote one down (PEP 610)."""
+    """The commit that this program was installed from, if pip recorded one (PEP 610)."""
     try:
         origin = json.loads(distribution(NAME).read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):

@@ -1,7 +1,7 @@
-"""Text as each scheduler's format reads it: quoted, or refused by name.
+"""Quote text for each scheduler's format, or refuse it by name.
 
-Whatever stands in a unit goes through here at the moment of writing, wherever it comes from: arguments,
-the working folder, the environment, the path of the program.
+Every text of a unit goes through here as it is written: arguments, the working folder, the environment, the
+path of the program.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from survey.errors import UsageError, printable
 QUOTED_CHARS = 200
 # Control characters, halves of characters, line and paragraph separators.
 _UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-# They show a line in another order than the one in which it is read.
+# They make a line look different from what a program reads.
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def one_line(text: str, what: str | None = None) -> str:
-    """The text, if crontabs, unit files and comments alike keep it within its line.
+    """The text, if crontabs, unit files and comments all keep it in one line.
 
-    what: names it in the UsageError that it raises otherwise.
+    Raises UsageError otherwise, which names the text by `what`.
     """
     # No format of ours can hold a line break; a backslash at the end joins lines in systemd's.
     if text.endswith("\\") or any(map(_unwritable, text)):
@@ -35,7 +35,7 @@ def one_line(text: str, what: str | None = None) -> str:
 
 
 def lines(texts: Iterable[str]) -> str:
-    """A crontab or a unit file of these lines."""
+    """The text of a crontab or a unit file with these lines. Raises UsageError as one_line does."""
     return "".join(f"{one_line(text)}\n" for text in texts)
 
 

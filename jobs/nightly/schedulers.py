@@ -1,7 +1,6 @@
-"""`survey run` every night, by a scheduler that people already have: no daemon of ours.
+"""Install `survey run` in a scheduler that people already have, for every night; there is no daemon of ours.
 
-A scheduler's module prints its unit, installs it, lists what is installed, and removes it; installing
-twice leaves one unit, and removing leaves everything else as it was.
+To support another scheduler: write a module with the functions of Scheduler and add it to SCHEDULERS.
 """
 
 from __future__ import annotations
@@ -20,19 +19,23 @@ from survey.errors import UsageError
 
 
 class Scheduler(Protocol):
-    """Raises UsageError where it cannot; what it returns is for people to read."""
+    """The functions that a scheduler's module has.
+
+    Installing a job twice leaves one unit; removing it leaves everything else as it was. All lines and texts
+    that they return are for people to read. Each raises UsageError if the scheduler cannot do it.
+    """
 
     def unit(self, job: Job, machine: JobMachine) -> str:
-        """The unit as its file or table has it."""
+        """The text of the job's unit, as the scheduler's file or table holds it."""
 
     def install(self, job: Job, machine: JobMachine) -> list[str]:
-        """Put the unit in place; returns what was done and what is left to do."""
+        """Install the unit, or replace the one of the same name; returns what was done and is left to do."""
 
     def installed(self, machine: JobMachine) -> list[str]:
-        """A line for each unit, its name first."""
+        """A line for each unit of ours, which begins with its name."""
 
     def remove(self, name: str, machine: JobMachine) -> bool:
-        """Whether there was a unit of this name."""
+        """Remove the unit of this name; False if there is none."""
 
 
 SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
@@ -45,12 +48,12 @@ SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
 )
 
 
-# Options that mean something to some schedulers only.
+# Options that only some schedulers have.
 _MEANT_FOR = {"log": ("cron", "systemd"), "image": ("kubernetes",), "package": ("github",)}
 
 
 def unit(scheduler: str, job: Job, machine: JobMachine) -> str:
-    """The unit's text; raises UsageError where the scheduler could not run the job."""
+    """The text of a job's unit. Raises UsageError if the scheduler could not run the job."""
     for field, schedulers in _MEANT_FOR.items():
         if getattr(job, field) is not None and scheduler not in schedulers:
             raise UsageError(f"--{field} is for {' and '.join(schedulers)}, not for {scheduler}")
@@ -58,14 +61,14 @@ def unit(scheduler: str, job: Job, machine: JobMachine) -> str:
 
 
 def install(scheduler: str, job: Job, machine: JobMachine) -> list[str]:
-    """Put the unit in place, in the stead of an earlier one; returns what people should know."""
+    """Install a job's unit, or replace the earlier one; returns what people should know."""
     unit(scheduler, job, machine)
     with one_at_a_time(machine):
         return SCHEDULERS[scheduler].install(job, machine)
 
 
 def installed(scheduler: str, machine: JobMachine) -> list[str]:
-    """A line for each unit of ours, its name first."""
+    """A line for each unit of ours, which begins with its name."""
     return SCHEDULERS[scheduler].installed(machine)
 
 

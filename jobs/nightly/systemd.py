@@ -20,13 +20,13 @@ from survey.errors import UsageError
 
 
 def unit(job: Job, machine: JobMachine) -> str:
-    """Both files, each below a comment with its path."""
+    """The texts of both files, each below a comment with its path."""
     texts = files(job, machine).items()
     return "\n".join(lines(comments(str(machine.units / name))) + text for name, text in texts)
 
 
 def files(job: Job, machine: JobMachine) -> dict[str, str]:
-    """The texts of the service and the timer by file name."""
+    """The texts of the service and the timer, by file name."""
     service, timer = lines(_service(job, machine)), lines(_timer(job))
     return {f"{job.name}.service": service, f"{job.name}.timer": timer}
 
@@ -34,7 +34,7 @@ def files(job: Job, machine: JobMachine) -> dict[str, str]:
 def _service(job: Job, machine: JobMachine) -> list[str]:
     log = systemd_value(str(log_file(job, machine)))
     _, *arguments = job.command("", str(job.models), job.catalog)
-    # A service that is still running is not started again: a oneshot never overlaps itself.
+    # systemd does not start a service that is still running: a oneshot never overlaps itself.
     network = ["Wants=network-online.target", "After=network-online.target"] if machine.root else []
     return [
         "[Unit]",
@@ -76,7 +76,7 @@ def calendar(job: Job) -> str:
 
 
 def install(job: Job, machine: JobMachine) -> list[str]:
-    """Write the files and start the timer; raises UsageError where systemd does not answer."""
+    """Write the files and start the timer. Raises UsageError if systemd does not answer."""
     done = prepare_folders(job, machine)
     for name, text in files(job, machine).items():
         write_unit(machine.units / name, text)
@@ -92,24 +92,26 @@ def install(job: Job, machine: JobMachine) -> list[str]:
 
 
 def installed(machine: JobMachine) -> list[str]:
-    found = []
+    """The name and description of each timer of ours."""
+    timers = []
     for path in sorted(machine.units.glob(f"{PREFIX}*.timer")):
         lines = path.read_text(encoding="utf-8").splitlines()
         (title,) = [line for line in lines if line.startswith("Description=")][:1] or [""]
-        found.append(f"{path.stem}  {title.removeprefix('Description=').replace('%%', '%')}")
-    return found
+        timers.append(f"{path.stem}  {title.removeprefix('Description=').replace('%%', '%')}")
+    return timers
 
 
 def remove(name: str, machine: JobMachine) -> bool:
+    """Stop a timer and delete its two files."""
     paths = [machine.units / f"{name}{suffix}" for suffix in (".timer", ".service")]
-    there = [path for path in paths if path.exists()]
-    if there:
-        _call(machine, "disable", "--now", f"{name}.timer")  # where systemd is down, nothing is enabled
-    for path in there:
+    existing = [path for path in paths if path.exists()]
+    if existing:
+        _call(machine, "disable", "--now", f"{name}.timer")  # if systemd is down, nothing is enabled
+    for path in existing:
         path.unlink()
-    if there:
+    if existing:
         _call(machine, "daemon-reload")
-    return bool(there)
+    return bool(existing)
 
 
 def _systemctl(machine: JobMachine, *arguments: str) -> list[str]:
@@ -117,7 +119,7 @@ def _systemctl(machine: JobMachine, *arguments: str) -> list[str]:
 
 
 def _call(machine: JobMachine, *arguments: str) -> str | None:
-    """What went wrong, if anything did."""
+    """Call systemctl; returns the problem, if there is one."""
     command = _systemctl(machine, *arguments)
     try:
         ran = subprocess.run(command, capture_output=True, text=True)
