@@ -1,4 +1,4 @@
-"""Small checkpoints with planted black holes: the figures of real models, in miniature."""
+"""Write small checkpoints with planted black holes: the figures of real models, in miniature."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIME = 1_600_000_000  # of the files, so that the same demo is the same commit 
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """A cloud of rows: where its centre lies, how long its rows are, what is identical in it.
+    """A cloud of rows: the length of its centroid, the norm of its rows, its identical rows.
 
     holes: populations of the planted black holes. dead_l2, angle_deg: length of the dead
     centroid and its angle to the live one. tiny_rows: rows of norm 2e-21, all different.
@@ -44,7 +44,8 @@ class Cloud:
 class DemoModel:
     """A repository of the demo: its config and its unembedding.
 
-    embedding: name of a separate input embedding; None where the two are tied. shards: files.
+    embedding: name of a separate input embedding; None if the two are tied. shards: files.
+    layers: matrices of 4 MB that a survey does not read; most of a test's time goes into writing them.
     """
 
     repo: str
@@ -53,6 +54,7 @@ class DemoModel:
     cloud: Cloud
     embedding: str | None = None
     shards: int = 1
+    layers: int = 4
     base_model: str | None = None
 
 
@@ -148,8 +150,7 @@ def write(model: DemoModel, folder: Path) -> None:
     folder.mkdir(parents=True)
     matrix = planted(model.cloud)
     tensors = {"model.norm.weight": torch.ones(model.cloud.dims, dtype=matrix.dtype)}
-    # The rest of a model: what a survey does not read.
-    for layer in range(4):
+    for layer in range(model.layers):
         tensors[f"model.layers.{layer}.mlp.up_proj.weight"] = torch.zeros(8_000, 256, dtype=matrix.dtype)
     tensors[model.tensor] = matrix
     if model.embedding is not None:
@@ -165,11 +166,11 @@ def _separate(cloud: Cloud) -> Cloud:
 
 
 def _jittered(vector: torch.Tensor, number: int) -> torch.Tensor:
-    """The vector with last mantissa bits flipped: other bytes, the same exponents."""
+    """The vector with some of its last mantissa bits flipped: other bytes, the same exponents."""
     bits = vector.clone().view(torch.int16)
-    for place in range(10):
-        if number >> place & 1:
-            bits[place] ^= 1
+    for index in range(10):
+        if number >> index & 1:
+            bits[index] ^= 1
     return bits.view(vector.dtype)
 
 

@@ -1,4 +1,4 @@
-"""The demo's stage: small models in a local Hub, and the list that names them."""
+"""Serve the demo's models from a local Hub, and write the list that names them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def prepared(folder: Path) -> Iterator[tuple[str, list[str]]]:
         yield hub.endpoint, names
 
 
-def publish(hub: LocalHub, model: DemoModel, where: Path, *, branch: str = "main") -> str:
-    """Write a checkpoint into a folder, and the folder to a branch of its repository; returns the sha."""
-    write(model, where)
+def publish(hub: LocalHub, model: DemoModel, folder: Path, *, branch: str = "main") -> str:
+    """Write a checkpoint into a folder and commit it to a branch of its repository; returns the sha."""
+    write(model, folder)
     return hub.add_repo(
         model.repo,
-        where,
+        folder,
         branch=branch,
         library_name="transformers",
         pipeline_tag="text-generation",

@@ -11,7 +11,7 @@ def little(repo: str, *, tied: bool = True, shards: int = 1, cloud: Cloud = LITT
     """A Qwen3 of a few kilobytes with three black holes."""
     config = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "tie_word_embeddings": tied}
     if tied:
-        return DemoModel(repo, config, "model.embed_tokens.weight", cloud, shards=shards)
+        return DemoModel(repo, config, "model.embed_tokens.weight", cloud, shards=shards, layers=1)
     return DemoModel(
-        repo, config, "lm_head.weight", cloud, embedding="model.embed_tokens.weight", shards=shards
+        repo, config, "lm_head.weight", cloud, embedding="model.embed_tokens.weight", shards=shards, layers=1
     )

@@ -1,4 +1,4 @@
-"""The Hub's own endpoints: who may see what, and which document or redirect answers a request."""
+"""Answer the requests of the Hub's API: check what the caller may see, then send a document or a redirect."""
 
 import re
 import time
@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Protocol
 from urllib.parse import parse_qs, quote, urlencode
 
-from jobs.demo.hub import documents as documents
+from jobs.demo.hub import documents
 from jobs.demo.hub.replies import HubReply, Span, json_reply, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile
 from jobs.demo.hub.wire import Request
@@ -21,7 +21,7 @@ _NO_PAGE = "Sorry, we can't find the page you are looking for."
 
 
 class Refused(Exception):
-    """The Hub's own kind of error answer; `code` becomes X-Error-Code."""
+    """An error answer of the Hub; `code` becomes X-Error-Code."""
 
     def __init__(self, status: int, message: str, code: str | None = None, sha: str | None = None) -> None:
         super().__init__(status, message, code, sha)
@@ -38,7 +38,7 @@ class Refused(Exception):
 
 
 class Shelf(Protocol):
-    """What the endpoints serve from."""
+    """The repositories and users that the endpoints serve."""
 
     endpoint: str
     users: Mapping[str, frozenset[str]]
@@ -53,7 +53,7 @@ class Shelf(Protocol):
 
 
 class Api:
-    """Answers the Hub's requests; it owns nothing but the count of them."""
+    """Answers the Hub's requests and counts them."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
@@ -218,7 +218,7 @@ class Api:
         return json_reply({"type": "user", "name": "local-user", "fullname": "Local User", "orgs": []})
 
     def _rate_limit(self, resource: str, known_caller: bool) -> dict[str, str]:
-        """The quotas as the Hub shows them, counted over all callers; they are never enforced."""
+        """The headers of the Hub's quotas, counted over all callers; they are never enforced."""
         quota = {"api": (500, 1000), "resolvers": (3000, 5000)}[resource][known_caller]
         with self._lock:
             self._used[resource] += 1

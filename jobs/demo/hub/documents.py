@@ -1,4 +1,4 @@
-"""The JSON documents of the Hub's API, built from repositories; nothing here knows about HTTP."""
+"""Build the JSON documents of the Hub's API from repositories, without HTTP."""
 
 import hashlib
 import json
@@ -53,8 +53,8 @@ def model_document(repo: Repo, commit: Commit, files: RepoFiles, query: QueryFie
         **{key: value for key, value in optional.items() if value is not None},
         "siblings": [_sibling(files[path], flag(query, "blobs")) for path in sorted(files)],
     }
-    wanted = query.get("expand")
-    return document if wanted is None else _chosen(document, {"_id", "id", *wanted})
+    expanded = query.get("expand")
+    return document if expanded is None else _chosen(document, {"_id", "id", *expanded})
 
 
 def listed_document(repo: Repo, files: RepoFiles, query: QueryFields) -> HubReplyDocument:
@@ -67,7 +67,7 @@ def listed_document(repo: Repo, files: RepoFiles, query: QueryFields) -> HubRepl
 
 
 def selected_models(repos: Iterable[Repo], query: QueryFields) -> list[Repo]:
-    """The repositories that a listing's query asks for, in its order (by id where that ties)."""
+    """The repositories that a listing's query asks for, in its order (by id if that ties)."""
     chosen = [repo for repo in repos if _matches(repo, query)]
     orders = {
         "downloads": lambda repo: -repo.downloads,
@@ -117,7 +117,7 @@ def path_document(repo: Repo, commit: Commit, files: RepoFiles, path: str, expan
 
 
 def refs_document(repo: Repo, query: QueryFields) -> HubReplyDocument:
-    """`GET /refs`: branches, tags, and pull requests (branches `refs/pr/N`) where asked for."""
+    """`GET /refs`: branches, tags, and pull requests (branches `refs/pr/N`) if the query asks for them."""
     pulls = {name: sha for name, sha in repo.branches.items() if name.startswith("refs/")}
     heads = {name: sha for name, sha in repo.branches.items() if name not in pulls}
     document: HubReplyDocument = {
@@ -156,7 +156,7 @@ def _sibling(file: StoredFile, blobs: bool) -> HubReplyDocument:
 
 
 def _config(files: RepoFiles) -> HubReplyDocument | None:
-    """The part of the configuration that the Hub shows; None where there is none to read."""
+    """The part of the configuration that the Hub shows; None if there is none."""
     config = _json_object(files.get("config.json"))
     tokenizer = _json_object(files.get("tokenizer_config.json"))
     shown: HubReplyDocument = {key: config[key] for key in _CONFIG_KEYS if key in config}
@@ -176,7 +176,7 @@ def _safetensors(files: RepoFiles) -> HubReplyDocument | None:
 
 
 def _tensors(file: StoredFile) -> list[tuple[str, list[int]]]:
-    """Dtype and shape of each tensor in a safetensors file; none where its header is sick."""
+    """Dtype and shape of each tensor in a safetensors file; none if its header is invalid."""
     stop = 8 + int.from_bytes(Span(file.source, 0, 8).read(), "little")
     try:
         header = json.loads(Span(file.source, 8, stop).read()) if stop <= file.size else {}
@@ -201,9 +201,9 @@ def _matches(repo: Repo, query: QueryFields) -> bool:
     labels = {*repo.model_tags, repo.library_name, repo.pipeline_tag}
     needles = [needle.lower() for needle in query.get("search", [])]
     return (
-        all(wanted == author for wanted in query.get("author", []))
+        all(name == author for name in query.get("author", []))
         and all(needle in repo.id.lower() for needle in needles)
-        and all(wanted in labels for wanted in query.get("filter", []))
-        and all(wanted == repo.pipeline_tag for wanted in query.get("pipeline_tag", []))
+        and all(label in labels for label in query.get("filter", []))
+        and all(tag == repo.pipeline_tag for tag in query.get("pipeline_tag", []))
         and ("gated" not in query or flag(query, "gated") == bool(repo.gated))
     )

@@ -1,8 +1,11 @@
-"""Faults that tests and the demo plant in the local Hub, one list of them for both servers.
+"""Faults that tests and the demo plant in the local Hub: one list for both servers.
 
     hub.faults = [Fault(Status(503), times=2), Fault(ResetAfter(1000), server="cdn", skip=1)]
 
-A request takes the first fault that matches it and still has hits to give.
+A request takes the first fault that matches it and has hits left.
+
+To add a fault: a record here, its place in FaultAction, and its effect in `spoil`, if it changes the reply,
+or in `wire`, if it changes timing or the connection.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,7 +48,7 @@ class IgnoreRange:
 
 @dataclass(frozen=True, slots=True)
 class WrongContentRange:
-    """Serve a range moved by `offset` bytes, cut at the file's ends, and say so."""
+    """Serve a range moved by `offset` bytes, cut at the file's ends; Content-Range agrees with it."""
 
     offset: int
 
@@ -67,7 +70,7 @@ class WrongCommit:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Other bytes, rightly framed: as they are with 200, repeated to the asked length with 206."""
+    """Other bytes, correctly framed: as they are with 200, repeated to the requested length with 206."""
 
     body: bytes
 
@@ -82,7 +85,7 @@ class CorruptBytes:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """Send one byte at a time and without an end, so that no wait is long: of the headers or the body."""
+    """Send headers or a body without an end, one byte at a time, so that no single wait is long."""
 
     part: Literal["headers", "body"] = "body"
     interval_s: float = 0.05
@@ -120,7 +123,7 @@ FaultAction = (
 
 @dataclass
 class Fault:
-    """An action for requests that match: `skip` of them pass, the next `times` (None: all) are hit."""
+    """An action for matching requests: `skip` of them pass, the next `times` (None: all) are hit."""
 
     action: FaultAction
     server: ServerName | None = None
@@ -149,12 +152,12 @@ class Fault:
 
 
 def next_action(faults: Iterable[Fault], server: ServerName, method: str, path: str) -> FaultAction | None:
-    """What the first fault in the list that takes this request does to it."""
+    """The action of the first fault in the list that takes this request."""
     return next((fault.action for fault in faults if fault.takes(server, method, path)), None)
 
 
 def spoil(reply: HubReply, action: FaultAction | None) -> HubReply:
-    """The reply as the fault leaves it; faults of timing and of connections leave it as it is."""
+    """The reply after the fault; faults of timing and of connections do not change it."""
     match action:
         case ShortBody(missing):
             return replace(reply, body=split_body(reply.body, reply.body_bytes - missing)[0])

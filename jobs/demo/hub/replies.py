@@ -1,4 +1,4 @@
-"""What the local Hub sends: spans of memory or of files, replies, and their cut to a byte range."""
+"""Replies of the local Hub: spans of memory or of files, and their cut to a byte range."""
 
 import json
 import re
@@ -33,7 +33,7 @@ Body = tuple[Span, ...]
 
 @dataclass(frozen=True, slots=True)
 class HubReply:
-    """One HTTP answer, before it is framed; `is_file` says that a Range header may cut it."""
+    """One HTTP answer, before it is framed; `is_file` allows a Range header to cut it."""
 
     status: int
     headers: Mapping[str, str]
@@ -73,7 +73,7 @@ def split_body(body: Body, at: int) -> tuple[Body, Body]:
 
 
 def cut_to_range(reply: HubReply, header: str | None) -> HubReply:
-    """The part of a file that a Range header asks for: 206, or 416 where there are no such bytes.
+    """The part of a file that a Range header asks for: 206, or 416 if the file has no such bytes.
 
     Malformed ranges and several at once are ignored, as RFC 9110 allows: the whole file, 200.
     """

@@ -75,7 +75,7 @@ def stored_file(path: str, source: Source, large_file_bytes: int) -> StoredFile:
 
 
 def commit_sha(repo_id: str, parent: str, files: Iterable[StoredFile]) -> str:
-    """A name for a commit that depends on nothing but its place in the history and its contents."""
+    """A name for a commit that depends on its parent and its contents alone."""
     content = [[file.path, file.size, file.sha256] for file in files]
     return hashlib.sha1(json.dumps([repo_id, parent, sorted(content)]).encode()).hexdigest()
 
@@ -91,7 +91,7 @@ def _blob_id(content: bytes) -> str:
 
 
 def _content_sha256(source: Source) -> str:
-    """The true SHA-256; for big files on disk, where it takes too long, of size, time and ends."""
+    """The SHA-256 of a file; of its size, time and ends if it is large, as the true one takes too long."""
     size = source_bytes(source)
     if isinstance(source, bytes) or size <= 2 * _END_BYTES:
         return hashlib.sha256(Span(source, 0, size).read()).hexdigest()

@@ -1,10 +1,10 @@
-"""A Hub on loopback for the unmodified huggingface_hub client, with its CDN on another origin.
+"""Serve a Hub on loopback to the unmodified huggingface_hub client, with its CDN on another origin.
 
 with LocalHub() as hub:
     sha = hub.add_repo("org/name", {"config.json": b"{}", "model.safetensors": Path("big")})
     HfApi(endpoint=hub.endpoint).model_info("org/name")
 
-This module is the door: what its users need of the modules beside it is importable from here.
+Import from this module, also what is defined in the modules beside it.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ __all__ = [
     "WrongContentRange",
 ]
 
-NOBODY: Mapping[str, frozenset[str]] = MappingProxyType({})
+NO_USERS: Mapping[str, frozenset[str]] = MappingProxyType({})
 UNSHAPED = ReplyShape()
 
 _REPO_ID = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?")
@@ -74,7 +74,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class LocalHub:
-    """Both servers and what they serve; its public attributes may be changed while they run.
+    """Both servers, their repositories and faults. Public attributes may be changed while the servers run.
 
     users: token -> ids of the repositories whose gate it passed, or that it sees though private.
     large_file_bytes: from this size on a file lies on the CDN; *.safetensors and *.bin always do.
@@ -84,7 +84,7 @@ class LocalHub:
     def __init__(
         self,
         *,
-        users: Mapping[str, frozenset[str]] = NOBODY,
+        users: Mapping[str, frozenset[str]] = NO_USERS,
         signature_lifetime_s: float = 3600,
         large_file_bytes: int = 10_000,
         shape: ReplyShape = UNSHAPED,
@@ -127,13 +127,13 @@ class LocalHub:
         self.close()
 
     def close(self) -> None:
-        """Stop at once, cutting whatever is being sent."""
+        """Stop at once; replies that are being sent are cut."""
         if not self.closing.is_set():
             self.closing.set()
             self._hub.close()
             self._cdn.close()
 
-    # ---- what is served
+    # ---- repositories
 
     def add_repo(
         self,
@@ -143,7 +143,10 @@ class LocalHub:
         branch: str = "main",
         **fields: Any,  # Any: the fields of Repo, each of its own type
     ) -> str:
-        """Make a repository, or change the given fields of one, and commit; returns the sha."""
+        """Make a repository, or change fields of one, and commit; returns the sha.
+
+        Raises ValueError if the id is none, TypeError for a field that a repository lacks.
+        """
         if _REPO_ID.fullmatch(id) is None:
             raise ValueError(f"{id!r} is not a repository id such as 'org/name'")
         with self._lock:
@@ -155,7 +158,7 @@ class LocalHub:
             return self.commit(id, files, branch=branch)
 
     def commit(self, id: str, files: Mapping[str, Source] | Path, *, branch: str = "main") -> str:
-        """Move a branch on to a new commit that holds exactly these files; returns its sha."""
+        """Move a branch to a new commit that holds exactly these files; returns its sha."""
         files = folder_files(files) if isinstance(files, Path) else dict(files)
         stored = {path: stored_file(path, source, self.large_file_bytes) for path, source in files.items()}
         with self._lock:
@@ -167,7 +170,7 @@ class LocalHub:
             return sha
 
     def tag(self, id: str, name: str, sha: str) -> None:
-        """Name a commit; raises KeyError where the repository has no such commit."""
+        """Name a commit. Raises KeyError if the repository has no such commit."""
         repo = self.repos[id]
         repo.tags[name] = repo.commits[sha].sha
 
@@ -175,7 +178,7 @@ class LocalHub:
         """Make every CDN address signed so far answer 403."""
         self._secret = secrets.token_bytes(32)
 
-    # ---- what was asked
+    # ---- the log
 
     def requests(
         self, server: ServerName | None = None, path_contains: str | None = None
@@ -202,17 +205,17 @@ class LocalHub:
     def signed_url(self, repo: Repo, commit: Commit, path: str) -> str:
         expires = f"{time.time() + self.signature_lifetime_s:.3f}"
         signature = self._signature((repo.id, commit.sha, *path.split("/")), expires)
-        place = f"{quote(repo.id, safe='')}/{commit.sha}/{quote(path)}"
-        return f"{self.cdn_origin}/{place}?Expires={expires}&Signature={signature}"
+        location = f"{quote(repo.id, safe='')}/{commit.sha}/{quote(path)}"
+        return f"{self.cdn_origin}/{location}?Expires={expires}&Signature={signature}"
 
-    def _signature(self, place: Sequence[str], expires: str) -> str:
-        return hmac.new(self._secret, json.dumps([place, expires]).encode(), hashlib.sha256).hexdigest()
+    def _signature(self, segments: Sequence[str], expires: str) -> str:
+        return hmac.new(self._secret, json.dumps([segments, expires]).encode(), hashlib.sha256).hexdigest()
 
     def _answer_cdn(self, request: Request) -> HubReply:
         expires = request.query.get("Expires", [""])[-1]
         signature = request.query.get("Signature", [""])[-1]
-        right = self._signature(request.segments, expires)
-        if not hmac.compare_digest(signature.encode(), right.encode()) or float(expires) < time.time():
+        expected = self._signature(request.segments, expires)
+        if not hmac.compare_digest(signature.encode(), expected.encode()) or float(expires) < time.time():
             denied = b"<Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>"
             return HubReply(403, {"Content-Type": "application/xml"}, memory(denied))
         repo_id, sha, *path = request.segments

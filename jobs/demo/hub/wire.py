@@ -1,4 +1,4 @@
-"""How the local Hub speaks HTTP: framing, ranges, faults, pacing, and the log of all requests."""
+"""HTTP of the local Hub: framing, ranges, faults, rate limits, and the log of all requests."""
 
 import os
 import socket
@@ -36,7 +36,7 @@ _BEFORE_RESET_S = 0.05  # an RST discards what the client has not received yet
 
 @dataclass(frozen=True)
 class ReplyShape:
-    """What the link does: delay before each first byte, caps per connection and over the whole CDN."""
+    """The link: delay before each first byte, bytes per second per connection and of the whole CDN."""
 
     latency_s: float = 0.0
     connection_bytes_s: float | None = None
@@ -60,7 +60,7 @@ class LoggedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an answer may depend on; `segments` are the decoded parts of `raw_path`."""
+    """The parts of a request that an answer depends on; `segments` are the decoded parts of `raw_path`."""
 
     method: str
     raw_path: str
@@ -71,7 +71,7 @@ class Request:
 
 
 class Host(Protocol):
-    """What both servers share; the lists may be replaced while they run."""
+    """The state that both servers share; its lists may be replaced while they run."""
 
     faults: list[Fault]
     log: list[LoggedRequest]
@@ -82,7 +82,7 @@ class Host(Protocol):
 class Meter:
     """A schedule of bytes at a given rate, for one connection or shared by many."""
 
-    _SLACK_S = 0.05  # a sender late by less catches up; one later than this was idle
+    _SLACK_S = 0.05  # a sender that is late by less catches up; a later one was idle
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -98,7 +98,7 @@ class Meter:
 
 
 class WireServer(ThreadingHTTPServer):
-    """One origin: it serves each connection in a thread, and closes without waiting for clients."""
+    """One origin. It serves each connection in a thread and closes without waiting for clients."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -135,7 +135,7 @@ class WireServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
     def close(self) -> None:
-        """Stop accepting, cut every connection, and see the threads off."""
+        """Stop accepting, cut every connection, and wait for the threads to end."""
         self.shutdown()
         self._thread.join()
         self.server_close()
@@ -183,7 +183,7 @@ class RequestHandler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_GET  # noqa: N815 (the names that http.server looks for)
 
     def _request(self) -> Request:
-        """The request, strictly decoded; raises ValueError."""
+        """The request, strictly decoded. Raises ValueError if it is malformed."""
         body_bytes = int(self.headers.get("Content-Length", "0"))
         if not 0 <= body_bytes <= _REQUEST_BODY_LIMIT_BYTES or "Transfer-Encoding" in self.headers:
             raise ValueError("a request body must declare a length of at most 1 MiB")
@@ -208,8 +208,8 @@ class RequestHandler(BaseHTTPRequestHandler):
     def _logged(self, path: str, query: dict[str, list[str]], status: int) -> LoggedRequest:
         headers = {name.lower(): value for name, value in self.headers.items()}
         authorization = headers.pop("authorization", None) is not None
-        asked = (self.server.name, self.command, path, query, headers.get("range"), authorization)
-        entry = LoggedRequest(*asked, status, headers=headers)
+        request = (self.server.name, self.command, path, query, headers.get("range"), authorization)
+        entry = LoggedRequest(*request, status, headers=headers)
         self.server.host.log.append(entry)
         return entry
 
@@ -240,7 +240,7 @@ class RequestHandler(BaseHTTPRequestHandler):
                 self._send(body, entry)
 
     def _drip(self, first: bytes, again: bytes, interval_s: float) -> None:
-        """Until the client leaves or the Hub closes."""
+        """Send `again` byte by byte until the client leaves or the Hub closes."""
         self.connection.sendall(first)
         while True:
             for byte in again:
@@ -274,7 +274,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         while at < span.stop:
             count = min(piece_bytes, span.stop - at)
             self._await_turn(count)
-            entry.sent_bytes += count  # before sending: who has the bytes may already read the log
+            entry.sent_bytes += count  # before sending: a client that has the bytes may already read the log
             sent = 0
             try:
                 sent = write(at, count)
@@ -291,7 +291,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         return [(meter, rate) for meter, rate in pairs if rate is not None]
 
     def _piece_bytes(self) -> int:
-        """A hundredth of a second's worth of a shaped link; a megabyte otherwise."""
+        """The bytes that a limited link sends in 10 ms; a megabyte on an unlimited one."""
         hundredths = [int(rate / 100) for _, rate in self._rates()]
         return min([_PIECE_BYTES, *(max(_SMALLEST_PIECE_BYTES, some) for some in hundredths)])
 
