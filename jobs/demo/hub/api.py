@@ -9,9 +9,9 @@ from typing import Protocol
 from urllib.parse import parse_qs, quote, urlencode
 
 from jobs.demo.hub import documents
+from jobs.demo.hub.link import Request
 from jobs.demo.hub.replies import HubReply, Span, json_reply, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile
-from jobs.demo.hub.wire import Request
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 _AFTER_REPO_ID = {"revision", "tree", "refs", "paths-info", "auth-check", "resolve"}
