@@ -1,4 +1,4 @@
-"""Progress on stderr: a line for each running model and an overall bar; nothing off a terminal."""
+"""Show progress on stderr: a bar for each running model and one for all; nothing if it is no terminal."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TaskName = tuple[str, ...]  # a target's key, or the digest of a training
 
 
 class Progress(Protocol):
-    """What the driver tells while it plans and measures."""
+    """The events that the driver reports while it plans and measures."""
 
     @property
     def watched(self) -> bool:
-        """Whether anybody sees it; where not, workers need not report."""
+        """Whether progress is shown; if not, workers need not report."""
 
     def planning(self, models: int) -> None: ...
     def planned(self) -> None: ...
@@ -47,7 +47,7 @@ class Progress(Protocol):
 
 
 class Silence:
-    """Nobody watches."""
+    """Shows nothing."""
 
     watched = False
 
@@ -130,5 +130,5 @@ class Screen:
 
 
 def progress_for(console: Console) -> Progress:
-    """Bars where the console is a terminal, silence elsewhere."""
+    """Bars if the console is a terminal, else silence."""
     return Screen(console) if console.is_terminal else Silence()

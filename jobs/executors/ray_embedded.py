@@ -1,4 +1,4 @@
-"""Start a Ray of our own: for this run alone, on loopback only, and behind a token.
+"""Start a Ray for this run alone, on loopback only and behind a token.
 
 Its temporary folder is new, readable by its owner only, and removed with it: Ray's default, /tmp/ray, may
 belong to another user, and a TMPDIR of a batch system is often too long for the names of sockets in it.
@@ -29,7 +29,7 @@ LEAST_STORE_BYTES = 80 << 20  # Ray refuses less than 75 MiB
 # plasma_store, which has 65.
 MOST_PATH_BYTES = 40
 LEAST_FILES, MANY_FILES = 64, 4096
-# Of the environment, what names files that the worker processes open, too.
+# Variables that name files which the worker processes open, too.
 _PATHS = (
     "AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "CURL_CA_BUNDLE", "HF_HOME",
     "HF_HUB_CACHE", "HF_TOKEN_PATH", "HOME", "NETRC", "NUMBA_CACHE_DIR", "REQUESTS_CA_BUNDLE",
@@ -39,7 +39,7 @@ _PATHS = (
 
 @contextlib.contextmanager
 def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of ray.init
-    """A Ray that this process starts and ends. Raises UsageError where it does not come up."""
+    """Start a Ray, and end it afterwards. Raises UsageError if it does not come up."""
     _allow_files()
     folder = _temporary_folder()
     try:
@@ -82,7 +82,7 @@ def _start(folder: Path, options: Mapping[str, Any]) -> None:
 
 
 def _last_words(folder: Path) -> str:
-    """The last line that Ray's services wrote to stderr before they ended."""
+    """The last line that Ray's services wrote to stderr."""
     for log in ("raylet.err", "gcs_server.err"):
         with contextlib.suppress(OSError):
             lines = (folder / "session_latest/logs" / log).read_text(errors="replace").split("\n")
@@ -92,9 +92,9 @@ def _last_words(folder: Path) -> str:
 
 
 def _closed() -> dict[str, str]:
-    """Settings with which nobody else reaches this Ray, whatever the defaults of its version.
+    """Settings that keep others from this Ray, whatever the defaults of its version.
 
-    Ray takes 127.0.0.1 for "find the address of this machine", unless it is told that there are no clusters.
+    Ray replaces 127.0.0.1 by the address of this machine, unless a setting says that there are no clusters.
     """
     return {
         "RAY_AUTH_MODE": "token",
@@ -106,7 +106,7 @@ def _closed() -> dict[str, str]:
 
 
 def _absolute_paths() -> dict[str, str]:
-    """Relative paths of the environment as they are meant here: the workers stand elsewhere."""
+    """The environment's relative paths, made absolute: the workers have another working folder."""
     given = {name: os.environ.get(name, "") for name in _PATHS}
     return {name: os.path.abspath(path) for name, path in given.items() if path and path[0] not in "/~"}
 
@@ -126,7 +126,7 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _forget_settings() -> None:
-    """Ray reads its settings once, when it is imported: let it read them again."""
+    """Make Ray read its settings again, which it does once, when it is imported."""
     from ray._private import ray_constants
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
 
@@ -136,7 +136,10 @@ def _forget_settings() -> None:
 
 
 def _allow_files() -> None:
-    """Ray's processes open some dozens of files each, as many as they inherit leave to."""
+    """Raise the limit of open files, which Ray's processes inherit: each opens some dozens.
+
+    Raises UsageError if the system allows too few.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
     if most < LEAST_FILES:
@@ -149,7 +152,7 @@ def _allow_files() -> None:
 
 
 def _temporary_folder() -> Path:
-    """A new folder for Ray's session, in the first place that can have it."""
+    """A new folder for Ray's session, in the first parent that allows one. Raises UsageError if none does."""
     named = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR")]
     problems: list[str] = []
     for parent in [*filter(None, named), "/tmp", "/var/tmp", "/dev/shm"]:

@@ -1,4 +1,4 @@
-"""Start or join Ray without what `ray.init` does to a process that is not a script of its own."""
+"""Start or join Ray without the changes that `ray.init` makes to a process that is not its own script."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 
 import ray
 
-# A folder of our package without Python in it: on every node this path is ours, or it is not there.
+# A folder of our package without Python in it: on every node this path is ours, or it does not exist.
 OWN_FOLDER = Path(__file__).parents[1] / "ray_clusters"
 
 
 def init_ray(**arguments: Any) -> None:  # Any: as ray.init has them
-    """`ray.init`, with nothing of the folder that people work in on the workers' path."""
+    """Call `ray.init` so that the working folder is not on the workers' import path."""
     with _from_own_folder(), _own_signals():
         ray.init(**arguments)
 
 
 @contextlib.contextmanager
 def _from_own_folder() -> Iterator[None]:
-    """Stand in a folder of ours, without a script.
+    """Make a folder of ours the working folder, and hide the script's name.
 
     Ray puts the driver's working folder and its script's first on the import path of every worker, and an
     embedded Ray's processes start there: a `json.py` in a downloaded checkpoint would run in all of them.
@@ -41,10 +41,10 @@ def _from_own_folder() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _away() -> Iterator[None]:
-    """Stand in our folder, and afterwards where people work again, be that folder unreadable or deleted."""
+    """Change to our folder, and back afterwards, even if the old folder is unreadable or deleted."""
     try:
-        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH asks for no leave to list it
-    except OSError:  # we may not enter it (`sudo -u` from /root): nothing in it can be imported either
+        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH needs no permission to list it
+    except OSError:  # no permission to enter it (`sudo -u` from /root): nothing in it can be imported either
         yield
         return
     try:
@@ -57,7 +57,7 @@ def _away() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep our handler of SIGTERM: Ray's ends the process with 0 or 15, and writes nothing down."""
+    """Keep our handler of SIGTERM: Ray's ends the process with 0 or 15 and records nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

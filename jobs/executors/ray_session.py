@@ -25,21 +25,22 @@ from survey.errors import UsageError
 
 LISTEN_S = 5.0
 JOIN_TRIES = 3  # each may take a minute
-# What a cluster's head says whose server for a client died while it was forked.
+# The error messages of a cluster's head if its server for a client died while it was forked.
 FORK_DIED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
 NONE_HERE = "Could not find any running Ray instance"  # at the address `auto`
 PROBE_S = 60.0  # a first worker process on a busy node takes a while
-# How long one of Ray's three tries to join from outside may take, and how long it waits between
-# them: a wrong token is told after 9 s, not 30.
-IMPATIENCE = {"RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "3"}
+# The limits of one of Ray's three tries to join from outside, and of the wait between them: a wrong token
+# is reported after 9 s, not 30.
+JOIN_TIMEOUTS = {"RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3", "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "3"}
 
 
 @dataclass(frozen=True, slots=True)
 class RayOptions:
-    """address: a cluster, or None for an embedded Ray. ship_code: send our packages along.
+    """The Ray to use, and what its tasks may do.
 
-    connections: at most so many at a time over all nodes; None is the settings' for each task.
-    commit_to: the catalog that the tasks write to; None hands their tables to the driver.
+    address: of a cluster; None starts an embedded Ray. ship_code: send our packages to the nodes.
+    connections: the limit over all nodes; None applies the settings' limit to each task.
+    commit_to: the catalog that the tasks write to; None returns their tables to the driver.
     """
 
     address: str | None = None
@@ -50,9 +51,9 @@ class RayOptions:
 
 @contextlib.contextmanager
 def joined_cluster(options: RayOptions) -> Iterator[None]:
-    """Connect this process, and part again.
+    """Connect this process to Ray, and disconnect afterwards.
 
-    Raises UsageError where nobody answers, an embedded Ray does not come up, versions differ, a token is
+    Raises UsageError if nothing answers, an embedded Ray does not come up, versions differ, a token is
     missing, or a node lacks our packages.
     """
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
@@ -85,22 +86,22 @@ def coordinated_cluster(options: RayOptions) -> Iterator[Any]:  # Any: an actor'
 
 def _attach(address: str, common: dict[str, Any]) -> None:
     _refuse_silence(address)
-    for name, seconds in IMPATIENCE.items():
+    for name, seconds in JOIN_TIMEOUTS.items():
         os.environ.setdefault(name, seconds)  # Ray reads them when it first becomes a client
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what they say is in the error
-            _init_patiently(address, common)
+            warnings.simplefilter("ignore")  # the error says the same
+            _init_with_retries(address, common)
     except (OSError, RayError, RuntimeError, ValueError, ImportError) as error:
         raise UsageError(f"cannot join the Ray cluster at {address}: {_advice(error)}") from error
 
 
-def _init_patiently(address: str, common: dict[str, Any]) -> None:
-    """Connect; asked again where the head node failed to fork a server for this client.
+def _init_with_retries(address: str, common: dict[str, Any]) -> None:
+    """Connect, and try again if the head node failed to fork a server for this client.
 
     Ray's client server forks for each client while gRPC's threads run, and with grpcio from 1.81 on
     the child sometimes aborts in gRPC's own fork handler (`epoll_wait: Bad file descriptor`).
-    GRPC_ENABLE_FORK_SUPPORT=0 on the head prevents it; from here one can only ask again.
+    GRPC_ENABLE_FORK_SUPPORT=0 on the head prevents it; a client can only try again.
     """
     for left in reversed(range(JOIN_TRIES)):
         try:
@@ -122,7 +123,7 @@ def pinned_to(node: str) -> NodeAffinitySchedulingStrategy:
 
 
 def _refuse_silence(address: str) -> None:
-    """Ray waits for minutes at an address where nobody listens: ask for a second first."""
+    """Raise UsageError if nothing listens at an address: Ray would wait there for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return
@@ -147,15 +148,15 @@ def _advice(error: Exception) -> str:
 
 
 def _compare_versions() -> None:
-    """Ask every node for its version of this package, before anything is launched on it."""
+    """Compare every node's version of this package with ours. Raises UsageError if they differ."""
     probe = ray.remote(num_cpus=0, max_retries=0)(describe_node)
-    asked = {
+    probes = {
         node["NodeManagerAddress"]: probe.options(scheduling_strategy=pinned_to(node["NodeID"])).remote()
         for node in ray.nodes()
         if node["Alive"]
     }
     ours = version()
-    for address, ref in asked.items():
+    for address, ref in probes.items():
         try:
             host, theirs = ray.get(ref, timeout=PROBE_S)
         except RayError as error:
@@ -163,7 +164,7 @@ def _compare_versions() -> None:
                 raise UsageError(
                     f"the node {address} lacks centroid-survey {ours}: install it there, or add --ship-code"
                 ) from error
-            continue  # a node that does not answer now is the driver's business when it matters
+            continue  # the driver handles a node that does not answer
         if theirs != ours:
             raise UsageError(
                 f"the node {host} ({address}) has centroid-survey {theirs}, this is {ours}: "

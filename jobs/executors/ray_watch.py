@@ -1,4 +1,4 @@
-"""Watch an embedded Ray come up: Ray waits half a minute for a process of its own that has died at once."""
+"""Watch an embedded Ray start: Ray itself waits half a minute for one of its processes that has died."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from jobs.executors.ray_worker import describe_node
 WATCH_POLL_S = 0.25
 START_S = 90.0  # Ray's own limits, one after another, are about as long
 WORKER_S = 60.0  # for the first worker process, on a machine that is busy
-NONE_S = 15.0  # without any worker process: where one dies, Ray tries again after a minute
+NONE_S = 15.0  # without any worker process: if one dies, Ray tries again after a minute
 MOST_WORKERS = 16
 _VITAL = ("gcs_server", "raylet")
 
 
 class NotUp(Exception):
-    """A process of Ray's died, or took too long, while it was started."""
+    """A process of Ray's died, or took too long, while Ray started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,17 @@ class _Process:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Within, where Ray is started in the main thread, raise NotUp once a process that it needs has died."""
+    """Raise NotUp in the context once a process that Ray needs has died; in the main thread only."""
     main = threading.main_thread()
     if threading.current_thread() is not main or not hasattr(signal, "SIGALRM"):
         yield
         return
     up, problem = threading.Event(), ["it takes too long"]
 
-    def look() -> None:
-        seen: dict[int, str] = {}
+    def watch() -> None:
+        children: dict[int, str] = {}
         end = time.monotonic() + START_S
-        while not up.wait(WATCH_POLL_S) and (died := _died(seen)) is None and time.monotonic() < end:
+        while not up.wait(WATCH_POLL_S) and (died := _died(children)) is None and time.monotonic() < end:
             pass
         if not up.is_set():
             problem[:] = [f"{died} ended at once"] if died else problem
@@ -60,7 +60,7 @@ def watched() -> Iterator[None]:
             raise NotUp(problem[0])
 
     before = signal.signal(signal.SIGALRM, stop)
-    watcher = threading.Thread(target=look, daemon=True)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
         yield
@@ -71,18 +71,18 @@ def watched() -> Iterator[None]:
 
 
 def wait_for_worker() -> None:
-    """Start workers, and return once one has answered. Raises NotUp, also where they die as they start."""
+    """Start workers, and return once one has answered. Raises NotUp if none does."""
     task = ray.remote(num_cpus=1, max_retries=0)(describe_node)
     cpus = int(ray.cluster_resources().get("CPU", 1))
-    asked: list[Any] = [task.remote() for _ in range(min(cpus, MOST_WORKERS))]  # Any: untyped ObjectRefs
+    probes: list[Any] = [task.remote() for _ in range(min(cpus, MOST_WORKERS))]  # Any: untyped ObjectRefs
     end, last = time.monotonic() + WORKER_S, time.monotonic()
     while time.monotonic() < end:
-        ready, _ = ray.wait(asked, timeout=WATCH_POLL_S)
+        ready, _ = ray.wait(probes, timeout=WATCH_POLL_S)
         if ready:
             try:
                 ray.get(ready[0])
             except OutOfMemoryError:
-                return  # it did start: memory is the business of the models' own tries
+                return  # it did start; each model's own tries handle memory
             except RayError as error:
                 raise NotUp(str(error).strip().splitlines()[-1]) from error
             return
@@ -94,7 +94,7 @@ def wait_for_worker() -> None:
 
 
 def end_leftovers(folder: Path) -> None:
-    """End the processes that still write their logs in a folder: workers outlive a raylet that was killed."""
+    """Kill the processes that still write logs into a folder: workers outlive a raylet that was killed."""
     real = os.path.realpath(folder)  # as the system names open files, whatever links TMPDIR leads through
     for stream in Path("/proc").glob("[0-9]*/fd/[12]"):
         with contextlib.suppress(OSError):  # it is gone, or another user's
@@ -102,19 +102,19 @@ def end_leftovers(folder: Path) -> None:
                 os.kill(int(stream.parts[2]), signal.SIGKILL)
 
 
-def _died(seen: dict[int, str]) -> str | None:
-    """The name of a child that Ray needs and that is no more. seen: children so far, added to."""
+def _died(known: dict[int, str]) -> str | None:
+    """The name of a dead child that Ray needs. known: its children so far, which this call adds to."""
     children = {item.pid: item for item in _processes() if item.parent == os.getpid()}
-    seen |= {item.pid: item.name for item in children.values() if item.name in _VITAL}
-    return next((name for pid, name in seen.items() if pid not in children or children[pid].dead), None)
+    known |= {item.pid: item.name for item in children.values() if item.name in _VITAL}
+    return next((name for pid, name in known.items() if pid not in children or children[pid].dead), None)
 
 
 def _worker_lives() -> bool:
-    """Whether the raylet has a child besides its agents; where nobody can tell, it may have one."""
-    everybody = list(_processes())
-    raylets = {item.pid for item in everybody if item.parent == os.getpid() and item.name == "raylet"}
+    """Whether the raylet has a child besides its agents; True if the system does not list processes."""
+    processes = list(_processes())
+    raylets = {item.pid for item in processes if item.parent == os.getpid() and item.name == "raylet"}
     return not raylets or any(
-        item.parent in raylets and not item.dead and not _is_agent(item.pid) for item in everybody
+        item.parent in raylets and not item.dead and not _is_agent(item.pid) for item in processes
     )
 
 
@@ -126,7 +126,7 @@ def _is_agent(pid: int) -> bool:
 
 
 def _processes() -> Iterator[_Process]:
-    """Every process, as Linux tells; none elsewhere, and then only the time limits hold."""
+    """Every process that Linux lists; none on other systems, where only the time limits apply."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):  # it is gone
             # `pid (name, which may hold anything) state parent …`

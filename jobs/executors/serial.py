@@ -1,4 +1,4 @@
-"""Run the tasks one after another in this process: for debugging, and where Ray is not wanted."""
+"""Run the tasks one after another in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from survey.records.target import Target
 def run_serially(
     targets: Sequence[Target],
     settings: Settings,
-    pace: Throttle,
+    throttle: Throttle,
     progress: Progress,
     commit_to: CatalogStore | None = None,
 ) -> Iterator[tuple[Outcome, int]]:
@@ -29,6 +29,8 @@ def run_serially(
         if target.memory_bytes > limit_bytes:
             outcome: Outcome = infeasible(target, limit_bytes, "this process")
         else:
-            outcome = measure_one(target, settings, pace, partial(progress.advanced, target.key), commit_to)
+            outcome = measure_one(
+                target, settings, throttle, partial(progress.advanced, target.key), commit_to
+            )
         progress.finished(target.key)
         yield outcome, 1

@@ -24,7 +24,7 @@ from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.server import Fault, LocalHub, Stall
-from jobs.executors.ray_session import IMPATIENCE
+from jobs.executors.ray_session import JOIN_TIMEOUTS
 
 # Ray's own processes now and then fail to start; what fails for good fails three times.
 pytestmark = [pytest.mark.timeout(240), pytest.mark.flaky(reruns=2, reruns_delay=5)]
@@ -35,7 +35,7 @@ PACKAGES = [ROOT / name for name in ("survey", "catalog", "jobs", "queries")]
 TOKEN = "hf_secretsecretsecretsecretsecret12"
 RAY_TOKEN = "a" * 64
 RUN_S = 100  # no run may take longer
-# gRPC's fork handler sometimes kills what Ray's client server forks, see `cluster_join`. And Ray
+# gRPC's fork handler sometimes kills what Ray's client server forks, see `ray_session`. And Ray
 # takes half a minute by itself to believe that a node is gone; here, ten seconds.
 ENVIRONMENT = {
     "GRPC_ENABLE_FORK_SUPPORT": "0",
@@ -215,7 +215,7 @@ def test_without_the_clusters_token_the_error_says_what_to_set(
     cluster: Cluster, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "b" * 64)
-    for name in IMPATIENCE:
+    for name in JOIN_TIMEOUTS:
         monkeypatch.setenv(name, "1")  # of Ray's three tries
     run = cluster.survey("run", "org/one", "--catalog", "c", "--address", cluster.address,
                          "--endpoint", cluster.hub.endpoint, cwd=here)  # fmt: skip

@@ -107,7 +107,7 @@ def test_whatever_ray_raises_is_one_line_with_what_to_do(
         raise error
 
     monkeypatch.setattr("jobs.executors.ray_session.init_ray", fail)
-    monkeypatch.setattr("jobs.executors.ray_session.IMPATIENCE", {})
+    monkeypatch.setattr("jobs.executors.ray_session.JOIN_TIMEOUTS", {})
     with pytest.raises(UsageError) as refused, joined_cluster(RayOptions("auto")):
         pass
     said = str(refused.value)
