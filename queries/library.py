@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from catalog.read.reader import Answer, Describer
+from catalog.read.statement_limits import refuse_oversized
 from survey.errors import UsageError
 
 OWN_QUERIES = Path(__file__).parent / "sql"
@@ -104,8 +105,9 @@ def parse(path: Path, parser: duckdb.DuckDBPyConnection) -> Query:
         for name, equals, default in (word.partition("=") for word in words)
     }
     try:
+        refuse_oversized(sql)
         statements = parser.extract_statements(sql)
-    except duckdb.Error as error:
+    except (duckdb.Error, UsageError) as error:
         raise UsageError(f"{path}: {error}") from error
     used = {name for statement in statements for name in statement.named_parameters}
     if used != parameters.keys():

@@ -18,6 +18,7 @@ import duckdb
 from catalog.read.functions import EXPRESSIONS, RELATIONS, TABLES, FunctionNames, names_of
 from catalog.read.macros import is_macro
 from catalog.read.pivots import PIVOT_HINT, with_columns
+from catalog.read.statement_limits import refuse_oversized
 from catalog.read.views import view_columns
 from survey.errors import UsageError
 
@@ -42,6 +43,7 @@ _SHOWN = frozenset({'"tables"', "tables", "__show_tables_expanded"})
 
 def refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Raises UsageError where it is not one statement, does not parse, or might do more than read."""
+    refuse_oversized(sql)
     try:
         kind = _kind(connection, sql)
         if kind == duckdb.StatementType.MULTI:  # a PIVOT that looks for its columns, and COPY of one

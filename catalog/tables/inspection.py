@@ -13,6 +13,7 @@ from typing import Literal
 
 from catalog.layout import End, File, NoEnd
 from catalog.store.open import CatalogStore
+from catalog.tables.claimed_counts import refuse_claims
 from catalog.tables.damage import examine
 from catalog.tables.footer import MalformedFooter, rows_at, schema_of
 from catalog.tables.versions import problem_of, problem_of_rows
@@ -66,6 +67,7 @@ class _Schemas:
     def problem(self, folder: str, footer: bytes) -> str:
         """Why it is not one of ours; empty if it is."""
         try:
+            refuse_claims(footer)
             for known, beginning, problem in self._seen:
                 if known == folder and footer.startswith(beginning):
                     return problem or problem_of_rows(rows_at(footer, len(beginning)))

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from catalog.read.reader import Answer, Reader
+from catalog.read.statement_limits import refuse_oversized
 from catalog.read.views import view_columns
 from queries.library import Query, pick, query_list
 from queries.text.render import as_csv, as_json, as_markdown, as_terminal_csv, print_queries, print_table
@@ -146,8 +147,9 @@ def _apart(text: str) -> list[str]:
     if not text.rstrip(";").strip():
         return []
     try:
+        refuse_oversized(text)
         statements = [statement.query for statement in duckdb.extract_statements(text)]
-    except duckdb.Error:  # asking tells what is wrong
+    except (duckdb.Error, UsageError):  # asking tells what is wrong
         return [text]
     return statements if len(statements) > 1 else [text]
 

@@ -65,6 +65,13 @@ WRONG = [
         "declares the parameters ['x', 'y'], but uses ['x']",
     ),
     ("not SQL", "-- Help.\nselec 1\n", "syntax error"),
+    (
+        "brackets without an end",
+        "-- Help.\nselect " + "(" * 100_000 + "1" + ")" * 100_000,
+        "expected 200,000 or fewer",
+    ),
+    ("UNIONs without an end", "-- Help.\nselect 1" + " union all select 1" * 100_000, "or fewer"),
+    ("nested too deep", "-- Help.\nselect " + "(" * 400 + "1" + ")" * 400, "nested too deeply"),
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from support.deliveries import delivered
 
 from catalog.read.functions import names_of
-from catalog.read.reader import Reader
+from catalog.read.reader import Describer, Reader
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.write.commit import commit
 from jobs.demo.checkpoints import write
@@ -293,6 +293,39 @@ def test_a_long_statement_is_looked_at_in_a_moment(filled: CatalogStore, sql: st
         with contextlib.suppress(UsageError):
             reader.ask(sql)
         assert time.process_time() - began < 5
+
+
+# By what it is made of, repeated; DuckDB's parser, its planner or Python's JSON would end the process.
+OVERSIZED = {
+    "brackets": "SELECT " + "(" * 100_000 + "1" + ")" * 100_000,
+    "brackets in few characters": "SELECT " + "[" * 301 + "1" + "]" * 301,
+    "queries in queries": "SELECT * FROM " + "(SELECT * FROM " * 400 + "models" + ")" * 400,
+    "brackets behind a quote in a comment": "SELECT /* ' */ " + "(" * 400 + "1" + ")" * 400 + " -- '",
+    "UNIONs": "SELECT 1" + " UNION ALL SELECT 1" * 100_000,
+    "texts": "SELECT '" + "x" * 200_000 + "'",
+}
+IN_SIZE = {
+    "brackets side by side": "SELECT " + "+".join(["(1)"] * 400),
+    "brackets in a text": "SELECT '" + "(" * 400 + "' || repo FROM models",
+    "brackets in a comment": "SELECT 1 /* " + "(" * 400 + " */ -- " + "(" * 400,
+    "brackets that are deep": "SELECT " + "[" * 200 + "1" + "]" * 200,
+    "a long list": f"SELECT 1 WHERE 5 IN ({', '.join(map(str, range(10_000)))})",
+    "many UNIONs": "SELECT 1" + " UNION ALL SELECT 1" * 500,
+}
+
+
+@pytest.mark.parametrize("sql", OVERSIZED.values(), ids=OVERSIZED)
+def test_an_oversized_statement_is_refused_by_name(filled: CatalogStore, sql: str) -> None:
+    with Reader(filled) as reader, Describer() as describer:
+        for ask in (reader.ask, reader.ask_parquet, lambda sql: describer.columns(sql, {})):
+            with pytest.raises(UsageError, match=r"characters, expected|nested too deeply"):
+                ask(sql)
+
+
+@pytest.mark.parametrize("sql", IN_SIZE.values(), ids=IN_SIZE)
+def test_a_statement_of_reasonable_size_is_answered(filled: CatalogStore, sql: str) -> None:
+    with Reader(filled) as reader:
+        assert reader.ask(sql).rows
 
 
 @pytest.mark.parametrize("kind", QUERIES)

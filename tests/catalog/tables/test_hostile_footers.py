@@ -76,6 +76,17 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
     "text of a kind that does not exist": (lambda footer: _text_of(footer, "0c 78 00 00"), False),
     "a note that text is a geometry": (lambda footer: _note(footer, b"geo", GEOMETRY), True),
     "billions of row groups": (lambda footer: _more(footer, 4, LIST, b"\xfc" + _varint(2**31 - 1)), False),
+    "millions of row groups": (lambda footer: _more(footer, 4, LIST, b"\xfc" + _varint(2**24)), False),
+    "millions of notes": (lambda footer: _more(footer, 5, LIST, b"\xfc" + _varint(2**28)), False),
+    "millions of notes, in a number that is longer than it needs": (
+        lambda footer: _more(footer, 5, LIST, b"\xfc" + _varint(2**27)[:-1] + b"\xc0\x80\x00"),
+        False,
+    ),
+    "millions of orders of columns": (lambda footer: _more(footer, 7, LIST, b"\xfc" + _varint(2**28)), False),
+    "a list of truths without an end, behind them": (
+        lambda footer: _more(footer, 99, LIST, b"\xf1" + _varint(2**60) + b"\x19\xfc" + _varint(2**28)),
+        False,
+    ),
     "a second schema": (_nested, False),
     "an unknown field that is nested": (
         lambda footer: _more(footer, 99, STRUCT, b"\x1c" * 100_000 + b"\0" * 100_001),
@@ -85,6 +96,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
 }
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize(("change", "counts"), HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("which", [0, 1], ids=["the first file", "the last file"])
 def test_no_footer_stops_an_answer(

@@ -67,6 +67,12 @@ def test_statements_are_told_apart_wherever_lines_end(
     assert (ran.code, ran.out.split()) == (0, printed.split())
 
 
+def test_an_oversized_statement_ends_no_shell(typed: Callable[..., Ran]) -> None:
+    ran = typed(f"select {'(' * 100_000}1{')' * 100_000};")
+    assert ran.code == 2
+    assert "expected 200,000 or fewer" in ran.err
+
+
 NOT_APART = ["select 1 as a; drop view models;", "select 1 as a; select nope;", "select 1 as a; select 'x"]
 
 
