@@ -119,6 +119,6 @@ def is_part(file: File) -> bool:
     return file.name.startswith(PART) and "@" not in file.name  # every loose row file has an @
 
 
-def loose_files(place: CatalogStore, folder: str = ROWS) -> list[File]:
+def loose_files(store: CatalogStore, folder: str = ROWS) -> list[File]:
     """The files that tasks or runs wrote, one for each result."""
-    return [file for file in place.files(folder) if not is_part(file)]
+    return [file for file in store.files(folder) if not is_part(file)]

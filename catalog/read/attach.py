@@ -21,7 +21,7 @@ from survey.process.output_folder import check_folder
 _KEY = "(repo, sha, matrix)"
 
 
-def attach(place: CatalogStore, path: Path) -> list[str]:
+def attach(store: CatalogStore, path: Path) -> list[str]:
     """Write the views over a catalog into a DuckDB file; the folders that hold nothing yet.
 
     A view of an empty folder has its columns and no rows, whatever comes later: attach again then.
@@ -29,15 +29,15 @@ def attach(place: CatalogStore, path: Path) -> list[str]:
     """
     check_folder(path)
     _refuse_other_things(path)
-    empty = [folder for folder in FOLDERS if not any(file.is_named_by_us for file in place.files(folder))]
-    files = {folder: [_all_files(place, folder)] for folder in FOLDERS if folder not in empty}
+    empty = [folder for folder in FOLDERS if not any(file.is_named_by_us for file in store.files(folder))]
+    files = {folder: [_all_files(store, folder)] for folder in FOLDERS if folder not in empty}
     made = view_bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
         made[TOKENS] = f"SELECT * FROM ({made[TOKENS]}) WHERE {_KEY} IN (SELECT {_KEY} FROM measured_rows)"
     try:
         with replacement(path) as temporary, duckdb.connect(str(temporary)) as connection:
-            if not isinstance(place, LocalFolder):
-                connection.register_filesystem(place.fs)
+            if not isinstance(store, LocalFolder):
+                connection.register_filesystem(store.fs)
             for name, body in made.items():
                 connection.execute(f"CREATE VIEW {name} AS {body}")
             for name, body in MACROS.items():
@@ -48,8 +48,8 @@ def attach(place: CatalogStore, path: Path) -> list[str]:
     return empty
 
 
-def _all_files(place: CatalogStore, folder: str) -> File:
-    root = str(place.root) if isinstance(place, LocalFolder) else place.url
+def _all_files(store: CatalogStore, folder: str) -> File:
+    root = str(store.root) if isinstance(store, LocalFolder) else store.url
     # Named as a part, so that runs which stand in a part and in their own file are seen once.
     # Our names end in digits of a number: an export of somebody else's is not even opened, most likely.
     return File(folder, f"{PART}*", f"{_literally(root)}/{folder}/*{3 * '[0-9a-f]'}{ENDING}", root)

@@ -83,9 +83,9 @@ def with_columns(sql: str) -> str:
         columns += level.closed
     inserted = [*((start, "(") for start, _ in columns), *((end, ") IN (0) ") for _, end in columns)]
     parts, at = [], 0
-    for place, text in sorted(inserted):
-        parts += [sql[at:place], text]
-        at = place
+    for index, text in sorted(inserted):
+        parts += [sql[at:index], text]
+        at = index
     return "".join([*parts, sql[at:]])
 
 

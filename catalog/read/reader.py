@@ -61,19 +61,19 @@ class Reader:
     Each statement sees every finished row once, whatever runs and compactions do meanwhile.
     """
 
-    def __init__(self, place: CatalogStore, limits: QueryLimits | None = None) -> None:
+    def __init__(self, store: CatalogStore, limits: QueryLimits | None = None) -> None:
         """Raises UsageError where the catalog cannot be read."""
-        self._place = place
+        self._store = store
         self._limits = limits
         self.left_out: list[LeftOut] = []
-        with self._place.confined.reading():
+        with self._store.confined.reading():
             self._connect()
 
     def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._place.confined.stops.heard():  # files are let go of
+        with self._store.confined.stops.heard():  # files are let go of
             self._connection.close()
 
     @property
@@ -109,7 +109,7 @@ class Reader:
         return {file.name for file in self._patiently(lambda: self._sound(TOKENS))}
 
     def _refuse_writes(self, sql: str) -> None:
-        with self._place.confined.reading():
+        with self._store.confined.reading():
             refuse_writes(self._connection, sql)
 
     def _asked(self, sql: str, ask: Callable[[], _T]) -> _T:
@@ -124,13 +124,13 @@ class Reader:
     def _patiently(self, ask: Callable[[], _T]) -> _T:
         """Ask; where a file turns out to be gone or unreadable, look again and ask again."""
         try:
-            with self._place.confined.reading():
+            with self._store.confined.reading():
                 for look in range(_LOOKS):
                     try:
                         return ask()
                     except duckdb.Error as error:
-                        self._place.confined.stops.refuse(error)
-                        self._place.confined.refuse_failures()
+                        self._store.confined.stops.refuse(error)
+                        self._store.confined.refuse_failures()
                         if not self._may_help(error, last=look == _LOOKS - 1):
                             raise
                 return ask()
@@ -171,13 +171,13 @@ class Reader:
                         raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
                     writer.write_batch(batch)
         except (pa.ArrowException, OSError) as error:  # what DuckDB says while its rows are fetched
-            self._place.confined.stops.refuse()
-            self._place.confined.refuse_failures()
+            self._store.confined.stops.refuse()
+            self._store.confined.refuse_failures()
             raise UsageError(f"the answer cannot be made: {error}") from error
         return bytes(out.getvalue())
 
     def _connect(self) -> None:
-        self._connection = connect_catalog(self._place, self._limits.memory_mb if self._limits else None)
+        self._connection = connect_catalog(self._store, self._limits.memory_mb if self._limits else None)
         self._opened: set[str] = set()
         self._files = {folder: self._sound(folder) for folder in (ROWS, ATTEMPTS)}
         self._compare()
@@ -200,19 +200,19 @@ class Reader:
         self._alike = {
             folder: has_all_columns(self._connection, files) for folder, files in self._files.items()
         }
-        self._place.confined.stops.refuse()
-        self._place.confined.failures.clear()  # they are no answer's
+        self._store.confined.stops.refuse()
+        self._store.confined.failures.clear()  # they are no answer's
 
     def _sound(self, folder: str) -> list[File]:
         """The files of a folder that can be shown; all others are noted."""
         for _ in range(_LOOKS):
             known = {item.file.path for item in self.left_out}
-            files = [file for file in self._place.files(folder) if file.path not in known]
+            files = [file for file in self._store.files(folder) if file.path not in known]
             self.left_out += unnamed(files)
             files = [file for file in files if file.is_named_by_us]
             if folder == TOKENS:
                 files = with_rows(self._connection, self._files[ROWS], files)
-            found = inspect(self._place, files)
+            found = inspect(self._store, files)
             self.left_out += found.left_out
             if not found.gone:
                 break
@@ -241,10 +241,10 @@ class Reader:
         left = {file.path for files in self._files.values() for file in files}
         broken: list[LeftOut] = []
         for file in suspects:
-            opinion = examine(self._place, file)
+            opinion = examine(self._store, file)
             if opinion.fate in ("damaged", "foreign", "unreadable"):
                 broken.append(LeftOut(file, opinion.fate, opinion.problem))
-            elif last and len(suspects) == 1 and isinstance(self._place, LocalFolder):
+            elif last and len(suspects) == 1 and isinstance(self._store, LocalFolder):
                 broken.append(LeftOut(file, "unreadable", f"DuckDB cannot read it: {_first_line(problem)}"))
         self._leave_out(broken)
         return bool(broken) or not last or any(file.path not in left for file in suspects)

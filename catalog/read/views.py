@@ -48,14 +48,14 @@ class TableFiles:
     outside: bool = False
 
 
-def connect_catalog(place: CatalogStore, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
+def connect_catalog(store: CatalogStore, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
     """A connection that can read files of this catalog and nothing else.
 
     memory_mb: what a question may take; none of it then goes to a disk. Default: DuckDB's own limit.
     """
     connection = duckdb.connect()
-    place.attach(connection)
-    place.confined.stops.interrupt(connection)
+    store.attach(connection)
+    store.confined.stops.interrupt(connection)
     return _confined(connection, memory_mb)
 
 

@@ -71,46 +71,46 @@ class Lock:
 
 
 @contextmanager
-def catalog_lock(place: CatalogStore, run_id: str = "unknown") -> Iterator[Lock]:
+def catalog_lock(store: CatalogStore, run_id: str = "unknown") -> Iterator[Lock]:
     """Hold the catalog.
 
     Raises CatalogInUse where another run holds it, naming its process; UsageError where the
     catalog cannot be written.
     """
-    if isinstance(place, LocalFolder):
-        with _local(place, Holder(run_id)) as lock:
+    if isinstance(store, LocalFolder):
+        with _local(store, Holder(run_id)) as lock:
             yield lock
     else:
-        with _object(place, LOCK, Holder(run_id)) as lock:
-            if not place.conditions.honoured:
+        with _object(store, LOCK, Holder(run_id)) as lock:
+            if not store.conditions.honoured:
                 lock.note = (
-                    f"{place} ignores conditional writes: two runs that begin in the same second could "
+                    f"{store} ignores conditional writes: two runs that begin in the same second could "
                     "both believe that they hold it"
                 )
             yield lock
 
 
 @contextmanager
-def _local(place: LocalFolder, us: Holder) -> Iterator[Lock]:
+def _local(store: LocalFolder, us: Holder) -> Iterator[Lock]:
     try:
-        handle = open_lock(place.root / LOCK)
+        handle = open_lock(store.root / LOCK)
     except OSError as error:
-        problem = f"its lock {place.root / LOCK} is {error.strerror}" if isinstance(error, NotRegular) else ""
-        raise UsageError(_unwritable(place, problem or f"{error.strerror}: {place.root / LOCK}")) from error
+        problem = f"its lock {store.root / LOCK} is {error.strerror}" if isinstance(error, NotRegular) else ""
+        raise UsageError(_unwritable(store, problem or f"{error.strerror}: {store.root / LOCK}")) from error
     try:
-        if _flock(handle, place):
-            _refuse_file_holder(place)
+        if _flock(handle, store):
+            _refuse_file_holder(store)
             _write(handle, str(us))
             yield Lock()
             return
     finally:
         os.close(handle)
-    with _object(place, LOCK_FILE, us) as lock:
-        lock.note = f"the file system of {place} has no locks: {LOCK_FILE} in it keeps other runs away"
+    with _object(store, LOCK_FILE, us) as lock:
+        lock.note = f"the file system of {store} has no locks: {LOCK_FILE} in it keeps other runs away"
         yield lock
 
 
-def _flock(handle: int, place: LocalFolder) -> bool:
+def _flock(handle: int, store: LocalFolder) -> bool:
     """Take the system's lock; False where the file system has none. Raises CatalogInUse, UsageError."""
     import fcntl
 
@@ -118,22 +118,22 @@ def _flock(handle: int, place: LocalFolder) -> bool:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.pread(handle, 1000, 0).decode("utf-8", "replace").strip()
-        raise _in_use(place, holder or "an unknown holder") from error
+        raise _in_use(store, holder or "an unknown holder") from error
     except OSError as error:
         if error.errno not in UNSUPPORTED:
-            raise UsageError(_unwritable(place, f"it cannot be locked: {error.strerror}")) from error
+            raise UsageError(_unwritable(store, f"it cannot be locked: {error.strerror}")) from error
         return False
     return True
 
 
-def _refuse_file_holder(place: LocalFolder) -> None:
+def _refuse_file_holder(store: LocalFolder) -> None:
     """A host whose mount has locks meets one whose mount has none. Raises CatalogInUse, UsageError."""
     try:
-        seen = peek(place, LOCK_FILE) if (place.root / LOCK_FILE).exists() else None
+        seen = peek(store, LOCK_FILE) if (store.root / LOCK_FILE).exists() else None
     except Unreadable as error:
-        raise UsageError(_unwritable(place, f"{LOCK_FILE}: {error}")) from error
+        raise UsageError(_unwritable(store, f"{LOCK_FILE}: {error}")) from error
     if seen is not None and not _is_stale(seen, _read(seen)):
-        raise _in_use(place, str(_read(seen) or "an unknown holder"))
+        raise _in_use(store, str(_read(seen) or "an unknown holder"))
 
 
 def _write(handle: int, text: str) -> None:
@@ -143,8 +143,8 @@ def _write(handle: int, text: str) -> None:
         os.pwrite(handle, text.encode(), 0)
 
 
-def _unwritable(place: CatalogStore, problem: str) -> str:
-    return f"the catalog {place} cannot be written: {problem}. Mend that, or name another with --catalog"
+def _unwritable(store: CatalogStore, problem: str) -> str:
+    return f"the catalog {store} cannot be written: {problem}. Mend that, or name another with --catalog"
 
 
 @contextmanager
@@ -252,5 +252,5 @@ def _machine() -> str:
         return ""
 
 
-def _in_use(place: CatalogStore, holder: str) -> CatalogInUse:
-    return CatalogInUse(f"another run ({holder}) holds {place}: wait for it, or use another --catalog")
+def _in_use(store: CatalogStore, holder: str) -> CatalogInUse:
+    return CatalogInUse(f"another run ({holder}) holds {store}: wait for it, or use another --catalog")

@@ -1,4 +1,4 @@
-"""Where a catalog lies, and what makes a place one: a local folder, or a prefix of an object store."""
+"""Open the store of a catalog: a local folder, or a prefix of an object store."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ CatalogStore = LocalFolder | ObjectStore
 def open_for_reading(uri: str) -> CatalogStore:
     """An existing catalog, or an empty folder, which is an empty catalog.
 
-    Raises UsageError where there is none.
+    Raises UsageError if there is none.
     """
-    place = open_if_there(uri)
-    if place is None:
+    store = open_if_there(uri)
+    if store is None:
         raise UsageError(
-            f"no catalog at {_place(uri)}. `survey run MODELS --catalog {uri}` makes one; "
+            f"no catalog at {_store_of(uri)}. `survey run MODELS --catalog {uri}` makes one; "
             "`survey demo` makes one to play with"
         )
-    return place
+    return store
 
 
 def open_if_there(uri: str) -> CatalogStore | None:
-    """The catalog of that name, or None where nothing is there yet.
+    """The store at this URI, or None if nothing is there yet.
 
-    Raises UsageError where the place holds something else or cannot be read.
+    Raises UsageError if it holds something else or cannot be read.
     """
-    place = _place(uri)
-    found = place.entries()
-    if found is None:
+    store = _store_of(uri)
+    names = store.entries()
+    if names is None:
         return None
-    _refuse_other_things(place, found)
-    return place
+    _refuse_other_things(store, names)
+    return store
 
 
 def open_for_writing(uri: str) -> CatalogStore:
-    """A catalog to add to; made where there is none.
+    """A store to add to; made if there is none.
 
-    Raises UsageError where the place holds something else or cannot be written.
+    Raises UsageError if it holds something else or cannot be written.
     """
-    place = _place(uri)
-    place.make()
-    _refuse_other_things(place, place.entries() or set())
-    place.prepare()
-    return place
+    store = _store_of(uri)
+    store.make()
+    _refuse_other_things(store, store.entries() or set())
+    store.prepare()
+    return store
 
 
-def _place(uri: str) -> CatalogStore:
+def _store_of(uri: str) -> CatalogStore:
     if uri.startswith("file://"):
         uri = uri.removeprefix("file://")
     if "://" not in uri:
@@ -68,11 +68,11 @@ def _place(uri: str) -> CatalogStore:
     return ObjectStore(uri.rstrip("/"))
 
 
-def _refuse_other_things(place: CatalogStore, entries: set[str]) -> None:
-    found = {name for name in entries if not name.startswith(".")}
-    if found and not found & {ROWS, *RESULTS}:
+def _refuse_other_things(store: CatalogStore, entries: set[str]) -> None:
+    names = {name for name in entries if not name.startswith(".")}
+    if names and not names & {ROWS, *RESULTS}:
         raise UsageError(
-            f"{place} is not a catalog: it holds {', '.join(sorted(found)[:3])}"
-            f"{', …' if len(found) > 3 else ''}, expected rows/, tokens/ and attempts/. "
+            f"{store} is not a catalog: it holds {', '.join(sorted(names)[:3])}"
+            f"{', …' if len(names) > 3 else ''}, expected rows/, tokens/ and attempts/. "
             "Name an empty or a new folder with --catalog"
         )

@@ -26,11 +26,11 @@ class Examined:
     problem: str = ""
 
 
-def examine(place: CatalogStore, file: File) -> Examined:
+def examine(store: CatalogStore, file: File) -> Examined:
     """Read all of a file and say what it is."""
     try:
         with tempfile.TemporaryFile() as copy:
-            place.copy(file, copy)
+            store.copy(file, copy)
             return _of_content(file.folder, copy)
     except FileNotFoundError:
         return Examined("gone")

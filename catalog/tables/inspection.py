@@ -1,4 +1,4 @@
-"""Which files of a catalog are its tables: the one place that decides it, for answers, runs and compaction.
+"""Which files of a catalog are its tables: decided here alone, for answers, runs and compaction.
 
 A file counts if its name is one that the survey gives, its end is there, and its columns are those of
 a version of ours. All else is left out by name, and says why. It costs the end of each file, which a
@@ -41,14 +41,14 @@ class Inspection:
     gone: list[File] = field(default_factory=list)
 
 
-def inspect(place: CatalogStore, files: Sequence[File]) -> Inspection:
+def inspect(store: CatalogStore, files: Sequence[File]) -> Inspection:
     """Tell our tables from all else. Raises UsageError if the catalog cannot be read."""
     found = Inspection()
     ours = [file for file in files if file.is_named_by_us]
     found.left_out += unnamed(files)
     schemas = _Schemas()
-    for file, end in zip(ours, place.ends(ours), strict=True):
-        _judge(place, file, end, schemas, found)
+    for file, end in zip(ours, store.ends(ours), strict=True):
+        _judge(store, file, end, schemas, found)
     return found
 
 
@@ -79,7 +79,7 @@ class _Schemas:
         return problem or problem_of_rows(rows)
 
 
-def _judge(place: CatalogStore, file: File, end: End | NoEnd, schemas: _Schemas, found: Inspection) -> None:
+def _judge(store: CatalogStore, file: File, end: End | NoEnd, schemas: _Schemas, found: Inspection) -> None:
     if isinstance(end, NoEnd):
         if end.gone:
             found.gone.append(file)
@@ -93,7 +93,7 @@ def _judge(place: CatalogStore, file: File, end: End | NoEnd, schemas: _Schemas,
         found.sound.append(file)
         return
     # Rare enough to read it whole: ours and broken, a newer version's, or somebody else's?
-    examined = examine(place, file)
+    examined = examine(store, file)
     if examined.fate == "sound":
         found.sound.append(file)
         found.newer.append(file)

@@ -30,19 +30,19 @@ class Filled:
     problems: list[str] = field(default_factory=list)
 
 
-def fill(place: CatalogStore, keys: Sequence[RowKey], derive: Derive, versions: Mapping[str, int]) -> Filled:
+def fill(store: CatalogStore, keys: Sequence[RowKey], derive: Derive, versions: Mapping[str, int]) -> Filled:
     """Add what `derive` says of each row's tokens to the row, and publish it anew.
 
     versions: of the measures that `derive` stands for.
     """
     done = Filled()
-    files = token_files(place, keys)
-    with Reader(place) as reader:
+    files = token_files(store, keys)
+    with Reader(store) as reader:
         for row in _rows(reader, list(files)):
             key = (row["repo"][0].as_py(), row["sha"][0].as_py(), row["matrix"][0].as_py())
             try:
-                table = stored_token_table(place, files[key], ["norm", "row_hash", "black_hole"])
-                commit(place, Tables(renewed(row, derive(tokens_of(table)), versions), None))
+                table = stored_token_table(store, files[key], ["norm", "row_hash", "black_hole"])
+                commit(store, Tables(renewed(row, derive(tokens_of(table)), versions), None))
                 done.rows += 1
             except CommitError as error:
                 done.problems.append(str(error))

@@ -13,7 +13,7 @@ from catalog.tables.versions import file_schema
 from catalog.write.arrow_tables import Tables, result_table
 
 
-def commit(place: CatalogStore, tables: Tables) -> None:
+def commit(store: CatalogStore, tables: Tables) -> None:
     """Publish one measured matrix: the tokens first, the row last.
 
     The row file is the only proof of completion, so a crash in between leaves an orphan that no
@@ -22,17 +22,17 @@ def commit(place: CatalogStore, tables: Tables) -> None:
     first = tables.row.select(["repo", "sha", "matrix"]).to_pylist()[0]
     name = file_key(first["repo"], first["sha"], first["matrix"]) + ENDING
     if tables.tokens is not None:
-        place.publish(TOKENS, name, _tokens_parquet(_marked(TOKENS, tables.tokens)))
+        store.publish(TOKENS, name, _tokens_parquet(_marked(TOKENS, tables.tokens)))
     row = _marked(ROWS, tables.row)
-    place.publish(ROWS, name, _parquet(row, use_dictionary=False))  # of one row: it would only add
+    store.publish(ROWS, name, _parquet(row, use_dictionary=False))  # of one row: it would only add
 
 
-def commit_attempts(place: CatalogStore, run_id: str, attempts: pa.Table) -> None:
+def commit_attempts(store: CatalogStore, run_id: str, attempts: pa.Table) -> None:
     """Publish what a run did; the same run again replaces its file. Raises CommitError."""
-    place.publish(ATTEMPTS, run_id + ENDING, _parquet(_marked(ATTEMPTS, attempts)))
+    store.publish(ATTEMPTS, run_id + ENDING, _parquet(_marked(ATTEMPTS, attempts)))
 
 
-def commit_result(place: CatalogStore, kind: str, key: tuple[str, ...], record: Any) -> None:
+def commit_result(store: CatalogStore, kind: str, key: tuple[str, ...], record: Any) -> None:
     """Publish a single result; of those with the same key the newest is shown. Raises CommitError.
 
     kind: of `survey.records.results.RESULTS`, whose record `record` is (therefore Any). key: what tells
@@ -41,7 +41,7 @@ def commit_result(place: CatalogStore, kind: str, key: tuple[str, ...], record: 
     """
     name = result_key(*key)
     when = f"{record.made_at:%Y%m%dT%H%M%S%f}"
-    place.publish(kind, f"{name}.{when}{ENDING}", _parquet(_marked(kind, result_table(kind, name, record))))
+    store.publish(kind, f"{name}.{when}{ENDING}", _parquet(_marked(kind, result_table(kind, name, record))))
 
 
 def _marked(folder: str, table: pa.Table) -> pa.Table:

@@ -52,26 +52,26 @@ class Compacted:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def is_due(place: CatalogStore) -> bool:
+def is_due(store: CatalogStore) -> bool:
     """Whether so many loose files lie about that a run should merge them at its end."""
-    loose = (loose_files(place, kind.folder) for kind in KINDS)
+    loose = (loose_files(store, kind.folder) for kind in KINDS)
     return any(sum(file.is_named_by_us for file in files) >= LOOSE_FILES_DUE for files in loose)
 
 
-def compact(place: CatalogStore, lock: Lock) -> Compacted:
+def compact(store: CatalogStore, lock: Lock) -> Compacted:
     """Remove what an earlier compaction merged, then merge what is loose now.
 
     Raises CommitError, also where the parts are not proved to hold what they replace.
     """
-    done = Compacted(removed=retire(place, lock))
+    done = Compacted(removed=retire(store, lock))
     for kind in KINDS:
-        _merge(place, kind, done)
+        _merge(store, kind, done)
     return done
 
 
-def _merge(place: CatalogStore, kind: Kind, done: Compacted) -> None:
-    files, left_out = place.files(kind.folder), list[LeftOut]()
-    contents = contents_of(place, files, kind, left_out)
+def _merge(store: CatalogStore, kind: Kind, done: Compacted) -> None:
+    files, left_out = store.files(kind.folder), list[LeftOut]()
+    contents = contents_of(store, files, kind, left_out)
     done.left_out += left_out
     winner: dict[Key, Precedence] = {}
     for content in contents:
@@ -85,11 +85,11 @@ def _merge(place: CatalogStore, kind: Kind, done: Compacted) -> None:
         return
     if len(inputs) < 2 and all(is_part(content.file) for content in inputs):
         return  # a small part waits for company
-    feed = _Feed(_chosen(place, inputs, winner, kind))
+    feed = _Feed(_chosen(store, inputs, winner, kind))
     began = _after([content.file for content in contents])
     while feed.head is not None:
         name = f"{PART}{began}-{done.parts:03d}{ENDING}"
-        place.publish(kind.folder, name, lambda opened: _write_part(opened, feed, kind, done), large=True)
+        store.publish(kind.folder, name, lambda opened: _write_part(opened, feed, kind, done), large=True)
         done.parts += 1
     done.merged += sum(not is_part(content.file) for content in inputs)
 
@@ -118,7 +118,7 @@ def _lacks_parts(files: Sequence[File], contents: Sequence[Content], left_out: S
 
 
 def _chosen(
-    place: CatalogStore, inputs: Sequence[Content], winner: Mapping[Key, Precedence], kind: Kind
+    store: CatalogStore, inputs: Sequence[Content], winner: Mapping[Key, Precedence], kind: Kind
 ) -> Iterator[pa.Table]:
     """The rows that go into parts: of each key the newest."""
     schema = arrow_schema(kind.columns())
@@ -127,7 +127,7 @@ def _chosen(
         if not wanted:
             continue
         try:
-            with place.open(content.file) as opened:
+            with store.open(content.file) as opened:
                 file = pq.ParquetFile(opened)
                 batches = [file.read()] if kind.whole_files else file.iter_batches(batch_size=256)
                 for batch in batches:

@@ -71,46 +71,46 @@ class Content:
 
 
 def contents_of(
-    place: CatalogStore, files: Sequence[File], kind: Kind, left_out: list[LeftOut] | None = None
+    store: CatalogStore, files: Sequence[File], kind: Kind, left_out: list[LeftOut] | None = None
 ) -> list[Content]:
     """What each table of ours holds; all else is left out, so it stays as it is."""
-    inspected = inspect(place, files)
+    inspected = inspect(store, files)
     if left_out is not None:
         left_out += inspected.left_out
     newer = {file.path for file in inspected.newer}
     found: dict[str, dict[Key, Stamp]] = {}
     for first in range(0, len(inspected.sound), FILES_PER_CONNECTION):
-        found |= _stamps_of(place, inspected.sound[first : first + FILES_PER_CONNECTION], kind)
+        found |= _stamps_of(store, inspected.sound[first : first + FILES_PER_CONNECTION], kind)
     sound = [file for file in inspected.sound if file.path in found]
     return [Content(file, found[file.path], file.path in newer) for file in sound]
 
 
-def last_made(place: CatalogStore, kind: str, key: tuple[str, ...]) -> datetime | None:
+def last_made(store: CatalogStore, kind: str, key: tuple[str, ...]) -> datetime | None:
     """When the newest single result of a key was made, as far as its files tell."""
     name = result_key(*key)
     # Loose files of other keys need not be opened: their names begin with their keys.
-    files = [file for file in place.files(kind) if is_part(file) or file.name.startswith(f"{name}.")]
-    contents = contents_of(place, files, next(one for one in KINDS if one.folder == kind))
+    files = [file for file in store.files(kind) if is_part(file) or file.name.startswith(f"{name}.")]
+    contents = contents_of(store, files, next(one for one in KINDS if one.folder == kind))
     made = [content.stamps[(name,)][0] for content in contents if (name,) in content.stamps]
     return max(made, default=None)
 
 
-def _stamps_of(place: CatalogStore, files: Sequence[File], kind: Kind) -> dict[str, dict[Key, Stamp]]:
-    connection = connect_catalog(place)
-    with place.confined.reading():
+def _stamps_of(store: CatalogStore, files: Sequence[File], kind: Kind) -> dict[str, dict[Key, Stamp]]:
+    connection = connect_catalog(store)
+    with store.confined.reading():
         try:
-            return _stamps_at_once(connection, place, files, kind)
+            return _stamps_at_once(connection, store, files, kind)
         finally:
             connection.close()
 
 
 def _stamps_at_once(
-    connection: duckdb.DuckDBPyConnection, place: CatalogStore, files: Sequence[File], kind: Kind
+    connection: duckdb.DuckDBPyConnection, store: CatalogStore, files: Sequence[File], kind: Kind
 ) -> dict[str, dict[Key, Stamp]]:
     try:
         return _stamps(connection, files, kind)
     except duckdb.Error as error:  # one of them cannot be read: look at each by itself
-        place.confined.stops.refuse(error)
+        store.confined.stops.refuse(error)
         found: dict[str, dict[Key, Stamp]] = {}
         for file in files:
             with contextlib.suppress(duckdb.Error):

@@ -49,7 +49,7 @@ def _scalars(array: pa.Array) -> Iterable[pa.StringScalar | None]:
 
 
 def _of_lists(array: pa.Array) -> U64:
-    """The place of each element counts, and how many there are."""
+    """The index of each element counts, and how many there are."""
     offsets = array.offsets.to_numpy().astype(np.int64)
     if pa.types.is_map(array.type):
         items = pa.StructArray.from_arrays([array.keys, array.items], ["key", "value"])

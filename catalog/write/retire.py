@@ -20,23 +20,23 @@ PROOF_BATCH_ROWS = 256  # in memory, 50 kB each
 RowDigests = dict[Key, int]
 
 
-def retire(place: CatalogStore, lock: Lock) -> int:
+def retire(store: CatalogStore, lock: Lock) -> int:
     """Remove files whose content stands in parts; how many.
 
     Raises CommitError, with nothing removed, where a part does not hold what it should.
     """
     covered = []
     for kind in KINDS:
-        files = place.files(kind.folder)
+        files = store.files(kind.folder)
         if len(files) > 1 and any(map(is_part, files)):
-            covered += _covered(place, contents_of(place, files, kind), kind)
+            covered += _covered(store, contents_of(store, files, kind), kind)
     if not covered or not lock.ours:
         return 0
-    place.remove(covered)
+    store.remove(covered)
     return len(covered)
 
 
-def _covered(place: CatalogStore, contents: Sequence[Content], kind: Kind) -> list[File]:
+def _covered(store: CatalogStore, contents: Sequence[Content], kind: Kind) -> list[File]:
     """Files of which everything stands, the same or newer, in parts that stay. Raises CommitError.
 
     Parts are judged from the newest on, each against those that stay: two equal ones never both go.
@@ -52,7 +52,7 @@ def _covered(place: CatalogStore, contents: Sequence[Content], kind: Kind) -> li
             for key, stamp in content.stamps.items():
                 if key not in newest or (not kind.by_file and stamp > newest[key][0]):
                     newest[key] = (stamp, content)
-    _prove(place, covered, newest, kind)
+    _prove(store, covered, newest, kind)
     return [content.file for content in covered]
 
 
@@ -65,7 +65,7 @@ def _is_held(content: Content, key: Key, newest: Stamp, kind: Kind) -> bool:
 
 
 def _prove(
-    place: CatalogStore, covered: Sequence[Content], newest: Mapping[Key, tuple[Stamp, Content]], kind: Kind
+    store: CatalogStore, covered: Sequence[Content], newest: Mapping[Key, tuple[Stamp, Content]], kind: Kind
 ) -> None:
     """See that every copy that stands in a part stands there in all its columns. Raises CommitError.
 
@@ -77,12 +77,12 @@ def _prove(
     ]
     holders = {newest[key][1].file.path: newest[key][1] for _, keys in same for key in keys}
     held: dict[str, RowDigests] = {
-        path: _digests(place, [content], kind)[0] for path, content in holders.items()
+        path: _digests(store, [content], kind)[0] for path, content in holders.items()
     }
     for first in range(0, len(same), PROOF_BATCH_ROWS):
         some = same[first : first + PROOF_BATCH_ROWS]
         for (content, keys), found in zip(
-            some, _digests(place, [content for content, _ in some], kind), strict=True
+            some, _digests(store, [content for content, _ in some], kind), strict=True
         ):
             for key in keys:
                 part = newest[key][1].file
@@ -91,12 +91,12 @@ def _prove(
                     raise CommitError("commit-failed", str(part), f"{problem}nothing was removed")
 
 
-def _digests(place: CatalogStore, contents: Sequence[Content], kind: Kind) -> list[RowDigests]:
+def _digests(store: CatalogStore, contents: Sequence[Content], kind: Kind) -> list[RowDigests]:
     """For each file, by key: the sum of the digests of its rows, in whatever order. Raises CommitError."""
     found: list[RowDigests] = [{} for _ in contents]
     waiting: list[tuple[int, pa.Table]] = []
     for number, content in enumerate(contents):
-        for table in _tables(place, content, kind):
+        for table in _tables(store, content, kind):
             waiting.append((number, table))
             if sum(len(table) for _, table in waiting) >= PROOF_BATCH_ROWS:
                 _add(waiting, found, kind)
@@ -115,11 +115,11 @@ def _add(tables: Sequence[tuple[int, pa.Table]], found: list[RowDigests], kind: 
         found[number][key] = found[number].get(key, 0) + digest
 
 
-def _tables(place: CatalogStore, content: Content, kind: Kind) -> Iterator[pa.Table]:
+def _tables(store: CatalogStore, content: Content, kind: Kind) -> Iterator[pa.Table]:
     """All rows of a file with exactly our columns."""
     schema = arrow_schema(kind.columns())
     try:
-        with place.open(content.file) as opened:
+        with store.open(content.file) as opened:
             for batch in pq.ParquetFile(opened).iter_batches(batch_size=PROOF_BATCH_ROWS):
                 yield with_our_columns(pa.table(batch), schema)
     except (pa.ArrowException, OSError) as error:

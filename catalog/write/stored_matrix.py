@@ -28,15 +28,15 @@ class StoredModel:
     tokens: Tokens | None
 
 
-def read_stored(place: CatalogStore, key: RowKey) -> StoredModel:
+def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
     """The stored tables of a repo, sha and matrix. Raises CommitError where they cannot be read."""
-    where = f"{key[0]} in {place}"
-    with Reader(place) as reader:
+    where = f"{key[0]} in {store}"
+    with Reader(store) as reader:
         row = reader.rows([key])
     if len(row) != 1:
         raise CommitError("commit-failed", where, f"found {len(row)} rows, expected one")
-    files = token_files(place, [key])
-    tokens = stored_token_table(place, files[key]) if key in files else None
+    files = token_files(store, [key])
+    tokens = stored_token_table(store, files[key]) if key in files else None
     return StoredModel(
         Tables(row, tokens),
         row["vocab_rows"][0].as_py(),
@@ -45,22 +45,22 @@ def read_stored(place: CatalogStore, key: RowKey) -> StoredModel:
     )
 
 
-def token_files(place: CatalogStore, keys: Iterable[RowKey]) -> dict[RowKey, File]:
+def token_files(store: CatalogStore, keys: Iterable[RowKey]) -> dict[RowKey, File]:
     """The per-token tables of these keys that are there and whole."""
-    there = {file.name: file for file in place.files(TOKENS)}
+    there = {file.name: file for file in store.files(TOKENS)}
     files = {key: there[name] for key in keys if (name := file_key(*key) + ENDING) in there}
-    sound = {file.path for file in inspect(place, list(files.values())).sound}
+    sound = {file.path for file in inspect(store, list(files.values())).sound}
     return {key: file for key, file in files.items() if file.path in sound}
 
 
-def stored_token_table(place: CatalogStore, file: File, columns: Sequence[str] | None = None) -> pa.Table:
+def stored_token_table(store: CatalogStore, file: File, columns: Sequence[str] | None = None) -> pa.Table:
     """One of `token_files`, by token id. Raises CommitError where it cannot be read.
 
     columns: those that are read, besides token_id; None is all.
     """
     wanted = None if columns is None else ["token_id", *columns]
     try:
-        with place.open(file) as opened:
+        with store.open(file) as opened:
             return pq.read_table(opened, columns=wanted).sort_by("token_id").combine_chunks()
     except (pa.ArrowException, OSError) as error:
         problem = f"the per-token table cannot be read: {error}"

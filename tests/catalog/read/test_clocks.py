@@ -73,8 +73,8 @@ RUNS = """
 """
 
 
-def asked(place: CatalogStore, sql: str) -> list[tuple[object, ...]]:
-    with Reader(place) as reader:
+def asked(store: CatalogStore, sql: str) -> list[tuple[object, ...]]:
+    with Reader(store) as reader:
         return reader.ask(sql).rows
 
 
@@ -94,7 +94,7 @@ def test_what_a_driver_did_last_counts_last(
     merges: int,
 ) -> None:
     hub.add_repo("org/m", contents[0])
-    place, shas = open_for_writing(uri), list[str]()
+    store, shas = open_for_writing(uri), list[str]()
     for files, off in zip(contents, clocks, strict=True):
         if shas:
             hub.commit("org/m", files)
@@ -105,11 +105,11 @@ def test_what_a_driver_did_last_counts_last(
         if len(shas) > 1:
             assert f"changed: org/m ({shas[-2][:10]} → {shas[-1][:10]})" in ran.out
         for _ in range(merges + 1):
-            assert asked(place, CURRENT) == [(shas[-1], shas[-1])]
+            assert asked(store, CURRENT) == [(shas[-1], shas[-1])]
             if merges:
-                compact(place, Lock())
+                compact(store, Lock())
     # Each row names the run that measured it.
-    assert asked(place, RUNS) == [(sha, number, number) for number, sha in enumerate(shas, 1)]
+    assert asked(store, RUNS) == [(sha, number, number) for number, sha in enumerate(shas, 1)]
 
 
 def test_a_failure_that_comes_after_a_success_of_the_future_is_told(
@@ -146,9 +146,9 @@ def test_a_name_that_was_put_back_means_where_it_led_last(
     assert survey(*command).code == 0
     hub.repos["org/m"].branches["v"] = first
     assert survey(*command).code == 0
-    place = open_for_reading("c")
+    store = open_for_reading("c")
     for name, sha in (("org/m@v", first), ("org/m", first), (f"org/m@{first[:9]}", first)):
-        assert asked(place, f"SELECT sha FROM model_at('{name}', 'output')") == [(sha,)]
+        assert asked(store, f"SELECT sha FROM model_at('{name}', 'output')") == [(sha,)]
 
 
 AFTER = {

@@ -25,11 +25,11 @@ from tests.functions import QUERIES, installed
 def filled(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
     """A catalog of two little models."""
     folder = tmp_path_factory.mktemp("asked")
-    place = open_for_writing(str(folder / "catalog"))
+    store = open_for_writing(str(folder / "catalog"))
     for name in ("one", "two"):
         write(little(name), folder / name)
-        commit(place, delivered(folder / name).tables)
-    return place
+        commit(store, delivered(folder / name).tables)
+    return store
 
 
 COPYING = "WITH x AS (COPY (SELECT 1) TO '{file}') SELECT 1"

@@ -23,10 +23,10 @@ Make = Callable[..., Path]
 @pytest.fixture
 def filled(tmp_path: Path, checkpoint: Make) -> CatalogStore:
     """A catalog of two little models: one with black holes, one a copy under another name."""
-    place = open_for_writing(str(tmp_path / "catalog"))
+    store = open_for_writing(str(tmp_path / "catalog"))
     for name in ("one", "two"):
-        commit(place, delivered(checkpoint(name)).tables)
-    return place
+        commit(store, delivered(checkpoint(name)).tables)
+    return store
 
 
 @pytest.mark.parametrize("view", view_columns())

@@ -27,28 +27,28 @@ from survey.errors import UsageError
 from tests.bench.catalog import rows
 
 
-def _count(place: CatalogStore) -> None:
-    with Reader(place) as reader:
+def _count(store: CatalogStore) -> None:
+    with Reader(store) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(3,)]
 
 
-def _parquet(place: CatalogStore) -> None:
-    with Reader(place) as reader:
+def _parquet(store: CatalogStore) -> None:
+    with Reader(store) as reader:
         reader.ask_parquet("SELECT * FROM models")
 
 
-def _rows(place: CatalogStore) -> None:
-    with Reader(place) as reader:
+def _rows(store: CatalogStore) -> None:
+    with Reader(store) as reader:
         reader.rows([("a", "b", "output")])
 
 
-def _done(place: CatalogStore) -> None:
-    with Reader(place) as reader:
+def _done(store: CatalogStore) -> None:
+    with Reader(store) as reader:
         assert len(read_measured(reader).rows) == 3
 
 
-def _compact(place: CatalogStore) -> None:
-    compact(place, Lock())
+def _compact(store: CatalogStore) -> None:
+    compact(store, Lock())
 
 
 # Python says what it drops in `__del__`.
@@ -68,12 +68,12 @@ CALLS = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two rows in a part, and a loose one."""
     folder = tmp_path_factory.mktemp("made")
-    place = open_for_writing(str(folder))
+    store = open_for_writing(str(folder))
     for number in range(2):
-        commit(place, Tables(rows(number, 1, 8), None))
+        commit(store, Tables(rows(number, 1, 8), None))
     for _ in range(2):
-        compact(place, Lock())
-    commit(place, Tables(rows(2, 1, 8), None))
+        compact(store, Lock())
+    commit(store, Tables(rows(2, 1, 8), None))
     return folder
 
 

@@ -32,23 +32,23 @@ with catalog_lock(open_for_writing(sys.argv[1])):
 
 
 def test_a_second_run_is_told_who_holds_the_catalog(tmp_path: Path) -> None:
-    place = open_for_writing(str(tmp_path))
+    store = open_for_writing(str(tmp_path))
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(CatalogInUse, match=f"process {other.pid}"), catalog_lock(place):
+        with pytest.raises(CatalogInUse, match=f"process {other.pid}"), catalog_lock(store):
             pass
         other.kill()
-    with catalog_lock(place):  # killed, it holds nothing
+    with catalog_lock(store):  # killed, it holds nothing
         pass
 
 
 def test_the_lock_is_let_go_at_the_end(tmp_path: Path) -> None:
-    place = open_for_writing(str(tmp_path))
+    store = open_for_writing(str(tmp_path))
     for _ in range(2):
-        with catalog_lock(place):
+        with catalog_lock(store):
             pass
 
 

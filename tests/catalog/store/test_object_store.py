@@ -35,16 +35,16 @@ Make = Callable[..., Path]
 Survey = Callable[..., Ran]
 
 
-def put(place: CatalogStore, file: File, content: bytes) -> None:
-    place.publish(file.folder, file.name, lambda opened: opened.write(content) and None)
+def put(store: CatalogStore, file: File, content: bytes) -> None:
+    store.publish(file.folder, file.name, lambda opened: opened.write(content) and None)
 
 
 @pytest.fixture
 def filled(uri: str, checkpoint: Make) -> CatalogStore:
-    place = open_for_writing(uri)
+    store = open_for_writing(uri)
     for name in ("one", "two"):
-        commit(place, delivered(checkpoint(name)).tables)  # type: ignore[arg-type]
-    return place
+        commit(store, delivered(checkpoint(name)).tables)  # type: ignore[arg-type]
+    return store
 
 
 def test_views_attached_for_other_clients_name_the_urls(filled: CatalogStore, tmp_path: Path) -> None:
@@ -120,11 +120,11 @@ FAULTS = [
 
 @pytest.mark.parametrize(("faults", "again"), [case[1:] for case in FAULTS], ids=[case[0] for case in FAULTS])
 def test_a_put_is_tried_again(s3: S3, bucket: str, checkpoint: Make, faults: list[Fault], again: int) -> None:
-    place = open_for_writing(bucket)
+    store = open_for_writing(bucket)
     s3.faults[:] = [Fault(fault.code, fault.method, fault.contains, fault.times) for fault in faults]
-    commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+    commit(store, delivered(checkpoint()).tables)  # type: ignore[arg-type]
     assert s3.puts() == 2 + again
-    with Reader(place) as reader:
+    with Reader(store) as reader:
         assert reader.ask("SELECT dead_count FROM models").rows == [(10,)]
 
 
@@ -141,25 +141,25 @@ def part() -> bytes:
     table = rows(0, 2000, 16)
     field, chance = table.schema.field("row_sketch"), np.random.default_rng(0)
     sketches = [np.sort(chance.integers(0, 2**63, 128, dtype=np.uint64)) for _ in range(len(table))]
-    place = table.schema.get_field_index("row_sketch")
+    store = table.schema.get_field_index("row_sketch")
     out = io.BytesIO()
-    pq.write_table(table.set_column(place, field, pa.array(sketches, field.type)), out, row_group_size=64)
+    pq.write_table(table.set_column(store, field, pa.array(sketches, field.type)), out, row_group_size=64)
     return out.getvalue()
 
 
-def answers(place: CatalogStore, times: int) -> list[list[tuple[object, ...]]]:
+def answers(store: CatalogStore, times: int) -> list[list[tuple[object, ...]]]:
     given = []
     for _ in range(times):
-        with Reader(place) as reader:
+        with Reader(store) as reader:
             given.append([row for sql in GROUPS for row in reader.ask(sql).rows])
             assert reader.damaged == []
     return given
 
 
 def merged(uri: str, part: bytes) -> CatalogStore:
-    place = open_for_writing(uri)
-    place.publish(ROWS, "part-000.parquet", lambda opened: opened.write(part) and None)
-    return place
+    store = open_for_writing(uri)
+    store.publish(ROWS, "part-000.parquet", lambda opened: opened.write(part) and None)
+    return store
 
 
 SICK = {
@@ -225,14 +225,14 @@ FINAL = [("InternalError", 4, "InternalError was ordered"), ("AccessDenied", 1, 
 def test_a_put_that_never_succeeds_is_a_commit_error(
     s3: S3, bucket: str, checkpoint: Make, code: str, tries: int, message: str
 ) -> None:
-    place = open_for_writing(bucket)
+    store = open_for_writing(bucket)
     s3.faults.append(Fault(code, contains="/rows/", times=None))
     with pytest.raises(CommitError, match=message) as failed:
-        commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+        commit(store, delivered(checkpoint()).tables)  # type: ignore[arg-type]
     assert failed.value.reason == "commit-failed"
     assert s3.puts("/rows/") == tries
     s3.faults.clear()
-    with Reader(place) as reader:  # the tokens alone prove nothing
+    with Reader(store) as reader:  # the tokens alone prove nothing
         assert reader.ask("SELECT count(*) FROM tokens").rows == [(0,)]
 
 
@@ -336,17 +336,17 @@ REFUSED = [
 
 @pytest.mark.parametrize("sql", REFUSED)
 def test_sql_reads_this_catalog_and_nothing_else(bucket: str, checkpoint: Make, sql: str) -> None:
-    place = open_for_writing(f"{bucket}/mine")
-    commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
-    names = [file.name for file in place.files(ROWS)]
-    with Reader(place) as reader:
+    store = open_for_writing(f"{bucket}/mine")
+    commit(store, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+    names = [file.name for file in store.files(ROWS)]
+    with Reader(store) as reader:
         with contextlib.suppress(UsageError):
             assert reader.ask(sql.format(uri=bucket)).rows == []
         # Past our own check of the statement, DuckDB and the file system refuse, too.
         if not sql.startswith("SELECT"):
             with pytest.raises(Exception, match=r"read|locked|Permission|disabled"):
                 reader._connection.execute(sql)
-    assert [file.name for file in place.files(ROWS)] == names
+    assert [file.name for file in store.files(ROWS)] == names
 
 
 def test_commands_end_to_end(s3: S3, bucket: str, survey: Survey, checkpoint: Make) -> None:
@@ -391,9 +391,9 @@ def test_any_file_system_will_do(checkpoint: Make, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("catalog.store.compare_and_swap.SETTLING_S", 0)
     from catalog.store.lock import catalog_lock
 
-    place = open_for_writing("memory://here/catalog")
-    with catalog_lock(place):
-        commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+    store = open_for_writing("memory://here/catalog")
+    with catalog_lock(store):
+        commit(store, delivered(checkpoint()).tables)  # type: ignore[arg-type]
     with Reader(open_for_reading("memory://here/catalog")) as reader:
         assert reader.ask("SELECT dead_count FROM models").rows == [(10,)]
 

@@ -36,9 +36,9 @@ def test_a_lock_that_is_no_file_of_its_own_is_refused(
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    place = open_for_writing(str(tmp_path / "c"))
+    store = open_for_writing(str(tmp_path / "c"))
     plant(tmp_path / "c" / ".lock", victim)
-    with pytest.raises(UsageError, match=r"its lock \S*/\.lock is a "), catalog_lock(place):
+    with pytest.raises(UsageError, match=r"its lock \S*/\.lock is a "), catalog_lock(store):
         pass
     ran = survey("run", checkpoint(), "--catalog", str(tmp_path / "c"), "--executor", "serial")
     assert ran.code == 2
@@ -51,30 +51,30 @@ def test_no_unfinished_file_is_written_through_a_link(
     tmp_path: Path, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its name cannot be known before; even where it is, it is not followed."""
-    place = open_for_writing(str(tmp_path / "c"))
+    store = open_for_writing(str(tmp_path / "c"))
     tables = delivered(checkpoint()).tables
     victim = tmp_path / "victim"
     victim.write_text("precious")
     monkeypatch.setattr("survey.process.atomic_write.secrets.token_hex", lambda count: "0" * 16)
-    commit(place, tables)  # type: ignore[arg-type]
-    (row,) = place.files(ROWS)
+    commit(store, tables)  # type: ignore[arg-type]
+    (row,) = store.files(ROWS)
     beside = Path(row.path).with_name(f".{row.name}.{'0' * 16}.tmp")
     beside.symlink_to(victim)
     with pytest.raises(CommitError, match="File exists"):
-        commit(place, tables)  # type: ignore[arg-type]
+        commit(store, tables)  # type: ignore[arg-type]
     assert victim.read_text() == "precious"
 
 
 def test_a_row_is_put_in_a_link_s_place_and_not_through_it(tmp_path: Path, checkpoint: Make) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
+    store = open_for_writing(str(tmp_path / "c"))
     tables = delivered(checkpoint()).tables
-    commit(place, tables)  # type: ignore[arg-type]
+    commit(store, tables)  # type: ignore[arg-type]
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    row = Path(place.files(ROWS)[0].path)
+    row = Path(store.files(ROWS)[0].path)
     row.unlink()
     row.symlink_to(victim)
-    commit(place, tables)  # type: ignore[arg-type]
+    commit(store, tables)  # type: ignore[arg-type]
     assert victim.read_text() == "precious"
     assert not row.is_symlink()
 
@@ -83,10 +83,10 @@ def test_a_folder_that_is_a_link_of_one_s_own_is_followed(tmp_path: Path, checkp
     (tmp_path / "c").mkdir()
     (tmp_path / "large-disk").mkdir()
     (tmp_path / "c" / ROWS).symlink_to(tmp_path / "large-disk")
-    place = open_for_writing(str(tmp_path / "c"))
-    commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+    store = open_for_writing(str(tmp_path / "c"))
+    commit(store, delivered(checkpoint()).tables)  # type: ignore[arg-type]
     assert [path.name for path in (tmp_path / "large-disk").iterdir()] == [
-        file.name for file in place.files(ROWS)
+        file.name for file in store.files(ROWS)
     ]
 
 
@@ -112,9 +112,9 @@ def test_a_file_system_that_cannot_sync_folders_has_the_row_all_the_same(
         sync(handle)
 
     monkeypatch.setattr("os.fsync", of_files_alone)
-    place = open_for_writing(str(tmp_path / "c"))
-    commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
-    assert len(place.files(ROWS)) == 1
+    store = open_for_writing(str(tmp_path / "c"))
+    commit(store, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+    assert len(store.files(ROWS)) == 1
 
 
 def test_a_sync_that_fails_is_a_failure(
@@ -124,9 +124,9 @@ def test_a_sync_that_fails_is_a_failure(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("os.fsync", broken)
-    place = open_for_writing(str(tmp_path / "c"))
+    store = open_for_writing(str(tmp_path / "c"))
     with pytest.raises(CommitError, match="cannot be written: Input/output error"):
-        commit(place, delivered(checkpoint()).tables)  # type: ignore[arg-type]
+        commit(store, delivered(checkpoint()).tables)  # type: ignore[arg-type]
 
 
 NO_LOCKS = [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP]
@@ -145,41 +145,41 @@ def without_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 def test_where_there_are_no_locks_a_file_keeps_others_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
-    with catalog_lock(place, "first") as lock:
+    store = open_for_writing(str(tmp_path / "c"))
+    with catalog_lock(store, "first") as lock:
         assert (
-            lock.note == f"the file system of {place} has no locks: {LOCK_FILE} in it keeps other runs away"
+            lock.note == f"the file system of {store} has no locks: {LOCK_FILE} in it keeps other runs away"
         )
         with (
             pytest.raises(CatalogInUse, match=f"process {os.getpid()} on .*, run first"),
-            catalog_lock(place),
+            catalog_lock(store),
         ):
             pass
         with monkeypatch.context() as later:
             later.setattr("catalog.store.lock.STALE_S", -1.0)
-            with catalog_lock(place, "second") as second:  # the first one's host died
+            with catalog_lock(store, "second") as second:  # the first one's host died
                 assert second.ours
     assert not (tmp_path / "c" / LOCK_FILE).exists()
-    with catalog_lock(place):
+    with catalog_lock(store):
         pass
 
 
 def test_a_host_that_has_locks_sees_the_file_of_one_that_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
+    store = open_for_writing(str(tmp_path / "c"))
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     with monkeypatch.context() as other:
         other.setattr("fcntl.flock", refuse)
-        lock = catalog_lock(place, "there")
+        lock = catalog_lock(store, "there")
         lock.__enter__()
-    with pytest.raises(CatalogInUse, match="run there"), catalog_lock(place):
+    with pytest.raises(CatalogInUse, match="run there"), catalog_lock(store):
         pass
     lock.__exit__(None, None, None)
-    with catalog_lock(place):
+    with catalog_lock(store):
         pass
 
 
@@ -231,7 +231,7 @@ NOTES = {
 def test_a_note_of_a_holder_that_makes_no_sense_holds_the_catalog_as_anybody(
     tmp_path: Path, note: bytes
 ) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
+    store = open_for_writing(str(tmp_path / "c"))
     (tmp_path / "c" / LOCK_FILE).write_bytes(note)
-    with pytest.raises(CatalogInUse, match="an unknown holder"), catalog_lock(place):
+    with pytest.raises(CatalogInUse, match="an unknown holder"), catalog_lock(store):
         pass

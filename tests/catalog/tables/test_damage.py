@@ -54,24 +54,24 @@ NOW = datetime.now(UTC).replace(tzinfo=None)
 
 @pytest.fixture
 def filled(uri: str) -> CatalogStore:
-    place = open_for_writing(uri)
+    store = open_for_writing(uri)
     for number in range(MODELS):
-        commit(place, measured(number, NOW))
-    return place
+        commit(store, measured(number, NOW))
+    return store
 
 
-def content_of(place: CatalogStore, file: File) -> bytes:
+def content_of(store: CatalogStore, file: File) -> bytes:
     copy = io.BytesIO()
-    place.copy(file, copy)
+    store.copy(file, copy)
     return copy.getvalue()
 
 
-def put(place: CatalogStore, file: File, content: bytes) -> None:
-    place.publish(file.folder, file.name, lambda opened: opened.write(content) and None)
+def put(store: CatalogStore, file: File, content: bytes) -> None:
+    store.publish(file.folder, file.name, lambda opened: opened.write(content) and None)
 
 
-def now_there(place: CatalogStore, file: File) -> File:
-    return next(one for one in place.files(file.folder) if one.name == file.name)
+def now_there(store: CatalogStore, file: File) -> File:
+    return next(one for one in store.files(file.folder) if one.name == file.name)
 
 
 def flipped(content: bytes) -> bytes:
@@ -106,13 +106,13 @@ READS = ["AccessDenied", "InternalError", "reset"]
 
 @pytest.mark.parametrize("code", READS)
 def test_a_read_that_a_bucket_fails_says_nothing_about_the_file(s3: S3, bucket: str, code: str) -> None:
-    place = open_for_writing(bucket)
+    store = open_for_writing(bucket)
     for number in range(2):
-        commit(place, measured(number, NOW))
-    file = place.files(ROWS)[0]
+        commit(store, measured(number, NOW))
+    file = store.files(ROWS)[0]
     s3.faults.append(Fault(code, "GET", contains=file.name, times=None))
-    assert examine(place, file).fate == "unreadable"
-    with Reader(place) as reader:
+    assert examine(store, file).fate == "unreadable"
+    with Reader(store) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(1,)]
         assert reader.damaged == []
         assert [(item.file.name, item.fate) for item in reader.left_out] == [(file.name, "unreadable")]
@@ -121,9 +121,9 @@ def test_a_read_that_a_bucket_fails_says_nothing_about_the_file(s3: S3, bucket: 
 def test_bytes_that_come_with_another_checksum_say_nothing_about_the_file(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = open_for_writing(bucket)
-    commit(place, measured(0, NOW))
-    (file,) = place.files(ROWS)
+    store = open_for_writing(bucket)
+    commit(store, measured(0, NOW))
+    (file,) = store.files(ROWS)
     read, looks = ObjectStore.range, []
 
     def garbled(self: ObjectStore, file: File, start: int, stop: int) -> bytes:
@@ -132,7 +132,7 @@ def test_bytes_that_come_with_another_checksum_say_nothing_about_the_file(
         return flipped(content) if len(looks) == 1 else content[:-1] + bytes([len(looks)])
 
     monkeypatch.setattr(ObjectStore, "range", garbled)
-    opinion = examine(place, file)
+    opinion = examine(store, file)
     assert (opinion.fate, len(looks)) == ("unreadable", 2)
     assert "checksum" in opinion.problem
 
@@ -144,17 +144,17 @@ def test_of_an_encrypted_object_two_copies_that_are_alike_count(
     bucket: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes], fate: str
 ) -> None:
     """With SSE-KMS or SSE-C its ETag has the form of an MD5 and is none."""
-    place = open_for_writing(bucket)
-    commit(place, measured(0, NOW))
-    (file,) = place.files(ROWS)
-    put(place, file, change(content_of(place, file)))
+    store = open_for_writing(bucket)
+    commit(store, measured(0, NOW))
+    (file,) = store.files(ROWS)
+    put(store, file, change(content_of(store, file)))
     listed = ObjectStore.files
 
     def encrypted(self: ObjectStore, folder: str) -> list[File]:
         return [replace(one, version=f'{one.size}|"{"0" * 31}1"') for one in listed(self, folder)]
 
     monkeypatch.setattr(ObjectStore, "files", encrypted)
-    assert examine(place, file).fate == fate
+    assert examine(store, file).fate == fate
 
 
 HERE_ONLY = {
@@ -184,7 +184,7 @@ def test_a_range_that_fails_while_files_are_merged_or_removed_is_named_and_remov
         commit(open_for_writing(bucket), measured(number, NOW))
     if attempt is retire:
         compact(open_for_writing(bucket), Lock())
-    place = open_for_writing(bucket)
+    store = open_for_writing(bucket)
     opened = StoreFiles.opened_elsewhere
 
     def failing(self: StoreFiles, file: File) -> object:
@@ -197,17 +197,17 @@ def test_a_range_that_fails_while_files_are_merged_or_removed_is_named_and_remov
     with monkeypatch.context() as patched:
         patched.setattr(StoreFiles, "opened_elsewhere", failing)
         with pytest.raises(CommitError, match="InternalError was ordered"):
-            attempt(place, Lock())
-    assert len(loose_files(place)) == 2
+            attempt(store, Lock())
+    assert len(loose_files(store)) == 2
 
 
 @pytest.mark.parametrize("turns", [1, 2])
 def test_a_part_that_cannot_be_read_for_a_while_does_not_lose_to_an_older_one(uri: str, turns: int) -> None:
-    place = open_for_writing(uri)
+    store = open_for_writing(uri)
 
     def compacted_without(hidden: str) -> None:
         with pytest.MonkeyPatch.context() as patched:
-            ends = type(place).ends
+            ends = type(store).ends
 
             def some(self: CatalogStore, files: Sequence[File]) -> list[End | NoEnd]:
                 found = ends(self, files)  # type: ignore[arg-type]
@@ -216,19 +216,19 @@ def test_a_part_that_cannot_be_read_for_a_while_does_not_lose_to_an_older_one(ur
                     for file, end in zip(files, found, strict=True)
                 ]
 
-            patched.setattr(type(place), "ends", some)
+            patched.setattr(type(store), "ends", some)
             for _ in range(turns):
                 compact(open_for_writing(uri), Lock())
 
-    commit(place, measured(0, NOW, centroid_ratio=1.0))
+    commit(store, measured(0, NOW, centroid_ratio=1.0))
     for _ in range(2):
-        compact(place, Lock())
-    (older,) = place.files(ROWS)
-    commit(place, measured(0, NOW + timedelta(seconds=1), centroid_ratio=2.0))
+        compact(store, Lock())
+    (older,) = store.files(ROWS)
+    commit(store, measured(0, NOW + timedelta(seconds=1), centroid_ratio=2.0))
     compacted_without(older.name)
     compacted_without(older.name)
-    newer = max(place.files(ROWS), key=lambda file: (is_part(file), file.name))
-    commit(place, measured(1, NOW, centroid_ratio=3.0))
+    newer = max(store.files(ROWS), key=lambda file: (is_part(file), file.name))
+    commit(store, measured(1, NOW, centroid_ratio=3.0))
     compacted_without(newer.name)
     for _ in range(3):
         compact(open_for_writing(uri), Lock())
@@ -239,19 +239,19 @@ def test_a_part_that_cannot_be_read_for_a_while_does_not_lose_to_an_older_one(ur
 def test_a_run_that_cannot_read_a_part_does_nothing(
     s3: S3, bucket: str, survey: Survey, checkpoint: Make
 ) -> None:
-    place = open_for_writing(bucket)
+    store = open_for_writing(bucket)
     for number in range(2):
-        commit(place, measured(number, NOW))
+        commit(store, measured(number, NOW))
     for _ in range(2):
-        compact(place, Lock())
-    (part,) = place.files(ROWS)
+        compact(store, Lock())
+    (part,) = store.files(ROWS)
     s3.faults.append(Fault("AccessDenied", "GET", contains=part.name, times=None))
     ran = survey("run", checkpoint(), "--catalog", bucket, "--executor", "serial")
     assert ran.code == 2
     assert f"{part.shown}: cannot be read: permission denied" in ran.err
     assert "Nothing was done" in ran.err
-    assert [file.name for file in place.files(ROWS)] == [part.name]
-    assert place.files("damaged") == []
+    assert [file.name for file in store.files(ROWS)] == [part.name]
+    assert store.files("damaged") == []
 
 
 def test_a_broken_row_in_a_bucket_is_set_aside_after_a_second_look_and_the_run_says_so(
@@ -259,16 +259,16 @@ def test_a_broken_row_in_a_bucket_is_set_aside_after_a_second_look_and_the_run_s
 ) -> None:
     command = ["run", checkpoint(), "--catalog", bucket, "--executor", "serial"]
     assert survey(*command).code == 0
-    place = open_for_writing(bucket)
-    (row,) = place.files(ROWS)
-    put(place, row, content_of(place, row)[:-100])
+    store = open_for_writing(bucket)
+    (row,) = store.files(ROWS)
+    put(store, row, content_of(store, row)[:-100])
     s3.requests.clear()
     ran = survey(*command)
     assert ran.code == 1
     assert f"{row.name}: not a whole Parquet file; set aside in damaged/" in ran.err
     assert "1 measured" in ran.out
     assert sum(method == "GET" and path.endswith(row.name) for method, path in s3.requests) >= 2
-    assert [file.name for file in place.files("damaged")] == [f"rows-{row.name}"]
+    assert [file.name for file in store.files("damaged")] == [f"rows-{row.name}"]
     assert survey(*command).code == 0
 
 
@@ -444,52 +444,52 @@ def test_a_run_says_that_nothing_was_removed(survey: Survey, checkpoint: Make) -
 
 @pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=36500)], ids=["a day", "a century"])
 def test_a_clock_that_is_ahead_neither_hides_nor_removes_what_comes_later(uri: str, ahead: timedelta) -> None:
-    place = open_for_writing(uri)
+    store = open_for_writing(uri)
 
     def shown() -> list[object]:
-        with Reader(place) as reader:
+        with Reader(store) as reader:
             return [ratio for (ratio,) in reader.ask("SELECT DISTINCT centroid_ratio FROM models").rows]
 
     for turn, when in enumerate((NOW + ahead, NOW, NOW - ahead, NOW)):
         for number in range(2):
-            commit(place, measured(number, when, centroid_ratio=float(turn)))
+            commit(store, measured(number, when, centroid_ratio=float(turn)))
         for _ in range(3):
             assert shown() == [float(turn)]
-            compact(place, Lock())
+            compact(store, Lock())
         assert shown() == [float(turn)]
-        assert len(place.files(ROWS)) == 1
+        assert len(store.files(ROWS)) == 1
 
 
 def test_parts_are_in_order_although_the_clock_was_ahead_when_one_was_made(uri: str) -> None:
-    place = open_for_writing(uri)
-    commit(place, measured(0, NOW, centroid_ratio=1.0))
-    compact(place, Lock())
-    compact(place, Lock())
-    (part,) = place.files(ROWS)
+    store = open_for_writing(uri)
+    commit(store, measured(0, NOW, centroid_ratio=1.0))
+    compact(store, Lock())
+    compact(store, Lock())
+    (part,) = store.files(ROWS)
     future = replace(part, name="part-20991231T235959999999-000.parquet")
-    put(place, future, content_of(place, part))
-    place.remove([part])
-    commit(place, measured(0, NOW + timedelta(seconds=1), centroid_ratio=2.0))
+    put(store, future, content_of(store, part))
+    store.remove([part])
+    commit(store, measured(0, NOW + timedelta(seconds=1), centroid_ratio=2.0))
     for _ in range(3):
-        with Reader(place) as reader:
+        with Reader(store) as reader:
             assert reader.ask("SELECT centroid_ratio FROM models").rows == [(2.0,)]
-        compact(place, Lock())
-    assert [file.name > future.name for file in place.files(ROWS)] == [True]
+        compact(store, Lock())
+    assert [file.name > future.name for file in store.files(ROWS)] == [True]
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["loose", "merged"])
 def test_a_single_result_that_comes_later_is_shown_whatever_the_clock_of_the_first(
     uri: str, merged: bool
 ) -> None:
-    place = open_for_writing(uri)
+    store = open_for_writing(uri)
     future = kinematics_row(source="a", dead_count=1, made_at=NOW + timedelta(days=1))
-    commit_result(place, "kinematics", ("a",), future)
-    commit_result(place, "kinematics", ("b",), kinematics_row(source="b", dead_count=1, made_at=NOW))
+    commit_result(store, "kinematics", ("a",), future)
+    commit_result(store, "kinematics", ("b",), kinematics_row(source="b", dead_count=1, made_at=NOW))
     for _ in range(2 * merged):
-        compact(place, Lock())
-    commit_row(place, "kinematics", ("a",), kinematics_row(source="a", dead_count=2))
+        compact(store, Lock())
+    commit_row(store, "kinematics", ("a",), kinematics_row(source="a", dead_count=2))
     for _ in range(3):
-        with Reader(place) as reader:
+        with Reader(store) as reader:
             rows = reader.ask("SELECT source, dead_count FROM kinematics ORDER BY source").rows
         assert rows == [("a", 2), ("b", 1)]
-        compact(place, Lock())
+        compact(store, Lock())

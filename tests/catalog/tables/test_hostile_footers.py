@@ -22,11 +22,11 @@ LIST, STRUCT = 9, 12
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
     folder = tmp_path_factory.mktemp("footers")
-    place = open_for_writing(str(folder / "catalog"))
+    store = open_for_writing(str(folder / "catalog"))
     for name in ("one", "two"):
         write(little(name), folder / name)
-        commit(place, delivered(folder / name).tables)
-    return place
+        commit(store, delivered(folder / name).tables)
+    return store
 
 
 @pytest.fixture

@@ -49,31 +49,31 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> list[Tables]:
 
 @pytest.fixture
 def filled(uri: str, measured: list[Tables]) -> CatalogStore:
-    place = open_for_writing(uri)
+    store = open_for_writing(uri)
     for tables in measured:
-        commit(place, tables)
-    return place
+        commit(store, tables)
+    return store
 
 
-def answers(place: CatalogStore) -> list[list[tuple[object, ...]]]:
-    with Reader(place) as reader:
+def answers(store: CatalogStore) -> list[list[tuple[object, ...]]]:
+    with Reader(store) as reader:
         return [reader.ask(sql).rows for sql in ASKED]
 
 
-def named(place: CatalogStore) -> list[tuple[str, str]]:
+def named(store: CatalogStore) -> list[tuple[str, str]]:
     """Files that a reader leaves out, with their fates."""
-    with Reader(place) as reader:
+    with Reader(store) as reader:
         for sql in ASKED:
             reader.ask(sql)
         return sorted((item.file.name, item.fate) for item in reader.left_out)
 
 
-def put(place: CatalogStore, folder: str, name: str, table: pa.Table) -> None:
-    place.publish(folder, name, lambda opened: pq.write_table(table, opened))
+def put(store: CatalogStore, folder: str, name: str, table: pa.Table) -> None:
+    store.publish(folder, name, lambda opened: pq.write_table(table, opened))
 
 
-def export(place: CatalogStore, sql: str) -> pa.Table:
-    with Reader(place) as reader:
+def export(store: CatalogStore, sql: str) -> pa.Table:
+    with Reader(store) as reader:
         return pq.read_table(pa.BufferReader(reader.ask_parquet(sql)))
 
 
@@ -90,19 +90,19 @@ def with_type(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
 
 
 FOREIGN: dict[str, Callable[[CatalogStore], pa.Table]] = {
-    "an export of models": lambda place: export(place, "SELECT * FROM models"),
-    "fewer columns": lambda place: export(place, "SELECT * EXCLUDE (centroid) FROM measured_rows"),
-    "one more column": lambda place: export(place, "SELECT *, 1 AS mine FROM measured_rows"),
-    "another type": lambda place: with_type(
-        export(place, "SELECT * FROM measured_rows"), "dead_count", pa.float64()
+    "an export of models": lambda store: export(store, "SELECT * FROM models"),
+    "fewer columns": lambda store: export(store, "SELECT * EXCLUDE (centroid) FROM measured_rows"),
+    "one more column": lambda store: export(store, "SELECT *, 1 AS mine FROM measured_rows"),
+    "another type": lambda store: with_type(
+        export(store, "SELECT * FROM measured_rows"), "dead_count", pa.float64()
     ),
-    "other columns": lambda place: pa.table({"answer": [42]}),
-    "no rows": lambda place: file_schema(ROWS).empty_table(),
-    "a column of lists in lists in lists": lambda place: nested(
-        export(place, "SELECT * FROM measured_rows"), 60
+    "other columns": lambda store: pa.table({"answer": [42]}),
+    "no rows": lambda store: file_schema(ROWS).empty_table(),
+    "a column of lists in lists in lists": lambda store: nested(
+        export(store, "SELECT * FROM measured_rows"), 60
     ),
-    "ours without a column, with the mark of ours": lambda place: export(
-        place, "SELECT * EXCLUDE (dead_count), 1 AS mine FROM measured_rows"
+    "ours without a column, with the mark of ours": lambda store: export(
+        store, "SELECT * EXCLUDE (dead_count), 1 AS mine FROM measured_rows"
     ).replace_schema_metadata(file_schema(ROWS).metadata),
 }
 
@@ -214,15 +214,15 @@ NAMES = ["x.parquet", NAME, "part-20260101T000000000000-000.parquet", "a\nb\x1b[
 def test_what_is_no_file_is_named_and_stops_nothing(
     tmp_path: Path, checkpoint: Make, make: Callable[[Path], object], name: str
 ) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
-    commit(place, delivered(checkpoint("one")).tables)  # type: ignore[arg-type]
-    before = answers(place)
+    store = open_for_writing(str(tmp_path / "c"))
+    commit(store, delivered(checkpoint("one")).tables)  # type: ignore[arg-type]
+    before = answers(store)
     make(tmp_path / "c" / ROWS / name)
     make(tmp_path / "c" / ATTEMPTS / name)
     for _ in range(2):
-        assert answers(place) == before
-        assert {fate for _, fate in named(place)} == {"foreign"}
-        compact(place, Lock())
+        assert answers(store) == before
+        assert {fate for _, fate in named(store)} == {"foreign"}
+        compact(store, Lock())
 
 
 def test_names_of_any_bytes_are_said_in_one_printable_line(survey: Survey, checkpoint: Make) -> None:

@@ -23,50 +23,50 @@ Make = Callable[..., Path]
 
 
 def test_a_commit_leaves_one_row_file_and_one_tokens_file(tmp_path: Path, checkpoint: Make) -> None:
-    place = open_for_writing(str(tmp_path / "catalog"))
-    commit(place, delivered(checkpoint()).tables)
-    (row,), (tokens,) = place.files("rows"), place.files("tokens")
+    store = open_for_writing(str(tmp_path / "catalog"))
+    commit(store, delivered(checkpoint()).tables)
+    (row,), (tokens,) = store.files("rows"), store.files("tokens")
     assert row.name == tokens.name
     assert pq.read_metadata(row.path).num_rows == 1
     assert pq.read_metadata(tokens.path).num_rows == 300
 
 
 def test_committing_twice_gives_the_same_names_and_one_row(tmp_path: Path, checkpoint: Make) -> None:
-    place = open_for_writing(str(tmp_path / "catalog"))
+    store = open_for_writing(str(tmp_path / "catalog"))
     folder = checkpoint()
     for _ in range(2):
-        commit(place, delivered(folder).tables)
-    assert len(place.files("rows")) == len(place.files("tokens")) == 1
-    with Reader(place) as reader:
+        commit(store, delivered(folder).tables)
+    assert len(store.files("rows")) == len(store.files("tokens")) == 1
+    with Reader(store) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(1,)]
 
 
 def test_nothing_half_written_is_left_or_seen(tmp_path: Path, checkpoint: Make) -> None:
-    place = open_for_writing(str(tmp_path / "catalog"))
+    store = open_for_writing(str(tmp_path / "catalog"))
     tables = delivered(checkpoint()).tables
     root = tmp_path / "catalog"
     (root / "rows").rmdir()
     (root / "rows").write_text("a file where a folder was")
     with pytest.raises(CommitError, match="rows") as refused:
-        commit(place, tables)
+        commit(store, tables)
     assert refused.value.reason == "commit-failed"
     assert list(root.rglob("*.tmp")) == []
 
 
 def test_tokens_without_their_row_are_not_shown(tmp_path: Path, checkpoint: Make) -> None:
     """A crash between the two files leaves an orphan: the row alone proves completion."""
-    place = open_for_writing(str(tmp_path / "catalog"))
-    commit(place, delivered(checkpoint()).tables)
-    place.remove(place.files("rows"))
-    with Reader(place) as reader:
+    store = open_for_writing(str(tmp_path / "catalog"))
+    commit(store, delivered(checkpoint()).tables)
+    store.remove(store.files("rows"))
+    with Reader(store) as reader:
         assert reader.ask("SELECT count(*) FROM tokens").rows == [(0,)]
 
 
 def test_a_run_without_tokens_leaves_none(tmp_path: Path, checkpoint: Make) -> None:
-    place = open_for_writing(str(tmp_path / "catalog"))
-    commit(place, delivered(checkpoint(), Settings(device="cpu", tokens=False)).tables)
-    assert place.files("tokens") == []
-    with Reader(place) as reader:
+    store = open_for_writing(str(tmp_path / "catalog"))
+    commit(store, delivered(checkpoint(), Settings(device="cpu", tokens=False)).tables)
+    assert store.files("tokens") == []
+    with Reader(store) as reader:
         assert "tokens" not in reader.ask("SELECT measures FROM models").rows[0][0]
 
 

@@ -50,21 +50,21 @@ def renamed(tables: Tables, repo: str, later_s: int = 0, **values: object) -> Ta
     return Tables(pa.Table.from_pylist([row], schema=tables.row.schema), tokens.set_column(0, "repo", names))
 
 
-def add(place: CatalogStore, tables: Tables, names: Iterator[str] | list[str]) -> None:
+def add(store: CatalogStore, tables: Tables, names: Iterator[str] | list[str]) -> None:
     for name in names:
-        commit(place, renamed(tables, name))
+        commit(store, renamed(tables, name))
 
 
 @pytest.fixture
 def filled(uri: str, tables: Tables) -> CatalogStore:
-    place = open_for_writing(uri)
-    add(place, tables, [f"org/{number}" for number in range(MODELS)])
-    return place
+    store = open_for_writing(uri)
+    add(store, tables, [f"org/{number}" for number in range(MODELS)])
+    return store
 
 
-def seen(place: CatalogStore) -> tuple[int, int, int, int]:
+def seen(store: CatalogStore) -> tuple[int, int, int, int]:
     """Rows and keys of `models`, rows of `tokens` and `vectors`."""
-    with Reader(place) as reader:
+    with Reader(store) as reader:
         ((rows, keys),) = reader.ask("SELECT count(*), count(DISTINCT repo) FROM models").rows
         ((tokens,),) = reader.ask("SELECT count(*) FROM tokens").rows
         ((vectors,),) = reader.ask("SELECT count(centroid) FROM vectors").rows
@@ -96,14 +96,14 @@ def test_a_reader_opened_before_sees_the_same_after(filled: CatalogStore) -> Non
 
 
 def test_readers_meanwhile_see_every_row_once(tmp_path: Path, tables: Tables) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
-    add(place, tables, ["org/always"])
+    store = open_for_writing(str(tmp_path / "c"))
+    add(store, tables, ["org/always"])
     found: list[int] = []
     done = threading.Event()
 
     def read() -> None:
         while not done.is_set():
-            with Reader(place) as reader:
+            with Reader(store) as reader:
                 found.extend(
                     row[0] for row in reader.ask("SELECT count(*) FROM models WHERE repo = 'org/always'").rows
                 )
@@ -112,8 +112,8 @@ def test_readers_meanwhile_see_every_row_once(tmp_path: Path, tables: Tables) ->
     for reader in readers:
         reader.start()
     for number in range(8):
-        add(place, tables, [f"org/{number}-{item}" for item in range(3)])
-        compact(place, Lock())
+        add(store, tables, [f"org/{number}-{item}" for item in range(3)])
+        compact(store, Lock())
     done.set()
     for reader in readers:
         reader.join()
@@ -162,10 +162,10 @@ class Stop(Exception):
 
 
 @contextlib.contextmanager
-def crashing(place: CatalogStore, monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
+def crashing(store: CatalogStore, monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
     """Steps are what changes the disk: parts published, files removed one by one."""
     steps = iter(range(100))
-    publish, remove = type(place).publish, type(place).remove
+    publish, remove = type(store).publish, type(store).remove
 
     def counted_publish(self: CatalogStore, folder: str, name: str, write: Callable[[IO[bytes]], None], **kind: bool) -> None:  # fmt: skip
         if next(steps) == step:
@@ -179,8 +179,8 @@ def crashing(place: CatalogStore, monkeypatch: pytest.MonkeyPatch, step: int) ->
             remove(self, [file])  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(place), "publish", counted_publish)
-        patched.setattr(type(place), "remove", counted_remove)
+        patched.setattr(type(store), "publish", counted_publish)
+        patched.setattr(type(store), "remove", counted_remove)
         with contextlib.suppress(Stop):
             yield
 
@@ -189,31 +189,31 @@ def crashing(place: CatalogStore, monkeypatch: pytest.MonkeyPatch, step: int) ->
 def test_a_crash_at_any_step_loses_nothing(
     tmp_path: Path, tables: Tables, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
-    add(place, tables, [f"org/{number}" for number in range(4)])
-    compact(place, Lock())
-    add(place, tables, ["org/4", "org/5"])
+    store = open_for_writing(str(tmp_path / "c"))
+    add(store, tables, [f"org/{number}" for number in range(4)])
+    compact(store, Lock())
+    add(store, tables, ["org/4", "org/5"])
     expected = (6, 6, 6 * 300, 6)
-    with crashing(place, monkeypatch, step):
-        compact(place, Lock())
-    assert seen(place) == expected
+    with crashing(store, monkeypatch, step):
+        compact(store, Lock())
+    assert seen(store) == expected
     for _ in range(3):
-        compact(place, Lock())
-        assert seen(place) == expected
-    assert len(place.files(ROWS)) == 1
+        compact(store, Lock())
+        assert seen(store) == expected
+    assert len(store.files(ROWS)) == 1
 
 
 def test_two_equal_parts_never_both_go(tmp_path: Path, tables: Tables) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
-    add(place, tables, ["org/a"])
-    compact(place, Lock())
-    compact(place, Lock())
-    (part,) = place.files(ROWS)
+    store = open_for_writing(str(tmp_path / "c"))
+    add(store, tables, ["org/a"])
+    compact(store, Lock())
+    compact(store, Lock())
+    (part,) = store.files(ROWS)
     content = Path(part.path).read_bytes()
-    place.publish(ROWS, "part-0-copy.parquet", lambda opened: opened.write(content) and None)
-    assert retire(place, Lock()) == 1
-    assert len(place.files(ROWS)) == 1
-    assert seen(place)[:2] == (1, 1)
+    store.publish(ROWS, "part-0-copy.parquet", lambda opened: opened.write(content) and None)
+    assert retire(store, Lock()) == 1
+    assert len(store.files(ROWS)) == 1
+    assert seen(store)[:2] == (1, 1)
 
 
 def test_a_damaged_or_newer_file_stays_as_it_is(filled: CatalogStore, tmp_path: Path, tables: Tables) -> None:
@@ -242,60 +242,60 @@ def attempts(run_id: str, count: int) -> pa.Table:
 
 
 def test_attempts_are_merged_by_run(uri: str) -> None:
-    place = open_for_writing(uri)
+    store = open_for_writing(uri)
     runs = {f"2026010{number}T000000": number for number in range(1, 5)}  # the same attempt may stand twice
     for run_id, count in runs.items():
-        commit_attempts(place, run_id, attempts(run_id, count))
+        commit_attempts(store, run_id, attempts(run_id, count))
     for left in (5, 1, 1):
-        compact(place, Lock())
-        assert len(place.files(ATTEMPTS)) == left
-        with Reader(place) as reader:
+        compact(store, Lock())
+        assert len(store.files(ATTEMPTS)) == left
+        with Reader(store) as reader:
             asked = reader.ask("SELECT run_id, count(*) FROM attempts GROUP BY ALL ORDER BY 1")
             assert asked.rows == list(runs.items())
 
 
-def follow(place: CatalogStore, names: str, later_s: int = 0, dead_count: int = 3) -> None:
+def follow(store: CatalogStore, names: str, later_s: int = 0, dead_count: int = 3) -> None:
     """A single result for each of these names."""
     for name in names:
         row = kinematics_row(source=name, dead_count=dead_count)
         row = replace(row, made_at=row.made_at + timedelta(seconds=later_s))
-        commit_result(place, KIND, (name,), row)
+        commit_result(store, KIND, (name,), row)
 
 
-def followed(place: CatalogStore) -> list[tuple[object, ...]]:
-    with Reader(place) as reader:
+def followed(store: CatalogStore) -> list[tuple[object, ...]]:
+    with Reader(store) as reader:
         found = reader.ask("SELECT source, dead_count FROM kinematics ORDER BY source").rows
         assert reader.damaged == []
     return found
 
 
 def test_of_a_single_result_the_newest_is_shown_wherever_it_lies(uri: str) -> None:
-    place = open_for_writing(uri)
-    follow(place, "abcd")
-    follow(place, "b", later_s=1, dead_count=9)
+    store = open_for_writing(uri)
+    follow(store, "abcd")
+    follow(store, "b", later_s=1, dead_count=9)
     expected = [("a", 3), ("b", 9), ("c", 3), ("d", 3)]
     for left in (6, 1, 1):
-        compact(place, Lock())
-        assert len(place.files(KIND)) == left
-        assert followed(place) == expected
-    follow(place, "c", later_s=1, dead_count=8)
+        compact(store, Lock())
+        assert len(store.files(KIND)) == left
+        assert followed(store) == expected
+    follow(store, "c", later_s=1, dead_count=8)
     for left in (2, 3, 1):
-        assert followed(place) == [("a", 3), ("b", 9), ("c", 8), ("d", 3)]
-        assert len(place.files(KIND)) == left
-        compact(place, Lock())
+        assert followed(store) == [("a", 3), ("b", 9), ("c", 8), ("d", 3)]
+        assert len(store.files(KIND)) == left
+        compact(store, Lock())
 
 
 def test_a_reader_of_single_results_sees_the_same_after(uri: str) -> None:
-    place = open_for_writing(uri)
-    follow(place, "abc")
-    with Reader(place) as reader:
+    store = open_for_writing(uri)
+    follow(store, "abc")
+    with Reader(store) as reader:
         for _ in range(3):
             assert reader.ask("SELECT source FROM kinematics ORDER BY source").rows == [
                 ("a",),
                 ("b",),
                 ("c",),
             ]
-            compact(place, Lock())
+            compact(store, Lock())
         assert reader.damaged == []
 
 
@@ -303,35 +303,35 @@ def test_a_result_that_is_written_while_files_are_removed_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Single results are written without the lock."""
-    place = open_for_writing(str(tmp_path / "c"))
-    follow(place, "ab")
-    compact(place, Lock())
-    remove = type(place).remove
+    store = open_for_writing(str(tmp_path / "c"))
+    follow(store, "ab")
+    compact(store, Lock())
+    remove = type(store).remove
 
     def late(self: CatalogStore, files: list[File]) -> None:
-        follow(place, "a", later_s=1, dead_count=9)
+        follow(store, "a", later_s=1, dead_count=9)
         remove(self, files)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(place), "remove", late)
-        assert retire(place, Lock()) == 2
-    assert followed(place) == [("a", 9), ("b", 3)]
+        patched.setattr(type(store), "remove", late)
+        assert retire(store, Lock()) == 2
+    assert followed(store) == [("a", 9), ("b", 3)]
 
 
 @pytest.mark.parametrize("step", range(4))
 def test_a_crash_at_any_step_loses_no_single_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
-    follow(place, "ab")
-    compact(place, Lock())
-    follow(place, "bc", later_s=1, dead_count=9)
-    with crashing(place, monkeypatch, step):
-        compact(place, Lock())
+    store = open_for_writing(str(tmp_path / "c"))
+    follow(store, "ab")
+    compact(store, Lock())
+    follow(store, "bc", later_s=1, dead_count=9)
+    with crashing(store, monkeypatch, step):
+        compact(store, Lock())
     for _ in range(4):
-        assert followed(place) == [("a", 3), ("b", 9), ("c", 9)]
-        compact(place, Lock())
-    assert len(place.files(KIND)) == 1
+        assert followed(store) == [("a", 3), ("b", 9), ("c", 9)]
+        compact(store, Lock())
+    assert len(store.files(KIND)) == 1
 
 
 def test_a_run_merges_by_itself_and_removes_at_the_next(
@@ -354,7 +354,7 @@ def test_a_merge_that_fails_harms_no_run(
     def full(*_: object) -> Compacted:
         raise CommitError("commit-failed", "c/rows/part", "cannot be written: No space left on device")
 
-    monkeypatch.setattr("jobs.run.driver.is_due", lambda place: True)
+    monkeypatch.setattr("jobs.run.driver.is_due", lambda store: True)
     monkeypatch.setattr("jobs.run.driver.compact", full)
     ran = survey("run", checkpoint(), "--catalog", "c", "--executor", "serial")
     assert ran.code == 0

@@ -55,17 +55,17 @@ def test_what_is_stored_comes_back_with_its_tokens(uri: str, checkpoint: Make) -
 def test_a_table_that_cannot_be_read_leaves_the_row_as_it_is(
     tmp_path: Path, checkpoint: Make, end: bool
 ) -> None:
-    place = open_for_writing(str(tmp_path / "c"))
-    commit(place, delivered(checkpoint()).tables)
-    with Reader(place) as reader:
+    store = open_for_writing(str(tmp_path / "c"))
+    commit(store, delivered(checkpoint()).tables)
+    with Reader(store) as reader:
         ((*key, before, _, _),) = reader.ask(SQL).rows
-    (file,) = place.files("tokens")
+    (file,) = store.files("tokens")
     content = Path(file.path).read_bytes()
     Path(file.path).write_bytes(
         content[:-9] if end else content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :]
     )
-    done = fill(place, [(key[0], key[1], key[2])], counted, {"counted": 3})
+    done = fill(store, [(key[0], key[1], key[2])], counted, {"counted": 3})
     assert done.rows == 0
     assert [str(file) in problem for problem in done.problems] == ([] if end else [True])
-    with Reader(place) as reader:
+    with Reader(store) as reader:
         assert reader.ask(SQL).rows[0][3] == before
