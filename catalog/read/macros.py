@@ -2,101 +2,181 @@
 
 from __future__ import annotations
 
-# By name, what follows it in CREATE MACRO.
+# By name, what follows it in `create macro`; a macro stands behind those that it calls.
 MACROS = {
-    # One row of models_history: what `repo`, or `repo@` a revision or commit, means.
-    "model_at": """(wanted_model, wanted_matrix) AS TABLE
-        WITH asked AS (
-            -- A folder's name may hold an @, so the whole text is a repo where there is one of that name.
-            SELECT
-                if(exact, wanted_model, split_part(wanted_model, '@', 1)) AS name,
-                if(exact, '', split_part(wanted_model, '@', 2)) AS at_revision
-            FROM (SELECT EXISTS (FROM models_history WHERE repo = wanted_model) AS exact)
-        ),
-        resolved AS (
-            SELECT attempts.sha, max(finished_at) AS resolved_at
-            FROM asked JOIN attempts ON repo = name AND (at_revision = '' OR revision = at_revision)
-            GROUP BY attempts.sha
-        ),
-        picked AS (
-            SELECT models_history.*
-            FROM asked JOIN models_history ON repo = name AND (
-                at_revision = '' OR list_contains(revisions, at_revision) OR starts_with(sha, at_revision))
-            LEFT JOIN resolved ON resolved.sha = models_history.sha
-            WHERE matrix = wanted_matrix
-            -- Where no revision is named, the current one; of a name that moved, where it led last. Not what
-            -- was measured last: that is by the clocks of workers.
-            QUALIFY row_number() OVER (ORDER BY
-                (at_revision = '' AND (repo, models_history.sha, matrix) IN (
-                    SELECT (repo, sha, matrix) FROM models)) DESC,
-                list_contains(revisions, at_revision) DESC, resolved_at DESC NULLS LAST,
-                measured_at DESC, models_history.sha) = 1
-        ),
-        checked AS (
-            -- error() is evaluated in any case, and does nothing where its message is NULL.
-            SELECT (SELECT count(*) FROM picked) = 1 OR error((
-                SELECT if(
-                    name IN (SELECT repo FROM models_history UNION ALL SELECT repo FROM attempts),
-                    'not in the catalog as ' || wanted_matrix || ': '
-                        || name || if(at_revision = '', '', '@' || at_revision),
-                    not_there(name))
-                FROM asked WHERE NOT EXISTS (FROM picked))) AS complete
-        )
-        -- A left join: the check must be made where there is nothing, too.
-        SELECT picked.* FROM checked LEFT JOIN picked ON complete""",
-    # How each model stands: of every revision and matrix that was tried, the last attempt.
-    "last_attempts": """() AS TABLE
-        WITH ranked AS (
-            SELECT
-                *,
-                row_number() OVER (PARTITION BY repo, revision, matrix ORDER BY finished_at DESC, run_id DESC)
-                    AS age,
-                max(run_id) OVER (PARTITION BY repo) AS last_of_repo,
-                if(listed_in IS NULL, max(run_id) OVER (), max(run_id) OVER (PARTITION BY listed_in))
-                    AS last_of_list
-            FROM attempts
-        )
-        FROM ranked SELECT * EXCLUDE (age, last_of_repo, last_of_list)
-        WHERE age = 1
-            -- A pattern of revisions is recorded by itself only where it failed as a whole.
-            AND (NOT contains(revision, '*') OR run_id = last_of_repo)
-            -- A line that named nothing was mended, if its list has been run without it since.
-            AND (reason IS NULL OR run_id = last_of_list
-                OR reason NOT IN ('not-a-model', 'not-found', 'revision-not-found', 'interrupted'))""",
     # What to say of a model that the catalog does not hold.
-    "not_there": """(wanted) AS
-        wanted || ' is not in the catalog' || coalesce((
-            SELECT '; did you mean ' || string_agg(repo, ' or ' ORDER BY likeness DESC, repo) || '?'
-            FROM (
-                SELECT repo, jaro_winkler_similarity(lower(repo), lower(wanted)) AS likeness
-                FROM (SELECT DISTINCT repo FROM models_history)
-                WHERE likeness > 0.75 ORDER BY likeness DESC, repo LIMIT 3
+    "not_there": """(repo_name) as
+        repo_name || ' is not in the catalog' || coalesce((
+            select '; did you mean ' || string_agg(repo, ' or ' order by likeness desc, repo) || '?'
+            from (
+                select repo, jaro_winkler_similarity(lower(repo), lower(repo_name)) as likeness
+                from (select distinct repo from models_history)
+                where likeness > 0.75
+                order by likeness desc, repo
+                limit 3
             )), '') || ' (`survey sql "SELECT DISTINCT repo FROM models_history"` lists it)'""",
-    # Nothing; an error where no model of that name was ever measured or tried. A query that may end before it
-    # looks asks it at its end: UNION ALL BY NAME SELECT NULL AS repo FROM unknown_model($repo).
-    "unknown_model": """(wanted) AS TABLE
-        FROM (
-            SELECT error(if(
-                wanted IN (SELECT repo FROM models_history UNION ALL SELECT repo FROM attempts),
-                NULL, not_there(wanted)
-            ))::BOOLEAN AS unknown
-        ) WHERE unknown""",
+    # The number in a revision's name: `stage1-step1000` is step 1000.
+    "step_in": """(revision_name) as
+        coalesce(
+            try_cast(regexp_extract(revision_name, 'step[-_]?([0-9]+)', 1, 'i') as bigint),
+            try_cast(regexp_extract(revision_name, '[0-9]+') as bigint)
+        )""",
+    # The angle between two vectors of doubles by Kahan's formula, which is exact for small angles. NULL if
+    # they differ in length, or if one has no direction: it is zero, or beyond float32.
+    "angle_between_deg": """(a, b) as
+        if(
+            len(a) = len(b)
+                and list_dot_product(a, a) between 1e-300 and 1e300
+                and list_dot_product(b, b) between 1e-300 and 1e300,
+            degrees(2 * atan2(
+                list_distance(
+                    list_transform(a, lambda x: x / sqrt(list_dot_product(a, a))),
+                    list_transform(b, lambda x: x / sqrt(list_dot_product(b, b)))
+                ),
+                list_distance(
+                    list_transform(a, lambda x: x / sqrt(list_dot_product(a, a))),
+                    list_transform(b, lambda x: -x / sqrt(list_dot_product(b, b)))
+                )
+            )),
+            null
+        )""",
+    # The row of models_history that a repository is at a revision or a commit: none or one. An empty revision
+    # is the current one.
+    "commit_at": """(repo_name, revision_name, matrix_name) as table
+        select models_history.*
+        from models_history
+        left join (
+            select attempts.sha as resolved_sha, max(finished_at) as resolved_at
+            from attempts
+            where repo = repo_name and (revision_name = '' or revision = revision_name)
+            group by attempts.sha
+        ) on resolved_sha = models_history.sha
+        where repo = repo_name
+            and matrix = matrix_name
+            and (
+                revision_name = ''
+                or list_contains(revisions, revision_name)
+                or starts_with(models_history.sha, revision_name)
+            )
+        -- A name before a commit that begins like it; of a name that moved, where it led last. Not what was
+        -- measured last: that is by the clocks of workers.
+        qualify row_number() over (
+            order by
+                (
+                    revision_name = ''
+                    and (repo, models_history.sha, matrix) in (select (repo, sha, matrix) from models)
+                ) desc,
+                list_contains(revisions, revision_name) desc,
+                resolved_at desc nulls last,
+                measured_at desc,
+                models_history.sha
+        ) = 1""",
+    # One row of models_history: what `repo`, or `repo@` a revision or commit, means.
+    "model_at": """(model_name, matrix_name) as table
+        with requested as (
+            -- A folder's name may hold an @, so the whole text is a repo if there is one of that name.
+            select
+                if(exact, model_name, split_part(model_name, '@', 1)) as name,
+                if(exact, '', split_part(model_name, '@', 2)) as at_revision
+            from (select exists (from models_history where repo = model_name) as exact)
+        ),
+        picked as (
+            from commit_at(
+                (select name from requested), (select at_revision from requested), matrix_name
+            )
+        ),
+        checked as (
+            -- error() is evaluated in any case, and does nothing if its message is NULL.
+            select (select count(*) from picked) = 1 or error((
+                select if(
+                    name in (select repo from models_history union all select repo from attempts),
+                    'not in the catalog as ' || matrix_name || ': '
+                        || name || if(at_revision = '', '', '@' || at_revision),
+                    not_there(name)
+                )
+                from requested
+                where not exists (from picked)
+            )) as complete
+        )
+        -- A left join: the check must be made if there is nothing, too.
+        select picked.* from checked left join picked on complete""",
+    # Every revision of a repository with the commit to which it led last, and the step in its name.
+    "revisions_of": """(repo_name, matrix_name) as table
+        select
+            named.name,
+            named.* exclude (name),
+            resolved_at,
+            step_in(named.name) as step
+        from (
+            select unnest(revisions) as name, models_history.*
+            from models_history
+            where repo = repo_name and matrix = matrix_name
+        ) as named
+        left join (
+            select
+                attempts.revision as resolved_name,
+                attempts.sha as resolved_sha,
+                max(finished_at) as resolved_at
+            from attempts
+            where repo = repo_name
+            group by attempts.revision, attempts.sha
+        ) on resolved_name = named.name and resolved_sha = named.sha
+        qualify row_number() over (
+            partition by named.name order by resolved_at desc nulls last, measured_at desc, named.sha
+        ) = 1""",
+    # How each model stands: of every revision and matrix that was tried, the last attempt.
+    "last_attempts": """() as table
+        with ranked as (
+            select
+                *,
+                row_number() over (partition by repo, revision, matrix order by finished_at desc, run_id desc)
+                    as age,
+                max(run_id) over (partition by repo) as last_of_repo,
+                if(listed_in is null, max(run_id) over (), max(run_id) over (partition by listed_in))
+                    as last_of_list
+            from attempts
+        )
+        from ranked
+        select * exclude (age, last_of_repo, last_of_list)
+        where age = 1
+            -- A pattern of revisions is recorded by itself only if it failed as a whole.
+            and (not contains(revision, '*') or run_id = last_of_repo)
+            -- A line that named nothing was mended, if its list has been run without it since.
+            and (
+                reason is null
+                or run_id = last_of_list
+                or reason not in ('not-a-model', 'not-found', 'revision-not-found', 'interrupted')
+            )""",
+    # Nothing; an error if no model of that name was ever measured or tried. A query that may end before it
+    # looks asks it at its end: union all by name select null as repo from unknown_model($repo).
+    "unknown_model": """(repo_name) as table
+        from (
+            select error(if(
+                repo_name in (select repo from models_history union all select repo from attempts),
+                null,
+                not_there(repo_name)
+            ))::boolean as unknown
+        )
+        where unknown""",
     # The same of a pattern of names, of which `*` may match none.
-    "unknown_models": """(wanted) AS TABLE
-        FROM (
-            SELECT error(if(
-                wanted = '*' OR EXISTS (
-                    FROM (SELECT repo FROM models_history UNION ALL SELECT repo FROM attempts)
-                    WHERE repo GLOB wanted
-                ), NULL, not_there(wanted)
-            ))::BOOLEAN AS unknown
-        ) WHERE unknown""",
+    "unknown_models": """(repo_pattern) as table
+        from (
+            select error(if(
+                repo_pattern = '*' or exists (
+                    from (select repo from models_history union all select repo from attempts)
+                    where repo glob repo_pattern
+                ),
+                null,
+                not_there(repo_pattern)
+            ))::boolean as unknown
+        )
+        where unknown""",
 }
 
 
 def is_macro(name: str, *, of_rows: bool) -> bool:
     """Whether there is a macro of that name which gives rows, or else a value."""
-    return name in MACROS and ("AS TABLE" in MACROS[name]) == of_rows
+    return name in MACROS and (") as table\n" in MACROS[name]) == of_rows
 
 
 def named_in(sql: str) -> list[str]:

@@ -8,7 +8,6 @@ a row already read: of this revision or of the one before. Bytes between near ro
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,18 +33,9 @@ from survey.targets.layout import lay_out
 from survey.targets.locate import locate
 
 _REVISIONS = """
-WITH named AS (
-    SELECT unnest(revisions) AS name, sha, tensor, dtype, vocab_rows, hidden_dim, tensor_bytes, measured_at
-    FROM models_history WHERE repo = $repo AND matrix = $matrix
-), resolved AS (
-    SELECT revision, sha, max(finished_at) AS resolved_at FROM attempts WHERE repo = $repo
-    GROUP BY revision, sha
-)
-SELECT name, named.sha, dtype, vocab_rows, hidden_dim, tensor_bytes
-FROM named LEFT JOIN resolved ON resolved.revision = name AND resolved.sha = named.sha
-WHERE name GLOB $pattern
-QUALIFY row_number() OVER (
-    PARTITION BY name ORDER BY resolved_at DESC NULLS LAST, measured_at DESC, named.sha) = 1
+select step, name, sha, dtype, vocab_rows, hidden_dim, tensor_bytes
+from revisions_of($repo, $matrix)
+where name glob $pattern
 """
 _DEAD = """
 SELECT DISTINCT unnest(token_ids) AS token_id FROM black_holes
@@ -114,12 +104,11 @@ def follow_revisions(
 def surveyed(reader: Reader, repo: str, pattern: str, matrix: MatrixName) -> list[Revision]:
     """The matching revisions in the order of their steps. Raises UsageError as `follow_revisions`."""
     answer = reader.ask(_REVISIONS, {"repo": repo, "pattern": pattern, "matrix": matrix})
-    steps = [(_step(str(row[0])), row) for row in answer.rows]
-    if nameless := [str(row[0]) for step, row in steps if step is None]:
-        raise UsageError(f"{repo}@{nameless[0]}: no step in this name; write a pattern such as step*")
-    matches = [Revision(step, *row) for step, row in steps if step is not None]
-    distinct = {(item.step, item.sha): item for item in matches}  # two names of one commit are one step
-    revisions = sorted(distinct.values(), key=lambda item: (item.step, item.name))
+    if without_step := [name for step, name, *_ in answer.rows if step is None]:
+        raise UsageError(f"{repo}@{without_step[0]}: no step in this name; write a pattern such as step*")
+    # Two names of one commit are one step.
+    by_commit = {(item.step, item.sha): item for item in (Revision(*row) for row in answer.rows)}
+    revisions = sorted(by_commit.values(), key=lambda item: (item.step, item.name))
     if len(revisions) < 2:
         raise UsageError(
             f"{repo}@{pattern}: {len(revisions)} surveyed revisions match, expected two or more. "
@@ -150,12 +139,6 @@ def _dead(reader: Reader, repo: str, revisions: Sequence[Revision], matrix: Matr
                 f"of {last.name} is not among them"
             )
     return dead
-
-
-def _step(name: str) -> int | None:
-    """The step in a revision's name, as in the query `trajectory`: `stage1-step1000` is step 1000."""
-    number = re.search(r"step[-_]?([0-9]+)", name, re.IGNORECASE) or re.search(r"([0-9]+)", name)
-    return int(number[1]) if number else None
 
 
 class _Rows:

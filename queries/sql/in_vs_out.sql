@@ -46,30 +46,20 @@ centroids as (
     join vectors as in_side using (repo, sha)
     where out_side.matrix = 'output' and in_side.matrix = 'input' and repo glob $repo
         and len(out_side.centroid) = len(in_side.centroid)
-),
-angles as (
-    select
-        repo, sha,
-        list_transform(a, lambda x: x / sqrt(list_dot_product(a, a))) as unit_a,
-        list_transform(b, lambda x: x / sqrt(list_dot_product(b, b))) as unit_b,
-        list_transform(b, lambda x: -x / sqrt(list_dot_product(b, b))) as minus_b
-    from centroids
-    -- A centroid of zero, or beyond float32, has no direction.
-    where list_dot_product(a, a) between 1e-300 and 1e300 and list_dot_product(b, b) between 1e-300 and 1e300
 )
 select
     repo, revision,
     coalesce(dead_only_out, 0) as dead_only_out,
     coalesce(dead_only_in, 0) as dead_only_in,
     coalesce(dead_both, 0) as dead_both,
-    degrees(2 * atan2(list_distance(unit_a, unit_b), list_distance(unit_a, minus_b))) as centroid_angle_deg,
+    angle_between_deg(a, b) as centroid_angle_deg,
     dead_out, dead_in, zero_out, zero_in, near_zero_out, near_zero_in, nonfinite_out, nonfinite_in,
     coalesce(only_out_ids, []) as only_out_ids,
     coalesce(only_in_ids, []) as only_in_ids,
     sha
 from pairs
 left join sides using (repo, sha)
-left join angles using (repo, sha)
+left join centroids using (repo, sha)
 union all by name
 -- An unknown model is an error, and not an empty answer.
 select null as repo from unknown_models($repo)

@@ -1,30 +1,9 @@
 -- How many rows each revision of a repo left as they were in the one before, by the number in their names.
 -- params: repo, pattern=*, matrix=output
-with named as (
-    select unnest(revisions) as name, sha, vocab_rows, dtype, hidden_dim, measured_at
-    from models_history
-    where repo = $repo and matrix = $matrix
-),
-resolved as (
-    select revision, sha, max(finished_at) as resolved_at
-    from attempts
-    where repo = $repo
-    group by revision, sha
-),
-steps as (
-    select
-        name, named.sha, vocab_rows, dtype, hidden_dim, resolved_at,
-        coalesce(
-            try_cast(regexp_extract(name, 'step[-_]?([0-9]+)', 1, 'i') as bigint),
-            try_cast(regexp_extract(name, '[0-9]+') as bigint)
-        ) as step
-    from named
-    left join resolved on resolved.revision = name and resolved.sha = named.sha
+with steps as (
+    select name, sha, vocab_rows, dtype, hidden_dim, resolved_at, step
+    from revisions_of($repo, $matrix)
     where name glob $pattern
-    -- Of a name that moved, where it led last.
-    qualify row_number() over (
-        partition by name order by resolved_at desc nulls last, measured_at desc, named.sha
-    ) = 1
 ),
 pairs as (
     select

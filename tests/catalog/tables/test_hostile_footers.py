@@ -96,7 +96,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
 }
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize(("change", "counts"), HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("which", [0, 1], ids=["the first file", "the last file"])
 def test_no_footer_stops_an_answer(
