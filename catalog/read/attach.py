@@ -33,15 +33,15 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
     files = {folder: [_all_files(store, folder)] for folder in FOLDERS if folder not in empty}
     made = view_bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
-        made[TOKENS] = f"SELECT * FROM ({made[TOKENS]}) WHERE {_KEY} IN (SELECT {_KEY} FROM measured_rows)"
+        made[TOKENS] = f"from ({made[TOKENS]}) where {_KEY} in (select {_KEY} from measured_rows)"
     try:
         with replacement(path) as temporary, duckdb.connect(str(temporary)) as connection:
             if not isinstance(store, LocalFolder):
                 connection.register_filesystem(store.fs)
             for name, body in made.items():
-                connection.execute(f"CREATE VIEW {name} AS {body}")
+                connection.execute(f"create view {name} as {body}")
             for name, body in MACROS.items():
-                connection.execute(f"CREATE MACRO {name}{body}")
+                connection.execute(f"create macro {name}{body}")
             _comment(connection)
     except (duckdb.Error, OSError) as error:
         raise UsageError(f"{path}: cannot be written: {error}") from error
@@ -66,7 +66,7 @@ def _comment(connection: duckdb.DuckDBPyConnection) -> None:
         for column in columns:
             meaning = f"{column.meaning} ({column.unit})" if column.unit else column.meaning
             quoted = meaning.replace("'", "''")
-            connection.execute(f"COMMENT ON COLUMN {view}.{column.name} IS '{quoted}'")
+            connection.execute(f"comment on column {view}.{column.name} is '{quoted}'")
 
 
 def _refuse_other_things(path: Path) -> None:
@@ -74,9 +74,9 @@ def _refuse_other_things(path: Path) -> None:
         return
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
-            tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-            found = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+            tables = connection.execute("select table_name from duckdb_tables()").fetchall()
+            views = connection.execute("select view_name from duckdb_views() where not internal").fetchall()
     except duckdb.Error as error:
         raise UsageError(f"{path} is there and no DuckDB file: name another ({error})") from error
-    if tables or not {name for (name,) in found} <= {"measured_rows", *view_columns()}:
+    if tables or not {name for (name,) in views} <= {"measured_rows", *view_columns()}:
         raise UsageError(f"{path} holds more than a catalog's views: name another file")

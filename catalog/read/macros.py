@@ -43,33 +43,37 @@ MACROS = {
     # The row of models_history that a repository is at a revision or a commit: none or one. An empty revision
     # is the current one.
     "commit_at": """(repo_name, revision_name, matrix_name) as table
-        select models_history.*
-        from models_history
-        left join (
-            select attempts.sha as resolved_sha, max(finished_at) as resolved_at
-            from attempts
-            where repo = repo_name and (revision_name = '' or revision = revision_name)
-            group by attempts.sha
-        ) on resolved_sha = models_history.sha
-        where repo = repo_name
-            and matrix = matrix_name
-            and (
-                revision_name = ''
-                or list_contains(revisions, revision_name)
-                or starts_with(models_history.sha, revision_name)
-            )
+        select candidates.* exclude (is_current, has_name, resolved_at)
+        from (
+            select
+                models_history.*,
+                revision_name = '' and current_sha is not null as is_current,
+                list_contains(revisions, revision_name) as has_name,
+                resolved_at
+            from models_history
+            left join (
+                select models.sha as current_sha
+                from models
+                where repo = repo_name and matrix = matrix_name
+            ) on current_sha = models_history.sha
+            left join (
+                select attempts.sha as resolved_sha, max(finished_at) as resolved_at
+                from attempts
+                where repo = repo_name and (revision_name = '' or revision = revision_name)
+                group by attempts.sha
+            ) on resolved_sha = models_history.sha
+            where repo = repo_name
+                and matrix = matrix_name
+                and (
+                    revision_name = ''
+                    or list_contains(revisions, revision_name)
+                    or starts_with(models_history.sha, revision_name)
+                )
+        ) as candidates
         -- A name before a commit that begins like it; of a name that moved, where it led last. Not what was
         -- measured last: that is by the clocks of workers.
         qualify row_number() over (
-            order by
-                (
-                    revision_name = ''
-                    and (repo, models_history.sha, matrix) in (select (repo, sha, matrix) from models)
-                ) desc,
-                list_contains(revisions, revision_name) desc,
-                resolved_at desc nulls last,
-                measured_at desc,
-                models_history.sha
+            order by is_current desc, has_name desc, resolved_at desc nulls last, measured_at desc, sha
         ) = 1""",
     # One row of models_history: what `repo`, or `repo@` a revision or commit, means.
     "model_at": """(model_name, matrix_name) as table

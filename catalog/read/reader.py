@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _WHEN_NAMED = (TOKENS, *RESULTS)  # folders that are listed only for statements that name their view
-_LOOKS = 3  # at a catalog that changes while it is read
+_ATTEMPTS = 3  # at reading a catalog that changes meanwhile
 
 
 _T = TypeVar("_T")
@@ -49,20 +49,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """What one question may cost: memory in DuckDB, and rows of its answer."""
+    """Limits of one question: memory in DuckDB, and rows of its answer."""
 
     memory_mb: int
     rows: int
 
 
 class Reader:
-    """An open catalog. `left_out` names the files that no answer includes, and says why.
+    """An open catalog. `left_out` lists the files that no answer includes, with the reason of each.
 
     Each statement sees every finished row once, whatever runs and compactions do meanwhile.
     """
 
     def __init__(self, store: CatalogStore, limits: QueryLimits | None = None) -> None:
-        """Raises UsageError where the catalog cannot be read."""
+        """Raises UsageError if the catalog cannot be read."""
         self._store = store
         self._limits = limits
         self.left_out: list[LeftOut] = []
@@ -73,7 +73,7 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._store.confined.stops.heard():  # files are let go of
+        with self._store.confined.stops.heard():  # closing releases files
             self._connection.close()
 
     @property
@@ -84,8 +84,8 @@ class Reader:
     def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
         """Run one statement that reads.
 
-        Raises UsageError where it does not parse, would write, fails, or goes beyond the limits;
-        an answer of more rows than they allow is cut there, and says so.
+        Raises UsageError if it does not parse, would write, fails, or exceeds the limits. An answer of more
+        rows than they allow is truncated, and says so.
         """
         self._refuse_writes(sql)
         return self._asked(sql, lambda: self._answer(sql, parameters or {}))
@@ -93,20 +93,20 @@ class Reader:
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The same answer as a Parquet file, with its types kept.
 
-        Raises UsageError also where it has more rows than the limits allow.
+        Raises UsageError also if it has more rows than the limits allow.
         """
         self._refuse_writes(sql)
         return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
 
     def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
         """The nested rows of these keys (repo, sha, matrix), as they are stored."""
-        sql = "SELECT * FROM measured_rows WHERE list_contains($keys, concat_ws(chr(0), repo, sha, matrix))"
+        sql = "from measured_rows where list_contains($keys, concat_ws(chr(0), repo, sha, matrix))"
         parameters = {"keys": ["\0".join(key) for key in keys]}
         return self._asked(sql, lambda: self._connection.sql(sql, params=parameters).to_arrow_table())
 
     def token_files(self) -> set[str]:
         """Names of the per-token tables that can be shown."""
-        return {file.name for file in self._patiently(lambda: self._sound(TOKENS))}
+        return {file.name for file in self._with_retries(lambda: self._sound(TOKENS))}
 
     def _refuse_writes(self, sql: str) -> None:
         with self._store.confined.reading():
@@ -115,36 +115,48 @@ class Reader:
     def _asked(self, sql: str, ask: Callable[[], _T]) -> _T:
         """Ask of the views that the statement names."""
 
-        def opened_and_asked() -> _T:
+        def open_and_ask() -> _T:
             self._open(_named(sql))
             return ask()
 
-        return self._patiently(opened_and_asked)
+        return self._with_retries(open_and_ask)
 
-    def _patiently(self, ask: Callable[[], _T]) -> _T:
-        """Ask; where a file turns out to be gone or unreadable, look again and ask again."""
+    def _with_retries(self, ask: Callable[[], _T]) -> _T:
+        """Ask; if a file has gone or cannot be read, look at the catalog again and ask again."""
         try:
             with self._store.confined.reading():
-                for look in range(_LOOKS):
+                for attempt in range(_ATTEMPTS):
                     try:
                         return ask()
                     except duckdb.Error as error:
                         self._store.confined.stops.refuse(error)
                         self._store.confined.refuse_failures()
-                        if not self._may_help(error, last=look == _LOOKS - 1):
+                        if not self._recover(error, last=attempt == _ATTEMPTS - 1):
                             raise
                 return ask()
         except duckdb.Error as error:
             raise UsageError(_plain(error)) from error
 
-    def _may_help(self, error: duckdb.Error, *, last: bool) -> bool:
-        """After an error: whether asking again may help."""
-        if "schema mismatch" in str(error) and any(self._alike.values()):
-            self._alike.clear()  # some file lacks a column
+    def _recover(self, error: duckdb.Error, *, last: bool) -> bool:
+        """Prepare for asking again after an error; False if that would not help.
+
+        There are three causes. A file lacks a column that the first one has. The files were replaced: a
+        compaction removes files whose rows stand in a part, and a run writes rows anew. Or a file is broken.
+        """
+        if _is_missing_column(error) and any(self._alike.values()):
+            self._alike.clear()
             self._opened.clear()
             return True
         suspects = self._suspects(error)
-        return bool(suspects) and self._look_again(suspects, str(error), last=last)
+        if not suspects:
+            return False
+        if self._has_new_files():
+            return True
+        still_listed = {file.path for files in self._files.values() for file in files}
+        broken = self._broken(suspects, error, last=last)
+        self._leave_out(broken)
+        # Without a broken file the read itself failed, or a file has gone.
+        return bool(broken) or not last or any(file.path not in still_listed for file in suspects)
 
     def _answer(self, sql: str, parameters: Mapping[str, Any]) -> Answer:
         result = self._connection.execute(sql, dict(parameters))
@@ -161,13 +173,13 @@ class Reader:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        out, found = pa.BufferOutputStream(), 0
+        out, rows = pa.BufferOutputStream(), 0
         batches = self._connection.sql(sql, params=dict(parameters)).to_arrow_reader(1 << 16)
         try:
             with pq.ParquetWriter(out, batches.schema) as writer:
                 for batch in batches:
-                    found += batch.num_rows
-                    if self._limits is not None and found > self._limits.rows:
+                    rows += batch.num_rows
+                    if self._limits is not None and rows > self._limits.rows:
                         raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
                     writer.write_batch(batch)
         except (pa.ArrowException, OSError) as error:  # what DuckDB says while its rows are fetched
@@ -182,9 +194,9 @@ class Reader:
         self._files = {folder: self._sound(folder) for folder in (ROWS, ATTEMPTS)}
         self._compare()
         for name, body in stubs().items():
-            self._connection.execute(f"CREATE VIEW {name} AS {body}")
+            self._connection.execute(f"create view {name} as {body}")
         for name, body in MACROS.items():
-            self._connection.execute(f"CREATE MACRO {name}{body}")
+            self._connection.execute(f"create macro {name}{body}")
 
     def _open(self, names: Sequence[str]) -> None:
         """Make these views of the files that are there now."""
@@ -193,7 +205,7 @@ class Reader:
             self._compare()
         new = [name for name in names if name not in self._opened]
         for name, body in view_bodies(new, self._files, alike=self._alike).items():
-            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
+            self._connection.execute(f"create or replace view {name} as {body}")
             self._opened.add(name)
 
     def _compare(self) -> None:
@@ -205,18 +217,18 @@ class Reader:
 
     def _sound(self, folder: str) -> list[File]:
         """The files of a folder that can be shown; all others are noted."""
-        for _ in range(_LOOKS):
+        for _ in range(_ATTEMPTS):
             known = {item.file.path for item in self.left_out}
             files = [file for file in self._store.files(folder) if file.path not in known]
             self.left_out += unnamed(files)
             files = [file for file in files if file.is_named_by_us]
             if folder == TOKENS:
                 files = with_rows(self._connection, self._files[ROWS], files)
-            found = inspect(self._store, files)
-            self.left_out += found.left_out
-            if not found.gone:
+            inspected = inspect(self._store, files)
+            self.left_out += inspected.left_out
+            if not inspected.gone:
                 break
-        return found.sound
+        return inspected.sound
 
     def _suspects(self, error: duckdb.Error) -> list[File]:
         """The files that an error may be about: those that it names, else all."""
@@ -226,28 +238,24 @@ class Reader:
         named = [file for file in files if file.url in str(error)]
         return named or (files if _is_about_a_file(error) else [])
 
-    def _look_again(self, suspects: Sequence[File], problem: str, *, last: bool) -> bool:
-        """After a file could not be read: whether asking again may help.
-
-        A compaction removes files whose rows stand in a part; a run writes rows anew; a read may
-        fail by itself. A file is left out only after a second opinion.
-        """
+    def _has_new_files(self) -> bool:
+        """Open the catalog again; whether it has files that it did not have before."""
         before = self._files
         self._connection.close()
         self._connect()
         self._files |= {folder: self._sound(folder) for folder in before if folder in _WHEN_NAMED}
-        if any(set(files) - set(self._files[folder]) for folder, files in before.items()):
-            return True
-        left = {file.path for files in self._files.values() for file in files}
+        return any(set(files) - set(self._files[folder]) for folder, files in before.items())
+
+    def _broken(self, suspects: Sequence[File], error: duckdb.Error, *, last: bool) -> list[LeftOut]:
+        """The suspects that are broken, by a second opinion on each of them."""
         broken: list[LeftOut] = []
         for file in suspects:
             opinion = examine(self._store, file)
             if opinion.fate in ("damaged", "foreign", "unreadable"):
                 broken.append(LeftOut(file, opinion.fate, opinion.problem))
             elif last and len(suspects) == 1 and isinstance(self._store, LocalFolder):
-                broken.append(LeftOut(file, "unreadable", f"DuckDB cannot read it: {_first_line(problem)}"))
-        self._leave_out(broken)
-        return bool(broken) or not last or any(file.path not in left for file in suspects)
+                broken.append(LeftOut(file, "unreadable", f"DuckDB cannot read it: {_first_line(error)}"))
+        return broken
 
     def _leave_out(self, broken: Sequence[LeftOut]) -> None:
         self.left_out += broken
@@ -259,17 +267,17 @@ class Reader:
         self._compare()
 
 
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 class Describer:
-    """Tells the columns of answers without a catalog: questions are bound to empty views, and not run."""
+    """The columns of answers, without a catalog: a question is bound to empty views, and not run."""
 
     def __init__(self) -> None:
         self._connection = connect_without_files()
         for name, body in MACROS.items():
-            self._connection.execute(f"CREATE MACRO {name}{body}")
+            self._connection.execute(f"create macro {name}{body}")
 
     def __enter__(self) -> Describer:
         return self
@@ -278,11 +286,14 @@ class Describer:
         self._connection.close()
 
     def columns(self, sql: str, parameters: Mapping[str, Any]) -> list[str]:
-        """Raises UsageError where it is not one statement that reads, or cannot be bound."""
+        """The names of an answer's columns.
+
+        Raises UsageError if the question is not one statement that reads, or cannot be bound.
+        """
         refuse_writes(self._connection, sql)
         if looks_for_columns(self._connection, sql):
             return ["one for each value that is found"]
-        describing = f"DESCRIBE {sql}"
+        describing = f"describe {sql}"
         refuse_writes(self._connection, describing)
         try:
             return [row[0] for row in self._connection.execute(describing, dict(parameters)).fetchall()]
@@ -307,6 +318,11 @@ def _plain(error: duckdb.Error) -> str:
     if "Traceback (most recent call last)" in text:
         return text.split("\n\nLINE ")[0].strip().rpartition("\n")[2]
     return text
+
+
+def _is_missing_column(error: duckdb.Error) -> bool:
+    """Whether DuckDB complains that a file lacks a column of the first file: only its message tells."""
+    return "schema mismatch" in str(error)
 
 
 def _is_about_a_file(error: duckdb.Error) -> bool:
