@@ -25,7 +25,7 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
     """Write the views over a catalog into a DuckDB file; the folders that hold nothing yet.
 
     A view of an empty folder has its columns and no rows, whatever comes later: attach again then.
-    Raises UsageError where the file cannot be written or holds somebody's tables.
+    Raises UsageError if the file cannot be written or holds somebody's tables.
     """
     check_folder(path)
     _refuse_other_things(path)

@@ -67,7 +67,7 @@ class _Level:
 def with_columns(sql: str) -> str:
     """The statement with columns named wherever a PIVOT looks for them; for its tree, not to be run.
 
-    Raises UsageError where it holds what may be read in two ways.
+    Raises UsageError if it holds what may be read in two ways.
     """
     levels, columns = [_Level()], []
     for token in _tokens(sql):

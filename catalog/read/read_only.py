@@ -42,7 +42,7 @@ _SHOWN = frozenset({'"tables"', "tables", "__show_tables_expanded"})
 
 
 def refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Raises UsageError where it is not one statement, does not parse, or might do more than read."""
+    """Raises UsageError if it is not one statement, does not parse, or might do more than read."""
     refuse_oversized(sql)
     try:
         kind = _kind(connection, sql)

@@ -30,7 +30,7 @@ SKETCHES = ("row_sketch",)
 _NESTED = ("black_holes", "black_hole_texts", "exponents_all", "exponents_dead", *VECTORS, *SKETCHES)
 _KEY = "repo, sha, matrix"
 # Of a file that compaction made, else NULL; a row of org "part-time" has an @ in its name.
-_PART_NAME = "CASE WHEN regexp_matches(filename, '/part-[^/@]*$') THEN parse_filename(filename) END"
+_PART_NAME = "case when regexp_matches(filename, '/part-[^/@]*$') then parse_filename(filename) end"
 COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
     ROWS: row_columns,
     TOKENS: token_columns,
@@ -51,7 +51,7 @@ class TableFiles:
 def connect_catalog(store: CatalogStore, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
     """A connection that can read files of this catalog and nothing else.
 
-    memory_mb: what a question may take; none of it then goes to a disk. Default: DuckDB's own limit.
+    memory_mb: the memory limit of a question, which then spills nothing to disk. Default: DuckDB's own limit.
     """
     connection = duckdb.connect()
     store.attach(connection)
@@ -60,10 +60,10 @@ def connect_catalog(store: CatalogStore, memory_mb: int | None = None) -> duckdb
 
 
 def connect_without_files() -> duckdb.DuckDBPyConnection:
-    """A connection that can read nothing, with the views of a catalog in which nothing stands."""
+    """A connection that can read nothing, with the views of an empty catalog."""
     connection = duckdb.connect()
     for name, body in empty().items():
-        connection.execute(f"CREATE VIEW {name} AS {body}")
+        connection.execute(f"create view {name} as {body}")
     return _confined(connection)
 
 
@@ -71,17 +71,17 @@ def _confined(
     connection: duckdb.DuckDBPyConnection, memory_mb: int | None = None
 ) -> duckdb.DuckDBPyConnection:
     if memory_mb is not None:
-        connection.execute(f"SET memory_limit = '{memory_mb}MB'")
-        connection.execute("SET max_temp_directory_size = '0KB'")
+        connection.execute(f"set memory_limit = '{memory_mb}MB'")
+        connection.execute("set max_temp_directory_size = '0KB'")
     # What is in the folder for temporary files can be read, too: not .tmp of wherever this was started.
     temporary = str(Path(gettempdir(), f"survey-{uuid4().hex}")).replace("'", "''")
-    connection.execute(f"SET temp_directory = '{temporary}'")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET python_enable_replacements = false")  # a table is no variable of ours
-    connection.execute("SET enable_geoparquet_conversion = false")  # a note in a file changes no type
+    connection.execute(f"set temp_directory = '{temporary}'")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set python_enable_replacements = false")  # a table is no variable of ours
+    connection.execute("set enable_geoparquet_conversion = false")  # a note in a file changes no type
     # Footers are read once for a view and a statement; 1,000 loose files: 0.2 s less.
-    connection.execute("SET parquet_metadata_cache = true")
-    connection.execute("SET lock_configuration = true")
+    connection.execute("set parquet_metadata_cache = true")
+    connection.execute("set lock_configuration = true")
     return connection
 
 
@@ -116,7 +116,7 @@ def view_columns() -> dict[str, tuple[Column, ...]]:
 
 
 def stubs() -> dict[str, str]:
-    """The views before a statement names them: their columns, and an error where one is read.
+    """The views before a statement names them: their columns, and an error if one is read.
 
     To make a view of files DuckDB opens each of them, which is most of a query's time.
     """
@@ -124,7 +124,7 @@ def stubs() -> dict[str, str]:
 
 
 def empty() -> dict[str, str]:
-    """The views of a catalog in which nothing stands: what a question's columns are found with."""
+    """The views of an empty catalog: a question is bound to them for the columns of its answer."""
     return _without_files("false")
 
 
@@ -147,44 +147,44 @@ def view_bodies(
     rows, tokens, attempts = of(ROWS), of(TOKENS), of(ATTEMPTS)
     models = ", ".join(f"measured_rows.{column.name}" for column in view_columns()["models"])
     hole = ", ".join(f"hole.{column.name}" for column in hole_columns())
-    made = {
+    bodies = {
         "measured_rows": _newest_rows(rows),
         "attempts": _attempts(attempts),
         # What a repository is now: the commit to which `main` resolved last, or where that was
         # never asked for the last plain revision. A row of which no attempt tells is shown.
         "models": f"""
-            SELECT {models} FROM measured_rows
-            LEFT JOIN (
-                SELECT {_KEY}, last_plain IS NOT NULL AND row_number() OVER (
-                    PARTITION BY repo, matrix
-                    ORDER BY last_default DESC NULLS LAST, last_plain DESC NULLS LAST, sha) = 1 AS current
-                FROM (
-                    SELECT {_KEY}, max(finished_at) FILTER (pattern IS NULL) AS last_plain,
-                        max(finished_at) FILTER (pattern IS NULL AND revision = 'main') AS last_default
-                    FROM attempts WHERE status IN ('measured', 'unchanged') GROUP BY {_KEY})
-            ) USING ({_KEY})
-            WHERE coalesce(current, true)""",
+            select {models} from measured_rows
+            left join (
+                select {_KEY}, last_plain is not null and row_number() over (
+                    partition by repo, matrix
+                    order by last_default desc nulls last, last_plain desc nulls last, sha) = 1 as current
+                from (
+                    select {_KEY}, max(finished_at) filter (pattern is null) as last_plain,
+                        max(finished_at) filter (pattern is null and revision = 'main') as last_default
+                    from attempts where status in ('measured', 'unchanged') group by {_KEY})
+            ) using ({_KEY})
+            where coalesce(current, true)""",
         "models_history": f"""
-            SELECT {models}, list_sort(list_distinct(list_append(names, measured_rows.revision))) AS revisions
-            FROM measured_rows
-            LEFT JOIN (SELECT {_KEY}, list(DISTINCT revision) AS names FROM attempts GROUP BY {_KEY})
-            USING ({_KEY})""",
+            select {models}, list_sort(list_distinct(list_append(names, measured_rows.revision))) as revisions
+            from measured_rows
+            left join (select {_KEY}, list(distinct revision) as names from attempts group by {_KEY})
+            using ({_KEY})""",
         "black_holes": f"""
-            SELECT {_KEY}, {hole}, black_hole_texts[hole.rank] AS texts
-            FROM (SELECT {_KEY}, unnest(black_holes) AS hole, black_hole_texts FROM measured_rows)""",
+            select {_KEY}, {hole}, black_hole_texts[hole.rank] as texts
+            from (select {_KEY}, unnest(black_holes) as hole, black_hole_texts from measured_rows)""",
         "exponents": f"""
-            SELECT {_KEY}, exponent, all_count, dead_count, all_count - dead_count AS live_count
-            FROM (
-                SELECT {_KEY}, unnest(range(len(exponents_all))) AS exponent,
-                    unnest(exponents_all) AS all_count, unnest(exponents_dead) AS dead_count
-                FROM measured_rows)
-            WHERE all_count > 0""",
-        "vectors": f"SELECT {_KEY}, {', '.join(VECTORS)} FROM measured_rows",
-        "sketches": f"SELECT {_KEY}, {', '.join(SKETCHES)} FROM measured_rows",
+            select {_KEY}, exponent, all_count, dead_count, all_count - dead_count as live_count
+            from (
+                select {_KEY}, unnest(range(len(exponents_all))) as exponent,
+                    unnest(exponents_all) as all_count, unnest(exponents_dead) as dead_count
+                from measured_rows)
+            where all_count > 0""",
+        "vectors": f"select {_KEY}, {', '.join(VECTORS)} from measured_rows",
+        "sketches": f"select {_KEY}, {', '.join(SKETCHES)} from measured_rows",
         "tokens": union(tokens, token_columns()),
         **{kind: _results(of(kind), kind) for kind in RESULTS},
     }
-    return {name: made[name] for name in made if name in names}
+    return {name: bodies[name] for name in bodies if name in names}
 
 
 def with_rows(
@@ -194,7 +194,7 @@ def with_rows(
     complete = {file.name for file in rows if not is_part(file)}
     if parts := [file for file in rows if is_part(file)]:
         keys = connection.execute(
-            f"SELECT {_KEY} FROM {listed(TableFiles(parts))} WHERE repo IS NOT NULL"
+            f"select {_KEY} from {listed(TableFiles(parts))} where repo is not null"
         ).fetchall()
         complete |= {file_key(repo, sha, matrix) + ENDING for repo, sha, matrix in keys}
     return [file for file in tokens if file.name in complete]
@@ -209,25 +209,25 @@ def has_all_columns(connection: duckdb.DuckDBPyConnection, files: Sequence[File]
     if not files:
         return False
     try:
-        found = connection.execute(f"DESCRIBE SELECT * FROM {listed(TableFiles(files[:1]))}").fetchall()
+        columns = connection.execute(f"describe select * from {listed(TableFiles(files[:1]))}").fetchall()
     except duckdb.Error:
         return False
-    return {column.name for column in COLUMNS[files[0].folder]()} <= {row[0] for row in found}
+    return {column.name for column in COLUMNS[files[0].folder]()} <= {row[0] for row in columns}
 
 
-def listed(files: TableFiles, more: str = "") -> str:
+def listed(files: TableFiles, options: str = "") -> str:
     """These files as a table: of all the columns that any of them has, unless they are alike."""
     names = [file.path if files.outside else file.url for file in files.files]
     quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-    if files.outside and not more:
-        more = ", filename = true"
+    if files.outside and not options:
+        options = ", filename = true"
     # A folder called family=Qwen is a folder, not a column.
-    table = f"read_parquet([{quoted}], union_by_name = {not files.alike}, hive_partitioning = false{more})"
+    table = f"read_parquet([{quoted}], union_by_name = {not files.alike}, hive_partitioning = false{options})"
     if not files.outside:
         return table
     # A pattern takes what lies there; what is not named as ours never counts.
     ours = name_pattern(files.files[0].folder).replace("'", "''")
-    return f"(SELECT * FROM {table} WHERE regexp_full_match(parse_filename(filename), '{ours}'))"
+    return f"(select * from {table} where regexp_full_match(parse_filename(filename), '{ours}'))"
 
 
 def union(files: TableFiles, columns: tuple[Column, ...]) -> str:
@@ -236,10 +236,10 @@ def union(files: TableFiles, columns: tuple[Column, ...]) -> str:
     A file written by an older version lacks the newer columns: they are NULL in it.
     """
     names = ", ".join(f'"{column.name}"' for column in columns)
-    empty = f"SELECT {_typed(columns)} WHERE false"
+    empty = f"select {_typed(columns)} where false"
     if not files.files:
         return empty
-    return f"SELECT {names} FROM ({empty} UNION ALL BY NAME SELECT * FROM {listed(files)})"
+    return f"select {names} from ({empty} union all by name select * from {listed(files)})"
 
 
 def _newest_rows(files: TableFiles) -> str:
@@ -250,17 +250,17 @@ def _newest_rows(files: TableFiles) -> str:
     """
     names = ", ".join(f'"{column.name}"' for column in row_columns())
     if not any(map(is_part, files.files)):
-        order, found = "measured_at DESC", union(files, row_columns())
+        order, rows = "measured_at desc", union(files, row_columns())
     else:
-        order = f"{_PART_NAME} DESC NULLS FIRST, measured_at DESC, filename DESC"
-        found = (
-            f"SELECT {_typed(row_columns())}, '' AS filename WHERE false "
-            f"UNION ALL BY NAME SELECT * FROM {listed(files, ', filename = true')}"
+        order = f"{_PART_NAME} desc nulls first, measured_at desc, filename desc"
+        rows = (
+            f"select {_typed(row_columns())}, '' as filename where false "
+            f"union all by name select * from {listed(files, ', filename = true')}"
         )
     return f"""
-        SELECT {names} FROM ({found})
-        WHERE repo IS NOT NULL
-        QUALIFY row_number() OVER (PARTITION BY {_KEY} ORDER BY {order}) = 1"""
+        select {names} from ({rows})
+        where repo is not null
+        qualify row_number() over (partition by {_KEY} order by {order}) = 1"""
 
 
 def _attempts(files: TableFiles) -> str:
@@ -268,25 +268,25 @@ def _attempts(files: TableFiles) -> str:
     if not any(map(is_part, files.files)):
         return union(files, attempt_columns())
     names = ", ".join(column.name for column in attempt_columns())
-    empty = f"SELECT {_typed(attempt_columns())}, '' AS filename WHERE false"
-    found = f"SELECT * FROM {listed(files, ', filename = true')}"
+    empty = f"select {_typed(attempt_columns())}, '' as filename where false"
+    rows = f"select * from {listed(files, ', filename = true')}"
     return f"""
-        SELECT {names} FROM ({empty} UNION ALL BY NAME {found})
-        QUALIFY rank() OVER (
-            PARTITION BY run_id ORDER BY {_PART_NAME} DESC NULLS FIRST, filename DESC) = 1"""
+        select {names} from ({empty} union all by name {rows})
+        qualify rank() over (
+            partition by run_id order by {_PART_NAME} desc nulls first, filename desc) = 1"""
 
 
 def _results(files: TableFiles, kind: str) -> str:
     """One that was made again, or merged, stands twice: the newest is shown."""
     names = ", ".join(f'"{column.name}"' for column in result_columns(kind))
     return f"""
-        SELECT {names} FROM ({union(files, stored_result_columns(kind))})
-        QUALIFY row_number() OVER (PARTITION BY {RESULT_KEY} ORDER BY made_at DESC) = 1"""
+        select {names} from ({union(files, stored_result_columns(kind))})
+        qualify row_number() over (partition by {RESULT_KEY} order by made_at desc) = 1"""
 
 
 def _without_files(condition: str) -> dict[str, str]:
-    return {name: f"SELECT {_typed(columns)} WHERE {condition}" for name, columns in view_columns().items()}
+    return {name: f"select {_typed(columns)} where {condition}" for name, columns in view_columns().items()}
 
 
 def _typed(columns: tuple[Column, ...]) -> str:
-    return ", ".join(f'NULL::{column.sql_type} AS "{column.name}"' for column in columns)
+    return ", ".join(f'null::{column.sql_type} as "{column.name}"' for column in columns)

@@ -31,7 +31,7 @@ class ObjectVersion:
 
 
 def create_object(store: CatalogStore, name: str, content: bytes) -> bool:
-    """Write where there is nothing; False where there is something. Raises Unreadable."""
+    """Write where there is nothing; False if there is something. Raises Unreadable."""
     if isinstance(store, LocalFolder):
         return lock_file.create_lock_file(store.root / name, content)
     if peek(store, name) is not None:  # who knows no condition (hf://, some S3) would write over it
@@ -50,7 +50,7 @@ def create_object(store: CatalogStore, name: str, content: bytes) -> bool:
 
 
 def replace(store: CatalogStore, name: str, content: bytes, seen: ObjectVersion) -> bool:
-    """Write where it is still what was seen; False where it is not. Raises Unreadable."""
+    """Write where it is still what was seen; False if it is not. Raises Unreadable."""
     try:
         if isinstance(store, ObjectStore) and _is_s3(store) and store.conditions.honoured:
             return _put(store, store.inside(name), content, IfMatch=seen.version)
@@ -94,7 +94,7 @@ def _is_s3(store: ObjectStore) -> bool:
 
 
 def _put(store: ObjectStore, path: str, content: bytes, **condition: str) -> bool:
-    """Write on a condition; False where the store knows none. Raises FileExistsError, Unreadable."""
+    """Write on a condition; False if the store knows none. Raises FileExistsError, Unreadable."""
     bucket, _, key = path.partition("/")
     try:
         store.patiently(

@@ -41,7 +41,7 @@ class CatalogFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is 
             yield
 
     def refuse_failures(self) -> None:
-        """Raises UsageError where bytes could not be had, which says nothing about their file."""
+        """Raises UsageError if bytes could not be had, which says nothing about their file."""
         if self.failures:
             failure = self.failures[0]
             self.failures.clear()
@@ -59,7 +59,7 @@ class CatalogFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is 
         return self.opened(self._listed(path))
 
     def opened(self, file: File) -> PositionedFile:
-        """A file that was listed. Raises FileNotFoundError where it is gone."""
+        """A file that was listed. Raises FileNotFoundError if it is gone."""
         raise NotImplementedError
 
     def size(self, path: str) -> int:

@@ -39,7 +39,7 @@ class LocalFolder:
         return LocalFolder, (self.root,)  # without what was read
 
     def entries(self) -> set[str] | None:
-        """Names in the root, or None where it does not exist."""
+        """Names in the root, or None if it does not exist."""
         try:
             return {entry.name for entry in self.root.iterdir()} if self.root.is_dir() else None
         except OSError as error:

@@ -74,7 +74,7 @@ class Lock:
 def catalog_lock(store: CatalogStore, run_id: str = "unknown") -> Iterator[Lock]:
     """Hold the catalog.
 
-    Raises CatalogInUse where another run holds it, naming its process; UsageError where the
+    Raises CatalogInUse if another run holds it, naming its process; UsageError where the
     catalog cannot be written.
     """
     if isinstance(store, LocalFolder):
@@ -111,7 +111,7 @@ def _local(store: LocalFolder, us: Holder) -> Iterator[Lock]:
 
 
 def _flock(handle: int, store: LocalFolder) -> bool:
-    """Take the system's lock; False where the file system has none. Raises CatalogInUse, UsageError."""
+    """Take the system's lock; False if the file system has none. Raises CatalogInUse, UsageError."""
     import fcntl
 
     try:
@@ -200,7 +200,7 @@ def _refresh(store: CatalogStore, name: str, us: Holder, lock: Lock, done: threa
 
 
 def _refreshed(store: CatalogStore, name: str, us: Holder) -> bool:
-    """Write the lock anew; False where it is another's. Raises Unreadable."""
+    """Write the lock anew; False if it is another's. Raises Unreadable."""
     seen = peek(store, name)
     if seen is None or not _is_ours(seen, us):
         return False

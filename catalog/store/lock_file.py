@@ -17,7 +17,7 @@ from survey.process.atomic_write import open_new, replacement
 
 
 def create_lock_file(path: Path, content: bytes) -> bool:
-    """Write where there is nothing; False where there is something. Raises Unreadable."""
+    """Write where there is nothing; False if there is something. Raises Unreadable."""
     with _explained():
         try:
             with open_new(path) as opened:

@@ -79,7 +79,7 @@ class ObjectStore:
         return ObjectStore, (self.url,)  # without the open connections
 
     def entries(self) -> set[str] | None:
-        """Names directly below the URL, or None where nothing is there. Raises UsageError."""
+        """Names directly below the URL, or None if nothing is there. Raises UsageError."""
         try:
             found = self._listed("")
         except Unreadable as error:
@@ -209,7 +209,7 @@ class ObjectStore:
 
     @cached_property
     def fs(self) -> Any:  # Any: fsspec is not typed
-        """The open file system. Raises UsageError where its package is missing."""
+        """The open file system. Raises UsageError if its package is missing."""
         import importlib.util
 
         import fsspec

@@ -61,7 +61,7 @@ def is_due(store: CatalogStore) -> bool:
 def compact(store: CatalogStore, lock: Lock) -> Compacted:
     """Remove what an earlier compaction merged, then merge what is loose now.
 
-    Raises CommitError, also where the parts are not proved to hold what they replace.
+    Raises CommitError, also if the parts are not proved to hold what they replace.
     """
     done = Compacted(removed=retire(store, lock))
     for kind in KINDS:

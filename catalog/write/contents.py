@@ -128,8 +128,8 @@ def _stamps(
     table = listed(TableFiles(files), ", filename = true")
     paths = {file.url: file.path for file in files}
     rows = connection.execute(
-        f"SELECT filename, {', '.join((*kind.key, *kind.stamp))} FROM {table} "
-        f"WHERE {kind.key[0]} IS NOT NULL GROUP BY filename, {', '.join(kind.key)}"
+        f"select filename, {', '.join((*kind.key, *kind.stamp))} from {table} "
+        f"where {kind.key[0]} is not null group by filename, {', '.join(kind.key)}"
     ).fetchall()
     keys = len(kind.key)
     for url, *values in rows:

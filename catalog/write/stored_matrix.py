@@ -20,7 +20,7 @@ from survey.records.measurement import Tokens
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """The tables of a matrix. black_holes: the rows of each, by rank. tokens: None where declined."""
+    """The tables of a matrix. black_holes: the rows of each, by rank. tokens: None if declined."""
 
     tables: Tables
     vocab_rows: int
@@ -29,7 +29,7 @@ class StoredModel:
 
 
 def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
-    """The stored tables of a repo, sha and matrix. Raises CommitError where they cannot be read."""
+    """The stored tables of a repo, sha and matrix. Raises CommitError if they cannot be read."""
     where = f"{key[0]} in {store}"
     with Reader(store) as reader:
         row = reader.rows([key])
@@ -54,7 +54,7 @@ def token_files(store: CatalogStore, keys: Iterable[RowKey]) -> dict[RowKey, Fil
 
 
 def stored_token_table(store: CatalogStore, file: File, columns: Sequence[str] | None = None) -> pa.Table:
-    """One of `token_files`, by token id. Raises CommitError where it cannot be read.
+    """One of `token_files`, by token id. Raises CommitError if it cannot be read.
 
     columns: those that are read, besides token_id; None is all.
     """
