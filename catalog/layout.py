@@ -41,7 +41,7 @@ def name_pattern(folder: str) -> str:
 class File:
     """One Parquet file of a catalog.
 
-    path: tells it from others; of a local file, where it lies. shown: what a person is told.
+    path: tells it from others; of a local file, where it lies. shown: its name in messages.
     version: changes when the content does (empty for local files: their content is never cached).
     """
 

@@ -43,10 +43,10 @@ class MeasuredRows:
         self, repo: str, sha: str, matrix: MatrixChoice, required: Collection[Measure]
     ) -> list[MatrixName] | None:
         """The stored matrices that answer a request, or None if one is missing or old."""
-        asked: list[MatrixName] = ["output", "input"] if matrix == "both" else [matrix]
+        matrices: list[MatrixName] = ["output", "input"] if matrix == "both" else [matrix]
         if matrix == "both" and (row := self.rows.get((repo, sha, "output"))) and row.tied:
-            asked = ["output"]
-        return asked if all(self._is_current((repo, sha, name), required) for name in asked) else None
+            matrices = ["output"]
+        return matrices if all(self._is_current((repo, sha, name), required) for name in matrices) else None
 
     def lacking(self, required: Collection[Measure], keys: Iterable[RowKey] | None = None) -> list[RowKey]:
         """The rows with stored tokens that lack one of these measures; of `keys`, or of all."""

@@ -74,7 +74,7 @@ def _kind(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementTy
 
 
 def _kind_with_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:
-    """What it is once its columns are named; what cannot be told so is refused."""
+    """What it is once its columns are named; if that cannot be determined, it is refused."""
     try:
         kind = _kind(connection, sql)
     except duckdb.Error:

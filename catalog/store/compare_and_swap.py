@@ -70,8 +70,8 @@ def replace(store: CatalogStore, name: str, content: bytes, seen: ObjectVersion)
 def peek(store: CatalogStore, name: str) -> ObjectVersion | None:
     """The object as it is now, or None. Raises Unreadable."""
     if isinstance(store, LocalFolder):
-        found = lock_file.read(store.root / name)
-        return None if found is None else ObjectVersion(found[0], "", found[1])
+        stored = lock_file.read(store.root / name)
+        return None if stored is None else ObjectVersion(stored[0], "", stored[1])
     path = store.inside(name)
     try:
         return store.patiently(lambda: _got(store, path) if _is_s3(store) else _read(store, path))

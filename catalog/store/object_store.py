@@ -81,10 +81,10 @@ class ObjectStore:
     def entries(self) -> set[str] | None:
         """Names directly below the URL, or None if nothing is there. Raises UsageError."""
         try:
-            found = self._listed("")
+            items = self._listed("")
         except Unreadable as error:
             raise UsageError(f"the catalog {self.url} cannot be read: {error}") from error
-        return {_last(item["name"]) for item in found} or None
+        return {_last(item["name"]) for item in items} or None
 
     def make(self) -> None:
         """Nothing to make: an object store has no folders."""
@@ -288,12 +288,12 @@ class ObjectStore:
             return listed
 
         try:
-            found = self.patiently(ask)
+            items = self.patiently(ask)
         except Unreadable as error:
             if not error.gone or _cause(error.__cause__) == "NoSuchBucket":
                 raise
             return []
-        return [item for item in found if item["name"].strip("/") != path.strip("/")]
+        return [item for item in items if item["name"].strip("/") != path.strip("/")]
 
     def _file(self, folder: str, item: dict[str, Any]) -> File:
         name = _last(item["name"])

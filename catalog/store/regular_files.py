@@ -119,11 +119,11 @@ def _end_of(handle: int) -> End:
 
 
 def _regular(handle: int, path: str | Path, links: int | None = None) -> int:
-    found = os.fstat(handle)
-    if not stat.S_ISREG(found.st_mode):
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
         os.close(handle)
         raise NotRegular(errno.EINVAL, _instead(path))
-    if links is not None and found.st_nlink > links:
+    if links is not None and status.st_nlink > links:
         os.close(handle)
         raise NotRegular(errno.EMLINK, "a file that has a second name elsewhere")
     return handle

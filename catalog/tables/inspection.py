@@ -43,13 +43,13 @@ class Inspection:
 
 def inspect(store: CatalogStore, files: Sequence[File]) -> Inspection:
     """Tell our tables from all else. Raises UsageError if the catalog cannot be read."""
-    found = Inspection()
+    inspection = Inspection()
     ours = [file for file in files if file.is_named_by_us]
-    found.left_out += unnamed(files)
+    inspection.left_out += unnamed(files)
     schemas = _Schemas()
     for file, end in zip(ours, store.ends(ours), strict=True):
-        _judge(store, file, end, schemas, found)
-    return found
+        _judge(store, file, end, schemas, inspection)
+    return inspection
 
 
 def unnamed(files: Iterable[File]) -> list[LeftOut]:
@@ -79,25 +79,27 @@ class _Schemas:
         return problem or problem_of_rows(rows)
 
 
-def _judge(store: CatalogStore, file: File, end: End | NoEnd, schemas: _Schemas, found: Inspection) -> None:
+def _judge(
+    store: CatalogStore, file: File, end: End | NoEnd, schemas: _Schemas, inspection: Inspection
+) -> None:
     if isinstance(end, NoEnd):
         if end.gone:
-            found.gone.append(file)
+            inspection.gone.append(file)
         else:
-            found.left_out.append(LeftOut(file, "foreign" if end.foreign else "unreadable", end.problem))
+            inspection.left_out.append(LeftOut(file, "foreign" if end.foreign else "unreadable", end.problem))
         return
     if end.footer is None:
-        found.left_out.append(LeftOut(file, "damaged", "not a whole Parquet file"))
+        inspection.left_out.append(LeftOut(file, "damaged", "not a whole Parquet file"))
         return
     if not schemas.problem(file.folder, end.footer):
-        found.sound.append(file)
+        inspection.sound.append(file)
         return
     # Rare enough to read it whole: ours and broken, a newer version's, or somebody else's?
     examined = examine(store, file)
     if examined.fate == "sound":
-        found.sound.append(file)
-        found.newer.append(file)
+        inspection.sound.append(file)
+        inspection.newer.append(file)
     elif examined.fate == "gone":
-        found.gone.append(file)
+        inspection.gone.append(file)
     else:
-        found.left_out.append(LeftOut(file, examined.fate, examined.problem))
+        inspection.left_out.append(LeftOut(file, examined.fate, examined.problem))

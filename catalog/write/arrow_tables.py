@@ -120,7 +120,7 @@ def _name_columns(names: TokenTexts | None) -> dict[str, pa.Array]:
     return {
         "text": pa.array([None if text is None else storable(text) for text in names.text], pa.string()),
         "reach": reach,
-        "unreachable": pa.array([None if found is None else found == "unreachable" for found in names.reach]),
+        "unreachable": pa.array([None if reach is None else reach == "unreachable" for reach in names.reach]),
         "phantom": pa.array(names.phantom),
         "is_special": pa.array(names.is_special),
         "is_byte": pa.array(names.is_byte),
@@ -131,8 +131,8 @@ def _name_columns(names: TokenTexts | None) -> dict[str, pa.Array]:
 def _typed(columns: Mapping[str, pa.Array], rows: int) -> pa.Table:
     """The per-token table; columns that are not known are NULL throughout."""
     schema = arrow_schema(token_columns())
-    found = [columns[item.name] if item.name in columns else pa.nulls(rows, item.type) for item in schema]
-    return pa.table(found, schema=schema)
+    arrays = [columns[item.name] if item.name in columns else pa.nulls(rows, item.type) for item in schema]
+    return pa.table(arrays, schema=schema)
 
 
 def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:

@@ -123,15 +123,15 @@ def _chosen(
     """The rows that go into parts: of each key the newest."""
     schema = arrow_schema(kind.columns())
     for content in inputs:
-        wanted = {key for key in content.stamps if winner[key][-1] == content.file.path}
-        if not wanted:
+        keys_to_merge = {key for key in content.stamps if winner[key][-1] == content.file.path}
+        if not keys_to_merge:
             continue
         try:
             with store.open(content.file) as opened:
                 file = pq.ParquetFile(opened)
                 batches = [file.read()] if kind.whole_files else file.iter_batches(batch_size=256)
                 for batch in batches:
-                    yield _only(pa.table(batch), wanted, kind, schema)
+                    yield _only(pa.table(batch), keys_to_merge, kind, schema)
         except (pa.ArrowException, OSError) as error:
             # One that turns out to be damaged stays, and views name it; rows of it that came
             # before stand twice, which views expect. One whose bytes did not come is no such file.
@@ -140,10 +140,10 @@ def _chosen(
                 raise CommitError("commit-failed", str(content.file), problem) from error
 
 
-def _only(table: pa.Table, wanted: set[Key], kind: Kind, schema: pa.Schema) -> pa.Table:
+def _only(table: pa.Table, keys_to_merge: set[Key], kind: Kind, schema: pa.Schema) -> pa.Table:
     """The rows of these keys, with exactly our columns."""
     keys = zip(*(table[name].to_pylist() for name in kind.key), strict=True)
-    chosen = [key in wanted for key in keys]
+    chosen = [key in keys_to_merge for key in keys]
     if not all(chosen):
         table = table.filter(pa.array(chosen))
     return with_our_columns(table, schema)

@@ -78,11 +78,11 @@ def contents_of(
     if left_out is not None:
         left_out += inspected.left_out
     newer = {file.path for file in inspected.newer}
-    found: dict[str, dict[Key, Stamp]] = {}
+    stamps: dict[str, dict[Key, Stamp]] = {}
     for first in range(0, len(inspected.sound), FILES_PER_CONNECTION):
-        found |= _stamps_of(store, inspected.sound[first : first + FILES_PER_CONNECTION], kind)
-    sound = [file for file in inspected.sound if file.path in found]
-    return [Content(file, found[file.path], file.path in newer) for file in sound]
+        stamps |= _stamps_of(store, inspected.sound[first : first + FILES_PER_CONNECTION], kind)
+    sound = [file for file in inspected.sound if file.path in stamps]
+    return [Content(file, stamps[file.path], file.path in newer) for file in sound]
 
 
 def last_made(store: CatalogStore, kind: str, key: tuple[str, ...]) -> datetime | None:
@@ -111,20 +111,20 @@ def _stamps_at_once(
         return _stamps(connection, files, kind)
     except duckdb.Error as error:  # one of them cannot be read: look at each by itself
         store.confined.stops.refuse(error)
-        found: dict[str, dict[Key, Stamp]] = {}
+        stamps: dict[str, dict[Key, Stamp]] = {}
         for file in files:
             with contextlib.suppress(duckdb.Error):
-                found |= _stamps(connection, [file], kind)
-        return found
+                stamps |= _stamps(connection, [file], kind)
+        return stamps
 
 
 def _stamps(
     connection: duckdb.DuckDBPyConnection, files: Sequence[File], kind: Kind
 ) -> dict[str, dict[Key, Stamp]]:
     """By path: each key with its stamp."""
-    found: dict[str, dict[Key, Stamp]] = {}
+    stamps: dict[str, dict[Key, Stamp]] = {}
     if not files:
-        return found
+        return stamps
     table = listed(TableFiles(files), ", filename = true")
     paths = {file.url: file.path for file in files}
     rows = connection.execute(
@@ -133,5 +133,5 @@ def _stamps(
     ).fetchall()
     keys = len(kind.key)
     for url, *values in rows:
-        found.setdefault(paths[url], {})[tuple(values[:keys])] = tuple(values[keys:])
-    return found
+        stamps.setdefault(paths[url], {})[tuple(values[:keys])] = tuple(values[keys:])
+    return stamps

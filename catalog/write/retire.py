@@ -76,43 +76,43 @@ def _prove(
         for content in covered
     ]
     holders = {newest[key][1].file.path: newest[key][1] for _, keys in same for key in keys}
-    held: dict[str, RowDigests] = {
+    part_digests: dict[str, RowDigests] = {
         path: _digests(store, [content], kind)[0] for path, content in holders.items()
     }
     for first in range(0, len(same), PROOF_BATCH_ROWS):
         some = same[first : first + PROOF_BATCH_ROWS]
-        for (content, keys), found in zip(
+        for (content, keys), digests in zip(
             some, _digests(store, [content for content, _ in some], kind), strict=True
         ):
             for key in keys:
                 part = newest[key][1].file
-                if key not in found or found[key] != held[part.path].get(key):
+                if key not in digests or digests[key] != part_digests[part.path].get(key):
                     problem = f"does not hold {' '.join(map(str, key))} as {content.file.name} does: "
                     raise CommitError("commit-failed", str(part), f"{problem}nothing was removed")
 
 
 def _digests(store: CatalogStore, contents: Sequence[Content], kind: Kind) -> list[RowDigests]:
     """For each file, by key: the sum of the digests of its rows, in whatever order. Raises CommitError."""
-    found: list[RowDigests] = [{} for _ in contents]
+    digests: list[RowDigests] = [{} for _ in contents]
     waiting: list[tuple[int, pa.Table]] = []
     for number, content in enumerate(contents):
         for table in _tables(store, content, kind):
             waiting.append((number, table))
             if sum(len(table) for _, table in waiting) >= PROOF_BATCH_ROWS:
-                _add(waiting, found, kind)
+                _add(waiting, digests, kind)
                 waiting = []
-    _add(waiting, found, kind)
-    return found
+    _add(waiting, digests, kind)
+    return digests
 
 
-def _add(tables: Sequence[tuple[int, pa.Table]], found: list[RowDigests], kind: Kind) -> None:
+def _add(tables: Sequence[tuple[int, pa.Table]], digests: list[RowDigests], kind: Kind) -> None:
     if not tables:
         return
     whole = pa.concat_tables([table for _, table in tables])
     keys = zip(*(whole[name].to_pylist() for name in kind.key), strict=True)
     files = [number for number, table in tables for _ in range(len(table))]
     for number, key, digest in zip(files, keys, catalog_row_digests(whole).tolist(), strict=True):
-        found[number][key] = found[number].get(key, 0) + digest
+        digests[number][key] = digests[number].get(key, 0) + digest
 
 
 def _tables(store: CatalogStore, content: Content, kind: Kind) -> Iterator[pa.Table]:

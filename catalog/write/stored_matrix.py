@@ -58,10 +58,10 @@ def stored_token_table(store: CatalogStore, file: File, columns: Sequence[str] |
 
     columns: those that are read, besides token_id; None is all.
     """
-    wanted = None if columns is None else ["token_id", *columns]
+    selected = None if columns is None else ["token_id", *columns]
     try:
         with store.open(file) as opened:
-            return pq.read_table(opened, columns=wanted).sort_by("token_id").combine_chunks()
+            return pq.read_table(opened, columns=selected).sort_by("token_id").combine_chunks()
     except (pa.ArrowException, OSError) as error:
         problem = f"the per-token table cannot be read: {error}"
         raise CommitError("commit-failed", str(file), problem) from error

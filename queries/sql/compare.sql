@@ -5,12 +5,12 @@ with picked as (
     union all
     select 'b', other.* exclude (revisions) from model_at($b, $matrix) as other
 ),
--- Every column of the table is what is compared, so they are not named one by one.
+-- Every column of the table is compared, so they are not named one by one.
 texts as (select side, columns(* exclude (side))::varchar from picked),
 long as (
     from texts unpivot include nulls (shown for column_name in (columns(* exclude (side))))
 ),
-places as (
+positions as (
     select column_name, column_index from duckdb_columns() where table_name = 'models'
 )
 select
@@ -20,6 +20,6 @@ select
     try_cast(max(shown) filter (side = 'b') as double)
         - try_cast(max(shown) filter (side = 'a') as double) as b_minus_a
 from long
-left join places using (column_name)
+left join positions using (column_name)
 group by column_name, column_index
 order by column_index

@@ -1,6 +1,6 @@
 -- How many rows of each model are in each class of dead rows, and in each other class as well.
 -- params: repo=*, matrix=output
-with classes (place, class) as (
+with classes (number, class) as (
     values
         (1, 'identical'), (2, 'zero'), (3, 'near_zero'), (4, 'nonfinite'),
         (5, 'frozen'), (6, 'undertrained'), (7, 'phantom'), (8, 'unreachable')
@@ -18,7 +18,7 @@ known as (
             bool_or(identical is not null), bool_or(zero is not null), bool_or(near_zero is not null),
             bool_or(nonfinite is not null), bool_or(frozen is not null), bool_or(undertrained is not null),
             bool_or(phantom is not null), bool_or(reach is not null)
-        ] as told
+        ] as is_known
     from tokens
     semi join chosen using (repo, sha, matrix)
     group by repo, sha, matrix
@@ -32,31 +32,31 @@ members as (
                     if(identical, 1, 0), if(zero, 2, 0), if(near_zero, 3, 0), if(nonfinite, 4, 0),
                     if(frozen, 5, 0), if(undertrained, 6, 0), if(phantom, 7, 0), if(unreachable, 8, 0)
                 ],
-                lambda place: place > 0
+                lambda number: number > 0
             )
-        ) as place
+        ) as number
     from tokens
     semi join chosen using (repo, sha, matrix)
 ),
 counted as (
     select
-        known.repo, known.sha, classes.place,
+        known.repo, known.sha, classes.number,
         classes.class,
-        if(told[classes.place], count(members.place), null) as rows,
-        if(told[classes.place] and told[1], count(*) filter (identical), null) as identical,
-        if(told[classes.place] and told[2], count(*) filter (zero), null) as zero,
-        if(told[classes.place] and told[3], count(*) filter (near_zero), null) as near_zero,
-        if(told[classes.place] and told[4], count(*) filter (nonfinite), null) as nonfinite,
-        if(told[classes.place] and told[5], count(*) filter (frozen), null) as frozen,
-        if(told[classes.place] and told[6], count(*) filter (undertrained), null) as undertrained,
-        if(told[classes.place] and told[7], count(*) filter (phantom), null) as phantom,
-        if(told[classes.place] and told[8], count(*) filter (unreachable), null) as unreachable
+        if(is_known[classes.number], count(members.number), null) as rows,
+        if(is_known[classes.number] and is_known[1], count(*) filter (identical), null) as identical,
+        if(is_known[classes.number] and is_known[2], count(*) filter (zero), null) as zero,
+        if(is_known[classes.number] and is_known[3], count(*) filter (near_zero), null) as near_zero,
+        if(is_known[classes.number] and is_known[4], count(*) filter (nonfinite), null) as nonfinite,
+        if(is_known[classes.number] and is_known[5], count(*) filter (frozen), null) as frozen,
+        if(is_known[classes.number] and is_known[6], count(*) filter (undertrained), null) as undertrained,
+        if(is_known[classes.number] and is_known[7], count(*) filter (phantom), null) as phantom,
+        if(is_known[classes.number] and is_known[8], count(*) filter (unreachable), null) as unreachable
     from known
     cross join classes
     left join members
         on known.repo = members.repo and known.sha = members.sha and known.matrix = members.matrix
-        and classes.place = members.place
-    group by known.repo, known.sha, classes.place, classes.class, told
+        and classes.number = members.number
+    group by known.repo, known.sha, classes.number, classes.class, is_known
 )
 select repo, class, rows, identical, zero, near_zero, nonfinite, frozen, undertrained, phantom, unreachable
 from (
@@ -65,4 +65,4 @@ from (
     -- An unknown model is an error, and not an empty answer.
     select null as repo from unknown_models($repo)
 )
-order by repo, sha, place
+order by repo, sha, number

@@ -1,4 +1,4 @@
--- Models whose rows speak against the base_model of their card; all=1 lists every such claim and what is found.
+-- Models whose rows speak against the base_model of their card; all=1 lists every such claim and its finding.
 -- params: matrix=output, all=0
 with recursive sketched as materialized (
     select
@@ -52,24 +52,24 @@ claims as (
                 then 'not comparable: no informative rows'
             when in_common > 0 then 'confirmed'
             else 'no row in common'
-        end as found
+        end as verdict
     from current_rows as m
     left join sketched as base on lower(base.repo) = lower(m.base_model)
     left join met
         on met.repo = m.repo and met.sha = m.sha and met.base_repo = base.repo and met.base_sha = base.sha
     qualify row_number() over (
         partition by m.repo, m.sha
-        order by found = 'confirmed' desc, starts_with(found, 'not comparable') desc, base.sha
+        order by verdict = 'confirmed' desc, starts_with(verdict, 'not comparable') desc, base.sha
     ) = 1
 ),
 suspects as (
     select claims.repo, claims.sha, claims.base_model, unnest(row_sketch) as row_hash
     from claims
     join sketched using (repo, sha)
-    where found = 'no row in common' or starts_with(found, 'other width')
+    where verdict = 'no row in common' or starts_with(verdict, 'other width')
 ),
 -- The inverted index: who else holds a suspect's rows.
-held as (
+nearest_models as (
     select suspects.repo, suspects.sha, other.repo as nearest, other.sha as nearest_sha, count(*) as in_common
     from suspects
     join (select repo, sha, unnest(row_sketch) as row_hash from sketched) as other
@@ -86,21 +86,21 @@ held as (
 ),
 compared as (
     select
-        held.repo, held.sha, nearest,
+        nearest_models.repo, nearest_models.sha, nearest,
         in_common / (
             len(list_filter(one.row_sketch, lambda x: x <= least(one.bound, other.bound)))
             + len(list_filter(other.row_sketch, lambda x: x <= least(one.bound, other.bound)))
             - in_common
         ) as nearest_similarity
-    from held
+    from nearest_models
     join sketched as one using (repo, sha)
     join sketched as other on other.repo = nearest and other.sha = nearest_sha
 )
 select
     repo, revision, base_model,
-    if(found = 'no row in common' and nearest is not null, 'rows of another model', found) as finding,
+    if(verdict = 'no row in common' and nearest is not null, 'rows of another model', verdict) as finding,
     nearest, nearest_similarity, sha
 from claims
 left join compared using (repo, sha)
-where $all <> 0 or nearest is not null or starts_with(found, 'other width')
+where $all <> 0 or nearest is not null or starts_with(verdict, 'other width')
 order by nearest is null, finding, repo, sha
