@@ -330,9 +330,13 @@ def test_lineage_as_parquet_keeps_types(catalog: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there_is_named(survey: Survey, catalog: Path) -> None:
-    ran = survey("lineage", "org/base", "org/nobody@main", "--catalog", catalog)
-    assert ran.code == 2
-    assert "not in the catalog as output: org/nobody@main" in ran.err
+    for named, complaint in (
+        ("org/nobody@main", "org/nobody is not in the catalog; did you mean"),
+        ("org/base@nowhere", "not in the catalog as output: org/base@nowhere"),
+    ):
+        ran = survey("lineage", "org/base", named, "--catalog", catalog)
+        assert ran.code == 2
+        assert complaint in ran.err
 
 
 def test_folders_are_compared_by_path(survey: Survey, checkpoint: Callable[..., Path]) -> None:
