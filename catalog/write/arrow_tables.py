@@ -81,7 +81,10 @@ def with_names(
     flags: Mapping[str, NDArray[np.bool_]],
     measures: Mapping[str, int],
 ) -> Tables:
-    """Stored tables with what a tokenizer says. measures: name -> version."""
+    """Stored tables with what a tokenizer says.
+
+    flags: [V] for each class of rows. measures: name -> version.
+    """
     row = renewed(tables.row, dataclasses.asdict(naming), measures)
     if tables.tokens is None:
         return Tables(row, None)

@@ -201,7 +201,7 @@ def save_card(reader: Reader, model: str, path: Path) -> None:
         known = histograms(reader, (row["repo"], row["sha"], row["matrix"]))
         title = f"{row['repo']}@{row['revision']}, {row['matrix']}"
         angle = row["dead_live_angle_deg"]
-        told = (
+        facts = (
             f"{row['vocab_rows']:,} × {row['hidden_dim']:,} {row['dtype']}, "
             f"{row['black_hole_count']:,} black holes of {row['dead_count']:,} rows, "
             f"centroid ratio {short(row['centroid_ratio'])}"
@@ -209,7 +209,7 @@ def save_card(reader: Reader, model: str, path: Path) -> None:
         )
         norms = None if known.norms is None else norm_bars(known.norms)
         exponents = None if known.exponents is None else exponent_shares(known.exponents)
-        cards.append((printable(title), told, norms, exponents))
+        cards.append((printable(title), facts, norms, exponents))
     save_picture(card_chart(cards), path)
 
 
@@ -243,5 +243,5 @@ def _print_failures(failures: Answer, console: Console) -> None:
 
 def not_there(reader: Reader, model: str) -> str:
     """What to say of a model that the catalog does not hold: the nearest names."""
-    ((told,),) = reader.ask("select not_there($model)", {"model": model}).rows
-    return printable(str(told))
+    ((message,),) = reader.ask("select not_there($model)", {"model": model}).rows
+    return printable(str(message))

@@ -173,14 +173,16 @@ def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form:
     with step_bar(f"{len(sweep.runs)} runs") as progress:
         advance = progress(len(sweep.runs))
 
-        def told(outcome: SweepOutcome) -> None:
+        def show_outcome(outcome: SweepOutcome) -> None:
             advance()
             if isinstance(outcome, SweepFailure):
                 options = ", ".join(f"{name}={getattr(outcome.run, name)}" for name in sweep.varied)
                 say(f"{options}: {outcome.problem}")
 
         store = open_for_writing(uri)
-        outcomes = run_sweep(sweep, store, folder and folder.resolve(), _executor(serial, address), told)
+        outcomes = run_sweep(
+            sweep, store, folder and folder.resolve(), _executor(serial, address), show_outcome
+        )
     runs = {run.digest(): run for run in sweep.runs}
     done = sorted(
         (outcome for outcome in outcomes if isinstance(outcome, TrainedRun)),
