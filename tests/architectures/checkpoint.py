@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+import transformers
 import xxhash
 from architectures.classes import classes, names_a_head, reads_tokens
 from architectures.tiny import build_tiny
@@ -59,20 +60,26 @@ class Truth:
     error: str | None = None
 
 
+def mapped_cases() -> list[Case]:
+    """Every class in the three mappings, with default and flipped tying; imports no model's module."""
+    mapped = {(kind, model) for mapping in MAPPINGS for kind, model in mapping.items()}
+    return sorted(Case(kind, model, flipped) for kind, model in mapped for flipped in (False, True))
+
+
 def cases() -> list[Case]:
-    """Every class in the three mappings and every other that may have a head, with default and flipped tying.
+    """The mapped cases, and every other class that may have a head, with default and flipped tying.
 
     In addition, with default tying only, every class for another task that reads tokens.
     """
-    mapped = {(kind, model) for mapping in MAPPINGS for kind, model in mapping.items()}
-    known = {model for _, model in mapped}
+    mapped = mapped_cases()
+    known = {case.architecture for case in mapped}
     others = {name: kind for name, kind in classes().items() if name not in known and reads_tokens(kind)}
     heads = {(kind.config_class.model_type, name) for name, kind in others.items() if names_a_head(kind)}
     tasks = {
         (kind.config_class.model_type, name) for name, kind in others.items() if re.search("For[A-Z]", name)
     } - heads
-    both = [Case(kind, model, flipped) for kind, model in mapped | heads for flipped in (False, True)]
-    return sorted(both + [Case(kind, model) for kind, model in tasks])
+    both = [Case(kind, model, flipped) for kind, model in heads for flipped in (False, True)]
+    return sorted([*mapped, *both, *(Case(kind, model) for kind, model in tasks)])
 
 
 def save(case: Case, folder: Path) -> Truth:
@@ -80,7 +87,8 @@ def save(case: Case, folder: Path) -> Truth:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        kind = classes()[case.architecture]
+        # transformers exports most classes by name; looking at all modules takes half a minute.
+        kind = getattr(transformers, case.architecture, None) or classes()[case.architecture]
         model = build_tiny(kind, _flip if case.flipped else lambda config: None).to(torch.bfloat16)
         truth = _truth(model)
         model.save_pretrained(folder)
