@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from survey.records.catalog_rows import ROW_GROUPS, Attempt, TokenRow
-from survey.records.columns import Float32, TokenId, UInt64, Vector, columns_of
+from survey.records.column_meaning import Float32, TokenId, UInt64, Vector, columns_of
 from survey.records.measurement import BlackHole
 from survey.records.results import RESULTS
 

@@ -58,7 +58,7 @@ DOORS = {
     "fsspec": ("catalog/store/",),
     "scipy": ("survey/sky/basis.py",),
     "altair": ("queries/",),
-    "vl_convert": ("queries/charts/files.py", "queries/web/report.py"),
+    "vl_convert": ("queries/charts/picture_files.py", "queries/web/report.py"),
     "ijson": ("survey/formats/json_stream.py",),
     "tokenizers": ("survey/vocabulary/",),
     "sentencepiece": ("survey/vocabulary/",),

@@ -24,7 +24,7 @@ from catalog.schema import (
 from survey.errors import storable
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Attempt, Measured
-from survey.records.columns import values_of
+from survey.records.column_meaning import values_of
 from survey.records.tokenizer import TokenizerSummary, TokenTexts
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from jobs.nightly.environment import secret_names
-from jobs.nightly.files import log_file, prepare_folders, write_unit
 from jobs.nightly.job import PREFIX, Job, JobMachine
 from jobs.nightly.quoting import comments, crontab_command, lines, one_line
+from jobs.nightly.unit_files import log_file, prepare_folders, write_unit
 from survey.errors import UsageError
 
 BEGIN, END = "# BEGIN ", "# END "

@@ -6,7 +6,6 @@ import shlex
 import subprocess
 
 from jobs.nightly.environment import secret_names
-from jobs.nightly.files import log_file, prepare_folders, write_unit
 from jobs.nightly.job import PREFIX, Job, JobMachine
 from jobs.nightly.quoting import (
     comments,
@@ -16,6 +15,7 @@ from jobs.nightly.quoting import (
     systemd_value,
     systemd_word,
 )
+from jobs.nightly.unit_files import log_file, prepare_folders, write_unit
 from survey.errors import UsageError
 
 

@@ -19,7 +19,7 @@ from survey.errors import NoHub, NotOffered, NotThere, SurveyError
 from survey.hub.throttle import Throttle
 from survey.opening import open_checkpoint
 from survey.process.redaction import redacted
-from survey.records.measures import TOKENIZER
+from survey.records.measure import TOKENIZER
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef, Refusal, Target, Traffic
 from survey.targets.explain import explain

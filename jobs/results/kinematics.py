@@ -10,7 +10,7 @@ from catalog.store.open import CatalogStore
 from jobs.results.commit import commit_row, made_here
 from survey.dynamics.history import History, Holds
 from survey.dynamics.kinematics import Frame, kinematics
-from survey.records.columns import values_of
+from survey.records.column_meaning import values_of
 from survey.records.results import KinematicsRow, Motion
 
 

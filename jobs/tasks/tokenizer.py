@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import names_limit_bytes
 from survey.errors import SurveyError
+from survey.records.measure import TOKENIZER, versions_of
 from survey.records.measurement import Measurement
-from survey.records.measures import TOKENIZER, versions_of
 from survey.records.target import Target
 from survey.records.tokenizer import TokenizerSummary, TokenTexts
 from survey.vocabulary.entries import BadVocabulary
+from survey.vocabulary.fetch import read_tokenizer
 from survey.vocabulary.isolation import WALL_S, TokenizerFailed, TokenizerLimits, read_token_table
-from survey.vocabulary.read import read_tokenizer
 from survey.vocabulary.token_texts import token_texts, without_tokenizer
 
 _MEASURES = versions_of([TOKENIZER])

@@ -189,8 +189,8 @@ def save_card(reader: Reader, model: str, path: Path) -> None:
 
     Raises UsageError where the catalog does not hold the model, or the picture cannot be written.
     """
-    from queries.charts.catalog import card_chart
-    from queries.charts.files import save_picture
+    from queries.charts.picture_files import save_picture
+    from queries.charts.report import card_chart
 
     answer = reader.ask(*card_rows(reader, model))
     if not answer.rows:

@@ -1,6 +1,6 @@
 """The report: one page that holds its data, its charts and what draws them, and asks nobody.
 
-The template, its style and its script lie in `pages/`; the charts are `queries.charts.catalog`.
+The template, its style and its script lie in `pages/`; the charts are `queries.charts.report`.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def in_script(data: Any) -> str:  # Any: JSON
 
 
 def _charts(models: Sequence[Model]) -> dict[str, Any]:
-    from queries.charts import catalog as charts
+    from queries.charts import report as charts
 
     output = [model for model in models if model.row["matrix"] == "output"] or list(models)
     points = [point for model in output if (point := model.point) is not None]
@@ -136,7 +136,7 @@ def _charts(models: Sequence[Model]) -> dict[str, Any]:
 
 
 def _card_specs() -> dict[str, Any]:
-    from queries.charts import catalog as charts
+    from queries.charts import report as charts
 
     return {
         "norms": _spec(charts.norm_histogram("norms")),
@@ -147,7 +147,7 @@ def _card_specs() -> dict[str, Any]:
 def _spec(chart: Any) -> dict[str, Any]:  # Any: whichever chart
     import altair as alt
 
-    from queries.charts.catalog import theme
+    from queries.charts.report import theme
 
     with alt.data_transformers.enable("default", max_rows=None, consolidate_datasets=False):
         spec: dict[str, Any] = theme(chart).to_dict()

@@ -94,7 +94,7 @@ def command(
     """
     from catalog.store.open import open_for_writing
     from jobs.results.cluster import ClusterRequest, study_cluster
-    from queries.charts.files import check_picture, save_picture
+    from queries.charts.picture_files import check_picture, save_picture
     from queries.charts.sky import sky_chart
     from queries.text.cluster import print_cluster
     from survey.sky.basis import Axes

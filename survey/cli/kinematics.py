@@ -71,8 +71,8 @@ def command(
     survey kinematics movie.safetensors --tensor W --holds weights --plot motion.png
     survey kinematics --from-catalog 'EleutherAI/pythia-70m@step*' --plot motion.png
     """
-    from queries.charts.files import check_picture, save_picture
     from queries.charts.kinematics import motion_chart
+    from queries.charts.picture_files import check_picture, save_picture
     from queries.text.kinematics import print_motion
 
     if plot is not None:

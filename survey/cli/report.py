@@ -39,7 +39,7 @@ def command(out: Path, title: str, limit: int, uri: str) -> int:
     \b
     survey report -o report.html --catalog ./mine
     """
-    from queries.charts.files import check_extra
+    from queries.charts.picture_files import check_extra
     from queries.web.report import Heading
     from queries.web.report import build_report as write_report
 

@@ -28,7 +28,7 @@ def command(model: str, plot: Path | None, uri: str, form: str) -> int:
     survey show Qwen/Qwen3-4B@main --format json
     survey show Qwen/Qwen3-4B --plot card.png
     """
-    from queries.charts.files import ENDINGS, HTML_SUFFIX, check_picture
+    from queries.charts.picture_files import ENDINGS, HTML_SUFFIX, check_picture
     from queries.text.card import card_rows, print_card, save_card
 
     name = known_as(model)

@@ -93,7 +93,7 @@ def command(
     survey train --setup bytes --corpus war_and_peace.txt -o bytes.safetensors
     survey train --sweep init.toml
     """
-    from queries.charts.files import check_picture, save_picture
+    from queries.charts.picture_files import check_picture, save_picture
     from queries.charts.training import run_chart
     from queries.text.training import print_run
 

@@ -29,8 +29,8 @@ from survey.measures.shape import shape
 from survey.measures.undertrained import dense_cluster, undertrained
 from survey.onepass.projection import Projections
 from survey.onepass.result import PassResult
+from survey.records.measure import TOKEN_TABLE, TOKENIZER, UNUSED_DISTANCES, Measure, versions_of
 from survey.records.measurement import Measurement, Tokens
-from survey.records.measures import TOKEN_TABLE, TOKENIZER, UNUSED_DISTANCES, Measure, versions_of
 
 MEASURES: tuple[Measure, ...] = (
     Measure("shape", 1, "matrix", shape),

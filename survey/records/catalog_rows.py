@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from survey.records.columns import Float32, TokenId, UInt64, column
+from survey.records.column_meaning import Float32, TokenId, UInt64, column
 from survey.records.measurement import Measurement
 from survey.records.target import Identity
 from survey.records.tokenizer import Reach, TokenizerSummary, TokenTexts

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from survey.records.columns import TokenId, UInt64, Vector, column
+from survey.records.column_meaning import TokenId, UInt64, Vector, column
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from survey.records.columns import TokenId, column
+from survey.records.column_meaning import TokenId, column
 from survey.records.target import MatrixName
 
 

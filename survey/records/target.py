@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from survey.records.columns import column
+from survey.records.column_meaning import column
 
 MatrixName = Literal["output", "input"]
 MatrixChoice = Literal["output", "input", "both"]

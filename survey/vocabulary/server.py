@@ -1,4 +1,4 @@
-"""The process that reads untrusted tokenizers: one fork with limits for each request of `server_process`.
+"""The process that reads untrusted tokenizers: one fork with limits for each request of `server_client`.
 
 python -m survey.vocabulary.server: stdin is a socket. For each request it receives three file descriptors
 (the pipe with the request, the pipe for the answer, a file for stderr) and sends back the fork's exit code.

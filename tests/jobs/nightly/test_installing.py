@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.nightly import files as nightly_files
 from jobs.nightly import github as nightly_github
 from jobs.nightly import schedulers as nightly
+from jobs.nightly import unit_files as nightly_files
 from jobs.nightly.job import Job, JobMachine, this_machine
 from survey.errors import UsageError
 

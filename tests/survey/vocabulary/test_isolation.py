@@ -25,12 +25,12 @@ from survey.checkpoints.tokenizer_files import names_limit_bytes, tokenizer_file
 from survey.process.interpreter import import_path
 from survey.vocabulary import isolation as apart
 from survey.vocabulary.entries import TokenizerFiles
+from survey.vocabulary.fetch import read_tokenizer
 from survey.vocabulary.isolation import TokenizerFailed, TokenizerLimits, read_token_table
 from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.reachability import token_table
-from survey.vocabulary.read import read_tokenizer
 from survey.vocabulary.server import STDERR_CAP_BYTES
-from survey.vocabulary.server_process import ServerProcess
+from survey.vocabulary.server_client import ServerProcess
 from survey.vocabulary.table import ANSWER_CAP_BYTES
 
 LITTLE = TokenizerLimits(memory_bytes=300 << 20, cpu_s=2, wall_s=60)

@@ -14,9 +14,9 @@ from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.records.tokenizer import TokenizerSummary, TokenTexts
 from survey.vocabulary import token_texts as measure
 from survey.vocabulary.entries import Entry, Vocabulary
+from survey.vocabulary.fetch import read_tokenizer
 from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.reachability import token_table
-from survey.vocabulary.read import read_tokenizer
 from survey.vocabulary.tokenizers_library import from_tokenizer_json
 
 

@@ -14,8 +14,8 @@ from support import tokenizers as made
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.tokenizer_files import TOKENIZER_CAP_BYTES, tokenizer_files
 from survey.vocabulary.entries import BadVocabulary, Vocabulary
+from survey.vocabulary.fetch import read_tokenizer
 from survey.vocabulary.parse import parse_vocabulary
-from survey.vocabulary.read import read_tokenizer
 
 
 def read(folder: Path, content: Mapping[str, bytes]) -> Vocabulary:
