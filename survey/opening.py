@@ -136,7 +136,7 @@ def _hub_checkpoint(
 ) -> Checkpoint:
     """A commit of the Hub whose files are known, without a request."""
     from survey.hub.checkpoint import HubCheckpoint  # here: huggingface_hub takes a while to load
-    from survey.hub.retries import RequestPolicy
+    from survey.hub.request_policy import RequestPolicy
 
     return HubCheckpoint(
         commit.repo.removesuffix(f":{part}") if part else commit.repo,

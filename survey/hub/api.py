@@ -13,7 +13,7 @@ from survey.hub.access import token_for
 from survey.hub.api_client import ApiClient, valid_id
 from survey.hub.checkpoint import HubCheckpoint
 from survey.hub.documents import ApiDocument, document, is_commit, listed_files, model_name
-from survey.hub.retries import RequestPolicy
+from survey.hub.request_policy import RequestPolicy
 from survey.hub.throttle import Throttle
 from survey.records.settings import Settings
 

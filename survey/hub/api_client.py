@@ -16,7 +16,7 @@ from survey.errors import BrokenFile, NotTheHubs
 from survey.formats.bounded_json import parse_json
 from survey.hub.documents import ApiDocument, document
 from survey.hub.errors import translate
-from survey.hub.retries import RequestPolicy
+from survey.hub.request_policy import RequestPolicy
 from survey.hub.small_requests import Reply, SmallRequests, bare
 from survey.hub.transport.origins import joined_url
 from survey.records.settings import Settings

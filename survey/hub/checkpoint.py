@@ -11,7 +11,7 @@ from survey.hub.concurrency import AdaptiveLimit
 from survey.hub.file_sizes import Sizes
 from survey.hub.prefetch import in_order
 from survey.hub.range_reader import RangeReader
-from survey.hub.retries import RequestPolicy
+from survey.hub.request_policy import RequestPolicy
 from survey.hub.signed_files import SignedFiles
 from survey.hub.small_requests import SmallRequests
 from survey.records.blocks import Block

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
 import httpx2
@@ -23,13 +21,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but exported lazily
     hf_raise_for_status,
-    parse_ratelimit_headers,
 )
 
-from survey.errors import NoHub, NotOffered, NotTheHubs, SurveyError, Unreachable, printable
+from survey.errors import NotOffered, SurveyError, Unreachable, printable
 from survey.hub.access import why_no_token
 from survey.hub.transport.connections import CONNECTION_ERRORS
-from survey.hub.transport.limits import TooLong
 from survey.hub.transport.sockets import NotConnected
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
@@ -80,7 +76,7 @@ def raise_for_status(method: str, url: str, status: int, headers: httpx2.Headers
     raise HttpStatusError(status, headers)
 
 
-def _response_of(error: Exception) -> tuple[int, httpx2.Headers] | None:
+def response_of(error: Exception) -> tuple[int, httpx2.Headers] | None:
     """Status and headers of the response behind an error, if there was one."""
     if isinstance(error, HttpStatusError):
         return error.status, error.headers
@@ -90,41 +86,8 @@ def _response_of(error: Exception) -> tuple[int, httpx2.Headers] | None:
 
 def status_of(error: Exception) -> int | None:
     """The HTTP status behind an error, if there was a response."""
-    response = _response_of(error)
+    response = response_of(error)
     return response[0] if response else None
-
-
-def is_retryable(error: Exception) -> bool:
-    """Whether the same request may succeed later: a busy server, a broken connection."""
-    if isinstance(error, Unreachable):
-        return error.reason == "network" and not isinstance(error, (NotTheHubs, NoHub))
-    status = status_of(error)
-    if status is not None:
-        return status in (408, 429) or status >= 500
-    if isinstance(error, NotConnected):
-        return not error.permanent
-    return isinstance(error, CONNECTION_ERRORS) and not isinstance(error, (TooLong, http.client.InvalidURL))
-
-
-def retry_after_s(error: Exception) -> float | None:
-    """How long a 429 or 503 asks to wait, if it says."""
-    response = _response_of(error)
-    if response is None or response[0] not in (429, 503):
-        return None
-    headers = response[1]
-    stated = headers.get("Retry-After", "").strip()
-    if stated.isascii() and stated.isdecimal():
-        return float(stated)
-    try:
-        if stated:  # a date, as HTTP allows, too
-            return max((parsedate_to_datetime(stated) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError, OverflowError):  # not a date, or one without a zone
-        pass
-    try:
-        limit = parse_ratelimit_headers(headers)
-        return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
-    except (ValueError, OverflowError):  # of thousands or hundreds of digits
-        return None
 
 
 def server_reason(headers: Mapping[str, str], token: str | None = None) -> str:
@@ -139,7 +102,7 @@ def translate(error: Exception, where: str, settings: Settings | None = None) ->
     """Raise the SurveyError for a failed request."""
     if isinstance(error, SurveyError):
         raise error
-    response = _response_of(error)
+    response = response_of(error)
     token = settings.token if settings else None
     status, words = (response[0], server_reason(response[1], token)) if response else (None, "")
     hint = why_no_token(settings) if settings and status in (401, 403, 404) else ""

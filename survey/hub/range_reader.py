@@ -17,7 +17,7 @@ from http.client import HTTPResponse
 from survey.checkpoints.checkpoint import OnBytes
 from survey.errors import Unreachable
 from survey.hub.errors import FAILURES, HttpStatusError, headers_of, status_of
-from survey.hub.retries import RequestPolicy
+from survey.hub.request_policy import RequestPolicy
 from survey.hub.signed_files import SignedFile, SignedFiles
 from survey.hub.small_requests import REDIRECTS, REDIRECTS_AT_MOST, bare
 from survey.hub.transport.connections import connection_pool, receive_into

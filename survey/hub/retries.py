@@ -1,118 +1,52 @@
-"""The request policy of one model: retries, throttle, deadlines, and the traffic that they cause.
+"""Which errors of a request are tried again, and after what wait.
 
-Errors of connections and responses end here: `survey/hub/errors.py` translates them into ours.
+How often, and how long to wait if the server does not say: `RetryPolicy` in `survey/records/settings.py`.
+The loops are in `request_policy.py` (small requests) and `range_reader.py` (byte ranges).
 """
 
 from __future__ import annotations
 
-import itertools
-import threading
-import time
-from collections.abc import Callable
-from typing import TypeVar
+import http.client
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
-import httpx2
+from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
-from survey.errors import NoHub, Unreachable
-from survey.hub.access import endpoint_name
-from survey.hub.errors import FAILURES, is_retryable, retry_after_s, translate
-from survey.hub.throttle import LocalThrottle, Throttle
-from survey.hub.transport.connections import connection_pool
-from survey.hub.transport.limits import RequestLimits, TooLong
-from survey.hub.transport.origins import origin_of
+from survey.errors import NoHub, NotTheHubs, Unreachable
+from survey.hub.errors import response_of, status_of
+from survey.hub.transport.connections import CONNECTION_ERRORS
+from survey.hub.transport.limits import TooLong
 from survey.hub.transport.sockets import NotConnected
-from survey.records.settings import Settings
-from survey.records.target import Traffic
-
-TIMEOUT = httpx2.Timeout(10.0, read=30.0, pool=None)
-# A request for few bytes that takes longer never ends; if more are expected, a link may be slow.
-REQUEST_S = 60.0
-SLOWEST_BYTES_S = 100_000
-FIRST_TRIES = 2  # of an endpoint that never answered: most likely there is none
-
-_T = TypeVar("_T")
 
 
-class TrafficCounter:
-    """The traffic of several threads, in one sum."""
+def is_retryable(error: Exception) -> bool:
+    """Whether the same request may succeed later: a busy server, a broken connection."""
+    if isinstance(error, Unreachable):
+        return error.reason == "network" and not isinstance(error, (NotTheHubs, NoHub))
+    status = status_of(error)
+    if status is not None:
+        return status in (408, 429) or status >= 500
+    if isinstance(error, NotConnected):
+        return not error.permanent
+    return isinstance(error, CONNECTION_ERRORS) and not isinstance(error, (TooLong, http.client.InvalidURL))
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.total = Traffic()
 
-    def add(self, *, bytes: int = 0, requests: int = 0, retries: int = 0) -> None:
-        with self._lock:
-            self.total += Traffic(bytes, requests, retries)
-
-
-class RequestPolicy:
-    """Retry, throttling and deadline policy of one model's requests, and the traffic they cause."""
-
-    def __init__(
-        self, settings: Settings, throttle: Throttle | None = None, limit_s: float | None = None
-    ) -> None:
-        self.throttle, self.counter = throttle or LocalThrottle(), TrafficCounter()
-        self._settings, self._retry_policy = settings, settings.retry_policy
-        self._limit_s = limit_s if limit_s is not None else settings.timeout_s
-        self._deadline = time.monotonic() + self._limit_s
-
-    def left_s(self, where: str) -> float:
-        """Seconds until the deadline. Raises Unreachable (`timeout`) if it has passed."""
-        left_s = self._deadline - time.monotonic()
-        if left_s <= 0:
-            raise Unreachable("timeout", where, f"not finished after {self._limit_s:.0f} s")
-        return left_s
-
-    def limits(self, where: str, expected_bytes: int | None = 0) -> RequestLimits:
-        """The limits of a request for so many bytes; for None, all the time that is left."""
-        left_s = self.left_s(where)
-        if expected_bytes is not None:
-            left_s = min(left_s, REQUEST_S + expected_bytes / SLOWEST_BYTES_S)
-        return RequestLimits(TIMEOUT.connect or left_s, TIMEOUT.read or left_s, time.monotonic() + left_s)
-
-    def with_retries(self, call: Callable[[], _T], where: str, *, longest_s: float | None = None) -> _T:
-        """Make one small request, and retry it while the server is busy or out of reach.
-
-        longest_s: give up if the server asks for a longer wait. Raises SurveyError.
-        """
-        for attempt in itertools.count(1):
-            self.throttle.wait(self.left_s(where))
-            self.left_s(where)
-            try:
-                return call()
-            except (*FAILURES, Unreachable) as error:
-                self.give_up(error, attempt, where)
-                if longest_s is not None and (retry_after_s(error) or 0.0) > longest_s:
-                    translate(error, where, self._settings)
-                self.counter.add(retries=1)
-                wait_s = self.wait_s(attempt, error, where)
-            time.sleep(wait_s)
-        raise AssertionError("an endless loop returns or raises")
-
-    def give_up(self, error: Exception, failures: int, where: str) -> None:
-        """Raise a failure as a SurveyError, unless it may be retried."""
-        self.left_s(where)
-        if isinstance(error, TooLong):
-            raise Unreachable("timeout", where, "the answer did not end in time; the server sends too slowly")
-        tries = self._retry_policy.tries
-        if isinstance(error, NotConnected):
-            is_hub = error.origin == origin_of(self._settings.endpoint)
-            if is_hub and error.origin not in connection_pool().responsive:
-                tries = min(tries, FIRST_TRIES)
-            if is_hub and (error.permanent or failures >= tries) and tries <= FIRST_TRIES:
-                raise NoHub("network", endpoint_name(self._settings.endpoint), error.problem) from error
-        if failures >= tries or not is_retryable(error):
-            translate(error, where, self._settings)
-
-    def wait_s(self, failures: int, error: Exception, where: str) -> float:
-        """How long to wait after a failure; if the server says how long, all requests wait.
-
-        Raises SurveyError if the server asks for more than the time that is left.
-        """
-        server_wait_s, left_s = retry_after_s(error), self.left_s(where)
-        wait_s = self._retry_policy.wait_s(failures, server_wait_s)
-        if server_wait_s is not None:
-            if wait_s > left_s:
-                translate(error, where, self._settings)
-            self.throttle.pause(wait_s)
-        return min(wait_s, left_s)
+def retry_after_s(error: Exception) -> float | None:
+    """How long a 429 or 503 asks to wait, if it says."""
+    response = response_of(error)
+    if response is None or response[0] not in (429, 503):
+        return None
+    headers = response[1]
+    stated = headers.get("Retry-After", "").strip()
+    if stated.isascii() and stated.isdecimal():
+        return float(stated)
+    try:
+        if stated:  # a date, as HTTP allows, too
+            return max((parsedate_to_datetime(stated) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError):  # not a date, or one without a zone
+        pass
+    try:
+        limit = parse_ratelimit_headers(headers)
+        return float(limit.reset_in_seconds) if limit and limit.remaining == 0 else None
+    except (ValueError, OverflowError):  # of thousands or hundreds of digits
+        return None

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from survey.errors import BrokenFile, NotTheHubs, Unreachable
 from survey.hub.errors import FAILURES, status_of
 from survey.hub.file_sizes import Sizes
-from survey.hub.retries import RequestPolicy
+from survey.hub.request_policy import RequestPolicy
 from survey.hub.small_requests import ERROR_CAP_BYTES, REDIRECTS_AT_MOST, Reply, SmallRequests
 
 

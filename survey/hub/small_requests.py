@@ -20,7 +20,7 @@ from survey import version
 from survey.errors import BrokenFile, NoHub, NotTheHubs, Unreachable
 from survey.hub.access import endpoint_name, token_for
 from survey.hub.errors import HttpStatusError, headers_of, raise_for_status
-from survey.hub.retries import RequestPolicy
+from survey.hub.request_policy import RequestPolicy
 from survey.hub.transport.connections import connection_pool
 from survey.hub.transport.origins import basic_credentials, joined_url, origin_of
 from survey.process.redaction import redacted

@@ -1,4 +1,7 @@
-"""Parse a tokenizer's files into its vocabulary with the parser of their format."""
+"""Parse a tokenizer's files into its vocabulary with the parser of their format.
+
+The names of the files of each format are in `survey/checkpoints/tokenizer_files.py`.
+"""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_a_silent_hub_is_not_waited_for_for_ever(
     stocked: LocalHub, survey: Survey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library gives its listings no timeout."""
-    monkeypatch.setattr("survey.hub.retries.TIMEOUT", httpx2.Timeout(0.5))
+    monkeypatch.setattr("survey.hub.request_policy.TIMEOUT", httpx2.Timeout(0.5))
     stocked.faults.append(Fault(Stall(20), times=1))
     ran = survey("discover", "--endpoint", stocked.endpoint)
     assert (ran.code, len(names(ran))) == (0, 5)

@@ -57,7 +57,7 @@ def test_a_server_that_drips_does_not_outlive_the_timeout(
 def test_commands_without_a_timeout_have_one(
     stocked: LocalHub, survey: Survey, command: list[str], part: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.hub.retries.REQUEST_S", 1.0)
+    monkeypatch.setattr("survey.hub.request_policy.REQUEST_S", 1.0)
     stocked.faults = [Fault(Drip(part), times=None)]
     started = time.monotonic()
     ran = survey(*command, "--endpoint", stocked.endpoint)

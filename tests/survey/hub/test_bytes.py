@@ -31,7 +31,7 @@ from survey.checkpoints.checkpoint import Card
 from survey.hub.api import resolve
 from survey.hub.checkpoint import HubCheckpoint
 from survey.hub.range_reader import RangeReader
-from survey.hub.retries import RequestPolicy
+from survey.hub.request_policy import RequestPolicy
 from survey.onepass.layout import row_blocks
 from survey.opening import Matrix, open_target
 from survey.records.target import ByteRange

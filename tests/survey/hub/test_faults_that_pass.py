@@ -84,7 +84,7 @@ PASSING = {
 def test_a_fault_that_passes_costs_requests_and_no_bytes_of_the_matrix(
     hub: LocalHub, faults: list[Fault], requests: list[str | int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.hub.retries.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
+    monkeypatch.setattr("survey.hub.request_policy.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
     target = planned(hub)
     hub.faults = [dataclasses.replace(fault, hits=0) for fault in faults]
     opened = open_target(target, settings(hub))

@@ -65,7 +65,7 @@ STAYING = {
 def test_a_fault_that_stays_is_reported_after_as_many_tries_as_allowed(
     hub: LocalHub, fault: Fault, reason: str, requests: list[str | int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.hub.retries.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
+    monkeypatch.setattr("survey.hub.request_policy.TIMEOUT", httpx2.Timeout(5.0, read=0.4))
     target = planned(hub)
     hub.faults = [dataclasses.replace(fault, times=None)]
     opened = open_target(target, settings(hub))
