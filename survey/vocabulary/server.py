@@ -18,6 +18,7 @@ import json
 import os
 import re
 import resource
+import select
 import signal
 import socket
 from pathlib import Path
@@ -56,6 +57,7 @@ def _main() -> None:
             os.close(file)
         if fork == 0:
             _answer()
+        _kill_if_alone(control, fork)
         _, status = os.waitpid(fork, 0)
         _end_strays()
         control.sendall(ENDED.pack(os.waitstatus_to_exitcode(status)))
@@ -65,6 +67,20 @@ def _adopt() -> None:
     """Become the parent of processes that a fork leaves behind, so that they can be listed."""
     with contextlib.suppress(OSError, AttributeError):  # only Linux has it
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _kill_if_alone(control: socket.socket, fork: int) -> None:
+    """Return when a fork ends; kill it if our parent ends first (on Linux; elsewhere its timer ends it)."""
+    try:
+        ended = os.pidfd_open(fork)
+    except (AttributeError, OSError):
+        return
+    try:
+        # Our parent sends nothing before it has our answer: what can be read is the end of its socket.
+        if control.fileno() in select.select([control.fileno(), ended], [], [])[0]:
+            os.kill(fork, signal.SIGKILL)
+    finally:
+        os.close(ended)
 
 
 def _end_strays() -> None:

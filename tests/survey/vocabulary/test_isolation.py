@@ -440,7 +440,7 @@ from pathlib import Path
 from survey.vocabulary.isolation import TokenizerLimits, read_token_table
 from survey.vocabulary.entries import TokenizerFiles
 good, endless = (TokenizerFiles("tokenizer.json", {"tokenizer.json": Path(name).read_bytes()}) for name in sys.argv[1:])
-limits = TokenizerLimits(300 << 20, cpu_s=60, wall_s=1)
+limits = TokenizerLimits(300 << 20, cpu_s=120, wall_s=300)
 read_token_table(good, 2, limits)
 print("named", flush=True)
 read_token_table(endless, 3000, limits)
