@@ -305,7 +305,7 @@ OVERSIZED = {
     "texts": "SELECT '" + "x" * 200_000 + "'",
 }
 IN_SIZE = {
-    "brackets side by side": "SELECT " + "+".join(["(1)"] * 400),
+    "brackets side by side": "SELECT " + "+".join(["(1)"] * 100),
     "brackets in a text": "SELECT '" + "(" * 400 + "' || repo FROM models",
     "brackets in a comment": "SELECT 1 /* " + "(" * 400 + " */ -- " + "(" * 400,
     "brackets that are deep": "SELECT " + "[" * 200 + "1" + "]" * 200,

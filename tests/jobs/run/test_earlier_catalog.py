@@ -16,7 +16,7 @@ import pytest
 from support.commands import Ran
 from support.little_models import LITTLE, little
 
-from jobs.demo.checkpoints import write
+from jobs.demo.checkpoints import Cloud, DemoModel, write
 from jobs.demo.hub.server import LocalHub
 
 Survey = Callable[..., Ran]
@@ -31,6 +31,11 @@ ANSWERS = (
 )
 
 
+def as_earlier(name: str, cloud: Cloud = LITTLE) -> DemoModel:
+    """The model as it was surveyed then, with four layers: its commit is the digest of its bytes."""
+    return replace(little(name, cloud=cloud), layers=4)
+
+
 @pytest.fixture
 def catalog(tmp_path: Path) -> Path:
     return Path(shutil.copytree(EARLIER, tmp_path / "catalog"))
@@ -40,7 +45,7 @@ def catalog(tmp_path: Path) -> Path:
 def served(hub: LocalHub, tmp_path: Path) -> LocalHub:
     """The models of the catalog at the commits that it holds."""
     for name in MODELS:
-        write(little(name), tmp_path / "served" / name)
+        write(as_earlier(name), tmp_path / "served" / name)
         hub.add_repo(name, tmp_path / "served" / name)
     return hub
 
@@ -72,7 +77,7 @@ def test_what_an_earlier_version_measured_is_not_measured_again(again: Callable[
 def test_a_model_that_moved_is_measured_beside_its_earlier_row(
     survey: Survey, catalog: Path, again: Callable[[], Ran], served: LocalHub, tmp_path: Path
 ) -> None:
-    write(little("org/two", cloud=replace(LITTLE, seed=7)), tmp_path / "moved")
+    write(as_earlier("org/two", replace(LITTLE, seed=7)), tmp_path / "moved")
     served.add_repo("org/two", tmp_path / "moved")
     assert "1 measured, 1 unchanged, 0 failed" in again().out
     history = survey("sql", "select count(*) as n from models_history where repo = 'org/two'", "--catalog",
