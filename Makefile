@@ -20,7 +20,7 @@ types: .venv/ready
 
 # Three files at a time, also on two cores: half of a Ray test's time is waiting. The longest come first (tests/conftest.py).
 unit: .venv/ready debian
-	$(BIN)/pytest -m "not hub" -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not hub" -n 2 --dist loadfile --no-loadscope-reorder
 
 # What some tests run that pip does not bring: a cron daemon, systemd's own checks of its units, hosts,
 # and a browser.

@@ -180,7 +180,7 @@ def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
     models = serve([f"m{number}" for number in range(10)])
     hub.shape = ReplyShape(latency_s=0.15)
     run = start(hub, models, KILLED_RUN=folder.name)
-    wait_for(lambda: len(rows()) >= 3, "three models")
+    wait_for(lambda: len(rows()) >= 3, "three models", 120)
     assert any("raylet" in line for line in processes(f"KILLED_RUN={folder.name}"))
     run.send_signal(signal.SIGKILL)
     assert ended(run)[0] == -signal.SIGKILL
