@@ -88,7 +88,7 @@ class SignedFiles:
                 # As huggingface_hub does: its downloads end with the same error.
                 problem = f"came without X-Repo-Commit, expected {self._sha}: no proof of the commit"
                 advice = "let the mirror pass the Hub's headers on, or name another endpoint"
-                raise NotTheHubs("network", where, f"{problem}; {advice}")
+                raise NotTheHubs("network", where, problem, advice)
             raise Unreachable("network", where, f"came from commit {commit[:100]}, expected {self._sha}")
 
     def _sign(self, file: str) -> SignedFile:
