@@ -43,7 +43,7 @@ ORDER = {
         "api",
         "cli",
     ],
-    "catalog": ["layout", "schema", "store", "tables", "read", "write"],
+    "catalog": ["files", "schema", "store", "tables", "read", "write"],
     "jobs": ["planning", "tasks", "executors.progress", "results", "executors", "backfill", "run"],
     "queries": ["library", "histograms", "charts", "text", "web", "shell"],
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from catalog.layout import ENDING, FOLDERS, PART, TOKENS, File
+from catalog.files import ENDING, FOLDERS, PART, TOKENS, File
 from catalog.read.macros import MACROS
 from catalog.read.views import view_bodies, view_columns
 from catalog.store.local import LocalFolder

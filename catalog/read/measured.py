@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from catalog.layout import ENDING, ROWS, file_key
+from catalog.files import ENDING, ROWS, file_key
 from catalog.read.reader import Reader
 from catalog.read.views import view_columns
 from survey.errors import CommitError

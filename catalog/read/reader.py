@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from catalog.layout import ATTEMPTS, ROWS, TOKENS, File
+from catalog.files import ATTEMPTS, ROWS, TOKENS, File
 from catalog.read.macros import MACROS, named_in
 from catalog.read.read_only import looks_for_columns, refuse_writes
 from catalog.read.views import (

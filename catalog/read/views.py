@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import duckdb
 
-from catalog.layout import ATTEMPTS, ENDING, ROWS, TOKENS, File, file_key, is_part, name_pattern
+from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, File, file_key, is_part, name_pattern
 from catalog.schema import (
     RESULT_KEY,
     Column,

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from fsspec import AbstractFileSystem
 
-from catalog.layout import FOLDERS, PROTOCOL, File
+from catalog.files import FOLDERS, PROTOCOL, File
 from catalog.store.interrupts import Stops
 from survey.errors import UsageError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
-from catalog.layout import File
+from catalog.files import File
 from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
 from catalog.store.regular_files import descriptor_to_read
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from catalog.layout import MAX_FOOTER_BYTES, End, File, NoEnd, is_tail_whole
+from catalog.files import MAX_FOOTER_BYTES, End, File, NoEnd, is_tail_whole
 from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
-from catalog.layout import DAMAGED, ENDING, FOLDERS, PROTOCOL, ROWS, SURVEY_FOLDERS, End, File, NoEnd, Write
+from catalog.files import DAMAGED, ENDING, FOLDERS, PROTOCOL, ROWS, SURVEY_FOLDERS, End, File, NoEnd, Write
 from catalog.store.regular_files import copy_data, end_of, open_to_read, sync_folder
 from survey.errors import CommitError, UsageError
 from survey.process.atomic_write import open_atomically, open_new

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from catalog.layout import DAMAGED, ENDING, PROTOCOL, End, File, NoEnd, Write
+from catalog.files import DAMAGED, ENDING, PROTOCOL, End, File, NoEnd, Write
 from survey.errors import CommitError, UsageError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from catalog.layout import ROWS
+from catalog.files import ROWS
 from catalog.store.local import LocalFolder
 from catalog.store.object_store import ObjectStore
 from survey.errors import UsageError

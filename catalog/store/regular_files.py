@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import IO
 
-from catalog.layout import End, NoEnd, is_tail_whole
+from catalog.files import End, NoEnd, is_tail_whole
 
 PIECE_BYTES = 1 << 20
 FOOTER_BYTES = 1 << 15  # the schema of a row file, 3 kB, is the beginning of its footer

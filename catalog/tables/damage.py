@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, Literal
 
-from catalog.layout import MAX_FOOTER_BYTES, File
+from catalog.files import MAX_FOOTER_BYTES, File
 from catalog.store.object_store import Unreadable
 from catalog.store.open import CatalogStore
 from catalog.store.regular_files import NotRegular

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from catalog.layout import End, File, NoEnd
+from catalog.files import End, File, NoEnd
 from catalog.store.open import CatalogStore
 from catalog.tables.claimed_counts import refuse_claims
 from catalog.tables.damage import examine

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from catalog.layout import ATTEMPTS, ROWS, TOKENS
+from catalog.files import ATTEMPTS, ROWS, TOKENS
 from catalog.schema import (
     Column,
     arrow_schema,

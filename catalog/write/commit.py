@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.layout import ATTEMPTS, ENDING, ROWS, TOKENS, Write, file_key, result_key
+from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, Write, file_key, result_key
 from catalog.store.open import CatalogStore
 from catalog.tables.versions import file_schema
 from catalog.write.arrow_tables import Tables, result_table

@@ -18,7 +18,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.layout import ENDING, PART, File, is_part, loose_files
+from catalog.files import ENDING, PART, File, is_part, loose_files
 from catalog.schema import arrow_schema
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore

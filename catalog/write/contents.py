@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from catalog.layout import ATTEMPTS, ROWS, File, is_part, result_key
+from catalog.files import ATTEMPTS, ROWS, File, is_part, result_key
 from catalog.read.views import TableFiles, connect_catalog, listed
 from catalog.schema import RESULT_KEY, Column, attempt_columns, row_columns, stored_result_columns
 from catalog.store.open import CatalogStore

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.layout import File, is_part
+from catalog.files import File, is_part
 from catalog.schema import arrow_schema
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore

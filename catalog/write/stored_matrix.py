@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.layout import ENDING, TOKENS, File, file_key
+from catalog.files import ENDING, TOKENS, File, file_key
 from catalog.read.measured import RowKey
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from catalog.layout import ROWS, is_part
+from catalog.files import ROWS, is_part
 from catalog.read.measured import MeasuredRows, read_measured
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from catalog.layout import FOLDERS
+from catalog.files import FOLDERS
 from catalog.read.reader import Reader
 from catalog.read.views import view_columns
 from catalog.store.open import open_for_reading

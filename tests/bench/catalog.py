@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.layout import file_key
+from catalog.files import file_key
 from catalog.schema import arrow_schema, row_columns
 from catalog.store.open import open_for_writing
 from catalog.write.compact import ROW_GROUP_ROWS

@@ -11,7 +11,7 @@ import pytest
 from support.commands import Ran
 from support.little_models import LITTLE, little
 
-from catalog.layout import is_part
+from catalog.files import is_part
 from catalog.read.reader import Reader
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore, open_for_reading, open_for_writing

@@ -22,7 +22,7 @@ from support.commands import Ran
 from support.deliveries import delivered
 from support.s3 import S3, Fault
 
-from catalog.layout import ROWS, TOKENS, File
+from catalog.files import ROWS, TOKENS, File
 from catalog.read.attach import attach
 from catalog.read.reader import Reader
 from catalog.store.duckdb_filesystem import PositionedFile

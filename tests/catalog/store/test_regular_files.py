@@ -12,7 +12,7 @@ from support.commands import Ran
 from support.deliveries import delivered
 from support.s3 import S3
 
-from catalog.layout import ROWS
+from catalog.files import ROWS
 from catalog.store.lock import LOCK_FILE, catalog_lock
 from catalog.store.open import open_for_writing
 from catalog.write.commit import commit

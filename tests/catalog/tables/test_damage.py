@@ -20,7 +20,7 @@ from support.commands import Ran
 from support.s3 import S3, Fault
 from support.single_results import kinematics_row
 
-from catalog.layout import ROWS, End, File, NoEnd, is_part, loose_files
+from catalog.files import ROWS, End, File, NoEnd, is_part, loose_files
 from catalog.read.reader import Reader
 from catalog.store.duckdb_object_store import StoreFiles
 from catalog.store.lock import Lock

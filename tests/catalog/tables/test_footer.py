@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from catalog.layout import ROWS
+from catalog.files import ROWS
 from catalog.tables.footer import MalformedFooter, StrangeFooter, schema_of
 from catalog.tables.versions import file_schema
 

@@ -14,7 +14,7 @@ from support.commands import Ran
 from support.deliveries import delivered
 from support.little_models import little
 
-from catalog.layout import ATTEMPTS, ROWS, TOKENS, file_key
+from catalog.files import ATTEMPTS, ROWS, TOKENS, file_key
 from catalog.read.reader import Reader
 from catalog.schema import row_columns
 from catalog.store.lock import Lock

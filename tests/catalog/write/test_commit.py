@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.deliveries import delivered
 
-from catalog.layout import file_key
+from catalog.files import file_key
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading, open_for_writing
 from catalog.write.commit import commit

@@ -17,7 +17,7 @@ from support.commands import Ran
 from support.deliveries import delivered
 from support.single_results import kinematics_row
 
-from catalog.layout import ATTEMPTS, ROWS, File, is_part, loose_files
+from catalog.files import ATTEMPTS, ROWS, File, is_part, loose_files
 from catalog.read.reader import Reader
 from catalog.schema import arrow_schema, attempt_columns
 from catalog.store.lock import Lock

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from support.deliveries import delivered
 
-from catalog.layout import ATTEMPTS
+from catalog.files import ATTEMPTS
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables.versions import file_schema
