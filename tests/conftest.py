@@ -17,7 +17,7 @@ from support.commands import Ran
 from support.little_models import little
 
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 # The files that take longest, first: one that is begun last leaves the other cores idle. Those on top mostly wait.
 LONGEST = (

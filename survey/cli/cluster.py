@@ -93,7 +93,7 @@ def command(
     survey cluster ./my-checkpoint --token 124 --north 1 --meridian -2
     """
     from catalog.store.open import open_for_writing
-    from jobs.results.cluster import ClusterRequest, study_cluster
+    from jobs.single_results.cluster import ClusterRequest, study_cluster
     from queries.charts.picture_files import check_picture, save_picture
     from queries.charts.sky import sky_chart
     from queries.text.cluster import print_cluster

@@ -88,6 +88,6 @@ def _alone() -> Iterator[None]:
 
 
 def _demo_hub(folder: Path) -> AbstractContextManager[tuple[str, list[str]]]:
-    from jobs.demo.stage import prepared  # only now: the Hub's client reads the environment once
+    from jobs.demo.demo_hub import demo_hub  # only now: the Hub's client reads the environment once
 
-    return prepared(folder)
+    return demo_hub(folder)

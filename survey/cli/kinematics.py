@@ -99,7 +99,7 @@ def command(
 
 def _follow_history(history: Path, output: Path | None, uri: str, reading: dict[str, Any]) -> KinematicsRow:
     from catalog.store.open import open_for_writing
-    from jobs.results.kinematics import KinematicsRequest, follow_history
+    from jobs.single_results.kinematics import KinematicsRequest, follow_history
 
     with step_bar(history.name) as progress:
         return follow_history(KinematicsRequest(history, output, **reading), open_for_writing(uri), progress)
@@ -109,7 +109,7 @@ def _follow_revisions(
     model: str, matrix: Any, endpoint: str | None, output: Path | None, uri: str, reading: dict[str, Any]
 ) -> KinematicsRow:
     from catalog.store.open import open_for_reading
-    from jobs.results.revisions import follow_revisions
+    from jobs.single_results.revisions import follow_revisions
 
     frame = reading.pop("frame")
     if given := [f"--{name}" for name, value in reading.items() if value is not None]:

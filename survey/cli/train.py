@@ -24,7 +24,7 @@ from survey.process.home_folder import expanded
 from survey.records.units import bytes_text
 
 if TYPE_CHECKING:
-    from jobs.results.sweep import Execute
+    from jobs.single_results.sweep import Execute
     from survey.records.results import TrainingRow
 
 
@@ -136,7 +136,7 @@ def _train(
     setup: str, options: dict[str, Any], output: Path | None, threads: int | None, uri: str
 ) -> TrainingRow:
     from catalog.store.open import open_for_writing
-    from jobs.results.training import commit_run, train_one
+    from jobs.single_results.training import commit_run, train_one
     from survey.dynamics.config import training
 
     config = training(setup, options)
@@ -163,8 +163,8 @@ def _train(
 
 def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form: str, *, serial: bool) -> int:
     from catalog.store.open import open_for_writing
-    from jobs.results.sweep import SweepFailure, SweepOutcome, read_sweep, run_sweep
-    from jobs.results.training import TrainedRun
+    from jobs.single_results.sweep import SweepFailure, SweepOutcome, read_sweep, run_sweep
+    from jobs.single_results.training import TrainedRun
     from queries.text.training import print_sweep
 
     sweep = read_sweep(file)
@@ -202,7 +202,7 @@ def _sweep(file: Path, folder: Path | None, uri: str, address: str | None, form:
 
 
 def _executor(serial: bool, address: str | None) -> Execute:
-    from jobs.results.sweep import execute_here
+    from jobs.single_results.sweep import execute_here
 
     if serial:
         return execute_here

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from jobs.demo.hub.server import LocalHub, ReplyShape
+from jobs.demo.hub.local_hub import LocalHub, ReplyShape
 
 
 class Served:

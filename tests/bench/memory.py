@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # as pytest sees it
 
 from support.peak_memory import peak_mb, write_head
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 HEADS = (("0.4 GB", 151_936, 1_280), ("0.8 GB", 151_936, 2_560), ("2.1 GB", 128_256, 8_192), ("4.2 GB", 128_256, 16_384))  # fmt: skip
 

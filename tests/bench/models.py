@@ -20,7 +20,7 @@ import duckdb
 import numpy as np
 from huggingface_hub import HfApi
 
-from jobs.demo.hub.server import ReplyShape
+from jobs.demo.hub.local_hub import ReplyShape
 from jobs.planning.planner import PLANNERS
 from tests.bench._served import Served, served
 from tests.bench.catalog import seconds, survey

@@ -24,9 +24,9 @@ MODELS, ROUNDS = 2000, 3
 
 def demo(folder: Path) -> Path:
     """The demo's catalog."""
-    from jobs.demo.stage import prepared
+    from jobs.demo.demo_hub import demo_hub
 
-    with prepared(folder) as (endpoint, _):
+    with demo_hub(folder) as (endpoint, _):
         common = ["--catalog", str(folder / "c"), "--endpoint", endpoint, "--executor", "serial"]
         assert main(["run", str(folder / "models.txt"), *common]) == 0
     return folder / "c"

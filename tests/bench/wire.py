@@ -24,7 +24,7 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors.torch import save_file
 
 import survey
-from jobs.demo.hub.server import ReplyShape
+from jobs.demo.hub.local_hub import ReplyShape
 from survey.opening import Matrix
 from tests.bench._served import served
 from tests.bench.measure import matrix

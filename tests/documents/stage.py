@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 from support.checkpoints import Stored, single
 
 from jobs.demo.checkpoints import MODELS, Cloud, DemoModel, write
-from jobs.demo.hub.server import LocalHub
-from jobs.demo.stage import publish
+from jobs.demo.demo_hub import publish
+from jobs.demo.hub.local_hub import LocalHub
 from survey.cli import main
 
 from .sessions import Session

@@ -7,7 +7,7 @@ import struct
 import httpx2
 from huggingface_hub import HfApi
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 HEADER = b'{"w":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}'
 WEIGHTS = struct.pack("<Q", len(HEADER)) + HEADER + bytes(range(8))

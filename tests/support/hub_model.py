@@ -6,7 +6,7 @@ from typing import Any
 
 from support.checkpoints import single, stored
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.hub.api import resolve
 from survey.opening import Matrix

@@ -17,7 +17,7 @@ from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore, open_for_reading, open_for_writing
 from catalog.write.compact import compact
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from jobs.run import clock
 from jobs.run.clock import RunClock
 

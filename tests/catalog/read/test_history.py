@@ -16,7 +16,7 @@ from support.little_models import LITTLE, little
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 Survey = Callable[..., Ran]
 

@@ -31,7 +31,7 @@ from catalog.write.arrow_tables import Tables
 from catalog.write.commit import commit, commit_result
 from catalog.write.compact import compact
 from catalog.write.retire import retire
-from jobs.results.commit import commit_row
+from jobs.single_results.commit import commit_row
 from survey.errors import CommitError
 from tests.bench.catalog import rows
 

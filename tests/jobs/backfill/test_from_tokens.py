@@ -14,7 +14,7 @@ from support.commands import Ran
 from support.little_models import little
 
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 Survey = Callable[..., Ran]
 NEW = ("informative_rows", "rows_hash", "row_sketch")

@@ -24,7 +24,7 @@ from support.little_models import little
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import (
+from jobs.demo.hub.local_hub import (
     Fault,
     IgnoreRange,
     LocalHub,

@@ -23,7 +23,7 @@ from support.tls import certificate, relay
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import Fault, LocalHub, Stall
+from jobs.demo.hub.local_hub import Fault, LocalHub, Stall
 from jobs.executors.ray_session import JOIN_TIMEOUTS
 
 # Ray's own processes now and then fail to start; what fails for good fails three times.

@@ -21,7 +21,7 @@ from support.ray_clusters import cluster_of
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import Fault, LocalHub, Stall
+from jobs.demo.hub.local_hub import Fault, LocalHub, Stall
 from jobs.executors.progress import Silence
 from jobs.executors.ray_driver import LARGE_BYTES
 from jobs.planning.memory import task_memory_bytes
@@ -151,7 +151,7 @@ def test_a_training_whose_worker_dies_is_started_again_and_at_last_given_up(
 ) -> None:
     from jobs.executors import ray_sweep
     from jobs.executors.ray_session import RayOptions
-    from jobs.results.sweep import SweepFailure
+    from jobs.single_results.sweep import SweepFailure
     from survey.dynamics.config import Training, training
 
     def train(run: Training, history: None, name: Any, tries: int, coordinator: Any) -> SweepFailure:

@@ -17,7 +17,7 @@ from support.commands import Ran
 from support.little_models import little
 
 from jobs.demo.checkpoints import Cloud, write
-from jobs.demo.hub.server import LocalHub, ReplyShape
+from jobs.demo.hub.local_hub import LocalHub, ReplyShape
 from jobs.executors.progress import Silence, progress_for
 
 # Ray's nodes leave sockets unclosed in this process.

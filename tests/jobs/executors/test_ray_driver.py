@@ -18,7 +18,7 @@ from support.little_models import little
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import Fault, LocalHub, ReplyShape, Stall
+from jobs.demo.hub.local_hub import Fault, LocalHub, ReplyShape, Stall
 
 # Ray's own processes now and then fail to start; what fails for good fails three times.
 # Ray's nodes leave sockets unclosed in this process.

@@ -24,7 +24,7 @@ from support.planted_modules import imported, plant
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from jobs.executors.ray_session import FORK_DIED, JOIN_TRIES, RayOptions, joined_cluster
 from survey import VERSION
 from survey.errors import UsageError

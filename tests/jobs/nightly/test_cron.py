@@ -19,7 +19,7 @@ from support.system_tools import needs
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from jobs.nightly import cron as nightly_cron
 from jobs.nightly import schedulers as nightly
 from jobs.nightly.job import Job, JobMachine, this_machine

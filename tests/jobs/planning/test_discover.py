@@ -11,8 +11,8 @@ import pytest
 from support.checkpoints import safetensors, stored
 from support.commands import Ran
 
+from jobs.demo.hub.local_hub import Fault, Garbage, LocalHub, Stall, Status
 from jobs.demo.hub.repos import Repo
-from jobs.demo.hub.server import Fault, Garbage, LocalHub, Stall, Status
 from jobs.planning.model_list import read_models
 
 Survey = Callable[..., Ran]

@@ -14,7 +14,7 @@ from support.little_models import LITTLE, little
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import Fault, LocalHub, Status
+from jobs.demo.hub.local_hub import Fault, LocalHub, Status
 
 Survey = Callable[..., Ran]
 NAMES = [f"org/m{number}" for number in range(6)]

@@ -16,7 +16,7 @@ from support.commands import Ran
 from support.little_models import little
 
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import Drip, Fault, LocalHub
+from jobs.demo.hub.local_hub import Drip, Fault, LocalHub
 
 Survey = Callable[..., Ran]
 

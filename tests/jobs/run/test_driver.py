@@ -14,8 +14,8 @@ from support.little_models import LITTLE, little
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
+from jobs.demo.hub.local_hub import Fault, Garbage, LocalHub, Stall, Status
 from jobs.demo.hub.repos import folder_files
-from jobs.demo.hub.server import Fault, Garbage, LocalHub, Stall, Status
 from survey.records.catalog_rows import ROW_GROUPS
 from survey.records.column_meaning import columns_of
 

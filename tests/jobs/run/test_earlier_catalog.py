@@ -17,7 +17,7 @@ from support.commands import Ran
 from support.little_models import LITTLE, little
 
 from jobs.demo.checkpoints import Cloud, DemoModel, write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 Survey = Callable[..., Ran]
 EARLIER = Path(__file__).with_name("earlier_catalog")

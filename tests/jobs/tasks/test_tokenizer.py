@@ -24,7 +24,7 @@ from catalog.write.arrow_tables import Tables
 from catalog.write.commit import commit
 from catalog.write.stored_matrix import read_stored
 from jobs.demo.checkpoints import Cloud, write
-from jobs.demo.hub.server import Fault, LocalHub, Status
+from jobs.demo.hub.local_hub import Fault, LocalHub, Status
 
 # Ray's nodes leave sockets unclosed in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

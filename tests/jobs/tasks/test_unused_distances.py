@@ -14,7 +14,7 @@ from support.little_models import little
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import Cloud, write
-from jobs.demo.hub.server import Fault, LocalHub, Status
+from jobs.demo.hub.local_hub import Fault, LocalHub, Status
 
 Survey = Callable[..., Ran]
 FLOATS = Cloud(rows=300, dims=16, centre_l2=0.3, row_norm=1.1, seed=3)

@@ -16,8 +16,8 @@ from support.commands import Ran
 from support.little_models import LITTLE, little
 
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import LocalHub
-from jobs.demo.stage import prepared
+from jobs.demo.demo_hub import demo_hub
+from jobs.demo.hub.local_hub import LocalHub
 from queries.library import load
 from survey.errors import REASONS
 
@@ -31,7 +31,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from survey.cli import main
 
     folder = tmp_path_factory.mktemp("demo")
-    with prepared(folder) as (endpoint, _):
+    with demo_hub(folder) as (endpoint, _):
         assert main(["run", str(folder / "models.txt"), "--catalog", str(folder / "c"), "--endpoint", endpoint, "--executor", "serial"]) == 0  # fmt: skip
     return folder / "c"
 

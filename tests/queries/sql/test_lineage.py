@@ -16,7 +16,7 @@ from support.checkpoints import Stored, single
 from support.commands import Ran
 from support.matrices import CODES, raw
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 Survey = Callable[..., Ran]
 Ask = Callable[..., list[dict[str, Any]]]

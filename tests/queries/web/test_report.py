@@ -16,7 +16,7 @@ from support.commands import Ran
 from support.little_models import LITTLE, little
 
 from jobs.demo.checkpoints import write
-from jobs.demo.stage import prepared
+from jobs.demo.demo_hub import demo_hub
 from queries.web.report import in_script
 
 Survey = Callable[..., Ran]
@@ -36,7 +36,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from survey.cli import main
 
     folder = tmp_path_factory.mktemp("report")
-    with prepared(folder) as (endpoint, _):
+    with demo_hub(folder) as (endpoint, _):
         common = ["--catalog", str(folder / "c"), "--endpoint", endpoint, "--executor", "serial"]
         assert main(["run", str(folder / "models.txt"), "demo/none", *common]) == 1
     return folder / "c"

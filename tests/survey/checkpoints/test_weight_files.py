@@ -7,7 +7,7 @@ import pytest
 from support.checkpoints import CONFIG, SINGLE, Stored, safetensors, sharded, single, stored, write
 
 import survey
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from survey.checkpoints.weight_files import find_weights
 from survey.errors import NotThere, SurveyError
 

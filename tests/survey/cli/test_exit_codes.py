@@ -11,7 +11,7 @@ from support.commands import Ran
 
 from catalog.store.lock import catalog_lock
 from catalog.store.open import open_for_writing
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from survey.cli import cli
 
 Survey = Callable[..., Ran]

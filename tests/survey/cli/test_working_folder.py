@@ -15,7 +15,7 @@ from support.little_models import little
 from support.planted_modules import NAMES, imported, plant
 
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from survey.cli import cli
 
 pytestmark = pytest.mark.timeout(240)

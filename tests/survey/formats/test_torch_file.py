@@ -15,7 +15,7 @@ from support.commands import Ran
 from support.pickles import archive, tensor_pickle
 
 import survey
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile, NotThere
 from survey.formats.safetensors_header import Header

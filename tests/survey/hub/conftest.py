@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub.utils import close_session
 from support.hub_model import MODEL, STRANGER, TOKEN
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from support.hub_model import (
 )
 
 import survey
-from jobs.demo.hub.server import (
+from jobs.demo.hub.local_hub import (
     Fault,
     FaultAction,
     IgnoreRange,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.hub_model import located, planned, read, settings
 
-from jobs.demo.hub.server import Drip, Fault, FaultAction, Garbage, LocalHub, Status, Verbatim, WithHeaders
+from jobs.demo.hub.local_hub import Drip, Fault, FaultAction, Garbage, LocalHub, Status, Verbatim, WithHeaders
 from survey.errors import SurveyError
 from survey.hub.api import commit_of, listed_models, refs, resolve
 from survey.hub.throttle import LocalThrottle

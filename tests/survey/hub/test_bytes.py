@@ -26,7 +26,7 @@ from support.hub_model import (
 )
 
 import survey
-from jobs.demo.hub.server import Fault, LocalHub, ReplyShape, ResetAfter, ShortBody, Stall, Status
+from jobs.demo.hub.local_hub import Fault, LocalHub, ReplyShape, ResetAfter, ShortBody, Stall, Status
 from survey.checkpoints.checkpoint import Card
 from survey.hub.api import resolve
 from survey.hub.checkpoint import HubCheckpoint

@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub.utils import close_session
 from support.proxies import alone, forward_proxy
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from survey.hub.transport.connections import ConnectionPool, receive_into
 from survey.hub.transport.limits import RequestLimits, TooLong
 from survey.hub.transport.origins import origin_of

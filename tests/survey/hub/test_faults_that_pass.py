@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from support.hub_model import OUTPUT, TRIES, asked, planned, read, settings, span
 
-from jobs.demo.hub.server import (
+from jobs.demo.hub.local_hub import (
     Fault,
     FaultAction,
     IgnoreRange,

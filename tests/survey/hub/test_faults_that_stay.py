@@ -8,7 +8,7 @@ from huggingface_hub.utils import close_session
 from support.checkpoints import SINGLE
 from support.hub_model import OUTPUT, TRIES, asked, planned, read, settings, span
 
-from jobs.demo.hub.server import (
+from jobs.demo.hub.local_hub import (
     Fault,
     FaultAction,
     Garbage,

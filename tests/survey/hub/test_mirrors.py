@@ -10,7 +10,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from support.checkpoints import SINGLE
 from support.hub_model import OUTPUT, located, planned, read, settings
 
-from jobs.demo.hub.server import Fault, IgnoreRange, LocalHub, Status, WithHeaders
+from jobs.demo.hub.local_hub import Fault, IgnoreRange, LocalHub, Status, WithHeaders
 from survey.errors import REASONS, NotTheHubs, SurveyError, Unreachable
 from survey.hub.api import resolve
 from survey.hub.file_sizes import Sizes

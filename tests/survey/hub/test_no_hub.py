@@ -16,7 +16,7 @@ from support.proxies import alone, forward_proxy
 from support.tls import Certificate
 from support.tls import certificate as made_certificate
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from survey.errors import NoHub, Unreachable
 from survey.hub.api import resolve
 from survey.hub.transport.connections import ConnectionPool, connection_pool

@@ -7,7 +7,7 @@ from support.checkpoints import single
 from support.hub_model import EMBED, HEAD, OTHER, OUTPUT, TABLE, located, planned, read, settings
 
 import survey
-from jobs.demo.hub.server import Fault, LocalHub, ResetAfter, WrongCommit
+from jobs.demo.hub.local_hub import Fault, LocalHub, ResetAfter, WrongCommit
 from survey.errors import Unreachable
 from survey.hub.api import resolve
 from survey.onepass.layout import row_blocks

@@ -10,7 +10,7 @@ from huggingface_hub import constants
 from support.hub_model import MODEL, TOKEN, settings
 
 import survey
-from jobs.demo.hub.server import Fault, LocalHub, Status
+from jobs.demo.hub.local_hub import Fault, LocalHub, Status
 from survey.errors import NotOffered, SurveyError, UsageError
 from survey.hub.access import clean_token, stated_endpoint, token_for
 from survey.hub.api import resolve

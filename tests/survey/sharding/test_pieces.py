@@ -21,7 +21,7 @@ from support.checkpoints import CONFIG, Stored, safetensors, sharded, single, wi
 from torch.distributed import checkpoint as distributed
 
 import survey
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from jobs.planning.memory import expected_memory_bytes
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.rank_files import is_of_ranks, rank_of

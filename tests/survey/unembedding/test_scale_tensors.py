@@ -16,7 +16,7 @@ from support.matrices import cloud, repeat
 from support.reference import assert_equal, reference
 
 import survey
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import NotThere
 from survey.numerics.decoding import biased_exponents, widen

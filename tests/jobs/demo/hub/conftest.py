@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub.utils import close_session, disable_progress_bars
 from support.hub_client import MODEL
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 MEMBER = {"member": frozenset({"org/gated", "org/private"}), "stranger": frozenset[str]()}
 

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import parse_ratelimit_headers
 from support.hub_client import MODEL, api
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 
 @pytest.mark.parametrize(

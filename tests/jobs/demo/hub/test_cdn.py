@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from support.hub_client import DIGITS, MODEL, ranged, signed_url
 
+from jobs.demo.hub.local_hub import LocalHub, ReplyShape
 from jobs.demo.hub.replies import HubReply, Span, cut_to_range
-from jobs.demo.hub.server import LocalHub, ReplyShape
 
 
 def test_redirects_name_the_commit_and_the_file(hub: LocalHub) -> None:

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import hf_hub_download
 from support.hub_client import DIGITS, ranged, signed_url
 
-from jobs.demo.hub.server import (
+from jobs.demo.hub.local_hub import (
     CorruptBytes,
     Drip,
     Fault,

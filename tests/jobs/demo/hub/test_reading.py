@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import HfFileSystem, hf_hub_download, snapshot_download
 from support.hub_client import MODEL, api, signed_url
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 
 def test_model_info_names_the_commit_the_files_and_the_config(hub: LocalHub) -> None:

@@ -1,4 +1,4 @@
-"""Serve the demo's models from a local Hub, and write the list that names them."""
+"""A local Hub that serves the demo's models, and the list that names them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jobs.demo.checkpoints import MODELS, DemoModel, write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 from survey.process.atomic_write import write_atomically
 
 
 @contextmanager
-def prepared(folder: Path) -> Iterator[tuple[str, list[str]]]:
+def demo_hub(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Serve the demo's models while the context lasts; yields the Hub's URL and their names.
 
     `folder` receives models.txt; the checkpoints are temporary.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
-from jobs.results.commit import commit_row, made_here
+from jobs.single_results.commit import commit_row, made_here
 from survey.dynamics.config import Training
 from survey.dynamics.figures import figures_of, is_history_of, options_row
 from survey.errors import UsageError

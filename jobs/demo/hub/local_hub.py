@@ -38,10 +38,10 @@ from jobs.demo.hub.faults import (
     WrongCommit,
     WrongContentRange,
 )
+from jobs.demo.hub.http_server import WireServer
 from jobs.demo.hub.link import LoggedRequest, ReplyShape, Request
 from jobs.demo.hub.replies import HubReply, Source, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile, commit_sha, folder_files, stored_file
-from jobs.demo.hub.wire import WireServer
 
 __all__ = [
     "Commit",

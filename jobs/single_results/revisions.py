@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
-from jobs.results.kinematics import commit_motion
+from jobs.single_results.kinematics import commit_motion
 from survey.dynamics.history import gaps
 from survey.dynamics.kinematics import Frame, Track, trace_motion
 from survey.dynamics.moments import moments_of_weights

@@ -15,7 +15,7 @@ from support.little_models import little
 import survey as package
 from catalog.schema import result_columns
 from jobs.demo.checkpoints import write
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 Survey = Callable[..., Ran]
 Make = Callable[..., Path]

@@ -13,7 +13,7 @@ from support import checkpoints
 from support.checkpoints import Stored
 from support.commands import Ran
 
-from jobs.demo.hub.server import LocalHub
+from jobs.demo.hub.local_hub import LocalHub
 
 Survey = Callable[..., Ran]
 ROWS, DIMS = 2_000, 128

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.store.open import CatalogStore
-from jobs.results.commit import commit_row, made_here
+from jobs.single_results.commit import commit_row, made_here
 from survey.api import cluster
 from survey.errors import UsageError
 from survey.onepass.device import choose_device

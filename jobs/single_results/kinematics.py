@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.store.open import CatalogStore
-from jobs.results.commit import commit_row, made_here
+from jobs.single_results.commit import commit_row, made_here
 from survey.dynamics.history import History, Holds
 from survey.dynamics.kinematics import Frame, kinematics
 from survey.records.column_meaning import values_of

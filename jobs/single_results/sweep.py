@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.store.open import CatalogStore
-from jobs.results.training import TrainedRun, commit_run, runs_in, train_one
+from jobs.single_results.training import TrainedRun, commit_run, runs_in, train_one
 from survey.dynamics.config import Training, training
 from survey.errors import SurveyError, UsageError
 from survey.process.home_folder import expanded
