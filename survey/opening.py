@@ -11,12 +11,12 @@ from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile
 from survey.hub.throttle import Throttle
 from survey.numerics.scale import Scale, scale_of
-from survey.onepass.layout import row_blocks
+from survey.onepass.geometry import row_blocks
 from survey.records.blocks import Block
 from survey.records.settings import Settings
 from survey.records.target import Identity, MatrixName, ModelRef, Target
 from survey.sharding.pieces import stream_rows
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 
@@ -91,7 +91,9 @@ def open_checkpoint(model: ModelRef, settings: Settings, throttle: Throttle | No
     """A Hub repository at a commit (one request), or a folder of this machine. Raises SurveyError."""
     if model.folder is not None:
         return FolderCheckpoint(model.folder, model.part)
-    from survey.hub.api import resolve  # here: huggingface_hub takes a while to load, and a folder needs none
+    from survey.hub.repositories import (
+        resolve,  # here: huggingface_hub takes a while to load, and a folder needs none
+    )
 
     return resolve(model.repo, model.revision, settings, throttle, model.part)
 

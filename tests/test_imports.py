@@ -25,7 +25,7 @@ ORDER = {
         "errors",
         "process",
         "records",
-        "onepass.layout",
+        "onepass.geometry",
         "onepass.kernels",
         "numerics",
         "formats",
@@ -140,7 +140,7 @@ def test_a_folder_imports_only_what_lies_before_it(module: Path) -> None:
     ("folder", "name"),
     [
         ("survey", "catalog.read.reader"),
-        ("catalog", "survey.hub.api.resolve"),
+        ("catalog", "survey.hub.repositories.resolve"),
         ("queries", "jobs.run.driver"),
         ("catalog", "jobs"),
     ],
@@ -159,7 +159,7 @@ def test_a_sub_package_imports_only_what_stands_before_it(module: Path) -> None:
     ("module", "name"),
     [
         ("survey.formats.torch_zip", "survey.targets.locate.locate"),
-        ("survey.onepass.layout", "survey.onepass.fold.fold"),
+        ("survey.onepass.geometry", "survey.onepass.fold.fold"),
         ("catalog.store.lock", "catalog.read.reader.Reader"),
         ("jobs.planning.plan", "jobs.run.driver.survey_models"),
         ("queries.charts.sky", "queries.text.card.print_card"),

@@ -9,7 +9,7 @@ from catalog.files import ENDING, ROWS, file_key
 from catalog.read.reader import Reader
 from catalog.read.views import view_columns
 from survey.errors import CommitError
-from survey.records.measure import TOKEN_TABLE, Measure
+from survey.records.measure_definition import TOKEN_TABLE, Measure
 from survey.records.target import MatrixChoice, MatrixName
 
 RowKey = tuple[str, str, str]  # repo, sha, matrix

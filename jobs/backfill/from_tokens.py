@@ -8,7 +8,7 @@ from catalog.read.measured import MeasuredRows, RowKey
 from catalog.store.open import CatalogStore
 from catalog.write.backfill import Filled, fill
 from survey.measures import TOKEN_MEASURES, columns_from_tokens
-from survey.records.measure import versions_of
+from survey.records.measure_definition import versions_of
 
 
 def fill_from_tokens(store: CatalogStore, done: MeasuredRows, keys: Sequence[RowKey] | None = None) -> Filled:

@@ -17,7 +17,7 @@ from jobs.executors.ray_worker import measure_on_node
 from jobs.planning.memory import gpu_memory_bytes
 from jobs.tasks.measure_one import deadline_s
 from jobs.tasks.outcome import Failed, Outcome, infeasible
-from survey.hub.api import stored_token
+from survey.hub.repositories import stored_token
 from survey.records.settings import Settings
 from survey.records.target import Target
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from survey.errors import UsageError
-from survey.hub.api import Listed, listed_models
+from survey.hub.repositories import Listed, listed_models
 from survey.hub.throttle import LocalThrottle
 from survey.numerics.dtypes import BITS
 from survey.records.settings import Settings

@@ -50,7 +50,7 @@ class KnownCommits:
             return None
         if model.revision is None and model.repo in self.listed:
             return Commit(model.name, self.listed[model.repo])
-        from survey.hub.api import commit_of  # here: a list of folders needs no Hub client
+        from survey.hub.repositories import commit_of  # here: a list of folders needs no Hub client
 
         repo, sha = commit_of(model.repo, model.revision, self.settings, self.throttle)
         return Commit(name_with_part(repo, model.part), sha)
@@ -64,7 +64,7 @@ def read_known_commits(
     pool: Executor,
 ) -> KnownCommits:
     """List the default branches of authors of whom the list names many surveyed models."""
-    from survey.hub.api import commits_of
+    from survey.hub.repositories import commits_of
 
     by_author: dict[str, set[str]] = defaultdict(set)
     for model in models:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from survey.checkpoints.tokenizer_files import expected_names_bytes
 from survey.hub.prefetch import window_blocks
-from survey.onepass.layout import (
+from survey.onepass.geometry import (
     CHUNK_ROWS,
     GPU_BUFFERS,
     GROUP_ROWS,
@@ -15,7 +15,8 @@ from survey.onepass.layout import (
     slab_rows,
 )
 from survey.records.settings import Settings
-from survey.records.target import Target, TensorSpec
+from survey.records.target import Target
+from survey.records.tensors import TensorSpec
 
 # Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
 PROCESS_BYTES = 450 << 20

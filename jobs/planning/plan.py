@@ -8,7 +8,7 @@ from typing import Self
 
 from catalog.read.measured import MeasuredRows
 from survey.checkpoints.checkpoint import Checkpoint
-from survey.records.measure import Measure
+from survey.records.measure_definition import Measure
 from survey.records.target import MatrixChoice, MatrixName, ModelRef, Refusal, Target
 from survey.targets.explain import Explanation
 

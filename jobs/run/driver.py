@@ -32,7 +32,7 @@ from jobs.tasks.outcome import Failed, Outcome
 from survey.errors import CommitError, SurveyError
 from survey.hub.throttle import LocalThrottle
 from survey.measures import required_measures
-from survey.records.measure import Measure
+from survey.records.measure_definition import Measure
 from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, ModelRef, Target
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import names_limit_bytes
 from survey.errors import SurveyError
-from survey.records.measure import TOKENIZER, versions_of
+from survey.records.measure_definition import TOKENIZER, versions_of
 from survey.records.measurement import Measurement
 from survey.records.target import Target
 from survey.records.tokenizer import TokenizerSummary, TokenTexts

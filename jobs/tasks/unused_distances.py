@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jobs.tasks.tokenizer import TokenizerResult
 from survey.api import distances_to_unused
 from survey.opening import Matrix
-from survey.records.measure import UNUSED_DISTANCES, versions_of
+from survey.records.measure_definition import UNUSED_DISTANCES, versions_of
 from survey.records.settings import Settings
 from survey.records.tokenizer import TokenizerSummary, TokenTexts
 from survey.vocabulary.unused_tokens import chosen_rows

@@ -11,15 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from survey.errors import BrokenFile, NotThere
+from survey.errors import BrokenFile, NotThere, storable
 from survey.formats.bounded_json import parse_json
 from survey.formats.git_lfs import refuse_pointer
 from survey.formats.json_stream import NAME_A_FILE
 from survey.records.blocks import Block
-from survey.records.target import ByteRange, FileRange, Traffic
+from survey.records.target import Traffic
+from survey.records.tensors import ByteRange, FileRange
 
 CONFIG_CAP_BYTES = 8 << 20
 INDEX_CAP_BYTES = 96 << 20  # the largest known names 500,000 tensors in 58 MB
+
+TEXT_CHARS = 1_000  # of a model type, a class or a base model; a longer one is ignored
 
 OnBytes = Callable[[int], None]
 
@@ -93,3 +96,8 @@ def read_json(checkpoint: Checkpoint, file: str, cap_bytes: int, reason: str) ->
     if not isinstance(value, dict):
         raise BrokenFile(reason, where, f"holds a {type(value).__name__}, expected an object")
     return value
+
+
+def short_text(value: Any) -> str | None:  # Any: a value of somebody's JSON
+    """A text that the catalog can hold; None for any other value, and for a text that is too long."""
+    return storable(value) if isinstance(value, str) and len(value) <= TEXT_CHARS else None

@@ -16,7 +16,8 @@ from survey.checkpoints.weight_files import ADAPTER_CONFIG, CONFIG, DISTRIBUTED,
 from survey.errors import BrokenFile, NotThere, storable
 from survey.formats.safetensors_header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.records.blocks import Block, new_buffer
-from survey.records.target import ByteRange, FileRange, Traffic, name_with_part
+from survey.records.target import Traffic, name_with_part
+from survey.records.tensors import ByteRange, FileRange
 
 
 class FolderCheckpoint:

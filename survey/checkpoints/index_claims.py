@@ -6,7 +6,6 @@ If the index names both matrices, as that of an ordinary untied model does, noth
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 from survey.checkpoints.shard_sets import same_set
@@ -19,19 +18,6 @@ from survey.unembedding.tying import implied_tie
 _MOST_SHARDS = 1_000  # of which the header is read, each with a request
 _MOST_TENSORS = 2_000_000  # of all shards together
 ReadHeader = Callable[[str], Header]
-
-
-def with_noted_names(header: Header) -> Header:
-    """The header, with the further names that its metadata gives to its tensors.
-
-    safetensors' `save_model` writes tensors that share their memory once, and notes their other names.
-    """
-    noted = {
-        name: header.tensors[kept]
-        for name, kept in header.metadata.items()
-        if name not in header.tensors and kept in header.tensors
-    }
-    return replace(header, tensors={**header.tensors, **noted}) if noted else header
 
 
 def tensors_of(headers: Mapping[str, Header]) -> tuple[dict[str, str], dict[str, str]]:

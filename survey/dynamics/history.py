@@ -20,8 +20,8 @@ from survey.errors import UsageError
 from survey.formats.safetensors_file import UNFINISHED, TensorReader
 from survey.numerics.dtypes import FLOATS
 from survey.numerics.row_decoder import RowDecoder
-from survey.onepass.layout import row_runs
-from survey.records.target import ByteRange, TensorSpec
+from survey.onepass.geometry import row_runs
+from survey.records.tensors import ByteRange, TensorSpec
 
 Holds = Literal["deltas", "weights"]
 INITIAL = "initial_W"

@@ -19,7 +19,7 @@ from survey.formats.safetensors_header import LENGTH_BYTES, Header, read_header
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import BITS, FLOATS
 from survey.process.atomic_write import finish_resumed, open_to_resume
-from survey.records.target import ByteRange, TensorSpec
+from survey.records.tensors import ByteRange, TensorSpec
 
 UNFINISHED = ".partial"  # ends the name of an unfinished file
 FileLayout = Mapping[str, tuple[str, tuple[int, ...]]]  # name -> dtype code, shape; in the file's order

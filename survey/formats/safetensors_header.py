@@ -22,7 +22,7 @@ from survey.formats.git_lfs import refuse_pointer
 from survey.formats.json_stream import members
 from survey.formats.name_kinds import Kinds
 from survey.numerics.dtypes import BITS
-from survey.records.target import ByteRange, TensorSpec
+from survey.records.tensors import ByteRange, TensorSpec
 
 LENGTH_BYTES = 8
 HEADER_CAP_BYTES = 64 << 20  # 500,000 tensors; the format allows 100 MB

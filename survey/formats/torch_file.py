@@ -19,7 +19,7 @@ from survey.formats.torch_tensor import PickledTensor
 from survey.formats.torch_zip import TorchZip
 from survey.formats.unpickler import read_pickle, state_dict
 from survey.numerics.dtypes import BITS
-from survey.records.target import ByteRange, TensorSpec
+from survey.records.tensors import ByteRange, TensorSpec
 
 LAST_READ_BYTES = (64 << 10) + 128  # a zip's directory is found in its last 64 KiB and 98 bytes
 

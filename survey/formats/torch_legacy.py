@@ -14,7 +14,7 @@ from survey.formats.safetensors_header import ReadRange
 from survey.formats.torch_tensor import PickledTensor
 from survey.formats.unpickler import PICKLE_CAP_BYTES, Cut, read_pickle, state_dict
 from survey.numerics.dtypes import BITS
-from survey.records.target import ByteRange
+from survey.records.tensors import ByteRange
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little") + b"."

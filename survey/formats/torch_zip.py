@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from survey.errors import BrokenFile
 from survey.formats.safetensors_header import ReadRange
 from survey.formats.unpickler import PICKLE_CAP_BYTES
-from survey.records.target import ByteRange
+from survey.records.tensors import ByteRange
 
 ZIP_MAGIC = b"PK\x03\x04"
 DIRECTORY_CAP_BYTES = 4 << 20  # 40,000 members take as much

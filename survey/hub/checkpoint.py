@@ -16,7 +16,8 @@ from survey.hub.signed_files import SignedFiles
 from survey.hub.small_requests import SmallRequests
 from survey.records.blocks import Block
 from survey.records.settings import Settings
-from survey.records.target import ByteRange, FileRange, Traffic, name_with_part
+from survey.records.target import Traffic, name_with_part
+from survey.records.tensors import ByteRange, FileRange
 
 
 class HubCheckpoint:

@@ -23,7 +23,7 @@ from survey.hub.small_requests import REDIRECTS, REDIRECTS_AT_MOST, bare
 from survey.hub.transport.connections import connection_pool, receive_into
 from survey.hub.transport.origins import joined_url
 from survey.records.blocks import new_buffer
-from survey.records.target import ByteRange, FileRange
+from survey.records.tensors import ByteRange, FileRange
 
 SIGNING_TRIES = 3  # after so many refusals of newly signed URLs, another signature will not help
 

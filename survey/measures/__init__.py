@@ -29,7 +29,7 @@ from survey.measures.shape import shape
 from survey.measures.undertrained import dense_cluster, undertrained
 from survey.onepass.projection import Projections
 from survey.onepass.result import PassResult
-from survey.records.measure import TOKEN_TABLE, TOKENIZER, UNUSED_DISTANCES, Measure, versions_of
+from survey.records.measure_definition import TOKEN_TABLE, TOKENIZER, UNUSED_DISTANCES, Measure, versions_of
 from survey.records.measurement import Measurement, Tokens
 
 MEASURES: tuple[Measure, ...] = (

@@ -17,7 +17,7 @@ import numpy as np
 
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.vectors import Float64s
-from survey.onepass.layout import CHUNK_ROWS
+from survey.onepass.geometry import CHUNK_ROWS
 from survey.onepass.slabs import slabs
 from survey.records.blocks import Block
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FLOATS
-from survey.records.target import ScaleSpec
+from survey.records.tensors import ScaleSpec
 
 
 @dataclass(frozen=True, slots=True)

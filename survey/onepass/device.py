@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from survey.errors import NotRunnable
-from survey.onepass.layout import MAX_THREADS
+from survey.onepass.geometry import MAX_THREADS
 from survey.process.machine import cpus
 
 

@@ -14,7 +14,7 @@ from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
 from survey.onepass.device import usable_cpus
-from survey.onepass.layout import CHUNK_ROWS, GPU_BUFFERS, slab_rows
+from survey.onepass.geometry import CHUNK_ROWS, GPU_BUFFERS, slab_rows
 from survey.onepass.result import PassResult
 from survey.onepass.row_identity import Digests, RowIdentity, row_digests
 from survey.onepass.slabs import slabs

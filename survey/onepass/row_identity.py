@@ -15,7 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from survey.onepass import kernels
-from survey.onepass.layout import SPOOL_BYTES
+from survey.onepass.geometry import SPOOL_BYTES
 from survey.records.blocks import Block
 
 SHORT_BYTES = 240  # xxh3 has other formulas for rows up to this length

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.onepass.layout import CHUNK_ROWS, PROJECTION_DIMS
+from survey.onepass.geometry import CHUNK_ROWS, PROJECTION_DIMS
 
 # Rows whose norms share a band, a factor of 2^16, are summed together: [2^-8, 2^8) holds all rows of nearly
 # every model, so one sum is the rule.

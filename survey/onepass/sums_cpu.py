@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FloatFormat
 from survey.onepass import kernels
-from survey.onepass.layout import GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
+from survey.onepass.geometry import GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
 from survey.onepass.projection import projected_directions, signs
 from survey.onepass.sums import SlabSums, rows_by_band
 from survey.records.blocks import Block

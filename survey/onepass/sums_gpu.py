@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from survey.numerics.dtypes import FloatFormat
-from survey.onepass.layout import GPU_BUFFERS, LANE_DIMS, PROJECTION_DIMS
+from survey.onepass.geometry import GPU_BUFFERS, LANE_DIMS, PROJECTION_DIMS
 from survey.onepass.projection import projected_directions, signs
 from survey.onepass.sums import SlabSums, rows_by_band
 from survey.records.blocks import Block

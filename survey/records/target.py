@@ -1,4 +1,4 @@
-"""From a line of the list to a planned measurement: byte ranges, tensors, models, targets, refusals."""
+"""From a line of the list to a planned measurement: models, targets, refusals, traffic."""
 
 from __future__ import annotations
 
@@ -9,91 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from survey.records.column_meaning import column
+from survey.records.tensors import ScaleSpec, TensorSpec
 
 MatrixName = Literal["output", "input"]
 MatrixChoice = Literal["output", "input", "both"]
-
-# --------------------------------------------------------------------------- bytes and tensors
-
-
-@dataclass(frozen=True, slots=True)
-class ByteRange:
-    """Bytes [start, stop) of one file; stop is one past the last byte."""
-
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def http_header(self) -> str:
-        return f"bytes={self.start}-{self.stop - 1}"  # HTTP names the last byte itself
-
-
-@dataclass(frozen=True, slots=True)
-class FileRange:
-    """A byte range of one of a checkpoint's files."""
-
-    file: str
-    bytes: ByteRange
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a matrix that is a tensor of its own; its first element is [row, column] of the whole."""
-
-    tensor: TensorSpec
-    row: int
-    column: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """A tensor in a file: [V, D], row-major, at `bytes` of the file (absolute).
-
-    pieces: of a matrix that is cut into several tensors, by row and column. Then `bytes` counts from 0, as if
-    the whole had been written row by row (`survey.sharding.pieces` reads it).
-    """
-
-    name: str
-    file: str
-    dtype: str
-    shape: tuple[int, ...]
-    bytes: ByteRange
-    pieces: tuple[Piece, ...] = ()
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return len(self.bytes) // self.shape[0]
-
-    @property
-    def across(self) -> int:
-        """The largest number of tensors that a row is made of."""
-        return len({piece.column for piece in self.pieces}) or 1
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files that hold it, each once."""
-        files = (piece.tensor.file for piece in self.pieces)
-        return tuple(dict.fromkeys(files)) if self.pieces else (self.file,)
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleSpec:
-    """The scale of a matrix: [P, Q] factors (`tiles`), each for a tile of rows × dimensions.
-
-    file_bytes: size of the file that holds it. per: `tensor`, `row` or the tile, such as `128×128`.
-    """
-
-    tensor: TensorSpec
-    file_bytes: int
-    tiles: tuple[int, int]
-    tile: tuple[int, int]
-    per: str
-
-
-# ------------------------------------------------------------------------------- requested models
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +48,6 @@ class ModelRef:
 def name_with_part(repo: str, part: str | None) -> str:
     """The name of a part of a repository, or of the whole."""
     return f"{repo}:{part}" if part else repo
-
-
-# ------------------------------------------------------------------------- identity of a matrix
 
 
 @dataclass(frozen=True, kw_only=True)

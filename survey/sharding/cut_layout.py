@@ -9,7 +9,7 @@ from typing import Any
 
 from survey.errors import NotThere
 from survey.formats.safetensors_header import Header
-from survey.records.target import TensorSpec
+from survey.records.tensors import TensorSpec
 from survey.sharding.joining import NAMES_SHOWN, MatrixSize, TensorPart, is_cut
 from survey.sharding.ranks import check_ranks, holders, is_rank_part, offsets_of
 from survey.unembedding.model_config import stated_lengths

@@ -26,7 +26,7 @@ from survey.formats.unpickler import (
     PickleMachine,
     read_pickle,
 )
-from survey.records.target import ByteRange, TensorSpec
+from survey.records.tensors import ByteRange, TensorSpec
 from survey.sharding.cut_layout import ReadParts
 from survey.sharding.joining import MatrixSize, TensorPart
 

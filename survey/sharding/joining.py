@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from survey.errors import NotThere
-from survey.records.target import ByteRange, Piece, TensorSpec
+from survey.records.tensors import ByteRange, Piece, TensorSpec
 
 NAMES_SHOWN = 3
 

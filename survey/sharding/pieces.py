@@ -14,7 +14,7 @@ import numpy as np
 
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.records.blocks import Block, new_buffer
-from survey.records.target import ByteRange, FileRange, Piece, TensorSpec
+from survey.records.tensors import ByteRange, FileRange, Piece, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from survey.checkpoints.checkpoint import Checkpoint
-from survey.onepass.layout import row_runs
-from survey.records.target import ByteRange, TensorSpec
+from survey.onepass.geometry import row_runs
+from survey.records.tensors import ByteRange, TensorSpec
 from survey.sharding.pieces import stream_rows
 
 # A gap between two rows is read, too, if that costs less than a further request.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from survey.errors import UsageError
 from survey.numerics.row_decoder import DecodedRows, RowDecoder
 from survey.numerics.vectors import finite_or_none
-from survey.onepass.layout import CHUNK_ROWS
+from survey.onepass.geometry import CHUNK_ROWS
 from survey.onepass.row_identity import RowIdentity, by_population, row_digests, rows_in
 from survey.onepass.slabs import slabs
 from survey.onepass.spool import Spool

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from survey.errors import SurveyError
 from survey.records.target import MatrixName
-from survey.targets.layout import CheckpointLayout
+from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.targets.locate import locate
 from survey.unembedding.config_summary import config_summary
 from survey.unembedding.suspects import head_suspects

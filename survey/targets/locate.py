@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from survey.checkpoints.checkpoint import short_text
 from survey.checkpoints.index_claims import refuse_many, tensors_of
 from survey.checkpoints.shard_sets import same_set
 from survey.errors import BrokenFile, NotThere
 from survey.numerics.dtypes import FLOATS, float_format_of
-from survey.records.target import Identity, MatrixName, ScaleSpec, Target, TensorSpec
+from survey.records.target import Identity, MatrixName, Target
+from survey.records.tensors import ScaleSpec, TensorSpec
 from survey.sharding.joining import MatrixSize, TensorPart, join_parts
+from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.targets.family import family_of
-from survey.targets.layout import CheckpointLayout, short_text
 from survey.targets.matrix_scale import has_scale, scale_of_matrix
 from survey.unembedding.model_config import architecture, stated_shapes
 from survey.unembedding.quantisation import is_packed, scheme

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from survey.errors import NotThere
 from survey.numerics.dtypes import FLOATS
-from survey.records.target import ScaleSpec, TensorSpec
-from survey.targets.layout import CheckpointLayout
+from survey.records.tensors import ScaleSpec, TensorSpec
+from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.unembedding.scale_tensors import scale_name, scale_of_parts, scale_spec
 
 

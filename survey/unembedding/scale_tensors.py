@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from survey.errors import NotThere
-from survey.records.target import ByteRange, Piece, ScaleSpec, TensorSpec
+from survey.records.tensors import ByteRange, Piece, ScaleSpec, TensorSpec
 from survey.unembedding.model_parts import of_another_part, without_shared_prefix
 from survey.unembedding.quantisation import of_activations
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from survey.errors import NotThere
-from survey.records.target import TensorSpec
+from survey.records.tensors import TensorSpec
 from survey.unembedding.model_config import stated_prompts, stated_shapes, stated_widths
 
 _FOREIGN = "it belongs to another vocabulary"

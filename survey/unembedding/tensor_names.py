@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from survey.formats.suffixes import WEIGHT_SUFFIXES
-from survey.records.target import TensorSpec
+from survey.records.tensors import TensorSpec
 from survey.unembedding.known_names import (
     BIASES,
     BODIES,

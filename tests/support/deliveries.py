@@ -10,7 +10,7 @@ from survey.hub.throttle import LocalThrottle
 from survey.opening import open_checkpoint
 from survey.records.settings import Settings
 from survey.records.target import ModelRef
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 ON_CPU = Settings(device="cpu")

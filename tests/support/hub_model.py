@@ -8,11 +8,12 @@ from support.checkpoints import single, stored
 
 from jobs.demo.hub.local_hub import LocalHub
 from survey.checkpoints.checkpoint import Checkpoint
-from survey.hub.api import resolve
+from survey.hub.repositories import resolve
 from survey.opening import Matrix
 from survey.records.settings import RetryPolicy, Settings
-from survey.records.target import ByteRange, Target
-from survey.targets.layout import lay_out
+from survey.records.target import Target
+from survey.records.tensors import ByteRange
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 TOKEN, STRANGER = "hf_a-token-that-nobody-may-see", "hf_a-stranger"

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from survey.checkpoints.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile
 from survey.records.blocks import Block
-from survey.records.target import ByteRange, FileRange, Traffic
+from survey.records.target import Traffic
+from survey.records.tensors import ByteRange, FileRange
 
 
 class HeldCheckpoint:

@@ -13,7 +13,7 @@ from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.errors import SurveyError
 from survey.records.target import MatrixName, Target
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 V, D = 96, 8

@@ -9,7 +9,7 @@ from support.checkpoints import SINGLE, Stored, safetensors, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.errors import REASONS, SurveyError
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "reasons.md"

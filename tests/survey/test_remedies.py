@@ -11,7 +11,7 @@ from support.in_memory_checkpoint import HeldCheckpoint
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import REASONS, BrokenFile, NotThere, SurveyError, problem_and_remedy
 from survey.records.target import MatrixName
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 TABLE = stored(96, 8, dtype="BF16")

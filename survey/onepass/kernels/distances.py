@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.onepass.geometry import PROJECTION_DIMS
 from survey.onepass.kernels.jit import compiled, njit
-from survey.onepass.layout import PROJECTION_DIMS
 
 SAMPLE_BLOCK = 256  # distances that are computed together
 

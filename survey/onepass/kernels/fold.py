@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.onepass.geometry import GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
 from survey.onepass.kernels.jit import compiled, njit
-from survey.onepass.layout import GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
 
 QUAD_ROWS = 4  # are folded together, so that sums of neighbours stay in registers
 LINE_BYTES = 64

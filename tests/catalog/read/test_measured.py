@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from catalog.read.measured import MeasuredRow, MeasuredRows
-from survey.records.measure import TOKEN_TABLE, UNUSED_DISTANCES, Measure
+from survey.records.measure_definition import TOKEN_TABLE, UNUSED_DISTANCES, Measure
 from survey.records.target import MatrixChoice
 
 REQUIRED = (Measure("centroid", 1, "matrix"), TOKEN_TABLE)

@@ -28,8 +28,9 @@ from jobs.planning.memory import task_memory_bytes
 from jobs.tasks.outcome import Failed
 from survey.opening import open_checkpoint
 from survey.records.settings import Settings
-from survey.records.target import ByteRange, ModelRef, Target
-from survey.targets.layout import lay_out
+from survey.records.target import ModelRef, Target
+from survey.records.tensors import ByteRange
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from support.peak_memory import peak_mb, write_head
 from jobs.planning.memory import PROCESS_BYTES, expected_memory_bytes, task_memory_bytes
 from survey.opening import open_checkpoint
 from survey.records.settings import ReferenceTokens, Settings
-from survey.records.target import ByteRange, ModelRef, TensorSpec
-from survey.targets.layout import lay_out
+from survey.records.target import ModelRef
+from survey.records.tensors import ByteRange, TensorSpec
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 

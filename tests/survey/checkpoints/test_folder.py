@@ -13,7 +13,7 @@ from support.checkpoints import CONFIG, INDEX, SINGLE, safetensors, sharded, sin
 from survey.checkpoints.checkpoint import CONFIG_CAP_BYTES
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile, NotThere
-from survey.records.target import ByteRange, FileRange
+from survey.records.tensors import ByteRange, FileRange
 
 TABLE = {"model.embed_tokens.weight": stored(6, 4), "lm_head.weight": stored(6, 4, seed=1)}
 SHARD = "model-00001-of-00002.safetensors"
@@ -206,7 +206,7 @@ import os
 from pathlib import Path
 from survey.errors import BrokenFile
 from survey.checkpoints.folder import FolderCheckpoint
-from survey.records.target import ByteRange, FileRange
+from survey.records.tensors import ByteRange, FileRange
 
 wanted = [ByteRange(0, 1 << 19), ByteRange(1 << 19, 1 << 20)]
 blocks = FolderCheckpoint(Path({str(tmp_path)!r})).stream([FileRange("w.safetensors", one) for one in wanted], lambda count: None)

@@ -22,7 +22,7 @@ from support.pickles import archive
 import survey
 from survey.errors import SurveyError
 from survey.opening import Matrix
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 HEAD, EMBED, NORM = "lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"

@@ -7,7 +7,7 @@ from support.checkpoints import with_length
 
 from survey.errors import BrokenFile
 from survey.formats.safetensors_header import Header, read_header
-from survey.records.target import ByteRange, TensorSpec
+from survey.records.tensors import ByteRange, TensorSpec
 
 WHERE = "org/name/w.safetensors"
 GOOD = b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'  # 57 bytes

@@ -24,8 +24,9 @@ from survey.formats.torch_tensor import DTYPES, STORAGES
 from survey.numerics.dtypes import BITS
 from survey.opening import open_target
 from survey.records.settings import Settings
-from survey.records.target import ByteRange, Target
-from survey.targets.layout import lay_out
+from survey.records.target import Target
+from survey.records.tensors import ByteRange
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"

@@ -32,7 +32,7 @@ from jobs.demo.hub.local_hub import (
     WrongContentRange,
 )
 from survey.errors import NotOffered, SurveyError
-from survey.hub.api import refs
+from survey.hub.repositories import refs
 from survey.opening import open_target
 
 

@@ -28,13 +28,13 @@ from support.hub_model import (
 import survey
 from jobs.demo.hub.local_hub import Fault, LocalHub, ReplyShape, ResetAfter, ShortBody, Stall, Status
 from survey.checkpoints.checkpoint import Card
-from survey.hub.api import resolve
 from survey.hub.checkpoint import HubCheckpoint
 from survey.hub.range_reader import RangeReader
+from survey.hub.repositories import resolve
 from survey.hub.request_policy import RequestPolicy
-from survey.onepass.layout import row_blocks
+from survey.onepass.geometry import row_blocks
 from survey.opening import Matrix, open_target
-from survey.records.target import ByteRange
+from survey.records.tensors import ByteRange
 from survey.sharding.pieces import stream_rows
 
 

@@ -21,7 +21,7 @@ from jobs.demo.hub.local_hub import (
     WrongCommit,
     WrongContentRange,
 )
-from survey.onepass.layout import row_blocks
+from survey.onepass.geometry import row_blocks
 from survey.opening import open_target
 from survey.records.settings import RetryPolicy
 from survey.sharding.pieces import stream_rows

@@ -22,7 +22,7 @@ from jobs.demo.hub.local_hub import (
     WrongContentRange,
 )
 from survey.errors import BrokenFile, SurveyError, Unreachable
-from survey.hub.api import refs, resolve
+from survey.hub.repositories import refs, resolve
 from survey.opening import open_target
 
 # A fault for ever, how the task then fails, and what it had asked for until then.

@@ -12,8 +12,8 @@ from support.hub_model import OUTPUT, located, planned, read, settings
 
 from jobs.demo.hub.local_hub import Fault, IgnoreRange, LocalHub, Status, WithHeaders
 from survey.errors import REASONS, NotTheHubs, SurveyError, Unreachable
-from survey.hub.api import resolve
 from survey.hub.file_sizes import Sizes
+from survey.hub.repositories import resolve
 from survey.opening import Matrix, open_target, reopen
 
 

@@ -18,7 +18,7 @@ from support.tls import certificate as made_certificate
 
 from jobs.demo.hub.local_hub import LocalHub
 from survey.errors import NoHub, Unreachable
-from survey.hub.api import resolve
+from survey.hub.repositories import resolve
 from survey.hub.transport.connections import ConnectionPool, connection_pool
 from survey.hub.transport.limits import RequestLimits
 from survey.records.settings import Settings

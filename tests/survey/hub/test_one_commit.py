@@ -9,8 +9,8 @@ from support.hub_model import EMBED, HEAD, OTHER, OUTPUT, TABLE, located, planne
 import survey
 from jobs.demo.hub.local_hub import Fault, LocalHub, ResetAfter, WrongCommit
 from survey.errors import Unreachable
-from survey.hub.api import resolve
-from survey.onepass.layout import row_blocks
+from survey.hub.repositories import resolve
+from survey.onepass.geometry import row_blocks
 from survey.opening import Matrix, open_target
 from survey.sharding.pieces import stream_rows
 

@@ -12,7 +12,7 @@ from support.hub_model import HEAD, MODEL, OUTPUT, TOKEN, asked, settings
 
 from jobs.demo.hub.local_hub import Fault, LocalHub, Status, WithHeaders
 from survey.errors import BrokenFile, SurveyError
-from survey.hub.api import commits_of, listed_models, resolve
+from survey.hub.repositories import commits_of, listed_models, resolve
 from survey.hub.throttle import LocalThrottle
 
 EMPTY = b"[]"

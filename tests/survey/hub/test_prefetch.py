@@ -10,7 +10,7 @@ import pytest
 
 from survey.hub.concurrency import FixedLimit
 from survey.hub.prefetch import in_order, window_blocks
-from survey.records.target import ByteRange
+from survey.records.tensors import ByteRange
 
 # ---- fetching
 

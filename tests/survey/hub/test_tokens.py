@@ -13,7 +13,7 @@ import survey
 from jobs.demo.hub.local_hub import Fault, LocalHub, Status
 from survey.errors import NotOffered, SurveyError, UsageError
 from survey.hub.access import clean_token, stated_endpoint, token_for
-from survey.hub.api import resolve
+from survey.hub.repositories import resolve
 from survey.hub.transport.origins import is_readable_in_transit
 from survey.process.redaction import redacted
 from survey.records.settings import Settings

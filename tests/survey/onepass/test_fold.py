@@ -23,7 +23,7 @@ from survey.numerics.row_decoder import RowDecoder
 from survey.onepass import fold as one_pass
 from survey.onepass import row_identity
 from survey.onepass.fold import fold
-from survey.onepass.layout import slab_rows
+from survey.onepass.geometry import slab_rows
 from survey.onepass.slabs import slabs
 from survey.onepass.sums import Totals
 from survey.onepass.sums_cpu import CompiledSums

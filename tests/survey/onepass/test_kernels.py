@@ -9,10 +9,10 @@ import pytest
 
 from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS, FloatFormat
+from survey.onepass.geometry import PROJECTION_DIMS
 from survey.onepass.kernels.distances import SAMPLE_BLOCK, neighbour_distances, square_distances
 from survey.onepass.kernels.exact_sum import add_up
 from survey.onepass.kernels.fold import COUNTER_ROUNDS, MANY_OTHERS, STRETCH, count_exponents
-from survey.onepass.layout import PROJECTION_DIMS
 from survey.onepass.projection import signs
 from survey.onepass.sums_cpu import CompiledSums
 

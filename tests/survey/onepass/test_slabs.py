@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from survey.numerics.dtypes import FLOATS
-from survey.onepass.layout import BLOCK_BYTES, CHUNK_ROWS, GROUP_ROWS, SLAB_BYTES, row_blocks, slab_rows
+from survey.onepass.geometry import BLOCK_BYTES, CHUNK_ROWS, GROUP_ROWS, SLAB_BYTES, row_blocks, slab_rows
 from survey.onepass.slabs import slabs
-from survey.records.target import ByteRange, TensorSpec
+from survey.records.tensors import ByteRange, TensorSpec
 
 
 def cut(content: bytes, sizes: list[int]) -> Iterator[bytearray]:

@@ -26,10 +26,10 @@ from jobs.planning.memory import expected_memory_bytes
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.rank_files import is_of_ranks, rank_of
 from survey.errors import BrokenFile, NotThere, SurveyError
-from survey.onepass.layout import BLOCK_BYTES, row_blocks
+from survey.onepass.geometry import BLOCK_BYTES, row_blocks
 from survey.opening import Matrix
 from survey.sharding.row_ranges import picked_rows
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 
 V, D = 1200, 24
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"

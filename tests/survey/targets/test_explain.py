@@ -8,7 +8,7 @@ from support.commands import Ran
 
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.targets.explain import Decision, Explanation, explain
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 
 EMBED, TABLE = (
     "model.language_model.embed_tokens.weight",

@@ -11,13 +11,14 @@ from support.checkpoints import CONFIG, INDEX, SINGLE, Stored, safetensors, shar
 from support.in_memory_checkpoint import HeldCheckpoint
 
 import survey
-from survey.checkpoints.checkpoint import Card
+from survey.checkpoints.checkpoint import TEXT_CHARS, Card
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile, NotOffered, NotThere, SurveyError
 from survey.opening import open_target
 from survey.records.settings import Settings
-from survey.records.target import ByteRange, MatrixChoice, Target, Traffic
-from survey.targets.layout import TEXT_CHARS, lay_out
+from survey.records.target import MatrixChoice, Target, Traffic
+from survey.records.tensors import ByteRange
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import MOST_TAGS, locate
 
 EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"

@@ -22,7 +22,7 @@ from support.layouts import (
     with_metadata,
 )
 
-from survey.onepass.layout import row_blocks
+from survey.onepass.geometry import row_blocks
 from survey.records.target import MatrixName
 from survey.sharding.pieces import stream_rows
 

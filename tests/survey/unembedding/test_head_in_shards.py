@@ -27,7 +27,7 @@ from support.layouts import (
 )
 
 from survey.records.target import MatrixName
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 

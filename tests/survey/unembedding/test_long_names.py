@@ -13,7 +13,7 @@ import torch
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile
 from survey.formats.bounded_json import NAME_CHARS, refuse_long_name
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 LONG = f"model.{'y' * 900_000}.lm_head.weight"  # looking at it took more than ten minutes

@@ -11,7 +11,7 @@ from support.checkpoints import Stored, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.errors import NotThere
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 from survey.unembedding.tensor_choice import choose_among
 from survey.unembedding.tensor_names import TensorNames

@@ -22,7 +22,7 @@ from survey.errors import NotThere
 from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS
 from survey.records.target import Target
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 HEAD = "lm_head.weight"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from survey.records.target import ByteRange, TensorSpec
+from survey.records.tensors import ByteRange, TensorSpec
 
 CHUNK_ROWS = 1024
 GROUP_ROWS = 32

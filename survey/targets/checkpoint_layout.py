@@ -1,0 +1,107 @@
+"""A checkpoint's config, and the file and the bytes of each of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from survey.checkpoints.checkpoint import Checkpoint
+from survey.checkpoints.file_header import file_header
+from survey.errors import BrokenFile, NotThere
+from survey.formats.safetensors_header import Header, Outline
+from survey.records.tensors import TensorSpec
+from survey.sharding.cut_layout import ReadParts
+from survey.sharding.joining import MatrixSize, join_parts
+from survey.unembedding.tensor_names import TensorNames
+
+
+@dataclass(frozen=True)
+class CheckpointLayout:
+    """A checkpoint's config, and the file of each tensor: from the index or the files' own headers.
+
+    headers: those read so far. rule: how the files were chosen. adapter_of: of an adapter, the model that it
+    changes (empty if it names none). duplicates: tensor -> a second file that holds it, too, if no index
+    decides between them. other_files: files beside the weights that hold none of the tensors. parts_of:
+    tensors that are stored in parts, by the name of the whole. size: of a vocabulary matrix, as far as it is
+    stated; sizes: of tensors whose own size the files state. left_out: number of further tensors, of kinds
+    that have thousands. by_index: whether an index decided, and few headers were read.
+    """
+
+    checkpoint: Checkpoint
+    config: Mapping[str, Any]
+    file_of: Mapping[str, str]
+    headers: dict[str, Header]
+    rule: str = ""
+    adapter_of: str | None = None
+    duplicates: Mapping[str, str] = field(default_factory=dict)
+    other_files: tuple[str, ...] = ()
+    parts_of: Mapping[str, ReadParts] = field(default_factory=dict)
+    size: MatrixSize = MatrixSize()
+    sizes: Mapping[str, MatrixSize] = field(default_factory=dict)
+    left_out: int = 0
+    by_index: bool = False
+
+    @property
+    def repo(self) -> str:
+        """The checkpoint's name, as messages give it."""
+        return self.checkpoint.repo
+
+    @cached_property
+    def names(self) -> TensorNames:
+        """The roles of the tensors in a language model, by their names."""
+        return TensorNames(
+            self.file_of.keys(), self.config, self.outline_of, self.other_files, self.known_spec
+        )
+
+    def known_spec(self, tensor: str) -> TensorSpec | None:
+        """A tensor as its file's header describes it; None if that was not read or has no such tensor."""
+        if tensor in self.parts_of:
+            try:
+                return self._joined(tensor, "")
+            except (NotThere, BrokenFile):  # an incomplete tensor has no shape
+                return None
+        header = self.headers.get(self.file_of.get(tensor, ""))
+        return header.tensors.get(tensor) if header else None
+
+    def outline_of(self, tensor: str) -> Outline | None:
+        """A tensor's dtype and shape without its bytes, which may cost a request; None as in `known_spec`."""
+        if tensor in self.parts_of:
+            return self.known_spec(tensor)
+        header = self.headers.get(self.file_of.get(tensor, ""))
+        return header.outline(tensor) if header else None
+
+    def spec_of(self, tensor: str) -> TensorSpec:
+        """A tensor as its file's own header describes it; reads the header if that was not read before.
+
+        Raises BrokenFile (`index-mismatch`), and NotThere (`split-head`) for a tensor in parts.
+        """
+        if tensor in self.parts_of:
+            return self._joined(tensor, self.repo)
+        where = f"{self.repo}/{self.existing_file_of(tensor)}"
+        self.read_header(self.file_of[tensor])
+        if tensor in self.duplicates:
+            problem = f"holds {tensor}, as {self.duplicates[tensor]} does, and no index says which counts"
+            raise BrokenFile("index-mismatch", where, problem)
+        spec = self.known_spec(tensor)
+        if spec is None:
+            raise BrokenFile("index-mismatch", where, f"holds no {tensor}, though the index says so")
+        return spec
+
+    def existing_file_of(self, tensor: str) -> str:
+        """The file that holds a tensor. Raises BrokenFile (`index-mismatch`) if it does not exist."""
+        file = self.file_of[tensor]
+        if file not in self.checkpoint.files:
+            where = f"{self.repo}/{file}"
+            raise BrokenFile("index-mismatch", where, f"the index names this file for {tensor}")
+        return file
+
+    def read_header(self, file: str) -> Header:
+        """The header of a file, read once. Raises BrokenFile."""
+        if file not in self.headers:
+            self.headers[file] = file_header(self.checkpoint, file)
+        return self.headers[file]
+
+    def _joined(self, tensor: str, where: str) -> TensorSpec:
+        return join_parts(tensor, self.parts_of[tensor](), self.sizes.get(tensor, self.size), where)
