@@ -177,7 +177,7 @@ def test_a_merged_catalog_in_a_store_answers_as_a_folder_does(
     right = answers(merged(str(tmp_path / "folder"), part), 2)
     store = merged(bucket, part)
     s3.faults[:] = [Fault(fault.code, fault.method, fault.contains, fault.times) for fault in faults]
-    given = answers(store, 1 if any(fault.code != "slow" for fault in faults) else 10)
+    given = answers(store, 1 if any(fault.code != "slow" for fault in faults) else 4)
     assert [round_all(answer) for answer in given] == [round_all(right[0])] * len(given)
     assert round_all(right[1]) == round_all(right[0])
 

@@ -27,7 +27,7 @@ from jobs.demo.checkpoints import write
 
 Make = Callable[..., Path]
 Survey = Callable[..., Ran]
-ASKED = (
+QUERIES = (
     "SELECT count(*) FROM models",
     "SELECT count(*), sum(population) FROM black_holes",
     "SELECT count(centroid), count(dead_centroid) FROM vectors",
@@ -35,7 +35,10 @@ ASKED = (
     "SELECT count(*), count(DISTINCT repo) FROM tokens",
     "SELECT count(*) FROM attempts",
 )
-NAME = f"{file_key('org/foreign', '0' * 40, 'output')}.parquet"
+
+
+def name_as_ours(number: int) -> str:
+    return f"{file_key(f'org/foreign{number}', '0' * 40, 'output')}.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +58,15 @@ def filled(uri: str, measured: list[Tables]) -> CatalogStore:
     return store
 
 
-def answers(store: CatalogStore) -> list[list[tuple[object, ...]]]:
-    with Reader(store) as reader:
-        return [reader.ask(sql).rows for sql in ASKED]
+Answers = list[list[tuple[object, ...]]]
+Fates = list[tuple[str, str]]
 
 
-def named(store: CatalogStore) -> list[tuple[str, str]]:
-    """Files that a reader leaves out, with their fates."""
+def read(store: CatalogStore) -> tuple[Answers, Fates]:
+    """What a reader answers, and the files that it leaves out, with their fates."""
     with Reader(store) as reader:
-        for sql in ASKED:
-            reader.ask(sql)
-        return sorted((item.file.name, item.fate) for item in reader.left_out)
+        answers = [reader.ask(sql).rows for sql in QUERIES]
+        return answers, sorted((item.file.name, item.fate) for item in reader.left_out)
 
 
 def put(store: CatalogStore, folder: str, name: str, table: pa.Table) -> None:
@@ -107,27 +108,31 @@ FOREIGN: dict[str, Callable[[CatalogStore], pa.Table]] = {
 }
 
 
-@pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN)
-@pytest.mark.parametrize("name", ["models.parquet", NAME], ids=["its own name", "a name as ours"])
-def test_a_table_that_is_not_ours_is_named_and_never_counts(
-    filled: CatalogStore, make: Callable[[CatalogStore], pa.Table], name: str
+@pytest.mark.parametrize(
+    "name", ["export-{}.parquet".format, name_as_ours], ids=["their own names", "names as ours"]
+)
+def test_tables_that_are_not_ours_are_named_and_never_count(
+    filled: CatalogStore, name: Callable[[int], str]
 ) -> None:
-    before = answers(filled)
-    put(filled, ROWS, name, make(filled))
+    before, _ = read(filled)
+    tables = {name(number): make(filled) for number, make in enumerate(FOREIGN.values())}
+    for file_name, table in tables.items():
+        put(filled, ROWS, file_name, table)
     for _ in range(3):
-        assert answers(filled) == before
-        assert named(filled) == [(name, "foreign")]
+        assert read(filled) == (before, [(file_name, "foreign") for file_name in sorted(tables)])
         done = compact(filled, Lock())
-        assert [item.file.name for item in done.left_out] == [name]
-    assert name in [file.name for file in filled.files(ROWS)]  # nobody else's file is moved or removed
+        assert sorted(item.file.name for item in done.left_out) == sorted(tables)
+    assert tables.keys() <= {
+        file.name for file in filled.files(ROWS)
+    }  # nobody else's file is moved or removed
 
 
 @pytest.mark.parametrize("folder", [TOKENS, ATTEMPTS, "kinematics"])
 def test_so_it_is_in_every_folder(filled: CatalogStore, folder: str) -> None:
-    before = answers(filled)
+    before, _ = read(filled)
     put(filled, folder, "export.parquet", export(filled, "SELECT * FROM models"))
     for _ in range(2):
-        assert answers(filled) == before
+        assert read(filled)[0] == before
         with Reader(filled) as reader:
             assert reader.ask("SELECT count(*) FROM kinematics").rows == [(0,)]
         compact(filled, Lock())
@@ -146,15 +151,14 @@ OURS: dict[str, Callable[[pa.Table], pa.Table]] = {
 def test_a_table_of_ours_counts_whatever_version_wrote_it(
     filled: CatalogStore, change: Callable[[pa.Table], pa.Table]
 ) -> None:
-    before = answers(filled)
+    before, _ = read(filled)
     file = filled.files(ROWS)[0]
     filled.ends([file])
     with filled.open(file) as opened:
         table = pq.read_table(opened)
     put(filled, ROWS, file.name, change(table))
-    assert named(filled) == []
     for _ in range(3):
-        assert answers(filled) == before
+        assert read(filled) == (before, [])
         compact(filled, Lock())
     assert len(filled.files(ROWS)) == 1
 
@@ -168,11 +172,10 @@ def test_a_newer_version_s_table_is_shown_and_never_merged(filled: CatalogStore)
     newer = table.append_column("invented_later", pa.array([1])).replace_schema_metadata(
         {MARK: mark_of(ROWS, types)}
     )
-    before = answers(filled)
+    before, _ = read(filled)
     put(filled, ROWS, file.name, newer)
     for _ in range(3):
-        assert answers(filled) == before
-        assert named(filled) == []
+        assert read(filled) == (before, [])
         compact(filled, Lock())
         assert file.name in [one.name for one in filled.files(ROWS)]
 
@@ -206,22 +209,29 @@ STRANGE: dict[str, Callable[[Path], object]] = {
     "a link to itself": lambda path: path.symlink_to(path.name),
     "a socket": bind,
 }
-NAMES = ["x.parquet", NAME, "part-20260101T000000000000-000.parquet", "a\nb\x1b[31m.parquet", "*.parquet"]
+NAMES = (
+    "x.parquet",
+    name_as_ours(0),
+    "part-20260101T000000000000-000.parquet",
+    "a\nb\x1b[31m.parquet",
+    "*.parquet",
+)
 
 
-@pytest.mark.parametrize("name", NAMES, ids=[ascii(name) for name in NAMES])
 @pytest.mark.parametrize("make", STRANGE.values(), ids=STRANGE)
 def test_what_is_no_file_is_named_and_stops_nothing(
-    tmp_path: Path, checkpoint: Make, make: Callable[[Path], object], name: str
+    tmp_path: Path, measured: list[Tables], make: Callable[[Path], object]
 ) -> None:
     store = open_for_writing(str(tmp_path / "c"))
-    commit(store, delivered(checkpoint("one")).tables)  # type: ignore[arg-type]
-    before = answers(store)
-    make(tmp_path / "c" / ROWS / name)
-    make(tmp_path / "c" / ATTEMPTS / name)
+    commit(store, measured[0])
+    before, _ = read(store)
+    for name in NAMES:
+        make(tmp_path / "c" / ROWS / name)
+        make(tmp_path / "c" / ATTEMPTS / name)
     for _ in range(2):
-        assert answers(store) == before
-        assert {fate for _, fate in named(store)} == {"foreign"}
+        answers, fates = read(store)
+        assert answers == before
+        assert fates == sorted((name, "foreign") for name in (*NAMES, *NAMES))
         compact(store, Lock())
 
 
@@ -230,8 +240,8 @@ def test_names_of_any_bytes_are_said_in_one_printable_line(survey: Survey, check
     assert survey(*command).code == 0
     for name in (b"caf\xe9.parquet", b"a\nsurvey: all is well\x1b[2J.parquet", b"part-\xff.parquet"):
         Path(os.fsdecode(b"c/rows/" + name)).write_bytes(b"PAR1")
-    asked = ["sql", "SELECT count(*) AS models FROM models", "--catalog", "c"]
-    for ran in (survey(*asked), survey("compact", "--catalog", "c"), survey(*command)):
+    query = ["sql", "SELECT count(*) AS models FROM models", "--catalog", "c"]
+    for ran in (survey(*query), survey("compact", "--catalog", "c"), survey(*command)):
         assert ran.code == 0
         lines = ran.err.splitlines()
         assert len(lines) == 3
