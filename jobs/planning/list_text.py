@@ -14,6 +14,7 @@ from survey.errors import UsageError
 
 STANDARD_INPUT = "-"
 LARGEST_LIST_BYTES = 64 << 20  # the Hub's two million models make some fifty megabytes
+MAX_LINES = 4_000_000  # with comments and empty lines; of nothing else, 64 MiB would take minutes
 
 # With a byte order mark: of UTF-32 first, whose mark begins with UTF-16's.
 _MARKS = (
@@ -84,4 +85,7 @@ def _decoded(content: bytes, origin: str, folder: Path) -> ListText:
     if "\0" in text:
         advice = "name a checkpoint by its folder; a list in UTF-16 needs a byte order mark"
         raise UsageError(f"{origin}: {problem}, as it is no text: {advice}")
+    lines = text.count("\n") + text.count("\r") - text.count("\r\n")
+    if lines > MAX_LINES:
+        raise UsageError(f"{origin}: {problem}: has {lines:,} lines, expected at most {MAX_LINES:,}")
     return ListText(text, origin, folder, encoding)

@@ -25,11 +25,15 @@ _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w(?:[\w.-]*\w)?/)?\w(?:[\w.-]*\w)?",
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 SHOWN_CHARS = 200
 LONGEST_LINE = 8192  # characters: twice the longest path; what unwraps it looks at each of them again
+MAX_PROBLEMS = 10_000  # lines that name no model; with more, the file is something else than a list
+SHOWN_DUPLICATES = 20  # each; of the others, their number
 
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """The models to survey, each once; duplicates: lines that repeat one; notes: how lists were decoded.
+    """The models to survey, each once; notes: how lists were decoded.
+
+    duplicates: lines that repeat a model; of many, the first SHOWN_DUPLICATES and the number of the others.
 
     A line that names no model is among the models, with its problem, and the plan refuses it alone.
     """
@@ -48,33 +52,52 @@ def read_models(arguments: Sequence[str], base: Path, endpoint: str = "") -> Mod
 
     Relative paths start at `base`; in a list file, at the file's folder. endpoint: a Hub whose URLs are
     understood, too. Raises UsageError naming what is wrong with an argument, or the lines of a list that
-    holds no model at all.
+    holds no model at all, or more than MAX_PROBLEMS other lines.
     """
     models: dict[tuple[str, str], ModelRef] = {}
     duplicates: list[str] = []
+    repeats = problems = 0
     notes: list[str] = []
-    for model in _all(arguments, base, endpoint, notes):
+    for model, origin in _all(arguments, base, endpoint, notes):
         key = (model.name, model.revision or DEFAULT_REVISION)
-        if key in models:
-            duplicates.append(f"{model.origin}: {model} repeats {models[key]} of {models[key].origin}")
-        models.setdefault(key, model)
-    listed = ModelList(list(models.values()), duplicates, notes)
-    if len(listed.problems) == len(models):
-        wrong = "".join(f"\n  {problem}" for problem in listed.problems[:5])
-        raise UsageError(f"no model in {', '.join(arguments)}: write one Hub id or folder a line{wrong}")
-    return listed
+        if (first := models.get(key)) is not None:
+            repeats += 1
+            if repeats <= SHOWN_DUPLICATES:
+                duplicates.append(f"{origin}: {model} repeats {first} of {first.origin}")
+            continue
+        models[key] = model
+        problems += model.problem is not None
+        if problems > MAX_PROBLEMS:
+            raise _no_list(models.values(), f"more than {MAX_PROBLEMS:,} lines name no model")
+    if repeats > SHOWN_DUPLICATES:
+        duplicates.append(f"{repeats - SHOWN_DUPLICATES:,} further lines repeat models of the list")
+    if problems == len(models):
+        raise _no_list(models.values(), f"no model in {', '.join(arguments)}")
+    return ModelList(list(models.values()), duplicates, notes)
 
 
-def _all(arguments: Sequence[str], base: Path, endpoint: str, notes: list[str]) -> Iterable[ModelRef]:
+def _no_list(models: Iterable[ModelRef], problem: str) -> UsageError:
+    lines = [f"\n  {model.origin}: {model.problem}" for model in models if model.problem][:5]
+    return UsageError(f"{problem}: write one Hub id or folder a line{''.join(lines)}")
+
+
+def _all(
+    arguments: Sequence[str], base: Path, endpoint: str, notes: list[str]
+) -> Iterable[tuple[ModelRef, str]]:
+    """Each line's model, and the line's origin; lines of equal text share a model, of the first's origin."""
     for argument in arguments:
         listed = _list(argument, base)
         if listed is None:
-            yield _model(argument, base, "command line", endpoint)
+            yield _model(argument, base, "command line", endpoint), "command line"
             continue
         if listed.encoding != "utf-8":
             notes.append(f"{listed.origin}: read as {listed.encoding}, as its byte order mark says")
+        # A line is looked at once, however often it is repeated: the path that it may be costs time.
+        known: dict[str, ModelRef] = {}
         for origin, text in listed.lines():
-            yield _model_of_line(text, listed.folder, origin, endpoint)
+            if text not in known:
+                known[text] = _model_of_line(text, listed.folder, origin, endpoint)
+            yield known[text], origin
 
 
 def _list(argument: str, base: Path) -> ListText | None:
@@ -105,7 +128,7 @@ def _model(text: str, base: Path, origin: str, endpoint: str = "") -> ModelRef:
     path, part, whole = _path(text, base, origin), None, text
     if path is None or not path.exists():
         text, part = _part(text, base, origin)
-        path = _path(text, base, origin)
+        path = path if part is None else _path(text, base, origin)
     if path is not None and path.is_dir():
         return _folder(path, origin, part)
     if path is not None and path.exists():

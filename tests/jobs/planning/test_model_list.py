@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.commands import Ran
 
-from jobs.planning.model_list import read_models
+from jobs.planning.model_list import SHOWN_DUPLICATES, read_models
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import NotThere, UsageError
 
@@ -191,6 +192,56 @@ def test_a_bad_line_is_refused_alone(tmp_path: Path, line: bytes, message: str) 
     (problem,) = listed.problems
     assert problem.startswith(f"{tmp_path}/models.txt:2: ")
     assert message in problem
+
+
+FLOODS = [
+    ("equal lines", b"a/b\n" * 1_000_000),
+    ("equal lines that name no model", b"a/b\n" + b"no model\n" * 1_000_000),
+    ("a model in three ways", b"a/b\nhf://a/b\n- a/b\n" * 300_000),
+]
+
+
+@pytest.mark.parametrize("content", [case[1] for case in FLOODS], ids=[case[0] for case in FLOODS])
+def test_a_list_that_repeats_itself_a_million_times_is_read_and_told_in_few_words(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "models.txt").write_bytes(content)
+    before = time.process_time()
+    listed = read_models(["models.txt"], tmp_path)
+    assert time.process_time() - before < 25  # measured: 4 s; each line by itself took 30 s and more
+    assert [str(model) for model in listed.models if not model.problem] == ["a/b"]
+    repeats = content.count(b"\n") - len(listed.models) - SHOWN_DUPLICATES
+    assert listed.duplicates[SHOWN_DUPLICATES:] == [f"{repeats:,} further lines repeat models of the list"]
+
+
+NO_LISTS = [
+    ("a million other lines", b"".join(b"no model %d\n" % number for number in range(1_000_000)), "more than 10,000 lines name no model"),
+    ("a model, and then they", b"a/b\n" + b"".join(b"%d, %d\n" % (number, number) for number in range(1_000_000)), "more than 10,000 lines name no model"),
+    ("empty lines", b"a/b\n" + b"\n" * 60_000_000, "has 60,000,001 lines, expected at most 4,000,000"),
+    ("comments of Windows", b"a/b\r\n" + b"#\r\n" * 20_000_000, "has 20,000,001 lines"),
+    ("old line ends", b"a/b\r" * 5_000_000, "has 5,000,000 lines"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [case[1:] for case in NO_LISTS], ids=[case[0] for case in NO_LISTS]
+)
+def test_millions_of_lines_that_name_no_model_are_no_list(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "models.txt").write_bytes(content)
+    before = time.process_time()
+    with pytest.raises(UsageError, match=message) as refused:
+        read_models(["models.txt"], tmp_path)
+    assert time.process_time() - before < 10  # measured: 2 s; each line by itself took minutes
+    assert len(str(refused.value)) < 2000
+
+
+def test_a_long_list_with_many_bad_lines_keeps_its_models(tmp_path: Path) -> None:
+    lines = [f"a/b{number}\nno model {number}\n" for number in range(10_000)]
+    (tmp_path / "models.txt").write_text("\n" * 900_000 + "".join(lines))
+    listed = read_models(["models.txt"], tmp_path)
+    assert (len(listed.models), len(listed.problems), listed.duplicates) == (20_000, 10_000, [])
 
 
 def test_a_password_in_a_pasted_url_goes_no_further(tmp_path: Path) -> None:
