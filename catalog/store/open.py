@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from catalog.files import ROWS
 from catalog.store.local import LocalFolder
 from catalog.store.object_store import ObjectStore
 from survey.errors import UsageError
+from survey.process.home_folder import expanded
 from survey.records.results import RESULTS
 
 CatalogStore = LocalFolder | ObjectStore
@@ -56,10 +55,7 @@ def _store_of(uri: str) -> CatalogStore:
     if uri.startswith("file://"):
         uri = uri.removeprefix("file://")
     if "://" not in uri:
-        try:
-            return LocalFolder(Path(uri).expanduser().absolute())
-        except RuntimeError as error:
-            raise UsageError(f"{uri}: a home that nobody has: set HOME, or write the full path") from error
+        return LocalFolder(expanded(uri).absolute())
     if "::" in uri or "@" in uri.partition("://")[2].partition("/")[0]:
         raise UsageError(
             f"{uri.partition('://')[0]}://…: write the plain URL of a folder; "

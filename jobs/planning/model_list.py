@@ -18,6 +18,7 @@ from jobs.planning.list_text import (
     read_standard_input,
 )
 from survey.errors import UsageError, printable
+from survey.process.home_folder import expanded
 from survey.records.target import ModelRef
 
 # As the Hub has them: no -- and no .. in them, and letters, digits or _ at both ends.
@@ -190,7 +191,7 @@ def _path(text: str, base: Path, origin: str) -> Path | None:
     if not text.strip():
         raise UsageError(f"{origin}: an empty name stands for no model")
     try:
-        path = base / Path(text).expanduser()
+        path = base / expanded(text)
         return path if path.exists() or text.startswith((".", "/", "~")) else None
-    except (OSError, RuntimeError) as error:  # too long, or a home that nobody has
+    except (OSError, UsageError) as error:  # too long, or a home that nobody has
         raise UsageError(f"{origin}: {text[:60]!r} is not a path: {error}") from error

@@ -43,6 +43,7 @@ from survey.cli import (
 from survey.cli.stopping import INTERRUPTED
 from survey.cli.streams import give_up_stdout, open_streams, printed, spelled_out, was_printing
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable, storable
+from survey.process.home_folder import refuse_home_in_working_folder
 from survey.process.redaction import redacted
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -91,6 +92,7 @@ for module in (
 def entry() -> None:
     """The console script."""
     open_streams()
+    refuse_home_in_working_folder()
     sys.excepthook = _show_defect
     code = main(sys.argv[1:])
     if code == INTERRUPTED:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from survey.errors import UsageError
+
+NOWHERE = "/nonexistent"  # as Debian's users without a home have it
+
+
+def refuse_home_in_working_folder() -> None:
+    """Before libraries look for their files in `~`: if there is no home, let none lie in the working folder.
+
+    To Python `~` is then a relative path. A downloaded folder may hold a folder of that name with numba's
+    cache of pickles or with settings of AWS, which name a program to run.
+    """
+    if not os.path.isabs(os.path.expanduser("~")):
+        os.environ["HOME"] = NOWHERE
 
 
 def home() -> Path:
@@ -14,9 +27,11 @@ def home() -> Path:
 
 def expanded(path: Path | str) -> Path:
     """A path with its `~` replaced by the home folder. Raises UsageError if there is none."""
+    is_own = str(path).split("/")[0] == "~"
     try:
+        if is_own and os.environ.get("HOME") == NOWHERE:
+            raise RuntimeError
         return Path(path).expanduser()
     except RuntimeError as error:
-        is_own = str(path).split("/")[0] == "~"
         problem = "this user has no home folder" if is_own else "there is no such user with a home folder"
         raise UsageError(f"{path}: {problem}: set HOME, or write the full path") from error

@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Callable
 from typing import ParamSpec
 
+from survey.process.home_folder import refuse_home_in_working_folder
+
 Arguments = ParamSpec("Arguments")
 
 
@@ -39,6 +41,7 @@ def _import_without_settings_of_the_folder() -> None:
     numba.core.config.reload_config()  # type: ignore[no-untyped-call]  # if somebody imported it before
 
 
+refuse_home_in_working_folder()  # who imports this package need not have started by our command
 _import_without_settings_of_the_folder()
 
 from numba import njit as njit  # noqa: E402 - only after its settings are made safe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from support.commands import Ran
 
 from survey.process.home_folder import expanded
+from survey.process.interpreter import import_path
 
 NOBODYS = "~no-such-user"
 REFUSED = {
@@ -71,3 +73,72 @@ def test_a_user_without_a_home_asks_a_catalog(
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "1" in ran.stdout
+
+
+# ---- to Python, `~` is a relative path then: a folder of that name in the working folder may be anybody's
+
+HOMELESS = """
+import os, pwd, sys
+def none(uid):
+    raise KeyError(uid)
+pwd.getpwuid = none
+"""
+NUMBA = """
+import numba.core.caching as caching
+caching.CacheImpl._locator_classes = [caching.UserWideCacheLocator]  # as if our folder were read-only
+import survey.onepass.kernels.fold
+"""
+COMMAND = "from survey.cli import entry\nsys.argv[1:] = {words!r}\nentry()\n"
+PROGRAMS = {
+    "our compiled loops": NUMBA,
+    "a catalog in an object store": COMMAND.format(words=["status", "--catalog", "s3://bucket/catalog"]),
+    "a run": COMMAND.format(words=["run", ".", "--catalog", "c", "--executor", "serial"]),
+    "a shell": COMMAND.format(words=["shell", "--catalog", "c"]),
+    "a list from the Hub": COMMAND.format(words=["discover", "--endpoint", "http://127.0.0.1:9"]),
+}
+
+
+def run_in(folder: Path, program: str, **home: str) -> subprocess.CompletedProcess[str]:
+    hidden = ("HOME", "HF_HOME", "HF_TOKEN", "FSSPEC_CONFIG_DIR", "NUMBA_CACHE_DIR")
+    given = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden and name[:4] not in ("AWS_", "XDG_")
+    }
+    return subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path[:] = {import_path()!r}\n{program}"],
+        cwd=folder, capture_output=True, text=True, timeout=120,
+        env=given | {"AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"} | home,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def strangers(tmp_path: Path, checkpoint: Callable[..., Path]) -> Path:
+    """A folder with a stranger's `~` in it, which holds settings that name a program."""
+    folder = tmp_path / "strangers"
+    checkpoint().rename(folder)
+    (folder / "~/.aws").mkdir(parents=True)
+    setting = f"[default]\ncredential_process = /bin/sh -c 'touch {folder}/ran'\n"
+    (folder / "~/.aws/config").write_text(setting)
+    (folder / "~/.aws/credentials").write_text(setting)
+    (folder / "~/.config/fsspec").mkdir(parents=True)
+    (folder / "~/.config/fsspec/conf.json").write_text('{"s3": {"profile": "no-such-profile"}}')
+    return folder
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": "."}, {"HOME": "~"}], ids=["none", "here", "relative"])
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_a_folder_called_tilde_is_nobodys_home(strangers: Path, program: str, home: dict[str, str]) -> None:
+    if home.get("HOME") == ".":
+        (strangers / "~/.aws").rename(strangers / ".aws")
+    before = {path.relative_to(strangers) for path in strangers.rglob("*")}
+    ran = run_in(strangers, HOMELESS + program, **home)
+    assert "Traceback" not in ran.stderr
+    assert "no-such-profile" not in ran.stderr
+    new = {path.relative_to(strangers) for path in strangers.rglob("*")} - before
+    assert {path.parts[0] for path in new} <= {"c"}
+
+
+def test_a_home_that_is_one_counts(strangers: Path) -> None:
+    ran = run_in(strangers, PROGRAMS["a catalog in an object store"], HOME=str(strangers / "~"))
+    assert "no-such-profile" in ran.stderr or (strangers / "ran").exists(), ran.stderr
