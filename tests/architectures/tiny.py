@@ -15,6 +15,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 VOCAB_ROWS = 520
+OTHER_ROWS = 512  # of a vocabulary beside it, as of sounds, whose size in the default config is another
 LARGEST = 24_000_000  # parameters
 _WIDTH = re.compile(
     r"size|dim|rank|d_model|d_kv|d_ff|dff|n_embd|n_inner|width|channels|d_ssm|d_head|_in$|_out$"
@@ -138,6 +139,12 @@ def _merged(config: Mapping[str, Any], mended: Mapping[str, Any]) -> dict[str, A
 def _smaller(config: Mapping[str, Any], divisor: int, layers: int) -> dict[str, Any]:
     counts = {value for key, value in config.items() if _counts_layers(key, value)}
     small = {key: _value(str(key), value, divisor, layers, counts) for key, value in config.items()}
+    text = config.get("vocab_size")
+    small |= {
+        key: min(value, OTHER_ROWS)
+        for key, value in config.items()
+        if str(key).endswith("vocab_size") and isinstance(value, int) and text not in (None, value)
+    }
     heads, hidden = small.get("num_attention_heads"), small.get("hidden_size")
     # Some defaults omit values that follow from the others.
     if small.get("num_key_value_heads", 0) is None:
