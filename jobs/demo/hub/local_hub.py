@@ -7,13 +7,8 @@ with LocalHub() as hub:
 Import from this module, also what is defined in the modules beside it.
 """
 
-import hashlib
-import hmac
-import json
 import re
-import secrets
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Event, RLock
 from types import MappingProxyType, TracebackType
@@ -38,10 +33,11 @@ from jobs.demo.hub.faults import (
     WrongCommit,
     WrongContentRange,
 )
-from jobs.demo.hub.http_server import WireServer
+from jobs.demo.hub.http_server import HttpServer
 from jobs.demo.hub.link import LoggedRequest, ReplyShape, Request
 from jobs.demo.hub.replies import HubReply, Source, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile, commit_sha, folder_files, stored_file
+from jobs.demo.hub.signatures import UrlSigner
 
 __all__ = [
     "Commit",
@@ -103,18 +99,18 @@ class LocalHub:
         self.closing = Event()
         self._lock = RLock()
         self._stored: dict[tuple[str, str], dict[str, StoredFile]] = {}
-        self._secret = secrets.token_bytes(32)
-        self._hub = WireServer(host, "hub", self, Api(self).answer)
+        self._signer = UrlSigner()
+        self._hub = HttpServer(host, "hub", self, Api(self).answer)
         self._cdn = self._start_cdn(host)
         self.endpoint, self.cdn_origin = self._hub.origin, self._cdn.origin
 
-    def _start_cdn(self, host: str) -> WireServer:
+    def _start_cdn(self, host: str) -> HttpServer:
         if host != LOOPBACK:  # an address of its own is not ours to take: another port is another origin
-            return WireServer(host, "cdn", self, self._answer_cdn)
+            return HttpServer(host, "cdn", self, self._answer_cdn)
         try:
-            return WireServer("127.0.0.2", "cdn", self, self._answer_cdn)
+            return HttpServer("127.0.0.2", "cdn", self, self._answer_cdn)
         except OSError:  # not every system answers on all of 127/8
-            return WireServer(LOOPBACK, "cdn", self, self._answer_cdn)
+            return HttpServer(LOOPBACK, "cdn", self, self._answer_cdn)
 
     def __enter__(self) -> "LocalHub":
         return self
@@ -177,7 +173,7 @@ class LocalHub:
 
     def expire_signatures(self) -> None:
         """Make every CDN address signed so far answer 403."""
-        self._secret = secrets.token_bytes(32)
+        self._signer = UrlSigner()
 
     # ---- the log
 
@@ -204,19 +200,14 @@ class LocalHub:
         return self._stored[key]
 
     def signed_url(self, repo: Repo, commit: Commit, path: str) -> str:
-        expires = f"{time.time() + self.signature_lifetime_s:.3f}"
-        signature = self._signature((repo.id, commit.sha, *path.split("/")), expires)
+        signature = self._signer.signed_query(
+            (repo.id, commit.sha, *path.split("/")), self.signature_lifetime_s
+        )
         location = f"{quote(repo.id, safe='')}/{commit.sha}/{quote(path)}"
-        return f"{self.cdn_origin}/{location}?Expires={expires}&Signature={signature}"
-
-    def _signature(self, segments: Sequence[str], expires: str) -> str:
-        return hmac.new(self._secret, json.dumps([segments, expires]).encode(), hashlib.sha256).hexdigest()
+        return f"{self.cdn_origin}/{location}?{signature}"
 
     def _answer_cdn(self, request: Request) -> HubReply:
-        expires = request.query.get("Expires", [""])[-1]
-        signature = request.query.get("Signature", [""])[-1]
-        expected = self._signature(request.segments, expires)
-        if not hmac.compare_digest(signature.encode(), expected.encode()) or float(expires) < time.time():
+        if not self._signer.is_valid(request):
             denied = b"<Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>"
             return HubReply(403, {"Content-Type": "application/xml"}, memory(denied))
         repo_id, sha, *path = request.segments
