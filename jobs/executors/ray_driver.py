@@ -10,10 +10,11 @@ from typing import Any
 import ray
 
 from jobs.executors.progress import Progress
-from jobs.executors.ray_loop import RayLoop, RayTask
+from jobs.executors.ray_loop import RayLoop
 from jobs.executors.ray_resources import ClusterResources, cluster_resources
 from jobs.executors.ray_session import RayOptions, coordinated_cluster, outside, pinned_to
 from jobs.executors.ray_worker import measure_on_node
+from jobs.executors.ray_workload import RayTask
 from jobs.planning.memory import gpu_memory_bytes
 from jobs.tasks.measure_one import deadline_s
 from jobs.tasks.outcome import Failed, Outcome, infeasible

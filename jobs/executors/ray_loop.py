@@ -12,9 +12,8 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic
 
 import ray
 from ray.exceptions import (
@@ -26,8 +25,9 @@ from ray.exceptions import (
 )
 
 from jobs.executors.progress import Progress, TaskName
-from jobs.executors.ray_resources import ClusterResources, cluster_resources
+from jobs.executors.ray_resources import cluster_resources
 from jobs.executors.ray_worker import COORDINATOR_TIMEOUT_S
+from jobs.executors.ray_workload import RayTask, Result, Work, Workload
 
 TRIES = 3  # of one task, if workers or nodes die under it
 GRACE_S = 30.0  # beyond a task's own deadline, before the driver ends its worker
@@ -35,44 +35,6 @@ FETCH_S = 30.0  # for a result that is ready: a client outside the cluster fetch
 POLL_S = 0.25  # how often the driver checks deadlines and progress
 NODES_POLL_S = 3.0  # how often it lists the nodes
 NODE_LOST_S = 6.0  # a node that is missing for longer is lost; Ray itself may never say so
-
-Work = TypeVar("Work")
-Result = TypeVar("Result")
-Result_co = TypeVar("Result_co", covariant=True)
-
-
-@dataclass(slots=True)
-class RayTask(Generic[Work]):
-    """One try of a task. Until its worker reports, node and started are None: it may still wait at Ray."""
-
-    name: TaskName
-    work: Work
-    tries: int = 1
-    launched: float = field(default_factory=time.monotonic)
-    started: float | None = None
-    node: str | None = None
-
-    def elapsed_s(self) -> float:
-        return time.monotonic() - (self.started or self.launched)
-
-
-class Workload(Protocol[Work, Result_co]):
-    """What the loop asks about its tasks."""
-
-    def refusal(self, work: Work, cluster: ClusterResources) -> Result_co | None:
-        """The result of a task that no living node can run; None if one can."""
-
-    def launch(self, task: RayTask[Work], running: Sequence[Work], cluster: ClusterResources) -> Any:
-        """Submit a task and return its ray.ObjectRef (untyped); None if it must wait for running ones."""
-
-    def deadline_s(self, work: Work) -> float:
-        """Seconds that a try may take."""
-
-    def with_more_memory(self, work: Work, cluster: ClusterResources) -> Work | None:
-        """The next try of a task that ran out of memory; None if there is to be none."""
-
-    def failure(self, task: RayTask[Work], reason: str, problem: str) -> Result_co:
-        """The result of a task that failed for good."""
 
 
 class RayLoop(Generic[Work, Result]):

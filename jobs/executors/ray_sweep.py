@@ -14,9 +14,10 @@ from typing import Any
 import ray
 
 from jobs.executors.progress import Silence, TaskName
-from jobs.executors.ray_loop import RayLoop, RayTask
+from jobs.executors.ray_loop import RayLoop
 from jobs.executors.ray_resources import ClusterResources
 from jobs.executors.ray_session import RayOptions, coordinated_cluster
+from jobs.executors.ray_workload import RayTask
 from jobs.single_results.sweep import SweepFailure, SweepOutcome, attempt
 from survey.dynamics.config import Training
 

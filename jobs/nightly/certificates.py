@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobs.nightly.environment import CERTIFICATES
-from jobs.nightly.job import JobMachine
+from jobs.nightly.machine import JobMachine
 from survey.errors import UsageError
 
 

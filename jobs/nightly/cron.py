@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
-import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from jobs.nightly.crontab import BEGIN, END, edit_crontab, read_crontab, without_block
 from jobs.nightly.environment import secret_names
-from jobs.nightly.job import PREFIX, Job, JobMachine
+from jobs.nightly.job import PREFIX, Job
+from jobs.nightly.machine import JobMachine
 from jobs.nightly.quoting import comments, crontab_command, lines, one_line
 from jobs.nightly.unit_files import log_file, prepare_folders, write_unit
 from survey.errors import UsageError
 
-BEGIN, END = "# BEGIN ", "# END "
 # Debian's cron refuses a crontab with a longer command (MAX_COMMAND is 1000, its end included).
 LONGEST_COMMAND = 998
-WRITES = 3
 
 
 def unit(job: Job, machine: JobMachine) -> str:
@@ -65,18 +62,19 @@ def local_times(job: Job, machine: JobMachine) -> list[tuple[int, int]]:
 def install(job: Job, machine: JobMachine) -> list[str]:
     """Append the block to the user's crontab, without an earlier one of this name."""
     block = unit(job, machine)
-    _without(_crontab(), job.name)  # a crontab that cannot be changed stops it before anything is written
-    done = prepare_folders(job, machine)
+    # A crontab that cannot be changed stops it before anything is written.
+    without_block(read_crontab(), job.name)
+    notes = prepare_folders(job, machine)
     _, variables = _command(job, machine, guarded=len(local_times(job, machine)) > 1)
     if variables:
         write_unit(variables, lines(_exports(machine)))
-    _edit(lambda crontab: _without(crontab, job.name) + block, lambda crontab: block in crontab)
-    return ["your crontab runs it, as long as the cron daemon runs", *done]
+    edit_crontab(lambda crontab: without_block(crontab, job.name) + block, lambda crontab: block in crontab)
+    return ["your crontab runs it, as long as the cron daemon runs", *notes]
 
 
 def installed(machine: JobMachine) -> list[str]:
     """The name and title of each block of ours."""
-    lines = _crontab().splitlines()
+    lines = read_crontab().splitlines()
     return [
         f"{line.removeprefix(BEGIN).split()[0]}  {lines[number + 1].removeprefix('# ')}"
         for number, line in enumerate(lines[:-1])
@@ -86,23 +84,13 @@ def installed(machine: JobMachine) -> list[str]:
 
 def remove(name: str, machine: JobMachine) -> bool:
     """Remove a block and its file of variables."""
-    if _without(_crontab(), name) == _crontab():
+    if without_block(read_crontab(), name) == read_crontab():
         return False
-    _edit(lambda crontab: _without(crontab, name), lambda crontab: f"{BEGIN}{name} " not in crontab)
+    edit_crontab(
+        lambda crontab: without_block(crontab, name), lambda crontab: f"{BEGIN}{name} " not in crontab
+    )
     _environment_file(name, machine).unlink(missing_ok=True)
     return True
-
-
-def _edit(change: Callable[[str], str], holds: Callable[[str], bool]) -> None:
-    """Change the crontab, then read it again: it has no lock that other programs respect.
-
-    Raises UsageError if the change was overwritten each time.
-    """
-    for _ in range(WRITES):
-        _write_crontab(change(_crontab()))
-        if holds(_crontab()):
-            return
-    raise UsageError(f"your crontab was changed by another program {WRITES} times at that moment: try again")
 
 
 def _command(job: Job, machine: JobMachine, *, guarded: bool) -> tuple[str, Path | None]:
@@ -160,45 +148,3 @@ def _about_zones(job: Job) -> list[str]:
         f"cron goes by this machine's clock: it fires whenever that can mean {job.when}, and only the line",
         "whose hour has come there runs. On the night when clocks there jump over that hour none does.",
     )
-
-
-def _crontab() -> str:
-    ran = _call("-l")
-    if ran.returncode and "no crontab" not in ran.stderr:
-        raise UsageError(f"crontab -l: {ran.stderr.strip()}")
-    return "" if ran.returncode else ran.stdout
-
-
-def _write_crontab(text: str) -> None:
-    ran = _call("-", text)
-    if ran.returncode:
-        raise UsageError(f"crontab refused it: {ran.stderr.strip()}")
-
-
-def _call(argument: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ["crontab", argument],
-            input=text,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",  # other people's lines go through as they are
-        )
-    except FileNotFoundError:
-        raise UsageError("there is no crontab command here: install cron, or use --on systemd") from None
-
-
-def _without(crontab: str, name: str) -> str:
-    """The crontab without one block; everything else keeps its bytes.
-
-    Raises UsageError if the block has no end.
-    """
-    begin = rf"^{re.escape(BEGIN + name)}(?: .*)?\n"
-    if crontab and not crontab.endswith("\n"):
-        crontab += "\n"
-    block = re.search(
-        rf"{begin}(?:(?!{re.escape(BEGIN)}).*\n)*?{re.escape(END + name)}\n", crontab, re.MULTILINE
-    )
-    if block is None and re.search(begin, crontab, re.MULTILINE):
-        raise UsageError(f"your crontab holds `{BEGIN}{name}` and no `{END}{name}` after it: mend it first")
-    return crontab if block is None else crontab[: block.start()] + crontab[block.end() :]

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from jobs.nightly.environment import CERTIFICATES, carried_away, left_behind, secret_names
-from jobs.nightly.job import PREFIX, Job, JobMachine
+from jobs.nightly.job import PREFIX, Job
+from jobs.nightly.machine import JobMachine
 from jobs.nightly.package import pip_install
 from jobs.nightly.quoting import Expression, checked_text, comments, lines, one_line, without_expressions
 from jobs.nightly.unit_files import write_unit

@@ -4,52 +4,20 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 import re
-import shutil
-import sysconfig
 import zoneinfo
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, time, tzinfo
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import time
 from pathlib import Path
 
-from jobs.nightly.environment import carried, refuse_secret
+from jobs.nightly.environment import refuse_secret
+from jobs.nightly.machine import absolute_path
 from jobs.nightly.quoting import one_line
 from jobs.planning.model_list import read_models
 from survey.errors import UsageError
-from survey.process.home_folder import expanded, home
 
 PREFIX = "survey-nightly-"
-
-
-@dataclass(frozen=True, slots=True)
-class JobMachine:
-    """The machine that units are made and installed on.
-
-    zone: of the clock that cron reads. config, state: our folders of this user. units: systemd's folder,
-    of root or of the user. folder: the working folder of the command.
-    """
-
-    environment: Mapping[str, str] = field(repr=False)  # it may hold tokens
-    program: Path
-    zone: tzinfo
-    config: Path
-    state: Path
-    units: Path
-    root: bool
-    folder: Path
-
-    @property
-    def env_file(self) -> Path:
-        """The file for secrets, which a unit must not show."""
-        return self.config / "nightly.env"
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """The environment of a run on this machine; schedulers set almost none."""
-        path = f"{self.program.parent}:/usr/local/bin:/usr/bin:/bin"
-        return {"PATH": path, **carried(self.environment)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +77,12 @@ def make_job(
         raise UsageError(f"no such list of models: {models}; a unit reads it anew every night")
     read_models([str(models)], Path.cwd())
     job = Job(
-        _absolute(models),
+        absolute_path(models),
         _absolute_catalog(catalog),
         tuple(options),
         _hour(at),
         _zone(zone),
-        _absolute(log) if log else None,
+        absolute_path(log) if log else None,
         image,
         package,
     )
@@ -124,26 +92,9 @@ def make_job(
 
 def key_job(models: Path, catalog: str) -> Job:
     """The part of a job that names its unit; the list itself may no longer exist."""
-    job = Job(_absolute(models), _absolute_catalog(catalog), (), time(), None)
+    job = Job(absolute_path(models), _absolute_catalog(catalog), (), time(), None)
     _check_texts(job)
     return job
-
-
-def this_machine(environment: Mapping[str, str]) -> JobMachine:
-    """Describe this machine. Raises UsageError if it has no `survey` command."""
-    own, root = home(), os.geteuid() == 0
-    config = _absolute(Path(environment.get("XDG_CONFIG_HOME") or own / ".config"))
-    state = _absolute(Path(environment.get("XDG_STATE_HOME") or own / ".local/state"))
-    return JobMachine(
-        environment,
-        _program(environment),
-        _system_zone(),
-        config / "centroid-survey",
-        state / "centroid-survey",
-        Path("/etc/systemd/system") if root else config / "systemd/user",
-        root,
-        Path.cwd(),
-    )
 
 
 def _check_texts(job: Job) -> None:
@@ -155,29 +106,8 @@ def _check_texts(job: Job) -> None:
         one_line(text, what)
 
 
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(expanded(path)))  # links stay: moving one is meant to move the job, too
-
-
 def _absolute_catalog(catalog: str) -> str:
-    return catalog if "://" in catalog else str(_absolute(Path(catalog)))
-
-
-def _program(environment: Mapping[str, str]) -> Path:
-    beside = Path(sysconfig.get_path("scripts")) / "survey"
-    program = beside if beside.is_file() else shutil.which("survey", path=environment.get("PATH"))
-    if program is None:
-        raise UsageError("the `survey` command is not installed in this environment: pip install it first")
-    return _absolute(Path(program))
-
-
-def _system_zone() -> tzinfo:
-    """The machine's zone, not this process's TZ, which cron's daemon does not see."""
-    try:
-        with open("/etc/localtime", "rb") as file:
-            return zoneinfo.ZoneInfo.from_file(file)
-    except (OSError, ValueError):
-        return UTC
+    return catalog if "://" in catalog else str(absolute_path(Path(catalog)))
 
 
 def _hour(text: str) -> time:

@@ -10,7 +10,8 @@ import yaml
 
 from jobs.nightly.certificates import certificate_variables, certificates
 from jobs.nightly.environment import carried_away, left_behind, secret_names
-from jobs.nightly.job import Job, JobMachine
+from jobs.nightly.job import Job
+from jobs.nightly.machine import JobMachine
 from jobs.nightly.quoting import checked_text, comments, kubernetes_value, lines, one_line
 from jobs.planning.list_text import read_list
 from jobs.planning.model_list import read_models

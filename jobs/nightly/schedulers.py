@@ -13,7 +13,8 @@ from jobs.nightly import cron as nightly_cron
 from jobs.nightly import github as nightly_github
 from jobs.nightly import kubernetes as nightly_kubernetes
 from jobs.nightly import systemd as nightly_systemd
-from jobs.nightly.job import Job, JobMachine
+from jobs.nightly.job import Job
+from jobs.nightly.machine import JobMachine
 from jobs.nightly.unit_files import one_at_a_time
 from survey.errors import UsageError
 

@@ -6,7 +6,8 @@ import shlex
 import subprocess
 
 from jobs.nightly.environment import secret_names
-from jobs.nightly.job import PREFIX, Job, JobMachine
+from jobs.nightly.job import PREFIX, Job
+from jobs.nightly.machine import JobMachine
 from jobs.nightly.quoting import (
     comments,
     lines,
@@ -77,18 +78,18 @@ def calendar(job: Job) -> str:
 
 def install(job: Job, machine: JobMachine) -> list[str]:
     """Write the files and start the timer. Raises UsageError if systemd does not answer."""
-    done = prepare_folders(job, machine)
+    notes = prepare_folders(job, machine)
     for name, text in files(job, machine).items():
         write_unit(machine.units / name, text)
-        done.append(f"wrote {machine.units / name}")
+        notes.append(f"wrote {machine.units / name}")
     calls = [("daemon-reload",), ("enable", "--now", f"{job.name}.timer")]
     for number, arguments in enumerate(calls):
         if problem := _call(machine, *arguments):
             left = " && ".join(shlex.join(_systemctl(machine, *call)) for call in calls[number:])
             raise UsageError(f"the units lie in {machine.units}, but {problem}; once systemd runs: {left}")
     if not machine.root:
-        done.append("to have it run while you are logged out: loginctl enable-linger")
-    return done
+        notes.append("to have it run while you are logged out: loginctl enable-linger")
+    return notes
 
 
 def installed(machine: JobMachine) -> list[str]:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobs.nightly.job import Job, JobMachine
+from jobs.nightly.job import Job
+from jobs.nightly.machine import JobMachine
 from survey.errors import UsageError
 from survey.process.atomic_write import write_atomically
 

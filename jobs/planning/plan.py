@@ -77,12 +77,12 @@ class Plan:
 class PlanCriteria:
     """What a row must hold to count as measured, and whether the choice of its tensor is explained.
 
-    measures: those that a row must have to answer this run. done: the catalog's rows.
+    measures: those that a row must have to answer this run. measured: the catalog's rows.
     """
 
     matrix: MatrixChoice
     measures: Collection[Measure]
-    done: MeasuredRows
+    measured: MeasuredRows
     explain: bool = False
 
     @property

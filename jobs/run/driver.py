@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-from catalog.read.measured import NOTHING_MEASURED, MeasuredRows, read_measured
-from catalog.read.reader import Reader
+from catalog.read.measured import NOTHING_MEASURED, MeasuredRows
 from catalog.store.lock import Lock, catalog_lock
 from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import attempts_table
-from catalog.write.backfill import Filled
 from catalog.write.commit import commit_attempts
-from catalog.write.compact import Compacted, compact, is_due
+from catalog.write.compact import compact, is_due
 from catalog.write.retire import retire
 from jobs.backfill.from_tokenizer import name_stored
 from jobs.backfill.from_tokens import fill_from_tokens
@@ -24,37 +21,17 @@ from jobs.executors.serial import run_serially
 from jobs.planning.plan import Plan, PlanCriteria
 from jobs.planning.planner import make_plan
 from jobs.run.catalog_state import read_catalog
-from jobs.run.clock import new_run_id
 from jobs.run.committed_rows import read_committed
 from jobs.run.ledger import RunLedger
+from jobs.run.request import RunRequest, criteria_of
 from jobs.tasks.measure_one import committed
 from jobs.tasks.outcome import Failed, Outcome
 from survey.errors import CommitError, SurveyError
 from survey.hub.throttle import LocalThrottle
-from survey.measures import required_measures
-from survey.records.measure_definition import Measure
 from survey.records.settings import Settings
-from survey.records.target import MatrixChoice, ModelRef, Target
+from survey.records.target import Target
 
 ATTEMPTS_S = 30.0  # a driver that is killed loses at most this much of its record
-
-Executor = Literal["ray", "serial"]
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """The models to survey, and the executor. address: a Ray cluster; None starts an embedded one.
-
-    connections: the limit of the whole run; None allows 16 for each running model.
-    """
-
-    models: Sequence[ModelRef]
-    matrix: MatrixChoice = "output"
-    resurvey: bool = False
-    executor: Executor = "ray"
-    address: str | None = None
-    ship_code: bool = False
-    connections: int | None = None
 
 
 def survey_models(
@@ -136,7 +113,7 @@ class Run:
         self.progress.planning(len(self.request.models))
         if self.request.resurvey:
             measured = replace(NOTHING_MEASURED, unreadable=measured.unreadable)
-        criteria = PlanCriteria(self.request.matrix, _required_measures(self.settings), measured)
+        criteria = criteria_of(self.request, self.settings, measured)
         plan = make_plan(self.request.models, criteria, self.settings, self._throttle, self.progress.planned)
         self.ledger.record_plan(plan)
         return plan, criteria
@@ -213,43 +190,10 @@ class Run:
             self.ledger.warnings.append(f"loose files were not merged: {error}")
 
 
-def compact_now(store: CatalogStore) -> tuple[Compacted, Filled, str]:
-    """Bring all rows up to date from their tokens, then merge loose files into parts.
-
-    Returns the lock's note for the user, too. Raises CatalogInUse, CommitError.
-    """
-    with catalog_lock(store, new_run_id()) as lock:
-        store.sweep()
-        with Reader(store) as reader:
-            measured = read_measured(reader)
-        filled = fill_from_tokens(store, measured)
-        return compact(store, lock), filled, lock.note
-
-
-def plan_only(
-    request: RunRequest,
-    settings: Settings,
-    measured: MeasuredRows,
-    progress: Progress,
-    *,
-    explain: bool = False,
-) -> Plan:
-    """The plan, without measuring anything. Raises NoHub as `make_plan`."""
-    criteria = PlanCriteria(request.matrix, _required_measures(settings), measured, explain)
-    with progress:
-        progress.planning(len(request.models))
-        return make_plan(request.models, criteria, settings, LocalThrottle(), progress.planned)
-
-
-def _required_measures(settings: Settings) -> tuple[Measure, ...]:
-    """The measures that a row must have to answer this run."""
-    return required_measures(tokens=settings.tokens, reference=settings.reference is not None)
-
-
 def _lacking_measures(plan: Plan, criteria: PlanCriteria) -> int:
     """The number of unchanged rows without measures that only their matrices could give."""
     keys = {item.key for item in plan.unchanged}
-    return sum(criteria.done.lacks(key, criteria.measures) for key in keys)
+    return sum(criteria.measured.lacks(key, criteria.measures) for key in keys)
 
 
 def _committed(outcome: Outcome, store: CatalogStore) -> Outcome:

@@ -21,7 +21,7 @@ def command(uri: str) -> int:
     survey compact --catalog ./mine
     """
     from catalog.store.open import open_for_reading
-    from jobs.run.driver import compact_now
+    from jobs.run.compaction import compact_now
 
     done, filled, note = compact_now(open_for_reading(uri))
     if note:

@@ -55,7 +55,8 @@ def command(
     survey nightly models.txt --at 02:00 --on systemd -- --matrix both
     survey nightly --on cron --list
     """
-    from jobs.nightly.job import key_job, make_job, this_machine
+    from jobs.nightly.job import key_job, make_job
+    from jobs.nightly.machine import this_machine
     from jobs.nightly.schedulers import install, installed, remove, unit
     from jobs.planning.model_list import read_models
 

@@ -11,7 +11,7 @@ from survey.cli.output import catalog_reader, console
 from survey.cli.request import read_request
 
 if TYPE_CHECKING:
-    from jobs.run.driver import RunRequest
+    from jobs.run.request import RunRequest
     from survey.records.settings import Settings
     from survey.records.target import MatrixChoice
 
@@ -43,7 +43,7 @@ def show_plan(request: RunRequest, settings: Settings, uri: str, *, explain: boo
     from catalog.read.measured import NOTHING_MEASURED, read_measured
     from catalog.store.open import open_if_there
     from jobs.executors.progress import progress_for
-    from jobs.run.driver import plan_only
+    from jobs.run.dry_run import plan_only
     from jobs.run.summary import print_plan
 
     measured = NOTHING_MEASURED

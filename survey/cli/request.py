@@ -13,7 +13,7 @@ from survey.cli.streams import say
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
-    from jobs.run.driver import RunRequest
+    from jobs.run.request import RunRequest
     from survey.records.settings import ReferenceTokens, Settings
     from survey.records.target import MatrixChoice
 
@@ -32,7 +32,7 @@ def read_request(
     """
     from jobs.planning.model_list import read_models
     from jobs.run.clock import new_run_id
-    from jobs.run.driver import RunRequest
+    from jobs.run.request import RunRequest
 
     if "-" in models and sys.stdin.isatty():
         say("type one model a line, then Ctrl-D")

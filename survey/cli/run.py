@@ -24,8 +24,8 @@ from survey.cli.summary_file import check_summary, write_summary
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
-    from jobs.run.driver import Executor, RunRequest
     from jobs.run.ledger import RunLedger
+    from jobs.run.request import Executor, RunRequest
     from survey.records.settings import Settings
     from survey.records.target import MatrixChoice
 

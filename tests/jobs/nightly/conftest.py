@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.nightly.job import Job, JobMachine, make_job
+from jobs.nightly.job import Job, make_job
+from jobs.nightly.machine import JobMachine
 
 COMMIT = f"git+https://github.com/somebody/centroid-survey@{'0123456789' * 4}"
 AWKWARD = """a b%c'd"e$HOME;f"""  # what shells, crontabs, unit files and YAML each read in their own way

@@ -22,7 +22,8 @@ from jobs.demo.checkpoints import write
 from jobs.demo.hub.local_hub import LocalHub
 from jobs.nightly import cron as nightly_cron
 from jobs.nightly import schedulers as nightly
-from jobs.nightly.job import Job, JobMachine, this_machine
+from jobs.nightly.job import Job
+from jobs.nightly.machine import JobMachine, this_machine
 from survey.errors import SurveyError, UsageError
 
 

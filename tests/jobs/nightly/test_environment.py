@@ -12,7 +12,8 @@ import pytest
 
 from jobs.nightly import schedulers as nightly
 from jobs.nightly.environment import carried, carried_away, is_secret, secret_names
-from jobs.nightly.job import Job, JobMachine
+from jobs.nightly.job import Job
+from jobs.nightly.machine import JobMachine
 
 SETTINGS = {
     "HTTP_PROXY": "http://proxy.example:3128", "https_proxy": "http://proxy.example:3128", "ALL_PROXY": "socks5://p:1",

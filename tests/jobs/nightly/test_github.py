@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from jobs.nightly import schedulers as nightly
-from jobs.nightly.job import Job, JobMachine
+from jobs.nightly.job import Job
+from jobs.nightly.machine import JobMachine
 from survey.errors import UsageError
 
 

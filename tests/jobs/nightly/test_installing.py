@@ -14,7 +14,8 @@ import pytest
 from jobs.nightly import github as nightly_github
 from jobs.nightly import schedulers as nightly
 from jobs.nightly import unit_files as nightly_files
-from jobs.nightly.job import Job, JobMachine, this_machine
+from jobs.nightly.job import Job
+from jobs.nightly.machine import JobMachine, this_machine
 from survey.errors import UsageError
 
 # A crontab that takes its time, as one on a busy disk.

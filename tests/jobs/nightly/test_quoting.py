@@ -14,7 +14,8 @@ from support.commands import Ran
 
 from jobs.nightly import schedulers as nightly
 from jobs.nightly import systemd as nightly_systemd
-from jobs.nightly.job import Job, JobMachine, make_job
+from jobs.nightly.job import Job, make_job
+from jobs.nightly.machine import JobMachine
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]

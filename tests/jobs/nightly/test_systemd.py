@@ -13,7 +13,8 @@ from support.system_tools import needs
 
 from jobs.nightly import schedulers as nightly
 from jobs.nightly import systemd as nightly_systemd
-from jobs.nightly.job import Job, JobMachine
+from jobs.nightly.job import Job
+from jobs.nightly.machine import JobMachine
 from survey.errors import UsageError
 
 

@@ -10,7 +10,8 @@ import pytest
 from support.commands import Ran
 
 from jobs.nightly import schedulers as nightly
-from jobs.nightly.job import Job, JobMachine, this_machine
+from jobs.nightly.job import Job
+from jobs.nightly.machine import JobMachine, this_machine
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]

@@ -1,0 +1,76 @@
+"""What a task delivers: a measured matrix as the tables of the catalog, with its provenance."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, replace
+
+from catalog.write.arrow_tables import tables_of
+from jobs.tasks.outcome import Delivered, Headline
+from jobs.tasks.unused_distances import TokenColumns
+from survey import version
+from survey.measures.token_flags import token_flags
+from survey.opening import Matrix
+from survey.process.clock import utc_now
+from survey.records.catalog_rows import Measured, Provenance
+from survey.records.measurement import Measurement
+from survey.records.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The device that did the arithmetic, and the time of the whole task."""
+
+    device: str
+    elapsed_s: float
+
+
+def delivery(
+    matrix: Matrix, measurement: Measurement, token_columns: TokenColumns, settings: Settings, spent: Spent
+) -> Delivered:
+    """The tables of a measured matrix, and its figures for the run's table."""
+    provenance = _provenance(matrix, settings, spent)
+    measured = Measured(
+        identity=matrix.target.identity,
+        measurement=replace(measurement, measures={**measurement.measures, **token_columns.measures}),
+        naming=token_columns.naming,
+        names=token_columns.names,
+        distances=token_columns.distances,
+        flags=token_flags(measurement.tokens),
+        provenance=provenance,
+    )
+    return Delivered(
+        target=matrix.target,
+        tables=tables_of(measured, tokens=settings.tokens),
+        headline=Headline(
+            dtype=measurement.dtype,
+            black_hole_count=measurement.black_hole_count,
+            dead_count=measurement.dead_count,
+            centroid_ratio=measurement.centroid_ratio,
+            dead_live_angle_deg=measurement.dead_live_angle_deg,
+        ),
+        fetched_bytes=provenance.fetched_bytes,
+        elapsed_s=provenance.elapsed_s,
+        host=provenance.host,
+    )
+
+
+def _provenance(matrix: Matrix, settings: Settings, spent: Spent) -> Provenance:
+    target = matrix.target
+    traffic = target.planning + matrix.checkpoint.traffic
+    waited_s = matrix.clock.waited_s
+    return Provenance(
+        survey_version=version(),
+        run_id=settings.run_id,
+        measured_at=utc_now(),
+        device=spent.device,
+        host=socket.gethostname(),
+        tensor_bytes=len(target.spec.bytes),
+        fetched_bytes=traffic.bytes,
+        repo_bytes=target.repo_bytes,
+        requests=traffic.requests,
+        retries=traffic.retries,
+        fetch_s=waited_s,
+        measure_s=spent.elapsed_s - waited_s,
+        elapsed_s=spent.elapsed_s,
+    )
