@@ -1,9 +1,9 @@
 """The command line: parse, build one frozen request, call one function, print, return a code.
 
 Exit codes: 0 all measured or already there; 1 some models failed; 2 misuse; 3 another run holds
-the catalog; 130 interrupted. Results go to stdout, progress and complaints to stderr.
+the catalog; 130 interrupted. Results go to stdout, progress and errors to stderr.
 
-The only package that may import every folder. Imports stand inside the commands, so that
+The only package that may import every folder. A command imports what it needs when it runs, so that
 `survey query` never loads torch or Ray and `--help` loads neither.
 """
 
@@ -47,7 +47,7 @@ from survey.process.home_folder import refuse_home_in_working_folder
 from survey.process.redaction import redacted
 
 HELP = {"help_option_names": ["-h", "--help"]}
-CLOSED_PIPES = ("_PacifyFlushWrapper", "PacifyFlushWrapper")  # as versions of click call it
+CLOSED_PIPES = ("_PacifyFlushWrapper", "PacifyFlushWrapper")  # click's wrapper of one, in several versions
 
 
 @click.group(context_settings={**HELP, "max_content_width": 100})
@@ -84,7 +84,7 @@ for module in (
     cluster,
 ):
     command = module.command
-    # A command keeps the first help option that it is asked for, be it by a context of its own.
+    # click makes a command's help option once, also for a context that is not below `cli`.
     command.context_settings = {**HELP, **command.context_settings}
     cli.add_command(command)
 
@@ -96,8 +96,8 @@ def entry() -> None:
     sys.excepthook = _show_defect
     code = main(sys.argv[1:])
     if code == INTERRUPTED:
-        # Everything finished is in the catalog; threads that wait for a stalled server would
-        # hold the process until their timeout.
+        # What is finished is in the catalog. Threads that wait for a stalled server would keep the
+        # process alive until their timeout.
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
@@ -111,30 +111,30 @@ def main(argv: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         shown = io.StringIO()
-        error.show(file=shown)  # what was typed, a name that a shell completed maybe
+        error.show(file=shown)  # it quotes the arguments, among them names that a shell completed
         click.echo(spelled_out(storable(shown.getvalue())), err=True, nl=False)
         return 2
     except CatalogInUse as error:
-        return _complain(str(error), 3)
+        return _print_error(str(error), 3)
     except (UsageError, SurveyError) as error:
-        return _complain(str(error), 2)
+        return _print_error(str(error), 2)
     except (click.Abort, KeyboardInterrupt):
         if not printed():
             give_up_stdout()
         return INTERRUPTED
     except (OSError, SystemExit) as error:
-        return _at_the_edge(error)
+        return _code_of_system_error(error)
     except UnicodeEncodeError as error:
         if error.encoding.lower() in ("utf-8", "utf8") or error.encoding != sys.stdout.encoding:
             raise
         text = error.object[error.start : error.end]
         give_up_stdout()
-        return _complain(f"stdout cannot show {text!a} in {error.encoding}: set PYTHONIOENCODING=utf-8", 2)
+        return _print_error(f"stdout cannot show {text!a} in {error.encoding}: set PYTHONIOENCODING=utf-8", 2)
 
 
-def _at_the_edge(error: OSError | SystemExit) -> int:
-    """The exit code where the system refused something: a file, or what was to be printed."""
-    # click turns a BrokenPipeError into a SystemExit, and wraps the stream that it came of.
+def _code_of_system_error(error: OSError | SystemExit) -> int:
+    """The exit code if the system refused access to a file, or did not take what was printed."""
+    # click turns a BrokenPipeError into a SystemExit, and wraps the stream that it came from.
     if isinstance(error, BrokenPipeError) or type(sys.stdout).__name__ in CLOSED_PIPES:
         give_up_stdout()
         return 0  # `survey sql … | head`
@@ -142,17 +142,18 @@ def _at_the_edge(error: OSError | SystemExit) -> int:
         raise error
     if error.filename is None and was_printing(error):
         give_up_stdout()
-        return _complain(f"stdout: {error.strerror}; not all was printed", 2)
+        return _print_error(f"stdout: {error.strerror}; not all was printed", 2)
     files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    return _complain(": ".join([*files, error.strerror or str(error)]), 2)
+    return _print_error(": ".join([*files, error.strerror or str(error)]), 2)
 
 
 def _show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What Python prints of an exception that nobody expected, without secrets."""
+    """Print the traceback of an unexpected exception without secrets; an excepthook."""
     sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _complain(problem: str, code: int) -> int:
+def _print_error(problem: str, code: int) -> int:
+    """Print what is wrong on stderr; returns the exit code."""
     lines = redacted(problem).splitlines()
     click.echo("survey: " + "\n".join(printable(line) for line in lines), err=True)
     return code

@@ -16,7 +16,7 @@ from survey.cli.streams import say
 def command(file: Path, uri: str) -> int:
     """Write a database of views over the catalog, which any DuckDB client opens.
 
-    It holds no data: what later runs add shows in it, too. Local paths are written in full.
+    The file holds no data, so it also shows what later runs add. Local paths in it are absolute.
 
     \b
     survey attach survey.duckdb --catalog ./mine

@@ -43,22 +43,23 @@ def _axis(name: str, default: int, where: str) -> Callable[[Any], Any]:
 @_axis("meridian", 1, "latitude 0°, longitude 0°")
 @_axis("equinox", 3, "latitude 0°, longitude +90°")
 @click.option(
-    "--token", type=int, metavar="ID", help="The reference row (default: of the largest black hole)."
+    "--token",
+    type=int,
+    metavar="ID",
+    help="The reference row's token id (default: of the largest black hole).",
 )
+@click.option("--lat", "lat_deg", type=float, metavar="DEG", help="Latitude of the telescope's field.")
+@click.option("--lon", "lon_deg", type=float, metavar="DEG", help="Longitude of the field.")
 @click.option(
-    "--lat", "lat_deg", type=float, metavar="DEG", help="Point the telescope: latitude of its field."
-)
-@click.option("--lon", "lon_deg", type=float, metavar="DEG", help="Its longitude.")
-@click.option(
-    "--diameter", "diameter_deg", type=float, metavar="DEG", help="Its size: a box, as wide as high."
+    "--diameter", "diameter_deg", type=float, metavar="DEG", help="Size of the field: a box, as wide as high."
 )
 @click.option(
     "--radius", "radius_deg", type=float, metavar="DEG",
-    help="Its size: a circle on the sphere, for the poles and the ±180° seam.",
+    help="Size of the field: a circle on the sphere, also at the poles and the ±180° seam.",
 )  # fmt: skip
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.safetensors",
-    help="Write cluster_mask, cluster_token_ids, ref_token_id and n_cluster there.",
+    help="Write cluster_mask, cluster_token_ids, ref_token_id and n_cluster to this file.",
 )  # fmt: skip
 @plot_option
 @matrix_option()
@@ -77,15 +78,15 @@ def command(
     connections: int | None,
     device: str,
     uri: str,
-    form: str,
+    output_format: str,
     **sky: Any,  # Any: the numbers of the axes and of the field
 ) -> int:
-    """The sky of one matrix, and the rows that bf16 cannot tell from a reference row.
+    """Map the sky of one matrix, and find the rows that bf16 cannot tell from a reference row.
 
     MODEL is a Hub id, org/name[@revision], or a checkpoint folder. Three principal components are the axes
-    of a sphere. A telescope's field (--lat --lon with --diameter or --radius) picks the first row that it
-    sees as the reference h; --token names one; else it is the largest black hole's. The cluster is every
-    row t with bf16(t · h) = bf16(h · h).
+    of a sphere. The reference h is the first row in a telescope's field (--lat --lon with --diameter or
+    --radius), or the row of --token; else a row of the largest black hole. The cluster is every row t with
+    bf16(t · h) = bf16(h · h).
 
     \b
     survey cluster Qwen/Qwen3-4B-Instruct-2507 --plot sky.png
@@ -109,13 +110,13 @@ def command(
     settings = replace(settings_from_options(endpoint, connections), device=device)
     with _byte_bar(model) as opened:
         row, study = study_cluster(request, settings, open_for_writing(uri), opened)
-    if form == "table":
+    if output_format == "table":
         print_cluster(row, console())
     else:
-        print_results("clusters", [row], form)
+        print_results("clusters", [row], output_format)
     if plot is not None:
-        holes = [(rows[0], len(rows)) for rows in study.black_holes]
-        save_picture(sky_chart(row, study.sky.lat_deg, study.sky.lon_deg, holes), plot)
+        black_holes = [(rows[0], len(rows)) for rows in study.black_holes]
+        save_picture(sky_chart(row, study.sky.lat_deg, study.sky.lon_deg, black_holes), plot)
     return 0
 
 
@@ -150,7 +151,7 @@ def _one_model(model: str) -> ModelRef:
 
 @contextmanager
 def _byte_bar(name: str) -> Iterator[Callable[[Matrix], Callable[[int], None]]]:
-    """A progress bar of the bytes read, on stderr if that is a terminal."""
+    """A bar of bytes on stderr if that is a terminal. Yields opened(matrix), which returns its counter."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     errors = console(stderr=True)

@@ -1,4 +1,4 @@
-"""The demo: the whole survey, offline, in a minute."""
+"""`survey demo`: the whole survey, offline, in a minute."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _PERSONAL = (
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("survey-demo"),
     show_default=True,
-    help="Where the demo's models and catalog are put.",
+    help="Folder of the demo's list of models and catalog.",
 )
 @executor_option
 @click.option(
-    "--hub", "hub_only", is_flag=True, help="Serve the models until Ctrl-C, for commands of your own."
+    "--hub", "hub_only", is_flag=True, help="Only serve the models, until Ctrl-C, for commands of your own."
 )
 def command(folder: Path, executor: str, hub_only: bool) -> int:
-    """Everything, offline, in a minute: small models, a local Hub, a run, an answer.
+    """Run the whole survey offline, in a minute: small models, a local Hub, a run, an answer.
 
     \b
     survey demo
@@ -49,7 +49,7 @@ def command(folder: Path, executor: str, hub_only: bool) -> int:
     except OSError as error:
         raise UsageError(f"{folder} cannot be made: {error.strerror}. Name another with --folder") from error
     catalog_uri = str(folder / "catalog")
-    with stoppable(), _alone(), _demo_hub(folder) as (endpoint, models):
+    with stoppable(), _without_own_settings(), _demo_hub(folder) as (endpoint, models):
         click.echo(f"A Hub on loopback at {endpoint} serves {len(models)} small models.\n")
         if hub_only:
             click.echo(f"Until Ctrl-C. In another terminal:\n  export HF_ENDPOINT={endpoint}")
@@ -72,8 +72,8 @@ def command(folder: Path, executor: str, hub_only: bool) -> int:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Nothing of the person's own set-up, which the demo's Hub knows nothing of: token, proxy, cluster."""
+def _without_own_settings() -> Iterator[None]:
+    """An environment without the user's token, proxy and cluster, none of which fit the demo's Hub."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="survey-home-") as home:
         for name in _PERSONAL:
@@ -88,6 +88,7 @@ def _alone() -> Iterator[None]:
 
 
 def _demo_hub(folder: Path) -> AbstractContextManager[tuple[str, list[str]]]:
-    from jobs.demo.demo_hub import demo_hub  # only now: the Hub's client reads the environment once
+    # Only now: the Hub's client reads the environment once, when it is imported.
+    from jobs.demo.demo_hub import demo_hub
 
     return demo_hub(folder)

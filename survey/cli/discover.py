@@ -1,4 +1,4 @@
-"""Commands around a run: which models there are, and who starts it every night."""
+"""`survey discover`: a list of models from the Hub's listing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import click
 from survey.cli.options import endpoint_option, settings_from_options
 from survey.cli.streams import say
 
-LISTING_S = 300.0  # whoever asks for a list sits in front of it
+LISTING_S = 300.0  # a person waits for the list
 
 
 @click.command("discover")
 @click.option("--author", metavar="NAME", help="A user or an organisation on the Hub.")
-@click.option("--family", metavar="NAME", help="As in the catalog: Qwen, Llama, Gemma, …")
+@click.option("--family", metavar="NAME", help="A family, named as in the catalog: Qwen, Llama, Gemma, …")
 @click.option(
     "--min-downloads", type=click.IntRange(min=0), default=0, show_default=True,
     help="Leave out models with fewer downloads in the last 30 days.",
 )  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most models.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Maximum number of models."
+)
 @endpoint_option
 def command(endpoint: str | None, **criteria: Any) -> int:
     """Write a list of models from the Hub's listing: text generation, safetensors, by downloads.

@@ -34,18 +34,16 @@ if TYPE_CHECKING:
 @endpoint_option
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.safetensors",
-    help="Write positions, centroid and velocities there.",
+    help="Write positions, centroid and velocities to this file.",
 )  # fmt: skip
-@click.option(
-    "--tensor", metavar="NAME", help="The history's tensor [steps, tokens, dimensions], by its name."
-)
+@click.option("--tensor", metavar="NAME", help="Name of the history's tensor [steps, tokens, dimensions].")
 @click.option(
     "--holds", type=click.Choice(("deltas", "weights")),
-    help="What that tensor holds: moves, or the matrix itself (default: by its name).",
+    help="Content of that tensor: changes of the matrix, or the matrix itself (default: by its name).",
 )  # fmt: skip
 @click.option(
     "--frame", type=click.Choice(("absolute", "displacement")),
-    help="Positions of the rows, or from their start (default: absolute where the start is known).",
+    help="Positions of rows, or displacements from their start (default: absolute if the start is known).",
 )  # fmt: skip
 @plot_option
 @catalog_option
@@ -58,7 +56,7 @@ def command(
     output: Path | None,
     plot: Path | None,
     uri: str,
-    form: str,
+    output_format: str,
     **reading: Any,
 ) -> int:
     """Follow the dead rows of a recorded training run: bulk motion, thermal motion, contraction.
@@ -88,10 +86,10 @@ def command(
         row = _follow_history(history, output, uri, reading)
     else:
         row = _follow_revisions(str(model), matrix, endpoint, output, uri, reading)
-    if form == "table":
+    if output_format == "table":
         print_motion(row, console())
     else:
-        print_results("kinematics", [row], form)
+        print_results("kinematics", [row], output_format)
     if plot is not None:
         save_picture(motion_chart(row), plot)
     return 0

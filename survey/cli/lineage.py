@@ -1,4 +1,4 @@
-"""Commands that compare checkpoints: lineage."""
+"""`survey lineage`: compare two checkpoints."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from survey.cli.output import catalog_reader, known_as, print_in
 @click.argument("b")
 @matrix_option()
 @answer_options
-def command(a: str, b: str, matrix: str, uri: str, form: str) -> int:
-    """What two checkpoints share bit for bit: rows at the same id and anywhere, black holes.
+def command(a: str, b: str, matrix: str, uri: str, output_format: str) -> int:
+    """Compare two checkpoints bit for bit: rows at the same id, rows anywhere, black holes.
 
     A and B are repo, repo@revision or a folder, both in the catalog. Full fine-tuning changes every
-    row, so nothing in common is no proof that two models are unrelated.
+    row, so two models without a common row may still be related.
 
     \b
     survey lineage Qwen/Qwen3-4B Qwen/Qwen3-4B-Base
@@ -26,5 +26,5 @@ def command(a: str, b: str, matrix: str, uri: str, form: str) -> int:
     from queries.text.lineage import lineage_text as compare
 
     with catalog_reader(uri) as reader:
-        print_in(form, compare(reader, known_as(a), known_as(b), matrix))
+        print_in(output_format, compare(reader, known_as(a), known_as(b), matrix))
     return 0

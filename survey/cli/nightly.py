@@ -1,4 +1,4 @@
-"""`survey nightly`: a unit for a scheduler that people already have."""
+"""`survey nightly`: a unit that runs a survey every night, for a scheduler that is already there."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ from survey.errors import UsageError, printable
 @click.argument("options", nargs=-1, metavar="[-- OPTIONS OF RUN]")
 @click.option(
     "--on", "scheduler", required=True, type=click.Choice(("cron", "systemd", "kubernetes", "github")),
-    help="Who starts the run.",
+    help="The scheduler that starts the run.",
 )  # fmt: skip
-@click.option("--at", metavar="HH:MM", help="The time of day.")
+@click.option("--at", metavar="HH:MM", help="Time of day of the run.")
 @click.option(
     "--timezone", "zone", metavar="TZ",
-    help="Where it is that time, such as Europe/Berlin (default: the machine's; UTC off this machine).",
+    help="Time zone of --at, such as Europe/Berlin (default: this machine's; UTC for kubernetes and github).",
 )  # fmt: skip
 @catalog_option
 @click.option(
     "--log", type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the run's output is appended (cron, systemd; default: in ~/.local/state/centroid-survey).",
+    help="File that the run's output is appended to (cron, systemd; default: in "
+    "~/.local/state/centroid-survey).",
 )  # fmt: skip
 @click.option("--image", help="A container image that holds `survey` (kubernetes).")
 @click.option(
     "--package",
-    help="What pip installs on the runner (github): git+https://…@COMMIT, a wheel with its digest, or a "
-    "file of the repository (default: the commit that this program was installed from).",
+    help="The package that pip installs on the runner (github): git+https://…@COMMIT, a wheel with its "
+    "digest, or a file of the repository (default: the commit that this program was installed from).",
 )  # fmt: skip
-@click.option(
-    "--install", "action", flag_value="install", help="Put the unit in place, instead of printing it."
-)
-@click.option("--list", "action", flag_value="list", help="Name the units that are in place.")
+@click.option("--install", "action", flag_value="install", help="Install the unit instead of printing it.")
+@click.option("--list", "action", flag_value="list", help="List the installed units.")
 @click.option("--remove", "action", flag_value="remove", help="Remove the unit of MODELS and --catalog.")
 def command(
     models: Path | None, scheduler: str, uri: str, at: str | None, action: str | None, **given: Any
 ) -> int:
     """Print or install the unit that runs a survey every night.
 
-    MODELS is a list. What follows a lone -- goes to `survey run`.
+    MODELS is a list. Options after a lone -- go to `survey run`.
 
     \b
     survey nightly models.txt --at 02:00 --timezone Europe/Berlin --on cron --install
@@ -85,10 +84,13 @@ def command(
 
 
 def _check_run_options(models: Path, options: Sequence[str]) -> str:
-    """Let `survey run` itself judge what a unit would hand to it, now and not at night; the endpoint."""
+    """Check now, and not at night, what a unit would pass to `survey run`; returns the endpoint.
+
+    Raises UsageError, click.UsageError.
+    """
     context = run.make_context("survey run", [str(models), *options])
     if len(context.params["models"]) != 1:
-        raise UsageError(f"a unit runs one list, and after -- come options: {' '.join(options)}")
+        raise UsageError(f"a unit runs one list, and only options may follow --: {' '.join(options)}")
     if any(option.partition("=")[0] == "--catalog" for option in options):
         raise UsageError("give --catalog before the --, so that the unit knows it")
     return settings_from_options(context.params["endpoint"]).endpoint

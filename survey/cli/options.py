@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
 
-MATRIX_CONNECTIONS = 64  # that one matrix may be read over; a run may have more, for several models
+MATRIX_CONNECTIONS = 64  # maximum for one matrix; a run may have more, for several models
 
 
 def options_of(*options: Decorator[Command]) -> Decorator[Command]:
@@ -39,12 +39,12 @@ catalog_option = click.option(
 answer_options = options_of(
     catalog_option,
     click.option(
-        "--format", "form", type=click.Choice(("table", "csv", "json", "md", "parquet")),
+        "--format", "output_format", type=click.Choice(("table", "csv", "json", "md", "parquet")),
         default="table", show_default=True, help="How to print the answer.",
     ),
 )  # fmt: skip
 result_option = click.option(
-    "--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True,
+    "--format", "output_format", type=click.Choice(("table", "json")), default="table", show_default=True,
     help="How to print the result.",
 )  # fmt: skip
 queries_option = click.option(
@@ -73,11 +73,11 @@ address_option = click.option(
 
 def matrix_option(*, both: bool = False) -> Decorator[Any]:
     """--matrix. both: the command can also take the two matrices of a model."""
-    more = "; both: each of them (once if they are tied)" if both else ""
+    both_help = "; both: each of them (once if they are tied)" if both else ""
     return click.option(
         "--matrix", type=click.Choice(("output", "input", *(("both",) if both else ()))),
         default="output", show_default=True,
-        help=f"output: the unembedding; input: the embedding{more}.",
+        help=f"output: the unembedding; input: the embedding{both_help}.",
     )  # fmt: skip
 
 
@@ -101,8 +101,8 @@ models_options = options_of(
 def settings_from_options(endpoint: str | None, connections: int | None = None) -> Settings:
     """Settings that reach the Hub, from two options and the environment (HF_ENDPOINT, HF_TOKEN).
 
-    The caller replaces what its own options say. Raises UsageError for an option or a variable that no
-    client can use.
+    The caller replaces the fields of its own options. Raises UsageError for an option or a variable that
+    cannot be used.
     """
     from survey.hub.access import check_variables, stated_endpoint, stated_token
     from survey.records.settings import Settings

@@ -1,4 +1,4 @@
-"""What several commands share: their options, where they print, how they read a catalog."""
+"""How commands read a catalog and print: answers, results, bars; and the check of an output file."""
 
 from __future__ import annotations
 
@@ -32,57 +32,60 @@ def known_as(model: str) -> str:
     return f"{Path(folder).resolve()}:{part}" if colon and folder and Path(folder).is_dir() else model
 
 
-def answer(uri: str, form: str, statement: str, parameters: dict[str, Any]) -> int:
+def answer(uri: str, output_format: str, statement: str, parameters: dict[str, Any]) -> int:
+    """Ask a catalog and print the answer; returns exit code 0. Raises UsageError, SurveyError."""
     with catalog_reader(uri) as reader:
-        print_answer(reader, form, statement, parameters)
+        print_answer(reader, output_format, statement, parameters)
     return 0
 
 
-def print_answer(reader: Reader, form: str, statement: str, parameters: dict[str, Any]) -> None:
-    if form == "parquet":
+def print_answer(reader: Reader, output_format: str, statement: str, parameters: dict[str, Any]) -> None:
+    """Ask an open catalog and print the answer. Raises UsageError."""
+    if output_format == "parquet":
         _print_bytes(lambda: reader.ask_parquet(statement, parameters))
         return
-    print_in(form, reader.ask(statement, parameters))
+    print_in(output_format, reader.ask(statement, parameters))
 
 
-def print_in(form: str, answer: Answer) -> None:
+def print_in(output_format: str, answer: Answer) -> None:
+    """Print an answer in the format of --format. Raises UsageError for Parquet on a terminal."""
     from queries.text.render import as_csv, as_json, as_markdown, as_terminal_csv, formulas, print_table
 
-    if form == "table":
+    if output_format == "table":
         print_table(answer, console())
         return
-    if form == "parquet":
+    if output_format == "parquet":
         from catalog.write.arrow_tables import as_parquet
 
         _print_bytes(lambda: as_parquet(answer.names, answer.types, answer.rows))
         return
     written = as_terminal_csv if sys.stdout.isatty() else as_csv
     printers: dict[str, Callable[[Answer], str]] = {"csv": written, "json": as_json, "md": as_markdown}
-    click.echo(printers[form](answer), nl=False)
-    if form == "csv" and (cells := formulas(answer)):
-        warning = f"a spreadsheet would run {cells} cells as formulas: text that begins with = + - @"
-        say(warning)
+    click.echo(printers[output_format](answer), nl=False)
+    if output_format == "csv" and (cells := formulas(answer)):
+        say(f"a spreadsheet would run {cells} cells as formulas: text that begins with = + - @")
 
 
-def print_results(kind: str, rows: Sequence[Any], form: str) -> None:
-    """Single results with their view's columns. kind: a key of `survey.records.results.RESULTS`."""
+def print_results(kind: str, rows: Sequence[Any], output_format: str) -> None:
+    """Print single results with their view's columns. kind: a key of `survey.records.results.RESULTS`."""
     from catalog.read.reader import Answer
     from catalog.schema import result_columns
 
     described = result_columns(kind)
     names = [column.name for column in described]
     values = [tuple(getattr(row, name) for name in names) for row in rows]
-    print_in(form, Answer(names, [column.sql_type for column in described], values))
+    print_in(output_format, Answer(names, [column.sql_type for column in described], values))
 
 
-def _print_bytes(made: Callable[[], bytes]) -> None:
+def _print_bytes(content: Callable[[], bytes]) -> None:
     if sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add > FILE.parquet")
-    sys.stdout.buffer.write(made())
+    sys.stdout.buffer.write(content())
 
 
 @contextmanager
 def catalog_reader(uri: str) -> Iterator[Reader]:
+    """Open a catalog for reading; files that do not count are named on stderr. Raises UsageError."""
     from catalog.read.reader import Reader
     from catalog.store.open import open_for_reading
 
@@ -93,19 +96,20 @@ def catalog_reader(uri: str) -> Iterator[Reader]:
             name_left_out(reader.left_out, "left out")
 
 
-def name_left_out(items: Sequence[LeftOut], done: str) -> None:
-    """Say of files in a catalog that they do not count, and why."""
+def name_left_out(items: Sequence[LeftOut], action: str) -> None:
+    """Name the files of a catalog that do not count, why, and what was done about them."""
     for item in items:
-        say(f"{item.file}: {item.problem}; {done}")
+        say(f"{item.file}: {item.problem}; {action}")
 
 
 def console(*, stderr: bool = False) -> Console:
+    """A console that prints no control character of anybody else's; off a terminal it wraps nothing."""
     from rich.console import Console
     from rich.segment import Segment
 
     class Harmless(Console):
         def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-            """What was escaped where it was printed has its right width; this is for what was forgotten."""
+            """Escape what the caller forgot to escape; tables are too narrow for it then."""
             for part in super().render(renderable, options):
                 yield part if part.control else Segment(spelled_out(part.text), part.style)
 
@@ -119,9 +123,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def check_output(output: Path, tensors: Sequence[str]) -> None:
-    """Before a long computation, not after it: only what a command wrote is written over by it.
+    """Check before a long computation that a file may be written over: only this command wrote it, if any.
 
-    tensors: names of some that it writes. Raises UsageError.
+    tensors: names of some that the command writes. Raises UsageError.
     """
     from survey.formats.safetensors_file import TensorReader
 
@@ -129,16 +133,16 @@ def check_output(output: Path, tensors: Sequence[str]) -> None:
     if output.exists():
         try:
             with TensorReader(output) as reader:
-                there = set(reader.header.tensors)
+                names = set(reader.header.tensors)
         except (SurveyError, UsageError):
-            there = set()
-        if not there.issuperset(tensors):
-            raise UsageError(f"-o {output}: is there, and was not written by this command; name another file")
+            names = set()
+        if not names.issuperset(tensors):
+            raise UsageError(f"-o {output}: exists, and was not written by this command; name another file")
 
 
 @contextmanager
 def step_bar(name: str) -> Iterator[Callable[[int], Callable[[], None]]]:
-    """A bar on stderr, where that is a terminal: given a number of steps, a function to call at each."""
+    """A bar on stderr if that is a terminal. Yields start(steps), which returns what to call at each step."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     errors = console(stderr=True)

@@ -1,4 +1,4 @@
-"""`survey plan`: what a run would read, and why."""
+"""`survey plan`: the bytes that a run would read, and why these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that ask a catalog: query, sql, shell, attach, show, status."""
+"""`survey query`: run a named query, or list them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from survey.process.home_folder import expanded
 @click.option("--param", "params", multiple=True, metavar="K=V", help="A parameter of the query.")
 @queries_option
 @answer_options
-def command(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], uri: str, form: str) -> int:
+def command(
+    name: str | None, params: tuple[str, ...], folders: tuple[Path, ...], uri: str, output_format: str
+) -> int:
     """Run a named query; without NAME, list them.
 
     \b
@@ -31,13 +33,13 @@ def command(name: str | None, params: tuple[str, ...], folders: tuple[Path, ...]
     from queries.text.render import print_queries
 
     if name is None:
-        if form == "table":
+        if output_format == "table":
             print_queries(query_list(load(folders)), console())
         else:
-            print_in(form, query_list(load(folders)))
+            print_in(output_format, query_list(load(folders)))
         return 0
     chosen = find(name, folders)
-    return answer(uri, form, chosen.sql, chosen.bind(_pairs(params)))
+    return answer(uri, output_format, chosen.sql, chosen.bind(_pairs(params)))
 
 
 def _pairs(params: Sequence[str]) -> dict[str, str]:

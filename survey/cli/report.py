@@ -1,4 +1,4 @@
-"""Commands that show a catalog in a browser: report, serve."""
+"""`survey report`: the whole catalog on one page, for a browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ page_options = options_of(
         type=click.IntRange(min=1),
         default=2000,
         show_default=True,
-        help="Show that many models at most, those measured last.",
+        metavar="N",
+        help="Show at most N models, the most recently measured ones.",
     ),
 )
 
@@ -34,7 +35,7 @@ page_options = options_of(
 @page_options
 @catalog_option
 def command(out: Path, title: str, limit: int, uri: str) -> int:
-    """Write one page with everything: charts, tables, cards; it opens from disk and asks nobody.
+    """Write one page with charts, tables and cards, which opens from disk and needs no network.
 
     \b
     survey report -o report.html --catalog ./mine
@@ -46,13 +47,13 @@ def command(out: Path, title: str, limit: int, uri: str) -> int:
     check_extra("survey report")
     check_folder(out, "-o")
     if out.is_file() and out.stat().st_size and not _is_page(out):
-        raise UsageError(f"-o {out}: is there and no page: name another file")
+        raise UsageError(f"-o {out}: exists and is no HTML page; name another file")
     progress = console(stderr=True)
     with catalog_reader(uri) as reader, progress.status("reading the catalog") as status:
         page = write_report(reader, Heading(title, VERSION), limit, status.update)
     try:
         out.write_text(page, encoding="utf-8")
-    except OSError as error:  # which names no file where it comes of what is written, as on a full disk
+    except OSError as error:  # it names no file if the write itself fails, as on a full disk
         raise UsageError(f"-o {out}: cannot be written: {error.strerror}") from error
     say(f"{out}: {bytes_text(len(page.encode()))}")
     return 0

@@ -1,4 +1,4 @@
-"""What `survey run` and `survey plan` survey: the models, and the settings that both commands share."""
+"""The models and the settings of `survey run` and `survey plan`, from the options that both share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_request(
 ) -> tuple[RunRequest, Settings]:
     """The request and its settings, from the options of `models_options`. Raises UsageError.
 
-    Reads the lists of models, and says on stderr what it leaves out of them.
+    Reads the lists of models; names on stderr the lines that it leaves out.
     """
     from jobs.planning.model_list import read_models
     from jobs.run.clock import new_run_id

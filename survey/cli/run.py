@@ -61,8 +61,8 @@ class RunOptions:
 )  # fmt: skip
 @click.option(
     "--reference-tokens", metavar="own|FILE",
-    help="Measure distances to known unused tokens, too: those that the tokenizer names so, or FILE's "
-    "(an id or a text a line). Reads each matrix twice more.",
+    help="Also measure distances to known unused tokens: those that the tokenizer names unused, or those in "
+    "FILE (one id or text a line). Reads each matrix twice more.",
 )  # fmt: skip
 @click.option("--resurvey", is_flag=True, help="Measure again what the catalog already holds.")
 @click.option(
@@ -70,7 +70,7 @@ class RunOptions:
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 def command(uri: str, summary: Path | None, dry_run: bool, **given: Any) -> int:  # Any: see RunOptions
-    """Measure models into a catalog, one row each; what is there already is skipped.
+    """Measure models into a catalog, one row each, and skip those that it already holds.
 
     MODELS are lists (one model a line; - is standard input), Hub ids such as org/name[@revision], URLs of
     the Hub's pages, or checkpoint folders.
@@ -86,7 +86,7 @@ def command(uri: str, summary: Path | None, dry_run: bool, **given: Any) -> int:
     with stoppable() as stop:
         result = None
         try:
-            with stop.put_off():
+            with stop.deferred():
                 if summary is not None:
                     check_summary(summary)
                 result = _empty_result()
@@ -98,7 +98,7 @@ def command(uri: str, summary: Path | None, dry_run: bool, **given: Any) -> int:
             if result is not None:
                 _say_problems(result)  # files may have been moved by then
             raise
-        # The summary first: another program may read it, whatever becomes of what is printed.
+        # The summary first: another program may need it even if printing fails.
         code = result.exit_code if summary is None else write_summary(summary, result)
         _print(result)
     return code
@@ -132,7 +132,7 @@ def _empty_result() -> RunLedger:
 
 
 def _survey(options: RunOptions, uri: str, result: RunLedger) -> None:
-    """Read the lists and survey them; outcomes are put into the result, also if this raises."""
+    """Read the lists and survey their models; the result holds every outcome, even if this raises."""
     from catalog.store.open import open_for_writing
     from jobs.executors.progress import progress_for
     from jobs.run.driver import survey_models as run_survey
@@ -163,7 +163,7 @@ def _print(result: RunLedger) -> None:
 
 
 def _say_problems(result: RunLedger) -> None:
-    """Name the files that were moved or do not count, and what else a person should know."""
+    """Print the files that were moved or left out, and the run's warnings."""
     name_left_out(result.set_aside, "set aside in damaged/")
     name_left_out(result.left_out, "left out")
     for warning in result.warnings:

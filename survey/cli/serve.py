@@ -1,4 +1,4 @@
-"""`survey serve`: the report live, with a box for SQL."""
+"""`survey serve`: the report as a live page, with a box for SQL."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ _HOST = r"(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]"  # a name, all names below one, or 
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0: any that is free."
-)
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True,
+    help="The port to listen on; 0: any free one.",
+)  # fmt: skip
 @click.option(
     "--allow-host", "names", multiple=True, metavar="NAME",
-    help="A name by which browsers may call it, besides --host and localhost.",
+    help="A host name that browsers may use, besides --host and localhost.",
 )  # fmt: skip
 @page_options
 @click.option(
     "--timeout", "seconds", type=click.FloatRange(min=0.1), default=30.0, show_default=True,
-    metavar="S", help="Seconds that one question may take.",
+    metavar="S", help="Seconds that one query may take.",
 )  # fmt: skip
 @click.option(
     "--memory", "memory_mb", type=click.IntRange(min=64), default=1024, show_default=True,
-    metavar="MB", help="Memory that one question may take.",
+    metavar="MB", help="Memory that one query may take.",
 )  # fmt: skip
 @queries_option
 @catalog_option
@@ -46,7 +47,7 @@ def command(
     folders: tuple[Path, ...],
     **limits: Any,
 ) -> int:
-    """The report live: always as the catalog is now, with a box for SQL, files and JSON; it only reads.
+    """Serve the report of the catalog as it is now, with a box for SQL, downloads and JSON; read-only.
 
     \b
     survey serve --catalog ./mine
@@ -65,8 +66,8 @@ def command(
             raise UsageError(f"--allow-host {name}: write one name, as in survey.example.org, no port")
     open_for_reading(uri)
     if host in ("0.0.0.0", "::"):
-        called = " or ".join(names) or "localhost alone: name others with --allow-host"
-        say(f"whoever reaches this machine may ask; browsers call it {called}")
+        host_names = " or ".join(names) or "localhost alone: name others with --allow-host"
+        say(f"whoever reaches this machine may ask; browsers call it {host_names}")
     served = Served(uri, Heading(title, VERSION), folders=folders, **limits)
     listen(served, host, port, names, lambda url: say(f"{url} (Ctrl-C ends it)"))
     return 0

@@ -18,9 +18,9 @@ from survey.process.home_folder import home
 @queries_option
 @catalog_option
 def command(folders: tuple[Path, ...], uri: str) -> int:
-    """A prompt for SQL, with history and completion; statements from a pipe are run in turn.
+    """Ask at a prompt with history and completion, or run statements from a pipe in turn.
 
-    In a pipe statements end with a semicolon, commands with their line, and the first that fails is the last.
+    In a pipe, a statement ends with a semicolon, a command with its line; the first failure ends the shell.
 
     \b
     survey shell --catalog ./mine
@@ -39,7 +39,7 @@ def command(folders: tuple[Path, ...], uri: str) -> int:
 
 
 def _history() -> Path:
-    """Where the prompt's history is kept; nowhere for a user without a home, as containers have them."""
+    """The file of the prompt's history; /dev/null for a user without a home folder, as in containers."""
     try:
         state = Path(os.environ.get("XDG_STATE_HOME") or home() / ".local/state")
     except UsageError:

@@ -17,11 +17,11 @@ from survey.cli.streams import say
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Draw its histograms instead, as .png, .svg or .html.",
+    help="Write its histograms to a .png, .svg or .html file instead.",
 )
 @answer_options
-def command(model: str, plot: Path | None, uri: str, form: str) -> int:
-    """One model's card: its numbers, histograms, black holes and failures.
+def command(model: str, plot: Path | None, uri: str, output_format: str) -> int:
+    """Show one model's card: its numbers, histograms, black holes and failures.
 
     \b
     survey show Qwen/Qwen3-4B
@@ -38,8 +38,8 @@ def command(model: str, plot: Path | None, uri: str, form: str) -> int:
         if plot is not None:
             save_card(reader, name, plot)
             say(str(plot))
-        elif form == "table":
+        elif output_format == "table":
             print_card(reader, name, console())
         else:
-            print_answer(reader, form, *card_rows(reader, name))
+            print_answer(reader, output_format, *card_rows(reader, name))
     return 0

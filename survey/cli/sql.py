@@ -11,10 +11,10 @@ from survey.cli.output import answer
 @click.command("sql", context_settings={"ignore_unknown_options": True})
 @click.argument("statement")
 @answer_options
-def command(statement: str, uri: str, form: str) -> int:
+def command(statement: str, uri: str, output_format: str) -> int:
     """Ask in SQL: views models, black_holes, exponents, vectors, tokens, attempts, kinematics, …
 
     \b
     survey sql "SELECT family, avg(centroid_ratio) FROM models GROUP BY family"
     """
-    return answer(uri, form, statement, {})
+    return answer(uri, output_format, statement, {})

@@ -10,8 +10,8 @@ from survey.cli.output import catalog_reader, console, print_answer
 
 @click.command("status")
 @answer_options
-def command(uri: str, form: str) -> int:
-    """What the catalog holds, what the last runs did, what is failing.
+def command(uri: str, output_format: str) -> int:
+    """Show what the catalog holds, what the last runs did, and what is failing.
 
     \b
     survey status --catalog ./mine
@@ -19,8 +19,8 @@ def command(uri: str, form: str) -> int:
     from queries.text.status import COUNTS, print_status
 
     with catalog_reader(uri) as reader:
-        if form == "table":
+        if output_format == "table":
             print_status(reader, uri, console())
         else:
-            print_answer(reader, form, COUNTS, {})
+            print_answer(reader, output_format, COUNTS, {})
     return 0

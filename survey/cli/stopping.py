@@ -1,4 +1,4 @@
-"""A stop that was asked for: Ctrl-C, a scheduler's SIGTERM, a closed terminal. All end a run alike."""
+"""Stop a run by a signal: Ctrl-C, a scheduler's SIGTERM, a closed terminal. All end it alike."""
 
 from __future__ import annotations
 
@@ -10,41 +10,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 INTERRUPTED = 130
-AGAIN_S = 1.0  # `timeout` sends its signal twice, and a closed terminal two kinds, within a moment
+# Signals this close to the first belong to it: `timeout` sends its signal twice, a closed terminal two kinds.
+SAME_STOP_S = 1.0
 
 
 class _Stop:
-    """The handler: the first signal is a KeyboardInterrupt, so that what is finished is kept; a later one
-    ends the process at once."""
+    """The signal handler.
+
+    The first signal raises KeyboardInterrupt, so that finished results are kept; a later one ends the
+    process at once.
+    """
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._is_put_off = False
+        self._is_deferred = False
 
     def __call__(self, number: int, frame: object) -> None:
         now = time.monotonic()
         if self._since is None:
             self._since = now
-            if not self._is_put_off:
+            if not self._is_deferred:
                 raise KeyboardInterrupt
-        elif now - self._since > AGAIN_S:
+        elif now - self._since > SAME_STOP_S:
             os._exit(INTERRUPTED)
 
     @contextmanager
-    def put_off(self) -> Iterator[None]:
-        """A stop that arrives within is raised at the end: what is half imported cannot be imported again."""
-        self._is_put_off = True
+    def deferred(self) -> Iterator[None]:
+        """Raise a stop only when the context ends: a half imported module cannot be imported again."""
+        self._is_deferred = True
         try:
             yield
         finally:
-            self._is_put_off = False
+            self._is_deferred = False
         if self._since is not None:
             raise KeyboardInterrupt
 
 
 @contextmanager
 def stoppable() -> Iterator[_Stop]:
-    """Within, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, once. What is ignored (nohup) stays so."""
+    """In the context, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, once.
+
+    A signal that is ignored (nohup) stays ignored.
+    """
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -52,7 +59,7 @@ def stoppable() -> Iterator[_Stop]:
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
-    # None: a handler that was not set from Python, and could not be put back.
+    # None: a handler that was not set from Python, and could not be restored.
     replaced = {
         number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)
     }

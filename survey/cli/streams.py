@@ -1,4 +1,4 @@
-"""Standard streams as they may be: closed, on a full disk, with an encoding that lacks a character."""
+"""Standard streams in every state: closed, on a full disk, with an encoding that lacks a character."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from survey.process.redaction import redacted
 
 
 class _Unfailing(io.RawIOBase):
-    """stderr that may be gone, such as the terminal of a run that goes on: complaints must not end it."""
+    """stderr whose writes never fail: a run goes on after its terminal was closed."""
 
     def writable(self) -> bool:
         return True
@@ -27,21 +27,21 @@ class _Unfailing(io.RawIOBase):
         return os.isatty(2)
 
     def write(self, data: object) -> int:
-        left = memoryview(data).cast("B")  # type: ignore[arg-type]  # bytes, or what looks like them
+        left = memoryview(data).cast("B")  # type: ignore[arg-type]  # any buffer of bytes
         count = len(left)
         with contextlib.suppress(OSError):
-            while left:  # a pipe that is almost full takes a part
+            while left:  # a pipe that is almost full accepts a part
                 left = left[os.write(2, left) :]
         return count
 
 
 def open_streams() -> None:
-    """Before any file is opened: it would get the number of a standard stream that was closed."""
+    """Open the standard streams that are closed: else the next file to be opened would get their number."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Writing to it fails, as it would have: what cannot be printed must not count as printed.
+            # For reading only, so that writing to it fails as before: lost output must not count as printed.
             os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
     if sys.stdin is None:
         sys.stdin = os.fdopen(0, closefd=False)
@@ -54,17 +54,17 @@ def open_streams() -> None:
 
 
 def say(problem: str) -> None:
-    """One line on stderr, whatever stands in it: names of files and of models are somebody else's words."""
+    """Print one line on stderr. Names of files and models in it may hold anything, so they are escaped."""
     click.echo(f"survey: {printable(redacted(storable(problem)))}", err=True)
 
 
 def spelled_out(text: str) -> str:
-    """Lines whose characters neither steer a terminal nor fake its output."""
+    """The text with those characters escaped that would steer a terminal or fake its output."""
     return "\n".join(line if line.isprintable() else printable(line) for line in text.split("\n"))
 
 
 def printed() -> bool:
-    """Whether all that was written to stdout arrived."""
+    """Flush stdout; False if not all that was written to it arrived."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):  # ValueError: closed
@@ -73,7 +73,7 @@ def printed() -> bool:
 
 
 def was_printing(error: OSError) -> bool:
-    """Whether an error that names no file came of a print, or of the flush at a command's end."""
+    """Whether an error that names no file came from a print, or from the flush at a command's end."""
     printers = {
         ("click.utils", "echo"),
         ("rich.console", "_write_buffer"),
@@ -87,15 +87,15 @@ def was_printing(error: OSError) -> bool:
 
 
 def give_up_stdout() -> None:
-    """Nothing more is printed: what is still buffered would fail again at the interpreter's end."""
-    with contextlib.suppress(OSError, ValueError):  # no file of the system, such as a test's
+    """Discard all further output: what is still buffered would fail again when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):  # stdout has no file descriptor, as in a test
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the end
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open until the process ends
 
 
 def show_all_characters() -> None:
-    """From now on, text for people shows a character that stdout cannot encode as an escape."""
+    """From now on, print a character that stdout cannot encode as an escape."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")

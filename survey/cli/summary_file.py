@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def check_summary(path: Path) -> None:
-    """Before a long run, not after it: raises UsageError if the summary could not be written there."""
+    """Check before a long run that the summary can be written. Raises UsageError."""
     check_folder(path, "--summary")
-    if path.is_dir() or not all(os.access(target, os.W_OK) for target in _written(path)):
+    if path.is_dir() or not all(os.access(target, os.W_OK) for target in _paths_to_write(path)):
         raise UsageError(f"--summary {path}: cannot be written; name a file in a folder of yours")
     if path.is_file() and path.stat().st_size and _first_byte(path) != b"{":
-        raise UsageError(f"--summary {path}: is there and no summary of a run: name another file")
+        raise UsageError(f"--summary {path}: exists and is no summary of a run; name another file")
 
 
 def write_summary(path: Path, result: RunLedger) -> int:
@@ -45,8 +45,8 @@ def _first_byte(path: Path) -> bytes:
         return opened.read(1)
 
 
-def _written(path: Path) -> list[Path]:
-    """What must be writable: a file is written beside itself first; anything else, such as a pipe, itself."""
+def _paths_to_write(path: Path) -> list[Path]:
+    """The paths that must be writable: also a file's folder, as it is written beside itself first."""
     if path.exists() and not path.is_file():
         return [path]
     return [Path(os.path.realpath(path)).parent, *([path] if path.exists() else [])]

@@ -16,15 +16,16 @@ from survey.cli.output import catalog_reader, known_as, print_answer, print_in
     default="any",
     show_default=True,
     metavar="C",
-    help="identical, zero, near_zero, nonfinite, frozen, undertrained, phantom, unreachable; any; all.",
+    help="identical, zero, near_zero, nonfinite, frozen, undertrained, phantom or unreachable; any: at least "
+    "one of these; all: every token.",
 )
 @matrix_option()
-@click.option("--ids-only", is_flag=True, help="Token ids and nothing else, one on each line.")
+@click.option("--ids-only", is_flag=True, help="Print token ids alone, one on each line.")
 @answer_options
-def command(model: str, token_class: str, matrix: str, ids_only: bool, uri: str, form: str) -> int:
+def command(model: str, token_class: str, matrix: str, ids_only: bool, uri: str, output_format: str) -> int:
     """List a model's tokens by class: ids, texts, norms, black holes.
 
-    Texts are shown with control and direction characters escaped; JSON and Parquet hold them exactly.
+    Control and direction characters in texts are escaped; JSON and Parquet hold the texts exactly.
 
     \b
     survey tokens Qwen/Qwen3-4B
@@ -38,10 +39,10 @@ def command(model: str, token_class: str, matrix: str, ids_only: bool, uri: str,
     with catalog_reader(uri) as reader:
         parameters = token_parameters(reader, known_as(model), token_class, matrix)
         question = TOKEN_IDS if ids_only else TOKENS
-        if form in ("json", "parquet") or (ids_only and form != "table"):
-            print_answer(reader, form, question, parameters)
+        if output_format in ("json", "parquet") or (ids_only and output_format != "table"):
+            print_answer(reader, output_format, question, parameters)
         elif ids_only:
             click.echo("".join(f"{row[0]}\n" for row in reader.ask(question, parameters).rows), nl=False)
         else:
-            print_in(form, quoted(reader.ask(question, parameters)))
+            print_in(output_format, quoted(reader.ask(question, parameters)))
     return 0

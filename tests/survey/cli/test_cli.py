@@ -70,8 +70,8 @@ MISUSE = [
     ("a home that nobody has", ["run", "~nosuchuser/x"], "is not a path"),
     ("a name too long for a path", ["run", "a" * 5000], "is not a path"),
     ("no folder for the summary", ["run", "a/b", "--summary", "nowhere/x.json"], "there is no folder nowhere"),
-    ("a summary over something else", ["run", "a/b", "--summary", "notes.txt"], "notes.txt: is there and no summary of a run"),
-    ("a page over something else", ["report", "-o", "notes.txt", "--catalog", "c"], "notes.txt: is there and no page"),
+    ("a summary over something else", ["run", "a/b", "--summary", "notes.txt"], "notes.txt: exists and is no summary of a run"),
+    ("a page over something else", ["report", "-o", "notes.txt", "--catalog", "c"], "notes.txt: exists and is no HTML page"),
     ("an endpoint that is no URL", ["run", "a/b", "--endpoint", "nonsense"], "expected a URL such as"),
     ("a demo where nothing can be made", ["demo", "--folder", "/proc/x"], "cannot be made"),
 ]  # fmt: skip

@@ -112,7 +112,7 @@ def _to_stderr(file: Path) -> list[str]:
     ]
 
 
-def test_complaints_have_one_door() -> None:
-    """`say` for one line; the door of errors, and its lines, is that of the command line itself."""
-    found = [call for file in (ROOT / "survey/cli").glob("*.py") for call in _to_stderr(file)]
-    assert {call.partition(":")[0] for call in found} == {"streams.py", "__init__.py"}
+def test_errors_are_printed_in_one_place() -> None:
+    """`say` prints one line; the errors that end a command are printed by the command line itself."""
+    calls = [call for file in (ROOT / "survey/cli").glob("*.py") for call in _to_stderr(file)]
+    assert {call.partition(":")[0] for call in calls} == {"streams.py", "__init__.py"}

@@ -177,7 +177,7 @@ def test_what_another_program_wrote_is_not_written_over(
         *(word.format(history=history) for word in command), "-o", "mine.safetensors", "--catalog", "c"
     )
     assert ran.code == 2
-    assert "-o mine.safetensors: is there, and was not written by this command" in ran.err
+    assert "-o mine.safetensors: exists, and was not written by this command" in ran.err
     assert Path("mine.safetensors").read_bytes() == b"something else"
 
 
@@ -292,6 +292,6 @@ def test_a_wrong_sweep_is_refused_before_it_begins(survey: Survey, text: str, sa
 def test_options_beside_a_sweep_are_refused(survey: Survey) -> None:
     ran = survey("train", "--sweep", "s.toml", "--dim", "16", "--setup", "bytes")
     assert ran.code == 2
-    assert "--dim, --setup: of a sweep, options stand in its file" in ran.err
+    assert "--dim, --setup: write the options of a sweep in its file" in ran.err
     ran = survey("train", "--sweep", "s.toml", "--plot", "run.svg")
-    assert (ran.code, "--plot: of one run, not of a sweep" in ran.err) == (2, True)
+    assert (ran.code, "--plot is for one run, not for a sweep" in ran.err) == (2, True)
