@@ -1,4 +1,4 @@
-"""Names for rows that were measured without them: reads the tokenizer and not the matrix."""
+"""The tokenizer's columns for rows that were measured without them: reads the tokenizer, not the matrix."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ CONCURRENT_MODELS = 2  # at most: a tokenizer of 256,000 tokens takes some hundr
 def name_stored(
     unchanged: Sequence[Unchanged], settings: Settings, throttle: Throttle, store: CatalogStore
 ) -> Filled:
-    """Add the names from their tokenizers to stored rows, and commit the rows again."""
+    """Add the columns from their tokenizers to stored rows, and commit the rows again."""
     todo: dict[RowKey, Checkpoint] = {item.key: item.unnamed for item in unchanged if item.unnamed}
-    done, stopped = Filled(), Event()
+    filled, stopped = Filled(), Event()
 
     def name_row(key: RowKey) -> str | None:
         return _name_one(key, todo[key], settings, throttle, store, stopped)
@@ -39,14 +39,14 @@ def name_stored(
     try:
         for problem in pool.map(name_row, todo):
             if problem is None:
-                done.rows += 1
+                filled.rows += 1
             else:
-                done.problems.append(problem)
+                filled.problems.append(problem)
     finally:
         # Not waited for: a tokenizer may take minutes, and a stop must end the run at once.
         stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
-    return done
+    return filled
 
 
 def _name_one(
@@ -57,18 +57,23 @@ def _name_one(
     store: CatalogStore,
     stopped: Event,
 ) -> str | None:
-    """Name one row; returns why it stays as it is, or None. stopped: another run may own the catalog."""
+    """Add the columns of one row; returns why it stays as it is, or None.
+
+    stopped: set once this run no longer holds the catalog.
+    """
     try:
         stored = read_stored(store, key)
         files = tokenizer_files(checkpoint.files, checkpoint.part)
-        again = reopen(checkpoint, settings, throttle)
-        named = tokenizer_of_matrix(again, files, stored.vocab_rows, stored.black_holes, settings.timeout_s)
-        if not named.measures:
-            return f"{key[0]}: no names yet: {named.naming.tokenizer_note}"
+        reopened = reopen(checkpoint, settings, throttle)
+        columns = tokenizer_of_matrix(
+            reopened, files, stored.vocab_rows, stored.black_holes, settings.timeout_s
+        )
+        if not columns.measures:
+            return f"{key[0]}: no names yet: {columns.naming.tokenizer_note}"
         flags = {} if stored.tokens is None else token_flags(stored.tokens)
         if stopped.is_set():
             return f"{key[0]}: no names yet: the run was stopped"
-        commit(store, with_names(stored.tables, named.naming, named.names, flags, named.measures))
+        commit(store, with_names(stored.tables, columns.naming, columns.names, flags, columns.measures))
     except SurveyError as error:
         return f"{key[0]}: no names yet: {error}"
     return None

@@ -11,10 +11,12 @@ from survey.measures import TOKEN_MEASURES, columns_from_tokens
 from survey.records.measure_definition import versions_of
 
 
-def fill_from_tokens(store: CatalogStore, done: MeasuredRows, keys: Sequence[RowKey] | None = None) -> Filled:
+def fill_from_tokens(
+    store: CatalogStore, measured: MeasuredRows, keys: Sequence[RowKey] | None = None
+) -> Filled:
     """Recompute measures of older versions from the stored tokens of rows.
 
     keys: of the rows; None: all rows of the catalog. Raises SurveyError.
     """
-    lacking = done.lacking(TOKEN_MEASURES, keys)
+    lacking = measured.lacking(TOKEN_MEASURES, keys)
     return fill(store, lacking, columns_from_tokens, versions_of(TOKEN_MEASURES)) if lacking else Filled()

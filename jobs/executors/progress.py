@@ -64,7 +64,7 @@ class Silence:
 
 
 class Screen:
-    """Bars on a terminal."""
+    """Shows bars on a terminal."""
 
     watched = True
 

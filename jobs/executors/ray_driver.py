@@ -55,7 +55,7 @@ def run_on_ray(
 
 
 class ModelWorkload:
-    """How the loop launches the measuring of models, and what their failures are."""
+    """Models to measure: their launch, their resources, and their failures."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class ModelWorkload:
         self._on_gpu = ray.remote(max_retries=0, max_calls=1)(measure_on_node)
 
     def refusal(self, work: ModelWork, cluster: ClusterResources) -> Failed | None:
-        """Why a target can never run here, if so."""
+        """The failure of a target that no living node can measure; None if one can."""
         target = work.target
         if target.folder is not None and self._is_outside:
             return _refused(
@@ -126,7 +126,7 @@ class ModelWorkload:
         return deadline_s(work.target, self._settings)
 
     def with_more_memory(self, work: ModelWork, cluster: ClusterResources) -> ModelWork | None:
-        """Once more with twice the memory, if a node has it."""
+        """The same target with twice the memory; None if no node has it, or it had that already."""
         twice = 2 * work.memory_bytes
         if work.was_out_of_memory or twice > cluster.node_memory_bytes:
             return None

@@ -24,12 +24,12 @@ from survey.errors import UsageError
 from survey.process.machine import available_memory_bytes, cpus
 
 OBJECT_STORE_BYTES = 512 << 20  # a result is a few MB and is fetched at once
-LEAST_STORE_BYTES = 80 << 20  # Ray refuses less than 75 MiB
+MIN_STORE_BYTES = 80 << 20  # Ray refuses less than 75 MiB
 # A socket's path has 107 bytes at most; Ray adds /session_2026-11-27_20-55-28_123456_4194304/sockets/
 # plasma_store, which has 65.
-MOST_PATH_BYTES = 40
-LEAST_FILES, MANY_FILES = 64, 4096
-# Variables that name files which the worker processes open, too.
+MAX_PATH_BYTES = 40
+MIN_FILES, MAX_FILES = 64, 4096
+# Variables that name files which worker processes open, too.
 _PATHS = (
     "AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "CURL_CA_BUNDLE", "HF_HOME",
     "HF_HUB_CACHE", "HF_TOKEN_PATH", "HOME", "NETRC", "NUMBA_CACHE_DIR", "REQUESTS_CA_BUNDLE",
@@ -43,7 +43,7 @@ def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of
     _allow_files()
     folder = _temporary_folder()
     try:
-        with _environment(_closed() | _absolute_paths()):
+        with _environment(_private_settings() | _absolute_paths()):
             _forget_settings()
             try:
                 _start(folder, options)
@@ -58,7 +58,7 @@ def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of
 
 def _start(folder: Path, options: Mapping[str, Any]) -> None:
     memory_bytes = available_memory_bytes()
-    store = max(LEAST_STORE_BYTES, min(OBJECT_STORE_BYTES, memory_bytes // 8))
+    store = max(MIN_STORE_BYTES, min(OBJECT_STORE_BYTES, memory_bytes // 8))
     try:
         with watched():
             init_ray(
@@ -74,24 +74,24 @@ def _start(folder: Path, options: Mapping[str, Any]) -> None:
         wait_for_worker()
     except Exception as error:  # Ray raises many kinds, plain Exception among them
         problem = " ".join(str(error).split()) or type(error).__name__
-        said = _last_words(folder)
+        log_line = _last_log_line(folder)
         raise UsageError(
-            f"Ray does not come up on this machine: {problem}{f' ({said})' if said else ''}. "
+            f"Ray does not come up on this machine: {problem}{f' ({log_line})' if log_line else ''}. "
             "To go on without Ray, add --executor serial"
         ) from error
 
 
-def _last_words(folder: Path) -> str:
+def _last_log_line(folder: Path) -> str:
     """The last line that Ray's services wrote to stderr."""
     for log in ("raylet.err", "gcs_server.err"):
         with contextlib.suppress(OSError):
             lines = (folder / "session_latest/logs" / log).read_text(errors="replace").split("\n")
-            if said := [line.strip() for line in lines if line.strip() and " @ " not in line]:
-                return said[-1][:300]
+            if messages := [line.strip() for line in lines if line.strip() and " @ " not in line]:
+                return messages[-1][:300]
     return ""
 
 
-def _closed() -> dict[str, str]:
+def _private_settings() -> dict[str, str]:
     """Settings that keep others from this Ray, whatever the defaults of its version.
 
     Ray replaces 127.0.0.1 by the address of this machine, unless a setting says that there are no clusters.
@@ -100,15 +100,15 @@ def _closed() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        # Else this process cannot be stopped while it waits for workers that die as they start.
+        # Without it, this process cannot be stopped while it waits for workers that die as they start.
         "RAY_prestart_worker_first_driver": "0",
     }
 
 
 def _absolute_paths() -> dict[str, str]:
     """The environment's relative paths, made absolute: the workers have another working folder."""
-    given = {name: os.environ.get(name, "") for name in _PATHS}
-    return {name: os.path.abspath(path) for name, path in given.items() if path and path[0] not in "/~"}
+    paths = {name: os.environ.get(name, "") for name in _PATHS}
+    return {name: os.path.abspath(path) for name, path in paths.items() if path and path[0] not in "/~"}
 
 
 @contextlib.contextmanager
@@ -141,27 +141,27 @@ def _allow_files() -> None:
     Raises UsageError if the system allows too few.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
-    if most < LEAST_FILES:
+    limit = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if limit < MIN_FILES:
         raise UsageError(
-            f"no process may open more than {most} files here, and Ray needs {LEAST_FILES}: "
+            f"no process may open more than {limit} files here, and Ray needs {MIN_FILES}: "
             "raise the limit (ulimit -n), or add --executor serial"
         )
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def _temporary_folder() -> Path:
     """A new folder for Ray's session, in the first parent that allows one. Raises UsageError if none does."""
-    named = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR")]
+    chosen = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR")]
     problems: list[str] = []
-    for parent in [*filter(None, named), "/tmp", "/var/tmp", "/dev/shm"]:
+    for parent in [*filter(None, chosen), "/tmp", "/var/tmp", "/dev/shm"]:
         try:
             folder = Path(tempfile.mkdtemp(prefix="sv-", dir=os.path.abspath(parent)))
         except OSError as error:
             problems.append(f"{parent}: {error.strerror}")
             continue
-        if len(os.fsencode(folder)) <= MOST_PATH_BYTES:
+        if len(os.fsencode(folder)) <= MAX_PATH_BYTES:
             return folder
         folder.rmdir()
         problems.append(f"{parent}: its name is too long for a socket")

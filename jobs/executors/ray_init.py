@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-# A folder of our package without Python in it: on every node this path is ours, or it does not exist.
+# A folder of this package without Python in it: on every node the path is this package's or does not exist.
 OWN_FOLDER = Path(__file__).parents[1] / "ray_clusters"
 
 
@@ -25,7 +25,7 @@ def init_ray(**arguments: Any) -> None:  # Any: as ray.init has them
 
 @contextlib.contextmanager
 def _from_own_folder() -> Iterator[None]:
-    """Make a folder of ours the working folder, and hide the script's name.
+    """Make OWN_FOLDER the working folder, and hide the script's name.
 
     Ray puts the driver's working folder and its script's first on the import path of every worker, and an
     embedded Ray's processes start there: a `json.py` in a downloaded checkpoint would run in all of them.
@@ -33,17 +33,17 @@ def _from_own_folder() -> Iterator[None]:
     script = sys.argv[0]
     sys.argv[0] = "survey"
     try:
-        with _away():
+        with _in_own_folder():
             yield
     finally:
         sys.argv[0] = script
 
 
 @contextlib.contextmanager
-def _away() -> Iterator[None]:
-    """Change to our folder, and back afterwards, even if the old folder is unreadable or deleted."""
+def _in_own_folder() -> Iterator[None]:
+    """Change to OWN_FOLDER, and back afterwards, even if the old folder is unreadable or deleted."""
     try:
-        here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH needs no permission to list it
+        before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH needs no permission to list it
     except OSError:  # no permission to enter it (`sudo -u` from /root): nothing in it can be imported either
         yield
         return
@@ -51,13 +51,13 @@ def _away() -> Iterator[None]:
         os.chdir(OWN_FOLDER)
         yield
     finally:
-        os.fchdir(here)
-        os.close(here)
+        os.fchdir(before)
+        os.close(before)
 
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep our handler of SIGTERM: Ray's ends the process with 0 or 15 and records nothing."""
+    """Keep this program's handler of SIGTERM: Ray's ends the process with 0 or 15 and records nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -82,11 +82,11 @@ class RayLoop(Generic[Work, Result]):
     # -------------------------------------------------------------------------------- waiting
 
     def _ended(self) -> dict[Any, bool]:
-        """Tasks by reference: True if done; False if late, impossible, or on a lost node."""
+        """Tasks by reference: True if one has ended; False if it is late, impossible, or on a lost node."""
         ready: list[Any] = []
         if self._running:
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL_S)
-        else:  # nothing fits anywhere just now
+        else:  # no task fits on any node now
             time.sleep(POLL_S)
         now = time.monotonic()
         if now - self._nodes_read > NODES_POLL_S:
@@ -133,13 +133,13 @@ class RayLoop(Generic[Work, Result]):
     # ------------------------------------------------------------------------------- results
 
     def _fetched(self, ref: Any, task: RayTask[Work]) -> tuple[Result, Work | None]:
-        """The result of a task that ended, and the work to try again, if so."""
+        """The result of a task that ended, and the work to try again, if any."""
         retry: Work | None = task.work
         try:
             result: Result = ray.get(ref, timeout=FETCH_S)
             return result, None
         except GetTimeoutError:
-            reason, problem = "node-lost", "it ended, and its node is out of reach"
+            reason, problem = "node-lost", "it ended, but its node does not answer"
         except OutOfMemoryError as error:
             reason, problem = "out-of-memory", _first_line(error)
             retry = self._workload.with_more_memory(task.work, self._cluster)
@@ -152,7 +152,7 @@ class RayLoop(Generic[Work, Result]):
         return self._workload.failure(task, reason, problem), retry if task.tries < TRIES else None
 
     def _abandoned(self, ref: Any, task: RayTask[Work]) -> tuple[Result, Work | None]:
-        """The result of a task that went quiet, and the work to try on another node, if so."""
+        """The result of a task that went quiet, and the work to try on another node, if any."""
         # Cancelling may hang if the node is cut off.
         threading.Thread(target=_cancel, args=(ref,), daemon=True).start()
         refusal = self._workload.refusal(task.work, self._cluster) if task.started is None else None

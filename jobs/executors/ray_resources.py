@@ -1,4 +1,4 @@
-"""What the living nodes of a Ray cluster have."""
+"""The CPUs, GPUs and memory of the living nodes of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class ClusterResources:
 
 
 def cluster_resources() -> ClusterResources:
+    """The resources that Ray reports now."""
     alive = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
     resources = list(alive.values())
     return ClusterResources(

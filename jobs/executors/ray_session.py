@@ -1,4 +1,4 @@
-"""Join a Ray: an embedded one, a cluster whose node we are, or one that we are outside of."""
+"""Join a Ray: an embedded one, or a cluster, as one of its nodes or from outside."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from jobs.executors.ray_worker import Coordinator, describe_node
 from survey import version
 from survey.errors import UsageError
 
-LISTEN_S = 5.0
+LISTEN_S = 5.0  # for a connection to the head's port
 JOIN_TRIES = 3  # each may take a minute
 # The error messages of a cluster's head if its server for a client died while it was forked.
 FORK_DIED = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
-NONE_HERE = "Could not find any running Ray instance"  # at the address `auto`
+NO_RAY_HERE = "Could not find any running Ray instance"  # at the address `auto`
 PROBE_S = 60.0  # a first worker process on a busy node takes a while
 # The limits of one of Ray's three tries to join from outside, and of the wait between them: a wrong token
 # is reported after 9 s, not 30.
@@ -38,7 +38,7 @@ JOIN_TIMEOUTS = {"RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3", "RAY_CLIENT_MAX
 class RayOptions:
     """The Ray to use, and what its tasks may do.
 
-    address: of a cluster; None starts an embedded Ray. ship_code: send our packages to the nodes.
+    address: of a cluster; None starts an embedded Ray. ship_code: send this program's packages to the nodes.
     connections: the limit over all nodes; None applies the settings' limit to each task.
     commit_to: the catalog that the tasks write to; None returns their tables to the driver.
     """
@@ -54,11 +54,11 @@ def joined_cluster(options: RayOptions) -> Iterator[None]:
     """Connect this process to Ray, and disconnect afterwards.
 
     Raises UsageError if nothing answers, an embedded Ray does not come up, versions differ, a token is
-    missing, or a node lacks our packages.
+    missing, or a node lacks this program's packages.
     """
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if options.ship_code:
-        # Folders, not modules: a `ray://` client cannot send a module.
+        # Folders: a `ray://` client cannot send a module.
         root = Path(__file__).parents[2]
         packages = [str(root / name) for name in ("survey", "catalog", "jobs")]
         common["runtime_env"] = {"py_modules": packages}
@@ -139,7 +139,7 @@ def _advice(error: Exception) -> str:
         return f"{text}. Install the same Python and Ray here as on the cluster."
     if any(words in text for words in FORK_DIED):
         return f"{text}. Set GRPC_ENABLE_FORK_SUPPORT=0 where the head node is started."
-    if NONE_HERE in text:
+    if NO_RAY_HERE in text:
         return f"{text}. Start one on this machine, or name the address of its head node."
     return (
         f"{text}. If the cluster asks for a token (Ray does by default), set RAY_AUTH_MODE=token and "
@@ -148,7 +148,7 @@ def _advice(error: Exception) -> str:
 
 
 def _compare_versions() -> None:
-    """Compare every node's version of this package with ours. Raises UsageError if they differ."""
+    """Raise UsageError if a node has another version of this package, or none."""
     probe = ray.remote(num_cpus=0, max_retries=0)(describe_node)
     probes = {
         node["NodeManagerAddress"]: probe.options(scheduling_strategy=pinned_to(node["NodeID"])).remote()

@@ -58,7 +58,7 @@ def execute_on_ray(
 
 
 class SweepWorkload:
-    """How the loop launches trainings, and what their failures are."""
+    """Training runs: their launch and their failures."""
 
     def __init__(self, coordinator: Any) -> None:
         self._coordinator = coordinator
@@ -70,7 +70,7 @@ class SweepWorkload:
     def launch(
         self, task: RayTask[TrainingWork], running: Sequence[TrainingWork], cluster: ClusterResources
     ) -> Any:  # Any: a ray.ObjectRef is untyped
-        # No more than the cluster runs at once: a queue of thousands would wait in Ray's memory.
+        # No more tasks than the cluster runs at once: a queue of thousands would fill Ray's memory.
         if len(running) >= max(1, int(cluster.cpus)):
             return None
         work = task.work
@@ -82,7 +82,7 @@ class SweepWorkload:
         return math.inf
 
     def with_more_memory(self, work: TrainingWork, cluster: ClusterResources) -> TrainingWork:
-        return work  # it reserves none: it may have run out because of what ran beside it
+        return work  # a run reserves no memory: tasks beside it may have taken too much
 
     def failure(self, task: RayTask[TrainingWork], reason: str, problem: str) -> SweepOutcome:
         if reason != "internal":

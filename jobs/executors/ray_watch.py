@@ -20,13 +20,13 @@ from jobs.executors.ray_worker import describe_node
 WATCH_POLL_S = 0.25
 START_S = 90.0  # Ray's own limits, one after another, are about as long
 WORKER_S = 60.0  # for the first worker process, on a machine that is busy
-NONE_S = 15.0  # without any worker process: if one dies, Ray tries again after a minute
-MOST_WORKERS = 16
+NO_WORKER_S = 15.0  # without any worker process: if one dies, Ray tries again after a minute
+MAX_WORKERS = 16
 _VITAL = ("gcs_server", "raylet")
 
 
 class NotUp(Exception):
-    """A process of Ray's died, or took too long, while Ray started."""
+    """One of Ray's processes died, or took too long, while Ray started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def wait_for_worker() -> None:
     """Start workers, and return once one has answered. Raises NotUp if none does."""
     task = ray.remote(num_cpus=1, max_retries=0)(describe_node)
     cpus = int(ray.cluster_resources().get("CPU", 1))
-    probes: list[Any] = [task.remote() for _ in range(min(cpus, MOST_WORKERS))]  # Any: untyped ObjectRefs
+    probes: list[Any] = [task.remote() for _ in range(min(cpus, MAX_WORKERS))]  # Any: untyped ObjectRefs
     end, last = time.monotonic() + WORKER_S, time.monotonic()
     while time.monotonic() < end:
         ready, _ = ray.wait(probes, timeout=WATCH_POLL_S)
@@ -88,7 +88,7 @@ def wait_for_worker() -> None:
             return
         if _worker_lives():
             last = time.monotonic()
-        elif time.monotonic() - last > NONE_S:
+        elif time.monotonic() - last > NO_WORKER_S:
             raise NotUp("its worker processes die as they start")
     raise NotUp(f"no worker process answered within {WORKER_S:.0f} s")
 
@@ -97,7 +97,7 @@ def end_leftovers(folder: Path) -> None:
     """Kill the processes that still write logs into a folder: workers outlive a raylet that was killed."""
     real = os.path.realpath(folder)  # as the system names open files, whatever links TMPDIR leads through
     for stream in Path("/proc").glob("[0-9]*/fd/[12]"):
-        with contextlib.suppress(OSError):  # it is gone, or another user's
+        with contextlib.suppress(OSError):  # the process is gone, or another user's
             if os.readlink(stream).startswith(f"{real}/"):
                 os.kill(int(stream.parts[2]), signal.SIGKILL)
 
@@ -126,9 +126,9 @@ def _is_agent(pid: int) -> bool:
 
 
 def _processes() -> Iterator[_Process]:
-    """Every process that Linux lists; none on other systems, where only the time limits apply."""
+    """Every process that Linux lists; none on other systems, on which only the time limits apply."""
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError):  # it is gone
+        with contextlib.suppress(OSError, ValueError):  # the process is gone
             # `pid (name, which may hold anything) state parent …`
             before, _, after = path.read_text(encoding="utf-8", errors="replace").rpartition(")")
             pid, _, name = before.partition(" (")

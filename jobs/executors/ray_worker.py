@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster: the measuring task, and the coordinator that it reports to."""
+"""The code that runs on a Ray cluster: the measuring task, and the coordinator that it reports to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from survey.records.target import Target
 REPORT_S = 0.25  # how often a task reports its bytes, and asks whether the Hub wants it to wait
 COORDINATOR_TIMEOUT_S = 5.0  # a coordinator that does not answer is out of reach: go on without it
 
-Try = tuple[TaskName, int]  # where an earlier try ran does not matter to a later one
+Try = tuple[TaskName, int]  # a task and the number of its try: each try may run on another node
 
 
 @ray.remote(num_cpus=0)
@@ -116,5 +116,5 @@ def measure_on_node(
 
 
 def describe_node() -> tuple[str, str]:
-    """Host name and version of this package on a node; that it can be imported there is half of the test."""
+    """Host name and version of this package on a node; fails if the node cannot import it."""
     return socket.gethostname(), version()

@@ -1,4 +1,4 @@
-"""What the loop over Ray's tasks knows of their work: how to launch one, and what becomes of it."""
+"""The work of Ray's tasks as the loop over them sees it: models to measure, or training runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RayTask(Generic[Work]):
 
 
 class Workload(Protocol[Work, Result_co]):
-    """What the loop asks about its tasks."""
+    """Launches tasks of one kind, and turns their failures into results."""
 
     def refusal(self, work: Work, cluster: ClusterResources) -> Result_co | None:
         """The result of a task that no living node can run; None if one can."""

@@ -15,11 +15,11 @@ from survey.numerics.dtypes import BITS
 from survey.records.settings import Settings
 from survey.targets.family import FAMILY_PATTERNS, MODEL_TYPES, ORGS, family_of
 
-# A rarely downloaded family must not make us read the listing of the whole Hub.
-LOOK_AT_MOST = 20_000
+# A search for a rarely downloaded family must not read the listing of the whole Hub.
+MAX_ENTRIES = 20_000
 
 _AUTHOR = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-# Ids that a line of a list can hold: a name such as `x.txt` would be read as a list itself.
+# Ids that a line of a list can hold: a name such as `x.txt` would be taken for a list.
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.txt)(?<!\.lst)(?<!\.list)", re.ASCII)
 
 
@@ -49,7 +49,7 @@ class Listing:
             return f"the Hub lists no {kind}; check the spelling, and set HF_TOKEN for private ones"
         if not self.models:
             return f"none of the {self.looked_at:,} {kind} matches{left_out}"
-        return f"{len(self.models):,} of {self.looked_at:,} {kind} looked at{left_out}"
+        return f"{len(self.models):,} of the {self.looked_at:,} {kind} that were read{left_out}"
 
 
 def discover(conditions: ListingFilter, settings: Settings) -> Listing:
@@ -62,14 +62,14 @@ def discover(conditions: ListingFilter, settings: Settings) -> Listing:
     family = _family(conditions.family)
     models: dict[str, Listed] = {}
     looked_at = unnamable = 0
-    for entry in itertools.islice(listed_models(conditions.author, settings, LocalThrottle()), LOOK_AT_MOST):
+    for entry in itertools.islice(listed_models(conditions.author, settings, LocalThrottle()), MAX_ENTRIES):
         looked_at += 1
         if entry.downloads < conditions.min_downloads:
             break  # sorted by downloads
         if not _REPO.fullmatch(entry.repo):
             unnamable += 1
         elif family in (None, family_of(entry.model_type, entry.base_model, entry.repo).name):
-            models.setdefault(entry.repo, entry)  # a listing that moves while it is read repeats itself
+            models.setdefault(entry.repo, entry)  # a listing that changes while it is read repeats entries
         if len(models) == conditions.limit:
             break
     most_downloaded = sorted(models.values(), key=lambda model: (-model.downloads, model.repo))
@@ -102,12 +102,12 @@ def _size(parameters: Mapping[str, int]) -> str:
 
 
 def _family(name: str | None) -> str | None:
-    """The family in our spelling."""
+    """The family as the catalog spells it. Raises UsageError for an unknown one."""
     if name is None:
         return None
     names = {*MODEL_TYPES.values(), *(family for _, family in FAMILY_PATTERNS), *ORGS.values()}
     known = {family.lower(): family for family in names}
     if name.lower() in known:
         return known[name.lower()]
-    near = difflib.get_close_matches(name.lower(), known, n=3) or sorted(known)
-    raise UsageError(f"--family {name}: unknown; there are {', '.join(known[key] for key in near)}")
+    similar = difflib.get_close_matches(name.lower(), known, n=3) or sorted(known)
+    raise UsageError(f"--family {name}: unknown; there are {', '.join(known[key] for key in similar)}")

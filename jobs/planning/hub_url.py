@@ -1,4 +1,4 @@
-"""What people paste for a model: the Hub's URLs in every shape, and commands that download."""
+"""The model that pasted text names: a URL of the Hub of any form, or a command that downloads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from survey.errors import UsageError
 
 HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com"})
-# First parts of paths that are no user and no organisation.
+# First parts of the Hub's paths that name no user and no organisation.
 _OTHER_KINDS = {"datasets": "a dataset", "spaces": "a space", "buckets": "a bucket", "kernels": "a kernel"}
 _OTHER_PAGES = frozenset(
     (
@@ -20,7 +20,7 @@ _OTHER_PAGES = frozenset(
 DEFAULT_REVISION = "main"  # of every repository on the Hub
 _FILE_PAGES = frozenset({"blob", "resolve", "raw", "blame", "edit"})
 _REVISION_PAGES = frozenset({"tree", "commit", "commits", "revision"})
-# Of a file that only describes the model, the model is meant.
+# The URL of a file that only describes a model stands for the model.
 _DESCRIPTION = re.compile(r"(?:README\.md|\w*config\.json|.*\.index\.json)")
 _DOWNLOAD = re.compile(r"\$?\s*(?:huggingface-cli|hf)\s+download\s+(\S+)(?:\s+--revision[ =](\S+))?")
 _CLONE = re.compile(r"\$?\s*git\s+(?:lfs\s+)?clone\s+(https?://\S+)")
@@ -29,7 +29,7 @@ _QUOTES = "\"'`“”„‟‘’‚‛«»‹›"
 
 
 def unwrapped(text: str) -> str:
-    """A line's text without what mail, Markdown, JSON, shells and word processors put around it."""
+    """A line's text without the bullets, quotes, brackets and commas that other programs put around it."""
     text = re.sub(r"^(?:[-*•]|\d+[.)])\s+", "", text)
     while True:
         before = text
@@ -45,7 +45,7 @@ def unwrapped(text: str) -> str:
 
 
 def without_command(text: str) -> str:
-    """What a command that downloads names, as `org/name@revision` or a URL."""
+    """The model that a command downloads, as `org/name@revision` or a URL; other text as it is."""
     if match := _DOWNLOAD.fullmatch(text):
         name, revision = unwrapped(match[1]), match[2]
         return f"{name}@{unwrapped(revision)}" if revision else name
@@ -55,14 +55,15 @@ def without_command(text: str) -> str:
 
 
 def is_url(text: str) -> bool:
+    """Whether the text is a URL, also one of the Hub without its scheme."""
     return "://" in text or text.split("/")[0].lower() in HOSTS
 
 
 def model_of_url(text: str, endpoint: str = "") -> str:
     """`org/name` or `org/name@revision` for a URL of the Hub.
 
-    endpoint: the Hub of this run, if it is another. Raises UsageError if the URL names no model, or only a
-    part of a name; its message continues a sentence that begins with the text.
+    endpoint: the Hub of this run, if it is not the public one. Raises UsageError if the URL names no model,
+    or a file in one; its message continues a sentence that begins with the text.
     """
     if text.startswith("hf://"):
         return _of_file_system(text.removeprefix("hf://").removeprefix("models/"))
@@ -73,7 +74,7 @@ def model_of_url(text: str, endpoint: str = "") -> str:
         raise UsageError(f"is a URL of {parts.scheme}; write org/name, or the URL of a model's page")
     if (parts.hostname or "").lower() not in HOSTS:
         raise UsageError(
-            f"is a URL of {parts.hostname}, not of the Hub that is asked; write org/name, "
+            f"is a URL of {parts.hostname}, not of this run's Hub; write org/name, "
             f"with --endpoint {parts.scheme}://{parts.hostname} if its Hub is there"
         )
     return _of_path(_path_of(parts))
@@ -121,12 +122,13 @@ def _of_path(path: list[str]) -> str:
 
 
 def _revision(path: list[str]) -> tuple[str, str]:
-    """A revision, and what follows it; one with slashes is quoted, but for refs/pr/1 and its like."""
+    """A revision, and the path after it; slashes in a revision are quoted, but for refs/pr/1 and its like."""
     length = 3 if path[:1] == ["refs"] and len(path) >= 3 else 1
     return unquote("/".join(path[:length])), unquote("/".join(path[length:]))
 
 
 def _whole(model: str, inner: str) -> str:
+    """The model. Raises UsageError if the URL names a folder or file in it (`inner`)."""
     inner = inner.strip("/")
     if not inner:
         return model

@@ -1,7 +1,7 @@
-"""Current commits of surveyed models, by light requests: a model whose commit has not moved needs no plan.
+"""Current commits of surveyed models, by light requests: a model whose commit has not changed needs no plan.
 
 One request of a hundred bytes for each model; or, for many models of one author, a page of the Hub's
-listing for all of them. The planner opens only those that have moved.
+listing for all of them. The planner opens only models with a new commit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from survey.hub.throttle import Throttle
 from survey.records.settings import Settings
 from survey.records.target import ModelRef, name_with_part
 
-# A page of the listing holds an author's other repositories, too: worth it from this many models on.
+# A page of the listing also holds an author's other repositories: it pays from this many models on.
 LISTING_FROM = 5
 
 
@@ -30,9 +30,9 @@ class Commit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KnownCommits:
-    """Answers one light request for each surveyed model.
+    """The commits from the Hub's listing; makes one light request for any other surveyed model.
 
-    repos: those that the catalog holds rows of. listed: repository -> commit of its default branch, from
+    repos: those with rows in the catalog. listed: repository -> commit of its default branch, from
     the Hub's listing.
     """
 
@@ -70,13 +70,14 @@ def read_known_commits(
     for model in models:
         if model.folder is None and model.revision is None and model.repo in repos and "/" in model.repo:
             by_author[model.repo.partition("/")[0]].add(model.repo)
-    many = {author: frozenset(names) for author, names in by_author.items() if len(names) >= LISTING_FROM}
+    to_list = {author: frozenset(repos) for author, repos in by_author.items() if len(repos) >= LISTING_FROM}
 
     def read_listing(author: str) -> dict[str, str]:
         try:
-            return commits_of(author, many[author], len(many[author]) // LISTING_FROM, settings, throttle)
+            pages = len(to_list[author]) // LISTING_FROM
+            return commits_of(author, to_list[author], pages, settings, throttle)
         except SurveyError:
             return {}  # a request for each model instead
 
-    listed = {repo: sha for commits in pool.map(read_listing, many) for repo, sha in commits.items()}
+    listed = {repo: sha for commits in pool.map(read_listing, to_list) for repo, sha in commits.items()}
     return KnownCommits(repos, listed, settings, throttle)

@@ -39,14 +39,14 @@ class ListText:
     def lines(self) -> Iterator[tuple[str, str]]:
         """Each line's origin and text, without comments; numbered as editors do."""
         for number, line in enumerate(re.split(r"\r\n|\n|\r", self.text), 1):
-            # Zero-width characters come along when text is copied from a page.
+            # Text that is copied from a page may hold zero-width characters.
             text = re.sub(r"(^|\s)#.*", "", line).strip().strip("\u200b\u200c\u200d\u2060\ufeff").strip()
             if text:
                 yield f"{self.origin}:{number}", text
 
 
 def is_list(path: Path) -> bool:
-    """Whether a path can be read as a list: a file or a pipe, no folder, disk or socket."""
+    """Whether a path can be read as a list: it is a file or a pipe, and no folder, disk or socket."""
     mode = path.stat().st_mode
     return stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
@@ -74,17 +74,17 @@ def _decoded(content: bytes, origin: str, folder: Path) -> ListText:
     if len(content) > LARGEST_LIST_BYTES:
         raise UsageError(f"{origin}: {problem}: larger than {LARGEST_LIST_BYTES:,} bytes")
     mark, encoding = next((known for known in _MARKS if content.startswith(known[0])), (b"", "utf-8"))
-    # A line in another encoding is refused by itself; the other lines stay as they are.
+    # A line in another encoding is refused alone: it holds NOT_UTF8 then.
     errors = "replace" if encoding == "utf-8" else "strict"
     try:
         text = content[len(mark) :].decode(encoding, errors)
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{origin}: {problem}: begins as {encoding} and goes on otherwise: {error}"
+            f"{origin}: {problem}: its byte order mark says {encoding}, its text is another: {error}"
         ) from error
     if "\0" in text:
         advice = "name a checkpoint by its folder; a list in UTF-16 needs a byte order mark"
-        raise UsageError(f"{origin}: {problem}, as it is no text: {advice}")
+        raise UsageError(f"{origin}: {problem}, as it is no text; {advice}")
     lines = text.count("\n") + text.count("\r") - text.count("\r\n")
     if lines > MAX_LINES:
         raise UsageError(f"{origin}: {problem}: has {lines:,} lines, expected at most {MAX_LINES:,}")

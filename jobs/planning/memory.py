@@ -20,8 +20,8 @@ from survey.records.tensors import TensorSpec
 
 # Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
 PROCESS_BYTES = 450 << 20
-# 40 while folding (xxh3-128, two to four slots of a table, norms); the rest is the worst that comes after:
-# a matrix of nothing but pairs, each a record and a row of a table; and two sketches in 32 dimensions, of the
+# 40 during the pass (xxh3-128, two to four slots of a table, norms); the rest is the worst case after it:
+# a matrix of pairs alone, each a record and a row of a table; and two projections to 32 dimensions, of the
 # row's direction and of the row.
 ROW_BYTES = 325 + 2 * 128
 GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA
@@ -34,7 +34,7 @@ def task_memory_bytes(target: Target, settings: Settings) -> int:
 
 
 def _gram_bytes(target: Target, settings: Settings) -> int:
-    """Distances to known unused tokens take a Gram matrix, its factors, and a chunk of rows."""
+    """Memory for distances to known unused tokens: a Gram matrix, its factors, and a chunk of rows."""
     _, dims = target.spec.shape
     return 4 * 8 * dims * (dims + CHUNK_ROWS) if settings.reference else 0
 
@@ -43,7 +43,7 @@ def gpu_memory_bytes(spec: TensorSpec) -> int:
     """Upper estimate of the GPU memory that measuring this matrix takes."""
     _, dims = spec.shape
     padded = -(-dims // LANE_DIMS) * LANE_DIMS
-    # Widened values and squares, a copy if they are scaled, the stored rows, their words.
+    # Widened values and squares, a copy for scaled ones, the stored rows, and their words.
     return GPU_CONTEXT_BYTES + GPU_BUFFERS * CHUNK_ROWS * padded * (3 * 8 + 8 + 4)
 
 
@@ -52,12 +52,12 @@ def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
     rows, dims = spec.shape
     block = block_bytes(spec)
     slab = slab_rows(spec.row_bytes)
-    # Each thread has a slab in hand, whose block it keeps, or a copy if it lies across two; and
-    # the sums of groups of its rows. A chunk holds its slabs' sums.
-    in_hand = (MAX_THREADS + 2) * (block + slab * spec.row_bytes)
+    # Each thread works on a slab, and keeps its block, or a copy if the slab lies across two; and it
+    # keeps the sums of groups of its rows. A chunk keeps its slabs' sums.
+    slabs = (MAX_THREADS + 2) * (block + slab * spec.row_bytes)
     sums = MAX_THREADS * (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8
     chunk = CHUNK_ROWS // slab * dims * 8
-    # Black holes hold at most half the rows; past SPOOL_BYTES their vectors go to a file.
-    holes = min(SPOOL_BYTES, len(spec.bytes) // 2)
-    working = in_hand + sums + chunk + holes + rows * ROW_BYTES
+    # There are at most half as many black holes as rows; beyond SPOOL_BYTES their vectors go to a file.
+    black_holes = min(SPOOL_BYTES, len(spec.bytes) // 2)
+    working = slabs + sums + chunk + black_holes + rows * ROW_BYTES
     return PROCESS_BYTES + window_blocks(connections) * block + working

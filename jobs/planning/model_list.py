@@ -1,4 +1,4 @@
-"""What the user wrote, as models: lists, Hub ids and checkpoint folders."""
+"""The models that the user names: by lists, Hub ids and checkpoint folders."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from survey.errors import UsageError, printable
 from survey.process.home_folder import expanded
 from survey.records.target import ModelRef
 
-# As the Hub has them: no -- and no .. in them, and letters, digits or _ at both ends.
+# The Hub's ids: no -- and no .. in them, and a letter, digit or _ at both ends.
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.))(?:\w(?:[\w.-]*\w)?/)?\w(?:[\w.-]*\w)?", re.ASCII)
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 SHOWN_CHARS = 200
-LONGEST_LINE = 8192  # characters: twice the longest path; what unwraps it looks at each of them again
+LONGEST_LINE = 8192  # characters, twice the longest path: unwrapping a line takes time in its square
 MAX_PROBLEMS = 10_000  # lines that name no model; with more, the file is something else than a list
 SHOWN_DUPLICATES = 20  # each; of the others, their number
 
@@ -110,17 +110,17 @@ def _list(argument: str, base: Path) -> ListText | None:
 
 
 def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRef:
-    """One line of a list; what is wrong with it stops none of the others."""
+    """The model of one line of a list; a bad line becomes a model with a problem, and stops no other."""
     try:
         if len(text) > LONGEST_LINE:
             raise UsageError(f"has {len(text):,} characters, no name more than {LONGEST_LINE:,}")
         if text.startswith((".", "/", "~")) and not text.endswith(_LIST_SUFFIXES):
             path = _path(text, base, origin)
-            if path is not None and not path.exists():  # a disk that is not mounted, maybe
+            if path is not None and not path.exists():  # perhaps on a disk that is not mounted
                 return _folder(path, origin)
         return _model(text, base, origin, endpoint)
     except UsageError as error:
-        # Of a URL that somebody pasted, a password would go into the catalog.
+        # Without the password of a pasted URL, which would go into the catalog.
         shown = re.sub(r"//[^/@\s]*@", "//", printable(text[:SHOWN_CHARS]))
         return ModelRef(shown, origin=origin, problem=str(error).removeprefix(f"{origin}: "))
 
@@ -145,7 +145,7 @@ def _folder(path: Path, origin: str, part: str | None = None) -> ModelRef:
 
 
 def _part(text: str, base: Path, origin: str) -> tuple[str, str | None]:
-    """What stands before a `:`, and the folder or file of that model which stands behind it."""
+    """The text before a `:`, and the folder or file of that model after it; None if there is none."""
     word = without_command(unwrapped(text))
     model, colon, part = word.rpartition(":")  # a folder's name may hold one
     if not colon or is_url(word):
@@ -156,7 +156,7 @@ def _part(text: str, base: Path, origin: str) -> tuple[str, str | None]:
         return text, None
     part = part.removesuffix("/")
     if not model or any(step in ("", ".", "..") for step in part.split("/")):
-        raise UsageError(f"{origin}: {text!r}: what follows the : is to be a folder or file of the model")
+        raise UsageError(f"{origin}: {text!r}: after the : write a folder or file of the model")
     return model, part
 
 
@@ -187,7 +187,7 @@ def _advice(word: str) -> str:
 
 
 def _path(text: str, base: Path, origin: str) -> Path | None:
-    """The path that a word stands for, if it exists or is forced by its first character."""
+    """The path that a word names, if it exists or its first character makes it one; else None."""
     if not text.strip():
         raise UsageError(f"{origin}: an empty name stands for no model")
     try:

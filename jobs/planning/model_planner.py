@@ -43,7 +43,7 @@ class ModelPlanner:
             plan = self._plan_pattern(model) if is_pattern else self._plan_revision(model)
         except NoHub as error:
             if not self.has_folders:
-                raise  # nothing on the list can be measured: one message, not one for each model
+                raise  # no model of the list can be measured: one message, not one for each model
             plan = self._refused(model, error.reason, str(error))
         elapsed_s = time.monotonic() - started
         return replace(plan, refusals=[replace(refusal, elapsed_s=elapsed_s) for refusal in plan.refusals])
@@ -63,7 +63,7 @@ class ModelPlanner:
             raise
         except SurveyError as error:
             return self._refused(model, error.reason, str(error))
-        # That one answer names the commits of all of them.
+        # The one answer names the commits of all of them.
         return ModelPlan.joined(
             self._plan_revision(replace(model, revision=name), Commit(model.name, shas[name]))
             for name in names
@@ -87,7 +87,7 @@ class ModelPlanner:
         except MemoryError as error:
             reason = "out-of-memory"
             message = f"{model}: planning it takes more memory than there is: {error}"
-        except Exception:  # noqa: BLE001 - our defect: it is recorded, and the other models go on
+        except Exception:  # noqa: BLE001 - a defect of this program: it is recorded, and the others go on
             reason, message = "internal", redacted(traceback.format_exc(limit=-3), self.settings.token)
         return self._refused(model, reason, message, checkpoint)
 
@@ -103,7 +103,7 @@ class ModelPlanner:
         return [Unchanged(renamed, commit.sha, matrix) for matrix in matrices]
 
     def _plan_checkpoint(self, model: ModelRef, checkpoint: Checkpoint) -> ModelPlan:
-        """Each matrix by itself: one that is measured, or refused, says nothing about the other."""
+        """Plan each matrix by itself: one may be measured already, or be refused, and the other not."""
         criteria = self.criteria
         measured = self._measured(checkpoint.repo, checkpoint.sha, criteria.matrix)
         if measured is not None and not criteria.explain:
@@ -112,7 +112,7 @@ class ModelPlanner:
         plans = []
         if criteria.explain:
             plans.append(ModelPlan(explained=[Explained(model, explain(layout))]))
-        booked = Traffic()  # the cost of planning is booked once: on the first matrix, and what others add
+        booked = Traffic()  # planning is counted once: on the first matrix; the second counts what it adds
         for matrix in criteria.matrices:
             if self._measured(checkpoint.repo, checkpoint.sha, matrix):
                 plans.append(ModelPlan(unchanged=[self._unchanged(model, checkpoint, matrix)]))

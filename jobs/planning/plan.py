@@ -1,4 +1,4 @@
-"""The records of a plan: what each model costs, or why it is refused, before anything is launched."""
+"""The records of a plan: the bytes and memory of each model, or why it is refused, before any task starts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class PlanCriteria:
-    """What a row must hold to count as measured, and whether the choice of its tensor is explained.
+    """What a plan goes by: the matrices, the measures that a row must have, and the rows that there are.
+
+    explain: also say why these tensors were chosen.
 
     measures: those that a row must have to answer this run. measured: the catalog's rows.
     """

@@ -20,7 +20,7 @@ def read_catalog(store: CatalogStore, ledger: RunLedger) -> MeasuredRows:
     """Every readable row; damaged files are moved away, so that the run measures them again.
 
     A file that cannot be read is not damaged: it stays, and the row that it may hold is not measured again.
-    From then on the run's times, its name included, are later than those of all runs in the catalog.
+    The run's times, its name included, are then later than those of all runs in the catalog.
     Raises UsageError if an unreadable file may hold any row.
     """
     with Reader(store) as reader:

@@ -68,7 +68,7 @@ def read_before(reader: Reader) -> Before:
         "OVER (PARTITION BY repo, pattern) AS last FROM attempts WHERE revision <> pattern) "
         "WHERE run_id = last GROUP BY repo, pattern"
     ).rows
-    # A run that was stopped says nothing about a model.
+    # A model that a stopped run did not reach is not failing.
     failing = reader.ask(
         "SELECT repo, revision, matrix, min(finished_at) FROM (SELECT *, max(finished_at) "
         "FILTER (status <> 'failed') OVER (PARTITION BY repo, revision, matrix) AS good_at FROM attempts) "

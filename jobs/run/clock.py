@@ -1,8 +1,8 @@
 """The times of a run: later than every time in its catalog, whatever the clocks of earlier drivers said.
 
-`models`, `failures` and every query for the latest state order by these times. With the bare clock, one
-driver that was a year ahead would decide for a year. Times that only grow keep the order right; a wrong
-time is the fault of the clock that was ahead.
+`models`, `failures` and every query for the latest state order by these times. With the plain clock, the rows
+of one driver that was a year ahead would count as the latest for a year. Times that only grow keep the order
+right; only the times themselves may be wrong, by as much as the clock was ahead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from survey.process.clock import utc_now
 
 _TICK = timedelta(microseconds=1)
 _RUN_ID = "%Y%m%dT%H%M%S-%f"
-# After a later time than this, no valid time is left.
+# A later time is ignored: hardly a valid one would be left after it.
 _LATEST = datetime(9999, 1, 1)
 _NEWEST = f"""
     SELECT max(stamp) FROM (

@@ -1,7 +1,7 @@
 """Rows that a stopped run committed before it could record their outcomes.
 
-A signal may fall between a row's commit and the record of its outcome, and a task that commits by itself
-(object stores) may have ended unheard. The catalog's rows decide then.
+A signal may arrive between a row's commit and the record of its outcome, and the end of a task that commits
+by itself (object stores) may not have been reported. The catalog's rows decide then.
 """
 
 from __future__ import annotations

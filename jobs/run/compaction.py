@@ -1,4 +1,4 @@
-"""`survey compact`: merge a catalog's loose files now, not when a run finds many."""
+"""`survey compact`: merge a catalog's loose files now; a run does so only from 500 on."""
 
 from __future__ import annotations
 

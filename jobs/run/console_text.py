@@ -21,7 +21,7 @@ def table_width(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 def print_indented(text: str, console: Console, style: str = "") -> None:
     """A paragraph below a name; all of its lines are indented, so that the next name stands out."""
-    if not console.is_terminal:  # a program may read it
+    if not console.is_terminal:  # a program may read it: nothing is wrapped
         console.print(Text(f"{' ' * _INDENT}{text}", style), soft_wrap=True)
         return
     for line in Text(text, style).wrap(console, max(console.width - _INDENT, _INDENT)):

@@ -1,4 +1,4 @@
-"""The whole of `survey run`: plan, measure, commit, and record what happened."""
+"""`survey run`: plan, measure, commit, and record the outcome of every model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def survey_models(
 
 
 class Run:
-    """One run over a locked catalog. Its ledger says at any time what has become known."""
+    """One run over a locked catalog. Its ledger holds all that is known at any time."""
 
     def __init__(
         self,
@@ -99,11 +99,11 @@ class Run:
             self.ledger.older = _lacking_measures(plan, criteria)
 
     def _open_catalog(self, lock: Lock) -> MeasuredRows:
-        """Clean the catalog up and read its rows; from here on, the run's name is final."""
+        """Remove leftovers, read the catalog's rows, and fix the run's name."""
         self.store.sweep()
         try:
             retire(self.store, lock)
-        except SurveyError as error:  # merged files that stay harm nobody
+        except SurveyError as error:  # merged files do no harm if they stay
             self.ledger.warnings.append(f"files that were merged are kept: {error}")
         measured = read_catalog(self.store, self.ledger)
         self.settings = replace(self.settings, run_id=self.ledger.run_id)
@@ -130,7 +130,7 @@ class Run:
 
     def _measure(self, targets: Sequence[Target]) -> None:
         recorded = time.monotonic()
-        # Closed at once if the run is stopped: nothing of Ray's may be left when its record is written.
+        # Closed at once if the run is stopped: Ray must have ended before the run's record is written.
         with contextlib.closing(self._outcomes(targets)) as outcomes:
             for outcome, tries in outcomes:
                 self.ledger.record_outcome(_committed(outcome, self.store), tries)
@@ -177,7 +177,7 @@ class Run:
             self.ledger.unrecorded = str(error)
 
     def _merge_loose_files(self, lock: Lock) -> None:
-        """Merge loose files if there are many. The measured rows are safe, whatever happens here."""
+        """Merge loose files if there are many. A failure is a warning: the rows are committed already."""
         if not lock.ours:
             self.ledger.warnings.append(
                 f"another run took {self.store} over while this one was cut off from it"

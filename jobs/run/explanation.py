@@ -1,4 +1,4 @@
-"""`survey plan --explain`: why these tensors, for a person."""
+"""Print `survey plan --explain`: why these tensors were chosen."""
 
 from __future__ import annotations
 

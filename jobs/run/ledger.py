@@ -32,7 +32,7 @@ class LedgerEntry:
 
 @dataclass(slots=True)
 class RunLedger:
-    """What a run did, in the order in which it became known.
+    """The outcomes of a run, in the order in which they became known.
 
     A signal may stop the run between any two statements, so each target's outcome is one entry that one
     append writes, and every list of outcomes is derived from the entries.
@@ -92,7 +92,7 @@ class RunLedger:
 
     @property
     def repeated(self) -> list[Unchanged]:
-        """Further names of matrices that are counted already: revisions of one commit, a former name."""
+        """Matrices that are counted already by another name: a revision of the same commit, a former name."""
         counted = {item.target.key for item in self.measured}
         repeated = []
         for item in self.unchanged:

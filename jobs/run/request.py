@@ -1,4 +1,4 @@
-"""What a run is asked to do, and what a row of the catalog must hold to answer it."""
+"""The request for a run: its models, its executor, and the measures that a row must have to answer it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ class RunRequest:
 def criteria_of(
     request: RunRequest, settings: Settings, measured: MeasuredRows, *, explain: bool = False
 ) -> PlanCriteria:
-    """What the plan of a run goes by. measured: the catalog's rows."""
+    """The criteria for the plan of a run. measured: the catalog's rows."""
     measures = required_measures(tokens=settings.tokens, reference=settings.reference is not None)
     return PlanCriteria(request.matrix, measures, measured, explain)

@@ -18,7 +18,7 @@ from survey.errors import printable, problem_and_remedy
 from survey.records.target import Identity, Target
 from survey.records.units import bytes_text
 
-_NAMES = 3  # in one line of changes
+_MAX_NAMES = 3  # in one line of changes
 PLANNED = ("model", "sha", "tensor", "file", "dtype", "V × D", "read", "of", "memory")
 
 
@@ -44,7 +44,7 @@ def print_plan(plan: Plan, console: Console) -> None:
 
 
 def _print_targets(targets: Sequence[Target], console: Console) -> None:
-    """A row each; a few lines each on a terminal too narrow for that: a plan leaves nothing out."""
+    """A row for each target; a few lines each if the terminal is too narrow: a plan leaves nothing out."""
     rows = [_planned(target) for target in targets]
     if table_width(PLANNED, rows) <= console.width:
         table = plain_table(*PLANNED)
@@ -95,8 +95,8 @@ def print_result(ledger: RunLedger, console: Console) -> None:
         console.print(f"{ledger.named} named from their tokenizers, without reading their matrices again")
     if ledger.older:
         console.print(
-            f"{ledger.older} unchanged lack columns of newer measures, which only their matrices tell: "
-            "--resurvey reads them again"
+            f"{ledger.older} unchanged lack columns of newer measures, for which their matrices must be "
+            "read again: --resurvey does so"
         )
     failed, repeated = len(ledger.refused) + len(ledger.failed), len(ledger.repeated)
     if repeated:
@@ -109,7 +109,7 @@ def print_result(ledger: RunLedger, console: Console) -> None:
 
 
 def _measured_table(items: Sequence[Delivered], width: int) -> Table:
-    """The figures of measured models; a narrow terminal leaves out those that matter least."""
+    """The figures of measured models; those that matter least are left out on a narrow terminal."""
     columns: dict[str, list[str]] = {
         "model": [_named(item.target.identity) for item in items],
         "matrix": [item.target.identity.matrix for item in items],
@@ -143,7 +143,7 @@ def _figure(value: float | None, digits: int) -> str:
 
 
 def _print_refused(refused: Iterable[tuple[str, str, str, str]], console: Console) -> None:
-    """One entry each: the model and the reason, the problem, and what to do about it."""
+    """Print an entry for each: the model and the reason, the problem, and what to do about it."""
     for model, matrix, reason, message in refused:
         name = model if matrix == "output" else f"{model} ({matrix})"
         problem, remedy = problem_and_remedy(reason, message)
@@ -165,8 +165,8 @@ def _print_changes(ledger: RunLedger, console: Console) -> None:
 
 
 def _in_short(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return ", ".join(names[:_NAMES]) + more
+    rest = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + rest
 
 
 def _changed(item: Change) -> str:

@@ -36,7 +36,7 @@ def commit_row(store: CatalogStore, kind: str, key: tuple[str, ...], row: Row) -
     now = utc_now()
     stamped = dataclasses.replace(row, made_at=now if last is None else max(now, last + _TICK))
     commit_result(store, kind, key, stamped)
-    # A run that holds the catalog merges them itself. If merging fails now, the next run reports it.
+    # A run that holds the catalog merges the files itself. If merging fails now, the next run reports it.
     with contextlib.suppress(UsageError, CommitError):
         if is_due(store):
             with catalog_lock(store, f"merge of {kind}") as lock:

@@ -1,6 +1,6 @@
 """`survey kinematics --from-catalog`: the surveyed revisions of a model as the steps of its training.
 
-The last revision's black holes are the dead rows.
+The rows in the last revision's black holes are the dead rows.
 """
 
 from __future__ import annotations

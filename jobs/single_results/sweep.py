@@ -17,7 +17,7 @@ from survey.dynamics.config import Training, training
 from survey.errors import SurveyError, UsageError
 from survey.process.home_folder import expanded
 
-MOST_RUNS = 10_000
+MAX_RUNS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,12 @@ def read_sweep(path: Path) -> Sweep:
     if empty:
         raise UsageError(f"{path}: [grid] {', '.join(empty)}: expected a list of values")
     if both := sorted(content.keys() & grid.keys()):
-        raise UsageError(f"{path}: {', '.join(both)} stands above and in [grid]")
+        raise UsageError(f"{path}: {', '.join(both)} is set both above and in [grid]; keep one")
     count = 1
     for values in grid.values():
         count *= len(values)
-    if count > MOST_RUNS:
-        raise UsageError(f"{path}: {count:,} runs, expected at most {MOST_RUNS:,}")
+    if count > MAX_RUNS:
+        raise UsageError(f"{path}: {count:,} runs, expected at most {MAX_RUNS:,}")
     try:
         runs = [
             _run(content, dict(zip(grid, values, strict=True)))
@@ -126,7 +126,7 @@ def attempt(run: Training, path: Path | None) -> SweepOutcome:
         return SweepFailure(run, str(error))
     except MemoryError as error:
         return SweepFailure(run, f"out of memory: {error}")
-    except Exception:  # noqa: BLE001 - our defect: it is reported, and the other runs go on
+    except Exception:  # noqa: BLE001 - a defect of this program: it is reported, and the other runs go on
         return SweepFailure(run, traceback.format_exc(limit=-4))
 
 

@@ -49,13 +49,13 @@ def measure_one(
         delivered = task.measure(throttle)
         return delivered if commit_to is None else committed(delivered, commit_to)
     except SurveyError as error:
-        # A sick model is a result of the survey. Anything else is our defect: it is recorded
-        # with its traceback under the reason "internal", and the other models go on.
+        # A broken model is a result of the survey. Any other exception is a defect of this program: it is
+        # recorded with its traceback under the reason "internal", and the other models go on.
         return task.failure(error.reason, str(error))
     except MemoryError as error:
         return task.failure("out-of-memory", f"{target.identity.repo}: {error}")
     except Exception as error:  # noqa: BLE001 - see above
-        # torch reports it in words only, and on a GPU as a RuntimeError.
+        # torch reports a lack of memory in words only, and on a GPU as a RuntimeError.
         if any(words in str(error) for words in ("out of memory", "can't allocate memory")):
             return task.failure("out-of-memory", f"{target.identity.repo}: {error}")
         return task.failure("internal", redacted(traceback.format_exc(limit=-4), settings.token))
@@ -80,10 +80,10 @@ class _Try:
         )
         _refuse_change(target)
         left_s = self._limit_s - self._elapsed_s()
-        # Names may take half of the remaining time if the matrix must be read again for distances.
+        # The tokenizer may take half of the remaining time if the matrix must be read again for distances.
         share = 0.5 if settings.reference else 1.0
-        named = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s)
-        token_columns = with_distances(matrix, named, settings, self._advance)
+        tokenizer = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s)
+        token_columns = with_distances(matrix, tokenizer, settings, self._advance)
         return delivery(matrix, measurement, token_columns, settings, Spent(device, self._elapsed_s()))
 
     def failure(self, reason: str, message: str) -> Failed:

@@ -46,7 +46,7 @@ class Failed:
 Outcome = Delivered | Failed
 
 
-def infeasible(target: Target, memory_bytes: float, where: str) -> Failed:
-    """The refusal of a target that needs more memory than there is."""
-    needed = f"needs {target.memory_bytes / 1e9:.1f} GB of memory, {where} has {memory_bytes / 1e9:.1f} GB"
+def infeasible(target: Target, memory_bytes: float, owner: str) -> Failed:
+    """The refusal of a target that needs more memory than its owner has, such as `this process`."""
+    needed = f"needs {target.memory_bytes / 1e9:.1f} GB of memory, {owner} has {memory_bytes / 1e9:.1f} GB"
     return Failed(target, "infeasible", f"{target.identity.repo}: {needed}")

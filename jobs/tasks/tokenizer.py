@@ -1,8 +1,8 @@
-"""Names for the rows of a matrix, from the tokenizer of the same commit.
+"""The texts of the rows of a matrix, from the tokenizer of the same commit.
 
-A model without a tokenizer, or with one that cannot be read or costs more than its limits, is measured
-all the same: its names are NULL and a note says why. If another try may end differently (the network
-failed, the time was short), the next run reads the tokenizer again.
+A model without a tokenizer, or with one that cannot be read or exceeds its limits, is measured all the same:
+its texts are NULL and a note says why. If another try may end differently (the network failed, the time was
+short), the next run reads the tokenizer again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LASTING = frozenset({"bad-header", "not-found"})
 
 @dataclass(frozen=True, slots=True)
 class TokenizerResult:
-    """Names from a tokenizer. measures: empty if the next run must read it again."""
+    """The columns from a tokenizer. measures: empty if the next run must read it again."""
 
     naming: TokenizerSummary
     names: TokenTexts | None
@@ -40,10 +40,10 @@ class TokenizerResult:
 def tokenizer_of_target(
     checkpoint: Checkpoint, target: Target, measurement: Measurement, left_s: float
 ) -> TokenizerResult:
-    """Names of a matrix that was just measured. left_s: the time limit in seconds."""
-    holes = [hole.token_ids for hole in measurement.black_holes]
+    """The texts of a matrix that was just measured. left_s: the time limit in seconds."""
+    black_hole_rows = [black_hole.token_ids for black_hole in measurement.black_holes]
     return tokenizer_of_matrix(
-        checkpoint, dict(target.tokenizer_files), measurement.vocab_rows, holes, left_s
+        checkpoint, dict(target.tokenizer_files), measurement.vocab_rows, black_hole_rows, left_s
     )
 
 
@@ -51,12 +51,12 @@ def tokenizer_of_matrix(
     checkpoint: Checkpoint,
     files: Mapping[str, int],
     rows: int,
-    black_holes: Sequence[Sequence[int]],
+    black_hole_rows: Sequence[Sequence[int]],
     left_s: float,
 ) -> TokenizerResult:
-    """Names of a matrix of V = `rows` rows. left_s: the time limit in seconds.
+    """The texts of a matrix of V = `rows` rows. left_s: the time limit in seconds.
 
-    files: those of `tokenizer_files`, with their sizes. black_holes: row lists by rank.
+    files: those of `tokenizer_files`, with their sizes. black_hole_rows: row lists by rank.
     """
     if not files:
         return TokenizerResult(
@@ -67,7 +67,7 @@ def tokenizer_of_matrix(
         tokenizer = read_tokenizer(checkpoint, files)
         limits = TokenizerLimits(names_limit_bytes(files), wall_s=min(WALL_S, until - time.monotonic()))
         table = read_token_table(tokenizer, rows, limits)
-        return TokenizerResult(*token_texts(table, main, rows, black_holes), _MEASURES)
+        return TokenizerResult(*token_texts(table, main, rows, black_hole_rows), _MEASURES)
     except BadVocabulary as error:
         return TokenizerResult(without_tokenizer(f"{main}: {error}"), None, _MEASURES)
     except TokenizerFailed as error:

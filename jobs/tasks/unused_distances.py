@@ -19,7 +19,7 @@ from survey.vocabulary.unused_tokens import chosen_rows
 
 @dataclass(frozen=True, slots=True)
 class TokenColumns:
-    """Names from a tokenizer, and distances to the rows that it leaves unused. measures: name -> version."""
+    """Columns from a tokenizer, and distances to rows that it leaves unused. measures: name -> version."""
 
     naming: TokenizerSummary
     names: TokenTexts | None

@@ -275,7 +275,7 @@ def test_a_sweep_keeps_histories_where_it_is_told_to(survey: Survey) -> None:
     [
         ("", "s.toml: has no [grid]"),
         ("[grid]\nseed = 3", "[grid] seed: expected a list"),
-        ("seed = 1\n[grid]\nseed = [3]", "seed stands above and in [grid]"),
+        ("seed = 1\n[grid]\nseed = [3]", "seed is set both above and in [grid]"),
         ("[grid]\nsed = [3]", "s.toml: unknown: sed; a run takes"),
         ("[grid]\nprecision = ['fp8']", "s.toml: precision is 'fp8', expected one of"),
         ("setup = 'big'\n[grid]\nseed = [3]", "no set-up 'big'; there are bytes, goldilocks"),
