@@ -1,4 +1,4 @@
-"""Write small checkpoints with planted black holes: the figures of real models, in miniature."""
+"""Small checkpoints with planted black holes: the figures of real models, in miniature."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 # Qwen3-4B-Instruct-2507 has 13 black holes of 814, 704, 306, 228, 11, 10, 6, 5, 4, 4, 3, 3 and 2
 # of 151,936 rows; here the four large ones are a tenth as large, as the vocabulary is.
 QWEN3_HOLES = (81, 70, 31, 23, 11, 10, 6, 5, 4, 4, 3, 3, 2)
-_TIME = 1_600_000_000  # of the files, so that the same demo is the same commit every time
+_TIME = 1_600_000_000  # of the files: a demo has the same commits every time
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +128,16 @@ def planted(cloud: Cloud) -> torch.Tensor:
     along, across = axes[:, 0], axes[:, 1]
     spread = math.sqrt(max(cloud.row_norm**2 - cloud.centre_l2**2, 0.0) / cloud.dims)
     rows = torch.randn(cloud.rows, cloud.dims, generator=draw, dtype=torch.float64) * spread
-    odd = torch.randperm(cloud.rows, generator=draw)
+    shuffled = torch.randperm(cloud.rows, generator=draw)
     dead = sum(cloud.holes)
-    live = odd[dead:]
+    live = shuffled[dead:]
     rows[live] += cloud.centre_l2 * along - rows[live].mean(dim=0)
     stored = rows.to(cloud.dtype)
     angle = math.radians(cloud.angle_deg)
     frozen = cloud.dead_l2 * (math.cos(angle) * along + math.sin(angle) * across)
     start = 0
     for number, population in enumerate(cloud.holes):
-        stored[odd[start : start + population]] = _jittered(frozen.to(cloud.dtype), number)
+        stored[shuffled[start : start + population]] = _jittered(frozen.to(cloud.dtype), number)
         start += population
     stored[live[: cloud.zero_rows]] = 0.0
     for number in range(cloud.tiny_rows):

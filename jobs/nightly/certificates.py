@@ -10,7 +10,7 @@ from survey.errors import UsageError
 
 
 def certificates(machine: JobMachine) -> dict[str, str]:
-    """The certificate files that variables name, by their name in the ConfigMap: they go with the list."""
+    """The texts of the certificate files that variables name, by their names in the ConfigMap."""
     return {key: _read(path) for path, key in _keys(machine).items()}
 
 
@@ -29,7 +29,7 @@ def _files(machine: JobMachine) -> dict[str, str]:
 
 
 def _keys(machine: JobMachine) -> dict[str, str]:
-    """Each file's name in the ConfigMap: most variables name the same one."""
+    """The name of each file in the ConfigMap; several variables often name the same file."""
     paths = dict.fromkeys(_files(machine).values())
     return {path: f"certificates-{number}.pem" for number, path in enumerate(paths, 1)}
 

@@ -33,9 +33,9 @@ def unit(job: Job, machine: JobMachine) -> str:
             f"{BEGIN}{job.name} (by `survey nightly`)",
             *comments(
                 job.title,
-                f"Secrets belong into {machine.env_file}, mode 600, one NAME=value a line: {secrets}",
-                "What stands there wins.",
-                "cron cannot catch up on a night when this machine was off; the next fills the gap.",
+                f"Write secrets into {machine.env_file}, mode 600, one NAME=value a line: {secrets}",
+                "Variables in that file override those below.",
+                "cron does not make up for a night when this machine was off; the next night fills the gap.",
             ),
             *(_about_variables(variables, machine) if variables else ()),
             *(_about_zones(job) if job.zone else ()),
@@ -49,13 +49,13 @@ def local_times(job: Job, machine: JobMachine) -> list[tuple[int, int]]:
     """Every hour and minute that this machine's clock can show at the job's hour in the job's time zone."""
     if job.zone is None:
         return [(job.at.hour, job.at.minute)]
-    today, there = datetime.now(UTC).date(), ZoneInfo(job.zone)
+    today, job_zone = datetime.now(UTC).date(), ZoneInfo(job.zone)
     times = set()
     for days in range(366):
-        moment = datetime.combine(today + timedelta(days=days), job.at, there).astimezone(UTC)
-        if moment.astimezone(there).time() == job.at:  # clocks that jump over it do not show it
-            here = moment.astimezone(machine.zone)
-            times.add((here.hour, here.minute))
+        moment = datetime.combine(today + timedelta(days=days), job.at, job_zone).astimezone(UTC)
+        if moment.astimezone(job_zone).time() == job.at:  # false if the clocks skip that hour on this day
+            local = moment.astimezone(machine.zone)
+            times.add((local.hour, local.minute))
     return sorted(times)
 
 
@@ -73,7 +73,7 @@ def install(job: Job, machine: JobMachine) -> list[str]:
 
 
 def installed(machine: JobMachine) -> list[str]:
-    """The name and title of each block of ours."""
+    """The name and title of each block that `survey nightly` made."""
     lines = read_crontab().splitlines()
     return [
         f"{line.removeprefix(BEGIN).split()[0]}  {lines[number + 1].removeprefix('# ')}"
@@ -130,7 +130,7 @@ def _sixth_field(job: Job, machine: JobMachine, environment: str, *, guarded: bo
 
 
 def _exports(machine: JobMachine) -> list[str]:
-    """Shell commands. (`env` would take a program with a = in its path for one more variable.)"""
+    """Shell commands that set the variables. (`env` would take a program with = in its path for one.)"""
     pairs = [one_line(f"{name}={value}") for name, value in machine.variables.items()]
     return [f"export {shlex.quote(pair)}" for pair in pairs]
 
@@ -140,11 +140,11 @@ def _environment_file(name: str, machine: JobMachine) -> Path:
 
 
 def _about_variables(file: Path, machine: JobMachine) -> list[str]:
-    return comments(f"Too many variables for cron's line, which reads them from {file}:", *_exports(machine))
+    return comments(f"These variables are too long for cron's line, which reads {file}:", *_exports(machine))
 
 
 def _about_zones(job: Job) -> list[str]:
     return comments(
-        f"cron goes by this machine's clock: it fires whenever that can mean {job.when}, and only the line",
-        "whose hour has come there runs. On the night when clocks there jump over that hour none does.",
+        f"cron uses this machine's clock. A line fires at each local time that can be {job.when},",
+        "and runs only if it is. On a night when the clocks there skip that hour, none runs.",
     )

@@ -1,8 +1,8 @@
 """The variables that a run reads, and which of them a unit may show.
 
 Schedulers start a run with almost no environment. Variables that name a proxy, certificates, folders, a
-region or a setting go into the unit. Secrets never do, nor does a URL with a password: each scheduler keeps
-secrets elsewhere (`nightly.env`, a Secret, the repository's secrets), and its unit lists their names.
+region or a setting are written into the unit. Secrets are not, nor is a URL with a password: each scheduler
+keeps secrets elsewhere (`nightly.env`, a Secret, the repository's secrets), and its unit lists their names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMES = frozenset((*PROXIES, *CERTIFICATES, *FOLDER_VARIABLES, *RAY, *GOOGLE, "
 _PREFIXES = ("HF_", "AWS_")  # settings of the Hub's and of Amazon's clients, of which there are many
 _SECTIONS_OF_FILES = frozenset({"AWS_PROFILE", "AWS_DEFAULT_PROFILE"})  # of files of this machine
 
-# Not by the value: a key of Amazon's may begin like a path.
+# By the name: a key of Amazon's may begin like a path.
 _SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSW")
 # HF_TOKEN_PATH and AWS_WEB_IDENTITY_TOKEN_FILE name files, HF_HUB_DISABLE_IMPLICIT_TOKEN is a yes or no.
 _NOT_ITSELF = re.compile(r".*_(?:PATH|FILE)|HF_HUB_DISABLE_\w+")
@@ -63,8 +63,8 @@ def carried(environment: Mapping[str, str]) -> dict[str, str]:
 
 def carried_away(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that mean the same on another machine: none that names a path of this one."""
-    here = left_behind(environment)
-    return {name: value for name, value in carried(environment).items() if name not in here}
+    local = left_behind(environment)
+    return {name: value for name, value in carried(environment).items() if name not in local}
 
 
 def left_behind(environment: Mapping[str, str]) -> list[str]:
@@ -85,7 +85,7 @@ def refuse_secret(text: str, what: str) -> None:
     if holds_secret(text):
         raise UsageError(
             f"{what} holds a password or a token, and others can read a unit: set the variable for it "
-            "(HF_ENDPOINT, HF_TOKEN, AWS_SECRET_ACCESS_KEY, …) where the scheduler keeps secrets"
+            "(HF_ENDPOINT, HF_TOKEN, AWS_SECRET_ACCESS_KEY, …) among the scheduler's secrets"
         )
 
 

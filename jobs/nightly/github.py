@@ -23,8 +23,8 @@ CHECKOUT = "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8"  # v5.0.0
 SETUP_PYTHON = "actions/setup-python@e797f83bcb11b83ae66e0230d6156d7c80228e7c"  # v6.0.0
 CACHE = "0057852bfaa89a56745cba8c7296529d2fc39830"  # v4.3.0
 _ABOUT_CACHE = (
-    "The catalog lives in the Actions cache, which GitHub clears after 7 days without a run;",
-    "--catalog s3://... keeps it for good.",
+    "The catalog is kept in the Actions cache, which GitHub clears after 7 days without a run;",
+    "--catalog s3://... keeps it permanently.",
 )
 WorkflowStep = dict[str, Any]  # Any: the shape is GitHub's own, and checked by its schema
 
@@ -58,21 +58,21 @@ def unit(job: Job, machine: JobMachine) -> str:
 
 
 def _about(job: Job, machine: JobMachine, path: str) -> list[str]:
-    here = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
+    omitted = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
     secrets = ", ".join(_secrets(job, machine))
     return [
         f"{path}, on the default branch.",
         f"Secrets come from the repository's settings (Secrets and variables, Actions): {secrets}.",
-        "GitHub may start a run late and does not catch up on one that it dropped; the next night measures",
-        "what is missing. In a public repository without any activity for 60 days it stops all scheduled",
-        "workflows until somebody enables them again (Actions, or `gh workflow enable`).",
+        "GitHub may start a run late, or drop it; the next night measures what is missing. In a public",
+        "repository without activity for 60 days it stops all scheduled workflows until somebody enables",
+        "them again (Actions, or `gh workflow enable`).",
         *(_ABOUT_CACHE if job.is_local else ()),
-        *([f"Left out, as they name files outside the repository: {', '.join(here)}."] if here else []),
+        *([f"Left out, as they name files outside the repository: {', '.join(omitted)}."] if omitted else []),
     ]
 
 
 def workflow_name(job: Job, machine: JobMachine) -> str:
-    """The job's name by paths within the repository: it is the same in every clone."""
+    """The job's name from paths within the repository, so that it is the same in every clone."""
     root = _repository(machine)
     catalog = _inside(Path(job.catalog), root, "the catalog") if job.is_local else job.catalog
     return replace(job, models=Path(_inside(job.models, root, "the list")), catalog=catalog).name
@@ -87,7 +87,7 @@ def install(job: Job, machine: JobMachine) -> list[str]:
 
 
 def installed(machine: JobMachine) -> list[str]:
-    """The name and title of each workflow of ours."""
+    """The name and title of each workflow that `survey nightly` made."""
     return [
         f"{path.stem}  {path.read_text(encoding='utf-8').partition(chr(10))[0].removeprefix('# ')}"
         for path in sorted(_folder(machine).glob(f"{PREFIX}*.yml"))
@@ -135,7 +135,7 @@ def _cached(key: str, catalog: str) -> tuple[list[WorkflowStep], list[WorkflowSt
         "key": Expression(f"{key}-${{{{ github.run_id }}}}-${{{{ github.run_attempt }}}}"),
     }
     restore = {"uses": f"actions/cache/restore@{CACHE}", "with": {**path, "restore-keys": f"{key}-"}}
-    # Also after a night on which some models failed.
+    # always(): also after a night on which some models failed.
     save = {"if": "always()", "uses": f"actions/cache/save@{CACHE}", "with": path}
     return [restore], [save]
 

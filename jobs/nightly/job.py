@@ -1,4 +1,4 @@
-"""A nightly run for any scheduler: a `survey run` with absolute paths, its hour and its environment."""
+"""A nightly run for any scheduler: a `survey run` with absolute paths, and its hour."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PREFIX = "survey-nightly-"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run of every night.
+    """A run that is repeated every night.
 
-    zone: None is the scheduler's own. image, package: the source of `survey` on machines that lack this
-    one's program (kubernetes, github).
+    zone: None is the scheduler's own. image, package: the source of the program on other machines
+    (kubernetes, github).
     """
 
     models: Path
@@ -98,7 +98,7 @@ def key_job(models: Path, catalog: str) -> Job:
 
 
 def _check_texts(job: Job) -> None:
-    """Refuse texts that no unit can or may hold, by the name of their option."""
+    """Raise UsageError for a text that no unit can or may hold; it names the text's option."""
     given = {"MODELS": str(job.models), "--catalog": job.catalog, "--log": str(job.log or "")}
     given |= {"--image": job.image or "", "--package": job.package or ""}
     for what, text in (*given.items(), *(("an option of run", option) for option in job.options)):
@@ -124,8 +124,8 @@ def _zone(name: str | None) -> str | None:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         known = zoneinfo.available_timezones()
-        near = difflib.get_close_matches(name, known, n=3)
-        advice = f"; did you mean {', '.join(near)}?" if near else "; write one such as Europe/Berlin"
+        similar = difflib.get_close_matches(name, known, n=3)
+        advice = f"; did you mean {', '.join(similar)}?" if similar else "; write one such as Europe/Berlin"
         missing = "" if known else " (this machine has no time zones: pip install tzdata)"
         raise UsageError(f"--timezone {name}: no such time zone{advice}{missing}") from None
     return name

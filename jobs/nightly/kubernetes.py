@@ -18,8 +18,8 @@ from jobs.planning.model_list import read_models
 from survey.errors import UsageError
 
 SECRET_NAME = "centroid-survey"
-CONFIG_MAP_BYTES = 1_000_000  # a ConfigMap holds 1 MiB
-CATCH_UP_S = 12 * 3600  # a missed night is caught up on within half a day
+CONFIG_MAP_BYTES = 1_000_000  # of data: a ConfigMap holds 1 MiB
+CATCH_UP_S = 12 * 3600  # a missed run starts up to half a day late
 MANAGED = {"app.kubernetes.io/managed-by": "centroid-survey"}
 HOME = "/home/survey"
 GROUP = 10_001  # of the volumes; a group of its own
@@ -27,7 +27,7 @@ Manifest = dict[str, Any]  # Any: the shape of each is Kubernetes' own, and chec
 
 
 class _Readable(yaml.SafeDumper):  # type: ignore[misc]  # yaml carries no annotations
-    """Writes text of several lines as a block, if YAML can."""
+    """Writes text of several lines as a block if YAML allows it."""
 
 
 _Readable.add_representer(
@@ -39,16 +39,16 @@ _Readable.add_representer(
 
 
 def unit(job: Job, machine: JobMachine) -> str:
-    """The ConfigMap, the CronJob and, for a catalog in a folder, the claim of a disk for it."""
+    """The ConfigMap, the CronJob and, for a catalog in a folder, a claim for its disk."""
     names = secret_names(machine.environment)
-    here = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
+    omitted = [name for name in left_behind(machine.environment) if name not in _variables(machine)]
     head = comments(
         job.title,
         "kubectl apply --server-side -f THIS",
         f"The log: kubectl logs -l app.kubernetes.io/instance={job.name}",
         f"Secrets ({', '.join(names)}) come from the Secret `{SECRET_NAME}`:",
         f"  kubectl create secret generic {SECRET_NAME} --from-env-file=nightly.env",
-        *([f"Left out, as they name files of this machine: {', '.join(here)}."] if here else []),
+        *([f"Left out, as they name files of this machine: {', '.join(omitted)}."] if omitted else []),
     )
     return lines(head) + str(
         yaml.dump_all(documents(job, machine), Dumper=_Readable, sort_keys=False, allow_unicode=True)
@@ -64,30 +64,30 @@ def documents(job: Job, machine: JobMachine) -> list[Manifest]:
 
 def install(job: Job, machine: JobMachine) -> list[str]:
     """Apply the manifests."""
-    # On the server's side: otherwise the whole list, and certificates, must fit into an annotation of 256 kB.
-    said = _kubectl("apply", "--server-side", "-f", "-", text=unit(job, machine))
+    # On the server's side: else the whole list and the certificates must fit into an annotation of 256 kB.
+    output = _kubectl("apply", "--server-side", "-f", "-", text=unit(job, machine))
     return [
-        *said.splitlines(),
+        *output.splitlines(),
         f"secrets such as HF_TOKEN come from the Secret `{SECRET_NAME}`, if there is one",
     ]
 
 
 def installed(machine: JobMachine) -> list[str]:
-    """The name and title of each CronJob of ours."""
+    """The name and title of each CronJob that `survey nightly` made."""
     (label,) = MANAGED.items()
     columns = "NAME:.metadata.name,TITLE:.metadata.annotations.title"
-    said = _kubectl(
+    output = _kubectl(
         "get", "cronjobs", "-l", "=".join(label), "--no-headers", "-o", f"custom-columns={columns}"
     )
     return [
-        "  ".join(line.split(None, 1)) for line in said.splitlines() if not line.startswith("No resources")
+        "  ".join(line.split(None, 1)) for line in output.splitlines() if not line.startswith("No resources")
     ]
 
 
 def remove(name: str, machine: JobMachine) -> bool:
-    """Delete the CronJob and its ConfigMap. The claim, which holds the catalog, stays."""
-    said = _kubectl("delete", f"cronjob/{name}", f"configmap/{name}", "--ignore-not-found")
-    return "deleted" in said
+    """Delete the CronJob and its ConfigMap, and keep the claim, which holds the catalog."""
+    output = _kubectl("delete", f"cronjob/{name}", f"configmap/{name}", "--ignore-not-found")
+    return "deleted" in output
 
 
 def _config_map(job: Job, machine: JobMachine) -> Manifest:
@@ -116,7 +116,7 @@ def _claim(job: Job) -> Manifest:
 
 
 def _cron_job(job: Job, machine: JobMachine) -> Manifest:
-    zone = job.zone or "Etc/UTC"  # not the controller's own zone, which nobody knows
+    zone = job.zone or "Etc/UTC"  # the default would be the controller's zone, which is unknown here
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
@@ -134,14 +134,14 @@ def _cron_job(job: Job, machine: JobMachine) -> Manifest:
 def _pod(job: Job, machine: JobMachine) -> Manifest:
     if job.image is None:
         raise UsageError("--on kubernetes needs --image, a container image that holds `survey`")
-    # A folder of its own: a fresh disk already holds lost+found.
+    # A folder on the disk: the root of a new disk already holds lost+found.
     catalog = "/disk/survey-catalog" if job.is_local else job.catalog
     disk = [("catalog", "/disk", {"persistentVolumeClaim": {"claimName": job.name}})] if job.is_local else []
     volumes: list[tuple[str, str, Manifest]] = [
         ("models", "/models", {"configMap": {"name": job.name}}),
         ("home", HOME, {"emptyDir": {}}),
         ("tmp", "/tmp", {"emptyDir": {}}),
-        # Ray keeps its objects there, and a pod's own 64 MB are too few.
+        # For Ray's objects: a pod has 64 MB there by default, which is too little.
         ("shm", "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}),
         *disk,
     ]
@@ -161,8 +161,8 @@ def _pod(job: Job, machine: JobMachine) -> Manifest:
         "metadata": {"labels": _labels(job)},
         "spec": {
             "restartPolicy": "Never",
-            "automountServiceAccountToken": False,  # a run asks nothing of Kubernetes
-            # The user that the image runs as may write to the volumes.
+            "automountServiceAccountToken": False,  # a run never calls Kubernetes
+            # Whatever user the image runs as may write to the volumes.
             "securityContext": {"fsGroup": GROUP, "fsGroupChangePolicy": "OnRootMismatch"},
             "containers": [container],
             "volumes": [{"name": name, **source} for name, _, source in volumes],
@@ -171,7 +171,7 @@ def _pod(job: Job, machine: JobMachine) -> Manifest:
 
 
 def _variables(machine: JobMachine) -> dict[str, str]:
-    """The pod's environment: folders that it can write to, the mounted certificates, and the rest."""
+    """The pod's environment: folders that it can write to, mounted certificates, and portable variables."""
     folders = {"HOME": HOME, "TMPDIR": "/tmp"}
     folders |= {f"XDG_{kind}_HOME": f"{HOME}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
     trusted = certificate_variables(machine, "/models")
@@ -192,8 +192,8 @@ def _kubectl(*arguments: str, text: str = "") -> str:
         ran = subprocess.run(command, input=text, capture_output=True, text=True)
     except FileNotFoundError:
         raise UsageError(
-            "there is no kubectl here: print the unit (without --install) and "
-            "`kubectl apply -f` it where there is one"
+            "there is no kubectl here: print the unit (without --install), and "
+            "`kubectl apply -f` it on a machine that has one"
         ) from None
     if ran.returncode:
         raise UsageError(f"`{shlex.join(command)}` said: {ran.stderr.strip()}")

@@ -20,8 +20,8 @@ from survey.process.home_folder import expanded, home
 class JobMachine:
     """The machine that units are made and installed on.
 
-    zone: of the clock that cron reads. config, state: our folders of this user. units: systemd's folder,
-    of root or of the user. folder: the working folder of the command.
+    zone: of the clock that cron reads. config, state: this program's folders of this user. units: systemd's
+    folder, of root or of the user. folder: the working folder of the command.
     """
 
     environment: Mapping[str, str] = field(repr=False)  # it may hold tokens
@@ -47,9 +47,9 @@ class JobMachine:
 
 def this_machine(environment: Mapping[str, str]) -> JobMachine:
     """Describe this machine. Raises UsageError if it has no `survey` command."""
-    own, root = home(), os.geteuid() == 0
-    config = absolute_path(Path(environment.get("XDG_CONFIG_HOME") or own / ".config"))
-    state = absolute_path(Path(environment.get("XDG_STATE_HOME") or own / ".local/state"))
+    home_folder, root = home(), os.geteuid() == 0
+    config = absolute_path(Path(environment.get("XDG_CONFIG_HOME") or home_folder / ".config"))
+    state = absolute_path(Path(environment.get("XDG_STATE_HOME") or home_folder / ".local/state"))
     return JobMachine(
         environment,
         _program(environment),
@@ -63,7 +63,7 @@ def this_machine(environment: Mapping[str, str]) -> JobMachine:
 
 
 def absolute_path(path: Path) -> Path:
-    """The path from the root; links stay, as moving one is meant to move the job, too."""
+    """The absolute path with its links: whoever moves a link means to move the job, too."""
     return Path(os.path.abspath(expanded(path)))
 
 

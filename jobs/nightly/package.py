@@ -1,7 +1,7 @@
-"""What pip installs on a machine of GitHub's, pinned by its content.
+"""The package that pip installs on a machine of GitHub's, pinned by its content.
 
-A name in the public index may be anybody's, and a run has secrets in reach. So a package is a commit, a
-wheel with its digest, a wheel that lies in the repository, or a list of requirements with their digests.
+A name in the public index may be anybody's, and a run can read secrets. So a package is a commit, a wheel
+with its digest, a wheel in the repository, or a list of requirements with their digests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ADVICE = (
 
 
 def pip_install(package: str | None, extras: str, root: Path, folder: Path) -> str:
-    """The shell's command.
+    """The shell command that installs the package.
 
     extras: such as `[s3]`, or nothing. root: of the repository. folder: the working folder.
     Raises UsageError for a package that may be another program tomorrow.

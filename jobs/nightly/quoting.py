@@ -1,7 +1,7 @@
 """Quote text for each scheduler's format, or refuse it by name.
 
-Every text of a unit goes through here as it is written: arguments, the working folder, the environment, the
-path of the program.
+Every text of a unit passes through this module: arguments, the working folder, the environment, the path of
+the program.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from survey.errors import UsageError, printable
 QUOTED_CHARS = 200
 # Control characters, halves of characters, line and paragraph separators.
 _UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-# They make a line look different from what a program reads.
+# These make a line look different from what a program reads.
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -25,7 +25,7 @@ def one_line(text: str, what: str | None = None) -> str:
 
     Raises UsageError otherwise, which names the text by `what`.
     """
-    # No format of ours can hold a line break; a backslash at the end joins lines in systemd's.
+    # No scheduler's format can hold a line break; in systemd's a backslash at the end joins two lines.
     if text.endswith("\\") or any(map(_unwritable, text)):
         named = what or repr(printable(text[:QUOTED_CHARS]))
         raise UsageError(
@@ -46,25 +46,25 @@ def comments(*texts: str) -> list[str]:
 def crontab_command(command: str) -> str:
     """A shell's command line as cron's sixth field.
 
-    A bare % ends the command and begins its input. A backslash before it takes that away, but one of two
-    backslashes does not: between a backslash of the command and its % the shell's quotes, in which both
-    stand, are closed and opened again.
+    A bare % ends the command and begins its input, unless a backslash stands before it; but of two
+    backslashes neither counts. So between a backslash of the command and its % the shell's quotes around
+    both are closed and opened again.
     """
     return re.sub(r"(\\?)%", lambda match: (match[1] and f"{match[1]}''") + r"\%", command)
 
 
 def systemd_value(text: str) -> str:
-    """The right-hand side of a setting, which systemd strips of blanks; % begins a specifier everywhere."""
+    """The right-hand side of a setting. systemd strips blanks, which is refused; % begins a specifier."""
     if text != text.strip():
         raise UsageError(f"{text!r}: systemd takes no blank at the beginning or end of a setting")
     return text.replace("%", "%%")
 
 
 def systemd_pattern(path: str) -> str:
-    """The path of an EnvironmentFile, which systemd takes for a pattern."""
+    """The path of an EnvironmentFile, which systemd treats as a pattern."""
     if set(path) & set("*?[\\"):
         raise UsageError(
-            f"{path}: systemd would take this path for a pattern; set XDG_CONFIG_HOME to another"
+            f"{path}: systemd would take this path for a pattern; set XDG_CONFIG_HOME to another folder"
         )
     return systemd_value(path)
 
@@ -88,7 +88,7 @@ def kubernetes_value(text: str) -> str:
 
 
 class Expression(str):
-    """Text of ours that GitHub is to evaluate."""
+    """Text that GitHub is to evaluate; it holds nothing from outside."""
 
 
 def without_expressions(text: str) -> str:
@@ -99,7 +99,7 @@ def without_expressions(text: str) -> str:
 
 
 def checked_text(document: Any, check: Callable[[str], str]) -> Any:
-    """A YAML document, all of whose texts went through `check`.  (Any: its shape is its reader's own.)"""
+    """A YAML document with every text checked by `check`.  (Any: its shape is its reader's own.)"""
     if isinstance(document, dict):
         return {checked_text(key, check): checked_text(value, check) for key, value in document.items()}
     if isinstance(document, list):

@@ -46,8 +46,8 @@ def _service(job: Job, machine: JobMachine) -> list[str]:
         "Type=oneshot",
         *(f"Environment={systemd_word(f'{name}={value}')}" for name, value in machine.variables.items()),
         *comments(
-            f"Secrets belong into this file, mode 600, one NAME=value a line: "
-            f"{', '.join(secret_names(machine.environment))}. What stands there wins."
+            f"Write secrets into this file, mode 600, one NAME=value a line: "
+            f"{', '.join(secret_names(machine.environment))}. Its variables override those above."
         ),
         f"EnvironmentFile=-{systemd_pattern(str(machine.env_file))}",
         f"ExecStart={systemd_command(str(machine.program), arguments)}",
@@ -64,7 +64,7 @@ def _timer(job: Job) -> list[str]:
         "",
         "[Timer]",
         f"OnCalendar={calendar(job)}",
-        *comments("A night that was missed is made up for as soon as the machine runs."),
+        *comments("A missed run starts as soon as the machine is up."),
         "Persistent=true",
         "",
         "[Install]",
@@ -88,12 +88,12 @@ def install(job: Job, machine: JobMachine) -> list[str]:
             left = " && ".join(shlex.join(_systemctl(machine, *call)) for call in calls[number:])
             raise UsageError(f"the units lie in {machine.units}, but {problem}; once systemd runs: {left}")
     if not machine.root:
-        notes.append("to have it run while you are logged out: loginctl enable-linger")
+        notes.append("so that it runs while you are logged out: loginctl enable-linger")
     return notes
 
 
 def installed(machine: JobMachine) -> list[str]:
-    """The name and description of each timer of ours."""
+    """The name and description of each timer that `survey nightly` made."""
     timers = []
     for path in sorted(machine.units.glob(f"{PREFIX}*.timer")):
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -33,7 +33,7 @@ def log_file(job: Job, machine: JobMachine) -> Path:
 
 
 def prepare_folders(job: Job, machine: JobMachine) -> list[str]:
-    """Make the log's folder, and a file for secrets that only its owner can read; returns what to know.
+    """Make the log's folder, and a file for secrets that only its owner can read; returns notes for the user.
 
     Raises UsageError if others can read the file.
     """
@@ -44,7 +44,7 @@ def prepare_folders(job: Job, machine: JobMachine) -> list[str]:
         new.write(SECRETS)
     if file.stat().st_mode & 0o077:
         raise UsageError(f"{file} holds secrets and others may read it: chmod 600 {file}")
-    return [f"secrets such as HF_TOKEN=… belong into {file}", f"the log is {log_file(job, machine)}"]
+    return [f"write secrets such as HF_TOKEN=… into {file}", f"the log is {log_file(job, machine)}"]
 
 
 def make_folder(folder: Path) -> None:
@@ -55,7 +55,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write_unit(path: Path, text: str) -> None:
-    """Write a file as a whole; its folder is made if it is missing. Raises UsageError if it cannot."""
+    """Write a file whole or not at all, and its folder if that is missing. Raises UsageError."""
     try:
         make_folder(path.parent)
         write_atomically(path, text.encode())
@@ -75,7 +75,7 @@ def _lock(descriptor: int, name: str) -> None:
                     f"another `survey nightly` has held {name} for a minute: is it stuck?"
                 ) from None
             time.sleep(0.02)
-        except OSError:  # a file system without locks: crontabs are read back in any case
+        except OSError:  # a file system without locks: a crontab is read back after each change
             return
 
 

@@ -57,7 +57,7 @@ class BodySender:
     def _piece_bytes(self) -> int:
         """The bytes that a limited link sends in 10 ms; a megabyte on an unlimited one."""
         hundredths = [int(rate / 100) for _, rate in self._rates()]
-        return min([_PIECE_BYTES, *(max(_SMALLEST_PIECE_BYTES, some) for some in hundredths)])
+        return min([_PIECE_BYTES, *(max(_SMALLEST_PIECE_BYTES, count) for count in hundredths)])
 
     def _await_turn(self, count: int) -> None:
         due = [meter.reserve(count, rate) for meter, rate in self._rates()]

@@ -191,7 +191,7 @@ def _json_object(file: StoredFile | None) -> HubReplyDocument:
         return {}
     try:
         value = json.loads(Span(file.source, 0, file.size).read())
-    except (ValueError, RecursionError):  # a sick config.json must still be listed and served
+    except (ValueError, RecursionError):  # a broken config.json must still be listed and served
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -70,7 +70,7 @@ class WrongCommit:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Other bytes, correctly framed: as they are with 200, repeated to the requested length with 206."""
+    """Send other bytes, correctly framed: as they are with 200, repeated to the requested length with 206."""
 
     body: bytes
 
@@ -100,7 +100,7 @@ class Verbatim:
 
 @dataclass(frozen=True, slots=True)
 class WithHeaders:
-    """The real answer with other headers; None leaves one out."""
+    """Send the real answer with other headers; None leaves one out."""
 
     headers: Mapping[str, str | None]
 
@@ -176,8 +176,8 @@ def spoil(reply: HubReply, action: FaultAction | None) -> HubReply:
             return replace(reply, status=200, body=memory(body))
         case CorruptBytes(offset, count):
             head, rest = split_body(reply.body, offset)
-            sick, tail = split_body(rest, count)
-            inverted = bytes(byte ^ 0xFF for span in sick for byte in span.read())
+            chosen, tail = split_body(rest, count)
+            inverted = bytes(byte ^ 0xFF for span in chosen for byte in span.read())
             return replace(reply, body=(*head, *memory(inverted), *tail))
         case _:
             return reply

@@ -75,7 +75,7 @@ class LocalHub:
 
     users: token -> ids of the repositories whose gate it passed, or that it sees though private.
     large_file_bytes: from this size on a file lies on the CDN; *.safetensors and *.bin always do.
-    page_size: most entries in one page of a listing.
+    page_size: maximum number of entries in one page of a listing.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class LocalHub:
         self.endpoint, self.cdn_origin = self._hub.origin, self._cdn.origin
 
     def _start_cdn(self, host: str) -> HttpServer:
-        if host != LOOPBACK:  # an address of its own is not ours to take: another port is another origin
+        if host != LOOPBACK:  # no second address is free to take: another port is another origin, too
             return HttpServer(host, "cdn", self, self._answer_cdn)
         try:
             return HttpServer("127.0.0.2", "cdn", self, self._answer_cdn)
@@ -196,7 +196,7 @@ class LocalHub:
         key = repo.id, commit.sha
         if key not in self._stored:  # a Repo put into `repos` by hand
             large = self.large_file_bytes
-            self._stored[key] = {path: stored_file(path, some, large) for path, some in commit.files.items()}
+            self._stored[key] = {path: stored_file(path, file, large) for path, file in commit.files.items()}
         return self._stored[key]
 
     def signed_url(self, repo: Repo, commit: Commit, path: str) -> str:

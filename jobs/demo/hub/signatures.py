@@ -22,11 +22,11 @@ class UrlSigner:
         return f"Expires={expires}&Signature={self._signature(segments, expires)}"
 
     def is_valid(self, request: Request) -> bool:
-        """Whether a request has a signature of ours for its path that has not expired."""
+        """Whether a request has a valid signature for its path that has not expired."""
         expires = request.query.get("Expires", [""])[-1]
         signature = request.query.get("Signature", [""])[-1]
         expected = self._signature(request.segments, expires)
-        # The time is ours, and a number, once the signature is.
+        # If the signature is valid, so is the number.
         return hmac.compare_digest(signature.encode(), expected.encode()) and float(expires) >= time.time()
 
     def _signature(self, segments: Sequence[str], expires: str) -> str:
