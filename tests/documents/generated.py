@@ -20,13 +20,13 @@ WIDTH = 100  # of the help texts, whatever the terminal
 VIEWS = {
     "models": "one row for each repo × matrix, at the commit that its default revision, or the plain "
     "revision asked for, resolved to last",
-    "models_history": "one row for each repo × commit × matrix: the columns of `models`, and",
+    "models_history": "one row for each repo × commit × matrix: the columns of `models`, and the following",
     "black_holes": "one row for each black hole",
     "exponents": "the histogram of biased exponents; values that do not occur are left out",
     "vectors": "the three centroids",
-    "sketches": "a sample of each matrix's rows, by which alike ones are found",
+    "sketches": "a sample of each matrix's row hashes, to find related models",
     "tokens": "one row for each token, unless `--no-tokens`",
-    "attempts": "one row for each model and run, also where nothing had to be done",
+    "attempts": "one row for each model and run, even if nothing had to be done",
     "clusters": "one row for each result of `survey cluster`: a matrix, its axes, a reference row and a field",
     "kinematics": "one row for each history of dead rows that `survey kinematics` followed",
     "training_runs": "one row for each run of `survey train`",
