@@ -139,7 +139,7 @@ WRONG = [
     ("a collection", ["https://huggingface.co/collections/org/best-1"], None, "is a page of the Hub"),
     ("a discussion", ["https://huggingface.co/org/name/discussions/3"], None, "write org/name"),
     ("another host", ["https://example.org/org/name"], None, "with --endpoint https://example.org"),
-    ("a host that only begins like the Hub's", ["https://huggingface.co.example.org/a/b"], None, "not of the Hub"),
+    ("a host that only begins like the Hub's", ["https://huggingface.co.example.org/a/b"], None, "not of this run's Hub"),
     ("a bucket", ["s3://bucket/model"], None, "is a URL of s3"),
     ("no address", ["https://[x/a/b"], None, "is no URL: Invalid IPv6 URL"),
     ("weights in a model", ["https://huggingface.co/a/b/blob/main/model-Q4.gguf"], None, "names model-Q4.gguf in a model; write a/b:model-Q4.gguf for that, a/b for the model"),
