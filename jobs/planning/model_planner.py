@@ -17,11 +17,12 @@ from survey.errors import NoHub, NotOffered, NotThere, SurveyError
 from survey.hub.throttle import Throttle
 from survey.opening import open_checkpoint
 from survey.process.redaction import redacted
-from survey.records.measure import TOKENIZER
+from survey.records.measure_definition import TOKENIZER
 from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, MatrixName, ModelRef, Refusal, Target, Traffic
+from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.targets.explain import explain
-from survey.targets.layout import CheckpointLayout, lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 
@@ -50,7 +51,7 @@ class ModelPlanner:
 
     def _plan_pattern(self, model: ModelRef) -> ModelPlan:
         """A revision with a `*` stands for every branch and tag that matches."""
-        from survey.hub.api import refs  # here: a list of folders needs no Hub client
+        from survey.hub.repositories import refs  # here: a list of folders needs no Hub client
 
         pattern = str(model.revision)
         model = replace(model, pattern=pattern)

@@ -20,7 +20,7 @@ from survey.opening import open_checkpoint
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef
 from survey.sharding.row_ranges import picked_rows
-from survey.targets.layout import lay_out
+from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 _HASHES = """
