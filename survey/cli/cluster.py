@@ -21,19 +21,22 @@ from survey.cli.options import (
     result_option,
     settings_from_options,
 )
-from survey.cli.output import check_output, console, print_results
+from survey.cli.output import check_output, console, print_result
 from survey.errors import UsageError, printable
 
 if TYPE_CHECKING:
+    from jobs.single_results.cluster import ClusterRequest
     from survey.opening import Matrix
+    from survey.records.results import ClusterRow
     from survey.records.target import MatrixName, ModelRef
     from survey.sky.sphere import Field
+    from survey.sky.study import ClusterStudy
 
 
-def _axis(name: str, default: int, where: str) -> Callable[[Any], Any]:
+def _axis(name: str, default: int, position: str) -> Callable[[Any], Any]:
     return click.option(
         f"--{name}", type=int, default=default, show_default=True, metavar="N",
-        help=f"Principal component at {where}; negative flips its sign.",
+        help=f"Principal component at {position}; negative flips its sign.",
     )  # fmt: skip
 
 
@@ -94,30 +97,42 @@ def command(
     survey cluster ./my-checkpoint --token 124 --north 1 --meridian -2
     """
     from catalog.store.open import open_for_writing
-    from jobs.single_results.cluster import ClusterRequest, study_cluster
-    from queries.charts.picture_files import check_picture, save_picture
-    from queries.charts.sky import sky_chart
+    from jobs.single_results.cluster import study_cluster
+    from queries.charts.picture_files import check_picture
     from queries.text.cluster import print_cluster
-    from survey.sky.basis import Axes
 
     if plot is not None:
         check_picture(plot)
     if output is not None:
         check_output(output, ("cluster_mask", "cluster_token_ids"))
-    axes = Axes(*(sky[name] for name in ("north", "meridian", "equinox")))
-    field = _field(*(sky[name] for name in ("lat_deg", "lon_deg", "diameter_deg", "radius_deg")))
-    request = ClusterRequest(_one_model(model), matrix, axes, token, field, output)
+    request = _request(model, matrix, token, output, sky)
     settings = replace(settings_from_options(endpoint, connections), device=device)
     with _byte_bar(model) as opened:
         row, study = study_cluster(request, settings, open_for_writing(uri), opened)
-    if output_format == "table":
-        print_cluster(row, console())
-    else:
-        print_results("clusters", [row], output_format)
+    print_result("clusters", row, output_format, print_cluster)
     if plot is not None:
-        black_holes = [(rows[0], len(rows)) for rows in study.black_holes]
-        save_picture(sky_chart(row, study.sky.lat_deg, study.sky.lon_deg, black_holes), plot)
+        _draw(row, study, plot)
     return 0
+
+
+def _request(
+    model: str, matrix: MatrixName, token: int | None, output: Path | None, sky: dict[str, Any]
+) -> ClusterRequest:
+    """The request of these options. Raises UsageError."""
+    from jobs.single_results.cluster import ClusterRequest
+    from survey.sky.basis import Axes
+
+    axes = Axes(*(sky[name] for name in ("north", "meridian", "equinox")))
+    field = _field(*(sky[name] for name in ("lat_deg", "lon_deg", "diameter_deg", "radius_deg")))
+    return ClusterRequest(_one_model(model), matrix, axes, token, field, output)
+
+
+def _draw(row: ClusterRow, study: ClusterStudy, plot: Path) -> None:
+    from queries.charts.picture_files import save_picture
+    from queries.charts.sky import sky_chart
+
+    black_holes = [(rows[0], len(rows)) for rows in study.black_holes]
+    save_picture(sky_chart(row, study.sky.lat_deg, study.sky.lon_deg, black_holes), plot)
 
 
 def _field(

@@ -15,7 +15,7 @@ from survey.cli.options import (
     result_option,
     settings_from_options,
 )
-from survey.cli.output import check_output, console, print_results, step_bar
+from survey.cli.output import check_output, print_result, step_bar
 from survey.cli.streams import say
 from survey.errors import UsageError
 from survey.records.units import bytes_text
@@ -78,18 +78,13 @@ def command(
     if output is not None:
         check_output(output, ("positions", "centroid"))
     if (history is None) == (model is None):
-        both = "" if history is None else ", not both"
-        raise UsageError(
-            f"name a history, or revisions of the catalog with --from-catalog org/name@step*{both}"
-        )
+        advice = "name a history, or revisions of the catalog with --from-catalog org/name@step*"
+        raise UsageError(advice if history is None else f"{advice}, not both")
     if history is not None:
         row = _follow_history(history, output, uri, reading)
     else:
         row = _follow_revisions(str(model), matrix, endpoint, output, uri, reading)
-    if output_format == "table":
-        print_motion(row, console())
-    else:
-        print_results("kinematics", [row], output_format)
+    print_result("kinematics", row, output_format, print_motion)
     if plot is not None:
         save_picture(motion_chart(row), plot)
     return 0
@@ -111,7 +106,7 @@ def _follow_revisions(
 
     frame = reading.pop("frame")
     if given := [f"--{name}" for name, value in reading.items() if value is not None]:
-        raise UsageError(f"{', '.join(given)}: of histories only, not of --from-catalog")
+        raise UsageError(f"{', '.join(given)}: only for a history, not for --from-catalog")
     settings, store = settings_from_options(endpoint), open_for_reading(uri)
     with step_bar(model) as progress:
         motion = follow_revisions(model, store, settings, progress, matrix=matrix, output=output, frame=frame)

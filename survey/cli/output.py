@@ -77,6 +77,16 @@ def print_results(kind: str, rows: Sequence[Any], output_format: str) -> None:
     print_in(output_format, Answer(names, [column.sql_type for column in described], values))
 
 
+def print_result(
+    kind: str, row: Any, output_format: str, print_table: Callable[[Any, Console], None]
+) -> None:
+    """Print one single result: as the table that `print_table` makes, or in another format of --format."""
+    if output_format == "table":
+        print_table(row, console())
+    else:
+        print_results(kind, [row], output_format)
+
+
 def _print_bytes(content: Callable[[], bytes]) -> None:
     if sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add > FILE.parquet")

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, quote, urlencode
 
 from jobs.demo.hub import documents
 from jobs.demo.hub.access import Granted, HubError, check_gate, commit_at, granted_to, open_repo
-from jobs.demo.hub.link import Request
 from jobs.demo.hub.quota import Quota
 from jobs.demo.hub.replies import HubReply, Span, json_reply, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile
+from jobs.demo.hub.request import Request
 
 _EXPANDED_PAGE_SIZE = 50
 _NO_PAGE = "Sorry, we can't find the page you are looking for."

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from jobs.demo.hub.link import Host, LoggedRequest, Meter
+from jobs.demo.hub.link import Host, Meter
 from jobs.demo.hub.replies import Body, Span
+from jobs.demo.hub.request import LoggedRequest
 
 _PIECE_BYTES = 1 << 20
 _SMALLEST_PIECE_BYTES = 1 << 16

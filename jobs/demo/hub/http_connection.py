@@ -18,8 +18,8 @@ from jobs.demo.hub.faults import (
     next_action,
     spoil,
 )
-from jobs.demo.hub.link import LoggedRequest, Request
 from jobs.demo.hub.replies import Body, HubReply, cut_to_range, memory, split_body
+from jobs.demo.hub.request import LoggedRequest, Request
 
 if TYPE_CHECKING:
     from jobs.demo.hub.http_server import HttpServer

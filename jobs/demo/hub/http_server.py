@@ -9,8 +9,9 @@ from typing import Any
 
 from jobs.demo.hub.faults import ServerName
 from jobs.demo.hub.http_connection import RequestHandler
-from jobs.demo.hub.link import Host, Meter, Request
+from jobs.demo.hub.link import Host, Meter
 from jobs.demo.hub.replies import HubReply
+from jobs.demo.hub.request import Request
 
 
 class HttpServer(ThreadingHTTPServer):

@@ -1,11 +1,12 @@
-"""What the two servers of the local Hub share: the shape of the link, requests, and their log."""
+"""The link to the local Hub: its latency and rates, and the state that both servers share."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Protocol
 
-from jobs.demo.hub.faults import Fault, ServerName
+from jobs.demo.hub.faults import Fault
+from jobs.demo.hub.request import LoggedRequest
 
 
 @dataclass(frozen=True)
@@ -15,33 +16,6 @@ class ReplyShape:
     latency_s: float = 0.0
     connection_bytes_s: float | None = None
     total_bytes_s: float | None = None
-
-
-@dataclass(slots=True)
-class LoggedRequest:
-    """One request; `path` without percent-encoding, `headers` lower-case, without Authorization."""
-
-    server: ServerName
-    method: str
-    path: str
-    query: dict[str, list[str]]
-    range: str | None
-    authorization: bool
-    status: int
-    sent_bytes: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The parts of a request that an answer depends on; `segments` are the decoded parts of `raw_path`."""
-
-    method: str
-    raw_path: str
-    segments: tuple[str, ...]
-    query: dict[str, list[str]]
-    authorization: str | None
-    body: bytes
 
 
 class Host(Protocol):

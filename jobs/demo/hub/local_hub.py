@@ -34,9 +34,10 @@ from jobs.demo.hub.faults import (
     WrongContentRange,
 )
 from jobs.demo.hub.http_server import HttpServer
-from jobs.demo.hub.link import LoggedRequest, ReplyShape, Request
+from jobs.demo.hub.link import ReplyShape
 from jobs.demo.hub.replies import HubReply, Source, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile, commit_sha, folder_files, stored_file
+from jobs.demo.hub.request import LoggedRequest, Request
 from jobs.demo.hub.signatures import UrlSigner
 
 __all__ = [

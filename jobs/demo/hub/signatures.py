@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from jobs.demo.hub.link import Request
+from jobs.demo.hub.request import Request
 
 
 class UrlSigner:

@@ -113,7 +113,7 @@ def test_only_the_rows_that_are_not_known_are_read(
         (("org/nobody@step*",), "0 surveyed revisions match, expected two or more"),
         (("org/m@step100",), "1 surveyed revisions match"),
         (("org/m",), "write org/name@pattern"),
-        (("org/m@step*", "--tensor", "W"), "--tensor: of histories only"),
+        (("org/m@step*", "--tensor", "W"), "--tensor: only for a history"),
         (("org/m@step*", "h.safetensors"), "name a history, or revisions"),
     ],
 )
