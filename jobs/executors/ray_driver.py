@@ -88,13 +88,13 @@ class ModelWorkload:
                 target, "not-on-cluster", "the folder is on this machine, which is no node of the cluster"
             )
         # Only the driver's machine is sure to see a folder, so it must be able to measure it.
-        here = cluster.nodes.get(self._here, {}) if target.folder else None
-        memory_bytes = cluster.node_memory_bytes if here is None else here.get("memory", 0.0)
+        own_node = cluster.nodes.get(self._here, {}) if target.folder else None
+        memory_bytes = cluster.node_memory_bytes if own_node is None else own_node.get("memory", 0.0)
         if target.memory_bytes > memory_bytes:
             return infeasible(
-                target, memory_bytes, "the largest node" if here is None else "the driver's node"
+                target, memory_bytes, "the largest node" if own_node is None else "the driver's node"
             )
-        if here is not None and here.get("CPU", 0.0) < 1:
+        if own_node is not None and own_node.get("CPU", 0.0) < 1:
             return _refused(
                 target, "infeasible", "only the driver's node sees the folder, and it has no CPU for tasks"
             )

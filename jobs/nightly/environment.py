@@ -42,8 +42,8 @@ def is_secret(name: str, value: str) -> bool:
     """Whether others must not see the value: by its name, or because it holds a password or a token."""
     if name.lower().endswith("_proxy") and "@" in value:
         return True
-    named = _SECRET_NAME.search(name) and not _NOT_ITSELF.fullmatch(name)
-    return bool(named) or holds_secret(value)
+    by_name = _SECRET_NAME.search(name) and not _NOT_ITSELF.fullmatch(name)
+    return bool(by_name) or holds_secret(value)
 
 
 def holds_secret(text: str) -> bool:

@@ -27,9 +27,9 @@ def one_line(text: str, what: str | None = None) -> str:
     """
     # No scheduler's format can hold a line break; in systemd's a backslash at the end joins two lines.
     if text.endswith("\\") or any(map(_unwritable, text)):
-        named = what or repr(printable(text[:QUOTED_CHARS]))
+        label = what or repr(printable(text[:QUOTED_CHARS]))
         raise UsageError(
-            f"{named}: control characters, bytes that are no UTF-8 or a last backslash cannot be in a unit"
+            f"{label}: control characters, bytes that are no UTF-8 or a last backslash cannot be in a unit"
         )
     return text
 

@@ -110,7 +110,7 @@ class DeadRows:
                 f"{expected[0]} {list(expected[1])}: run the survey again with --resurvey"
             )
 
-        def count(got: int) -> None:
-            self.read_bytes += got
+        def count_bytes(count: int) -> None:
+            self.read_bytes += count
 
-        return picked_rows(checkpoint, target.spec, rows, count)
+        return picked_rows(checkpoint, target.spec, rows, count_bytes)

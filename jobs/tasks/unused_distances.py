@@ -28,7 +28,7 @@ class TokenColumns:
 
 
 def with_distances(
-    matrix: Matrix, named: TokenizerResult, settings: Settings, on_progress: Callable[[int], None]
+    matrix: Matrix, tokenizer: TokenizerResult, settings: Settings, on_progress: Callable[[int], None]
 ) -> TokenColumns:
     """The distances of every row, [V] each, after two more reads of the matrix.
 
@@ -36,16 +36,16 @@ def with_distances(
     read again.
     """
     # Unread texts are not absent: the next run reads them.
-    texts_unread = not named.measures and settings.reference is not None and settings.reference.asks_texts
+    texts_unread = not tokenizer.measures and settings.reference is not None and settings.reference.asks_texts
     if settings.reference is None or texts_unread:
-        return TokenColumns(named.naming, named.names, {}, named.measures)
-    texts = named.names.text if named.names else None
+        return TokenColumns(tokenizer.naming, tokenizer.names, {}, tokenizer.measures)
+    texts = tokenizer.names.text if tokenizer.names else None
     unused = chosen_rows(settings.reference, texts, matrix.shape[0])
-    naming = replace(named.naming, reference_rows=len(unused))
-    measures = {**named.measures, **versions_of([UNUSED_DISTANCES])}
+    naming = replace(tokenizer.naming, reference_rows=len(unused))
+    measures = {**tokenizer.measures, **versions_of([UNUSED_DISTANCES])}
     if not unused:
-        return TokenColumns(naming, named.names, {}, measures)
+        return TokenColumns(naming, tokenizer.names, {}, measures)
     distances = distances_to_unused(matrix, unused, on_progress)
     return TokenColumns(
-        naming, named.names, {"unused_cosine": distances.cosine, "unused_l2": distances.l2}, measures
+        naming, tokenizer.names, {"unused_cosine": distances.cosine, "unused_l2": distances.l2}, measures
     )
