@@ -18,7 +18,7 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
-# Three files at a time, also on two cores: half of a Ray test's time is waiting. The longest come first (tests/conftest.py).
+# Two files at a time, also on one core: half of a Ray test's time is waiting. The longest come first (tests/conftest.py).
 unit: .venv/ready debian
 	$(BIN)/pytest -m "not hub" -n 2 --dist loadfile --no-loadscope-reorder
 

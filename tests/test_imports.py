@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,13 +83,16 @@ COMMAND_LINE = ("survey", "cli")
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
-def imported(path: Path) -> Iterator[str]:
+@functools.cache
+def imported(path: Path) -> list[str]:
+    names: list[str] = []
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import hides its arrow"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += (f"{node.module}.{alias.name}" for alias in node.names)
+    return names
 
 
 def needed_while_loading(path: Path) -> Iterator[str]:
@@ -133,7 +137,7 @@ def out_of_order(module: str, names: list[str]) -> list[str]:
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_a_folder_imports_only_what_lies_before_it(module: Path) -> None:
     if module.parts[:2] != COMMAND_LINE:
-        assert backward(module.parts[0], list(imported(module))) == []
+        assert backward(module.parts[0], imported(module)) == []
 
 
 @pytest.mark.parametrize(
