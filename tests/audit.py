@@ -22,14 +22,14 @@ Record = Mapping[str, Any]  # Any: the shape is OSV's own
 
 def pinned(text: str) -> dict[str, Version]:
     """Each package of a constraints file and its one version."""
-    found: dict[str, Version] = {}
+    versions: dict[str, Version] = {}
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
             requirement = Requirement(line)
             (only,) = requirement.specifier
             assert only.operator == "==", line
-            found[canonicalize_name(requirement.name)] = Version(only.version)
-    return found
+            versions[canonicalize_name(requirement.name)] = Version(only.version)
+    return versions
 
 
 def holes(records: Iterable[Record], pins: Mapping[str, Version]) -> list[str]:
@@ -89,9 +89,9 @@ def records(archive: Path) -> Iterator[Record]:
 
 
 def main(archive: str) -> int:
-    found = holes(records(Path(archive)), pinned((ROOT / "constraints.txt").read_text()))
-    print("\n".join(found) or "no known vulnerability")
-    return 1 if found else 0
+    unsafe = holes(records(Path(archive)), pinned((ROOT / "constraints.txt").read_text()))
+    print("\n".join(unsafe) or "no known vulnerability")
+    return 1 if unsafe else 0
 
 
 if __name__ == "__main__":

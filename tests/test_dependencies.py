@@ -38,7 +38,7 @@ def test_a_package_has_one_bound_wherever_it_stands() -> None:
     bounds: dict[str, set[str]] = {}
     for requirement in RANGES:
         bounds.setdefault(canonicalize_name(requirement.name), set()).add(str(requirement.specifier))
-    assert {name: found for name, found in bounds.items() if len(found) > 1} == {}
+    assert {name: limits for name, limits in bounds.items() if len(limits) > 1} == {}
 
 
 # The first version without a hole that a stranger's file, page or server reaches through this program.
@@ -50,9 +50,9 @@ FIRST_WITHOUT = {
 
 @pytest.mark.parametrize(("name", "version"), FIRST_WITHOUT.items(), ids=list(FIRST_WITHOUT))
 def test_no_range_takes_a_version_with_a_known_hole(name: str, version: str) -> None:
-    found = [one for one in RANGES if canonicalize_name(one.name) == name]
-    assert found
-    for one in found:
+    ranges = [one for one in RANGES if canonicalize_name(one.name) == name]
+    assert ranges
+    for one in ranges:
         (bound,) = one.specifier
         assert bound.operator == ">="
         assert Version(bound.version) >= Version(version)

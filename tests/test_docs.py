@@ -64,9 +64,9 @@ def test_every_command_and_query_is_explained_by_hand() -> None:
 def test_every_link_leads_somewhere() -> None:
     for page, text in PAGES.items():
         for target, _, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(#([^)]*))?\)", text):
-            found = (ROOT / page).parent / target if target else ROOT / page
-            assert found.exists(), f"{page}: {target}"
-            assert not anchor or anchor in anchors(found), f"{page}: {target}#{anchor}"
+            file = (ROOT / page).parent / target if target else ROOT / page
+            assert file.exists(), f"{page}: {target}"
+            assert not anchor or anchor in anchors(file), f"{page}: {target}#{anchor}"
 
 
 def anchors(page: Path) -> set[str]:

@@ -43,9 +43,9 @@ def functions(file: Path) -> set[str]:
 
 @pytest.mark.parametrize(("page", "kind"), PAGES.items(), ids=list(PAGES))
 def test_every_row_names_tests_that_exist(page: str, kind: str) -> None:
-    found = rows((ROOT / page).read_text(), kind)
-    assert len(found) > 20
-    assert [wrong for row in found if (wrong := problem(row))] == []
+    listed = rows((ROOT / page).read_text(), kind)
+    assert len(listed) > 20
+    assert [wrong for row in listed if (wrong := problem(row))] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -35,7 +35,7 @@ def test_a_public_model_has_the_published_figures(catalog: str, repo: str) -> No
     expected = MODELS[repo]
     with Reader(open_for_reading(catalog)) as reader:
         answer = reader.ask("SELECT * FROM models WHERE repo = $repo AND matrix = 'output'", {"repo": repo})
-        found = dict(zip(answer.names, answer.rows[0], strict=True))
+        columns = dict(zip(answer.names, answer.rows[0], strict=True))
         firsts = reader.ask(
             "SELECT token_ids[1] FROM black_holes WHERE repo = $repo ORDER BY rank", {"repo": repo}
         )
@@ -48,12 +48,12 @@ def test_a_public_model_has_the_published_figures(catalog: str, repo: str) -> No
             tolerance = {"abs": 0.05} if name.endswith("_deg") else {"rel": 2e-5, "abs": 6e-8}
             if name == "centroid_ratio":
                 tolerance = {"abs": 5e-5}
-            assert found[name] == pytest.approx(expected[name], **tolerance), name
+            assert columns[name] == pytest.approx(expected[name], **tolerance), name
         else:
-            assert found[name] == expected[name], name
+            assert columns[name] == expected[name], name
     if "first_token_of_each_black_hole" in expected:
         assert [row[0] for row in firsts.rows] == expected["first_token_of_each_black_hole"]
-    for name, place in (("exponents_dead", 1), ("exponents_live", 2)):
+    for name, index in (("exponents_dead", 1), ("exponents_live", 2)):
         if name in expected:
-            counted = {str(row[0]): row[place] for row in histogram.rows if row[place]}
+            counted = {str(row[0]): row[index] for row in histogram.rows if row[index]}
             assert counted == expected[name]

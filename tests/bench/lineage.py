@@ -32,12 +32,12 @@ ROUNDS = 5
 
 def hashes(model: int) -> np.ndarray:
     """Row hashes of a model: each family of 40 shares 10 to 90 % of its first model's rows."""
-    family, place = divmod(model, FAMILY)
-    found = np.random.default_rng(family).integers(0, 2**64, ROWS, dtype=np.uint64)
+    family, position = divmod(model, FAMILY)
+    row_hashes = np.random.default_rng(family).integers(0, 2**64, ROWS, dtype=np.uint64)
     chance = np.random.default_rng(1_000_000 + model)
-    new = chance.random(ROWS) < (0.1 + 0.8 * place / FAMILY if place else 0.0)
-    found[new] = chance.integers(0, 2**64, int(new.sum()), dtype=np.uint64)
-    return found
+    new = chance.random(ROWS) < (0.1 + 0.8 * position / FAMILY if position else 0.0)
+    row_hashes[new] = chance.integers(0, 2**64, int(new.sum()), dtype=np.uint64)
+    return row_hashes
 
 
 def write(folder: Path) -> Path:
@@ -54,17 +54,17 @@ def write(folder: Path) -> Path:
             table = rows(first, min(ROW_GROUP_ROWS, MODELS - first), 64)
             sketches = []
             for model in range(first, first + len(table)):
-                found = hashes(model)
-                sketches.append(row_sketch(Tokens(norm=np.ones(ROWS), row_hash=found, black_hole=np.zeros(ROWS, np.int32))))  # fmt: skip
+                row_hashes = hashes(model)
+                sketches.append(row_sketch(Tokens(norm=np.ones(ROWS), row_hash=row_hashes, black_hole=np.zeros(ROWS, np.int32))))  # fmt: skip
                 if model < PEERS:
-                    rows_out.write_table(pa.table([np.full(ROWS, model, np.int32), found], schema=flat))
+                    rows_out.write_table(pa.table([np.full(ROWS, model, np.int32), row_hashes], schema=flat))
             for name in ("informative_rows", "rows_hash", "row_sketch"):
                 values = pa.array([getattr(sketch, name) for sketch in sketches], schema.field(name).type)
                 table = table.set_column(schema.get_field_index(name), schema.field(name), values)
             bases = [model - model % FAMILY for model in range(first, first + len(table))]
             stated = pa.array([f"org{base % 997}/model-{base}" for base in bases])
-            place = schema.get_field_index("base_model")
-            out.write_table(table.set_column(place, schema.field("base_model"), stated))
+            index = schema.get_field_index("base_model")
+            out.write_table(table.set_column(index, schema.field("base_model"), stated))
     return peer
 
 

@@ -44,8 +44,8 @@ def make(folder: Path) -> None:
 def ours(folder: Path) -> Answer:
     """The whole command's work: axes, coordinates, black holes, dot products, exponent ladder."""
     with survey.open_matrix(folder) as matrix:
-        found = survey.cluster(matrix, device="cpu").figures
-    return [found.meridian_variance, found.north_variance, found.equinox_variance]
+        figures = survey.cluster(matrix, device="cpu").figures
+    return [figures.meridian_variance, figures.north_variance, figures.equinox_variance]
 
 
 def gram(folder: Path) -> Answer:
@@ -113,14 +113,16 @@ def main() -> None:
     print(f"the sky of {ROWS:,} × {DIMS:,} BF16, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
-        found = {name: timed(name, Path(folder)) for name in WAYS}
-    true = np.array(found["exact"][3])
+        timings = {name: timed(name, Path(folder)) for name in WAYS}
+    true = np.array(timings["exact"][3])
     print(
         f"{'way':<10}{'s':>8}{'CPU s':>8}{'of ours':>9}{'peak GB':>9}  largest relative error of an eigenvalue"
     )
-    for name, (seconds, cpu, peak, answer) in found.items():
+    for name, (seconds, cpu, peak, answer) in timings.items():
         error = np.abs(np.array(answer) / true - 1).max()
-        print(f"{name:<10}{seconds:>8.1f}{cpu:>8.1f}{cpu / found['ours'][1]:>9.2f}{peak:>9.2f}  {error:.1e}")
+        print(
+            f"{name:<10}{seconds:>8.1f}{cpu:>8.1f}{cpu / timings['ours'][1]:>9.2f}{peak:>9.2f}  {error:.1e}"
+        )
 
 
 if __name__ == "__main__":

@@ -52,12 +52,12 @@ def columns() -> str:
     """The data dictionary, from the records' fields."""
     parts = []
     views = view_columns()
-    for view, found in views.items():
+    for view, described in views.items():
         if view == "models_history":
-            found = [item for item in found if item not in views["models"]]
+            described = [item for item in described if item not in views["models"]]
         lines = [
             f"| `{item.name}` | {item.sql_type} | {item.unit} | {item.meaning.replace('|', '∣')} |"
-            for item in found
+            for item in described
         ]
         table = "\n".join(["| column | type | unit | meaning |", "|---|---|---|---|", *lines])
         parts.append(f"## {view}\n\n{VIEWS[view][0].upper()}{VIEWS[view][1:]}.\n\n{table}")
@@ -67,8 +67,8 @@ def columns() -> str:
 def queries() -> str:
     """Every named query with its help, its parameters and the columns of its answer."""
     parts = []
-    for name, answers, parameters, found in query_list(load()).rows:
-        shown = ", ".join(f"`{column}`" for column in found.split(", "))
+    for name, answers, parameters, returned in query_list(load()).rows:
+        shown = ", ".join(f"`{column}`" for column in returned.split(", "))
         parts.append(f"## {name}\n\n{answers}\n\n- takes: `{parameters}`\n- columns: {shown}")
     return "\n\n".join(parts).replace("`no parameters`", "no parameters")
 

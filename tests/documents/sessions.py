@@ -53,25 +53,25 @@ class Session:
         with contextlib.chdir(self.folder), _environment(HF_ENDPOINT=self.endpoint):
             return BLOCK.sub(self._block, text)
 
-    def _block(self, found: re.Match[str]) -> str:
-        body, mark = found["body"], found["mark"]
-        assert found["language"] in LANGUAGES, f"a block of {found['language']}"
+    def _block(self, match: re.Match[str]) -> str:
+        body, mark = match["body"], match["mark"]
+        assert match["language"] in LANGUAGES, f"a block of {match['language']}"
         if mark == "file":
-            Path(found["what"]).parent.mkdir(parents=True, exist_ok=True)
-            Path(found["what"]).write_text(body)
-        elif found["language"] == "console":
+            Path(match["what"]).parent.mkdir(parents=True, exist_ok=True)
+            Path(match["what"]).write_text(body)
+        elif match["language"] == "console":
             alike = masked if mark == "any numbers" else steady
             play = parse if mark == "only parsed" else partial(self._played, alike=alike)
             first, printed = body.split("\n", 1)
             parts = [(first + "\n", printed, "")] if mark == "one command" else steps(body)
-            return found[0].replace(body, "".join(play(*step) + gap for *step, gap in parts))
-        elif found["language"] == "sql":
+            return match[0].replace(body, "".join(play(*step) + gap for *step, gap in parts))
+        elif match["language"] == "sql":
             for statement in duckdb.extract_statements(body):
                 answer = self._survey(["sql", statement.query, "--catalog", DEMO, "--format", "csv"])
                 assert answer.count(b"\n") > 1, f"no rows: {statement.query}"
-        elif found["language"] == "python":
+        elif match["language"] == "python":
             exec(body, self.names)  # noqa: S102 - a page of ours
-        return found[0]
+        return match[0]
 
     def _played(self, command: str, shown: str, alike: Callable[[str], str]) -> str:
         printed = self._run(command)
@@ -146,9 +146,9 @@ def parse(command: str, shown: str) -> str:
     if words[0] == "survey":
         arguments = words[1 : words.index(">")] if ">" in words else words[1:]
         context = click.Context(cli, info_name="survey")
-        name, found, rest = cli.resolve_command(context, list(arguments))
-        assert found is not None
-        found.make_context(name, rest, parent=context).close()
+        name, subcommand, rest = cli.resolve_command(context, list(arguments))
+        assert subcommand is not None
+        subcommand.make_context(name, rest, parent=context).close()
     elif words[0] != "export":
         assert words[0] in FOREIGN, f"what is {words[0]}?"
     return command + shown

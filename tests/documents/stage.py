@@ -93,9 +93,9 @@ def _publish_trained(hub: LocalHub, history: Path) -> None:
     command = ["train", "--setup", "bytes", "--batch", "2", "--context", "32", "--steps", str(TRAINED_AT[-1])]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         assert main([*command, "-o", str(history), "--catalog", str(history.parent / "trained")]) == 0
-    found = load_file(history)
-    at = np.isin(found["recorded_steps"], TRAINED_AT)
-    matrices = (found["initial_W"] + np.cumsum(found["deltas"], axis=0))[at]
+    tensors = load_file(history)
+    at = np.isin(tensors["recorded_steps"], TRAINED_AT)
+    matrices = (tensors["initial_W"] + np.cumsum(tensors["deltas"], axis=0))[at]
     for step, matrix in zip(TRAINED_AT, matrices, strict=True):
         bits = np.ascontiguousarray(matrix).view("<u4")
         rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")  # to nearest, ties to even

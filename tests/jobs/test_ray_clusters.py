@@ -57,10 +57,10 @@ def test_a_field_that_a_rayjob_does_not_have_is_noticed(
     path: tuple[Any, ...], name: str, value: object
 ) -> None:
     job = rayjob()
-    place = job["spec"]
+    section = job["spec"]
     for step in path:
-        place = place[step]
-    place[name] = value
+        section = section[step]
+    section[name] = value
     with pytest.raises(jsonschema.ValidationError, match=str(name)):
         jsonschema.validate(job, RAYJOB)
 

@@ -13,8 +13,8 @@ def multiplied(catalog: Path, into: Path, count: int, tokens: int = 50) -> None:
     """The rows of a small catalog over and over, under new names, with `tokens` rows of each token table."""
     for folder in ("rows", "tokens"):
         (into / folder).mkdir(parents=True)
-        found = [pq.read_table(path) for path in sorted((catalog / folder).glob("*.parquet"))]
-        first = [table.slice(0, 1 if folder == "rows" else tokens) for table in found]
+        tables = [pq.read_table(path) for path in sorted((catalog / folder).glob("*.parquet"))]
+        first = [table.slice(0, 1 if folder == "rows" else tokens) for table in tables]
         renamed = []
         for number in range(count):
             table = first[number % len(first)]

@@ -37,11 +37,11 @@ def watched(browser: Browser, origin: str = "file://", **options: Any) -> Iterat
     with browser.new_context(**options) as context:
         page = context.new_page()
         printed: list[str] = []
-        asked: list[str] = []
+        requests: list[str] = []
         page.on("console", lambda message: printed.append(message.text))
         page.on("pageerror", lambda error: printed.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requests.append(request.url))
         yield page
-        foreign = [url for url in asked if not url.startswith((origin, "data:", "blob:"))]
+        foreign = [url for url in requests if not url.startswith((origin, "data:", "blob:"))]
         assert not printed, printed
         assert not foreign, foreign

@@ -36,7 +36,7 @@ class HeldCheckpoint:
         return self._contents[file][byte_range.start : byte_range.stop]
 
     def stream(self, ranges: Sequence[FileRange], on_bytes: OnBytes) -> Iterator[Block]:
-        for wanted in ranges:
-            block = bytearray(self.read_range(wanted.file, wanted.bytes))
+        for file_range in ranges:
+            block = bytearray(self.read_range(file_range.file, file_range.bytes))
             on_bytes(len(block))
             yield block

@@ -103,10 +103,14 @@ def reference(raw: bytes, code: str, shape: tuple[int, int], factors: Floats | N
 
 
 def _row_sketch(hashes: list[int], trivial: NDArray[np.bool_]) -> Columns:
-    informative = [found for found, left_out in zip(hashes, trivial.tolist(), strict=True) if not left_out]
+    informative = [
+        row_hash for row_hash, left_out in zip(hashes, trivial.tolist(), strict=True) if not left_out
+    ]
     return {
         "informative_rows": len(informative),
-        "rows_hash": xxhash.xxh3_64(b"".join(found.to_bytes(8, "little") for found in hashes)).intdigest(),
+        "rows_hash": xxhash.xxh3_64(
+            b"".join(row_hash.to_bytes(8, "little") for row_hash in hashes)
+        ).intdigest(),
         "row_sketch": tuple(sorted(informative)[:512]),
     }
 
@@ -202,13 +206,13 @@ def _row_classes(norms: list[float | None]) -> Columns:
 def _values(raw: bytes, code: str) -> Floats:
     if code == "BF16":  # the upper half of a float32
         words = np.frombuffer(raw, dtype="<u2").astype(np.uint32) << 16
-        found: NDArray[Any] = words.view(np.float32)
+        values: NDArray[Any] = words.view(np.float32)
     elif BITS[code][0] == 8:
-        found = np.array([_value_of_byte(byte, code) for byte in raw])
+        values = np.array([_value_of_byte(byte, code) for byte in raw])
     else:
-        found = np.frombuffer(raw, dtype={"F64": "<f8", "F32": "<f4", "F16": "<f2"}[code])
+        values = np.frombuffer(raw, dtype={"F64": "<f8", "F32": "<f4", "F16": "<f2"}[code])
     with np.errstate(invalid="ignore"):  # widening a signalling NaN
-        return found.astype(np.float64)
+        return values.astype(np.float64)
 
 
 def _value_of_byte(byte: int, code: str) -> float:
@@ -236,8 +240,8 @@ def _exponents(raw: bytes, code: str) -> NDArray[np.int64]:
 def _holes(stored: Sequence[bytes]) -> list[tuple[int, ...]]:
     """Rows with the same bytes, two or more: the largest first, ties by the smallest row."""
     groups: dict[bytes, list[int]] = {}
-    for row, found in enumerate(stored):
-        groups.setdefault(found, []).append(row)
+    for row, content in enumerate(stored):
+        groups.setdefault(content, []).append(row)
     holes = [tuple(rows) for rows in groups.values() if len(rows) > 1]
     return sorted(holes, key=lambda rows: (-len(rows), min(rows)))
 
@@ -337,72 +341,72 @@ COSINES = ("dead_live_cosine", "black_hole_mean_cosine")
 
 def assert_equal(measurement: Any, expected: Columns) -> None:  # Any: this file does not know ours
     """Every column is as expected; one message names all that are not."""
-    found = {name: value for name, value in vars(measurement).items() if name not in NOT_DEFINED_HERE}
-    assert found.keys() == expected.keys()
-    assert not list(_differences(found, expected)), "\n".join(_differences(found, expected))
+    columns = {name: value for name, value in vars(measurement).items() if name not in NOT_DEFINED_HERE}
+    assert columns.keys() == expected.keys()
+    assert not list(_differences(columns, expected)), "\n".join(_differences(columns, expected))
 
 
-def _differences(found: Columns, expected: Columns) -> Iterator[str]:
-    for name, wanted in expected.items():
-        value = found[name]
+def _differences(actual: Columns, expected: Columns) -> Iterator[str]:
+    for name, right in expected.items():
+        value = actual[name]
         if name == "tokens":
-            yield from _token_differences(value, wanted)
+            yield from _token_differences(value, right)
         elif name == "black_holes":
-            yield from _hole_differences(value, wanted)
-        elif not _agrees(name, value, wanted, expected):
-            yield f"{name}: found {value!r}, expected {wanted!r}"
+            yield from _hole_differences(value, right)
+        elif not _agrees(name, value, right, expected):
+            yield f"{name}: found {value!r}, expected {right!r}"
 
 
-def _hole_differences(found: Sequence[Any], expected: Sequence[Hole]) -> Iterator[str]:
-    if len(found) != len(expected):
-        yield f"black_holes: found {len(found)}, expected {len(expected)}"
+def _hole_differences(actual: Sequence[Any], expected: Sequence[Hole]) -> Iterator[str]:
+    if len(actual) != len(expected):
+        yield f"black_holes: found {len(actual)}, expected {len(expected)}"
         return
-    for hole, wanted in zip(found, expected, strict=True):
+    for hole, right_hole in zip(actual, expected, strict=True):
         for name in Hole._fields:
-            value, right = getattr(hole, name), getattr(wanted, name)
+            value, right = getattr(hole, name), getattr(right_hole, name)
             if not _agrees(name, value, right, {}):
-                yield f"black_holes, rank {wanted.rank}, {name}: found {value!r}, expected {right!r}"
+                yield f"black_holes, rank {right_hole.rank}, {name}: found {value!r}, expected {right!r}"
 
 
-def _token_differences(found: Any, expected: TokenColumns) -> Iterator[str]:
-    types = (found.norm.dtype, found.row_hash.dtype, found.black_hole.dtype)
+def _token_differences(actual: Any, expected: TokenColumns) -> Iterator[str]:
+    types = (actual.norm.dtype, actual.row_hash.dtype, actual.black_hole.dtype)
     if types != (np.float64, np.uint64, np.int32):
         yield f"tokens: found types {types}"
-    if found.row_hash.tolist() != expected.row_hash:
+    if actual.row_hash.tolist() != expected.row_hash:
         yield "tokens.row_hash differs"
-    if found.black_hole.tolist() != expected.black_hole:
+    if actual.black_hole.tolist() != expected.black_hole:
         yield "tokens.black_hole differs"
-    if len(found.norm) != len(expected.norm):
-        yield f"tokens.norm: found {len(found.norm)} rows, expected {len(expected.norm)}"
+    if len(actual.norm) != len(expected.norm):
+        yield f"tokens.norm: found {len(actual.norm)} rows, expected {len(expected.norm)}"
         return
-    for row, (value, wanted) in enumerate(zip(found.norm.tolist(), expected.norm, strict=True)):
+    for row, (value, norm) in enumerate(zip(actual.norm.tolist(), expected.norm, strict=True)):
         known = None if math.isnan(value) else value  # the one place where NaN stands for undefined
-        if not _agrees("norm", known, wanted, {}):
-            yield f"tokens.norm of row {row}: found {value!r}, expected {wanted!r}"
+        if not _agrees("norm", known, norm, {}):
+            yield f"tokens.norm of row {row}: found {value!r}, expected {norm!r}"
 
 
-def _agrees(name: str, found: Any, wanted: Any, expected: Columns) -> bool:
-    if found is None or wanted is None:
-        return found is wanted
-    if isinstance(wanted, np.ndarray):
-        return _same_vector(found, wanted)
-    if not isinstance(wanted, float):
-        return type(found) is type(wanted) and bool(found == wanted)
-    if type(found) is not float or not math.isfinite(found):
+def _agrees(name: str, actual: Any, right: Any, expected: Columns) -> bool:
+    if actual is None or right is None:
+        return actual is right
+    if isinstance(right, np.ndarray):
+        return _same_vector(actual, right)
+    if not isinstance(right, float):
+        return type(actual) is type(right) and bool(actual == right)
+    if type(actual) is not float or not math.isfinite(actual):
         return False
     if name.endswith("_deg"):
-        return abs(found - wanted) <= ANGLE_DEG
+        return abs(actual - right) <= ANGLE_DEG
     if name in COSINES:
-        return abs(found - wanted) <= COSINE
+        return abs(actual - right) <= COSINE
     made_of = max((abs(expected[part] or 0.0) for part in MADE_OF.get(name, ())), default=0.0)
-    return math.isclose(found, wanted, rel_tol=LENGTH_RELATIVE, abs_tol=ROUNDING * made_of)
+    return math.isclose(actual, right, rel_tol=LENGTH_RELATIVE, abs_tol=ROUNDING * made_of)
 
 
-def _same_vector(found: Any, wanted: NDArray[np.float32]) -> bool:
-    if not isinstance(found, np.ndarray) or (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
+def _same_vector(actual: Any, right: NDArray[np.float32]) -> bool:
+    if not isinstance(actual, np.ndarray) or (actual.dtype, actual.shape) != (right.dtype, right.shape):
         return False
-    if not np.isfinite(wanted).all():
-        return np.array_equal(found, wanted)
-    apart = math.hypot(*(found.astype(np.float64) - wanted.astype(np.float64)).tolist())
-    smallest = float(np.finfo(np.float32).smallest_subnormal) * math.sqrt(len(wanted))
-    return apart <= VECTOR_RELATIVE * math.hypot(*wanted.tolist()) + smallest
+    if not np.isfinite(right).all():
+        return np.array_equal(actual, right)
+    apart = math.hypot(*(actual.astype(np.float64) - right.astype(np.float64)).tolist())
+    smallest = float(np.finfo(np.float32).smallest_subnormal) * math.sqrt(len(right))
+    return apart <= VECTOR_RELATIVE * math.hypot(*right.tolist()) + smallest

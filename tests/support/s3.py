@@ -83,8 +83,8 @@ def serve() -> Iterator[S3]:
                     raise ConnectionAbortedError(fault.code)
                 return refuse(environ, start, fault.code)
         if method == "PUT" and served.conditions != "honoured":
-            asked = [environ.pop(name, None) for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")]
-            if any(asked) and served.conditions == "NotImplemented":
+            conditions = [environ.pop(name, None) for name in ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")]
+            if any(conditions) and served.conditions == "NotImplemented":
                 return refuse(environ, start, "NotImplemented")
         if method == "PUT":
             signed = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2]

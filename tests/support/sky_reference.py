@@ -75,8 +75,8 @@ def reference_cluster(rows: Floats, ref: int) -> list[int]:
             )
         )
 
-    wanted = nearest_bf16(dot(rows[ref]))
-    return [token for token, row in enumerate(rows) if nearest_bf16(dot(row)) == wanted]
+    expected = nearest_bf16(dot(rows[ref]))
+    return [token for token, row in enumerate(rows) if nearest_bf16(dot(row)) == expected]
 
 
 def reference_ladder(

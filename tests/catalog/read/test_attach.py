@@ -81,8 +81,8 @@ def test_the_file_holds_no_data_and_tells_what_columns_mean(
     survey("attach", "v.duckdb", "--catalog", measured("one"))
     with client() as connection:
         assert connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
-        told = "SELECT comment FROM duckdb_columns() WHERE table_name = 'models' AND column_name = 'tensor_bytes'"
-        assert connection.execute(told).fetchall() == [("bytes of the matrix (bytes)",)]
+        query = "SELECT comment FROM duckdb_columns() WHERE table_name = 'models' AND column_name = 'tensor_bytes'"
+        assert connection.execute(query).fetchall() == [("bytes of the matrix (bytes)",)]
 
 
 def test_a_folder_that_is_empty_yet_is_named(survey: Survey) -> None:

@@ -55,15 +55,15 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Path]]:
     """The files of three commits that differ in their rows."""
-    found = []
+    commits = []
     for seed in range(3):
         folder = tmp_path_factory.mktemp("commit") / "m"
         cloud = type(LITTLE)(
             **{name: getattr(LITTLE, name) for name in LITTLE.__slots__} | {"seed": seed + 1}
         )
         write(little("m", cloud=cloud), folder)
-        found.append({path.name: path for path in folder.iterdir()})
-    return found
+        commits.append({path.name: path for path in folder.iterdir()})
+    return commits
 
 
 CURRENT = "SELECT sha, (SELECT sha FROM model_at('org/m@main', 'output')) FROM models"
@@ -73,7 +73,7 @@ RUNS = """
 """
 
 
-def asked(store: CatalogStore, sql: str) -> list[tuple[object, ...]]:
+def answer_of(store: CatalogStore, sql: str) -> list[tuple[object, ...]]:
     with Reader(store) as reader:
         return reader.ask(sql).rows
 
@@ -105,11 +105,11 @@ def test_what_a_driver_did_last_counts_last(
         if len(shas) > 1:
             assert f"changed: org/m ({shas[-2][:10]} → {shas[-1][:10]})" in ran.out
         for _ in range(merges + 1):
-            assert asked(store, CURRENT) == [(shas[-1], shas[-1])]
+            assert answer_of(store, CURRENT) == [(shas[-1], shas[-1])]
             if merges:
                 compact(store, Lock())
     # Each row names the run that measured it.
-    assert asked(store, RUNS) == [(sha, number, number) for number, sha in enumerate(shas, 1)]
+    assert answer_of(store, RUNS) == [(sha, number, number) for number, sha in enumerate(shas, 1)]
 
 
 def test_a_failure_that_comes_after_a_success_of_the_future_is_told(
@@ -148,7 +148,7 @@ def test_a_name_that_was_put_back_means_where_it_led_last(
     assert survey(*command).code == 0
     store = open_for_reading("c")
     for name, sha in (("org/m@v", first), ("org/m", first), (f"org/m@{first[:9]}", first)):
-        assert asked(store, f"SELECT sha FROM model_at('{name}', 'output')") == [(sha,)]
+        assert answer_of(store, f"SELECT sha FROM model_at('{name}', 'output')") == [(sha,)]
 
 
 AFTER = {

@@ -56,22 +56,22 @@ def repo(hub: LocalHub, survey: Survey, tmp_path: Path) -> Repo:
     return Repo(hub, survey, tmp_path / "served")
 
 
-def asked(sql: str) -> list[tuple[Any, ...]]:
+def rows_of(sql: str) -> list[tuple[Any, ...]]:
     with Reader(open_for_reading("c")) as reader:
         return reader.ask(sql).rows
 
 
 def current() -> list[str]:
-    return [sha for (sha,) in asked("SELECT sha FROM models ORDER BY sha")]
+    return [sha for (sha,) in rows_of("SELECT sha FROM models ORDER BY sha")]
 
 
 def revisions() -> dict[str, list[str]]:
-    return dict(asked("SELECT sha, revisions FROM models_history"))
+    return dict(rows_of("SELECT sha, revisions FROM models_history"))
 
 
 def changes() -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = json.loads(Path("out.json").read_text())["changes"]
-    return found
+    changes_listed: dict[str, list[dict[str, Any]]] = json.loads(Path("out.json").read_text())["changes"]
+    return changes_listed
 
 
 def test_models_shows_the_commit_that_main_led_to_last(repo: Repo) -> None:
@@ -103,7 +103,7 @@ def test_a_step_of_a_pattern_is_history_only(repo: Repo, survey: Survey) -> None
     repo.run("org/m@step*")
     assert current() == []
     assert revisions() == {one: ["step1"], two: ["step2"]}
-    assert asked("SELECT DISTINCT pattern FROM attempts") == [("step*",)]
+    assert rows_of("SELECT DISTINCT pattern FROM attempts") == [("step*",)]
     repo.run("org/m@step*")  # now unchanged
     assert current() == []
     for name in ("org/m", "org/m@step1", f"org/m@{two[:8]}"):
@@ -141,8 +141,8 @@ def test_show_without_a_revision_is_the_current_commit(repo: Repo, survey: Surve
     repo.run("org/m")
 
     def shown(name: str) -> list[str]:
-        found = json.loads(survey("show", name, "--catalog", "c", "--format", "json").out)
-        return [row["sha"] for row in found]
+        rows = json.loads(survey("show", name, "--catalog", "c", "--format", "json").out)
+        return [row["sha"] for row in rows]
 
     assert shown("org/m") == [second]
     assert shown(f"org/m@{first[:7]}") == [first]
@@ -179,19 +179,19 @@ def test_a_run_says_what_is_new_changed_gone_and_failing(repo: Repo) -> None:
     out = repo.run(*names, "org/nobody", code=1).out
     assert f"changed: org/m ({first[:10]} → {second[:10]})" in out
     assert "unchanged: org/same\n" in out
-    assert "gone: org/leaves (not-found since " in out
-    found = changes()
-    assert {kind: [item["repo"] for item in items] for kind, items in found.items()} == {
+    assert "gone: org/leaves (not-listed since " in out
+    listed = changes()
+    assert {kind: [item["repo"] for item in items] for kind, items in listed.items()} == {
         "new": [],
         "changed": ["org/m"],
         "unchanged": ["org/same"],
         "gone": ["org/leaves"],
         "failing": ["org/broken", "org/nobody"],
     }
-    assert (found["changed"][0]["sha_before"], found["changed"][0]["sha"]) == (first, second)
-    assert found["failing"][0]["since"] == failing["since"]  # the first in a row
-    assert found["failing"][1]["since"] > failing["since"]
-    left = found["gone"][0]["since"]
+    assert (listed["changed"][0]["sha_before"], listed["changed"][0]["sha"]) == (first, second)
+    assert listed["failing"][0]["since"] == failing["since"]  # the first in a row
+    assert listed["failing"][1]["since"] > failing["since"]
+    left = listed["gone"][0]["since"]
     repo.run(*names, code=1)
     assert changes()["gone"][0]["since"] == left
 
@@ -202,9 +202,9 @@ def test_a_pattern_brings_a_new_step_and_tells_when_all_are_gone(repo: Repo) -> 
     assert [item["revision"] for item in changes()["new"]] == ["step1"]
     repo.commit("step2")
     repo.run("org/m@step*")
-    found = changes()
-    assert [item["revision"] for item in found["changed"]] == ["step2"]
-    assert [item["revision"] for item in found["unchanged"]] == ["step1"]
+    listed = changes()
+    assert [item["revision"] for item in listed["changed"]] == ["step2"]
+    assert [item["revision"] for item in listed["unchanged"]] == ["step1"]
     for name in ("step1", "step2"):
         del repo.hub.repos["org/m"].branches[name]
     repo.run("org/m@step*", code=1)

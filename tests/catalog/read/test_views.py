@@ -41,8 +41,8 @@ def test_an_empty_catalog_answers_with_empty_tables(tmp_path: Path, view: str) -
 def test_a_view_has_the_documented_columns_and_types(filled: CatalogStore, view: str) -> None:
     with Reader(filled) as reader:
         answer = reader.ask(f"DESCRIBE {view}")
-    found = [(row[0], row[1].replace('"', "")) for row in answer.rows]
-    assert found == [(column.name, column.sql_type) for column in view_columns()[view]]
+    columns = [(row[0], row[1].replace('"', "")) for row in answer.rows]
+    assert columns == [(column.name, column.sql_type) for column in view_columns()[view]]
 
 
 def test_views_agree_with_each_other(filled: CatalogStore) -> None:
@@ -117,10 +117,10 @@ def test_a_row_of_an_older_version_lacks_the_newer_columns(filled: CatalogStore)
     duckdb.sql(f"COPY (SELECT * EXCLUDE (zero_rows, head_bias) FROM '{old}') TO '{old}.new' (FORMAT parquet)")
     shutil.move(f"{old}.new", old)
     with Reader(filled) as reader:
-        found = reader.ask(
+        answer = reader.ask(
             "SELECT zero_rows, head_bias, dead_count FROM models ORDER BY zero_rows NULLS FIRST"
         )
-    assert found.rows == [(None, None, 10), (0, False, 10)]
+    assert answer.rows == [(None, None, 10), (0, False, 10)]
 
 
 def test_the_newest_of_two_rows_of_one_key_wins(filled: CatalogStore) -> None:

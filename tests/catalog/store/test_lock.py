@@ -53,9 +53,9 @@ def test_the_lock_is_let_go_at_the_end(tmp_path: Path) -> None:
 
 
 def lock_of(url: str) -> dict[str, object]:
-    found = peek(ObjectStore(url), ".lock")
-    assert found is not None
-    return dict(json.loads(found.content))
+    stored = peek(ObjectStore(url), ".lock")
+    assert stored is not None
+    return dict(json.loads(stored.content))
 
 
 def test_a_lock_in_a_store_is_told_refreshed_and_let_go(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,18 +138,18 @@ def test_a_file_system_that_cannot_make_only_where_there_is_none_does_not_write_
     store = ObjectStore("memory://of-its-own/c")
     assert create_object(store, ".lock", b"first")
     assert not create_object(store, ".lock", b"second")
-    found = peek(store, ".lock")
-    assert found is not None
-    assert found.content == b"first"
+    stored = peek(store, ".lock")
+    assert stored is not None
+    assert stored.content == b"first"
 
 
 def test_only_one_of_many_takes_a_stale_lock(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ObjectStore(bucket)
     assert create_object(store, ".lock", b"{}")
-    seen = peek(store, ".lock")
-    assert seen is not None
+    stale = peek(store, ".lock")
+    assert stale is not None
     with ThreadPoolExecutor(8) as pool:
-        taken = list(pool.map(lambda number: replace(store, ".lock", b"%d" % number, seen), range(8)))
+        taken = list(pool.map(lambda number: replace(store, ".lock", b"%d" % number, stale), range(8)))
     assert sum(taken) == 1
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda number: create_object(store, "other", b"%d" % number), range(8))) == 1

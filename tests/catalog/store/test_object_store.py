@@ -308,15 +308,15 @@ class AsGcsfs(Exception):
 
 @pytest.mark.parametrize("error", [AsGcsfs(401), OSError("Forbidden: b/bucket/o\ndenied")])
 def test_a_store_of_googles_that_refuses_us_is_asked_once_and_says_what_to_set(error: Exception) -> None:
-    asked = []
+    requests = []
 
     def refuse() -> None:
-        asked.append(error)
+        requests.append(error)
         raise error
 
     with pytest.raises(Unreadable, match="GOOGLE_APPLICATION_CREDENTIALS"):
         ObjectStore("gs://bucket/x").patiently(refuse)
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 REFUSED = [
@@ -359,8 +359,8 @@ def test_commands_end_to_end(s3: S3, bucket: str, survey: Survey, checkpoint: Ma
     assert s3.puts("/rows/") == s3.puts("/tokens/") == s3.puts("/attempts/") == 1
     assert "1 unchanged" in survey("run", folder, "--catalog", catalog, "--executor", "serial").out
     assert "already measured" in survey("plan", folder, "--catalog", catalog).out
-    asked = survey("sql", "SELECT dead_count FROM models", "--catalog", catalog, "--format", "json")
-    assert json.loads(asked.out) == [{"dead_count": 10}]
+    answer = survey("sql", "SELECT dead_count FROM models", "--catalog", catalog, "--format", "json")
+    assert json.loads(answer.out) == [{"dead_count": 10}]
     assert survey("query", "families", "--catalog", catalog).code == 0
     assert "dead_live_angle_deg" in survey("show", folder, "--catalog", catalog).out
     assert "1 models, 1 matrices" in survey("status", "--catalog", catalog).out

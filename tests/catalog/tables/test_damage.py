@@ -210,10 +210,10 @@ def test_a_part_that_cannot_be_read_for_a_while_does_not_lose_to_an_older_one(ur
             ends = type(store).ends
 
             def some(self: CatalogStore, files: Sequence[File]) -> list[End | NoEnd]:
-                found = ends(self, files)  # type: ignore[arg-type]
+                file_ends = ends(self, files)  # type: ignore[arg-type]
                 return [
                     NoEnd("cannot be read: for now") if file.name == hidden else end
-                    for file, end in zip(files, found, strict=True)
+                    for file, end in zip(files, file_ends, strict=True)
                 ]
 
             patched.setattr(type(store), "ends", some)
@@ -325,12 +325,14 @@ def test_another_user_s_row_stays_and_is_not_measured_again(
         row.chmod(0o600)
         try:
             as_nobody()
-            asked = survey("sql", "SELECT 1 AS one FROM models", "--catalog", str(catalog), "--format", "csv")
+            answer = survey(
+                "sql", "SELECT 1 AS one FROM models", "--catalog", str(catalog), "--format", "csv"
+            )
             runs = [survey(*command), survey(*command, "--resurvey")]
         finally:
             os.seteuid(0)
-        assert (asked.code, asked.out) == (0, "one\n")
-        assert f"{row.name}: cannot be read: Permission denied; left out" in asked.err
+        assert (answer.code, answer.out) == (0, "one\n")
+        assert f"{row.name}: cannot be read: Permission denied; left out" in answer.err
         for ran in runs:
             assert ran.code == 1
             assert "is there and cannot be read\n    → let this user read it" in ran.out
@@ -438,8 +440,8 @@ def test_a_run_says_that_nothing_was_removed(survey: Survey, checkpoint: Make) -
     assert "files that were merged are kept" in ran.err
     assert "nothing was removed" in ran.err
     assert survey("compact", "--catalog", "c").code == 2
-    asked = survey("sql", "SELECT count(*) AS n FROM black_holes", "--catalog", "c", "--format", "csv")
-    assert asked.out == "n\n3\n"  # the loose row is shown, not the part's
+    answer = survey("sql", "SELECT count(*) AS n FROM black_holes", "--catalog", "c", "--format", "csv")
+    assert answer.out == "n\n3\n"  # the loose row is shown, not the part's
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=36500)], ids=["a day", "a century"])

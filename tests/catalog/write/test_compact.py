@@ -35,9 +35,9 @@ KIND = "kinematics"
 
 @pytest.fixture
 def tables(checkpoint: Make) -> Tables:
-    found = delivered(checkpoint()).tables
-    assert found is not None
-    return found
+    delivered_tables = delivered(checkpoint()).tables
+    assert delivered_tables is not None
+    return delivered_tables
 
 
 def renamed(tables: Tables, repo: str, later_s: int = 0, **values: object) -> Tables:
@@ -62,7 +62,7 @@ def filled(uri: str, tables: Tables) -> CatalogStore:
     return store
 
 
-def seen(store: CatalogStore) -> tuple[int, int, int, int]:
+def counts(store: CatalogStore) -> tuple[int, int, int, int]:
     """Rows and keys of `models`, rows of `tokens` and `vectors`."""
     with Reader(store) as reader:
         ((rows, keys),) = reader.ask("SELECT count(*), count(DISTINCT repo) FROM models").rows
@@ -78,33 +78,33 @@ ALL = (MODELS, MODELS, MODELS * 300, MODELS)
 def test_what_is_merged_lives_one_compaction_longer(filled: CatalogStore) -> None:
     assert compact(filled, Lock()) == Compacted(removed=0, merged=MODELS, parts=1, rows=MODELS)
     assert len(loose_files(filled)) == MODELS
-    assert seen(filled) == ALL
+    assert counts(filled) == ALL
     assert compact(filled, Lock()) == Compacted(removed=MODELS, merged=0, parts=0, rows=0)
     assert [is_part(file) for file in filled.files(ROWS)] == [True]
-    assert seen(filled) == ALL
+    assert counts(filled) == ALL
     assert compact(filled, Lock()) == Compacted()
 
 
 def test_a_reader_opened_before_sees_the_same_after(filled: CatalogStore) -> None:
     with Reader(filled) as reader:
-        asked = "SELECT count(*), count(DISTINCT repo), sum(dead_count) FROM models"
-        before = reader.ask(asked).rows
+        query = "SELECT count(*), count(DISTINCT repo), sum(dead_count) FROM models"
+        before = reader.ask(query).rows
         for _ in range(3):
             compact(filled, Lock())
-            assert reader.ask(asked).rows == before
+            assert reader.ask(query).rows == before
         assert reader.damaged == []
 
 
 def test_readers_meanwhile_see_every_row_once(tmp_path: Path, tables: Tables) -> None:
     store = open_for_writing(str(tmp_path / "c"))
     add(store, tables, ["org/always"])
-    found: list[int] = []
+    read_counts: list[int] = []
     done = threading.Event()
 
     def read() -> None:
         while not done.is_set():
             with Reader(store) as reader:
-                found.extend(
+                read_counts.extend(
                     row[0] for row in reader.ask("SELECT count(*) FROM models WHERE repo = 'org/always'").rows
                 )
 
@@ -117,16 +117,16 @@ def test_readers_meanwhile_see_every_row_once(tmp_path: Path, tables: Tables) ->
     done.set()
     for reader in readers:
         reader.join()
-    assert len(found) > 4
-    assert set(found) == {1}
+    assert len(read_counts) > 4
+    assert set(read_counts) == {1}
 
 
 def test_the_newest_of_a_key_wins_wherever_it_lies(filled: CatalogStore, tables: Tables) -> None:
-    asked = "SELECT dead_count FROM models WHERE repo = 'org/3'"
+    query = "SELECT dead_count FROM models WHERE repo = 'org/3'"
 
     def answer() -> list[tuple[object, ...]]:
         with Reader(filled) as reader:
-            return reader.ask(asked).rows
+            return reader.ask(query).rows
 
     compact(filled, Lock())
     commit(filled, renamed(tables, "org/3", later_s=60, dead_count=99))  # overwrites a merged file
@@ -146,7 +146,7 @@ def test_small_parts_are_merged_with_what_comes(filled: CatalogStore, tables: Ta
         compact(filled, Lock())
     compact(filled, Lock())
     assert len(filled.files(ROWS)) == 1
-    assert seen(filled)[:2] == (MODELS + 4, MODELS + 4)
+    assert counts(filled)[:2] == (MODELS + 4, MODELS + 4)
 
 
 def test_parts_have_a_size(filled: CatalogStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_parts_have_a_size(filled: CatalogStore, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("catalog.write.compact.ROW_GROUP_ROWS", 3)
     assert compact(filled, Lock()).parts == 3  # 3 + 3 + 1 rows
     compact(filled, Lock())
-    assert seen(filled) == ALL
+    assert counts(filled) == ALL
 
 
 class Stop(Exception):
@@ -196,10 +196,10 @@ def test_a_crash_at_any_step_loses_nothing(
     expected = (6, 6, 6 * 300, 6)
     with crashing(store, monkeypatch, step):
         compact(store, Lock())
-    assert seen(store) == expected
+    assert counts(store) == expected
     for _ in range(3):
         compact(store, Lock())
-        assert seen(store) == expected
+        assert counts(store) == expected
     assert len(store.files(ROWS)) == 1
 
 
@@ -213,7 +213,7 @@ def test_two_equal_parts_never_both_go(tmp_path: Path, tables: Tables) -> None:
     store.publish(ROWS, "part-0-copy.parquet", lambda opened: opened.write(content) and None)
     assert retire(store, Lock()) == 1
     assert len(store.files(ROWS)) == 1
-    assert seen(store)[:2] == (1, 1)
+    assert counts(store)[:2] == (1, 1)
 
 
 def test_a_damaged_or_newer_file_stays_as_it_is(filled: CatalogStore, tmp_path: Path, tables: Tables) -> None:
@@ -250,8 +250,8 @@ def test_attempts_are_merged_by_run(uri: str) -> None:
         compact(store, Lock())
         assert len(store.files(ATTEMPTS)) == left
         with Reader(store) as reader:
-            asked = reader.ask("SELECT run_id, count(*) FROM attempts GROUP BY ALL ORDER BY 1")
-            assert asked.rows == list(runs.items())
+            answer = reader.ask("SELECT run_id, count(*) FROM attempts GROUP BY ALL ORDER BY 1")
+            assert answer.rows == list(runs.items())
 
 
 def follow(store: CatalogStore, names: str, later_s: int = 0, dead_count: int = 3) -> None:
@@ -264,9 +264,9 @@ def follow(store: CatalogStore, names: str, later_s: int = 0, dead_count: int = 
 
 def followed(store: CatalogStore) -> list[tuple[object, ...]]:
     with Reader(store) as reader:
-        found = reader.ask("SELECT source, dead_count FROM kinematics ORDER BY source").rows
+        rows = reader.ask("SELECT source, dead_count FROM kinematics ORDER BY source").rows
         assert reader.damaged == []
-    return found
+    return rows
 
 
 def test_of_a_single_result_the_newest_is_shown_wherever_it_lies(uri: str) -> None:

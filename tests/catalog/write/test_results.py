@@ -36,7 +36,7 @@ def test_of_the_same_key_the_newest_is_shown_and_another_is_added(uri: str) -> N
     names = [file.name.lower() for file in store.files("kinematics")]
     assert len(set(names)) == 3  # none is written over: it may be being read, or removed
     with Reader(store) as reader:
-        assert [found[:2] for found in reader.ask(ASK).rows] == [("a", 4), ("b", 3)]
+        assert [answer[:2] for answer in reader.ask(ASK).rows] == [("a", 4), ("b", 3)]
 
 
 def test_results_and_models_are_asked_in_one_statement(uri: str, checkpoint: Make) -> None:

@@ -36,7 +36,7 @@ def surveyed(hub: LocalHub, survey: Survey, tmp_path: Path) -> Callable[..., Ran
     return run
 
 
-def asked(survey: Survey) -> dict[str, Any]:
+def stored_row(survey: Survey) -> dict[str, Any]:
     (row,) = json.loads(survey("sql", SQL, "--catalog", "c", "--format", "json").out)
     return dict(row)
 
@@ -49,8 +49,8 @@ def make_old(*, tokens: bool = True) -> None:
     if not tokens:
         measures = [pair for pair in measures if pair[0] != "tokens"]
         next(Path("c/tokens").iterdir()).unlink()
-    place = table.schema.get_field_index("measures")
-    table = table.set_column(place, "measures", pa.array([measures], table.schema.field("measures").type))
+    index = table.schema.get_field_index("measures")
+    table = table.set_column(index, "measures", pa.array([measures], table.schema.field("measures").type))
     pq.write_table(table.drop_columns(list(NEW)), path)
 
 
@@ -58,33 +58,33 @@ def make_old(*, tokens: bool = True) -> None:
 def test_a_run_fills_old_rows_from_stored_tokens(
     surveyed: Callable[..., Ran], survey: Survey, hub: LocalHub, merged: bool
 ) -> None:
-    wanted = asked(survey)
+    expected = stored_row(survey)
     make_old()
     if merged:
         part = Path("c/rows/part-20200101T000000000000-000.parquet")
         next(Path("c/rows").iterdir()).rename(part)
-    assert asked(survey)["row_sketch"] is None
+    assert stored_row(survey)["row_sketch"] is None
     ran = surveyed()
     assert ran.code == 0
     assert "1 unchanged brought up to date from the stored tokens" in ran.out
     assert "0 measured, 1 unchanged, 0 failed" in ran.out
-    assert asked(survey) == wanted
+    assert stored_row(survey) == expected
     assert "brought up to date" not in surveyed().out
 
 
 def test_compaction_fills_what_no_list_names_any_more(surveyed: Callable[..., Ran], survey: Survey) -> None:
-    wanted = asked(survey)
+    expected = stored_row(survey)
     make_old()
     assert "1 rows brought up to date" in survey("compact", "--catalog", "c").out
-    assert asked(survey) == wanted
+    assert stored_row(survey) == expected
     survey("compact", "--catalog", "c")  # which removes what was merged
-    assert asked(survey) == wanted
+    assert stored_row(survey) == expected
 
 
 def test_a_row_without_stored_tokens_is_done_as_it_is(surveyed: Callable[..., Ran], survey: Survey) -> None:
     make_old(tokens=False)
     assert "0 measured, 1 unchanged, 0 failed" in surveyed("--no-tokens").out
-    assert asked(survey)["row_sketch"] is None
+    assert stored_row(survey)["row_sketch"] is None
 
 
 def test_a_damaged_per_token_table_leaves_the_row_and_is_named(

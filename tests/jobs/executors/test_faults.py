@@ -104,7 +104,7 @@ def ended(run: subprocess.Popen[str]) -> tuple[int, str, str]:
     return run.returncode, out, err
 
 
-def asked(sql: str) -> list[tuple[object, ...]]:
+def rows_of(sql: str) -> list[tuple[object, ...]]:
     with Reader(open_for_reading("c")) as reader:
         return reader.ask(sql).rows
 
@@ -126,14 +126,14 @@ def wait_for(condition: Callable[[], bool], what: str, limit_s: float = 40) -> N
 
 def processes(marker: str) -> list[str]:
     """The command lines of what a run started, found by a variable of its environment."""
-    found = []
+    commands = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
         try:
             if marker.encode() in environment.read_bytes():
-                found.append(environment.with_name("cmdline").read_text())
+                commands.append(environment.with_name("cmdline").read_text())
         except OSError:
             continue
-    return found
+    return commands
 
 
 def test_out_of_memory_is_tried_once_more_with_twice_the_memory_and_then_recorded(
@@ -165,13 +165,13 @@ def test_out_of_memory_is_tried_once_more_with_twice_the_memory_and_then_recorde
     assert ran.code == 1, ran.err
     assert "0 measured, 0 unchanged, 1 failed" in ran.out
     assert reserved == [reserved[0], 2 * reserved[0]]
-    assert asked("SELECT status, reason, tries FROM attempts") == [("failed", "out-of-memory", 2)]
+    assert rows_of("SELECT status, reason, tries FROM attempts") == [("failed", "out-of-memory", 2)]
     assert rows() == {}
     # With memory for it, the next run measures it.
     hub.faults.clear()
     ran = join(models)
     assert ran.code == 0, ran.err
-    assert asked("SELECT repo, dead_count FROM models_history") == [("org/stuck", 10)]
+    assert rows_of("SELECT repo, dead_count FROM models_history") == [("org/stuck", 10)]
 
 
 def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
@@ -179,7 +179,7 @@ def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
 ) -> None:
     models = serve([f"m{number}" for number in range(10)])
     hub.shape = ReplyShape(latency_s=0.15)
-    run = start(hub, models, KILLED_RUN=folder.name)
+    run = start(hub, models, KILLED_RUN=folder.name, RAY_gcs_rpc_server_reconnect_timeout_s="5")
     wait_for(lambda: len(rows()) >= 3, "three models", 120)
     assert any("raylet" in line for line in processes(f"KILLED_RUN={folder.name}"))
     run.send_signal(signal.SIGKILL)
@@ -194,11 +194,11 @@ def test_a_driver_that_was_killed_is_run_again_and_does_the_rest(
     assert f"{10 - len(kept)} measured, {len(kept)} unchanged, 0 failed" in ran.out
     assert kept.items() <= rows().items()
     assert unfinished() == []
-    assert asked("SELECT count(*), count(DISTINCT repo), min(dead_count) FROM models_history") == [
+    assert rows_of("SELECT count(*), count(DISTINCT repo), min(dead_count) FROM models_history") == [
         (10, 10, 10)
     ]
-    assert asked("SELECT count(*) FROM tokens") == [(3000,)]
-    # Seconds by themselves; but what Ray was just starting asks for its dead control store for a minute.
+    assert rows_of("SELECT count(*) FROM tokens") == [(3000,)]
+    # Seconds by themselves; what Ray was just starting asks for its dead control store, for five seconds here.
     wait_for(lambda: not processes(f"KILLED_RUN={folder.name}"), "the killed driver's Ray to end", 100)
 
 
@@ -241,13 +241,13 @@ def test_a_full_disk_loses_nothing_that_was_finished(
     assert "No space left on device" in ran.out + ran.err
     assert "Traceback" not in ran.out + ran.err
     assert unfinished() == []
-    assert asked("SELECT count(*) FROM models") == [(len(kept),)]
+    assert rows_of("SELECT count(*) FROM models") == [(len(kept),)]
     subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
     ran = survey(*command)
     assert ran.code == 0, ran.err
     assert f"{8 - len(kept)} measured, {len(kept)} unchanged, 0 failed" in ran.out
     assert kept.items() <= rows().items()
-    assert asked("SELECT count(*), count(DISTINCT repo) FROM models_history") == [(8, 8)]
+    assert rows_of("SELECT count(*), count(DISTINCT repo) FROM models_history") == [(8, 8)]
 
 
 def test_a_catalog_that_cannot_be_written_is_named_before_anything_is_fetched(
@@ -270,10 +270,10 @@ def test_a_model_that_always_fails_holds_up_no_other(
     ran = join(models, "--timeout", "10")
     assert ran.code == 1, ran.err
     assert "8 measured, 0 unchanged, 1 failed" in ran.out
-    assert asked("SELECT repo, tries FROM attempts WHERE status = 'failed'") == [("org/bad", 1)]
-    assert asked("SELECT count(*) FROM attempts WHERE tries = 1 AND status = 'measured'") == [(8,)]
-    assert asked("SELECT count(DISTINCT repo), count(*) FROM models_history") == [(8, 8)]
-    done = asked("SELECT repo FROM attempts ORDER BY finished_at")
+    assert rows_of("SELECT repo, tries FROM attempts WHERE status = 'failed'") == [("org/bad", 1)]
+    assert rows_of("SELECT count(*) FROM attempts WHERE tries = 1 AND status = 'measured'") == [(8,)]
+    assert rows_of("SELECT count(DISTINCT repo), count(*) FROM models_history") == [(8, 8)]
+    done = rows_of("SELECT repo FROM attempts ORDER BY finished_at")
     assert done[-1] == ("org/bad",)
 
 
@@ -313,18 +313,18 @@ def test_every_fault_of_the_network_in_one_night(
     assert {name: fault.hits for name, fault in passing.items()} == {
         name: times for name, (_, times) in PASSING.items()
     }
-    assert asked("SELECT repo, reason, tries FROM attempts WHERE status = 'failed' ORDER BY repo") == [
+    assert rows_of("SELECT repo, reason, tries FROM attempts WHERE status = 'failed' ORDER BY repo") == [
         ("org/always-refused", "unauthorised", 1),
         ("org/always-whole", "network", 1),
     ]
-    assert asked(
+    assert rows_of(
         "SELECT count(*), count(DISTINCT repo) FROM attempts WHERE status = 'measured' AND tries = 1"
     ) == [(11, 11)]
-    assert asked(
+    assert rows_of(
         "SELECT count(*), count(DISTINCT repo), min(dead_count), max(dead_count) FROM models_history"
     ) == [(11, 11, 10, 10)]
-    assert asked("SELECT count(*) FROM tokens") == [(3300,)]
-    assert dict(asked("SELECT repo, retries FROM models WHERE retries > 0")) == {
+    assert rows_of("SELECT count(*) FROM tokens") == [(3300,)]
+    assert dict(rows_of("SELECT repo, retries FROM models WHERE retries > 0")) == {
         f"org/{name}": times
         for name, (_, times) in PASSING.items()
         if name != "stall"  # it went on in time
@@ -355,14 +355,14 @@ def test_when_the_hub_asks_one_model_to_wait_all_wait(
     ran = join(models)
     assert ran.code == 0, ran.err
     assert "8 measured" in ran.out
-    (told,) = (number for number, entry in enumerate(log) if entry.status == 429)
+    (refusal,) = (number for number, entry in enumerate(log) if entry.status == 429)
     # What was on its way when the Hub said so still arrives.
-    late = [entry for entry, when in zip(log, log.times, strict=True) if 0.5 < when - log.times[told] < 4]
+    late = [entry for entry, when in zip(log, log.times, strict=True) if 0.5 < when - log.times[refusal] < 4]
     assert late == []
-    after = [when for when in log.times if when - log.times[told] >= 4]
+    after = [when for when in log.times if when - log.times[refusal] >= 4]
     assert len(after) >= 3  # which the others would have asked in the meantime
-    assert asked("SELECT count(DISTINCT repo), sum(tries) FROM attempts") == [(8, 8)]
-    assert asked("SELECT count(*) FROM models_history") == [(8,)]
+    assert rows_of("SELECT count(DISTINCT repo), sum(tries) FROM attempts") == [(8, 8)]
+    assert rows_of("SELECT count(*) FROM models_history") == [(8,)]
 
 
 def test_no_more_connections_at_a_time_than_allowed_while_planning_and_measuring(
@@ -390,10 +390,10 @@ def test_a_branch_that_moves_meanwhile_is_measured_as_it_was_planned(
     second = hub.commit("org/moving", folder / "moved")
     code, _, err = ended(run)
     assert code == 0, err
-    assert asked("SELECT sha, tied FROM models_history") == [(first, True)]
-    assert asked("SELECT sha, tries FROM attempts") == [(first, 1)]
+    assert rows_of("SELECT sha, tied FROM models_history") == [(first, True)]
+    assert rows_of("SELECT sha, tries FROM attempts") == [(first, 1)]
     ran = join(models)
     assert ran.code == 0, ran.err
     assert "1 measured, 0 unchanged, 0 failed" in ran.out
-    assert asked("SELECT sha, tied FROM models") == [(second, False)]
-    assert sorted(asked("SELECT sha FROM models_history")) == sorted([(first,), (second,)])
+    assert rows_of("SELECT sha, tied FROM models") == [(second, False)]
+    assert sorted(rows_of("SELECT sha FROM models_history")) == sorted([(first,), (second,)])

@@ -56,10 +56,12 @@ while sum(node.state == 0 for node in client.get_all_node_info().values()) != in
 class Cluster:
     """Two hosts, each a Ray node with one CPU, and a Hub that they can reach."""
 
-    def __init__(self, folder: Path, found: dict[str, hosts.Host], hub: LocalHub, secured: str) -> None:
-        self.folder, self.hosts, self.hub = folder, found, hub
+    def __init__(
+        self, folder: Path, hosts_by_name: dict[str, hosts.Host], hub: LocalHub, secured: str
+    ) -> None:
+        self.folder, self.hosts, self.hub = folder, hosts_by_name, hub
         self.secured = secured  # the Hub's URL by https: a token goes no other way to another machine
-        self.address = f"ray://{found['head'].address}:{CLIENT_PORT}"
+        self.address = f"ray://{hosts_by_name['head'].address}:{CLIENT_PORT}"
 
     def start(self) -> None:
         head = self.hosts["head"].address
@@ -107,14 +109,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     try:
         # The drivers' folder is hidden: no node can see the catalog of another machine.
         with (
-            hosts.network(["head", "second"], [folder / "hidden"]) as found,
+            hosts.network(["head", "second"], [folder / "hidden"]) as hosts_by_name,
             LocalHub(host=hosts.OURSELVES, users={TOKEN: frozenset({"org/private"})}) as hub,
             relay(certificate(folder, hosts.OURSELVES).server, *address_of(hub)) as secured,
         ):
             for name in ("one", "two", "three", "four", "private", "stuck"):
                 write(little(name), folder / "served" / name)
                 hub.add_repo(f"org/{name}", folder / "served" / name, private=name == "private")
-            made = Cluster(folder, found, hub, secured)
+            made = Cluster(folder, hosts_by_name, hub, secured)
             made.start()
             yield made
     finally:
@@ -143,7 +145,7 @@ def ended(run: subprocess.Popen[str]) -> tuple[int, str, str]:
     return run.returncode, out, err
 
 
-def asked(folder: Path, sql: str) -> list[tuple[object, ...]]:
+def rows_of(folder: Path, sql: str) -> list[tuple[object, ...]]:
     with Reader(open_for_reading(str(folder / "c"))) as reader:
         return reader.ask(sql).rows
 
@@ -161,9 +163,9 @@ def test_models_spread_over_the_nodes_and_rows_come_to_the_driver(cluster: Clust
                                           "--endpoint", cluster.hub.endpoint, cwd=here))  # fmt: skip
     assert code == 0, err
     assert "4 measured" in out
-    assert asked(here, "SELECT repo FROM models ORDER BY repo") == [(name,) for name in sorted(names)]
-    assert asked(here, "SELECT count(*) FROM tokens") == [(1200,)]
-    assert {host for (host,) in asked(here, "SELECT DISTINCT host FROM models")} == {"head", "second"}
+    assert rows_of(here, "SELECT repo FROM models ORDER BY repo") == [(name,) for name in sorted(names)]
+    assert rows_of(here, "SELECT count(*) FROM tokens") == [(1200,)]
+    assert {host for (host,) in rows_of(here, "SELECT DISTINCT host FROM models")} == {"head", "second"}
 
 
 def test_a_driver_on_a_node_receives_the_rows_of_the_other(cluster: Cluster) -> None:
@@ -177,10 +179,10 @@ def test_a_driver_on_a_node_receives_the_rows_of_the_other(cluster: Cluster) -> 
     assert code == 0, err
     assert "4 measured" in out
     sql = "SELECT count(*) AS models, count(DISTINCT host) AS hosts FROM models"
-    _, found, _ = ended(
+    _, printed, _ = ended(
         cluster.survey("sql", sql, "--catalog", "c", "--format", "csv", cwd=folder, host=head)
     )
-    assert found == "models,hosts\n4,2\n"
+    assert printed == "models,hosts\n4,2\n"
 
 
 def test_a_folder_of_the_driver_is_refused_where_no_node_can_see_it(cluster: Cluster, here: Path) -> None:
@@ -205,10 +207,10 @@ def test_the_token_reaches_the_nodes_and_nobody_else(
     assert TOKEN not in out + err
     assert all(TOKEN.encode() not in path.read_bytes() for path in (here / "c").rglob("*") if path.is_file())
     for host in cluster.hosts.values():
-        found = subprocess.run(host.command("grep", "-rl", TOKEN, host.scratch, "--include=*.log", "--include=*.out",
+        grep = subprocess.run(host.command("grep", "-rl", TOKEN, host.scratch, "--include=*.log", "--include=*.out",
                                             "--include=*.err", "--include=*.txt", "--include=*.json"),
                                capture_output=True, text=True)  # fmt: skip
-        assert found.stdout == ""
+        assert grep.stdout == ""
 
 
 def test_without_the_clusters_token_the_error_says_what_to_set(
@@ -277,12 +279,12 @@ def test_a_cable_that_is_out_for_a_moment_costs_no_try(cluster: Cluster, here: P
     code, out, err = ended(run)
     assert code == 0, err
     assert "2 measured" in out
-    assert asked(here, "SELECT repo, host FROM models ORDER BY host") == asked(
+    assert rows_of(here, "SELECT repo, host FROM models ORDER BY host") == rows_of(
         here, "SELECT repo, host FROM models_history ORDER BY host"
     )
-    assert {host for (host,) in asked(here, "SELECT host FROM models")} == {"head", "second"}
-    assert asked(here, "SELECT status, tries FROM attempts") == [("measured", 1)] * 2
-    assert asked(here, "SELECT count(*) FROM tokens") == [(600,)]
+    assert {host for (host,) in rows_of(here, "SELECT host FROM models")} == {"head", "second"}
+    assert rows_of(here, "SELECT status, tries FROM attempts") == [("measured", 1)] * 2
+    assert rows_of(here, "SELECT count(*) FROM tokens") == [(600,)]
 
 
 def test_a_node_cut_off_from_the_network_is_left_behind_and_may_come_back(
@@ -300,19 +302,19 @@ def test_a_node_cut_off_from_the_network_is_left_behind_and_may_come_back(
     code, out, err = ended(run)
     assert code == 0, err
     assert "2 measured" in out
-    assert asked(here, "SELECT repo, host FROM models_history ORDER BY repo") == [
+    assert rows_of(here, "SELECT repo, host FROM models_history ORDER BY repo") == [
         ("org/one", "head"),
         ("org/two", "head"),
     ]
-    assert sorted(asked(here, "SELECT status, tries FROM attempts")) == [("measured", 1), ("measured", 2)]
-    assert asked(here, "SELECT count(*) FROM tokens") == [(600,)]
+    assert sorted(rows_of(here, "SELECT status, tries FROM attempts")) == [("measured", 1), ("measured", 2)]
+    assert rows_of(here, "SELECT count(*) FROM tokens") == [(600,)]
     second.stop()
     cluster.start_second()
     code, out, err = ended(cluster.survey("run", "org/three", "org/four", "--catalog", "c", "--address", cluster.address,
                                           "--endpoint", cluster.hub.endpoint, cwd=here))  # fmt: skip
     assert code == 0, err
     names = "('org/three', 'org/four')"
-    assert {host for (host,) in asked(here, f"SELECT host FROM models WHERE repo IN {names}")} == {
+    assert {host for (host,) in rows_of(here, f"SELECT host FROM models WHERE repo IN {names}")} == {
         "head",
         "second",
     }
@@ -327,7 +329,7 @@ def test_a_driver_that_dies_leaves_the_cluster_to_the_next_which_does_the_rest(
     code, out, err = ended(run)
     if name == "SIGTERM":
         assert (code, "interrupted; run again for the rest" in out) == (130, True), err
-        attempts = asked(here, "SELECT repo, reason FROM attempts ORDER BY repo")
+        attempts = rows_of(here, "SELECT repo, reason FROM attempts ORDER BY repo")
         assert attempts == [("org/one", "interrupted"), ("org/two", "interrupted")]
     else:
         assert code == -signal.SIGKILL
@@ -337,9 +339,9 @@ def test_a_driver_that_dies_leaves_the_cluster_to_the_next_which_does_the_rest(
                                           "--endpoint", cluster.hub.endpoint, cwd=here))  # fmt: skip
     assert code == 0, err
     assert "3 measured, 0 unchanged, 0 failed" in out
-    rows = asked(here, "SELECT repo FROM models_history ORDER BY repo")
+    rows = rows_of(here, "SELECT repo FROM models_history ORDER BY repo")
     assert rows == [("org/one",), ("org/three",), ("org/two",)]
-    assert asked(here, "SELECT count(*) FROM tokens") == [(900,)]
+    assert rows_of(here, "SELECT count(*) FROM tokens") == [(900,)]
 
 
 def test_a_node_that_dies_is_replaced_by_the_others(cluster: Cluster, here: Path) -> None:
@@ -349,9 +351,9 @@ def test_a_node_that_dies_is_replaced_by_the_others(cluster: Cluster, here: Path
     code, out, err = ended(run)
     assert code == 0, err
     assert "2 measured" in out
-    assert asked(here, "SELECT repo, host FROM models_history ORDER BY repo") == [
+    assert rows_of(here, "SELECT repo, host FROM models_history ORDER BY repo") == [
         ("org/one", "head"),
         ("org/two", "head"),
     ]
-    assert sorted(asked(here, "SELECT status, tries FROM attempts")) == [("measured", 1), ("measured", 2)]
-    assert asked(here, "SELECT count(*) FROM tokens") == [(600,)]
+    assert sorted(rows_of(here, "SELECT status, tries FROM attempts")) == [("measured", 1), ("measured", 2)]
+    assert rows_of(here, "SELECT count(*) FROM tokens") == [(600,)]

@@ -56,8 +56,8 @@ def with_gpu() -> Iterator[str]:
 @pytest.fixture
 def targets(checkpoint: Callable[..., Path]) -> list[Target]:
     """Eight of one matrix; a cluster would fetch them."""
-    found = open_checkpoint(ModelRef("org/m", folder=checkpoint()), Settings())
-    target = locate(lay_out(found), "output")
+    opened = open_checkpoint(ModelRef("org/m", folder=checkpoint()), Settings())
+    target = locate(lay_out(opened), "output")
     named = [replace(target.identity, repo=f"org/m{number}") for number in range(8)]
     predicted = task_memory_bytes(target, Settings())
     return [replace(target, identity=identity, folder=None, memory_bytes=predicted) for identity in named]
@@ -81,12 +81,12 @@ def placed(
         context = ray.get_runtime_context()
         coordinator.started.remote(target.key, tries, context.get_node_id())
         time.sleep(lasting_s)
-        seen = {
+        environment = {
             "gpus": ray.get_gpu_ids(), "visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "process": os.getpid(),
             "node": context.get_node_id(), "share": context.get_assigned_resources().get("GPU", 0),
             "memory": context.get_assigned_resources().get("memory"), "from": began, "to": time.time(),
         }  # fmt: skip
-        return Failed(target, "described", json.dumps(seen))
+        return Failed(target, "described", json.dumps(environment))
 
     monkeypatch.setattr(ray_driver, "measure_on_node", describe)
     options = RayOptions(address=address)
@@ -102,39 +102,39 @@ def placed(
 def test_models_share_a_gpu_by_memory_while_other_nodes_work_too(
     with_gpu: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = placed(with_gpu, targets, "auto", monkeypatch)
-    on_gpu = [task for task in seen if task["gpus"]]
+    tasks = placed(with_gpu, targets, "auto", monkeypatch)
+    on_gpu = [task for task in tasks if task["gpus"]]
     assert {task["share"] for task in on_gpu} == {0.05}  # 0.7 of 16 GB
     assert {(tuple(task["gpus"]), task["visible"]) for task in on_gpu} == {((0,), "0")}
     assert any(one["from"] < other["from"] < one["to"] for one in on_gpu for other in on_gpu)
     assert len({task["process"] for task in on_gpu}) == len(on_gpu)  # a new process for each
     assert len({task["node"] for task in on_gpu}) == 1
-    assert len({task["node"] for task in seen}) == 2
-    assert 0 < len(on_gpu) < len(seen)
-    assert {task["memory"] for task in seen} == {targets[0].memory_bytes}
+    assert len({task["node"] for task in tasks}) == 2
+    assert 0 < len(on_gpu) < len(tasks)
+    assert {task["memory"] for task in tasks} == {targets[0].memory_bytes}
 
 
 def test_a_big_model_has_a_gpu_to_itself(
     with_gpu: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.planning.memory.GPU_CONTEXT_BYTES", 40 << 30)
-    seen = placed(with_gpu, targets[:3], "cuda", monkeypatch)
-    assert {task["share"] for task in seen} == {1}
-    seen.sort(key=lambda task: float(task["from"]))
-    assert all(one["to"] <= other["from"] for one, other in pairwise(seen))
+    tasks = placed(with_gpu, targets[:3], "cuda", monkeypatch)
+    assert {task["share"] for task in tasks} == {1}
+    tasks.sort(key=lambda task: float(task["from"]))
+    assert all(one["to"] <= other["from"] for one, other in pairwise(tasks))
 
 
 def test_a_cluster_without_gpus_needs_no_option(
     ray_address: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = placed(ray_address, targets[:3], "auto", monkeypatch)
-    assert [task["gpus"] for task in seen] == [[], [], []]
+    tasks = placed(ray_address, targets[:3], "auto", monkeypatch)
+    assert [task["gpus"] for task in tasks] == [[], [], []]
     assert placed(ray_address, targets[:3], "cuda", monkeypatch) == []
 
 
-def most_at_once(seen: list[dict[str, Any]]) -> int:
+def most_at_once(tasks: list[dict[str, Any]]) -> int:
     """How many tasks ran at some time."""
-    return max(sum(other["from"] <= one["from"] < other["to"] for other in seen) for one in seen)
+    return max(sum(other["from"] <= one["from"] < other["to"] for other in tasks) for one in tasks)
 
 
 def test_models_that_take_their_time_to_come_share_a_cpu(
@@ -186,7 +186,7 @@ def serve(hub: LocalHub, folder: Path, *names: str) -> list[str]:
     return [f"org/{name}" for name in names]
 
 
-def asked(uri: str, sql: str) -> list[tuple[Any, ...]]:
+def rows_of(uri: str, sql: str) -> list[tuple[Any, ...]]:
     with Reader(open_for_reading(uri)) as reader:
         return reader.ask(sql).rows
 
@@ -216,7 +216,7 @@ def test_a_model_whose_only_fitting_node_dies_is_refused_with_the_numbers(
     assert "0 measured, 0 unchanged, 1 failed" in ran.out
     said = " ".join(ran.out.split())
     assert re.search(r"needs 4\.[3-5] GB of memory, the largest node has 2\.1 GB", said)  # 4 GiB and some
-    assert asked("c", "SELECT repo, status, reason, tries FROM attempts") == [
+    assert rows_of("c", "SELECT repo, status, reason, tries FROM attempts") == [
         ("org/big", "failed", "infeasible", 2)
     ]
     assert list(Path("c/rows").iterdir()) == []
@@ -266,11 +266,11 @@ def test_each_node_writes_its_rows_to_an_object_store_once(
     assert "6 measured, 0 unchanged, 0 failed" in ran.out
     again = survey(*command)
     assert "0 measured, 6 unchanged, 0 failed" in again.out
-    assert asked(uri, "SELECT count(*), count(DISTINCT repo), min(dead_count) FROM models_history") == [
+    assert rows_of(uri, "SELECT count(*), count(DISTINCT repo), min(dead_count) FROM models_history") == [
         (6, 6, 10)
     ]
-    assert asked(uri, "SELECT count(*), count(DISTINCT repo) FROM tokens") == [(1800, 6)]
-    assert asked(uri, "SELECT status, tries, count(*) FROM attempts GROUP BY ALL ORDER BY ALL") == [
+    assert rows_of(uri, "SELECT count(*), count(DISTINCT repo) FROM tokens") == [(1800, 6)]
+    assert rows_of(uri, "SELECT status, tries, count(*) FROM attempts GROUP BY ALL ORDER BY ALL") == [
         ("measured", 1, 6),
         ("unchanged", 0, 6),
     ]
@@ -302,9 +302,9 @@ def test_a_node_that_dies_writes_nothing_twice_to_an_object_store(
     ran = survey("run", *models, "--catalog", uri, "--endpoint", hub.endpoint, "--address", with_keys.address)
     killer.join()
     assert ran.code == 0, ran.err
-    assert asked(uri, "SELECT repo FROM models_history ORDER BY repo") == [("org/one",), ("org/two",)]
-    assert asked(uri, "SELECT count(*) FROM tokens") == [(600,)]
-    assert asked(uri, "SELECT status, tries FROM attempts ORDER BY tries") == [
+    assert rows_of(uri, "SELECT repo FROM models_history ORDER BY repo") == [("org/one",), ("org/two",)]
+    assert rows_of(uri, "SELECT count(*) FROM tokens") == [(600,)]
+    assert rows_of(uri, "SELECT status, tries FROM attempts ORDER BY tries") == [
         ("measured", 1),
         ("measured", 2),
     ]

@@ -33,7 +33,7 @@ def test_off_a_terminal_nothing_is_drawn() -> None:
 def test_on_a_terminal_each_model_shows_its_bytes(hub: LocalHub, tmp_path: Path, executor: list[str]) -> None:
     write(little("big", cloud=BIG), tmp_path / "big")
     hub.add_repo("org/big", tmp_path / "big")
-    hub.shape = ReplyShape(connection_bytes_s=800_000)
+    hub.shape = ReplyShape(connection_bytes_s=1_600_000)
     screen, stderr = pty.openpty()
     command = [sys.executable, "-c", "from survey.cli import entry; entry()", "run", "org/big",
                "--catalog", "c", "--endpoint", hub.endpoint, *executor]  # fmt: skip
@@ -67,7 +67,7 @@ def test_a_script_sees_no_progress(hub: LocalHub, survey: Callable[..., Ran], tm
 
 
 def _read_all(screen: int) -> str:
-    found = b""
+    drawn = b""
     while True:
         try:
             piece = os.read(screen, 65_536)
@@ -75,5 +75,5 @@ def _read_all(screen: int) -> str:
             piece = b""
         if not piece:
             os.close(screen)
-            return found.decode()
-        found += piece
+            return drawn.decode()
+        drawn += piece

@@ -30,7 +30,7 @@ pytestmark = [
 Survey = Callable[..., Ran]
 
 
-def asked(sql: str) -> list[tuple[object, ...]]:
+def rows_of(sql: str) -> list[tuple[object, ...]]:
     with Reader(open_for_reading("c")) as reader:
         return reader.ask(sql).rows
 
@@ -79,8 +79,8 @@ def test_interrupted_it_keeps_what_is_finished(
     out, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
     assert "1 measured, 0 unchanged, 1 failed" in out
-    assert asked("SELECT repo FROM models") == [("org/quick",)]
-    assert asked("SELECT repo, reason FROM attempts ORDER BY repo") == [
+    assert rows_of("SELECT repo FROM models") == [("org/quick",)]
+    assert rows_of("SELECT repo, reason FROM attempts ORDER BY repo") == [
         ("org/quick", None),
         ("org/stuck", "interrupted"),
     ]
@@ -96,19 +96,19 @@ def test_interrupted_while_planning_it_ends_at_once_and_says_what_was_stopped(
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=20)
     assert run.returncode == 130, err
-    assert asked("SELECT DISTINCT reason, count(*) FROM attempts GROUP BY ALL") == [("interrupted", 2)]
+    assert rows_of("SELECT DISTINCT reason, count(*) FROM attempts GROUP BY ALL") == [("interrupted", 2)]
 
 
 def workers() -> set[int]:
     """The processes that run a measuring task now."""
-    found = set()
+    pids = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if b"ray::measure" in path.read_bytes():
-                found.add(int(path.parent.name))
+                pids.add(int(path.parent.name))
         except OSError:
             continue
-    return found
+    return pids
 
 
 def test_a_killed_worker_is_replaced_and_at_last_given_up(
@@ -141,15 +141,15 @@ def test_a_killed_worker_is_replaced_and_at_last_given_up(
     assert run.returncode == 1, err
     assert "raylet" not in out
     assert "2 measured, 0 unchanged, 1 failed" in out
-    once, quick, stuck = asked("SELECT repo, status, reason, tries FROM attempts ORDER BY repo")
+    once, quick, stuck = rows_of("SELECT repo, status, reason, tries FROM attempts ORDER BY repo")
     assert once == ("org/once", "measured", None, 2)
     assert quick[:3] == ("org/quick", "measured", None)
     assert stuck == ("org/stuck", "failed", "node-lost", 3)
-    assert asked("SELECT repo, dead_count FROM models_history ORDER BY repo") == [
+    assert rows_of("SELECT repo, dead_count FROM models_history ORDER BY repo") == [
         ("org/once", 10),
         ("org/quick", 10),
     ]
-    assert asked("SELECT count(*) FROM tokens") == [(600,)]
+    assert rows_of("SELECT count(*) FROM tokens") == [(600,)]
 
 
 def test_a_model_that_needs_more_memory_than_any_node_has_is_refused(

@@ -30,7 +30,7 @@ def listening(session: int) -> list[str]:
     listed = subprocess.run(["ps", "-eo", "pid=,sess="], capture_output=True, text=True, check=True).stdout
     pids = [pid for pid, sid in map(str.split, listed.splitlines()) if int(sid) == session]
     links = [os.readlink(fd) for pid in pids for fd in Path(f"/proc/{pid}/fd").glob("*") if fd.is_symlink()]
-    inodes = {found[1] for link in links if (found := re.fullmatch(r"socket:\[(\d+)\]", link))}
+    inodes = {match[1] for link in links if (match := re.fullmatch(r"socket:\[(\d+)\]", link))}
     tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
     rows = [line.split() for table in tables for line in table]
     return [row[1].partition(":")[0] for row in rows if row[3] == LISTEN and row[9] in inodes]

@@ -143,12 +143,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{dashboard}"
-            found = Head(
+            node = Head(
                 f"127.0.0.1:{port}", f"ray://127.0.0.1:{client}", url, Path(session), folder / "deaths", hub
             )
             for listener in (client, dashboard):
                 answers(listener)
-            yield found
+            yield node
         finally:
             ray.terminate()
             ray.wait(timeout=60)
@@ -166,7 +166,7 @@ def answers(port: int, limit_s: float = 60) -> None:
             return
 
 
-def asked(catalog: Path, sql: str) -> list[tuple[object, ...]]:
+def rows_of(catalog: Path, sql: str) -> list[tuple[object, ...]]:
     with Reader(open_for_reading(str(catalog))) as reader:
         return reader.ask(sql).rows
 
@@ -180,7 +180,7 @@ def test_a_server_that_died_while_it_was_forked_is_asked_for_again(
     assert code == 0, err
     assert head.deaths.read_text() == "0"
     assert "1 measured" in out
-    assert asked(tmp_path / "c", "SELECT repo, tries FROM attempts") == [("org/one", 1)]
+    assert rows_of(tmp_path / "c", "SELECT repo, tries FROM attempts") == [("org/one", 1)]
 
 
 @pytest.mark.parametrize("words", FORK_DIED)
@@ -242,7 +242,7 @@ def test_a_job_of_the_cluster_measures_and_tells_nobody_the_token(head: Head, tm
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "2 measured, 0 unchanged, 0 failed" in ran.stdout
-    assert asked(tmp_path / "c", "SELECT repo, tries FROM attempts ORDER BY repo") == [
+    assert rows_of(tmp_path / "c", "SELECT repo, tries FROM attempts ORDER BY repo") == [
         ("org/one", 1),
         ("org/private", 1),
     ]

@@ -78,10 +78,10 @@ def commands_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
     def stand_in(name: str, script: str) -> Path:
-        seen = folder / f"{name}.seen"
-        (folder / name).write_text(f'#!/bin/sh\necho "$*" >>{seen}\nat={folder}/{name}.kept\n{script}\n')
+        calls = folder / f"{name}.seen"
+        (folder / name).write_text(f'#!/bin/sh\necho "$*" >>{calls}\nat={folder}/{name}.kept\n{script}\n')
         (folder / name).chmod(0o755)
-        return seen
+        return calls
 
     return stand_in
 

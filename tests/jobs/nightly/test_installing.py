@@ -86,14 +86,14 @@ def test_an_installation_that_is_stuck_is_named(
     commands_seen: Callable[[str, str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = commands_seen("crontab", "exit 0")
+    calls = commands_seen("crontab", "exit 0")
     monkeypatch.setattr(nightly_files, "LOCK_WAIT_S", 0.1)
     with (
         nightly_files.one_at_a_time(machine),
         pytest.raises(UsageError, match=r"install\.lock for a minute: is it stuck"),
     ):
         nightly.install("cron", job(), machine)
-    assert not seen.exists()
+    assert not calls.exists()
 
 
 def test_a_crontab_that_another_program_writes_over_is_written_again(

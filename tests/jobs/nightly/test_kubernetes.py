@@ -43,15 +43,15 @@ def test_kubectl_applies_lists_and_deletes(
     machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
     script = 'case "$1" in apply) cat >"$at"; echo applied;; get) echo "a  a title of words";; delete) echo deleted;; esac'
-    seen = commands_seen("kubectl", script)
+    calls = commands_seen("kubectl", script)
     made = job("kubernetes")
     assert nightly.install("kubernetes", made, machine)[0] == "applied"
-    assert seen.with_name("kubectl.kept").read_text() == nightly.unit("kubernetes", made, machine)
+    assert calls.with_name("kubectl.kept").read_text() == nightly.unit("kubernetes", made, machine)
     assert nightly.installed("kubernetes", machine) == ["a  a title of words"]
     nightly.remove("kubernetes", made, machine)
     # Not the claim: it is the catalog.
     assert (
-        seen.read_text().splitlines()[-1]
+        calls.read_text().splitlines()[-1]
         == f"delete cronjob/{made.name} configmap/{made.name} --ignore-not-found"
     )
 

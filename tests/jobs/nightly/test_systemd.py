@@ -63,7 +63,7 @@ def test_systemd_sees_a_broken_unit(tmp_path: Path) -> None:
 def test_systemd_units_are_installed_listed_and_removed(
     machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path], root: bool
 ) -> None:
-    seen = commands_seen("systemctl", "exit 0")
+    ran = commands_seen("systemctl", "exit 0")
     there, made = replace(machine, root=root), job()
     there.units.mkdir()
     (there.units / "theirs.timer").write_text("theirs")
@@ -76,7 +76,7 @@ def test_systemd_units_are_installed_listed_and_removed(
     assert [path.name for path in there.units.iterdir()] == ["theirs.timer"]
     user = "" if root else "--user "
     calls = [f"{user}daemon-reload", f"{user}enable --now {made.name}.timer"]
-    assert seen.read_text().splitlines() == [
+    assert ran.read_text().splitlines() == [
         *calls,
         *calls,
         f"{user}disable --now {made.name}.timer",

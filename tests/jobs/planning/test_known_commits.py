@@ -50,25 +50,25 @@ def surveyed(hub: LocalHub, again: Callable[..., Ran], tmp_path: Path) -> LocalH
     return hub
 
 
-def asked(hub: LocalHub) -> list[str]:
+def requested_paths(hub: LocalHub) -> list[str]:
     return [entry.path for entry in hub.log]
 
 
 def gone() -> list[str]:
-    found: dict[str, Any] = json.loads(Path("out.json").read_text())["changes"]
-    return [f"{item['repo']}@{item['revision']}" for item in found["gone"]]
+    changes: dict[str, Any] = json.loads(Path("out.json").read_text())["changes"]
+    return [f"{item['repo']}@{item['revision']}" for item in changes["gone"]]
 
 
 def test_many_models_of_an_author_cost_one_request(surveyed: LocalHub, again: Callable[..., Ran]) -> None:
     assert "0 measured, 6 unchanged, 0 failed" in again(*NAMES).out
-    assert asked(surveyed) == ["/api/models"]
+    assert requested_paths(surveyed) == ["/api/models"]
 
 
 def test_few_models_of_an_author_cost_a_light_request_each(
     surveyed: LocalHub, again: Callable[..., Ran]
 ) -> None:
     again(*NAMES[:4])
-    assert sorted(asked(surveyed)) == [f"/api/models/{name}" for name in NAMES[:4]]
+    assert sorted(requested_paths(surveyed)) == [f"/api/models/{name}" for name in NAMES[:4]]
     assert {entry.query["expand"][0] for entry in surveyed.log} == {"sha"}
 
 
@@ -77,8 +77,8 @@ def test_what_moved_is_seen_in_the_listing_and_looked_at_closely(
 ) -> None:
     surveyed.commit("org/m3", files(tmp_path, 99))
     assert "1 measured, 5 unchanged, 0 failed" in again(*NAMES).out
-    assert asked(surveyed)[:2] == ["/api/models", "/api/models/org/m3"]
-    assert not any("org/m2" in path for path in asked(surveyed))
+    assert requested_paths(surveyed)[:2] == ["/api/models", "/api/models/org/m3"]
+    assert not any("org/m2" in path for path in requested_paths(surveyed))
 
 
 @pytest.mark.parametrize("trouble", ["it is long", "it fails", "it says nothing"])
@@ -92,9 +92,9 @@ def test_where_the_listing_does_not_tell_each_is_asked_about(
     else:
         surveyed.faults.append(Fault(Status(200, {"Content-Type": "application/json"}, b"[]"), times=1))
     assert "0 measured, 6 unchanged, 0 failed" in again(*NAMES).out
-    each = [path for path in asked(surveyed) if path != "/api/models"]
+    each = [path for path in requested_paths(surveyed) if path != "/api/models"]
     assert len(each) >= 4
-    assert len(asked(surveyed)) <= 6 + 2
+    assert len(requested_paths(surveyed)) <= 6 + 2
 
 
 def test_a_model_that_was_disabled_is_not_taken_for_unchanged(
@@ -113,7 +113,7 @@ def test_all_steps_of_a_pattern_cost_one_request(
     hub.tag("org/steps", "step2-copy", hub.repos["org/steps"].branches["step2"])
     again("org/steps@step*")
     assert "0 measured, 2 unchanged, 0 failed" in again("org/steps@step*").out
-    assert asked(hub) == ["/api/models/org/steps/refs"]
+    assert requested_paths(hub) == ["/api/models/org/steps/refs"]
 
 
 def test_a_step_that_vanished_is_reported_once(

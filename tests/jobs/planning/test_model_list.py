@@ -446,13 +446,13 @@ def test_lines_that_are_no_model_are_refused_and_the_others_measured(
     ran = survey("run", "models.txt", "--executor", "serial", "--summary", "circle")
     assert ran.code == 1
     assert "1 measured, 0 unchanged, 2 failed" in ran.out
-    asked = survey(
+    answer = survey(
         "sql",
         "SELECT repo, reason, message FROM attempts WHERE status = 'failed' ORDER BY reason DESC",
         "--format",
         "json",
     )
-    gone, line = json.loads(asked.out)
+    gone, line = json.loads(answer.out)
     assert (line["repo"], line["reason"]) == ("not a model", "not-a-model")
     assert line["message"].startswith(f"{Path.cwd()}/models.txt:2: 'not a model' is not a model")
     assert (gone["repo"], gone["reason"]) == (f"{Path.cwd()}/gone", "not-found")

@@ -109,11 +109,11 @@ def test_parts_of_a_repository_are_models_of_their_own(
     ran = survey("run", *command, "--catalog", "c", *executor)
     assert "3 measured, 0 unchanged, 2 failed" in ran.out
     assert "a colon and one of a, b" in ran.out
-    found = {row["repo"]: row for row in rows()}
-    assert set(found) == {"org/two:a", "org/two:b", f"{tmp_path}/two:a"}
-    assert found["org/two:a"]["sha"] == found["org/two:b"]["sha"]
-    assert found["org/two:b"]["file"] == "b/model-00001-of-00002.safetensors"
-    assert found["org/two:a"]["org"] == "org"
+    by_repo = {row["repo"]: row for row in rows()}
+    assert set(by_repo) == {"org/two:a", "org/two:b", f"{tmp_path}/two:a"}
+    assert by_repo["org/two:a"]["sha"] == by_repo["org/two:b"]["sha"]
+    assert by_repo["org/two:b"]["file"] == "b/model-00001-of-00002.safetensors"
+    assert by_repo["org/two:a"]["org"] == "org"
     refused = [(repo, reason) for repo, _, status, reason in attempts() if status == "failed"]
     assert refused == [("org/two", "no-safetensors"), ("org/two:c", "no-safetensors")]
     served.clear_log()

@@ -58,9 +58,11 @@ def again(survey: Survey, catalog: Path, served: LocalHub) -> Callable[[], Ran]:
 
 
 def answers(survey: Survey, catalog: Path) -> list[str]:
-    asked = [survey("sql", question, "--catalog", str(catalog), "--format", "json") for question in ANSWERS]
-    assert [ran.code for ran in asked] == [0] * len(ANSWERS), asked
-    return [ran.out for ran in asked]
+    answered = [
+        survey("sql", question, "--catalog", str(catalog), "--format", "json") for question in ANSWERS
+    ]
+    assert [ran.code for ran in answered] == [0] * len(ANSWERS), answered
+    return [ran.out for ran in answered]
 
 
 def test_an_earlier_catalog_answers(survey: Survey, catalog: Path) -> None:

@@ -61,8 +61,8 @@ def follow(survey: Survey, hub: LocalHub, *options: str | Path) -> Ran:
 
 def bytes_asked_of_weights(hub: LocalHub) -> int:
     """What the ranges asked for, headers of the file aside."""
-    wanted = [dict(entry.headers).get("range", "") for entry in hub.log if "GET" in entry.method]
-    ranges = [text.removeprefix("bytes=").split("-") for text in wanted if text]
+    headers = [dict(entry.headers).get("range", "") for entry in hub.log if "GET" in entry.method]
+    ranges = [text.removeprefix("bytes=").split("-") for text in headers if text]
     return sum(int(last) - int(first) + 1 for first, last in ranges if int(first) > 0)
 
 
@@ -75,18 +75,18 @@ def test_positions_centroid_and_radius_are_those_of_the_rows_themselves(
     ran = follow(survey, hub, "-o", "out.safetensors")
     assert ran.code == 0, ran.err
     rows = np.stack([matrix[DEAD].astype(np.float64) for matrix in made])
-    found = load_file("out.safetensors")
-    assert found["recorded_steps"].tolist() == list(STEPS)
-    assert found["dead_token_ids"].tolist() == DEAD.tolist()
-    assert found["positions"] == pytest.approx(rows, abs=1e-6)
-    assert found["centroid"] == pytest.approx(rows.mean(axis=1), abs=1e-6)
+    tensors = load_file("out.safetensors")
+    assert tensors["recorded_steps"].tolist() == list(STEPS)
+    assert tensors["dead_token_ids"].tolist() == DEAD.tolist()
+    assert tensors["positions"] == pytest.approx(rows, abs=1e-6)
+    assert tensors["centroid"] == pytest.approx(rows.mean(axis=1), abs=1e-6)
     moved = np.diff(rows, axis=0)
     bulk = moved.mean(axis=1)
-    assert found["bulk_velocity"][1:] == pytest.approx(bulk, abs=1e-6)
-    assert found["thermal_velocities"][1:] == pytest.approx(moved - bulk[:, None], abs=1e-6)
-    asked = survey("sql", "SELECT dead_count, steps, mean_radius[1] > 5, mean_radius[-1], bulk_speed[1] FROM kinematics",
+    assert tensors["bulk_velocity"][1:] == pytest.approx(bulk, abs=1e-6)
+    assert tensors["thermal_velocities"][1:] == pytest.approx(moved - bulk[:, None], abs=1e-6)
+    answer = survey("sql", "SELECT dead_count, steps, mean_radius[1] > 5, mean_radius[-1], bulk_speed[1] FROM kinematics",
                    "--catalog", "c", "--format", "csv")  # fmt: skip
-    assert asked.out.splitlines()[1] == '6,"[1, 10, 100]",True,0.0,'
+    assert answer.out.splitlines()[1] == '6,"[1, 10, 100]",True,0.0,'
 
 
 @pytest.mark.parametrize("tokens", [(), ("--no-tokens",)], ids=["hashes known", "hashes not kept"])

@@ -132,16 +132,16 @@ def test_a_costly_tokenizer_is_a_note_and_every_row_stands(
         serve(hub, tmp_path / name, f"org/{name.replace(' ', '-')}", extra, cloud=LONG_ROWS)
     serve(hub, tmp_path / "good", "org/good", {"tokenizer.json": made.byte_level()})
     models = [f"org/{name.replace(' ', '-')}" for name in COSTLY]
-    ran = run(survey, hub, *models, "org/good", executor=executor, more=("--timeout", "20"))
+    ran = run(survey, hub, *models, "org/good", executor=executor, more=("--timeout", "12"))
     assert (ran.code, "4 measured" in ran.out) == (0, True), ran
-    found = {
+    by_repo = {
         repo: rest
         for repo, *rest in ask("SELECT repo, tokenizer_note, measures['names'], dead_count FROM models")
     }
-    assert found.pop("org/good") == [None, 1, 10]
-    assert len(found) == len(COSTLY)
+    assert by_repo.pop("org/good") == [None, 1, 10]
+    assert len(by_repo) == len(COSTLY)
     for name, (_, note, version) in COSTLY.items():
-        said, measured, dead_count = found[f"org/{name.replace(' ', '-')}"]
+        said, measured, dead_count = by_repo[f"org/{name.replace(' ', '-')}"]
         assert said.startswith(note)
         assert (measured, dead_count) == (version, 5)
 
@@ -191,8 +191,8 @@ def test_a_model_without_a_tokenizer_starts_no_process(
 
 def forget_names(key: tuple[str, str, str]) -> None:
     """The row and the tokens as a version without tokenizers wrote them."""
-    place = open_for_reading("c")
-    stored = read_stored(place, key)
+    store = open_for_reading("c")
+    stored = read_stored(store, key)
     row = stored.tables.row
     measures = [(name, version) for name, version in row["measures"][0].as_py() if name != "names"]
     old_row = row.drop_columns(
@@ -204,7 +204,7 @@ def forget_names(key: tuple[str, str, str]) -> None:
     )
     tokens = stored.tables.tokens
     assert tokens is not None
-    commit(place, replace(stored.tables, row=old_row, tokens=tokens.drop_columns(list(NAME_COLUMNS))))
+    commit(store, replace(stored.tables, row=old_row, tokens=tokens.drop_columns(list(NAME_COLUMNS))))
 
 
 def test_an_older_catalog_gets_its_names_without_the_matrix(
@@ -268,12 +268,12 @@ def test_a_row_that_lacks_a_newer_measure_stays_and_is_told_of(
     sha = serve(hub, tmp_path / "m", "org/old", {})
     run(survey, hub, "org/old")
     assert "--resurvey" not in run(survey, hub, "org/old").out
-    place = open_for_reading("c")
-    row = read_stored(place, ("org/old", sha, "output")).tables.row
+    store = open_for_reading("c")
+    row = read_stored(store, ("org/old", sha, "output")).tables.row
     measures = [(name, version) for name, version in row["measures"][0].as_py() if name != "undertrained"]
     at = row.schema.get_field_index("measures")
     old = row.set_column(at, "measures", pa.array([measures], row.schema.field("measures").type))
-    commit(place, Tables(old, None))
+    commit(store, Tables(old, None))
     hub.clear_log()
     ran = run(survey, hub, "org/old")
     assert "1 unchanged lack columns of newer measures" in ran.out

@@ -52,11 +52,11 @@ def test_only_a_run_that_asks_reads_again(hub_with_model: LocalHub, survey: Surv
     assert (ran.code, ran.err) == (0, "")
     assert "1 measured" in ran.out
     assert ask("SELECT reference_rows FROM models") == [(6,)]
-    found = ask("SELECT unused_l2, unused_cosine FROM tokens ORDER BY token_id")
+    distances = ask("SELECT unused_l2, unused_cosine FROM tokens ORDER BY token_id")
     rows = load_file_rows(tmp_path / "m")
     mean = rows[11:17].mean(axis=0)
-    assert np.allclose([row[0] for row in found], np.linalg.norm(rows - mean, axis=1), rtol=1e-6)
-    assert all(row[1] is not None and 0 <= float(str(row[1])) <= 2 for row in found)
+    assert np.allclose([row[0] for row in distances], np.linalg.norm(rows - mean, axis=1), rtol=1e-6)
+    assert all(row[1] is not None and 0 <= float(str(row[1])) <= 2 for row in distances)
     # It is there now, for a run that asks and for one that does not.
     hub.clear_log()
     assert "1 unchanged" in run(survey, hub, "--reference-tokens", "own").out

@@ -157,8 +157,8 @@ COMPLETED = [
 
 @pytest.mark.parametrize(("text", "expected"), COMPLETED)
 def test_tab_completes_views_columns_and_words(text: str, expected: set[str]) -> None:
-    found = SqlCompleter(["mine"]).get_completions(Document(text), None)  # type: ignore[arg-type]
-    assert expected <= {item.text.upper() if text.islower() and not text.startswith(".") else item.text for item in found}  # fmt: skip
+    completions = SqlCompleter(["mine"]).get_completions(Document(text), None)  # type: ignore[arg-type]
+    assert expected <= {item.text.upper() if text.islower() and not text.startswith(".") else item.text for item in completions}  # fmt: skip
 
 
 # ------------------------------------------------------------------- at a real terminal

@@ -42,30 +42,30 @@ def ask(survey: Survey, demo: Path) -> Ask:
         given = [f"--param={key}={value}" for key, value in params.items()]
         ran = survey("query", name, *given, "--catalog", demo, "--format", "json")
         assert ran.code == 0, ran.err
-        found: list[dict[str, Any]] = json.loads(ran.out)
-        return found
+        rows: list[dict[str, Any]] = json.loads(ran.out)
+        return rows
 
     return run
 
 
 def test_families_compares_them(ask: Ask) -> None:
-    found = {row["family"]: row for row in ask("families")}
-    assert {name: row["models"] for name, row in found.items()} == {
+    by_family = {row["family"]: row for row in ask("families")}
+    assert {name: row["models"] for name, row in by_family.items()} == {
         "Qwen": 3,
         "GPT-2": 1,
         "Gemma": 1,
         "Llama": 1,
         "Mistral": 1,
     }
-    assert found["Qwen"]["share_with_black_holes"] == 1
-    assert found["Qwen"]["median_angle_deg"] == pytest.approx(26.6, abs=0.05)
-    assert found["Llama"]["median_angle_deg"] is None
-    assert found["Llama"]["median_centroid_ratio"] == pytest.approx(0.3836, abs=1e-4)
+    assert by_family["Qwen"]["share_with_black_holes"] == 1
+    assert by_family["Qwen"]["median_angle_deg"] == pytest.approx(26.6, abs=0.05)
+    assert by_family["Llama"]["median_angle_deg"] is None
+    assert by_family["Llama"]["median_centroid_ratio"] == pytest.approx(0.3836, abs=1e-4)
 
 
 def test_black_holes_ranks_by_dead_rows(ask: Ask) -> None:
-    found = ask("black_holes", min_dead="100")
-    assert [(row["repo"], row["black_hole_count"], row["dead_count"]) for row in found] == [
+    rows = ask("black_holes", min_dead="100")
+    assert [(row["repo"], row["black_hole_count"], row["dead_count"]) for row in rows] == [
         ("demo/Qwen3-mini-Instruct", 13, 253),
         ("demo/Qwen3-mini-Base", 62, 221),
         ("demo/Qwen2.5-mini-Instruct", 60, 220),
@@ -79,20 +79,20 @@ def test_off_centre_ranks_by_ratio(ask: Ask) -> None:
 
 
 def test_biggest_black_holes_ranks_those_of_all_models(ask: Ask) -> None:
-    found = ask("biggest_black_holes", limit="4")
-    assert [(row["repo"].split("/")[1], row["rank"], row["population"]) for row in found] == [
+    rows = ask("biggest_black_holes", limit="4")
+    assert [(row["repo"].split("/")[1], row["rank"], row["population"]) for row in rows] == [
         ("Qwen2.5-mini-Instruct", 1, 90), ("Qwen3-mini-Instruct", 1, 81), ("Qwen3-mini-Instruct", 2, 70), ("Qwen3-mini-Base", 1, 60),
     ]  # fmt: skip
-    assert all(row["first_token"] >= 0 and row["norm"] > 0 for row in found)
+    assert all(row["first_token"] >= 0 and row["norm"] > 0 for row in rows)
 
 
 def test_exponents_sets_the_dead_against_the_live(ask: Ask) -> None:
-    found = ask("exponents", repo="demo/Qwen3-mini-Instruct")
-    assert sum(row["all_count"] for row in found) == 15194 * 256
-    assert sum(row["dead_count"] for row in found) == 253 * 256
-    assert all(row["all_count"] == row["dead_count"] + row["live_count"] for row in found)
-    assert sum(row["dead_share"] for row in found) == pytest.approx(1)
-    assert sum(row["live_share"] for row in found) == pytest.approx(1)
+    rows = ask("exponents", repo="demo/Qwen3-mini-Instruct")
+    assert sum(row["all_count"] for row in rows) == 15194 * 256
+    assert sum(row["dead_count"] for row in rows) == 253 * 256
+    assert all(row["all_count"] == row["dead_count"] + row["live_count"] for row in rows)
+    assert sum(row["dead_share"] for row in rows) == pytest.approx(1)
+    assert sum(row["live_share"] for row in rows) == pytest.approx(1)
     assert {row["dead_share"] for row in ask("exponents", repo="demo/Llama-3-mini")} == {None}
 
 
@@ -168,8 +168,8 @@ NAMES_NOTHING = ["org/nobody", "not a model", "./gone", "org/real@nowhere"]
 @pytest.mark.parametrize("line", NAMES_NOTHING)
 def test_a_line_that_was_mended_is_no_failure_any_more(survey: Survey, hub: LocalHub, line: str) -> None:
     def failing() -> list[str]:
-        asked = survey("query", "failures", "--catalog", "c", "--format", "json")
-        return [row["repo"] for row in json.loads(asked.out)]
+        answer = survey("query", "failures", "--catalog", "c", "--format", "json")
+        return [row["repo"] for row in json.loads(answer.out)]
 
     def run(name: str) -> None:
         survey("run", name, "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
@@ -199,31 +199,31 @@ def test_what_cannot_be_measured_stays_a_failure_without_its_line(survey: Survey
     for line in ("org/empty", "org/other"):
         Path("mine.txt").write_text(line)
         survey("run", "mine.txt", "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
-    found = json.loads(survey("query", "failures", "--catalog", "c", "--format", "json").out)
-    assert [row["repo"] for row in found] == ["org/empty", "org/other"]
+    rows = json.loads(survey("query", "failures", "--catalog", "c", "--format", "json").out)
+    assert [row["repo"] for row in rows] == ["org/empty", "org/other"]
 
 
 def test_cost_sets_what_was_read_against_the_repositories(ask: Ask) -> None:
-    found = ask("cost")
-    assert len(found) == 7
-    for row in found:
+    rows = ask("cost")
+    assert len(rows) == 7
+    for row in rows:
         assert 0 < row["share_read"] < 0.35
         assert row["share_read"] == pytest.approx(row["fetched_mb"] / row["repository_mb"], rel=0.01)
         assert row["mb_per_s"] == pytest.approx(row["fetched_mb"] / row["elapsed_s"], rel=0.01)
 
 
 def test_versions_tells_which_measures_made_the_rows(ask: Ask) -> None:
-    found = ask("versions")
-    assert {row["matrices"] for row in found} == {7}
-    assert {"centroid", "identical_rows"} <= {row["measure"] for row in found}
+    rows = ask("versions")
+    assert {row["matrices"] for row in rows} == {7}
+    assert {"centroid", "identical_rows"} <= {row["measure"] for row in rows}
 
 
 def test_coverage_counts_what_was_surveyed_and_what_was_refused(survey: Survey) -> None:
     write(little("org/one", cloud=LITTLE), Path("one"))
     (Path("two")).mkdir()
     assert survey("run", "./one", "./two", "--catalog", "c", "--executor", "serial").code == 1
-    found = json.loads(survey("query", "coverage", "--catalog", "c", "--format", "json").out)
-    assert [(row["outcome"], row["reason"], row["models"], row["share"]) for row in found] == [
+    rows = json.loads(survey("query", "coverage", "--catalog", "c", "--format", "json").out)
+    assert [(row["outcome"], row["reason"], row["models"], row["share"]) for row in rows] == [
         ("surveyed", None, 1, 0.5),
         ("refused", "no-config", 1, 0.5),
     ]
@@ -236,14 +236,14 @@ def test_angles_leaves_out_models_without_dead_rows(ask: Ask) -> None:
 
 
 def test_compare_sets_two_models_side_by_side(ask: Ask) -> None:
-    found = {
+    rows = {
         row["column"]: row
         for row in ask("compare", a="demo/Qwen3-mini-Base", b="demo/Qwen3-mini-Instruct@main")
     }
-    assert list(found)[:3] == ["repo", "revision", "sha"]  # in the table's own order
-    assert (found["black_hole_count"]["a"], found["black_hole_count"]["b"]) == ("62", "13")
-    assert found["black_hole_count"]["b_minus_a"] == -49
-    assert found["family"]["b_minus_a"] is None
+    assert list(rows)[:3] == ["repo", "revision", "sha"]  # in the table's own order
+    assert (rows["black_hole_count"]["a"], rows["black_hole_count"]["b"]) == ("62", "13")
+    assert rows["black_hole_count"]["b_minus_a"] == -49
+    assert rows["family"]["b_minus_a"] is None
 
 
 def test_failures_lists_what_failed_last_and_not_what_was_mended(
@@ -256,8 +256,8 @@ def test_failures_lists_what_failed_last_and_not_what_was_mended(
     survey("run", mended, broken, "--catalog", "c", "--executor", "serial")
     (mended / "config.json").write_bytes(config)
     survey("run", mended, broken, "--catalog", "c", "--executor", "serial")
-    found = json.loads(survey("query", "failures", "--catalog", "c", "--format", "json").out)
-    assert [(row["repo"], row["reason"]) for row in found] == [(str(broken), "no-config")]
+    rows = json.loads(survey("query", "failures", "--catalog", "c", "--format", "json").out)
+    assert [(row["repo"], row["reason"]) for row in rows] == [(str(broken), "no-config")]
 
 
 @pytest.fixture
@@ -282,15 +282,15 @@ def trained(hub: LocalHub, survey: Survey, tmp_path: Path) -> Callable[..., Ran]
 
 
 def test_trajectory_follows_the_number_in_the_name(trained: Callable[..., Ran]) -> None:
-    found = json.loads(trained("trajectory", repo="org/t", pattern="st*").out)
-    assert [(row["revision"], row["step"]) for row in found] == [
+    rows = json.loads(trained("trajectory", repo="org/t", pattern="st*").out)
+    assert [(row["revision"], row["step"]) for row in rows] == [
         ("step2", 2),
         ("stage2-step3", 3),
         ("step10", 10),
     ]
-    assert [row["centroid_l2"] for row in found] == pytest.approx([0.3, 0.4, 0.5], abs=0.02)
-    assert {(row["dead_count"], row["black_hole_count"]) for row in found} == {(10, 3)}
-    assert all(row["dead_live_angle_deg"] for row in found)
+    assert [row["centroid_l2"] for row in rows] == pytest.approx([0.3, 0.4, 0.5], abs=0.02)
+    assert {(row["dead_count"], row["black_hole_count"]) for row in rows} == {(10, 3)}
+    assert all(row["dead_live_angle_deg"] for row in rows)
     assert [row["revision"] for row in json.loads(trained("trajectory", repo="org/t").out)] == [
         "step2",
         "step10",
@@ -298,12 +298,12 @@ def test_trajectory_follows_the_number_in_the_name(trained: Callable[..., Ran]) 
 
 
 def test_drift_tells_what_moved(trained: Callable[..., Ran], survey: Survey) -> None:
-    found = {
+    rows = {
         row["quantity"]: row for row in json.loads(trained("drift", repo="org/t", a="step2", b="step10").out)
     }
-    lengths = found["centroid_l2"]
+    lengths = rows["centroid_l2"]
     assert lengths["a_to_b"] == lengths["b"] - lengths["a"] == pytest.approx(0.2, abs=0.02)
-    assert found["dead_count"] == {"quantity": "dead_count", "a": 10, "b": 10, "a_to_b": 0}
+    assert rows["dead_count"] == {"quantity": "dead_count", "a": 10, "b": 10, "a_to_b": 0}
     sql = "SELECT centroid FROM vectors JOIN models_history USING (repo, sha, matrix) WHERE revision = '{}'"
     a, b = (
         np.array(
@@ -314,29 +314,29 @@ def test_drift_tells_what_moved(trained: Callable[..., Ran], survey: Survey) -> 
         for name in ("step2", "step10")
     )
     cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    assert found["centroid_angle_deg"]["a_to_b"] == pytest.approx(np.degrees(np.arccos(cosine)), rel=1e-6)
-    assert found["centroid_distance"]["a_to_b"] == pytest.approx(np.linalg.norm(a - b), rel=1e-6)
-    assert found["rows_unchanged"]["a_to_b"] == 0
+    assert rows["centroid_angle_deg"]["a_to_b"] == pytest.approx(np.degrees(np.arccos(cosine)), rel=1e-6)
+    assert rows["centroid_distance"]["a_to_b"] == pytest.approx(np.linalg.norm(a - b), rel=1e-6)
+    assert rows["rows_unchanged"]["a_to_b"] == 0
 
 
 def test_drift_between_two_names_of_one_commit_is_none(trained: Callable[..., Ran]) -> None:
-    found = {
+    rows = {
         row["quantity"]: row["a_to_b"]
         for row in json.loads(trained("drift", repo="org/t", a="step2", b="step2").out)
     }
-    assert found.pop("rows_unchanged") == 300
-    assert found.pop("vocab_rows") == 0
-    assert set(found.values()) == {0}
+    assert rows.pop("rows_unchanged") == 300
+    assert rows.pop("vocab_rows") == 0
+    assert set(rows.values()) == {0}
 
 
 def test_drift_counts_no_rows_where_there_is_no_per_token_table(trained: Callable[..., Ran]) -> None:
     next(iter(Path("c/tokens").iterdir())).unlink()
     next(iter(Path("c/tokens").iterdir())).unlink()
-    found = {
+    rows = {
         row["quantity"]: row["a_to_b"]
         for row in json.loads(trained("drift", repo="org/t", a="step2", b="step10").out)
     }
-    assert found["rows_unchanged"] is None
+    assert rows["rows_unchanged"] is None
 
 
 def test_drift_names_the_revision_that_is_not_there(trained: Callable[..., Ran]) -> None:
@@ -375,8 +375,8 @@ def test_every_refusal_is_a_row_and_failures_groups_them(
         assert (row["sha"] is None) is (row["reason"] == "not-found")
         assert (row["message"] is None) is (row["status"] == "measured")
     assert len({row["run_id"] for row in rows}) == 1
-    found = json.loads(survey("query", "failures", "--catalog", "c", "--format", "json").out)
-    assert [(row["reason"], row["of_this_reason"]) for row in found] == [
+    failures = json.loads(survey("query", "failures", "--catalog", "c", "--format", "json").out)
+    assert [(row["reason"], row["of_this_reason"]) for row in failures] == [
         ("no-safetensors", 2),
         ("no-safetensors", 2),
         ("no-config", 1),
@@ -433,8 +433,8 @@ def test_padding_counts_the_rows_beyond_the_tokenizer(survey: Survey) -> None:
     vocabulary = {"version": "1.0", "model": {"type": "WordLevel", "vocab": {f"t{n}": n for n in range(290)}, "unk_token": "t0"}}  # fmt: skip
     (folder / "tokenizer.json").write_text(json.dumps(vocabulary))
     assert survey("run", "./one", "--catalog", "c", "--executor", "serial").code == 0
-    (found,) = json.loads(survey("query", "padding", "--catalog", "c", "--format", "json").out)
+    (padding,) = json.loads(survey("query", "padding", "--catalog", "c", "--format", "json").out)
     dead = json.loads(survey("sql", "SELECT count(*) AS n FROM tokens WHERE token_id >= 290 AND black_hole IS NOT NULL", "--catalog", "c", "--format", "json").out)  # fmt: skip
-    assert (found["vocab_rows"], found["tokenizer_size"], found["phantom_rows"]) == (300, 290, 10)
-    assert found["dead_phantoms"] == dead[0]["n"]
-    assert found["multiple_of"] == 4
+    assert (padding["vocab_rows"], padding["tokenizer_size"], padding["phantom_rows"]) == (300, 290, 10)
+    assert padding["dead_phantoms"] == dead[0]["n"]
+    assert padding["multiple_of"] == 4

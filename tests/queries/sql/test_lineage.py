@@ -100,8 +100,8 @@ def ask(survey: Survey, catalog: Path) -> Ask:
         given = [f"--param={key}={value}" for key, value in params.items()]
         ran = survey("query", name, *given, "--catalog", catalog, "--format", "json")
         assert ran.code == 0, ran.err
-        found: list[dict[str, Any]] = json.loads(ran.out)
-        return found
+        rows: list[dict[str, Any]] = json.loads(ran.out)
+        return rows
 
     return run
 
@@ -115,18 +115,18 @@ def row_bytes(weight: torch.Tensor) -> list[bytes]:
 
 
 def informative(weight: torch.Tensor) -> list[bool]:
-    found = row_bytes(weight)
-    counts = Counter(found)
+    rows = row_bytes(weight)
+    counts = Counter(rows)
     finite, zero = weight.isfinite().all(dim=1).tolist(), (weight == 0).all(dim=1).tolist()
     return [
         fine and not nothing and counts[row] == 1
-        for row, fine, nothing in zip(found, finite, zero, strict=True)
+        for row, fine, nothing in zip(rows, finite, zero, strict=True)
     ]
 
 
 def expected_shared(a: torch.Tensor, b: torch.Tensor) -> dict[str, Any]:
     ours, theirs, mine, yours = row_bytes(a), row_bytes(b), informative(a), informative(b)
-    told = {row for row, tells in zip(theirs, yours, strict=True) if tells}
+    informative_rows = {row for row, tells in zip(theirs, yours, strict=True) if tells}
     common = range(min(len(a), len(b)))
     return {
         "rows_a": len(a),
@@ -137,15 +137,17 @@ def expected_shared(a: torch.Tensor, b: torch.Tensor) -> dict[str, Any]:
         "same_id": sum(ours[row] == theirs[row] for row in common),
         "anywhere": sum(row in set(theirs) for row in ours),
         "informative_same_id": sum(ours[row] == theirs[row] and mine[row] and yours[row] for row in common),
-        "informative_anywhere": sum(row in told for row, tells in zip(ours, mine, strict=True) if tells),
+        "informative_anywhere": sum(
+            row in informative_rows for row, tells in zip(ours, mine, strict=True) if tells
+        ),
     }
 
 
 def groups(weight: torch.Tensor, below: int) -> list[set[int]]:
-    found: dict[bytes, set[int]] = {}
+    by_content: dict[bytes, set[int]] = {}
     for number, row in enumerate(row_bytes(weight)[:below]):
-        found.setdefault(row, set()).add(number)
-    return [members for members in found.values() if len(members) > 1]
+        by_content.setdefault(row, set()).add(number)
+    return [members for members in by_content.values() if len(members) > 1]
 
 
 def pairs(partition: list[set[int]]) -> set[tuple[int, int]]:
@@ -168,22 +170,22 @@ SHARED = [
 
 @pytest.mark.parametrize(("a", "b", "verdict"), SHARED, ids=[f"{a} {b}" for a, b, _ in SHARED])
 def test_shared_rows_are_counted_as_the_bytes_say(ask: Ask, a: str, b: str, verdict: str) -> None:
-    (found,) = ask("shared_rows", a=a, b=b)
-    assert found["verdict"] == verdict
+    (row,) = ask("shared_rows", a=a, b=b)
+    assert row["verdict"] == verdict
     expected = expected_shared(MODELS[a][0], MODELS[b][0])
-    assert {name: found[name] for name in expected} == expected
+    assert {name: row[name] for name in expected} == expected
 
 
 def test_a_fine_tune_keeps_nine_rows_in_ten(ask: Ask) -> None:
-    (found,) = ask("shared_rows", a="org/tuned", b="org/base")
-    assert found["share_same_id"] == pytest.approx(0.9, abs=0.005)
+    (row,) = ask("shared_rows", a="org/tuned", b="org/base")
+    assert row["share_same_id"] == pytest.approx(0.9, abs=0.005)
 
 
 def test_zeros_and_black_holes_relate_nobody(ask: Ask) -> None:
     """The stranger has the base's zero row and its hole of zeros: rows, but no informative ones."""
-    (found,) = ask("shared_rows", a="org/base", b="org/regrouped")
-    assert found["same_id"] == 5  # two kinds of zero rows: alone and together; and the NaNs
-    assert found["informative_same_id"] == found["informative_anywhere"] == 0
+    (row,) = ask("shared_rows", a="org/base", b="org/regrouped")
+    assert row["same_id"] == 5  # two kinds of zero rows: alone and together; and the NaNs
+    assert row["informative_same_id"] == row["informative_anywhere"] == 0
 
 
 NOT_COMPARABLE = [
@@ -196,15 +198,15 @@ NOT_COMPARABLE = [
 def test_other_dtypes_and_widths_are_not_called_unrelated(
     ask: Ask, a: str, b: str, verdict: str, lengths_agree: float | None
 ) -> None:
-    (found,) = ask("shared_rows", a=a, b=b)
-    assert found["verdict"] == verdict
-    assert found["same_id"] is found["anywhere"] is found["share_same_id"] is None
-    assert found["lengths_agree"] == lengths_agree
+    (row,) = ask("shared_rows", a=a, b=b)
+    assert row["verdict"] == verdict
+    assert row["same_id"] is row["anywhere"] is row["share_same_id"] is None
+    assert row["lengths_agree"] == lengths_agree
 
 
 def test_lengths_of_strangers_rarely_agree(ask: Ask) -> None:
-    (found,) = ask("shared_rows", a="org/base", b="org/regrouped")
-    assert found["lengths_agree"] < 0.1
+    (row,) = ask("shared_rows", a="org/base", b="org/regrouped")
+    assert row["lengths_agree"] < 0.1
 
 
 # -------------------------------------------------------------------------------- same grouping
@@ -218,26 +220,26 @@ GROUPING = [
 
 @pytest.mark.parametrize(("b", "alike"), GROUPING)
 def test_grouping_is_compared_whatever_the_values(ask: Ask, b: str, alike: bool) -> None:
-    (found,) = ask("same_grouping", a="org/base", b=b)
+    (row,) = ask("same_grouping", a="org/base", b=b)
     below = min(V, len(MODELS[b][0]))
     ours, theirs = groups(BASE, below), groups(MODELS[b][0], below)
     both = pairs(ours) & pairs(theirs)
     either = pairs(ours) | pairs(theirs)
-    assert found["holes_same"] == sum(members in theirs for members in ours)
-    assert (found["holes_a"], found["holes_b"]) == (len(ours), len(theirs))
-    assert found["dead_a"] == sum(map(len, ours))
-    assert found["dead_both"] == len(set().union(*ours) & set().union(*theirs))
-    assert found["grouping_similarity"] == pytest.approx(len(both) / len(either))
-    assert found["same_grouping"] == (ours == theirs) == alike
+    assert row["holes_same"] == sum(members in theirs for members in ours)
+    assert (row["holes_a"], row["holes_b"]) == (len(ours), len(theirs))
+    assert row["dead_a"] == sum(map(len, ours))
+    assert row["dead_both"] == len(set().union(*ours) & set().union(*theirs))
+    assert row["grouping_similarity"] == pytest.approx(len(both) / len(either))
+    assert row["same_grouping"] == (ours == theirs) == alike
 
 
 # ------------------------------------------------------------------------------ across the catalog
 
 
 def test_relatives_are_those_that_share_rows(ask: Ask) -> None:
-    found = {row["repo"]: row for row in ask("relatives", model="org/base")}
+    by_repo = {row["repo"]: row for row in ask("relatives", model="org/base")}
     assert [row["repo"] for row in ask("relatives", model="org/base")][:2] == ["org/copy", "org/moved"]
-    relations = {repo: row["relation"] for repo, row in found.items()}
+    relations = {repo: row["relation"] for repo, row in by_repo.items()}
     assert relations == {
         "org/copy": "identical",
         "org/moved": "rows in common",
@@ -249,21 +251,21 @@ def test_relatives_are_those_that_share_rows(ask: Ask) -> None:
         "org/narrow": "not comparable: 32 dimensions",
         "org/regrouped": "no row in common found",  # it is here for its black holes
     }
-    assert found["org/resaved"]["figures_agree"] is True
-    assert found["org/regrouped"]["holes_same"] == len(groups(BASE, V))
+    assert by_repo["org/resaved"]["figures_agree"] is True
+    assert by_repo["org/regrouped"]["holes_same"] == len(groups(BASE, V))
 
 
 @pytest.mark.parametrize("repo", ["org/tuned", "org/cut", "org/padded", "org/liar", "org/copy", "org/moved"])
 def test_similarity_is_estimated_within_its_error(ask: Ask, repo: str) -> None:
-    found = {row["repo"]: row for row in ask("relatives", model="org/base")}[repo]
+    relative = {row["repo"]: row for row in ask("relatives", model="org/base")}[repo]
     sets = [
         {row for row, tells in zip(row_bytes(head), informative(head), strict=True) if tells}
         for head in (BASE, MODELS[repo][0])
     ]
     exact = len(sets[0] & sets[1]) / len(sets[0] | sets[1])
-    assert found["similarity"] == pytest.approx(exact, abs=4 * found["standard_error"] + 1e-12)
-    assert 0 < found["share_of_model"] <= 1
-    assert found["share_of_other"] == pytest.approx(len(sets[0] & sets[1]) / len(sets[1]), abs=0.1)
+    assert relative["similarity"] == pytest.approx(exact, abs=4 * relative["standard_error"] + 1e-12)
+    assert 0 < relative["share_of_model"] <= 1
+    assert relative["share_of_other"] == pytest.approx(len(sets[0] & sets[1]) / len(sets[1]), abs=0.1)
 
 
 def test_twins_are_groups_of_identical_matrices(ask: Ask) -> None:
@@ -274,13 +276,13 @@ def test_twins_are_groups_of_identical_matrices(ask: Ask) -> None:
 
 
 def test_a_card_that_names_another_base_is_a_conflict(ask: Ask) -> None:
-    found = {row["repo"]: row for row in ask("lineage_conflicts")}
-    assert {repo: row["finding"] for repo, row in found.items()} == {
+    by_repo = {row["repo"]: row for row in ask("lineage_conflicts")}
+    assert {repo: row["finding"] for repo, row in by_repo.items()} == {
         "org/liar": "rows of another model",
         "org/narrow": "other width: 32, the base has 64",
     }
-    assert found["org/liar"]["nearest"] in ("org/base", "org/copy", "org/moved")
-    assert found["org/liar"]["nearest_similarity"] > 0.9
+    assert by_repo["org/liar"]["nearest"] in ("org/base", "org/copy", "org/moved")
+    assert by_repo["org/liar"]["nearest_similarity"] > 0.9
 
 
 def test_every_claim_is_listed_on_request(ask: Ask) -> None:
@@ -300,12 +302,12 @@ def test_every_claim_is_listed_on_request(ask: Ask) -> None:
 
 def test_lineage_puts_it_all_in_one_row(survey: Survey, catalog: Path) -> None:
     given = ("lineage", "org/tuned@main", "org/base", "--catalog", catalog, "--format")
-    (found,) = json.loads(survey(*given, "json").out)
-    assert found["verdict"] == "rows in common"
-    assert found["same_grouping"] is True
-    assert (found["base_model_a"], found["base_model_b"]) == ("org/base", None)
+    (row,) = json.loads(survey(*given, "json").out)
+    assert row["verdict"] == "rows in common"
+    assert row["same_grouping"] is True
+    assert (row["base_model_a"], row["base_model_b"]) == ("org/base", None)
     assert "rows in common" in survey(*given, "table").out
-    assert survey(*given, "csv").out.splitlines()[0].split(",") == [*found]
+    assert survey(*given, "csv").out.splitlines()[0].split(",") == [*row]
     assert survey(*given, "md").out.startswith("| a | b | verdict |")
 
 
@@ -324,9 +326,9 @@ def test_lineage_as_parquet_keeps_types(catalog: Path, tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", *command, "--format", "parquet"], capture_output=True, check=True
     )
-    (found,) = pq.read_table(BytesIO(ran.stdout)).to_pylist()
-    assert (found["rows_a"], found["same_grouping"]) == (V, True)
-    assert isinstance(found["share_same_id"], float)
+    (row,) = pq.read_table(BytesIO(ran.stdout)).to_pylist()
+    assert (row["rows_a"], row["same_grouping"]) == (V, True)
+    assert isinstance(row["share_same_id"], float)
 
 
 def test_a_model_that_is_not_there_is_named(survey: Survey, catalog: Path) -> None:
@@ -342,8 +344,8 @@ def test_a_model_that_is_not_there_is_named(survey: Survey, catalog: Path) -> No
 def test_folders_are_compared_by_path(survey: Survey, checkpoint: Callable[..., Path]) -> None:
     one, other = checkpoint("one"), checkpoint("other")
     assert survey("run", one, other, "--catalog", "c", "--executor", "serial").code == 0
-    (found,) = json.loads(survey("lineage", one, other, "--catalog", "c", "--format", "json").out)
-    assert found["verdict"] == "identical"
+    (row,) = json.loads(survey("lineage", one, other, "--catalog", "c", "--format", "json").out)
+    assert row["verdict"] == "identical"
 
 
 # --------------------------------------------------------------------------------- over revisions
@@ -357,19 +359,19 @@ def test_unchanged_rows_from_each_revision_to_the_next(survey: Survey, hub: Loca
     ran = survey("run", "org/t@step*", "--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
     assert ran.code == 0, ran.out
     out = survey("query", "unchanged_rows", "--param=repo=org/t", "--catalog", "c", "--format", "json").out
-    found = {row["revision"]: row for row in json.loads(out)}
-    assert [(name, row["before"]) for name, row in found.items()] == [
+    by_revision = {row["revision"]: row for row in json.loads(out)}
+    assert [(name, row["before"]) for name, row in by_revision.items()] == [
         ("step1", None),
         ("step2", "step1"),
         ("step10", "step2"),
         ("step20", "step10"),
     ]
-    assert found["step1"]["unchanged"] is None
+    assert by_revision["step1"]["unchanged"] is None
     for before, name in ((0, "step2"), (1, "step10"), (2, "step20")):
         expected = expected_shared(steps[before], steps[before + 1])
-        assert found[name]["unchanged"] == expected["same_id"]
-        assert found[name]["informative_unchanged"] == expected["informative_same_id"]
-    assert found["step10"]["share_unchanged"] == 1
+        assert by_revision[name]["unchanged"] == expected["same_id"]
+        assert by_revision[name]["informative_unchanged"] == expected["informative_same_id"]
+    assert by_revision["step10"]["share_unchanged"] == 1
 
 
 # ------------------------------------------------------------------------------ without the tables
@@ -417,8 +419,8 @@ def test_models_of_nothing_but_zeros_are_no_relatives(survey: Survey, hub: Local
         hub.add_repo(repo, files(nothing))
     common = ("--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
     assert survey("run", "org/one", "org/other", *common).code == 0
-    (found,) = json.loads(survey("lineage", "org/one", "org/other", "--catalog", "c", "--format", "json").out)
-    assert found["verdict"] == "not comparable: no informative rows"
+    (row,) = json.loads(survey("lineage", "org/one", "org/other", "--catalog", "c", "--format", "json").out)
+    assert row["verdict"] == "not comparable: no informative rows"
     assert json.loads(survey("query", "twins", "--catalog", "c", "--format", "json").out) == []
 
 
@@ -434,8 +436,8 @@ def test_in_vs_out_compares_the_two_sides(survey: Survey, hub: LocalHub) -> None
     common = ("--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial")
     assert survey("run", "org/untied", "org/zero", "--matrix", "both", *common).code == 0
     out = survey("query", "in_vs_out", "--catalog", "c", "--format", "json").out
-    found = {row["repo"]: row for row in json.loads(out)}
-    one = found["org/untied"]
+    by_repo = {row["repo"]: row for row in json.loads(out)}
+    one = by_repo["org/untied"]
     assert (one["only_out_ids"], one["only_in_ids"]) == ([1200, 1201], [20, 21, 22])
     assert (one["dead_only_out"], one["dead_only_in"]) == (2, 3)
     shared = set().union(*groups(head, V)) & set().union(*groups(embedding, V))
@@ -443,5 +445,5 @@ def test_in_vs_out_compares_the_two_sides(survey: Survey, hub: LocalHub) -> None
     means = [w[w.isfinite().all(dim=1)].double().mean(dim=0) for w in (head, embedding)]
     cosine = torch.nn.functional.cosine_similarity(*means, dim=0)
     assert one["centroid_angle_deg"] == pytest.approx(float(torch.rad2deg(torch.acos(cosine))), abs=1e-4)
-    assert found["org/zero"]["centroid_angle_deg"] is None  # the zero vector has no direction
-    assert found["org/zero"]["zero_in"] == V
+    assert by_repo["org/zero"]["centroid_angle_deg"] is None  # the zero vector has no direction
+    assert by_repo["org/zero"]["zero_in"] == V

@@ -29,9 +29,9 @@ TEXT = "[/x][link=http://e]</script><script>\x1b]0;title\x07\u202e[red]"
 
 def _with_text(table: pa.Table, kept: tuple[str, ...]) -> pa.Table:
     """The table with this text in every column of texts but some."""
-    for place, field in enumerate(table.schema):
+    for index, field in enumerate(table.schema):
         if pa.types.is_string(field.type) and field.name not in kept:
-            table = table.set_column(place, field, pa.array([TEXT] * len(table)))
+            table = table.set_column(index, field, pa.array([TEXT] * len(table)))
     return table
 
 
@@ -39,16 +39,16 @@ def _with_text(table: pa.Table, kept: tuple[str, ...]) -> pa.Table:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
     """One measured row, and one failed attempt for a reason that nobody knows."""
     folder = tmp_path_factory.mktemp("texts")
-    place = open_for_writing(str(folder / "catalog"))
+    store = open_for_writing(str(folder / "catalog"))
     write(little("model"), folder / "model")
-    commit(place, delivered(folder / "model").tables)
-    [rows] = [Path(file.path) for file in place.files("rows")]
+    commit(store, delivered(folder / "model").tables)
+    [rows] = [Path(file.path) for file in store.files("rows")]
     pq.write_table(_with_text(pq.read_table(rows), ("sha", "matrix")), rows)
     schema = file_schema(ATTEMPTS)
     known = {"status": "failed", "finished_at": datetime(2026, 1, 2, tzinfo=UTC).replace(tzinfo=None)}
     empty = pa.Table.from_pylist([{name: known.get(name) for name in schema.names}], schema)
-    commit_attempts(place, "20260102T030405", _with_text(empty, ("status", "pattern")))
-    return place
+    commit_attempts(store, "20260102T030405", _with_text(empty, ("status", "pattern")))
+    return store
 
 
 PRINTED: dict[str, Callable[[Reader, Console], None]] = {

@@ -24,8 +24,8 @@ def _question(folder: Path, sql: str) -> Question:
 
 def test_a_question_without_an_end_ends(tmp_path: Path) -> None:
     began = time.monotonic()
-    asked = json.dumps(asdict(_question(tmp_path, ENDLESS))).encode()
-    ran = subprocess.run(python_command("queries.web.query_process", "3"), input=asked, timeout=60)
+    request = json.dumps(asdict(_question(tmp_path, ENDLESS))).encode()
+    ran = subprocess.run(python_command("queries.web.query_process", "3"), input=request, timeout=60)
     assert ran.returncode == -signal.SIGALRM
     assert time.monotonic() - began >= 3
 

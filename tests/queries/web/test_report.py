@@ -61,9 +61,9 @@ def page(browser: Browser, written: Path) -> Iterator[Page]:
 
 def column(page: Page, table: str, name: str) -> list[str]:
     """The texts of one column of a table, as shown."""
-    found = page.locator(f"[data-table={table}]")
-    names = found.locator("th").all_inner_texts()
-    return [row.split("\t")[names.index(name)] for row in found.locator("tbody tr").all_inner_texts()]
+    table_rows = page.locator(f"[data-table={table}]")
+    names = table_rows.locator("th").all_inner_texts()
+    return [row.split("\t")[names.index(name)] for row in table_rows.locator("tbody tr").all_inner_texts()]
 
 
 def test_every_chart_is_drawn_and_nothing_is_asked_of_anybody(page: Page) -> None:
@@ -196,9 +196,9 @@ def test_names_of_others_are_text_and_nothing_else(survey: Survey, browser: Brow
 
 def test_data_cannot_end_the_script_that_holds_them() -> None:
     text = "</script><!--<script>\u2028&"
-    held = in_script({"name": text})
-    assert not set("<>&\u2028") & set(held)
-    assert json.loads(held) == {"name": text}
+    script = in_script({"name": text})
+    assert not set("<>&\u2028") & set(script)
+    assert json.loads(script) == {"name": text}
 
 
 def test_an_empty_catalog_has_a_page_too(survey: Survey, browser: Browser, tmp_path: Path) -> None:

@@ -126,9 +126,9 @@ def test_a_folder_is_known_by_its_resolved_path(folder: Path, monkeypatch: pytes
     (folder.parent / "link").symlink_to(folder)
     monkeypatch.chdir(folder.parent)
     for path in (folder, Path("model"), Path("link"), Path("model/../link")):
-        found = FolderCheckpoint(path)
-        assert (found.repo, found.folder, found.revision) == (str(folder), folder, "main")
-    assert found.files == {file.name: file.stat().st_size for file in folder.iterdir()}
+        checkpoint = FolderCheckpoint(path)
+        assert (checkpoint.repo, checkpoint.folder, checkpoint.revision) == (str(folder), folder, "main")
+    assert checkpoint.files == {file.name: file.stat().st_size for file in folder.iterdir()}
 
 
 def test_linked_files_are_files(folder: Path, tmp_path: Path) -> None:
@@ -153,10 +153,10 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
 
 def test_ranges_are_streamed_in_the_order_given(tmp_path: Path) -> None:
     checkpoint = FolderCheckpoint(write(tmp_path, {"w.safetensors": b"0123456789"}))
-    told: list[int] = []
-    wanted = [ByteRange(2, 5), ByteRange(5, 6), ByteRange(6, 10)]
-    blocks = list(checkpoint.stream([FileRange("w.safetensors", one) for one in wanted], told.append))
-    assert (blocks, told) == ([b"234", b"5", b"6789"], [3, 1, 4])
+    counts: list[int] = []
+    spans = [ByteRange(2, 5), ByteRange(5, 6), ByteRange(6, 10)]
+    blocks = list(checkpoint.stream([FileRange("w.safetensors", one) for one in spans], counts.append))
+    assert (blocks, counts) == ([b"234", b"5", b"6789"], [3, 1, 4])
     assert checkpoint.read_range("w.safetensors", ByteRange(3, 7)) == b"3456"
     assert checkpoint.traffic.bytes == 0
 
@@ -175,10 +175,10 @@ def test_a_stream_may_be_left_in_the_middle(tmp_path: Path) -> None:
 def test_a_file_cut_after_it_was_listed_is_refused(tmp_path: Path) -> None:
     checkpoint = FolderCheckpoint(write(tmp_path, {"w.safetensors": b"0123456789"}))
     os.truncate(tmp_path / "w.safetensors", 7)
-    wanted = ByteRange(4, 9)
+    span = ByteRange(4, 9)
     for read in (
-        lambda: checkpoint.read_range("w.safetensors", wanted),
-        lambda: list(checkpoint.stream([FileRange("w.safetensors", wanted)], lambda count: None)),
+        lambda: checkpoint.read_range("w.safetensors", span),
+        lambda: list(checkpoint.stream([FileRange("w.safetensors", span)], lambda count: None)),
     ):
         with pytest.raises(
             BrokenFile, match=r"ends at byte 7, expected at least 9: the file is cut"
@@ -190,10 +190,10 @@ def test_a_file_cut_after_it_was_listed_is_refused(tmp_path: Path) -> None:
 def test_a_file_gone_after_it_was_listed_is_refused(tmp_path: Path) -> None:
     checkpoint = FolderCheckpoint(write(tmp_path, {"w.safetensors": b"0123456789"}))
     (tmp_path / "w.safetensors").unlink()
-    wanted = ByteRange(4, 9)
+    span = ByteRange(4, 9)
     for read in (
-        lambda: checkpoint.read_range("w.safetensors", wanted),
-        lambda: list(checkpoint.stream([FileRange("w.safetensors", wanted)], lambda count: None)),
+        lambda: checkpoint.read_range("w.safetensors", span),
+        lambda: list(checkpoint.stream([FileRange("w.safetensors", span)], lambda count: None)),
     ):
         with pytest.raises(BrokenFile, match=r"w\.safetensors: cannot be read"):
             read()
@@ -232,12 +232,12 @@ def test_a_small_file_that_is_huge_is_refused(tmp_path: Path) -> None:
 def test_the_helper_writes_what_the_library_reads(tmp_path: Path) -> None:
     from safetensors.numpy import load
 
-    found = load(safetensors({"a": stored(2, 3, seed=7), "b": stored(5, dtype="F16")}))
-    assert {name: (array.dtype.str, array.shape) for name, array in found.items()} == {
+    tensors = load(safetensors({"a": stored(2, 3, seed=7), "b": stored(5, dtype="F16")}))
+    assert {name: (array.dtype.str, array.shape) for name, array in tensors.items()} == {
         "a": ("<f4", (2, 3)),
         "b": ("<f2", (5,)),
     }
-    assert found["a"].tobytes() == stored(2, 3, seed=7).data
+    assert tensors["a"].tobytes() == stored(2, 3, seed=7).data
 
 
 # ---- folders as somebody might fill them

@@ -407,9 +407,9 @@ def test_a_named_part_of_a_repository_is_read_at_its_commit(hub: LocalHub) -> No
         ("bf16", EMBEDDING.data),
         ("bf16/model.safetensors", EMBEDDING.data),
     ):
-        found = survey.open_matrix(f"org/two@main:{part}", endpoint=hub.endpoint)
-        assert read(found) == data
-        identity = found.target.identity
+        matrix = survey.open_matrix(f"org/two@main:{part}", endpoint=hub.endpoint)
+        assert read(matrix) == data
+        identity = matrix.target.identity
         assert (identity.repo, identity.revision, identity.sha) == (f"org/two:{part}", "main", sha)
         assert identity.org == "org"
     with pytest.raises(NotThere, match="one of bf16, fp16"):
@@ -433,12 +433,12 @@ def cache(tmp_path: Path, main: str | None, commits: tuple[str, ...] = ("0123abc
 def test_the_root_of_the_hubs_cache_works_as_the_commit_that_main_stands_for(tmp_path: Path) -> None:
     root = cache(tmp_path, "0123abcd", ("0123abcd", "ffff"))
     write(root / "snapshots" / "ffff", single({"lm_head.weight": EMBEDDING}, UNTIED))
-    found = survey.open_matrix(root)
-    assert (read(found), found.target.identity.repo) == (HEAD.data, str(root))
+    matrix = survey.open_matrix(root)
+    assert (read(matrix), matrix.target.identity.repo) == (HEAD.data, str(root))
     (root / "refs" / "main").write_text("ffff")
     moved = survey.open_matrix(root)
     assert read(moved) == EMBEDDING.data
-    assert moved.target.identity.sha != found.target.identity.sha
+    assert moved.target.identity.sha != matrix.target.identity.sha
 
 
 def test_a_cache_with_one_commit_needs_no_main(tmp_path: Path) -> None:

@@ -161,16 +161,16 @@ def test_results_come_in_every_format(survey: Survey, measured: Path) -> None:
         "SELECT black_hole_count AS holes, black_hole_sizes AS sizes, dead_live_angle_deg > 29 AS wide, "
         "NULL AS nothing FROM models"
     )
-    found = {}
+    versions = {}
     for form in ("table", "csv", "json", "md", "parquet"):
         program = "from survey.cli import entry; entry()"
         command = [sys.executable, "-c", program, "sql", sql, "--catalog", "c", "--format", form]
-        found[form] = subprocess.run(command, check=True, capture_output=True).stdout
-    assert found["csv"] == b'holes,sizes,wide,nothing\n3,"[5, 3, 2]",True,\n'
-    assert json.loads(found["json"]) == [{"holes": 3, "sizes": [5, 3, 2], "wide": True, "nothing": None}]
-    assert found["md"].splitlines()[2] == "| 3 | [5, 3, 2] | True | · |".encode()
-    assert found["table"].split() == "holes sizes wide nothing 3 [5, 3, 2] True ·".encode().split()
-    table = pq.read_table(BytesIO(found["parquet"]))
+        versions[form] = subprocess.run(command, check=True, capture_output=True).stdout
+    assert versions["csv"] == b'holes,sizes,wide,nothing\n3,"[5, 3, 2]",True,\n'
+    assert json.loads(versions["json"]) == [{"holes": 3, "sizes": [5, 3, 2], "wide": True, "nothing": None}]
+    assert versions["md"].splitlines()[2] == "| 3 | [5, 3, 2] | True | · |".encode()
+    assert versions["table"].split() == "holes sizes wide nothing 3 [5, 3, 2] True ·".encode().split()
+    table = pq.read_table(BytesIO(versions["parquet"]))
     assert table.to_pylist()[0]["sizes"] == [5, 3, 2]
 
 

@@ -94,25 +94,25 @@ def there(
 
 
 def test_a_command_ends_as_the_page_says(survey: Survey, there: None) -> None:
-    seen: dict[str, set[int]] = {}
+    codes_by_command: dict[str, set[int]] = {}
     for command, code in CASES:
         ran = survey(*command)
         assert ran.code == code, f"{command}: {ran.code}\n{ran.out}{ran.err}"
         assert code != 2 or len(re.findall("^(?:survey|Error): ", ran.err, re.MULTILINE)) == 1, (
             f"{command}: {ran.err}"
         )
-        seen.setdefault(command[0], set()).add(code)
+        codes_by_command.setdefault(command[0], set()).add(code)
     plain = {tuple(command[:1]): command for command, code in CASES if code == 0}
     with catalog_lock(open_for_writing("c")):
         for name, code in NOT_HELD_UP.items():
             ran = survey(*plain[(name,)])
             assert ran.code == code, f"{name} while another run holds the catalog: {ran.code} {ran.err}"
-            seen.setdefault(name, set()).add(code)
-    assert seen.keys() == cli.commands.keys()
+            codes_by_command.setdefault(name, set()).add(code)
+    assert codes_by_command.keys() == cli.commands.keys()
     # 1 of the demo and of a sweep, which take longer, have tests of their own.
-    assert {name: codes for name, codes in seen.items() if not codes <= documented(name)} == {}
-    told = {name: documented(name) - seen[name] - {0, 2} for name in cli.commands}
-    assert {name for name, codes in told.items() if codes} <= {"demo", "train"}
+    assert {name: codes for name, codes in codes_by_command.items() if not codes <= documented(name)} == {}
+    untried = {name: documented(name) - codes_by_command[name] - {0, 2} for name in cli.commands}
+    assert {name for name, codes in untried.items() if codes} <= {"demo", "train"}
 
 
 @pytest.mark.parametrize("name", cli.commands)

@@ -66,21 +66,21 @@ IDS: dict[str, list[int]] = {
 
 
 def test_each_class_lists_its_rows(survey: Survey, measured: Path) -> None:
-    for wanted, ids in IDS.items():
-        ran = listed(survey, measured, "--class", wanted, "--ids-only")
+    for token_class, ids in IDS.items():
+        ran = listed(survey, measured, "--class", token_class, "--ids-only")
         assert (ran.code, ran.err) == (0, "")
-        assert ran.out == "".join(f"{row}\n" for row in ids), wanted
-        found = json.loads(listed(survey, measured, "--class", wanted, "--format", "json").out)
-        assert [row["token_id"] for row in found] == ids, wanted
+        assert ran.out == "".join(f"{row}\n" for row in ids), token_class
+        rows = json.loads(listed(survey, measured, "--class", token_class, "--format", "json").out)
+        assert [row["token_id"] for row in rows] == ids, token_class
 
 
 def test_a_row_may_be_in_several_classes(survey: Survey, measured: Path) -> None:
-    found = {row["token_id"]: row for row in json.loads(listed(survey, measured, "--format", "json").out)}
-    assert found[15]["classes"] == ["identical", "phantom"]
-    assert found[3]["classes"] == ["zero", "near_zero"]
-    assert (found[2]["text"], found[2]["black_hole"], found[2]["reach"]) == ("e", 1, "reachable")
-    assert found[16]["norm"] is None
-    assert found[15]["text"] is None
+    by_token = {row["token_id"]: row for row in json.loads(listed(survey, measured, "--format", "json").out)}
+    assert by_token[15]["classes"] == ["identical", "phantom"]
+    assert by_token[3]["classes"] == ["zero", "near_zero"]
+    assert (by_token[2]["text"], by_token[2]["black_hole"], by_token[2]["reach"]) == ("e", 1, "reachable")
+    assert by_token[16]["norm"] is None
+    assert by_token[15]["text"] is None
 
 
 def test_a_text_cannot_fake_what_is_printed(survey: Survey, measured: Path) -> None:
@@ -154,15 +154,15 @@ def test_a_model_measured_without_tokens_is_explained(survey: Survey, folder: Pa
 def test_dead_classes_shows_which_overlap(survey: Survey, measured: Path) -> None:
     ran = survey("query", "dead_classes", "--param", "matrix=input", "--catalog", "c", "--format", "json")
     assert ran.code == 0, ran.err
-    found = {row["class"]: row for row in json.loads(ran.out)}
-    assert {name: row["rows"] for name, row in found.items()} == {
+    by_class = {row["class"]: row for row in json.loads(ran.out)}
+    assert {name: row["rows"] for name, row in by_class.items()} == {
         "identical": 4, "zero": 1, "near_zero": 1, "nonfinite": 1, "frozen": 0, "undertrained": 0, "phantom": 6, "unreachable": 1,
     }  # fmt: skip
-    assert found["identical"]["phantom"] == found["phantom"]["identical"] == 2
-    assert found["zero"]["near_zero"] == 1
-    assert found["nonfinite"]["phantom"] == 1
-    assert found["unreachable"]["identical"] == 0
-    for name, row in found.items():
+    assert by_class["identical"]["phantom"] == by_class["phantom"]["identical"] == 2
+    assert by_class["zero"]["near_zero"] == 1
+    assert by_class["nonfinite"]["phantom"] == 1
+    assert by_class["unreachable"]["identical"] == 0
+    for name, row in by_class.items():
         assert row[name] == row["rows"]
 
 
@@ -171,8 +171,8 @@ def test_dead_classes_leaves_open_what_no_tokenizer_told(survey: Survey, folder:
     survey("run", folder, "--matrix", "both", "--catalog", "c", "--executor", "serial")
     ran = survey("query", "dead_classes", "--catalog", "c", "--format", "json")
     rows = {row["class"]: row for row in json.loads(ran.out)}
-    found = {name: row["rows"] for name, row in rows.items()}
-    assert (found["phantom"], found["unreachable"], found["identical"]) == (None, None, 4)
+    counts = {name: row["rows"] for name, row in rows.items()}
+    assert (counts["phantom"], counts["unreachable"], counts["identical"]) == (None, None, 4)
     # Nor is an overlap with what is not known: none is not the same as nobody knows.
     assert rows["identical"]["phantom"] is rows["phantom"]["identical"] is rows["zero"]["unreachable"] is None
     assert rows["identical"]["zero"] == rows["identical"]["frozen"] == 0

@@ -42,7 +42,7 @@ def test_a_history_becomes_a_file_a_row_and_a_picture(survey: Survey, history: P
         "recorded_steps", "dead_token_ids", "positions", "centroid", "bulk_velocity", "thermal_velocities",
     }  # fmt: skip
     assert Path("motion.png").read_bytes().startswith(b"\x89PNG")
-    asked = survey(
+    answer = survey(
         "sql",
         "SELECT source, gaps, len(bulk_speed), loss[1] FROM kinematics",
         "--catalog",
@@ -50,7 +50,7 @@ def test_a_history_becomes_a_file_a_row_and_a_picture(survey: Survey, history: P
         "--format",
         "csv",
     )
-    assert asked.out.splitlines()[1] == f"{history},[4],12,8.0"
+    assert answer.out.splitlines()[1] == f"{history},[4],12,8.0"
 
 
 def test_a_followed_history_as_json_is_the_row_of_its_view(survey: Survey, history: Path) -> None:
@@ -159,11 +159,11 @@ def test_another_run_is_not_written_over(survey: Survey) -> None:
 
 
 def test_a_run_that_was_there_keeps_its_speed(survey: Survey) -> None:
-    asked = ["sql", "SELECT steps_per_s FROM training_runs", "--catalog", "c", "--format", "csv"]
+    query = ["sql", "SELECT steps_per_s FROM training_runs", "--catalog", "c", "--format", "csv"]
     speeds = []
     for _ in range(2):
         assert survey("train", *TINY, "--steps", "3").code == 0
-        speeds.append(survey(*asked).out)
+        speeds.append(survey(*query).out)
     assert speeds[0] == speeds[1]
     assert float(speeds[0].split()[1]) > 0
 
@@ -181,7 +181,7 @@ def test_what_another_program_wrote_is_not_written_over(
     assert Path("mine.safetensors").read_bytes() == b"something else"
 
 
-def asked(survey: Survey, statement: str) -> list[str]:
+def rows_of(survey: Survey, statement: str) -> list[str]:
     return survey("sql", statement, "--catalog", "c", "--format", "csv").out.splitlines()[1:]
 
 
@@ -189,12 +189,12 @@ def test_a_run_leaves_its_history_and_its_row_and_can_be_followed(survey: Survey
     ran = survey("train", *LITTLE, "--steps", "12", "--record-every", "1", "--catalog", "c")
     assert ran.code == 0, ran.err
     assert "coherence" in ran.out
-    found = load_file("gradient_delta_history.safetensors")
-    assert found["deltas"].shape == (12, 60, 16)
+    history = load_file("gradient_delta_history.safetensors")
+    assert history["deltas"].shape == (12, 60, 16)
     row = "SELECT setup, dead_count, steps, steps_per_s > 0, ends_with(history, 'history.safetensors') FROM training_runs"
-    assert asked(survey, row) == ['goldilocks,20,"[1, 2, 5, 10, 12]",True,True']
+    assert rows_of(survey, row) == ['goldilocks,20,"[1, 2, 5, 10, 12]",True,True']
     again = survey("train", *LITTLE, "--steps", "12", "--record-every", "1", "--catalog", "c")
-    assert (again.code, asked(survey, "SELECT count(*) FROM training_runs")) == (0, ["1"])
+    assert (again.code, rows_of(survey, "SELECT count(*) FROM training_runs")) == (0, ["1"])
     assert "was finished before" in again.err
     followed = survey("kinematics", "gradient_delta_history.safetensors", "--catalog", "c")
     assert followed.code == 0
@@ -205,8 +205,8 @@ def test_a_run_leaves_its_history_and_its_row_and_can_be_followed(survey: Survey
 
 @pytest.mark.parametrize("steps", ["1", "12"])
 def test_a_run_becomes_json_and_a_picture(survey: Survey, steps: str) -> None:
-    wanted = ("--steps", steps, "--record-every", "1", "--no-history", "--catalog", "c")
-    ran = survey("train", *LITTLE, *wanted, "--format", "json", "--plot", "run.svg")
+    options = ("--steps", steps, "--record-every", "1", "--no-history", "--catalog", "c")
+    ran = survey("train", *LITTLE, *options, "--format", "json", "--plot", "run.svg")
     assert ran.code == 0, ran.err
     stored = survey("sql", "SELECT * FROM training_runs", "--catalog", "c", "--format", "json")
     assert json.loads(ran.out) == json.loads(stored.out)
@@ -215,10 +215,10 @@ def test_a_run_becomes_json_and_a_picture(survey: Survey, steps: str) -> None:
 
 
 def test_every_part_of_the_model_is_an_option(survey: Survey) -> None:
-    wanted = ("--layers", "1", "--heads", "4", "--ff", "24", "--steps", "1")
-    ran = survey("train", *LITTLE, *wanted, "--record-every", "1", "--no-history", "--catalog", "c")
+    options = ("--layers", "1", "--heads", "4", "--ff", "24", "--steps", "1")
+    ran = survey("train", *LITTLE, *options, "--record-every", "1", "--no-history", "--catalog", "c")
     assert ran.code == 0, ran.err
-    assert asked(survey, "SELECT layers, heads, ff FROM training_runs") == ["1,4,24"]
+    assert rows_of(survey, "SELECT layers, heads, ff FROM training_runs") == ["1,4,24"]
     refused = survey("train", *LITTLE, "--heads", "3", "--catalog", "c")
     assert (refused.code, "cannot be divided among 3 heads" in refused.err) == (2, True)
 
@@ -234,9 +234,11 @@ def test_a_sweep_trains_every_combination_once(survey: Survey, executor: str) ->
     ]  # fmt: skip
     again = survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", executor)
     assert again.out.splitlines()[-1] == "0 trained, 4 unchanged, 0 failed"
-    told = survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", executor, "--format", "json")
-    assert [row["init_scale"] for row in json.loads(told.out)] == [0.02, 0.02, 1.0, 1.0]
-    assert "0 trained, 4 unchanged, 0 failed" in told.err
+    as_json = survey(
+        "train", "--sweep", "s.toml", "--catalog", "c", "--executor", executor, "--format", "json"
+    )
+    assert [row["init_scale"] for row in json.loads(as_json.out)] == [0.02, 0.02, 1.0, 1.0]
+    assert "0 trained, 4 unchanged, 0 failed" in as_json.err
     effect = survey("query", "init_effect", "--catalog", "c", "--format", "csv").out.splitlines()
     assert len(effect) == 1 + 4
     assert len(survey("query", "training", "--catalog", "c", "--format", "csv").out.splitlines()) == 1 + 4
@@ -248,7 +250,7 @@ def test_a_sweep_merges_its_rows_where_they_are_many(survey: Survey, monkeypatch
     assert survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", "serial").code == 0
     for left in (5, 1):  # what was merged lives one compaction longer
         assert len(list(Path("c/training_runs").iterdir())) == left
-        assert asked(survey, "SELECT count(*) FROM training_runs") == ["4"]
+        assert rows_of(survey, "SELECT count(*) FROM training_runs") == ["4"]
         assert survey("compact", "--catalog", "c").code == 0
 
 

@@ -24,7 +24,7 @@ SCRIPT = Path(sys.executable).with_name("survey")
 RUN_S = 120
 TRAINING = ["--layers", "1", "--dim", "8", "--heads", "1", "--ff", "8", "--vocabulary", "32", "--dead", "4", "--batch", "2",
             "--context", "8", "--steps", "4", "--record-every", "2"]  # fmt: skip
-SWEEP = "layers = 1\ndim = 8\nheads = 1\nff = 8\nvocabulary = 32\ndead = 4\nbatch = 2\ncontext = 8\nsteps = 4\n[grid]\nseed = [1, 2]\n"
+SWEEP = "layers = 1\ndim = 8\nheads = 1\nff = 8\nvocabulary = 32\ndead = 4\nbatch = 2\ncontext = 8\nsteps = 4\n[grid]\nseed = [1]\n"
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
     (model / "sweep.toml").write_text(SWEEP)
     with LocalHub() as hub:
         hub.add_repo("org/served", model)
-        found = Folder(model, plant(model), hub)
+        stranger = Folder(model, plant(model), hub)
         # Two of the commands, so that each other may be tried alone.
         for step in (
             ["run", ".", "models.txt", "--executor", "serial"],
             ["train", *TRAINING, "-o", "h.safetensors"],
         ):
-            ran = found.survey(*step)
-            assert imported(found.mark) == [], ran.stderr
+            ran = stranger.survey(*step)
+            assert imported(stranger.mark) == [], ran.stderr
             assert ran.returncode == 0, ran.stdout + ran.stderr
-        yield found
+        yield stranger
 
 
 COMMANDS = {

@@ -30,7 +30,7 @@ def read(text: bytes, within: str | None = "weight_map") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("text", "within", "found"),
+    ("text", "within", "expected"),
     [
         pytest.param(b'{"weight_map": {"a": "b", "c": "d"}}', "weight_map", {"a": "b", "c": "d"}, id="index"),
         pytest.param(
@@ -49,9 +49,9 @@ def read(text: bytes, within: str | None = "weight_map") -> dict[str, Any]:
         ),
     ],
 )
-def test_members_are_read_as_json_has_them(text: bytes, within: str | None, found: dict[str, Any]) -> None:
-    assert read(text, within) == found
-    assert all(type(value) is type(found[name]) for name, value in read(text, within).items())
+def test_members_are_read_as_json_has_them(text: bytes, within: str | None, expected: dict[str, Any]) -> None:
+    assert read(text, within) == expected
+    assert all(type(value) is type(expected[name]) for name, value in read(text, within).items())
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_an_index_of_half_a_million_tensors_is_read(tmp_path: Path) -> None:
             shards[95]: safetensors({HEAD: head}),
         },
     )
-    found = survey.open_matrix(tmp_path)
-    assert (found.target.identity.tensor, found.target.identity.tied) == (HEAD, False)
-    assert b"".join(map(bytes, found.blocks())) == head.data
+    matrix = survey.open_matrix(tmp_path)
+    assert (matrix.target.identity.tensor, matrix.target.identity.tied) == (HEAD, False)
+    assert b"".join(map(bytes, matrix.blocks())) == head.data
 
 
 def parsed(text: bytes, tensors: int) -> Header:
@@ -142,12 +142,12 @@ def parsed(text: bytes, tensors: int) -> Header:
 
 def test_a_header_of_a_hundred_thousand_tensors_is_read() -> None:
     text = header([*experts(100_000), HEAD], {"format": "pt"})
-    found = parsed(text, 100_001)
-    assert found.left_out == 100_000 - KEPT_OF_A_KIND
-    assert found.metadata == {"format": "pt"}
-    assert found.tensors[HEAD].bytes.start == len(text) + 200_000
+    members = parsed(text, 100_001)
+    assert members.left_out == 100_000 - KEPT_OF_A_KIND
+    assert members.metadata == {"format": "pt"}
+    assert members.tensors[HEAD].bytes.start == len(text) + 200_000
     small = parsed(header([*experts(20), HEAD]), 21)
-    assert found.tensors[experts(1)[0]].shape == small.tensors[experts(1)[0]].shape
+    assert members.tensors[experts(1)[0]].shape == small.tensors[experts(1)[0]].shape
 
 
 @pytest.mark.parametrize(

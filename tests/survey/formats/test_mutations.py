@@ -66,7 +66,7 @@ MEASURED: set[tuple[str, tuple[int, int], bytes, str]] = set()
 def outcome(contents: Mapping[str, bytes]) -> str:
     """`measured`, or the reason of a refusal, of both matrices; any other exception is a failure."""
     checkpoint = HeldCheckpoint(contents)
-    found = []
+    outcomes = []
     try:
         layout = lay_out(checkpoint)
     except SurveyError as error:
@@ -77,15 +77,15 @@ def outcome(contents: Mapping[str, bytes]) -> str:
             target = locate(layout, matrix)
             opened = Matrix(target, checkpoint)
             stored_bytes = b"".join(bytes(block) for block in opened.blocks())
-            seen = (opened.dtype, opened.shape, stored_bytes, repr(opened.scale()))
-            if seen not in MEASURED:  # the same bytes again would take most of the time
+            facts = (opened.dtype, opened.shape, stored_bytes, repr(opened.scale()))
+            if facts not in MEASURED:  # the same bytes again would take most of the time
                 survey.measure(opened, device="cpu")
-                MEASURED.add(seen)
-            found.append("measured")
+                MEASURED.add(facts)
+            outcomes.append("measured")
         except SurveyError as error:
             str(error).encode()
-            found.append(error.reason)
-    return " ".join(found)
+            outcomes.append(error.reason)
+    return " ".join(outcomes)
 
 
 # ---- mutations
@@ -202,8 +202,8 @@ def test_a_mutation_ends_in_a_measured_model_or_a_refusal(kind: str, peak: Calla
     )
     @given(examples())
     def check(contents: dict[str, bytes]) -> None:
-        found = outcome(contents)
-        outcomes[found] = outcomes.get(found, 0) + 1
+        result = outcome(contents)
+        outcomes[result] = outcomes.get(result, 0) + 1
 
     check()
     assert peak() < MEMORY_BYTES

@@ -21,13 +21,13 @@ def read(path: Path, content: bytes, size: int | None = None) -> tuple[Header, l
         file.truncate(len(content) if size is None else size)
     reads = []
 
-    def read_range(wanted: ByteRange) -> bytes:
-        reads.append(wanted)
+    def read_range(span: ByteRange) -> bytes:
+        reads.append(span)
         with path.open("rb") as file:
-            file.seek(wanted.start)
-            found = file.read(len(wanted))
-        assert len(found) == len(wanted), "asked for bytes past the end of the file"
-        return found
+            file.seek(span.start)
+            part = file.read(len(span))
+        assert len(part) == len(span), "asked for bytes past the end of the file"
+        return part
 
     return read_header(read_range, path.name, path.stat().st_size, WHERE), reads
 
@@ -41,9 +41,9 @@ def test_a_header_says_where_its_tensors_lie_in_the_file(tmp_path: Path) -> None
         b'"b":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]},'
         b'"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}'
     )
-    found, reads = read(tmp_path, with_length(text) + bytes(32))
+    header, reads = read(tmp_path, with_length(text) + bytes(32))
     start = 8 + len(text)
-    assert found == Header(
+    assert header == Header(
         "w.safetensors",
         start + 32,
         {
@@ -52,7 +52,7 @@ def test_a_header_says_where_its_tensors_lie_in_the_file(tmp_path: Path) -> None
         },
         {"format": "pt"},
     )
-    assert found.tensors["a"].row_bytes == 12
+    assert header.tensors["a"].row_bytes == 12
     assert reads == [ByteRange(0, start + 32)]
 
 
@@ -93,9 +93,9 @@ def test_a_header_past_64_kib_is_read_in_two_reads(
 ) -> None:
     text = GOOD.ljust(header_bytes - 8)
     content = with_length(text.replace(b"[2,3]", b"[250,100]").replace(b"24]", b"100000]")[: len(text)])
-    found, made = read(tmp_path, content + bytes(100_000))
+    header, made = read(tmp_path, content + bytes(100_000))
     assert made == [ByteRange(*pair) for pair in reads]
-    assert found.tensors["a"].bytes == ByteRange(header_bytes, header_bytes + 100_000)
+    assert header.tensors["a"].bytes == ByteRange(header_bytes, header_bytes + 100_000)
 
 
 # ---- what is not

@@ -48,10 +48,10 @@ def header(content: bytes) -> tuple[Header, list[ByteRange]]:
     """The structure of a file with this content, and the ranges that were read for it."""
     reads: list[ByteRange] = []
 
-    def read(wanted: ByteRange) -> bytes:
-        assert 0 <= wanted.start < wanted.stop <= len(content), "a read outside the file"
-        reads.append(wanted)
-        return content[wanted.start : wanted.stop]
+    def read(span: ByteRange) -> bytes:
+        assert 0 <= span.start < span.stop <= len(content), "a read outside the file"
+        reads.append(span)
+        return content[span.start : span.stop]
 
     return read_pickled(read, BIN, len(content), WHERE), reads
 
@@ -101,12 +101,12 @@ def states() -> dict[str, Mapping[str, torch.Tensor]]:
 def test_each_tensor_lies_where_torch_put_it(name: str, zipped: bool) -> None:
     state = states()[name]
     content = saved(state, zipped)
-    found, _ = header(content)
+    read_header, _ = header(content)
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    assert list(found.tensors) == list(tensors)
-    assert len(found.tensors) == len(tensors)
+    assert list(read_header.tensors) == list(tensors)
+    assert len(read_header.tensors) == len(tensors)
     for key, tensor in tensors.items():
-        spec = found.tensors[key]
+        spec = read_header.tensors[key]
         assert (spec.name, spec.file, spec.shape) == (key, BIN, tuple(tensor.shape))
         assert content[spec.bytes.start : spec.bytes.stop] == raw(tensor)
 
@@ -153,13 +153,13 @@ def test_a_file_of_python_2_is_read() -> None:
 def test_only_the_structure_is_read(tensors: int, zipped: bool) -> None:
     state = {f"model.layers.{number}.mlp.down_proj.weight": torch.zeros(64, 64) for number in range(tensors)}
     content = saved(state, zipped)
-    found, reads = header(content)
-    assert len(found.tensors) == tensors
+    read_header, reads = header(content)
+    assert len(read_header.tensors) == tensors
     structure = 1 << (17 if tensors == 3 else 20)
     assert sum(map(len, reads)) <= structure
     before = len(reads)
-    last = found.tensors[list(found.tensors)[-1]]
-    assert found.tensors[last.name] == last
+    last = read_header.tensors[list(read_header.tensors)[-1]]
+    assert read_header.tensors[last.name] == last
     assert sum(map(len, reads[before:])) <= 30 + len(
         "archive/data/1999"
     )  # the local header and its name, or the count before a storage
@@ -172,12 +172,12 @@ def test_the_hub_sends_the_directory_the_pickle_and_the_head(hub: LocalHub) -> N
     content = saved(state)
     hub.add_repo("org/pickled", {"config.json": CONFIG, BIN: content})
     with survey.open_matrix("org/pickled", endpoint=hub.endpoint) as matrix:
-        found = b"".join(bytes(block) for block in matrix.blocks())
-    assert found == raw(state[HEAD])
+        stored = b"".join(bytes(block) for block in matrix.blocks())
+    assert stored == raw(state[HEAD])
     ranges = [entry for entry in hub.log if entry.range]
     sent = sum(entry.sent_bytes for entry in ranges)
     structure = (64 << 10) * 2 + 128 + 30 * 2
-    assert len(found) <= sent <= len(found) + structure < len(content) / 3
+    assert len(stored) <= sent <= len(stored) + structure < len(content) / 3
     assert survey.measure(matrix).vocab_rows == 4000
 
 
@@ -321,8 +321,8 @@ def with_tensor(**parts: Any) -> dict[str, bytes]:
 
 
 def test_the_helper_writes_what_torch_reads() -> None:
-    found = torch.load(io.BytesIO(archive(good_archive(version=b"3"))), weights_only=True)
-    assert found["a"].shape == (4, 3)
+    tensors = torch.load(io.BytesIO(archive(good_archive(version=b"3"))), weights_only=True)
+    assert tensors["a"].shape == (4, 3)
     assert list(header(archive(good_archive()))[0].tensors) == ["a"]
 
 
@@ -400,11 +400,11 @@ def test_a_tensor_that_is_no_contiguous_part_of_its_storage_is_refused(
 def test_a_member_that_lies_about_its_place_is_refused() -> None:
     content = bytearray(archive(good_archive()))
     at = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 4) + 4)
-    for place, problem in (
+    for offset, problem in (
         (1, "has no stored member at byte 1"),
         (2**31, "is said to lie at byte 2,147,483,648"),
     ):
-        content[at + 42 : at + 46] = place.to_bytes(4, "little")
+        content[at + 42 : at + 46] = offset.to_bytes(4, "little")
         assert problem in refusal(bytes(content), "a")
 
 

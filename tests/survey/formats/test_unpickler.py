@@ -30,8 +30,8 @@ def refusal(pickled: bytes) -> str:
 
 
 def test_a_state_dict_is_a_description() -> None:
-    found = read_pickle(io.BytesIO(b"\x80\x02}" + text("a") + TENSOR + b"s."), WHERE)
-    assert found == {"a": PickledTensor(Storage("0", "F32", 12), "F32", 0, (4, 3), (3, 1))}
+    unpickled = read_pickle(io.BytesIO(b"\x80\x02}" + text("a") + TENSOR + b"s."), WHERE)
+    assert unpickled == {"a": PickledTensor(Storage("0", "F32", 12), "F32", 0, (4, 3), (3, 1))}
 
 
 # ---- code is never run

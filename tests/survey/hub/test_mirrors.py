@@ -123,15 +123,15 @@ def test_a_size_is_asked_for_of_the_file_as_it_is(hub: LocalHub, monkeypatch: py
 
 
 def test_sizes_are_a_mapping_that_asks_for_what_is_missing() -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     def ask(file: str) -> int:
-        asked.append(file)
+        requested.append(file)
         return 7
 
     sizes = Sizes({"a": 1, "b": None}, ask)
-    assert (list(sizes), "b" in sizes, sizes.known("b"), asked) == (["a", "b"], True, None, [])
-    assert (sizes["a"], sizes["b"], sizes["b"], asked) == (1, 7, 7, ["b"])
+    assert (list(sizes), "b" in sizes, sizes.known("b"), requested) == (["a", "b"], True, None, [])
+    assert (sizes["a"], sizes["b"], sizes["b"], requested) == (1, 7, 7, ["b"])
     with pytest.raises(KeyError):
         sizes["c"]
 

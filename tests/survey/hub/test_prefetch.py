@@ -92,11 +92,11 @@ def test_nothing_is_fetched_ahead_of_a_consumer_who_waits() -> None:
 
     blocks = in_order(ranges(40), fetch, FixedLimit(3))
     assert started == []
-    for held in (4, 5, 6):
+    for count in (4, 5, 6):
         next(blocks)
-        eventually(lambda held=held: len(started) >= held)
+        eventually(lambda count=count: len(started) >= count)
         time.sleep(0.02)  # long enough for one more to begin, were it allowed to
-        assert sorted(started) == list(range(held))
+        assert sorted(started) == list(range(count))
     blocks.close()
     assert len(started) == 6
 

@@ -39,10 +39,10 @@ Files = dict[str, bytes]
 
 def values(seed: int) -> Floats:
     """Rows of which some are identical, within a part and across the borders of any."""
-    found = np.random.default_rng(seed).normal(size=(V, D)).astype("<f4")
-    found[[3, 299, 300, 599, 600, 1199]] = found[0]
-    found[[7, 8]] = found[9]
-    return found
+    table = np.random.default_rng(seed).normal(size=(V, D)).astype("<f4")
+    table[[3, 299, 300, 599, 600, 1199]] = table[0]
+    table[[7, 8]] = table[9]
+    return table
 
 
 WHOLE, TABLE = values(1), values(2)
@@ -79,9 +79,13 @@ def noted(tensors: Mapping[str, tuple[Floats, list[int]]]) -> bytes:
     """A safetensors file in which torch noted where each part begins in the whole."""
     plain = safetensors({name: tensor(part) for name, (part, _) in tensors.items()})
     length = int.from_bytes(plain[:8], "little")
-    told = {name: {"saved_offsets": offsets} for name, (_, offsets) in tensors.items()}
+    offsets_by_name = {name: {"saved_offsets": offsets} for name, (_, offsets) in tensors.items()}
     header = json.loads(plain[8 : 8 + length])
-    header["__metadata__"] = {"format": "pt", "DCP_VERSION": "1.0", "DCP_SHARDING_INFO": json.dumps(told)}
+    header["__metadata__"] = {
+        "format": "pt",
+        "DCP_VERSION": "1.0",
+        "DCP_SHARDING_INFO": json.dumps(offsets_by_name),
+    }
     return with_length(json.dumps(header).encode()) + plain[8 + length :]
 
 
@@ -101,8 +105,8 @@ def noted_parts(**stated: Any) -> Files:
 
 
 def numbered(names: list[str], parts: list[Floats], **stated: Any) -> Files:
-    held = {name: tensor(part) for name, part in zip(names, parts, strict=True)}
-    return single({EMBEDDING: tensor(TABLE), **held}, config(**stated))
+    parts_by_name = {name: tensor(part) for name, part in zip(names, parts, strict=True)}
+    return single({EMBEDDING: tensor(TABLE), **parts_by_name}, config(**stated))
 
 
 CUT: dict[str, Files] = {
@@ -144,10 +148,10 @@ def read(matrix: Matrix) -> bytes:
 
 @pytest.mark.parametrize("files", CUT.values(), ids=CUT)
 def test_parts_are_put_together(files: Files, tmp_path: Path) -> None:
-    found = survey.open_matrix(write(tmp_path, files))
-    assert (found.shape, found.dtype, read(found)) == ((V, D), "F32", WHOLE.tobytes())
+    matrix = survey.open_matrix(write(tmp_path, files))
+    assert (matrix.shape, matrix.dtype, read(matrix)) == ((V, D), "F32", WHOLE.tobytes())
     assert read(survey.open_matrix(tmp_path, "input")) == TABLE.tobytes()
-    assert not found.target.identity.tied
+    assert not matrix.target.identity.tied
 
 
 @pytest.mark.parametrize("files", CUT.values(), ids=CUT)
@@ -162,12 +166,12 @@ def test_parts_are_measured_to_the_same_bits_as_the_whole(
 
 
 def test_a_row_says_which_tensors_and_files_it_was_made_of(tmp_path: Path) -> None:
-    found = survey.open_matrix(write(tmp_path / "two", of_devices(rows(2)))).target
-    assert found.identity.tensor == HEAD
-    assert found.identity.file == "m-00006-TP-000.safetensors + m-00006-TP-001.safetensors"
-    assert [file for file, _ in found.files] == found.identity.file.split(" + ")
-    assert found.rule.endswith("put together from 2 parts")
-    assert len(found.spec.bytes) == V * D * 4
+    target = survey.open_matrix(write(tmp_path / "two", of_devices(rows(2)))).target
+    assert target.identity.tensor == HEAD
+    assert target.identity.file == "m-00006-TP-000.safetensors + m-00006-TP-001.safetensors"
+    assert [file for file, _ in target.files] == target.identity.file.split(" + ")
+    assert target.rule.endswith("put together from 2 parts")
+    assert len(target.spec.bytes) == V * D * 4
     many = survey.open_matrix(write(tmp_path / "many", of_devices(rows(5)))).target
     assert many.identity.file == "m-00006-TP-000.safetensors + 3 more + m-00006-TP-004.safetensors"
     assert len(many.files) == 5
@@ -180,17 +184,17 @@ def test_a_row_says_which_tensors_and_files_it_was_made_of(tmp_path: Path) -> No
 @pytest.mark.parametrize("files", [CUT["rows that do not divide"], noted_parts()], ids=["rows", "both"])
 def test_single_rows_are_read_from_their_parts(files: Files, tmp_path: Path) -> None:
     for matrix, whole in (("output", WHOLE), ("input", TABLE)):
-        found = survey.open_matrix(write(tmp_path, files), matrix)  # type: ignore[arg-type]
-        wanted = [0, 171, 172, 499, 500, 501, 699, 700, V - 1]
-        assert picked_rows(found.checkpoint, found.target.spec, wanted) == [
-            whole[row].tobytes() for row in wanted
+        opened = survey.open_matrix(write(tmp_path, files), matrix)  # type: ignore[arg-type]
+        picked = [0, 171, 172, 499, 500, 501, 699, 700, V - 1]
+        assert picked_rows(opened.checkpoint, opened.target.spec, picked) == [
+            whole[row].tobytes() for row in picked
         ]
 
 
 def test_rows_in_columns_are_joined_in_bounded_memory(tmp_path: Path) -> None:
     spec = survey.open_matrix(write(tmp_path, of_devices(columns(4)))).target.spec
     wide = survey.open_matrix(write(tmp_path / "w", of_devices([WHOLE]))).target.spec
-    assert all(len(wanted) <= 4 * BLOCK_BYTES for wanted in row_blocks(spec))
+    assert all(len(block) <= 4 * BLOCK_BYTES for block in row_blocks(spec))
     assert expected_memory_bytes(spec, 8) > expected_memory_bytes(wide, 8) + 8 * BLOCK_BYTES
 
 
@@ -299,8 +303,8 @@ def test_parts_that_contradict_each_other_are_refused(
 
 
 def test_rows_that_only_fill_up_the_last_part_are_rows(tmp_path: Path) -> None:
-    found = survey.open_matrix(write(tmp_path, of_devices(rows(4), vocab_size=V - 50)))
-    assert (found.shape, read(found)) == ((V, D), WHOLE.tobytes())
+    matrix = survey.open_matrix(write(tmp_path, of_devices(rows(4), vocab_size=V - 50)))
+    assert (matrix.shape, read(matrix)) == ((V, D), WHOLE.tobytes())
 
 
 NO_PARTS: dict[str, dict[str, Stored]] = {
@@ -380,10 +384,10 @@ def of_meta(devices: int, vocab_size: int = -1) -> Files:
     "files", [of_meta(1), of_meta(2), of_meta(4), of_meta(2, V)], ids=["1", "2", "4", "stated"]
 )
 def test_metas_own_format_is_put_together(files: Files, tmp_path: Path) -> None:
-    found = survey.open_matrix(write(tmp_path, files))
-    assert (found.shape, read(found)) == ((V, D), WHOLE.tobytes())
+    matrix = survey.open_matrix(write(tmp_path, files))
+    assert (matrix.shape, read(matrix)) == ((V, D), WHOLE.tobytes())
     assert read(survey.open_matrix(tmp_path, "input")) == TABLE.tobytes()
-    before = found.target.identity.sha
+    before = matrix.target.identity.sha
     os.utime(tmp_path / "consolidated.00.pth", ns=(0, 1))
     assert survey.open_matrix(tmp_path).target.identity.sha != before
 
@@ -407,29 +411,29 @@ def of_torch(folder: Path, *, drop: int | None = None) -> Path:
         tensors = {"model.embed_tokens.weight": torch.from_numpy(TABLE.copy()), **halves}
         distributed.save({"model": tensors, "step": 3}, checkpoint_id=folder, no_dist=True)
     metadata = pickle.loads((folder / ".metadata").read_bytes())  # noqa: S301 - torch wrote it just now
-    held, stored = metadata.state_dict_metadata, metadata.storage_data
-    whole = held["model.lm_head.weight"] = copy.deepcopy(held["model.half0"])
+    state, stored = metadata.state_dict_metadata, metadata.storage_data
+    whole = state["model.lm_head.weight"] = copy.deepcopy(state["model.half0"])
     whole.size, whole.chunks = torch.Size([V, D]), []
     for number in range(2):
-        (chunk,) = held.pop(f"model.half{number}").chunks
-        place = next(key for key in stored if key.fqn == f"model.half{number}")
-        info = stored.pop(place)
+        (chunk,) = state.pop(f"model.half{number}").chunks
+        key_of_half = next(key for key in stored if key.fqn == f"model.half{number}")
+        info = stored.pop(key_of_half)
         if number == drop:
             continue
         chunk.offsets = torch.Size([600 * number, 0])
         whole.chunks.append(chunk)
-        stored[type(place)("model.lm_head.weight", chunk.offsets, number)] = info
+        stored[type(key_of_half)("model.lm_head.weight", chunk.offsets, number)] = info
     (folder / ".metadata").write_bytes(pickle.dumps(metadata))
     return write(folder, described())
 
 
 def test_torchs_distributed_checkpoints_are_put_together(tmp_path: Path) -> None:
-    found = survey.open_matrix(of_torch(tmp_path))
-    assert (found.target.identity.tensor, found.target.identity.file) == (
+    matrix = survey.open_matrix(of_torch(tmp_path))
+    assert (matrix.target.identity.tensor, matrix.target.identity.file) == (
         "model.lm_head.weight",
         "__0_0.distcp",
     )
-    assert (found.shape, read(found)) == ((V, D), WHOLE.tobytes())
+    assert (matrix.shape, read(matrix)) == ((V, D), WHOLE.tobytes())
     assert read(survey.open_matrix(tmp_path, "input")) == TABLE.tobytes()
 
 
@@ -482,13 +486,13 @@ def test_parts_on_the_hub_cost_their_own_bytes_and_no_more(
     served: Callable[[Files], LocalHub], name: str
 ) -> None:
     hub = served(CUT[name])
-    found = survey.open_matrix("org/cut", endpoint=hub.endpoint)
-    planned = found.checkpoint.traffic
+    opened = survey.open_matrix("org/cut", endpoint=hub.endpoint)
+    planned = opened.checkpoint.traffic
     hub.clear_log()
-    told: list[int] = []
-    assert b"".join(map(bytes, found.blocks(told.append))) == WHOLE.tobytes()
-    assert sum(told) == len(WHOLE.tobytes())
-    assert (found.checkpoint.traffic - planned).bytes == len(WHOLE.tobytes())
+    counts: list[int] = []
+    assert b"".join(map(bytes, opened.blocks(counts.append))) == WHOLE.tobytes()
+    assert sum(counts) == len(WHOLE.tobytes())
+    assert (opened.checkpoint.traffic - planned).bytes == len(WHOLE.tobytes())
     assert len(hub.requests("cdn")) == 4  # one block, which four files make up
 
 

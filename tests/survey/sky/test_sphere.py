@@ -39,9 +39,9 @@ def test_the_origin_and_rows_that_are_not_finite_stand_nowhere() -> None:
     assert not in_field(sky, Field(0, 0, diameter_deg=360)).any()
 
 
-def sky_of(*places: tuple[float, float]) -> Sky:
-    lat, lon = np.array(places, dtype=float).T
-    return Sky(lat, lon, np.ones(len(places)))
+def sky_of(*positions: tuple[float, float]) -> Sky:
+    lat, lon = np.array(positions, dtype=float).T
+    return Sky(lat, lon, np.ones(len(positions)))
 
 
 FIELDS = [
@@ -57,11 +57,11 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(
-    ("field", "places", "seen"), [case[1:] for case in FIELDS], ids=[case[0] for case in FIELDS]
+    ("field", "positions", "inside"), [case[1:] for case in FIELDS], ids=[case[0] for case in FIELDS]
 )
-def test_what_a_field_holds(field: Field, places: list[tuple[float, float]], seen: list[int]) -> None:
+def test_what_a_field_holds(field: Field, positions: list[tuple[float, float]], inside: list[int]) -> None:
     field.check()
-    assert np.flatnonzero(in_field(sky_of(*places), field)).tolist() == seen
+    assert np.flatnonzero(in_field(sky_of(*positions), field)).tolist() == inside
 
 
 def test_distances_are_those_of_great_circles() -> None:

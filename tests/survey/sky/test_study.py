@@ -89,8 +89,8 @@ def test_the_notebooks_own_way_on_a_small_matrix() -> None:
     radius = torch.sqrt(x**2 + y**2 + z**2)
     lat = torch.rad2deg(torch.asin(torch.clamp(z / radius, -1, 1)))
     lon = torch.rad2deg(torch.atan2(y, x))
-    seen = (lat - lat[40]).abs().le(0.5) & (lon - lon[40]).abs().le(0.5)
-    ref = int(seen.nonzero(as_tuple=True)[0][0])
+    inside = (lat - lat[40]).abs().le(0.5) & (lon - lon[40]).abs().le(0.5)
+    ref = int(inside.nonzero(as_tuple=True)[0][0])
     dots = weight @ weight[ref]
     theirs = (dots == dots[ref]).nonzero(as_tuple=True)[0].tolist()
 
@@ -108,7 +108,7 @@ def test_the_notebooks_own_way_on_a_small_matrix() -> None:
         weight, axes=survey.Axes(meridian=signs[0], equinox=signs[1] * 3, north=signs[2] * 2), field=pointing
     )
     assert pointed.figures.ref_token_id == ref
-    assert pointed.figures.n_field == int(seen.sum())
+    assert pointed.figures.n_field == int(inside.sum())
     # The device's bf16 sum may put a row on a neighbouring number; ours is rounded once.
     assert set(HOLES[0]) <= set(theirs) & set(pointed.figures.cluster_token_ids)
     tensors = pointed.tensors()

@@ -34,23 +34,23 @@ def explained(folder: Path) -> Explanation:
 
 
 def test_candidates_and_what_is_passed_over_are_told_apart(tmp_path: Path) -> None:
-    found = explained(write(tmp_path, single(GEMMA, CONFIG)))
-    assert found.files == "model.safetensors: 5 tensors in 1 file"
-    assert found.said == (
+    report = explained(write(tmp_path, single(GEMMA, CONFIG)))
+    assert report.files == "model.safetensors: 5 tensors in 1 file"
+    assert report.said == (
         "architectures: Gemma3nForConditionalGeneration",
         "text_config.tie_word_embeddings: true",
         "model_type: gemma3n",
         "text_config.vocab_size: 6",
         "text_config.hidden_size: 4",
     )
-    assert found.heads == ()
-    assert [(item.tensor, item.dtype, item.shape) for item in found.embeddings] == [(EMBED, "F32", (6, 4))]
-    assert [item.tensor for item in found.passed_over] == [
+    assert report.heads == ()
+    assert [(item.tensor, item.dtype, item.shape) for item in report.embeddings] == [(EMBED, "F32", (6, 4))]
+    assert [item.tensor for item in report.passed_over] == [
         TABLE,
         "model.layers.4.shared_head.head.weight",
         "vision_tower.patch_embedding.weight",
     ]
-    assert found.decisions == (
+    assert report.decisions == (
         Decision("output", EMBED, "no head in the files: tied to the embedding"),
         Decision("input", EMBED, "the name of an embedding"),
     )
@@ -71,18 +71,18 @@ def test_a_refusal_is_a_decision(tmp_path: Path) -> None:
 
 def test_headers_that_decide_nothing_are_not_read(tmp_path: Path) -> None:
     shards = [{EMBED: stored(6, 4)}, {"lm_head.weight": stored(6, 4, seed=1)}, {TABLE: stored(6, 12)}]
-    found = explained(write(tmp_path, sharded(shards, CONFIG)))
-    assert found.files == "model.safetensors.index.json: 3 tensors in 3 files"
-    assert [item.shape for item in (*found.heads, *found.embeddings)] == [(6, 4), (6, 4)]
-    assert [(item.tensor, item.shape, item.file) for item in found.passed_over] == [
+    report = explained(write(tmp_path, sharded(shards, CONFIG)))
+    assert report.files == "model.safetensors.index.json: 3 tensors in 3 files"
+    assert [item.shape for item in (*report.heads, *report.embeddings)] == [(6, 4), (6, 4)]
+    assert [(item.tensor, item.shape, item.file) for item in report.passed_over] == [
         (TABLE, None, "model-00003-of-00003.safetensors")
     ]
 
 
 def test_many_tables_are_counted(tmp_path: Path) -> None:
     tables = {f"tower_{number}.embed.weight": stored(2, 2) for number in range(12)}
-    found = explained(write(tmp_path, single({EMBED: stored(6, 4), **tables}, CONFIG)))
-    assert (len(found.passed_over), found.omitted) == (8, 4)
+    report = explained(write(tmp_path, single({EMBED: stored(6, 4), **tables}, CONFIG)))
+    assert (len(report.passed_over), report.omitted) == (8, 4)
 
 
 def test_the_plan_explains_what_it_takes_and_what_it_refuses(

@@ -75,8 +75,8 @@ def with_index(files: Mapping[str, bytes], index: Any) -> dict[str, bytes]:
 def test_the_head_is_found_in_its_file(tmp_path: Path, files: dict[str, bytes], file: str) -> None:
     (target,) = located(write(tmp_path, files))
     assert (target.spec.name, target.spec.file, target.spec.shape) == (HEAD, file, (6, 4))
-    found = target.spec.bytes
-    assert files[file][found.start : found.stop] == OUTPUT.data
+    span = target.spec.bytes
+    assert files[file][span.start : span.stop] == OUTPUT.data
     assert dict(target.files) == {target.spec.file: len(files[file])}
     assert target.repo_bytes == sum(map(len, files.values()))
     assert target.planning == Traffic()
@@ -115,7 +115,7 @@ def test_the_identity_says_what_the_config_and_the_files_say(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("config", "found"),
+    ("config", "expected"),
     [
         pytest.param({}, (None, None), id="nothing"),
         pytest.param({"model_type": 7, "architectures": [7]}, (None, None), id="numbers"),
@@ -125,10 +125,10 @@ def test_the_identity_says_what_the_config_and_the_files_say(tmp_path: Path) -> 
     ],
 )
 def test_what_the_config_does_not_say_stays_unknown(
-    tmp_path: Path, config: dict[str, Any], found: tuple[str | None, str | None]
+    tmp_path: Path, config: dict[str, Any], expected: tuple[str | None, str | None]
 ) -> None:
     (target,) = located(write(tmp_path, single(UNTIED, config)))
-    assert (target.identity.model_type, target.identity.architecture) == found
+    assert (target.identity.model_type, target.identity.architecture) == expected
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_both_is_one_target_where_one_tensor_serves_for_both(
     config = CONFIG | {"tie_word_embeddings": tensors is TIED}
     shards = [{name: tensor} for name, tensor in tensors.items()]
     files = sharded(shards, config) if several else single(tensors, config)
-    found = located(write(tmp_path, files), "both")
-    assert [(item.identity.matrix, item.spec.name, item.identity.tied) for item in found] == matrices
+    targets = located(write(tmp_path, files), "both")
+    assert [(item.identity.matrix, item.spec.name, item.identity.tied) for item in targets] == matrices
 
 
 @pytest.mark.parametrize("matrix", ["output", "input"])
@@ -500,7 +500,7 @@ def test_a_head_for_far_fewer_than_the_tokens_is_for_something_else() -> None:
 
 def test_a_config_in_a_folder_is_read_as_one_at_the_root_is() -> None:
     files = single({"lm_head.weight": stored(6, 4)})
-    held = {f"final/{name}": content for name, content in files.items()}
-    held["final/config.json"] = b'{"model_type": "llama", "model_type": "qwen2"}'
-    checkpoint = HeldCheckpoint(held)
+    below = {f"final/{name}": content for name, content in files.items()}
+    below["final/config.json"] = b'{"model_type": "llama", "model_type": "qwen2"}'
+    checkpoint = HeldCheckpoint(below)
     assert locate(lay_out(checkpoint), "output").identity.model_type == "qwen2"

@@ -66,7 +66,7 @@ def test_signatures_are_checked_and_expire(hub: LocalHub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "body", "content_range"),
+    ("header", "status", "body", "content_range"),
     [
         pytest.param("bytes=2-4", 206, b"234", "bytes 2-4/10", id="first-last"),
         pytest.param("bytes=7-", 206, b"789", "bytes 7-9/10", id="open-end"),
@@ -81,12 +81,12 @@ def test_signatures_are_checked_and_expire(hub: LocalHub) -> None:
         pytest.param("lines=0-1", 200, DIGITS, None, id="other-unit"),
     ],
 )
-def test_ranges(hub: LocalHub, asked: str, status: int, body: bytes, content_range: str | None) -> None:
-    reply = ranged(hub, asked)
+def test_ranges(hub: LocalHub, header: str, status: int, body: bytes, content_range: str | None) -> None:
+    reply = ranged(hub, header)
     assert (reply.status_code, reply.content) == (status, body)
     assert reply.headers.get("Content-Range") == content_range
     assert (hub.log[-1].range, hub.log[-1].sent_bytes, hub.log[-1].status) == (
-        asked,
+        header,
         len(body),
         status,
     )

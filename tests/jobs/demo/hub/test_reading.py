@@ -63,8 +63,8 @@ def test_every_kind_of_revision_is_resolved(hub: LocalHub, revision: str) -> Non
     pull = hub.commit("org/model", {"a.txt": b"pull"}, branch="refs/pr/1")
     step = hub.commit("org/model", {"a.txt": b"step"}, branch="step/100")
     expected = {"refs/pr/1": pull, "step/100": step}.get(revision, first)
-    asked = first if revision == "SHA" else revision
-    assert api(hub).model_info("org/model", revision=asked).sha == expected
+    written = first if revision == "SHA" else revision
+    assert api(hub).model_info("org/model", revision=written).sha == expected
 
 
 def test_a_branch_moves_and_the_old_commit_stays(hub: LocalHub, tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_listings_are_paged(hub: LocalHub) -> None:
     hub.page_size = 2
     for number in range(4):
         hub.add_repo(f"lab/m{number}", {}, downloads=number)
-    found = api(hub).list_models(author="lab", sort="downloads")
-    assert [model.id for model in found] == ["lab/m3", "lab/m2", "lab/m1", "lab/m0"]
+    models = api(hub).list_models(author="lab", sort="downloads")
+    assert [model.id for model in models] == ["lab/m3", "lab/m2", "lab/m1", "lab/m0"]
     assert len(hub.requests(path_contains="/api/models")) == 2
     assert [model.id for model in api(hub).list_models(author="lab", limit=1)] == ["lab/m0"]
 
@@ -164,8 +164,8 @@ def test_trees_are_listed_by_folder_and_by_page(hub: LocalHub) -> None:
 
 
 def test_paths_info_knows_files_and_folders(hub: LocalHub) -> None:
-    found = api(hub).get_paths_info("org/model", ["config.json", "onnx", "absent"])
-    assert [entry.path for entry in found] == ["config.json", "onnx"]
+    infos = api(hub).get_paths_info("org/model", ["config.json", "onnx", "absent"])
+    assert [entry.path for entry in infos] == ["config.json", "onnx"]
 
 
 @pytest.mark.parametrize("name", list(MODEL))
@@ -185,8 +185,8 @@ def test_a_snapshot_holds_every_file(hub: LocalHub, tmp_path: Path) -> None:
 
 
 def test_safetensors_metadata_is_read_from_the_cdn(hub: LocalHub) -> None:
-    found = api(hub).get_safetensors_metadata("org/model")
-    assert found.files_metadata["model.safetensors"].tensors["w"].shape == [8]
+    metadata = api(hub).get_safetensors_metadata("org/model")
+    assert metadata.files_metadata["model.safetensors"].tensors["w"].shape == [8]
     assert hub.requests("cdn")[-1].range == "bytes=0-100000"
 
 
