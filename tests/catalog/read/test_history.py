@@ -179,7 +179,7 @@ def test_a_run_says_what_is_new_changed_gone_and_failing(repo: Repo) -> None:
     out = repo.run(*names, "org/nobody", code=1).out
     assert f"changed: org/m ({first[:10]} → {second[:10]})" in out
     assert "unchanged: org/same\n" in out
-    assert "gone: org/leaves (not-listed since " in out
+    assert "gone: org/leaves (not-found since " in out
     listed = changes()
     assert {kind: [item["repo"] for item in items] for kind, items in listed.items()} == {
         "new": [],
