@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from io import BytesIO
 
 from survey.errors import BrokenFile
+from survey.formats.pickle_machine import PICKLE_CAP_BYTES, Cut
 from survey.formats.safetensors_header import ReadRange
 from survey.formats.torch_tensor import PickledTensor
-from survey.formats.unpickler import PICKLE_CAP_BYTES, Cut, read_pickle, state_dict
+from survey.formats.unpickler import read_pickle, state_dict
 from survey.numerics.dtypes import BITS
 from survey.records.tensors import ByteRange
 

@@ -12,8 +12,8 @@ import zipfile
 from collections.abc import Mapping
 
 from survey.errors import BrokenFile
+from survey.formats.pickle_machine import PICKLE_CAP_BYTES
 from survey.formats.safetensors_header import ReadRange
-from survey.formats.unpickler import PICKLE_CAP_BYTES
 from survey.records.tensors import ByteRange
 
 ZIP_MAGIC = b"PK\x03\x04"

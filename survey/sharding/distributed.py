@@ -14,18 +14,12 @@ from typing import Any, TypeGuard
 
 from survey.checkpoints.checkpoint import Checkpoint, read_text
 from survey.errors import BrokenFile
+from survey.formats.pickle_machine import HANDLERS, PICKLE_CAP_BYTES, Name, OpcodeHandler, PickleMachine
 from survey.formats.safetensors_header import FIRST_READ_BYTES
 from survey.formats.torch_file import LAST_READ_BYTES, PickledTensors
-from survey.formats.torch_tensor import PickledTensor
+from survey.formats.torch_tensor import DTYPES, PickledTensor
 from survey.formats.torch_zip import TorchZip
-from survey.formats.unpickler import (
-    HANDLERS,
-    PICKLE_CAP_BYTES,
-    Name,
-    OpcodeHandler,
-    PickleMachine,
-    read_pickle,
-)
+from survey.formats.unpickler import read_pickle
 from survey.records.tensors import ByteRange, TensorSpec
 from survey.sharding.cut_layout import ReadParts
 from survey.sharding.joining import MatrixSize, TensorPart
@@ -69,15 +63,15 @@ class _Metadata(PickleMachine):
         return {"NEWOBJ": _new_record}.get(opcode) or HANDLERS.get(opcode)
 
     def name(self, name: str) -> None:
-        if name in _RECORDS or name in _VALUES:
+        if name in _RECORDS or name in _VALUES or name in DTYPES:
             self.stack.append(Name(name))
         else:
             super().name(name)
 
-    def _rebuilt(self, name: str, arguments: tuple[Any, ...]) -> Any:
+    def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
         if name in _VALUES:
             return arguments[0] if len(arguments) == 1 else arguments
-        return super()._rebuilt(name, arguments)
+        return super().call(name, arguments)
 
     def build(self) -> None:
         target, state = self.pop(2)

@@ -15,8 +15,9 @@ import torch
 from support.pickles import archive, number, storage, tensor_pickle, text
 
 from survey.errors import BrokenFile
+from survey.formats.pickle_machine import OPCODES_CAP
 from survey.formats.torch_tensor import PickledTensor, Storage
-from survey.formats.unpickler import OPCODES_CAP, read_pickle, state_dict
+from survey.formats.unpickler import read_pickle, state_dict
 
 WHERE = "org/model/pytorch_model.bin"
 TENSOR = tensor_pickle(shape=(4, 3), strides=(3, 1), elements=12)
