@@ -11,8 +11,15 @@ from pathlib import Path
 import xxhash
 
 from survey.checkpoints.checkpoint import INDEX_CAP_BYTES, Card, OnBytes
+from survey.checkpoints.folder_files import file_sizes, snapshot
+from survey.checkpoints.folder_weights import (
+    ADAPTER_CONFIG,
+    CONFIG,
+    DISTRIBUTED,
+    MISTRAL_CONFIG,
+    is_of_devices,
+)
 from survey.checkpoints.tokenizer_files import tokenizer_files
-from survey.checkpoints.weight_files import ADAPTER_CONFIG, CONFIG, DISTRIBUTED, MISTRAL_CONFIG, is_of_devices
 from survey.errors import BrokenFile, NotThere, storable
 from survey.formats.safetensors_header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.records.blocks import Block, new_buffer
@@ -34,8 +41,8 @@ class FolderCheckpoint:
         self.card = Card()
         self.traffic = Traffic()  # nothing is read over a network
         try:
-            self._root = _snapshot(self.folder)
-            self.files: Mapping[str, int] = _files(self._root, part)
+            self._root = snapshot(self.folder)
+            self.files: Mapping[str, int] = file_sizes(self._root, part)
         except OSError as error:
             raise NotThere(
                 "not-found", self.repo, f"cannot list the folder: {error}", _remedy(error)
@@ -92,36 +99,32 @@ class FolderCheckpoint:
             filled += count
 
     def _digest(self) -> str:
+        """A digest of configs and indexes, of the weights' structure, and of the files' sizes and times."""
         digest = xxhash.xxh3_128()
         names = tokenizer_files(self.files, self.part)
         for file, size in self.files.items():
-            name = file.rpartition("/")[2]
-            if (
-                self._is_config(name)
-                or ".safetensors.index." in name
-                or name.endswith(".bin.index.json")
-                or name == DISTRIBUTED
-            ):
+            if self._is_config_or_index(file):
                 digest.update(f"{file}\0{size}\0".encode())
                 digest.update(self._first(file, INDEX_CAP_BYTES + 1))  # a larger file is refused
-            elif file in names:
+            elif file in names or self._holds_weights(file):
                 changed = (self._root / file).stat().st_mtime_ns
                 digest.update(f"{file}\0{size}\0{changed}\0".encode())
-            elif (
-                name.endswith((".safetensors", ".distcp"))
-                or (name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin"))
-                or is_of_devices(name)
-                or file == self.part
-            ):
-                changed = (self._root / file).stat().st_mtime_ns
-                digest.update(f"{file}\0{size}\0{changed}\0".encode())
-                pickled = not file.endswith(".safetensors")
-                digest.update(self._ends(file, size) if pickled else self._header_bytes(file, size))
+                if file not in names:
+                    pickled = not file.endswith(".safetensors")
+                    digest.update(self._ends(file, size) if pickled else self._header_bytes(file, size))
         return digest.hexdigest()
 
-    def _is_config(self, name: str) -> bool:
-        """Whether a file of this name is the checkpoint's config."""
-        return name == CONFIG or (name in (MISTRAL_CONFIG, ADAPTER_CONFIG) and CONFIG not in self.files)
+    def _is_config_or_index(self, file: str) -> bool:
+        name = file.rpartition("/")[2]
+        is_config = name == CONFIG or (name in (MISTRAL_CONFIG, ADAPTER_CONFIG) and CONFIG not in self.files)
+        is_index = ".safetensors.index." in name or name.endswith(".bin.index.json") or name == DISTRIBUTED
+        return is_config or is_index
+
+    def _holds_weights(self, file: str) -> bool:
+        name = file.rpartition("/")[2]
+        is_pickled = name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin")
+        is_known = name.endswith((".safetensors", ".distcp")) or is_pickled or is_of_devices(name)
+        return is_known or file == self.part
 
     def _header_bytes(self, file: str, size: int) -> bytes:
         # Unchecked on purpose: a broken header must still give a sha to refuse it under.
@@ -151,56 +154,3 @@ def _remedy(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "check the path, and that its disk is there"
     return "look at the disk, or copy the checkpoint elsewhere"
-
-
-def _snapshot(folder: Path) -> Path:
-    """The folder of the files: in the Hub's cache (`models--org--name`), the commit that `main` stands for.
-
-    Raises NotThere (`no-config`) if the cache holds several commits and none is `main`.
-    """
-    snapshots = folder / "snapshots"
-    if not snapshots.is_dir() or not (folder / "refs").is_dir() or (folder / CONFIG).exists():
-        return folder
-    commits = sorted(path.name for path in snapshots.iterdir() if path.is_dir())
-    main = folder / "refs" / "main"
-    commit = main.read_text(errors="replace").strip() if main.is_file() else None
-    if commit is None and len(commits) == 1:
-        commit = commits[0]
-    if commit not in commits:
-        problem = f"is a cache of the Hub, and main ({commit}) is not in it" if commit else "has no main"
-        shown = ", ".join(commits[:8]) or "none"
-        remedy = f"name one of its folders snapshots/COMMIT; commits there: {shown}"
-        raise NotThere("no-config", str(folder), problem, remedy)
-    return snapshots / commit
-
-
-def _files(folder: Path, part: str | None) -> dict[str, int]:
-    """The size in bytes of each file, by name: of the folder, and of its part.
-
-    If the folder holds no weights itself, or the part does not exist: also of the files in its inner folders,
-    which the user could name instead.
-
-    Symbolic links are followed, as the Hub's own cache consists of them: the folder's owner is trusted.
-    Names that are not UTF-8 are left out; neither an index nor the catalog can hold them.
-    """
-    files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}
-    if part is not None and (folder / part).exists():
-        return files | _of_part(folder, part)
-    if part is None and any(name.endswith((".safetensors", ".bin")) or is_of_devices(name) for name in files):
-        return files
-    inner = [path for path in _named(folder) if path.is_dir() and not path.name.startswith(".")]
-    for path in (path for folder_in in inner for path in _named(folder_in) if path.is_file()):
-        files[path.relative_to(folder).as_posix()] = path.stat().st_size
-    return files
-
-
-def _of_part(folder: Path, part: str) -> dict[str, int]:
-    """The size of each file in the folder `part`, and in the folders on the path to it."""
-    steps = part.split("/")
-    inside = [folder.joinpath(*steps[: count + 1]) for count in range(len(steps))]
-    files = [path for step in inside if step.is_dir() for path in _named(step) if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-
-
-def _named(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if storable(path.name) == path.name)

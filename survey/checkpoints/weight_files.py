@@ -9,28 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
+from survey.checkpoints.folder_weights import (
+    ADAPTER_CONFIG,
+    ADAPTERS,
+    CONFIG,
+    CONSOLIDATED,
+    DISTRIBUTED,
+    INDEX,
+    MISTRAL_CONFIG,
+    MOST_BESIDE,
+    OTHER_FILES,
+    PICKLED_SINGLE,
+    SINGLE,
+    is_of_devices,
+    loose_weights,
+    weights_in_folder,
+)
 from survey.checkpoints.foreign_formats import foreign_format
 from survey.checkpoints.rank_files import is_of_ranks
-from survey.checkpoints.shard_sets import MOST_SHARDS, SHARD, complete_set
+from survey.checkpoints.shard_sets import SHARD
 from survey.errors import NotThere
 from survey.formats.suffixes import WEIGHT_SUFFIXES
 
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-PICKLED_SINGLE = "pytorch_model.bin"
-PICKLED_INDEX = "pytorch_model.bin.index.json"
-CONSOLIDATED = "consolidated.safetensors"  # Mistral's own format
-ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")  # PEFT
-CONFIG = "config.json"
-MISTRAL_CONFIG = "params.json"
-DISTRIBUTED = ".metadata"  # beside *.distcp
-ADAPTER_CONFIG = "adapter_config.json"
-
-_INDEX = re.compile(r".+\.safetensors\.index(?:\.\w+)?\.json")  # model.safetensors.index.fp16.json, …
-# Files that training and other tools leave beside a model.
-_OTHER = re.compile(r"(?i)^(adapter|optimizer|scheduler|training|trainer|mmproj|vae|.*lora)")
-_MOST_BESIDE = 8
 _MOST_SHOWN = 12  # in a message
 
 
@@ -76,31 +78,41 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
         folders.setdefault(folder + slash, set()).add(name)
     if part is not None:
         return _named_part(part, folders, where)
-    copies = {folder: copy for folder in sorted(folders) if (copy := _in_one_folder(folders[folder]))}
+    copies = {folder: copy for folder in sorted(folders) if (copy := weights_in_folder(folders[folder]))}
     # A folder without a config is no model: most likely, it is a tool's copy of the weights.
     inner = [folder for folder in copies if CONFIG in folders[folder]] or list(copies)
     if "" in copies or len(inner) == 1:
         folder = "" if "" in copies else inner[0]
         return _described(folder, *copies[folder], folders)
-    beside = _beside(folders[""])
-    if not (inner or beside) and (foreign := foreign_format(files)):
+    loose = loose_weights(folders[""])
+    if not (inner or loose) and (foreign := foreign_format(files)):
         raise NotThere("no-safetensors", where, foreign)
-    if not any(
-        name in names for names in folders.values() for name in (CONFIG, MISTRAL_CONFIG, ADAPTER_CONFIG)
-    ):
-        raise NotThere("no-config", f"{where}/{CONFIG}", "no such file in the checkpoint")
+    _refuse_without_config(folders, where)
     if inner:
-        shown = ", ".join(folder.removesuffix("/") for folder in inner[:_MOST_SHOWN])
-        more = f" and {len(inner) - _MOST_SHOWN} more" if len(inner) > _MOST_SHOWN else ""
-        problem = "several folders hold weights, and the root none"
-        remedy = f"write the model's name, a colon and one of {shown}{more}"
-        raise NotThere("no-safetensors", where, problem, remedy)
-    if beside:
-        described = _described("", "files side by side", beside, folders)
-        return replace(described, loose=True)
+        _refuse_several_folders(inner, where)
+    if not loose:
+        _refuse_without_weights(folders[""], where)
+    return replace(_described("", "files side by side", loose, folders), loose=True)
+
+
+def _refuse_without_config(folders: Mapping[str, Collection[str]], where: str) -> None:
+    configs = (CONFIG, MISTRAL_CONFIG, ADAPTER_CONFIG)
+    if not any(name in names for names in folders.values() for name in configs):
+        raise NotThere("no-config", f"{where}/{CONFIG}", "no such file in the checkpoint")
+
+
+def _refuse_several_folders(folders: list[str], where: str) -> NoReturn:
+    shown = ", ".join(folder.removesuffix("/") for folder in folders[:_MOST_SHOWN])
+    more = f" and {len(folders) - _MOST_SHOWN} more" if len(folders) > _MOST_SHOWN else ""
+    problem = "several folders hold weights, and the root none"
+    remedy = f"write the model's name, a colon and one of {shown}{more}"
+    raise NotThere("no-safetensors", where, problem, remedy)
+
+
+def _refuse_without_weights(names: Collection[str], where: str) -> NoReturn:
     problem = f"neither {SINGLE} nor {INDEX}, nor {PICKLED_SINGLE}"
-    loose = sorted(name for name in folders[""] if name.endswith(WEIGHT_SUFFIXES))
-    raise NotThere("no-safetensors", where, problem + (f" (found {', '.join(loose[:3])})" if loose else ""))
+    others = sorted(name for name in names if name.endswith(WEIGHT_SUFFIXES))
+    raise NotThere("no-safetensors", where, problem + (f" (found {', '.join(others[:3])})" if others else ""))
 
 
 def beside_shards(shards: Collection[str], files: Collection[str]) -> list[str]:
@@ -116,9 +128,9 @@ def beside_shards(shards: Collection[str], files: Collection[str]) -> list[str]:
     strays = [
         file
         for file, name in names.items()
-        if name not in copies and not (_OTHER.match(name) or SHARD.fullmatch(name) or is_of_ranks(name))
+        if name not in copies and not (OTHER_FILES.match(name) or SHARD.fullmatch(name) or is_of_ranks(name))
     ]
-    return strays[:_MOST_BESIDE]
+    return strays[:MOST_BESIDE]
 
 
 def _named_part(part: str, folders: dict[str, set[str]], where: str) -> Weights:
@@ -128,7 +140,7 @@ def _named_part(part: str, folders: dict[str, set[str]], where: str) -> Weights:
         if not name.endswith((".safetensors", ".bin", ".pth", ".index.json")):
             raise NotThere("no-safetensors", where, "is no file of weights that is read", _nameable(folders))
         return _described(folder + slash, "the file that was named", [name], folders)
-    copy = _in_one_folder(folders.get(part + "/", set()))
+    copy = weights_in_folder(folders.get(part + "/", set()))
     if copy is not None:
         return _described(part + "/", *copy, folders)
     if any(inner.startswith(part + "/") for inner in folders):
@@ -140,25 +152,20 @@ def _named_part(part: str, folders: dict[str, set[str]], where: str) -> Weights:
 
 def _nameable(folders: Mapping[str, Collection[str]]) -> str:
     """The remedy for a part that does not exist: the names that could be given instead."""
-    if shown := ", ".join(choices(folders)[:_MOST_SHOWN]):
+    if shown := ", ".join(nameable_parts(folders)[:_MOST_SHOWN]):
         return f"what may be named after the colon: {shown}"
-    if _in_one_folder(set(folders.get("", ()))):
+    if weights_in_folder(set(folders.get("", ()))):
         return "name the model alone, without a colon: its weights lie at its root"
     return "nothing in it can be named: it holds no weights that are read"
 
 
-def choices(folders: Mapping[str, Collection[str]]) -> list[str]:
+def nameable_parts(folders: Mapping[str, Collection[str]]) -> list[str]:
     """The parts that a user may name after a colon: folders with weights, and files of weights."""
-    inner = [folder.removesuffix("/") for folder in sorted(folders) if _in_one_folder(set(folders[folder]))]
+    inner = [
+        folder.removesuffix("/") for folder in sorted(folders) if weights_in_folder(set(folders[folder]))
+    ]
     files = sorted(name for name in folders[""] if name.endswith((".safetensors", ".bin")))
     return [folder for folder in inner if folder] + files
-
-
-def _beside(names: set[str]) -> list[str]:
-    """A few files of weights; only their headers can say whether they are a single model."""
-    loose = sorted(name for name in names if name.endswith(".safetensors") and not _OTHER.match(name))
-    whole = [name for name in loose if not is_of_ranks(name)]
-    return whole if not any("-of-" in name for name in loose) and 2 <= len(whole) <= _MOST_BESIDE else []
 
 
 def _described(folder: str, rule: str, names: list[str], folders: dict[str, set[str]]) -> Weights:
@@ -174,37 +181,3 @@ def _described(folder: str, rule: str, names: list[str], folders: dict[str, set[
     if names[0].endswith((".json", DISTRIBUTED)):
         return Weights(config, rule, index=paths[0])
     return Weights(config, rule, single=paths[0])
-
-
-def _in_one_folder(names: set[str]) -> tuple[str, list[str]] | None:
-    """The rule and the file names of a copy of the weights; the first rule that applies wins."""
-    for name in (SINGLE, INDEX):
-        if name in names:
-            return name, [name]
-    for name in sorted(names):
-        if _INDEX.fullmatch(name) and not _OTHER.match(name):
-            return f"the index {name}", [name]
-    of_devices = sorted(name for name in names if is_of_devices(name))
-    loose = sorted(name for name in names if name.endswith(".safetensors") and not _OTHER.match(name))
-    loose = [name for name in loose if name not in of_devices]
-    whole = [name for name in loose if not SHARD.fullmatch(name)]
-    if CONSOLIDATED in whole:
-        return CONSOLIDATED, [CONSOLIDATED]
-    if shards := complete_set(loose):  # any file may lie beside a complete set
-        return "numbered shards without an index", shards
-    if of_devices and len(of_devices) <= MOST_SHARDS:
-        return "files of several devices", of_devices
-    if len(whole) == 1:
-        return "the only file of weights", whole
-    for name in (PICKLED_SINGLE, PICKLED_INDEX):
-        if name in names:
-            return name, [name]
-    if DISTRIBUTED in names and any(name.endswith(".distcp") for name in names):
-        return "torch's distributed checkpoint", [DISTRIBUTED]
-    return next((("an adapter", [name]) for name in ADAPTERS if name in names), None)
-
-
-def is_of_devices(name: str) -> bool:
-    """Whether a file of weights holds those of one device, or those that all devices share."""
-    read = name.endswith(".safetensors") or (name.startswith("consolidated.") and name.endswith(".pth"))
-    return read and not _OTHER.match(name) and is_of_ranks(name)

@@ -1,0 +1,61 @@
+"""The files of a checkpoint folder, also of one that is the root of the Hub's cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from survey.checkpoints.folder_weights import CONFIG, is_of_devices
+from survey.errors import NotThere, storable
+
+
+def snapshot(folder: Path) -> Path:
+    """The folder of the files: in the Hub's cache (`models--org--name`), the commit that `main` stands for.
+
+    Raises NotThere (`no-config`) if the cache holds several commits and none is `main`.
+    """
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir() or not (folder / "refs").is_dir() or (folder / CONFIG).exists():
+        return folder
+    commits = sorted(path.name for path in snapshots.iterdir() if path.is_dir())
+    main = folder / "refs" / "main"
+    commit = main.read_text(errors="replace").strip() if main.is_file() else None
+    if commit is None and len(commits) == 1:
+        commit = commits[0]
+    if commit not in commits:
+        problem = f"is a cache of the Hub, and main ({commit}) is not in it" if commit else "has no main"
+        shown = ", ".join(commits[:8]) or "none"
+        remedy = f"name one of its folders snapshots/COMMIT; commits there: {shown}"
+        raise NotThere("no-config", str(folder), problem, remedy)
+    return snapshots / commit
+
+
+def file_sizes(folder: Path, part: str | None) -> dict[str, int]:
+    """The size in bytes of each file, by name: of the folder, and of its part.
+
+    If the folder holds no weights itself, or the part does not exist: also of the files in its inner folders,
+    which the user could name instead.
+
+    Symbolic links are followed, as the Hub's own cache consists of them: the folder's owner is trusted.
+    Names that are not UTF-8 are left out; neither an index nor the catalog can hold them.
+    """
+    files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}
+    if part is not None and (folder / part).exists():
+        return files | _of_part(folder, part)
+    if part is None and any(name.endswith((".safetensors", ".bin")) or is_of_devices(name) for name in files):
+        return files
+    inner = [path for path in _named(folder) if path.is_dir() and not path.name.startswith(".")]
+    for path in (path for folder_in in inner for path in _named(folder_in) if path.is_file()):
+        files[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return files
+
+
+def _of_part(folder: Path, part: str) -> dict[str, int]:
+    """The size of each file in the folder `part`, and in the folders on the path to it."""
+    steps = part.split("/")
+    inside = [folder.joinpath(*steps[: count + 1]) for count in range(len(steps))]
+    files = [path for step in inside if step.is_dir() for path in _named(step) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def _named(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if storable(path.name) == path.name)
