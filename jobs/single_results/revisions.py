@@ -17,9 +17,10 @@ from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
 from jobs.single_results.kinematics import commit_motion
 from jobs.single_results.revision_rows import DeadRows, Revision
-from survey.dynamics.history import gaps
-from survey.dynamics.kinematics import Frame, Track, trace_motion
+from survey.dynamics.gaps import gaps
+from survey.dynamics.kinematics import trace_motion
 from survey.dynamics.moments import moments_of_weights
+from survey.dynamics.motion import Frame, Track
 from survey.errors import UsageError
 from survey.records.results import KinematicsRow
 from survey.records.settings import Settings

@@ -16,6 +16,7 @@ from typing import Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.dynamics.gaps import gaps
 from survey.errors import UsageError
 from survey.formats.safetensors_file import UNFINISHED, TensorReader
 from survey.numerics.dtypes import FLOATS
@@ -28,15 +29,6 @@ INITIAL = "initial_W"
 TENSORS: dict[Holds, tuple[str, ...]] = {"deltas": ("deltas",), "weights": ("W", "weights")}
 GAP_BYTES = 64 << 10  # between two rows: reading so many bytes costs less than a seek
 HISTORY_READ_BYTES = 32 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """The number of records that are missing between two recorded steps, by the most common distance."""
-
-    after: int
-    before: int
-    missing: int
 
 
 class History:
@@ -186,19 +178,6 @@ class History:
 
     def _refuse(self, problem: str) -> NoReturn:
         raise UsageError(f"{self.path}: {problem}")
-
-
-def gaps(steps: NDArray[np.int64]) -> list[Gap]:
-    """Missing records between recorded steps [N]: distances larger than the most common one."""
-    if len(steps) < 3:
-        return []
-    distances = np.diff(steps)
-    values, counts = np.unique(distances, return_counts=True)
-    stride = int(values[counts == counts.max()][-1])  # of equally common ones the largest: no false alarm
-    return [
-        Gap(int(steps[index]), int(steps[index + 1]), -(-int(distances[index]) // stride) - 1)
-        for index in np.flatnonzero(distances > stride)
-    ]
 
 
 @dataclass(frozen=True, slots=True)

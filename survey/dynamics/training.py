@@ -82,21 +82,33 @@ def train_model(
             _write_start(writer, config, corpus, steps, run.model.W)
         resumed_at = run.step
         on_start(resumed_at)
-        index_of_step = {step: index for index, step in enumerate(steps)}
-        saved = started = time.monotonic()
-        before_s = run.train_s
-        while run.step < config.steps:
-            record = run.advance(observed=run.step + 1 in index_of_step)
-            if record is not None:
-                _write_record(writer, record, index_of_step[run.step], history=config.history)
-            run.train_s = before_s + time.monotonic() - started
-            if time.monotonic() - saved > save_every_s:
-                writer.sync()  # first: a saved state never refers to records that a power cut could lose
-                run.save()
-                saved = time.monotonic()
-            on_step()
+        _train(run, writer, config, steps, save_every_s, on_step)
     run.forget()
     return Trained(path, resumed_at, run.train_s)
+
+
+def _train(
+    run: TrainingRun,
+    writer: TensorWriter,
+    config: Training,
+    steps: Sequence[int],
+    save_every_s: float,
+    on_step: Callable[[], None],
+) -> None:
+    """Train to the last step: write a record at each of `steps`, and save the state now and then."""
+    index_of_step = {step: index for index, step in enumerate(steps)}
+    saved = started = time.monotonic()
+    before_s = run.train_s
+    while run.step < config.steps:
+        record = run.advance(observed=run.step + 1 in index_of_step)
+        if record is not None:
+            _write_record(writer, record, index_of_step[run.step], history=config.history)
+        run.train_s = before_s + time.monotonic() - started
+        if time.monotonic() - saved > save_every_s:
+            writer.sync()  # first: a saved state never refers to records that a power cut could lose
+            run.save()
+            saved = time.monotonic()
+        on_step()
 
 
 def _layout(config: Training, corpus: Corpus, count: int) -> FileLayout:

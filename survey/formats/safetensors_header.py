@@ -6,29 +6,25 @@ A header that contradicts itself is refused here, with a message that names the 
 
 from __future__ import annotations
 
-import json
 import tempfile
-from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from survey.errors import BrokenFile
 from survey.formats.bounded_json import fits, parse_json, refuse_long_name
 from survey.formats.git_lfs import refuse_pointer
+from survey.formats.header_entries import Coverage, checked_entry
 from survey.formats.json_stream import members
 from survey.formats.name_kinds import Kinds
-from survey.numerics.dtypes import BITS
 from survey.records.tensors import ByteRange, TensorSpec
 
 LENGTH_BYTES = 8
 HEADER_CAP_BYTES = 64 << 20  # 500,000 tensors; the format allows 100 MB
 # The reference parser checks headers of usual size only: for 60 MB it takes half a GB.
 REFERENCE_CAP_BYTES = 16 << 20
-SIZE_CAP_BITS = 1 << 63
 FIRST_READ_BYTES = 65_536  # most headers are shorter, so one request is enough
 
 ReadRange = Callable[[ByteRange], bytes]
@@ -106,7 +102,7 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
                 metadata = entry or {}
                 continue
             refuse_long_name(name, "bad-header", where)
-            dtype, shape, span = _checked_entry(name, entry)
+            dtype, shape, span = checked_entry(name, entry)
             coverage.add(span, data_bytes)
             if kinds is None or kinds.keep(name):
                 in_file = ByteRange(len(header) + span.start, len(header) + span.stop)
@@ -127,70 +123,6 @@ def _entries(header: bytes, where: str, *, whole: bool) -> Iterable[tuple[str, A
     if not isinstance(entries, dict):
         raise BrokenFile("bad-header", where, f"header is a {type(entries).__name__}, expected an object")
     return entries.items()
-
-
-class Coverage:
-    """Checks that tensors lie side by side and fill the data; it takes 16 bytes for each."""
-
-    def __init__(self) -> None:
-        self._starts, self._stops = array("q"), array("q")
-
-    def add(self, span: ByteRange, data_bytes: int) -> None:
-        """Add the bytes of a tensor. Raises ValueError if they end after the data."""
-        if span.stop > data_bytes:
-            raise ValueError(f"tensors end at byte {span.stop:,} of the data, the file at {data_bytes:,}")
-        self._starts.append(span.start)
-        self._stops.append(span.stop)
-
-    def check(self, data_bytes: int) -> None:
-        """Raise ValueError if bytes belong to no tensor, or to two."""
-        starts, stops = np.array(self._starts, np.int64), np.array(self._stops, np.int64)
-        order = np.lexsort((stops, starts))
-        starts, ends = starts[order], np.concatenate(([0], stops[order]))
-        wrong = np.flatnonzero(starts != ends[:-1])
-        if len(wrong):
-            start, end, stop = (int(a[wrong[0]]) for a in (starts, ends, ends[1:]))
-            if start > end:
-                raise ValueError(f"bytes {end:,} to {start:,} of the data belong to no tensor")
-            raise ValueError(f"two tensors share the bytes {start:,} to {min(end, stop):,} of the data")
-        if ends[-1] != data_bytes:
-            raise ValueError(f"tensors end at byte {int(ends[-1]):,} of the data, the file at {data_bytes:,}")
-
-
-def _checked_entry(
-    name: str, entry: Any
-) -> tuple[str, tuple[int, ...], ByteRange]:  # Any: a value of somebody's JSON
-    """dtype, shape, and bytes [start, stop) of the data. Raises ValueError if they contradict each other."""
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{name} is {_shown(entry)}, expected dtype, shape and data_offsets")
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in BITS:
-        raise ValueError(f"{name}'s dtype is {_shown(dtype)}, expected one of the format's")
-    if not _are_lengths(shape):
-        raise ValueError(f"{name}'s shape is {_shown(shape)}, expected a list of lengths")
-    if not _are_lengths(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise ValueError(f"{name}'s data_offsets are {_shown(offsets)}, expected its start and its end")
-    bits = BITS[dtype]
-    for length in [0] if 0 in shape else shape:
-        bits *= length
-        if bits > SIZE_CAP_BITS:
-            raise ValueError(f"{name}'s shape is {_shown(shape)}: larger than any file")
-    if bits != 8 * (offsets[1] - offsets[0]):
-        problem = f"{name} has {offsets[1] - offsets[0]:,} bytes, {dtype} of shape {_shown(shape)} needs "
-        raise ValueError(problem + (f"{bits // 8:,}" if bits % 8 == 0 else f"{bits:,} bits"))
-    return dtype, tuple(shape), ByteRange(*offsets)
-
-
-def _are_lengths(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
-
-
-def _shown(value: Any) -> str:
-    """A value of the header, short enough for a message."""
-    if isinstance(value, (list, dict)) and len(value) > 8:
-        return f"a {type(value).__name__} of {len(value):,}"
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _validate(header: bytes, size: int, where: str) -> None:

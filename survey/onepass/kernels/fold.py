@@ -261,6 +261,70 @@ def _copy_start(stored: NDArray[Any], r: int, start: int, block: NDArray[Any]) -
             block[row, d] = stored[r + row, start + d]
 
 
+@njit()
+def _fold_quad(
+    stored: NDArray[Any],
+    r: int,
+    bfloat16: bool | None,
+    float16: bool | None,
+    table: NDArray[np.float32] | None,
+    signs: NDArray[np.float64],
+    lanes: NDArray[np.float64],
+    signed: NDArray[np.float64],
+    total: NDArray[np.float64],
+    last: NDArray[Any],
+    wide: NDArray[np.float32],
+) -> None:
+    """Set the lanes of squares and of signed values of QUAD_ROWS rows from `r` on, and their sum, [padded D].
+
+    last, wide: buffers [QUAD_ROWS, LANE_DIMS]; `last` holds zeros behind the last dimensions.
+    """
+    dims = stored.shape[1]
+    for row in range(QUAD_ROWS):
+        for lane in range(LANE_DIMS):
+            lanes[row, lane] = signed[row, lane] = 0.0
+    for start in range(0, len(signs), LANE_DIMS):
+        end = start + LANE_DIMS
+        sign, added = signs[start:end], total[start:end]
+        if end <= dims:
+            row0, row1 = stored[r, start:end], stored[r + 1, start:end]
+            row2, row3 = stored[r + 2, start:end], stored[r + 3, start:end]
+        else:
+            _copy_start(stored, r, start, last)
+            row0, row1, row2, row3 = last[0], last[1], last[2], last[3]
+        if bfloat16 is not None:
+            _fold_bfloat16(row0, row1, row2, row3, sign, lanes, signed, added)
+        elif float16 is not None:
+            _fold_float16(row0, row1, row2, row3, sign, lanes, signed, added)
+        elif table is None:
+            _fold_floats(row0, row1, row2, row3, sign, lanes, signed, added)
+        else:
+            _look_up(row0, table, wide[0])
+            _look_up(row1, table, wide[1])
+            _look_up(row2, table, wide[2])
+            _look_up(row3, table, wide[3])
+            _fold_floats(wide[0], wide[1], wide[2], wide[3], sign, lanes, signed, added)
+
+
+@njit()
+def _halve_lanes(lanes: NDArray[np.float64], signed: NDArray[np.float64]) -> None:
+    """Add the lanes in halves: of squares until one is left, of signed values until PROJECTION_DIMS are."""
+    half = LANE_DIMS // 2
+    while half > 0:
+        _halve(lanes, half)
+        if half >= PROJECTION_DIMS:
+            _halve(signed, half)
+        half //= 2
+
+
+@njit()
+def _add_quads(totals: NDArray[np.float64], added: NDArray[np.float64]) -> None:
+    """Set added [D] to the pairwise sum of the 8 quads of a group, [8, padded D], in one sweep."""
+    for d in range(len(added)):
+        lower = (totals[0, d] + totals[1, d]) + (totals[2, d] + totals[3, d])
+        added[d] = lower + ((totals[4, d] + totals[5, d]) + (totals[6, d] + totals[7, d]))
+
+
 @compiled
 def fold_rows(
     upper: Words,
@@ -294,42 +358,11 @@ def fold_rows(
         count_exponents(upper[first : first + GROUP_ROWS].reshape(-1), stride, mantissa_bits, counts)
         for quad in range(quads):
             r = first + quad * QUAD_ROWS
-            for row in range(QUAD_ROWS):
-                for lane in range(LANE_DIMS):
-                    lanes[row, lane] = signed[row, lane] = 0.0
-            for start in range(0, len(signs), LANE_DIMS):
-                end = start + LANE_DIMS
-                sign, total = signs[start:end], totals[quad, start:end]
-                if end <= dims:
-                    row0, row1 = stored[r, start:end], stored[r + 1, start:end]
-                    row2, row3 = stored[r + 2, start:end], stored[r + 3, start:end]
-                else:
-                    _copy_start(stored, r, start, last)
-                    row0, row1, row2, row3 = last[0], last[1], last[2], last[3]
-                if bfloat16 is not None:
-                    _fold_bfloat16(row0, row1, row2, row3, sign, lanes, signed, total)
-                elif float16 is not None:
-                    _fold_float16(row0, row1, row2, row3, sign, lanes, signed, total)
-                elif table is None:
-                    _fold_floats(row0, row1, row2, row3, sign, lanes, signed, total)
-                else:
-                    _look_up(row0, table, wide[0])
-                    _look_up(row1, table, wide[1])
-                    _look_up(row2, table, wide[2])
-                    _look_up(row3, table, wide[3])
-                    _fold_floats(wide[0], wide[1], wide[2], wide[3], sign, lanes, signed, total)
-            half = LANE_DIMS // 2
-            while half > 0:
-                _halve(lanes, half)
-                if half >= PROJECTION_DIMS:
-                    _halve(signed, half)
-                half //= 2
+            _fold_quad(stored, r, bfloat16, float16, table, signs, lanes, signed, totals[quad], last, wide)
+            _halve_lanes(lanes, signed)
             for row in range(QUAD_ROWS):
                 squared[r + row] = lanes[row, 0]
                 for lane in range(PROJECTION_DIMS):
                     projected[r + row, lane] = signed[row, lane]
-        added = groups[group]
-        for d in range(dims):  # in one sweep
-            lower = (totals[0, d] + totals[1, d]) + (totals[2, d] + totals[3, d])
-            added[d] = lower + ((totals[4, d] + totals[5, d]) + (totals[6, d] + totals[7, d]))
+        _add_quads(totals, groups[group])
     _add_pairwise(groups)

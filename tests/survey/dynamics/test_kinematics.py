@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from support.checkpoints import sparse_safetensors
 
-from survey.dynamics.history import History, gaps
+from survey.dynamics.gaps import gaps
+from survey.dynamics.history import History
 from survey.dynamics.kinematics import kinematics
 from survey.errors import SurveyError, UsageError
 from survey.records.results import Motion
