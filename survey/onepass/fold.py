@@ -46,7 +46,7 @@ def fold(
     rows, dims = shape
     decoder = RowDecoder(float_format, dims, scale)
     on_cpu = scale is not None or not device.startswith("cuda")
-    # On a GPU a launch costs more than the cache saves. Scaled values are held as float64.
+    # On a GPU a launch costs more than the cache saves. Scaled values take 8 bytes each, as float64.
     rows_per_slab = slab_rows(decoder.row_bytes if scale is None else dims * 8) if on_cpu else CHUNK_ROWS
     all_slabs = slabs(blocks, rows_per_slab * decoder.row_bytes)
     if on_cpu:
@@ -59,18 +59,22 @@ def fold(
         for slab, digests, sums in folded_slabs:
             identity.add(slab, digests)
             totals.add(sums)
-        yield PassResult(
-            decoder=decoder,
-            vocab_rows=rows,
-            totals=totals.columns(),
-            norms=totals.norms(),
-            finite=totals.finite(),
-            exponents=totals.exponents(),
-            directions=totals.directions(),
-            identity=identity,
-        )
+        yield _result(decoder, rows, totals, identity)
     finally:
         identity.close()
+
+
+def _result(decoder: RowDecoder, vocab_rows: int, totals: Totals, identity: RowIdentity) -> PassResult:
+    return PassResult(
+        decoder=decoder,
+        vocab_rows=vocab_rows,
+        totals=totals.columns(),
+        norms=totals.norms(),
+        finite=totals.finite(),
+        exponents=totals.exponents(),
+        directions=totals.directions(),
+        identity=identity,
+    )
 
 
 FoldedSlab = tuple[Block, Digests, SlabSums]  # a slab, its rows' digests and its sums

@@ -261,7 +261,7 @@ def _copy_start(stored: NDArray[Any], r: int, start: int, block: NDArray[Any]) -
             block[row, d] = stored[r + row, start + d]
 
 
-@njit()
+@njit(forceinline=True)  # bfloat16 is a tenth faster than with a call for each quad
 def _fold_quad(
     stored: NDArray[Any],
     r: int,
@@ -306,7 +306,7 @@ def _fold_quad(
             _fold_floats(wide[0], wide[1], wide[2], wide[3], sign, lanes, signed, added)
 
 
-@njit()
+@njit(forceinline=True)
 def _halve_lanes(lanes: NDArray[np.float64], signed: NDArray[np.float64]) -> None:
     """Add the lanes in halves: of squares until one is left, of signed values until PROJECTION_DIMS are."""
     half = LANE_DIMS // 2
@@ -317,7 +317,7 @@ def _halve_lanes(lanes: NDArray[np.float64], signed: NDArray[np.float64]) -> Non
         half //= 2
 
 
-@njit()
+@njit(forceinline=True)
 def _add_quads(totals: NDArray[np.float64], added: NDArray[np.float64]) -> None:
     """Set added [D] to the pairwise sum of the 8 quads of a group, [8, padded D], in one sweep."""
     for d in range(len(added)):
