@@ -1,4 +1,9 @@
-"""The step at which a quantity stops changing: one rule for motion, contraction and loss."""
+"""The step at which a quantity stops changing: one rule for motion, contraction and loss.
+
+It is the first recorded step from which on the quantity (running mean over 2 % of the records) stays within
+5 % of its greatest distance from its final value (mean of the last 10 %). A quantity that still changes by
+more than 2 % of that distance within the last 10 % has not stopped.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +14,10 @@ WINDOW = 0.02  # of the records: the width of the running mean, against the nois
 TAIL = 0.1  # of the records: their mean is the final value
 WITHIN = 0.05  # of the greatest distance from the final value
 SETTLED = 0.02  # of it: the most that may still change in the tail
-RULE = (
-    "the first recorded step from which on the quantity (running mean over 2 % of the records) stays "
-    "within 5 % of its greatest distance from its final value (mean of the last 10 %); none where it "
-    "still changes by more than 2 % of that distance within the last 10 %: it has not stopped"
-)
 
 
 def stop_step(values: NDArray[np.float64], steps: NDArray[np.int64]) -> int | None:
-    """The step at which a quantity stops changing, by RULE; values, steps: [N].
+    """The step at which a quantity stops changing; values, steps: [N].
 
     None if it has not stopped, never changed, or is not finite throughout.
     """

@@ -1,4 +1,4 @@
-"""Which names are kept of hundreds of thousands of tensors, most of which differ in numbers alone.
+"""A selection of the names of hundreds of thousands of tensors, most of which differ in numbers alone.
 
 A kind is a name without its numbers. A mixture of experts has as many tensors as layers times experts, of a
 few kinds, and no head among them. Of each kind more names are kept than any matrix has parts.

@@ -66,7 +66,7 @@ class PickleMachine:
                     return self.stack.pop()
                 handler(self, argument)
             except (IndexError, KeyError) as error:
-                problem = f"{opcode.name} at byte {position} finds nothing to work on"
+                problem = f"{opcode.name} at byte {position} has no value to work on"
                 raise self.refuse(problem) from error
         raise self.refuse(f"has more than {OPCODES_CAP:,} opcodes")
 

@@ -94,7 +94,7 @@ class TensorMachine(PickleMachine):
             and all(type(number) is int and number >= 0 for number in (offset, *shape, *strides))
         )
         if not numbers:
-            raise self.refuse("has a tensor whose offset, shape and strides are none")
+            raise self.refuse("has a tensor whose offset, shape or strides are not those of a tensor")
         return PickledTensor(storage, dtype, offset, shape, strides)
 
     def parameter(self, tensor: Any, *_: Any) -> PickledTensor:

@@ -1,4 +1,4 @@
-"""The sizes of a repository's files: as the Hub lists them, or asked for if a mirror lists none."""
+"""The sizes of a repository's files: as the Hub lists them, or requested if a mirror lists none."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The Hub's API: commits, files, revisions and listings of models."""
+"""Repositories on the Hub: their commits, files, revisions and listings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from survey.checkpoints.checkpoint import Card
@@ -15,6 +15,7 @@ from survey.hub.checkpoint import HubCheckpoint
 from survey.hub.documents import ApiDocument, document, is_commit, listed_files, model_name
 from survey.hub.request_policy import RequestPolicy
 from survey.hub.throttle import Throttle
+from survey.process.clock import in_utc
 from survey.records.settings import Settings
 
 
@@ -170,7 +171,7 @@ def _time(info: ApiDocument) -> datetime | None:
     if stated is None:
         return None
     try:
-        return datetime.fromisoformat(stated).astimezone(UTC).replace(tzinfo=None)
+        return in_utc(datetime.fromisoformat(stated))
     except (ValueError, OverflowError) as error:
         raise NotTheHubs(
             "network", info.where, f"lastModified is {stated[:100]!r}, expected a time"

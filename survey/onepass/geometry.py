@@ -1,4 +1,4 @@
-"""The geometry of a pass: how a matrix is cut into blocks, slabs and chunks, and how much is held at once.
+"""The geometry of a pass: how a matrix is cut into blocks, slabs and chunks, and how many are in memory.
 
 Largest first: a block is what one request brings, a slab what one thread works on, a chunk 1,024 rows that
 are summed pairwise, a group 32 rows that are summed in one sweep. Slabs divide chunks evenly.
@@ -12,7 +12,7 @@ from survey.records.tensors import ByteRange, TensorSpec
 
 CHUNK_ROWS = 1024
 GROUP_ROWS = 32
-SLAB_BYTES = 4 << 20  # enough work for a thread; a few slabs are held at once
+SLAB_BYTES = 4 << 20  # enough work for a thread; a few slabs are in memory at once
 MAX_THREADS = 4  # each holds a slab, and four measure as many bytes as a link brings
 LANE_DIMS = 256  # sums over dimensions: element d is added to lane d mod 256
 PROJECTION_DIMS = 32  # of the rows' projections

@@ -1,4 +1,4 @@
-"""Rows projected to 32 dimensions, so that all of them can be held and compared after one pass.
+"""Rows projected to 32 dimensions, so that all of them fit in memory and can be compared after one pass.
 
 A CountSketch (Charikar, Chen and Farach-Colton 2002): element d is added to dimension d mod 32 with a
 sign of its own. It is linear, so differences of rows are projected as rows are, and squared distances are

@@ -1,7 +1,7 @@
 """Which rows have equal bytes, decided while they stream past.
 
 A row is known by the xxh3-128 of its bytes. When a hash comes a second time, that row's bytes are
-kept, once for each black hole; so nothing is read twice and the matrix is never held.
+kept, once for each black hole; so nothing is read twice and the matrix never lies in memory.
 """
 
 from __future__ import annotations

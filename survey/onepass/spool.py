@@ -16,8 +16,8 @@ def _disk_full_explained() -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"no room for a copy of the matrix in {tempfile.gettempdir()}: {error.strerror}. "
-            "Point TMPDIR at a folder with room"
+            f"{tempfile.gettempdir()} has no space for a copy of the matrix: {error.strerror}. "
+            "Set TMPDIR to a folder with more space"
         ) from error
 
 

@@ -43,7 +43,7 @@ class Measured:
     """One finished model: four groups of columns, in the order of the table, and the columns of its tokens.
 
     names: None if there is no tokenizer that can be read. flags: classes of rows by name, [V] each.
-    distances: unused_cosine and unused_l2, [V] each, if they were asked for; NaN if a row has none.
+    distances: unused_cosine and unused_l2, [V] each, if the run was to measure them; NaN if a row has none.
     """
 
     identity: Identity

@@ -32,7 +32,7 @@ class TokenTexts:
 class TokenizerSummary:
     """The tokenizer's columns of a model; NULL if there is no tokenizer that can be read."""
 
-    tokenizer_file: str | None = column("the file that held the vocabulary")
+    tokenizer_file: str | None = column("the file with the vocabulary")
     tokenizer_note: str | None = column("why there are no names, or fewer than possible")
     tokenizer_size: int | None = column("highest token id + 1")
     added_tokens: int | None = column("tokens that were added beside the vocabulary")

@@ -146,12 +146,14 @@ def _chunk(
     info = stored.get((name, offsets)) or stored.get((name, None))
     path, start, length = (info.get(key) if info else None for key in ("relative_path", "offset", "length"))
     if type(path) is not str or type(start) is not int or type(length) is not int or min(start, length) < 0:
-        problem = f"says nothing of where the part {list(offsets)} of {name} lies"
+        problem = f"does not say which file holds the part {list(offsets)} of {name}"
         raise BrokenFile("bad-pickle", where, problem)
     file = folder + path
     if start + length > checkpoint.files.get(file, 0):
-        problem = f"says that a part of {name} lies in {path[:200]}, up to byte {start + length:,}"
-        raise BrokenFile("index-mismatch", where, f"{problem}, where there is none")
+        size = checkpoint.files.get(file)
+        problem = f"says that a part of {name} ends at byte {start + length:,} of {path[:200]}, "
+        problem += "which does not exist" if size is None else f"which has {size:,} bytes"
+        raise BrokenFile("index-mismatch", where, problem)
     return _Stored(file, ByteRange(start, start + length), offsets, shape)
 
 

@@ -69,7 +69,7 @@ def is_cut(tensors: Sequence[TensorSpec], size: MatrixSize) -> bool:
 
 
 def _is_copied(parts: Sequence[TensorPart], size: MatrixSize) -> bool:
-    """Whether each device held the whole matrix."""
+    """Whether each device stored the whole matrix."""
     shapes = {part.tensor.shape for part in parts}
     return len(shapes) == 1 and next(iter(shapes)) == (size.rows, size.dims)
 
@@ -97,7 +97,7 @@ def _by_columns(parts: Sequence[TensorPart], size: MatrixSize) -> list[Piece]:
 
 
 def _is_even(counts: Sequence[int]) -> bool:
-    """Whether all devices hold equally many, the last one perhaps fewer, as padding may be left out."""
+    """Whether all devices have equally many, the last one perhaps fewer, as padding may be left out."""
     return all(count == counts[0] for count in counts[:-1]) and counts[-1] <= counts[0]
 
 

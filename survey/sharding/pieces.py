@@ -1,6 +1,6 @@
 """Stored rows of a matrix, whole or cut into several tensors.
 
-A matrix that was trained on several devices is often stored as they held it: cut by rows (each holds some
+A matrix that was trained on several devices is often stored as it lay on them: cut by rows (each holds some
 tokens) or by columns (each holds some dimensions), in one file or in one for each device. The ranges that
 make up a block of rows are fetched like any others, several at a time, and put side by side in memory.
 """

@@ -55,7 +55,9 @@ def offsets_of(header: Header, name: str, where: str) -> tuple[int, ...] | None:
     stated = notes.get(name) if isinstance(notes, Mapping) else None
     offsets = stated.get(_OFFSETS) if isinstance(stated, Mapping) else None
     if not isinstance(offsets, list) or not all(type(at) is int and 0 <= at < 1 << 63 for at in offsets):
-        raise BrokenFile("bad-header", where, f"{_NOTE} says nothing of where {name} begins in the whole")
+        raise BrokenFile(
+            "bad-header", where, f"{_NOTE} does not say at which row and column of the whole {name} begins"
+        )
     return tuple(offsets)
 
 

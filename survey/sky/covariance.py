@@ -1,4 +1,4 @@
-"""The covariance of a matrix's rows, summed slab by slab; [V, D] is never held in float32.
+"""The covariance of a matrix's rows, summed slab by slab; [V, D] never lies in memory in float32.
 
 Σ(x−c)(x−c)ᵀ is summed over slabs of some thousand rows: the product of one slab in float32, which runs
 three times as fast as float64, the sum over slabs in float64. The shift c, the mean of the first slab,

@@ -37,7 +37,7 @@ def choose_reference(
     row, chosen_by = reference.row, reference.chosen_by
     if np.isnan(norms[row]):
         raise UsageError(
-            f"row {row} (chosen by {chosen_by}) holds a NaN or an infinity: it has no place in the sky"
+            f"row {row} (chosen by {chosen_by}) holds a NaN or an infinity: it has no position in the sky"
         )
     if norms[row] == 0:
         raise UsageError(

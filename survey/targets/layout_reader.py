@@ -9,9 +9,10 @@ from typing import Any
 
 from survey.checkpoints.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json, short_text
 from survey.checkpoints.file_header import file_header
+from survey.checkpoints.folder_weights import ADAPTER_CONFIG
 from survey.checkpoints.index_claims import checked_index, tensors_of
 from survey.checkpoints.loose_files import refuse_several
-from survey.checkpoints.weight_files import ADAPTER_CONFIG, Weights, find_weights
+from survey.checkpoints.weight_files import Weights, find_weights
 from survey.checkpoints.weight_index import read_weight_map
 from survey.formats.safetensors_header import Header
 from survey.sharding.cut_layout import (

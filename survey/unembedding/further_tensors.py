@@ -49,6 +49,20 @@ def further_rows(names: TensorNames, stem: Stem, whole: str) -> list[str]:
     ]
 
 
+def changing_tensors(names: TensorNames, stem: Stem, whole: str) -> list[str]:
+    """Tensors beside a head that may change it: of V or D rows or columns, and in no known role."""
+    matrix = names.outline_of(whole)
+    if matrix is None or len(matrix.shape) != 2 or stem not in names.heads:
+        return []
+    return [
+        name
+        for name in may_hold_rows(names, stem)
+        if (outline := names.outline_of(name)) is not None
+        and len(outline.shape) == 2
+        and not set(outline.shape).isdisjoint(matrix.shape)
+    ]
+
+
 def may_hold_rows(names: TensorNames, stem: Stem) -> list[str]:
     """Tensors that may hold more rows of a matrix, by name alone."""
     of_head = stem in names.heads

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from survey.errors import NotThere
 from survey.numerics.dtypes import FLOATS
 from survey.records.target import MatrixName
 from survey.unembedding.quantisation import is_packed, looks_packed, scheme
 from survey.unembedding.stems import Stem
+from survey.unembedding.suspect_shapes import are_pieces, factor_pair
 from survey.unembedding.tensor_names import TensorNames
+
+_MAX_NAMED = 3  # tensors, in a message
 
 
 def refuse_without_tensor(names: TensorNames, stem: Stem, where: str) -> None:
@@ -34,17 +37,33 @@ def refuse_suspects(names: TensorNames, suspects: list[str], kind: str, where: s
     """
     if not suspects:
         return
-    name = suspects[0]
     if packed := next((name for name in suspects if _holds_codes(names, name)), None):
         method = scheme(names.config, names.all, packed)
         raise NotThere("quantised-head", where, f"the matrix is quantised by {method} ({packed})")
-    outline = names.outline_of(name)
-    tensor = f"{name} ({outline.dtype} {list(outline.shape)})" if outline else name
-    looks = {"head": "a head", "embedding": "an embedding"}[kind]
-    problem = (
-        f"{tensor} looks like {looks}, and no rule says what it is: nothing else is measured in its place"
-    )
+    matrix = {"head": "a head", "embedding": "an embedding"}[kind]
+    if pair := factor_pair(names, suspects):
+        problem = (
+            f"{_described(names, pair)} look like two factors of {matrix}, or of an update of one, and no"
+        )
+        problem += " rule says how to multiply them"
+    elif are_pieces(names, suspects):
+        problem = (
+            f"{_described(names, suspects)} look like pieces of {matrix}, and no rule says how to join them"
+        )
+    else:
+        problem = f"{_described(names, suspects[:1])} looks like {matrix}, and no rule says what it is"
+    problem += ": nothing else is measured in its place"
     raise NotThere("unknown-head", where, problem)
+
+
+def _described(names: TensorNames, tensors: Sequence[str]) -> str:
+    """Names of tensors, with dtype and shape if their headers were read; of many only the first."""
+    shown = []
+    for name in tensors[:_MAX_NAMED]:
+        outline = names.outline_of(name)
+        shown.append(f"{name} ({outline.dtype} {list(outline.shape)})" if outline else name)
+    more = [f"{len(tensors) - _MAX_NAMED} more"] if len(tensors) > _MAX_NAMED else []
+    return " and ".join([*shown, *more])
 
 
 def refuse_adapter(names: Collection[str], base: str, matrix: MatrixName, where: str) -> None:

@@ -8,10 +8,16 @@ from dataclasses import dataclass, replace
 from survey.errors import NotThere
 from survey.numerics.dtypes import FLOATS
 from survey.records.target import MatrixName
-from survey.unembedding.further_tensors import further_rows, may_hold_rows, updates_elsewhere
+from survey.unembedding.further_tensors import (
+    changing_tensors,
+    further_rows,
+    may_hold_rows,
+    updates_elsewhere,
+)
 from survey.unembedding.quantisation import scheme
 from survey.unembedding.refusals import refuse_without_tensor
 from survey.unembedding.stems import Stem
+from survey.unembedding.suspect_shapes import factor_pair
 from survey.unembedding.tensor_names import TensorNames
 
 # An encoder and a decoder may each have a table.
@@ -53,6 +59,9 @@ def choose_stem(names: TensorNames, stems: list[Stem], where: str) -> Choice | N
         if guessed := [name for name in further_rows(names, stem, whole) if name not in added]:
             problem = f"{guessed[0]} may hold further rows of {whole}, and no rule says so"
             raise NotThere("split-head", where, problem)
+        if changing := [name for name in changing_tensors(names, stem, whole) if name not in added]:
+            problem = f"{changing[0]} may change {whole}, and no rule says how"
+            raise NotThere("unknown-head", where, problem)
         return Choice(whole, False, "", tuple(added))
     return None
 
@@ -74,10 +83,13 @@ def _refuse_doubtful(names: TensorNames, stem: Stem, whole: str, where: str) -> 
     """Raise NotThere if codes or an unmerged update beside a matrix leave open what its values are."""
     if packed := _codes_beside(names, stem, whole):
         method = scheme(names.config, names.all, packed)
-        problem = f"{whole} lies beside {packed}, quantised by {method}: which of them counts, nothing says"
+        problem = f"{whole} lies beside {packed}, quantised by {method}: nothing says which of them counts"
         raise NotThere("quantised-head", where, problem)
-    if updates := stem.updates() or updates_elsewhere(names, stem):
-        problem = f"{whole} has an update that is not merged into it ({updates[0]})"
+    updates = stem.updates()[:1] or updates_elsewhere(names, stem)[:1]
+    if not updates and stem in names.heads:
+        updates = list(factor_pair(names, may_hold_rows(names, stem)) or ())
+    if updates:
+        problem = f"{whole} has an update that is not merged into it ({' × '.join(updates)})"
         raise NotThere("no-head", where, problem, "merge and export the model")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from survey.unembedding.model_config import stated_shapes
 from survey.unembedding.tensor_names import TensorNames
 
@@ -35,6 +37,39 @@ def is_matrix_or_part(shape: tuple[int, ...], rows: set[int], dims: set[int], ma
         for long, short in (shape, shape[::-1])
         for size in rows
     )
+
+
+def factor_pair(names: TensorNames, candidates: Iterable[str]) -> tuple[str, str] | None:
+    """Two of the candidates whose product, transposed or not, is [V, D]: [V, r] and [r, D] of a smaller r.
+
+    None if there are no such two, or if their headers were not read.
+    """
+    rows, dims = possible_sizes(names)
+    shapes = _matrix_shapes(names, candidates)
+    sides = [(name, *side) for name, shape in shapes for side in (shape, shape[::-1]) if side[0] > side[1]]
+    of_rows = {inner: name for name, outer, inner in sides if outer in rows}
+    pairs = ((of_rows.get(inner, name), name) for name, outer, inner in sides if outer in dims)
+    return next((pair for pair in pairs if pair[0] != pair[1]), None)
+
+
+def are_pieces(names: TensorNames, candidates: Iterable[str]) -> bool:
+    """Whether the candidates, two or more, have together the rows, or the columns, of one [V, D]."""
+    rows, dims = possible_sizes(names)
+    shapes = [shape for _, shape in _matrix_shapes(names, candidates)]
+    lengths, widths = ([shape[axis] for shape in shapes] for axis in (0, 1))
+    by_rows = sum(lengths) in rows and len(set(widths)) == 1 and widths[0] in dims
+    by_columns = sum(widths) in dims and len(set(lengths)) == 1 and lengths[0] in rows
+    return len(shapes) > 1 and (by_rows or by_columns)
+
+
+def _matrix_shapes(names: TensorNames, candidates: Iterable[str]) -> list[tuple[str, tuple[int, int]]]:
+    """Name and shape of each candidate that has two dimensions, if its header was read."""
+    outlines = ((name, names.outline_of(name)) for name in candidates)
+    return [
+        (name, (outline.shape[0], outline.shape[1]))
+        for name, outline in outlines
+        if outline is not None and len(outline.shape) == 2
+    ]
 
 
 def may_hold_codes(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:

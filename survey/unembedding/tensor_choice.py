@@ -88,11 +88,13 @@ def _refuse_untied(names: TensorNames, embedding: Choice, where: str) -> None:
         raise NotThere("no-head", where, f"the files hold no head and {untied}: this is a base model")
     if copies := [name for stem in names.embeddings for name in stem.copies()]:
         problem = (
-            f"{copies[0]} was trained beside its original, and which of the two is the head, nothing says"
+            f"{copies[0]} was trained beside its original, and nothing says which of the two is the head"
         )
         raise NotThere("unknown-head", where, problem)
     if names.token_table_prefixes and stated_tie(names.config) is not True:
-        problem = f"{embedding.tensor} lies in a part of another name, and neither a head nor the config says"
+        problem = (
+            f"{embedding.tensor} lies in a part named like a tower, and neither a head nor the config says"
+        )
         raise NotThere("unknown-head", where, f"{problem} that it is an unembedding, too")
 
 

@@ -2,7 +2,7 @@
 
 `kernels.fold.fold_rows` loads the compiler (half a second) at its first call, and not when a module that
 calls it is imported: planning and querying never wait for it, and a pass fetches its next blocks meanwhile.
-This is the one place that decides when; everybody else writes `from survey.onepass import kernels`.
+This module alone decides when; all others write `from survey.onepass import kernels`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one door to numba: compile loops over rows, which make one sweep through memory instead of several.
+"""The only import of numba, which compiles loops over rows: one sweep through memory instead of several.
 
 Floats are added in a fixed order (survey/onepass/sums.py), without `fastmath`: the compiler may then use
 vectors as wide as the processor's, but may neither reorder a sum nor fuse its products. Loops run without the

@@ -29,7 +29,7 @@ def limits(whole_s: float = 5.0) -> RequestLimits:
 
 @pytest.fixture
 def url(hub: LocalHub) -> Iterator[str]:
-    """Where the storage serves CONTENT."""
+    """The URL at which the storage serves CONTENT."""
     sha = hub.add_repo("org/model", {"model.safetensors": CONTENT})
     yield hub.signed_url(hub.repos["org/model"], hub.repos["org/model"].commits[sha], "model.safetensors")
     close_session()

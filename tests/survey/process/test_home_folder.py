@@ -1,4 +1,4 @@
-"""`~`, where nobody has a home: a container's user without a name, a user who is not there."""
+"""`~`, if nobody has a home: a container's user without a name, a user who is not there."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ LIMITS: dict[str, tuple[list[Limit], float, int | None]] = {
 
 @contextmanager
 def real_groups(limits: list[Limit]) -> Iterator[list[Path]]:
-    """Real cgroups, one in another; yields the innermost of each hierarchy. Skips where none can be made."""
+    """Real cgroups, one in another; yields the innermost of each hierarchy. Skips if none can be made."""
     base, made = Path("/sys/fs/cgroup"), list[Path]()
     version_2 = (base / "cgroup.controllers").exists()
     hierarchies = [base] if version_2 else [base / name for name in ("memory", "cpu", "cpuset")]

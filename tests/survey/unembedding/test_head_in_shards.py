@@ -1,4 +1,4 @@
-"""The index of a sharded checkpoint is a claim: shards are read where it leaves a head open."""
+"""The index of a sharded checkpoint is a claim: shards are read if it leaves a head open."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def test_a_headless_multimodal_model_is_tied_where_either_config_says_so(
             choose_among(TensorNames(names, config), "output", "")
 
 
-# What transformers reads where a config does not speak of tying.
+# What transformers assumes if a config does not speak of tying.
 @pytest.mark.parametrize(
     ("config", "tied"),
     [

@@ -145,7 +145,7 @@ def test_every_column_of_scaled_values_agrees_with_the_reference(
     assert located(tmp_path).identity.scale == f"{name} per {per}"
     expected = reference(words.tobytes(), code, (ROWS, DIMS), spread(made, kind))
     measurement = measured(tmp_path)
-    assert measurement.black_hole_sizes == (3, 2, 2)  # as stored, also where the scale makes rows differ
+    assert measurement.black_hole_sizes == (3, 2, 2)  # as stored, also if the scale makes rows differ
     assert_equal(measurement, expected)
 
 

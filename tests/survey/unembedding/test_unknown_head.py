@@ -49,6 +49,13 @@ UNKNOWN: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
     "an update beside a plain head": ({HEAD: FULL, "lm_head.lora_A.weight": (2, D)}, "no-head", "lm_head.lora_A.weight"),
     "a mask beside a pruned head": ({HEAD: FULL, "lm_head.weight_mask": FULL}, "no-head", "lm_head.weight_mask"),
     "an update of what is not there": ({"lm_head.lora_A.weight": (2, D)}, "no-head", "lm_head.lora_A.weight"),
+    "two factors beside a plain head": ({HEAD: FULL, "lm_head_a.weight": (V, 2), "lm_head_b.weight": (2, D)}, "no-head", f"{HEAD} has an update that is not merged into it (lm_head_a.weight × lm_head_b.weight)"),
+    "two bare factors in its module": ({HEAD: FULL, "lm_head.first": (D, 2), "lm_head.second": (2, V)}, "no-head", "lm_head.second × lm_head.first"),
+    "one factor without the other": ({HEAD: FULL, "lm_head_a.weight": (V, 2)}, "unknown-head", f"lm_head_a.weight may change {HEAD}"),
+    "two factors alone": ({"lm_head_a.weight": (V, 2), "lm_head_b.weight": (2, D)}, "unknown-head", "lm_head_a.weight (F32 [96, 2]) and lm_head_b.weight (F32 [2, 8]) look like two factors of a head"),
+    "two bare factors": ({"lm_head_in": (D, 2), "lm_head_out": (2, V)}, "unknown-head", "look like two factors of a head"),
+    "halves by rows": ({"lm_head_a.weight": (V // 2, D), "lm_head_b.weight": (V // 2, D)}, "unknown-head", "lm_head_a.weight (F32 [48, 8]) and lm_head_b.weight (F32 [48, 8]) look like pieces of a head"),
+    "halves by columns": ({"lm_head_a.weight": (V, D // 2), "lm_head_b.weight": (V, D // 2)}, "unknown-head", "look like pieces of a head"),
     "a score": ({"score_head.weight": (1, D)}, "no-head", "score_head.weight"),
 }  # fmt: skip
 
