@@ -36,7 +36,7 @@ def refused(endpoint: str) -> NoHub:
 
 @pytest.fixture
 def port() -> int:
-    """An endpoint on which nobody listens."""
+    """A port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
