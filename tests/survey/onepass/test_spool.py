@@ -24,6 +24,6 @@ def test_a_recorded_stream_is_read_again_in_slabs_and_byte_ranges() -> None:
 def test_a_full_disk_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "r+b", buffering=1 << 16))  # noqa: SIM115
     spool = Spool()
-    with pytest.raises(UsageError, match=r"No space left on device\. Point TMPDIR"):
+    with pytest.raises(UsageError, match=r"No space left on device\. Set TMPDIR"):
         list(spool.record([memoryview(bytes(size))]))
     spool._file.raw.close()  # type: ignore[attr-defined]  # what it still holds cannot be written
