@@ -120,7 +120,7 @@ ENDLESS = "FROM range(100000000000) AS t(x)"
         f"DESCRIBE PIVOT ({ENDLESS}) ON x",
     ],
 )
-def test_a_question_that_runs_to_find_its_columns_is_not_run_for_a_list(
+def test_a_query_that_runs_to_find_its_columns_is_not_run_for_a_list(
     survey: Survey, tmp_path: Path, sql: str
 ) -> None:
     (tmp_path / "mine").mkdir()

@@ -112,7 +112,7 @@ def test_what_a_driver_did_last_counts_last(
     assert answer_of(store, RUNS) == [(sha, number, number) for number, sha in enumerate(shas, 1)]
 
 
-def test_a_failure_that_comes_after_a_success_of_the_future_is_told(
+def test_a_failure_that_comes_after_a_success_of_the_future_is_shown(
     hub: LocalHub,
     survey: Survey,
     contents: list[dict[str, Path]],

@@ -55,7 +55,7 @@ WRITING = {
 
 
 @pytest.mark.parametrize("sql", WRITING.values(), ids=WRITING.keys())
-def test_a_question_that_writes_is_refused(filled: CatalogStore, sql: str) -> None:
+def test_a_query_that_writes_is_refused(filled: CatalogStore, sql: str) -> None:
     rows = filled.files("rows")[0].path
     before = Path(rows).read_bytes()
     [serialized] = duckdb.execute("SELECT json_serialize_sql(?)", [COPYING.format(file=rows)]).fetchall()[0]
@@ -156,7 +156,7 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize("sql", OUTSIDE)
-def test_a_question_sees_nothing_but_the_views(filled: CatalogStore, sql: str) -> None:
+def test_a_query_sees_nothing_but_the_views(filled: CatalogStore, sql: str) -> None:
     with Reader(filled) as reader, pytest.raises(UsageError, match=r"is not allowed|no view"):
         reader.ask(sql)
 
@@ -268,7 +268,7 @@ def test_what_only_reads_is_answered(filled: CatalogStore, sql: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(load()))
-def test_every_named_query_is_a_question(filled: CatalogStore, name: str) -> None:
+def test_every_named_query_only_reads(filled: CatalogStore, name: str) -> None:
     from catalog.read.read_only import refuse_writes
 
     with Reader(filled) as reader:

@@ -127,7 +127,7 @@ LONG = "SELECT sum(sin(a.range) * b.range) FROM range(100000) a, range(10000) b,
 
 
 @pytest.mark.parametrize(("call", "nth"), [("open", 0), ("size", 0), ("letting go", 0), ("letting go", 1)])
-def test_a_signal_is_seen_before_the_question_ends(
+def test_a_signal_is_seen_before_the_query_ends(
     catalog: str, monkeypatch: pytest.MonkeyPatch, call: str, nth: int
 ) -> None:
     otherwise = threading.Timer(20.0, os.kill, (os.getpid(), signal.SIGTERM))
@@ -181,7 +181,7 @@ def test_a_signal_within_duckdb_itself_stops(catalog: str) -> None:
     timer.join()
 
 
-def test_the_handlers_are_as_before_and_a_later_question_is_answered(
+def test_the_handlers_are_as_before_and_a_later_query_is_answered(
     catalog: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGINT)

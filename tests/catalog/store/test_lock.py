@@ -31,7 +31,7 @@ with catalog_lock(open_for_writing(sys.argv[1])):
 """
 
 
-def test_a_second_run_is_told_who_holds_the_catalog(tmp_path: Path) -> None:
+def test_a_second_run_names_who_holds_the_catalog(tmp_path: Path) -> None:
     store = open_for_writing(str(tmp_path))
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -58,7 +58,9 @@ def lock_of(url: str) -> dict[str, object]:
     return dict(json.loads(stored.content))
 
 
-def test_a_lock_in_a_store_is_told_refreshed_and_let_go(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_in_a_store_is_named_refreshed_and_released(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("catalog.store.lock.REFRESH_S", 0.05)
     with catalog_lock(open_for_writing(bucket), "run-1") as lock:
         first = lock_of(bucket)
@@ -155,7 +157,7 @@ def test_only_one_of_many_takes_a_stale_lock(bucket: str, monkeypatch: pytest.Mo
         assert sum(pool.map(lambda number: create_object(store, "other", b"%d" % number), range(8))) == 1
 
 
-def test_a_held_catalog_in_a_store_is_code_3(
+def test_a_locked_catalog_in_a_store_is_code_3(
     bucket: str, survey: Callable[..., Ran], checkpoint: Callable[..., Path]
 ) -> None:
     with catalog_lock(open_for_writing(bucket), "run-1"):

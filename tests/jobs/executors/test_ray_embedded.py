@@ -137,7 +137,7 @@ def test_too_few_open_files_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_no_place_for_its_files_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_folder_for_its_files_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 

@@ -84,7 +84,7 @@ def test_systemd_units_are_installed_listed_and_removed(
     ]
 
 
-def test_where_systemd_does_not_run_the_rest_is_told(
+def test_if_systemd_does_not_run_the_rest_is_printed(
     machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
     commands_seen("systemctl", "echo 'System has not been booted with systemd' >&2; exit 1")

@@ -109,7 +109,7 @@ NOTHING = [
 @pytest.mark.parametrize(
     ("options", "code", "message"), [case[1:] for case in NOTHING], ids=[case[0] for case in NOTHING]
 )
-def test_where_nothing_is_found_stderr_says_why(
+def test_if_nothing_matches_stderr_says_why(
     stocked: LocalHub, survey: Survey, options: list[str], code: int, message: str
 ) -> None:
     ran = survey("discover", *options, "--endpoint", stocked.endpoint)

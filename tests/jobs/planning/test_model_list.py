@@ -68,7 +68,7 @@ def test_a_model_named_twice_with_two_revisions_is_two(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "again", ["org/name@main", "https://huggingface.co/org/name/tree/main", "hf://org/name", "- org/name,"]
 )
-def test_a_line_that_repeats_another_in_other_words_is_told_and_counted_once(
+def test_a_line_that_repeats_another_in_other_words_is_named_and_counted_once(
     tmp_path: Path, again: str
 ) -> None:
     (tmp_path / "models.txt").write_text(f"org/name\n{again}\n")

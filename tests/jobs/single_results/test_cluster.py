@@ -78,9 +78,7 @@ def test_the_telescope_finds_again_what_stands_there(survey: Survey, checkpoint:
         assert row["cluster_token_ids"] == there["cluster_token_ids"]
 
 
-def test_each_question_is_a_row_and_the_same_one_replaces_its_answer(
-    survey: Survey, checkpoint: Make
-) -> None:
+def test_each_request_is_a_row_and_the_same_one_replaces_its_answer(survey: Survey, checkpoint: Make) -> None:
     folder = checkpoint("mine")
     for more in ([], ["--token", "3"], ["--north", "-2"], ["--matrix", "input"], ["--token", "3"], []):
         assert survey("cluster", folder, *more, "--catalog", "c").code == 0
@@ -168,7 +166,7 @@ MISUSE = [
 
 
 @pytest.mark.parametrize(("more", "message"), [case[1:] for case in MISUSE], ids=[case[0] for case in MISUSE])
-def test_misuse_is_told_with_code_2(survey: Survey, checkpoint: Make, more: list[str], message: str) -> None:
+def test_misuse_is_named_with_code_2(survey: Survey, checkpoint: Make, more: list[str], message: str) -> None:
     ran = survey("cluster", checkpoint("mine"), *more)
     assert (ran.code, ran.out) == (2, "")
     assert message in ran.err

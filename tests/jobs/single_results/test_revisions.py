@@ -117,7 +117,7 @@ def test_only_the_rows_that_are_not_known_are_read(
         (("org/m@step*", "h.safetensors"), "name a history, or revisions"),
     ],
 )
-def test_what_cannot_be_followed_is_told(
+def test_what_cannot_be_followed_is_named(
     survey: Survey, hub: LocalHub, arguments: tuple[str, ...], says: str
 ) -> None:
     serve(hub, matrices())

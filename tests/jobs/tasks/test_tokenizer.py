@@ -262,7 +262,7 @@ def test_a_run_that_ends_while_it_names_stored_rows_has_its_record(
     assert ask(f"SELECT measures['names'] FROM models WHERE sha = '{sha}'") == [(None,)]
 
 
-def test_a_row_that_lacks_a_newer_measure_stays_and_is_told_of(
+def test_a_row_that_lacks_a_newer_measure_stays_and_is_counted(
     hub: LocalHub, survey: Survey, tmp_path: Path
 ) -> None:
     sha = serve(hub, tmp_path / "m", "org/old", {})

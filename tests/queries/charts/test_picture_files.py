@@ -37,7 +37,7 @@ def test_a_name_that_cannot_be_drawn_is_refused(tmp_path: Path, name: str, probl
         check_picture(tmp_path / name)
 
 
-def test_without_the_extra_its_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_its_name_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"altair and vl_convert: pip install 'centroid-survey\[plots\]'"):
         check_picture(tmp_path / "sky.png")

@@ -129,7 +129,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG)
-def test_what_cannot_be_run_is_told(typed: Callable[..., Ran], text: str, message: str) -> None:
+def test_what_cannot_be_run_is_named(typed: Callable[..., Ran], text: str, message: str) -> None:
     ran = typed(text)
     assert (ran.code, ran.out) == (2, "")
     assert message in ran.err

@@ -422,7 +422,7 @@ def test_a_card_is_drawn_into_a_file(survey: Survey, demo: Path, name: str, begi
         assert b"https://cdn" not in drawn
 
 
-def test_a_card_that_cannot_be_drawn_is_told(survey: Survey, demo: Path) -> None:
+def test_a_card_that_cannot_be_drawn_says_so(survey: Survey, demo: Path) -> None:
     assert "ends in .png or .svg or .html" in survey("show", "x", "--plot", "c.jpg", "--catalog", demo).err
     assert "is not in the catalog" in survey("show", "x", "--plot", "c.png", "--catalog", demo).err
 

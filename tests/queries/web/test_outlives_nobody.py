@@ -22,7 +22,7 @@ def _question(folder: Path, sql: str) -> Question:
     return Question(str(folder), sql, {}, "json", 10, 512)
 
 
-def test_a_question_without_an_end_ends(tmp_path: Path) -> None:
+def test_a_query_without_an_end_ends(tmp_path: Path) -> None:
     began = time.monotonic()
     request = json.dumps(asdict(_question(tmp_path, ENDLESS))).encode()
     ran = subprocess.run(python_command("queries.web.query_process", "3"), input=request, timeout=60)

@@ -235,7 +235,7 @@ def test_two_thousand_models_fit_into_5_mb_and_open_in_two_seconds(survey: Surve
         ([], "Missing option '-o'"),
     ],
 )
-def test_what_cannot_be_written_is_told_first(survey: Survey, arguments: list[str], message: str) -> None:
+def test_what_cannot_be_written_is_named_first(survey: Survey, arguments: list[str], message: str) -> None:
     ran = survey("report", *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert message in ran.err

@@ -119,7 +119,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("path", "code", "message"), WRONG)
-def test_what_cannot_be_answered_is_told(url: str, path: str, code: int, message: str) -> None:
+def test_what_cannot_be_answered_is_named(url: str, path: str, code: int, message: str) -> None:
     status, _, body = get(f"{url}/{path}")
     assert status == code
     assert message in body.decode()
@@ -133,7 +133,7 @@ COSTLY = [
 
 
 @pytest.mark.parametrize(("statement", "message"), COSTLY)
-def test_a_costly_question_is_stopped_and_the_next_is_answered(url: str, statement: str, message: str) -> None:  # fmt: skip
+def test_a_costly_query_is_stopped_and_the_next_is_answered(url: str, statement: str, message: str) -> None:  # fmt: skip
     began = time.monotonic()
     code, body = sql(url, statement)
     assert code == 400
@@ -147,7 +147,7 @@ def test_a_long_answer_is_cut_and_says_so(url: str) -> None:
     assert (len(answer["rows"]), answer["truncated"]) == (10_000, True)
 
 
-def test_questions_at_the_same_time_are_all_answered(url: str) -> None:
+def test_queries_at_the_same_time_are_all_answered(url: str) -> None:
     codes: list[int] = []
     asking = [threading.Thread(target=lambda: codes.append(sql(url, "SELECT 1")[0])) for _ in range(5)]
     for thread in asking:
@@ -157,7 +157,7 @@ def test_questions_at_the_same_time_are_all_answered(url: str) -> None:
     assert codes == [200] * 5
 
 
-def test_too_many_questions_are_told_to_come_back_and_the_page_is_served(catalog: Path) -> None:
+def test_too_many_queries_are_refused_for_now_and_the_page_is_served(catalog: Path) -> None:
     served = Served(str(catalog), Heading("busy", "0"), limit=1, seconds=0.8, memory_mb=300)
     client = TestClient(app(served, ["localhost"]), base_url="http://localhost", headers=ASKS)
     slow = {"q": "SELECT count(*) FROM range(1000000000000)"}
@@ -182,7 +182,7 @@ def test_a_name_that_no_browser_calls_is_refused(survey: Survey, catalog: Path, 
     assert f"--allow-host {name}: write one name" in ran.err
 
 
-def test_listening_to_everybody_is_told(survey: Survey, url: str, catalog: Path) -> None:
+def test_listening_to_everybody_is_warned_of(survey: Survey, url: str, catalog: Path) -> None:
     taken = url.rpartition(":")[2]  # so that it ends
     ran = survey("serve", "--catalog", catalog, "--host", "0.0.0.0", "--port", taken)
     assert "whoever reaches this machine may ask" in ran.err
@@ -238,7 +238,7 @@ def test_the_list_of_queries_is_refused_to_other_origins(url: str, headers: Mapp
 
 
 @pytest.mark.parametrize("site", [{}, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin"}])
-def test_the_list_of_queries_is_told_to_whoever_asks(url: str, site: Mapping[str, str]) -> None:
+def test_the_list_of_queries_is_public(url: str, site: Mapping[str, str]) -> None:
     with OPENER.open(Request(f"{url}/api/queries", headers=dict(site)), timeout=60) as answer:
         assert "families" in [item["query"] for item in json.loads(answer.read())]
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
@@ -314,13 +314,13 @@ def test_no_route_changes_anything(url: str, method: str) -> None:
         assert get(f"{url}/{path}", method=method)[0] == 405
 
 
-def test_a_taken_port_is_told(survey: Survey, url: str, catalog: Path) -> None:
+def test_a_taken_port_is_named(survey: Survey, url: str, catalog: Path) -> None:
     ran = survey("serve", "--catalog", catalog, "--port", url.rpartition(":")[2])
     assert ran.code == 2
     assert "Address already in use; name another --port" in ran.err
 
 
-def test_the_page_shows_the_catalog_as_it_is_now_and_takes_questions(
+def test_the_page_shows_the_catalog_as_it_is_now_and_takes_queries(
     url: str, catalog: Path, survey: Survey, tmp_path: Path
 ) -> None:
     with chromium() as browser, watched(browser, url) as page:
@@ -343,7 +343,7 @@ def test_the_page_shows_the_catalog_as_it_is_now_and_takes_questions(
         expect(page.locator("#views h3", has_text="attempts")).to_be_visible()
 
 
-def test_a_question_that_fails_is_answered_in_words(url: str) -> None:
+def test_a_query_that_fails_is_answered_in_words(url: str) -> None:
     with chromium() as browser, browser.new_context() as context:
         page = context.new_page()
         page.goto(url)

@@ -107,7 +107,7 @@ def test_the_sha_stays_whatever_else_changes(folder: Path, change: Callable[[Pat
     assert sha(folder) == before
 
 
-def test_the_sha_does_not_depend_on_the_place(folder: Path, tmp_path: Path) -> None:
+def test_the_sha_does_not_depend_on_the_folder(folder: Path, tmp_path: Path) -> None:
     before = sha(folder)
     moved = folder.rename(tmp_path / "moved")
     assert sha(moved) == before

@@ -80,7 +80,7 @@ MISUSE = [
 @pytest.mark.parametrize(
     ("command", "message"), [case[1:] for case in MISUSE], ids=[case[0] for case in MISUSE]
 )
-def test_misuse_is_told_on_stderr_with_code_2(
+def test_misuse_is_named_on_stderr_with_code_2(
     survey: Survey, measured: Path, command: list[str], message: str
 ) -> None:
     Path("notes.txt").write_text("dear diary")
@@ -145,7 +145,7 @@ def test_a_model_named_twice_is_measured_once_and_said_so(
     assert "1 measured" in ran.out
 
 
-def test_a_held_catalog_is_code_3(survey: Survey, measured: Path) -> None:
+def test_a_locked_catalog_is_code_3(survey: Survey, measured: Path) -> None:
     from catalog.store.lock import catalog_lock
     from catalog.store.open import open_for_writing
 

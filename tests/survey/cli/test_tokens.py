@@ -166,7 +166,7 @@ def test_dead_classes_shows_which_overlap(survey: Survey, measured: Path) -> Non
         assert row[name] == row["rows"]
 
 
-def test_dead_classes_leaves_open_what_no_tokenizer_told(survey: Survey, folder: Path) -> None:
+def test_dead_classes_leaves_open_what_no_tokenizer_says(survey: Survey, folder: Path) -> None:
     (folder / "tokenizer.json").unlink()
     survey("run", folder, "--matrix", "both", "--catalog", "c", "--executor", "serial")
     ran = survey("query", "dead_classes", "--catalog", "c", "--format", "json")

@@ -95,7 +95,7 @@ def test_the_same_history_again_replaces_its_row(survey: Survey, history: Path) 
         (["{history}", "--tensor", "scalars"], "say what scalars holds"),
     ],
 )
-def test_misuse_is_told_before_anything_is_made(
+def test_misuse_is_named_before_anything_is_made(
     survey: Survey, history: Path, arguments: list[str], says: str
 ) -> None:
     ran = survey("kinematics", *(word.format(history=history) for word in arguments), "--catalog", "c")
@@ -262,7 +262,7 @@ def test_a_run_that_diverges_is_named_and_stops_no_other(survey: Survey) -> None
     assert "4 trained, 0 unchanged, 4 failed" in ran.out
 
 
-def test_a_sweep_keeps_histories_where_it_is_told_to(survey: Survey) -> None:
+def test_a_sweep_keeps_histories_if_it_is_asked_to(survey: Survey) -> None:
     Path("s.toml").write_text("history = true\n" + SWEEP)
     refused = survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", "serial")
     assert (refused.code, "name a folder for them with -o" in refused.err) == (2, True)

@@ -294,7 +294,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path, options: dict[str, ob
         train_model(training("goldilocks", LITTLE | options), tmp_path / "h")
 
 
-def test_a_full_disk_is_told_before_hours_of_training(tmp_path: Path) -> None:
+def test_a_full_disk_is_named_before_hours_of_training(tmp_path: Path) -> None:
     run_config = training("goldilocks", LITTLE | {"steps": 10**9})
     with pytest.raises(UsageError, match="GB are free; record fewer steps"):
         train_model(run_config, tmp_path / "h")

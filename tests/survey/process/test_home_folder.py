@@ -55,7 +55,7 @@ def test_what_names_no_home_needs_none(homeless: None) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="becomes a user without a name")
-def test_a_user_without_a_home_asks_a_catalog(
+def test_a_user_without_a_home_queries_a_catalog(
     survey: Callable[..., Ran], checkpoint: Callable[..., Path]
 ) -> None:
     assert survey("run", checkpoint(), "--catalog", "c", "--executor", "serial").code == 0

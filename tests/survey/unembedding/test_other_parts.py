@@ -7,17 +7,13 @@ from typing import Any
 import pytest
 from support.checkpoints import Stored, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
+from support.layouts import EMBED, FULL, HEAD, LLAMA, SQUARE, TIED, UNTIED, D, V
 
 from survey.errors import NotThere
 from survey.records.target import MatrixName, Target
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
-V, D = 96, 8
-FULL, SQUARE = (V, D), (D, D)
-LLAMA = {"model_type": "llama", "vocab_size": V, "hidden_size": D}
-TIED, UNTIED = LLAMA | {"tie_word_embeddings": True}, LLAMA | {"tie_word_embeddings": False}
-EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 ONLINE = {EMBED: FULL, "model.layers.0.mlp.up.weight": SQUARE, "model.layers.1.mlp.up.weight": SQUARE}
 Shapes = dict[str, tuple[int, ...]]
 
