@@ -18,7 +18,7 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
-# Two files at a time, also on one core: half of a Ray test's time is waiting. The longest come first (tests/conftest.py).
+# Two files at a time, as CI has two cores. The longest come first (tests/conftest.py), those on top mostly wait.
 unit: .venv/ready debian
 	$(BIN)/pytest -m "not hub" -n 2 --dist loadfile --no-loadscope-reorder
 
