@@ -1,4 +1,7 @@
-"""The tables' schema, derived from the records: one source for Parquet, SQL and the docs."""
+"""The tables' schema, derived from the records: one source for Parquet, SQL and the docs.
+
+A column is a field of a record: those of a matrix are in `survey/records/measurement.py` and `target.py`.
+"""
 
 from __future__ import annotations
 

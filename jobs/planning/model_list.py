@@ -27,7 +27,7 @@ _LIST_SUFFIXES = (".txt", ".lst", ".list")
 SHOWN_CHARS = 200
 LONGEST_LINE = 8192  # characters, twice the longest path: unwrapping a line takes time in its square
 MAX_PROBLEMS = 10_000  # lines that name no model; with more, the file is something else than a list
-SHOWN_DUPLICATES = 20  # each; of the others, their number
+SHOWN_DUPLICATES = 20  # named one by one; of the others, only their number
 
 
 @dataclass(frozen=True, slots=True)
