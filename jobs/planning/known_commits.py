@@ -21,8 +21,8 @@ from survey.records.target import ModelRef, name_with_part
 LISTING_FROM = 5
 
 
-class Commit(NamedTuple):
-    """A commit of a model. repo: its current name, with the part that is meant."""
+class CurrentCommit(NamedTuple):
+    """The current commit of a model. repo: its current name, with the part that is meant."""
 
     repo: str
     sha: str
@@ -41,7 +41,7 @@ class KnownCommits:
     settings: Settings
     throttle: Throttle
 
-    def of(self, model: ModelRef) -> Commit | None:
+    def of(self, model: ModelRef) -> CurrentCommit | None:
         """The current commit of a model; None for a folder or a model that was never surveyed.
 
         Raises NotOffered or Unreachable.
@@ -49,11 +49,11 @@ class KnownCommits:
         if model.name not in self.repos or model.folder is not None:
             return None
         if model.revision is None and model.repo in self.listed:
-            return Commit(model.name, self.listed[model.repo])
+            return CurrentCommit(model.name, self.listed[model.repo])
         from survey.hub.repositories import commit_of  # here: a list of folders needs no Hub client
 
         repo, sha = commit_of(model.repo, model.revision, self.settings, self.throttle)
-        return Commit(name_with_part(repo, model.part), sha)
+        return CurrentCommit(name_with_part(repo, model.part), sha)
 
 
 def read_known_commits(

@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from jobs.planning.known_commits import Commit, KnownCommits
+from jobs.planning.known_commits import CurrentCommit, KnownCommits
 from jobs.planning.memory import task_memory_bytes
 from jobs.planning.plan import Explained, ModelPlan, PlanCriteria, Unchanged
 from survey.checkpoints.checkpoint import Checkpoint
@@ -66,11 +66,11 @@ class ModelPlanner:
             return self._refused(model, error.reason, str(error))
         # The one answer names the commits of all of them.
         return ModelPlan.joined(
-            self._plan_revision(replace(model, revision=name), Commit(model.name, shas[name]))
+            self._plan_revision(replace(model, revision=name), CurrentCommit(model.name, shas[name]))
             for name in names
         )
 
-    def _plan_revision(self, model: ModelRef, commit: Commit | None = None) -> ModelPlan:
+    def _plan_revision(self, model: ModelRef, commit: CurrentCommit | None = None) -> ModelPlan:
         """The plan of one revision; every failure but NoHub is a refusal. commit: if it is known already."""
         checkpoint: Checkpoint | None = None
         try:
@@ -92,7 +92,7 @@ class ModelPlanner:
             reason, message = "internal", redacted(traceback.format_exc(limit=-3), self.settings.token)
         return self._refused(model, reason, message, checkpoint)
 
-    def _unchanged_at(self, model: ModelRef, commit: Commit) -> list[Unchanged]:
+    def _unchanged_at(self, model: ModelRef, commit: CurrentCommit) -> list[Unchanged]:
         """The matrices that the catalog holds at a commit, if they answer the run; else none."""
         criteria = self.criteria
         if criteria.explain:

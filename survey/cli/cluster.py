@@ -21,7 +21,7 @@ from survey.cli.options import (
     result_option,
     settings_from_options,
 )
-from survey.cli.output import check_output, console, print_result
+from survey.cli.output import check_output, console, print_single_result
 from survey.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def command(
     settings = replace(settings_from_options(endpoint, connections), device=device)
     with _byte_bar(model) as opened:
         row, study = study_cluster(request, settings, open_for_writing(uri), opened)
-    print_result("clusters", row, output_format, print_cluster)
+    print_single_result("clusters", row, output_format, print_cluster)
     if plot is not None:
         _draw(row, study, plot)
     return 0

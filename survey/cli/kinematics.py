@@ -15,7 +15,7 @@ from survey.cli.options import (
     result_option,
     settings_from_options,
 )
-from survey.cli.output import check_output, print_result, step_bar
+from survey.cli.output import check_output, print_single_result, step_bar
 from survey.cli.streams import say
 from survey.errors import UsageError
 from survey.records.units import bytes_text
@@ -84,7 +84,7 @@ def command(
         row = _follow_history(history, output, uri, reading)
     else:
         row = _follow_revisions(str(model), matrix, endpoint, output, uri, reading)
-    print_result("kinematics", row, output_format, print_motion)
+    print_single_result("kinematics", row, output_format, print_motion)
     if plot is not None:
         save_picture(motion_chart(row), plot)
     return 0

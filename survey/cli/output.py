@@ -77,7 +77,7 @@ def print_results(kind: str, rows: Sequence[Any], output_format: str) -> None:
     print_in(output_format, Answer(names, [column.sql_type for column in described], values))
 
 
-def print_result(
+def print_single_result(
     kind: str, row: Any, output_format: str, print_table: Callable[[Any, Console], None]
 ) -> None:
     """Print one single result: as the table that `print_table` makes, or in another format of --format."""

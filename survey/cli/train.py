@@ -16,7 +16,7 @@ from survey.cli.options import (
     ray_address,
     result_option,
 )
-from survey.cli.output import check_output, print_result, step_bar
+from survey.cli.output import check_output, print_single_result, step_bar
 from survey.cli.stopping import stoppable
 from survey.cli.streams import say
 from survey.cli.train_sweep import executor_of, refuse_options, train_sweep
@@ -109,7 +109,7 @@ def command(
         check_picture(plot)
     with stoppable():
         row = _train(*_training_options(options), output, threads, uri)
-    print_result("training_runs", row, output_format, print_run)
+    print_single_result("training_runs", row, output_format, print_run)
     if plot is not None:
         save_picture(run_chart(row), plot)
     return 0
