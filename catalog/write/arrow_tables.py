@@ -25,7 +25,7 @@ from survey.errors import storable
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Attempt, Measured
 from survey.records.column_meaning import values_of
-from survey.records.tokenizer import TokenizerSummary, TokenTexts
+from survey.records.tokenizer import TokenColumns, TokenizerSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def tables_of(measured: Measured, *, tokens: bool) -> Tables:
 
 def row_table(measured: Measured) -> pa.Table:
     """The nested row of one measured matrix."""
-    values = values_of(measured.identity, measured.measurement, measured.naming, measured.provenance)
+    values = values_of(measured.identity, measured.measurement, measured.tokenizer, measured.provenance)
     values["black_holes"] = [dataclasses.asdict(hole) for hole in values["black_holes"]]
     values["measures"] = list(values["measures"].items())
     schema = arrow_schema(row_columns())
@@ -71,25 +71,27 @@ def tokens_table(measured: Measured) -> pa.Table:
         name: pa.array(values.astype(np.float32), from_pandas=True)
         for name, values in measured.distances.items()
     }
-    return _typed(columns | _flag_columns(measured.flags) | _name_columns(measured.names) | distances, rows)
+    return _typed(
+        columns | _flag_columns(measured.flags) | _tokenizer_columns(measured.token_columns) | distances, rows
+    )
 
 
-def with_names(
+def with_tokenizer(
     tables: Tables,
-    naming: TokenizerSummary,
-    names: TokenTexts | None,
+    summary: TokenizerSummary,
+    columns: TokenColumns | None,
     flags: Mapping[str, NDArray[np.bool_]],
     measures: Mapping[str, int],
 ) -> Tables:
-    """Stored tables with what a tokenizer says.
+    """Stored tables with the columns of a tokenizer.
 
     flags: [V] for each class of rows. measures: name -> version.
     """
-    row = renewed(tables.row, dataclasses.asdict(naming), measures)
+    row = renewed(tables.row, dataclasses.asdict(summary), measures)
     if tables.tokens is None:
         return Tables(row, None)
     stored = {name: tables.tokens[name] for name in tables.tokens.column_names}
-    tokens = _typed(stored | _flag_columns(flags) | _name_columns(names), len(tables.tokens))
+    tokens = _typed(stored | _flag_columns(flags) | _tokenizer_columns(columns), len(tables.tokens))
     return Tables(row, tokens)
 
 
@@ -116,18 +118,20 @@ def _flag_columns(flags: Mapping[str, NDArray[np.bool_]]) -> dict[str, pa.Array]
     return {name: pa.array(flag) for name, flag in flags.items()}
 
 
-def _name_columns(names: TokenTexts | None) -> dict[str, pa.Array]:
-    if names is None:
+def _tokenizer_columns(columns: TokenColumns | None) -> dict[str, pa.Array]:
+    if columns is None:
         return {}
-    reach = pa.array(names.reach, pa.string())
+    reach = pa.array(columns.reach, pa.string())
     return {
-        "text": pa.array([None if text is None else storable(text) for text in names.text], pa.string()),
+        "text": pa.array([None if text is None else storable(text) for text in columns.text], pa.string()),
         "reach": reach,
-        "unreachable": pa.array([None if reach is None else reach == "unreachable" for reach in names.reach]),
-        "phantom": pa.array(names.phantom),
-        "is_special": pa.array(names.is_special),
-        "is_byte": pa.array(names.is_byte),
-        "is_added": pa.array(names.is_added),
+        "unreachable": pa.array(
+            [None if reach is None else reach == "unreachable" for reach in columns.reach]
+        ),
+        "phantom": pa.nulls(len(reach), pa.bool_()) if columns.phantom is None else pa.array(columns.phantom),
+        "is_special": pa.array(columns.is_special),
+        "is_byte": pa.array(columns.is_byte),
+        "is_added": pa.array(columns.is_added),
     }
 
 

@@ -8,7 +8,7 @@ from threading import Event
 
 from catalog.read.measured import RowKey
 from catalog.store.open import CatalogStore
-from catalog.write.arrow_tables import with_names
+from catalog.write.arrow_tables import with_tokenizer
 from catalog.write.backfill import Filled
 from catalog.write.commit import commit
 from catalog.write.stored_matrix import read_stored
@@ -65,15 +65,16 @@ def _name_one(
         stored = read_stored(store, key)
         files = tokenizer_files(checkpoint.files, checkpoint.part)
         reopened = reopen(checkpoint, settings, throttle)
-        columns = tokenizer_of_matrix(
+        tokenizer = tokenizer_of_matrix(
             reopened, files, stored.vocab_rows, stored.black_holes, settings.timeout_s
         )
-        if not columns.measures:
-            return f"{key[0]}: no names yet: {columns.naming.tokenizer_note}"
+        if not tokenizer.measures:
+            return f"{key[0]}: no names yet: {tokenizer.summary.tokenizer_note}"
         flags = {} if stored.tokens is None else token_flags(stored.tokens)
         if stopped.is_set():
             return f"{key[0]}: no names yet: the run was stopped"
-        commit(store, with_names(stored.tables, columns.naming, columns.names, flags, columns.measures))
+        of_tokenizer = tokenizer.summary, tokenizer.columns, flags, tokenizer.measures
+        commit(store, with_tokenizer(stored.tables, *of_tokenizer))
     except SurveyError as error:
         return f"{key[0]}: no names yet: {error}"
     return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from catalog.write.arrow_tables import tables_of
 from jobs.tasks.outcome import Delivered, Headline
-from jobs.tasks.unused_distances import TokenColumns
+from jobs.tasks.tokenizer import TokenizerResult
 from survey import version
 from survey.measures.token_flags import token_flags
 from survey.opening import Matrix
@@ -26,16 +26,16 @@ class Spent:
 
 
 def delivery(
-    matrix: Matrix, measurement: Measurement, token_columns: TokenColumns, settings: Settings, spent: Spent
+    matrix: Matrix, measurement: Measurement, tokenizer: TokenizerResult, settings: Settings, spent: Spent
 ) -> Delivered:
     """The tables of a measured matrix, and its figures for the run's table."""
     provenance = _provenance(matrix, settings, spent)
     measured = Measured(
         identity=matrix.target.identity,
-        measurement=replace(measurement, measures={**measurement.measures, **token_columns.measures}),
-        naming=token_columns.naming,
-        names=token_columns.names,
-        distances=token_columns.distances,
+        measurement=replace(measurement, measures={**measurement.measures, **tokenizer.measures}),
+        tokenizer=tokenizer.summary,
+        token_columns=tokenizer.columns,
+        distances=tokenizer.distances,
         flags=token_flags(measurement.tokens),
         provenance=provenance,
     )

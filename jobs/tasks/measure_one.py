@@ -82,9 +82,9 @@ class _Try:
         left_s = self._limit_s - self._elapsed_s()
         # The tokenizer may take half of the remaining time if the matrix must be read again for distances.
         share = 0.5 if settings.reference else 1.0
-        tokenizer = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s)
-        token_columns = with_distances(matrix, tokenizer, settings, self._advance)
-        return delivery(matrix, measurement, token_columns, settings, Spent(device, self._elapsed_s()))
+        of_files = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s)
+        tokenizer = with_distances(matrix, of_files, settings, self._advance)
+        return delivery(matrix, measurement, tokenizer, settings, Spent(device, self._elapsed_s()))
 
     def failure(self, reason: str, message: str) -> Failed:
         """The outcome of a try that failed, with what it cost."""

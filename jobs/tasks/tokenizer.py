@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import names_limit_bytes
@@ -17,7 +20,7 @@ from survey.errors import SurveyError
 from survey.records.measure_definition import TOKENIZER, versions_of
 from survey.records.measurement import Measurement
 from survey.records.target import Target
-from survey.records.tokenizer import TokenizerSummary, TokenTexts
+from survey.records.tokenizer import TokenColumns, TokenizerSummary
 from survey.vocabulary.entries import BadVocabulary
 from survey.vocabulary.fetch import read_tokenizer
 from survey.vocabulary.isolation import WALL_S, TokenizerFailed, TokenizerLimits, read_token_table
@@ -30,11 +33,16 @@ _LASTING = frozenset({"bad-header", "not-found"})
 
 @dataclass(frozen=True, slots=True)
 class TokenizerResult:
-    """The columns from a tokenizer. measures: empty if the next run must read it again."""
+    """A tokenizer's columns of a matrix and of its rows.
 
-    naming: TokenizerSummary
-    names: TokenTexts | None
+    columns: None if no tokenizer can be read. measures: name -> version; empty if the next run must read the
+    tokenizer again. distances: unused_cosine and unused_l2, [V] each, if the run requests them.
+    """
+
+    summary: TokenizerSummary
+    columns: TokenColumns | None
     measures: Mapping[str, int]
+    distances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def tokenizer_of_target(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from survey.records.column_meaning import Float32, TokenId, UInt64, column
 from survey.records.measurement import Measurement
 from survey.records.target import Identity
-from survey.records.tokenizer import Reach, TokenizerSummary, TokenTexts
+from survey.records.tokenizer import Reach, TokenColumns, TokenizerSummary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,14 +42,14 @@ class Provenance:
 class Measured:
     """One finished model: four groups of columns, in the order of the table, and the columns of its tokens.
 
-    names: None if there is no tokenizer that can be read. flags: classes of rows by name, [V] each.
+    token_columns: None if there is no tokenizer that can be read. flags: classes of rows by name, [V] each.
     distances: unused_cosine and unused_l2, [V] each, if the run was to measure them; NaN if a row has none.
     """
 
     identity: Identity
     measurement: Measurement
-    naming: TokenizerSummary
-    names: TokenTexts | None
+    tokenizer: TokenizerSummary
+    token_columns: TokenColumns | None
     flags: Mapping[str, NDArray[np.bool_]]
     distances: Mapping[str, NDArray[np.float64]]
     provenance: Provenance
@@ -72,10 +72,14 @@ class TokenRow:
     nonfinite: bool = column("it holds a NaN or an infinity")
     frozen: bool | None = column("unique, and lies with the dead")
     undertrained: bool | None = column("in a dense cluster apart from the main cloud")
-    phantom: bool | None = column("no token: at or above the tokenizer's size")
+    phantom: bool | None = column(
+        "no token: at or above the tokenizer's size, or in a hole of its ids; NULL if some tokens stand in "
+        "code beside the files"
+    )
     reach: Reach | None = column(
-        "whether some text is cut into this token; `byte`, `special` and `fragment` (of a character) cannot "
-        "be asked that; NULL if the files do not say how text is cut"
+        "whether some text is cut into this token; `special` tokens and `fragment`s of characters cannot be "
+        "asked that, nor can a `byte`, unless UTF-8 never uses it or each of its characters has another "
+        "token; NULL if the files do not say how text is cut"
     )
     unreachable: bool | None = column("reach = 'unreachable'")
     text: str | None = column("what the token stands for; bytes that are no character as \\xe2")
