@@ -1,4 +1,4 @@
--- Rows beyond the tokenizer: how many, how many of them are dead, and the power of two that V is padded to.
+-- Rows that stand for no token: how many, how many of them are dead, and the power of two that V is padded to.
 -- params: matrix=output
 with beyond as (
     select

@@ -11,13 +11,22 @@ TOKENIZER_CAP_BYTES = 64 << 20  # the largest known has 34 MB (Gemma 3, with 262
 MEMORY_PER_BYTE = 20  # of a parsed tokenizer.json, and of the encoded texts
 NAMES_BYTES = 160 << 20  # taken by the libraries
 
-# The first that exists is read. tokenizer.json first: it alone states everything about tokenisation.
-MAIN = (
-    "tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model",
-    "vocab.json", "vocab.txt", "tekken.json",
+SENTENCEPIECE = (
+    "tokenizer.model", "spiece.model", "spm.model", "sentencepiece.model", "spm_char.model",
+    "sentencepiece.bpe.model",
 )  # fmt: skip
-_BESIDE = {"vocab.json": ("merges.txt",)}
-COMPANIONS = ("tokenizer_config.json", "added_tokens.json")
+# The first that exists is read. tokenizer.json first: it alone states everything about tokenisation.
+# vocab.json before sentencepiece.bpe.model: M2M100 has both, and the former holds the ids.
+MAIN = (
+    "tokenizer.json", *SENTENCEPIECE[:-1], "vocab.json", SENTENCEPIECE[-1], "tiktoken.model", "vocab.txt",
+    "tekken.json",
+)  # fmt: skip
+# Names of others by their beginning and their end.
+PATTERNS = (("", ".tiktoken"), ("rwkv_vocab", ".txt"))
+_BESIDE = {"vocab.json": ("merges.txt", "sentencepiece.bpe.model", "source.spm", "target.spm")}
+_ADDED = ("tokenizer_config.json", "added_tokens.json")
+# What they state of the class of tokenizer is needed only where no tokenizer.json states everything.
+COMPANIONS = (*_ADDED, "special_tokens_map.json", "config.json")
 
 FileSizes = Mapping[str, int]  # name -> size in bytes
 
@@ -35,11 +44,17 @@ def tokenizer_files(files: FileSizes, part: str | None = None) -> dict[str, int]
 
 def _in_folder(files: FileSizes, folder: str) -> dict[str, int]:
     names = {name.removeprefix(folder) for name in files if name.startswith(folder)}
-    ranks = sorted(name for name in names if name.endswith(".tiktoken") and "/" not in name)
-    main = next((name for name in (*MAIN, *ranks[:1]) if name in names), None)
+    others = sorted(
+        name
+        for name in names
+        for first, last in PATTERNS
+        if name.startswith(first) and name.endswith(last) and "/" not in name
+    )
+    main = next((name for name in (*MAIN, *others[:1]) if name in names), None)
     if main is None:
         return {}
-    candidates = (main, *_BESIDE.get(main, ()), *COMPANIONS)
+    companions = _ADDED if main == "tokenizer.json" else COMPANIONS
+    candidates = (main, *_BESIDE.get(main, ()), *companions)
     return {folder + name: files[folder + name] for name in candidates if name in names}
 
 

@@ -33,7 +33,9 @@ def from_tiktoken(content: bytes) -> Vocabulary:
             raise BadVocabulary(f"line {number}: expected base64 and a rank, found {line[:40]!r}")
         data, rank = line.split(b" ")
         entries[int(rank)] = spelled(_unpacked(data, f"line {number}"))
-    return Vocabulary(entries, None)
+    first = max(entries, default=-1) + 1
+    remark = f"its special tokens stand in code: which ids from {first:,} on are tokens is not known"
+    return Vocabulary(entries, None, complete=False, remarks=(remark,))
 
 
 def from_tekken(content: Mapping[str, Any]) -> Vocabulary:

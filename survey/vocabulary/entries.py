@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from survey.errors import storable
 
@@ -13,7 +13,6 @@ from survey.errors import storable
 Encode = Callable[[Sequence[str]], list[list[int]]]
 MAX_IDS = 1 << 31
 MAX_TOKEN_CHARS = 1000  # of one token's text; real ones stay below 200
-BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 SPACE_MARK = "▁"  # how SentencePiece spells a space
 
 
@@ -38,6 +37,8 @@ class Entry(NamedTuple):
     special     a control token
     byte        a single byte that is no character
     continues   occurs inside words only (`##ing`)
+    unfinished  more of its word follows: pieces that end words bear a mark (`ing</w>`)
+    whole       taken from a text before the rest is cut into pieces: always reachable
     """
 
     text: str
@@ -46,14 +47,25 @@ class Entry(NamedTuple):
     special: bool = False
     byte: bool = False
     continues: bool = False
+    unfinished: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Entries by token id, and the encoder of texts; `encode` is None if the files do not define it."""
+    """Entries by token id, and the encoder of texts.
+
+    encode         None if the files do not define it
+    second_encode  of the other language: Marian cuts source and target each by their own model
+    complete       whether these are all tokens; if not, ids without an entry may be tokens, too
+    remarks        what a reader of the names should know
+    """
 
     entries: Mapping[int, Entry]
     encode: Encode | None
+    second_encode: Encode | None = None
+    complete: bool = True
+    remarks: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -78,18 +90,25 @@ def shown(data: bytes) -> str:
     return text if len(text) <= MAX_TOKEN_CHARS else text[: MAX_TOKEN_CHARS - 1] + "…"
 
 
-def with_spaces(piece: str) -> Entry:
-    """The entry of a piece that spells spaces as ▁ and single bytes as <0xE2>."""
-    if match := BYTE_FALLBACK.fullmatch(piece):
-        return Entry(piece, bytes([int(match[1], 16)]), byte=True)
-    data = storable(piece).replace(SPACE_MARK, " ").encode()
-    return Entry(shown(data), data)
+def json_object(content: bytes) -> dict[str, Any]:
+    """Parse a JSON object. Raises BadVocabulary."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BadVocabulary(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BadVocabulary(f"holds a {type(value).__name__}, expected an object")
+    return value
 
 
-def byte_alphabet() -> dict[str, int]:
-    """GPT-2's spelling of the 256 bytes as printable characters; unprintable bytes map to U+0100 and up."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in set(printable)]
-    return {chr(byte): byte for byte in printable} | {
-        chr(0x100 + number): byte for number, byte in enumerate(others)
-    }
+def utf8_text(content: bytes) -> str:
+    """Decode a text file. Raises BadVocabulary."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadVocabulary(f"not UTF-8: {error}") from error
+
+
+def special_entry(text: str) -> Entry:
+    """The entry of a control token."""
+    return spelled(storable(text).encode(), special=True)

@@ -12,15 +12,13 @@ COMPANION_CAP_BYTES = 16 << 20
 def read_tokenizer(checkpoint: Checkpoint, files: FileSizes) -> TokenizerFiles:
     """The contents of a tokenizer's files. files: from `tokenizer_files`, not empty.
 
-    Raises BadVocabulary if the main file is too large, SurveyError if a file cannot be read.
+    Raises BadVocabulary if one is too large, SurveyError if a file cannot be read.
     """
-    main, size = next(iter(files.items()))
-    if size > TOKENIZER_CAP_BYTES:
-        raise BadVocabulary(f"has {size:,} bytes, our cap is {TOKENIZER_CAP_BYTES:,}")
+    main = next(iter(files))
     caps = {name: TOKENIZER_CAP_BYTES if name == main else COMPANION_CAP_BYTES for name in files}
-    contents = {
-        name.rpartition("/")[2]: checkpoint.read_file(name, caps[name])
-        for name, size in files.items()
-        if size <= caps[name]
-    }
+    for name, size in files.items():
+        if size > caps[name]:
+            of = "" if name == main else f"{name} beside it "
+            raise BadVocabulary(f"{of}has {size:,} bytes, our cap is {caps[name]:,}")
+    contents = {name.rpartition("/")[2]: checkpoint.read_file(name, caps[name]) for name in files}
     return TokenizerFiles(main.rpartition("/")[2], contents)

@@ -3,10 +3,10 @@
 python -m survey.vocabulary.server: stdin is a socket. For each request it receives three file descriptors
 (the pipe with the request, the pipe for the answer, a file for stderr) and sends back the fork's exit code.
 
-The libraries are loaded once, by a process that never sees a byte of a tokenizer. Whatever memory and time a
-hostile tokenizer uses, and whatever it crashes, ends with its fork. A fork has no access to later requests,
-and processes that it leaves behind are killed (on Linux). It runs with our user's rights: if a file exploits
-a library, this does not limit what its code can do as that user.
+The libraries are loaded once, with this module, by a process that never sees a byte of a tokenizer. Whatever
+memory and time a hostile tokenizer uses, and whatever it crashes, ends with its fork. A fork has no access to
+later requests, and processes that it leaves behind are killed (on Linux). It runs with our user's rights: if
+a file exploits a library, this does not limit what its code can do as that user.
 """
 
 from __future__ import annotations
@@ -42,10 +42,6 @@ def _main() -> None:
     _adopt()
     # Millions of objects without reference cycles: collecting cycles would take a quarter of the time.
     gc.disable()
-    # Loaded before the first request, so that the forks share them.
-    import sentencepiece  # noqa: F401
-    import tokenizers  # noqa: F401
-
     # 1, not 0: a system that pipes core dumps into a program ignores any other limit.
     _limit(resource.RLIMIT_CORE, 1)
     _limit(resource.RLIMIT_FSIZE, STDERR_CAP_BYTES)

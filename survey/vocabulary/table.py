@@ -18,7 +18,7 @@ from survey.vocabulary.entries import MAX_IDS, MAX_TOKEN_CHARS
 REACHES = (None, "reachable", "unreachable", "special", "byte", "fragment")
 SPECIAL, BYTE, ADDED = 8, 16, 32  # flags beside that number
 ANSWER_CAP_BYTES = 64 << 20  # 262,144 tokens take 5 MB
-PROBLEM_CAP_BYTES = 4000
+PROBLEM_CAP_BYTES = 4000  # of the reason why there is no table, and of the remarks on one
 
 # Between a server and its parent.
 LENGTH = struct.Struct("<q")  # of the request's header, which follows
@@ -26,7 +26,8 @@ ENDED = struct.Struct("<q")  # exit code of the server's fork, as os.waitstatus_
 OUT_OF_MEMORY = 3  # exit code
 
 _TABLE, _PROBLEM = b"T", b"P"
-_HEAD = struct.Struct("<?qqq")  # whether the encoder is known; size; added tokens; rows that follow
+# Whether the encoder is known, and all tokens; size; tokens; added tokens; rows and bytes of remarks
+_HEAD = struct.Struct("<??qqqqq")
 _ROW_BYTES = 4 + 4 + 1  # token id, length of its text, kind
 
 
@@ -38,15 +39,21 @@ class BadAnswer(Exception):
 class TokenTable:
     """The tokens that have a row, by ascending id.
 
-    size     the highest token id + 1, even if it has no row
-    added    number of tokens added beside the vocabulary, even if they have no row
-    encodes  whether the files define how text is cut into tokens
-    kinds    one byte per id: an index into REACHES, plus flags
+    size      the highest token id + 1, even if it has no row
+    tokens    number of tokens, even if they have no row
+    added     number of tokens added beside the vocabulary, even if they have no row
+    encodes   whether the files define how text is cut into tokens
+    complete  whether the files define all tokens
+    remarks   what a reader of the names should know
+    kinds     one byte per id: an index into REACHES, plus flags
     """
 
     size: int
+    tokens: int
     added: int
     encodes: bool
+    complete: bool
+    remarks: Sequence[str]
     ids: Sequence[int]
     texts: Sequence[str]
     kinds: bytes
@@ -55,9 +62,11 @@ class TokenTable:
 def packed(table: TokenTable) -> bytes:
     """A table as bytes, in this machine's byte order."""
     texts = [text.encode() for text in table.texts]
-    head = _HEAD.pack(table.encodes, table.size, table.added, len(table.ids))
+    remarks = "\n".join(table.remarks).encode("utf-8", "backslashreplace")[:PROBLEM_CAP_BYTES]
+    counts = table.size, table.tokens, table.added, len(table.ids), len(remarks)
+    head = _HEAD.pack(table.encodes, table.complete, *counts)
     ids, lengths = array("i", table.ids), array("i", map(len, texts))
-    return b"".join([_TABLE, head, ids.tobytes(), lengths.tobytes(), table.kinds, *texts])
+    return b"".join([_TABLE, head, remarks, ids.tobytes(), lengths.tobytes(), table.kinds, *texts])
 
 
 def packed_problem(problem: str) -> bytes:
@@ -79,10 +88,15 @@ def unpacked(answer: bytes, rows: int) -> TokenTable | str:
 
 
 def _table(body: memoryview, rows: int) -> TokenTable:
-    encodes, size, added, count = _HEAD.unpack_from(body)
-    if not (0 <= count <= min(rows, size) and 0 <= added <= size <= MAX_IDS):
-        raise BadAnswer(f"{count:,} of {rows:,} rows, {added:,} added of {size:,} tokens")
-    start, texts_at = _HEAD.size, _HEAD.size + count * _ROW_BYTES
+    encodes, complete, size, tokens, added, count, remark_bytes = _HEAD.unpack_from(body)
+    if not (
+        0 <= count <= min(rows, size) and max(added, count, 0) <= tokens <= size <= MAX_IDS and added >= 0
+    ):
+        raise BadAnswer(f"{count:,} of {rows:,} rows, {added:,} added of {tokens:,} tokens, {size:,} ids")
+    if not 0 <= remark_bytes <= PROBLEM_CAP_BYTES:
+        raise BadAnswer(f"{remark_bytes:,} bytes of remarks")
+    start = _HEAD.size + remark_bytes
+    texts_at = start + count * _ROW_BYTES
     if len(body) < texts_at:
         raise BadAnswer(f"{len(body):,} bytes for {count:,} rows")
     ids = array("i", bytes(body[start : start + 4 * count]))
@@ -96,11 +110,13 @@ def _table(body: memoryview, rows: int) -> TokenTable:
         any(not 0 <= length <= 4 * MAX_TOKEN_CHARS for length in lengths)
         or sum(lengths) != len(body) - texts_at
     ):
-        raise BadAnswer(f"{sum(lengths):,} bytes of text announced, {len(body) - texts_at:,} came")
+        raise BadAnswer(f"{sum(lengths):,} bytes of text announced, found {len(body) - texts_at:,}")
     known = bytes(flags | reach for flags in range(0, 64, 8) for reach in range(len(REACHES)))
     if kinds.translate(None, known):
         raise BadAnswer("a kind of token that there is not")
-    return TokenTable(size, added, encodes, ids, _texts(body[texts_at:], lengths), kinds)
+    remarks = bytes(body[_HEAD.size : start]).decode("utf-8", "replace").splitlines()  # the cap may cut one
+    texts = _texts(body[texts_at:], lengths)
+    return TokenTable(size, tokens, added, encodes, complete, remarks, ids, texts, kinds)
 
 
 def _texts(joined: memoryview, lengths: Sequence[int]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from survey.records.tokenizer import Reach, TokenizerSummary, TokenTexts
+from survey.records.tokenizer import Reach, TokenColumns, TokenizerSummary
 from survey.vocabulary.table import ADDED, BYTE, REACHES, SPECIAL, TokenTable
 
 SAMPLE_TEXTS = 5  # per black hole
@@ -17,7 +17,7 @@ _REACH_MASK = 7  # of a kind; the higher bits are flags
 
 def token_texts(
     table: TokenTable, file: str, rows: int, black_holes: Sequence[Sequence[int]]
-) -> tuple[TokenizerSummary, TokenTexts]:
+) -> tuple[TokenizerSummary, TokenColumns]:
     """Summary and per-row columns of a matrix of V = `rows` rows. black_holes: the rows of each, by rank."""
     text: list[str | None] = [None] * rows
     reach: list[Reach | None] = [None] * rows
@@ -26,21 +26,22 @@ def token_texts(
         reach[row] = cast("Reach | None", REACHES[kind & _REACH_MASK])
     kinds = np.zeros(rows, dtype=np.uint8)
     kinds[np.asarray(table.ids, dtype=np.int64)] = np.frombuffer(table.kinds, dtype=np.uint8)
-    note = None if table.encodes else f"{file} does not say how text is cut: reach is not known"
+    phantom = np.ones(rows, dtype=np.bool_)
+    phantom[np.asarray(table.ids, dtype=np.int64)] = False
     summary = TokenizerSummary(
         tokenizer_file=file,
-        tokenizer_note=note,
-        tokenizer_size=table.size,
+        tokenizer_note=_note(table, file, rows),
+        tokenizer_size=table.size if table.complete else None,
         added_tokens=table.added,
-        phantom_rows=max(rows - table.size, 0),
-        unreachable_rows=None if note else reach.count("unreachable"),
+        phantom_rows=int(phantom.sum()) if table.complete else None,
+        unreachable_rows=reach.count("unreachable") if table.encodes else None,
         reference_rows=None,
         black_hole_texts=tuple(_samples([text[row] for row in hole]) for hole in black_holes),
     )
-    return summary, TokenTexts(
+    return summary, TokenColumns(
         text=text,
         reach=reach,
-        phantom=np.arange(rows) >= table.size,
+        phantom=phantom if table.complete else None,
         is_special=kinds & SPECIAL > 0,
         is_byte=kinds & BYTE > 0,
         is_added=kinds & ADDED > 0,
@@ -52,6 +53,16 @@ def without_tokenizer(note: str) -> TokenizerSummary:
     return TokenizerSummary(
         **(dict.fromkeys(TokenizerSummary.__dataclass_fields__) | {"tokenizer_note": note})
     )
+
+
+def _note(table: TokenTable, file: str, rows: int) -> str | None:
+    """What a reader of the names should know, if there is anything."""
+    remarks = [f"{file}: {remark}" for remark in table.remarks]
+    if not table.encodes:
+        remarks.append(f"{file} does not say how text is cut: reach is not known")
+    if (missing := table.tokens - len(table.ids)) > 0:
+        remarks.append(f"{missing:,} of {table.tokens:,} tokens have no row: the matrix has {rows:,}")
+    return "; ".join(remarks) or None
 
 
 def _samples(texts: Sequence[str | None]) -> tuple[str, ...]:

@@ -1,31 +1,23 @@
-"""Vocabularies that the tokenizers library understands: tokenizer.json, vocab.json + merges, vocab.txt."""
+"""Vocabularies and encoders by the tokenizers library: tokenizer.json, vocab.txt, and pairs that merge."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from survey.errors import storable
-from survey.vocabulary.entries import (
-    SPACE_MARK,
-    BadVocabulary,
-    Entry,
-    Vocabulary,
-    byte_alphabet,
-    is_id,
-    shown,
-    spelled,
-    with_spaces,
-)
+from survey.vocabulary.entries import SPACE_MARK, BadVocabulary, Encode, Vocabulary, spelled
+from survey.vocabulary.spelling import WORD_END, Spell, byte_level, with_spaces, word_piece
 
+ADDED_CAP_BYTES = 4 << 20  # of the list of added tokens; a thousand take 0.2 MB
+_ADDED = re.compile(rb'"added_tokens"\s*:\s*\[')
 BATCH_TEXTS = 4096  # encoding all 256,000 texts of a vocabulary at once takes a gigabyte
-
-Spell = Callable[[str], Entry]
 
 
 def from_tokenizer_json(content: bytes) -> Vocabulary:
@@ -33,43 +25,92 @@ def from_tokenizer_json(content: bytes) -> Vocabulary:
     tokenizer = _made(lambda: Tokenizer.from_buffer(content))
     spell = _spelling(tokenizer)
     entries = {number: spell(piece) for piece, number in tokenizer.get_vocab(with_added_tokens=False).items()}
-    for number, added in tokenizer.get_added_tokens_decoder().items():
-        entries[number] = spelled(storable(added.content).encode(), added=True, special=added.special)
-    return Vocabulary(entries, _encoder(tokenizer))
+    # A piece that a list holds twice has two ids, and only the later one by its text.
+    for number in range(tokenizer.get_vocab_size(with_added_tokens=False)):
+        if number not in entries and (piece := tokenizer.id_to_token(number)) is not None:
+            entries[number] = spell(piece)
+    added = tokenizer.get_added_tokens_decoder()
+    for number, token in added.items():
+        entries[number] = spelled(storable(token.content).encode(), added=True, special=token.special)
+    return Vocabulary(entries, _encoder(tokenizer), remarks=_moved(content, added))
 
 
-def from_vocab_json(vocab: Mapping[str, Any], merges: str | None) -> Vocabulary:
-    """Parse GPT-2's two files; without merges the tokens have texts only. Raises BadVocabulary."""
-    if not all(is_id(number) for number in vocab.values()):
-        raise BadVocabulary("expected an object that gives each token's id")
-    spell = _byte_level()
-    entries = {number: spell(piece) for piece, number in vocab.items()}
-    if merges is None:
+def _moved(content: bytes, added: Mapping[int, AddedToken]) -> tuple[str, ...]:
+    """A remark if the file states other ids for added tokens than the library gives them."""
+    texts = {number: token.content for number, token in added.items()}
+    moved = [text for number, text in _stated(content) if texts.get(number) != text]
+    if not moved:
+        return ()
+    return (
+        f"{len(moved):,} of its added tokens have other ids than it states, {moved[0][:80]!r} the first: "
+        "the library numbers them after the vocabulary",
+    )
+
+
+def _stated(content: bytes) -> list[tuple[int, str]]:
+    """Ids and texts in the list of added tokens; empty if it cannot be read apart from the vocabulary.
+
+    The whole file as objects of Python would take ten times its size.
+    """
+    match = _ADDED.search(content)
+    text = content[match.end() - 1 :][:ADDED_CAP_BYTES].decode("utf-8", "replace") if match else "[]"
+    try:
+        items, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return []
+    objects = (item for item in items if isinstance(item, dict))
+    return [(item["id"], item["content"]) for item in objects if {"id", "content"} <= item.keys()]
+
+
+def from_word_pieces(content: str, *, lowercase: bool, cut: bool = True) -> Vocabulary:
+    """Parse a vocab.txt, one piece per line. cut: by BERT's rules. Raises BadVocabulary."""
+    pieces = [piece.rstrip("\r") for piece in content.removesuffix("\n").split("\n")]
+    vocab = {piece: number for number, piece in enumerate(pieces)}
+    named = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    entries = {
+        number: word_piece(piece, prefix="##")._replace(special=piece in named)
+        for number, piece in enumerate(pieces)
+    }
+    if not cut:
         return Vocabulary(entries, None)
-    lines = [line for line in merges.splitlines() if line and not line.startswith("#version")]
-    if any(line.count(" ") != 1 for line in lines):
-        raise BadVocabulary("merges.txt: expected two pieces on each line")
-    pairs = [(left, right) for left, _, right in (line.partition(" ") for line in lines)]
-    tokenizer = _made(lambda: Tokenizer(models.BPE(vocab=dict(vocab), merges=pairs)))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return Vocabulary(entries, _encoder(tokenizer))
-
-
-def from_vocab_txt(content: str, *, lowercase: bool) -> Vocabulary:
-    """Parse BERT's vocab.txt, one piece per line. Raises BadVocabulary."""
-    pieces = content.split("\n")
-    if pieces[-1] == "":
-        pieces.pop()
-    vocab = {piece.rstrip("\r"): number for number, piece in enumerate(pieces)}
     tokenizer = _made(lambda: Tokenizer(models.WordPiece(vocab=vocab, unk_token="[UNK]")))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    named = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-    entries = {
-        number: _word_piece(piece, prefix="##")._replace(special=piece in named)
-        for piece, number in vocab.items()
-    }
     return Vocabulary(entries, _encoder(tokenizer))
+
+
+def byte_level_encoder(vocab: Mapping[str, int], merges: str) -> Encode:
+    """The encoder of GPT-2's two files. merges: a pair of pieces per line. Raises BadVocabulary."""
+    pairs = _pairs(merges)
+    tokenizer = _made(lambda: Tokenizer(models.BPE(vocab=dict(vocab), merges=pairs)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return _encoder(tokenizer)
+
+
+def clip_encoder(vocab: Mapping[str, int], merges: str) -> Encode:
+    """The encoder of CLIP's two files, whose words end with a mark. Raises BadVocabulary."""
+    pairs = _pairs(merges)
+    tokenizer = _made(
+        lambda: Tokenizer(models.BPE(vocab=dict(vocab), merges=pairs, end_of_word_suffix=WORD_END))
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    return _encoder(tokenizer)
+
+
+def _pairs(merges: str) -> list[tuple[str, str]]:
+    lines = [line for line in merges.splitlines() if line and not line.startswith("#version")]
+    if any(line.count(" ") != 1 for line in lines):
+        raise BadVocabulary("merges.txt: expected two pieces on each line")
+    return [(left, right) for left, _, right in (line.partition(" ") for line in lines)]
 
 
 @contextmanager
@@ -99,7 +140,7 @@ def _made(make: Callable[[], Tokenizer]) -> Tokenizer:
     return tokenizer
 
 
-def _encoder(tokenizer: Tokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+def _encoder(tokenizer: Tokenizer) -> Encode:
     def cut(texts: Sequence[str]) -> list[list[int]]:
         try:
             with _panics():
@@ -127,15 +168,13 @@ def _spelling(tokenizer: Tokenizer) -> Spell:
     parts = [tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder]
     states = [part.__getstate__().decode() for part in parts if part is not None]  # JSON
     kinds = {kind for state in states for kind in _types(json.loads(state))}
+    suffix = getattr(model, "end_of_word_suffix", None) or ""
     if "ByteLevel" in kinds:
-        return _byte_level()
+        return byte_level(suffix)
     if "Metaspace" in kinds or any(SPACE_MARK in state for state in states):
         return with_spaces
-    return partial(
-        _word_piece,
-        prefix=getattr(model, "continuing_subword_prefix", None) or "",
-        suffix=getattr(model, "end_of_word_suffix", None) or "",
-    )
+    prefix = getattr(model, "continuing_subword_prefix", None) or ""
+    return partial(word_piece, prefix=prefix, suffix=suffix)
 
 
 def _types(value: Any) -> list[str]:  # Any: JSON
@@ -145,26 +184,3 @@ def _types(value: Any) -> list[str]:  # Any: JSON
         return []
     inner = [kind for item in value.values() for kind in _types(item)]
     return [*inner, value["type"]] if isinstance(value.get("type"), str) else inner
-
-
-def _byte_level() -> Spell:
-    """GPT-2's spelling; a piece with another character stands for itself."""
-    alphabet = byte_alphabet()
-    spells = frozenset(alphabet).issuperset  # this and `translate` are fast: there are 150,000 pieces
-    bytes_of = {ord(char): byte for char, byte in alphabet.items()}
-
-    def spell(piece: str) -> Entry:
-        if spells(piece):
-            return spelled(piece.translate(bytes_of).encode("latin-1"))
-        return spelled(storable(piece).encode())
-
-    return spell
-
-
-def _word_piece(piece: str, prefix: str, suffix: str = "") -> Entry:
-    """The entry of a piece; marks of a word's inside or end are displayed, but are no part of its text."""
-    inside = bool(prefix) and piece.startswith(prefix) and piece != prefix
-    text = piece.removeprefix(prefix) if inside else piece
-    if suffix and text.endswith(suffix) and text != suffix:
-        text = text.removesuffix(suffix)
-    return Entry(shown(storable(piece).encode()), storable(text).encode(), continues=inside)

@@ -14,7 +14,7 @@ from support import tokenizers as made
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.tokenizer_files import TOKENIZER_CAP_BYTES, tokenizer_files
 from survey.vocabulary.entries import BadVocabulary, Vocabulary
-from survey.vocabulary.fetch import read_tokenizer
+from survey.vocabulary.fetch import COMPANION_CAP_BYTES, read_tokenizer
 from survey.vocabulary.parse import parse_vocabulary
 
 
@@ -39,6 +39,20 @@ def texts(vocabulary: Vocabulary) -> list[str]:
         (["qwen.tiktoken", "tokenizer_config.json"], ["qwen.tiktoken", "tokenizer_config.json"]),
         (["tokenizer_config.json", "merges.txt", "onnx/tokenizer.json"], []),
         (
+            ["sentencepiece.bpe.model", "vocab.json", "config.json", "special_tokens_map.json"],
+            ["vocab.json", "sentencepiece.bpe.model", "special_tokens_map.json", "config.json"],
+        ),
+        (
+            ["target.spm", "source.spm", "vocab.json", "merges.txt"],
+            ["vocab.json", "merges.txt", "source.spm", "target.spm"],
+        ),
+        (["spm.model", "vocab.txt"], ["spm.model"]),
+        (
+            ["rwkv_vocab_v20230424.txt", "rwkv.txt", "config.json"],
+            ["rwkv_vocab_v20230424.txt", "config.json"],
+        ),
+        (["tokenizer.json", "config.json", "special_tokens_map.json"], ["tokenizer.json"]),
+        (
             ["final/model.safetensors", "final/vocab.json", "final/merges.txt", "other/tokenizer.json"],
             ["final/vocab.json", "final/merges.txt"],
         ),
@@ -48,6 +62,11 @@ def texts(vocabulary: Vocabulary) -> list[str]:
         "with its companion",
         "both halves",
         "whatever its stem",
+        "the ids before the pieces",
+        "two languages",
+        "by DeBERTa's name",
+        "by RWKV's name",
+        "a whole one needs no class",
         "nothing to read",
         "beside the weights",
     ],
@@ -175,8 +194,8 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
     "texts where ids should be": ({"vocab.json": b'{"a": "b"}'}, "gives each token's id"),
     "a negative id": ({"vocab.json": b'{"a": -1}'}, "gives each token's id"),
     "JSON nested without end": ({"vocab.json": b"[" * 100_000}, "not JSON"),
-    "merges of three": ({"vocab.json": b'{"a": 0}', "merges.txt": b"a b c\n"}, "two pieces"),
-    "merges of nothing known": ({"vocab.json": b'{"a": 0}', "merges.txt": b"a b\n"}, "refuses"),
+    "merges of three": ({"vocab.json": b'{"\\u0120a": 0}', "merges.txt": b"a b c\n"}, "two pieces"),
+    "merges of nothing known": ({"vocab.json": b'{"\\u0120a": 0}', "merges.txt": b"a b\n"}, "refuses"),
     "not text": ({"vocab.txt": b"\xff\xfe"}, "not UTF-8"),
     "half a list": ({"a.tiktoken": b"YQ== 0\nnonsense\n"}, "line 2"),
     "tekken without ranks": ({"tekken.json": b'{"config": {}, "vocab": [3]}'}, "expected rank"),
@@ -197,8 +216,11 @@ def test_a_broken_file_says_what_is_wrong(tmp_path: Path, content: dict[str, byt
 
 def test_too_large_a_file_is_not_read(tmp_path: Path) -> None:
     checkpoint = FolderCheckpoint(checkpoints.write(tmp_path, {"tokenizer.json": b"{}"}))
-    with pytest.raises(BadVocabulary, match="our cap"):
+    with pytest.raises(BadVocabulary, match=r"^has 67,108,865 bytes, our cap is 67,108,864"):
         read_tokenizer(checkpoint, {"tokenizer.json": TOKENIZER_CAP_BYTES + 1})
+    # What it holds is not known, so that it cannot be left out.
+    with pytest.raises(BadVocabulary, match=r"^added_tokens\.json beside it has 16,777,217 bytes, our cap"):
+        read_tokenizer(checkpoint, {"tokenizer.json": 2, "added_tokens.json": COMPANION_CAP_BYTES + 1})
 
 
 def test_a_real_tokenizer_and_its_word_list_agree() -> None:

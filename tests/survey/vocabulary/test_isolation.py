@@ -108,7 +108,11 @@ BOMBS: dict[str, tuple[TokenizerFiles, str]] = {
         "parse depth limit over",
     ),
     "a million merges": (
-        of(vocab__json=b'{"a": 0, "b": 1, "ab": 2}', merges__txt=b"a b\n" * 3_000_000),
+        of(vocab__json='{"a": 0, "b": 1, "ab": 2, "Ġ": 3}'.encode(), merges__txt=b"a b\n" * 3_000_000),
+        MEMORY,
+    ),
+    "more special tokens than memory": (
+        of(vocab__json=b'{"a": 0}', tokenizer_config__json=b'{"x": [' + b"{}," * 5_000_000 + b"{}]}"),
         MEMORY,
     ),
     "half a million added tokens": (

@@ -11,10 +11,33 @@ from survey.vocabulary.entries import MAX_IDS, MAX_TOKEN_CHARS
 from survey.vocabulary.table import BadAnswer, TokenTable, packed, packed_problem, unpacked
 
 TABLE = TokenTable(
-    size=9, added=1, encodes=True, ids=[0, 2, 5], texts=["a", "é", "▁x"], kinds=b"\x01\x22\x0b"
+    size=9,
+    tokens=4,
+    added=1,
+    encodes=True,
+    complete=False,
+    remarks=["odd", "é"],
+    ids=[0, 2, 5],
+    texts=["a", "é", "▁x"],
+    kinds=b"\x01\x22\x0b",
 )
 ROWS = 8
-HEAD = 1 + 1 + 3 * 8  # what it is, how text is cut, three numbers
+NUMBERS = 1 + 2  # after what it is, whether text can be cut, whether all tokens are known
+REMARKS = NUMBERS + 5 * 8
+HEAD = REMARKS + len("odd\né".encode())
+
+
+def table(size: int, count: int, kind: int = 0) -> TokenTable:
+    """A table of as many tokens as rows."""
+    return replace(
+        TABLE,
+        size=size,
+        tokens=count,
+        added=0,
+        ids=list(range(count)),
+        texts=[""] * count,
+        kinds=bytes([kind] * count),
+    )
 
 
 def changed(at: int, by: bytes) -> bytes:
@@ -27,20 +50,28 @@ def number(value: int, size: str = "<q") -> bytes:
 
 
 @pytest.mark.parametrize(
-    "table",
+    "whole",
     [
         TABLE,
         replace(TABLE, encodes=False),
-        TokenTable(size=MAX_IDS, added=0, encodes=False, ids=[], texts=[], kinds=b""),
-        TokenTable(size=8, added=8, encodes=True, ids=list(range(8)), texts=[""] * 8, kinds=bytes([61] * 8)),
+        replace(TABLE, complete=True, remarks=[]),
+        table(MAX_IDS, 0),
+        table(8, 8, kind=61),
         replace(TABLE, texts=["𝄞" * MAX_TOKEN_CHARS, "\0", "\u202e"]),
     ],
-    ids=["a table", "without reach", "no rows", "every row and flag", "the longest text"],
+    ids=[
+        "a table",
+        "without reach",
+        "complete, without remarks",
+        "no rows",
+        "every row and flag",
+        "the longest text",
+    ],
 )
-def test_a_table_comes_as_it_went(table: TokenTable) -> None:
-    answer = unpacked(packed(table), ROWS)
+def test_a_table_comes_as_it_went(whole: TokenTable) -> None:
+    answer = unpacked(packed(whole), ROWS)
     assert isinstance(answer, TokenTable)
-    assert replace(answer, ids=list(answer.ids)) == table
+    assert replace(answer, ids=list(answer.ids)) == whole
 
 
 @pytest.mark.parametrize("problem", ["", "holds no tokens", "\ud800 half a character", "x" * 10_000 + "é"])
@@ -59,15 +90,20 @@ FALSE = {
     "cut in its rows": packed(TABLE)[: HEAD + 10],
     "cut in its texts": packed(TABLE)[:-1],
     "more after its end": packed(TABLE) + b"x",
-    "more rows than it has": changed(2 + 16, number(4)),
-    "a row less than it has": changed(2 + 16, number(2)),
-    "rows below none": changed(2 + 16, number(-1)),
-    "rows without end": changed(2 + 16, number(2**62)),
-    "a size below none": changed(2, number(-9)),
-    "a size without end": changed(2, number(2**40)),
-    "a size below its ids": changed(2, number(5)),
-    "more added than tokens": changed(2 + 8, number(10)),
-    "added below none": changed(2 + 8, number(-1)),
+    "more rows than it has": changed(NUMBERS + 24, number(4)),
+    "a row less than it has": changed(NUMBERS + 24, number(2)),
+    "rows below none": changed(NUMBERS + 24, number(-1)),
+    "rows without end": changed(NUMBERS + 24, number(2**62)),
+    "a size below none": changed(NUMBERS, number(-9)),
+    "a size without end": changed(NUMBERS, number(2**40)),
+    "a size below its ids": changed(NUMBERS, number(5)),
+    "more added than tokens": changed(NUMBERS + 16, number(5)),
+    "added below none": changed(NUMBERS + 16, number(-1)),
+    "more tokens than ids": changed(NUMBERS + 8, number(10)),
+    "fewer tokens than rows": changed(NUMBERS + 8, number(2)),
+    "more remarks than it has": changed(NUMBERS + 32, number(8)),
+    "remarks below none": changed(NUMBERS + 32, number(-1)),
+    "remarks without end": changed(NUMBERS + 32, number(5000)),
     "an id twice": changed(HEAD + 4, number(0, "<i")),
     "ids that descend": changed(HEAD, number(3, "<i")),
     "an id below none": changed(HEAD, number(-1, "<i")),
@@ -80,9 +116,7 @@ FALSE = {
     "a flag that there is not": changed(HEAD + 24, b"\x41"),
     "too long a text": packed(replace(TABLE, texts=["x" * (MAX_TOKEN_CHARS + 1), "", ""])),
     "too long a problem": b"P" + b"x" * 5000,
-    "more rows than the matrix": packed(
-        TokenTable(size=9, added=0, encodes=True, ids=list(range(9)), texts=[""] * 9, kinds=bytes(9))
-    ),
+    "more rows than the matrix": packed(table(9, 9)),
 }
 
 

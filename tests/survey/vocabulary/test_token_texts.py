@@ -11,7 +11,7 @@ from support import tokenizers as made
 
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
-from survey.records.tokenizer import TokenizerSummary, TokenTexts
+from survey.records.tokenizer import TokenColumns, TokenizerSummary
 from survey.vocabulary import token_texts as measure
 from survey.vocabulary.entries import Entry, Vocabulary
 from survey.vocabulary.fetch import read_tokenizer
@@ -22,7 +22,7 @@ from survey.vocabulary.tokenizers_library import from_tokenizer_json
 
 def name_rows(
     vocabulary: Vocabulary, file: str, rows: int, black_holes: list[list[int]]
-) -> tuple[TokenizerSummary, TokenTexts]:
+) -> tuple[TokenizerSummary, TokenColumns]:
     return measure.token_texts(token_table(vocabulary, rows), file, rows, black_holes)
 
 
@@ -31,6 +31,7 @@ def test_every_row_has_its_name_and_its_class() -> None:
     naming, names = name_rows(vocabulary, "tokenizer.json", 16, [[6, 7], [13, 14]])
     assert list(names.text) == [*made.BYTE_LEVEL_TEXTS, None, None, None]
     assert list(names.reach) == [*made.BYTE_LEVEL_REACH, None, None, None]
+    assert names.phantom is not None
     assert np.flatnonzero(names.phantom).tolist() == [13, 14, 15]
     assert np.flatnonzero(names.is_special).tolist() == [11]
     assert np.flatnonzero(names.is_added).tolist() == [11, 12]
@@ -52,7 +53,11 @@ def test_an_id_of_two_thousand_million_takes_no_memory() -> None:
     naming, names = name_rows(Vocabulary({2**31 - 1: Entry("far", b"far")}, None), "x", 4, [])
     assert naming.tokenizer_size == 2**31
     assert list(names.text) == [None] * 4
-    assert not names.phantom.any()
+    assert naming.phantom_rows == 4  # rows in a hole of the ids stand for no token
+    assert (
+        naming.tokenizer_note
+        == "x does not say how text is cut: reach is not known; 1 of 1 tokens have no row: the matrix has 4"
+    )
 
 
 def test_without_a_way_to_cut_text_reach_is_not_known() -> None:
