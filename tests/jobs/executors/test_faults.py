@@ -145,7 +145,7 @@ def test_out_of_memory_is_tried_once_more_with_twice_the_memory_and_then_recorde
 ) -> None:
     """Ray's own monitor kills the worker: its threshold is below what the machine uses already."""
     from jobs.executors.ray_driver import ModelWork, ModelWorkload
-    from jobs.executors.ray_loop import RayTask
+    from jobs.executors.ray_workload import RayTask
 
     reserved: list[int] = []
     launch = ModelWorkload.launch
