@@ -36,30 +36,39 @@ def listening(session: int) -> list[str]:
     return [row[1].partition(":")[0] for row in rows if row[3] == LISTEN and row[9] in inodes]
 
 
-def strangers(address: str, environment: dict[str, str]) -> list[str]:
-    """What those print who try to join for 20 seconds, side by side: without a token, and with one of their own."""
-    tries = [
-        subprocess.Popen(
-            [sys.executable, "-c", STRANGER.format(address)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=environment | settings | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
-        )
-        for settings in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "b" * 64})
-    ]  # fmt: skip
-    end, printed = time.monotonic() + 20, []
-    for stranger in tries:
-        try:
-            printed.append(stranger.communicate(timeout=max(0, end - time.monotonic()))[0])
-        except subprocess.TimeoutExpired:
-            stranger.send_signal(signal.SIGKILL)
-            printed.append(stranger.communicate()[0])
-    return printed
+def joining(address: str, settings: dict[str, str]) -> subprocess.Popen[str]:
+    """Somebody who tries to join."""
+    return subprocess.Popen(
+        [sys.executable, "-c", STRANGER.format(address)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=settings | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+    )  # fmt: skip
+
+
+def printed_by_strangers(address: str, clean: dict[str, str], token: str) -> list[str]:
+    """What those print who try to join without a token, and with one of their own, for three times as long as it takes
+    one who has the right token and joins beside them.
+    """
+    by_token = clean | {"RAY_AUTH_MODE": "token"}
+    began = time.monotonic()
+    friend = joining(address, by_token | {"RAY_AUTH_TOKEN": token})
+    strangers = [
+        joining(address, clean | {"RAY_AUTH_MODE": "disabled"}),
+        joining(address, by_token | {"RAY_AUTH_TOKEN": "b" * 64}),
+    ]
+    try:
+        assert friend.communicate(timeout=60)[0] == "joined\n"
+        time.sleep(2 * (time.monotonic() - began))
+    finally:
+        for process in (friend, *strangers):
+            process.send_signal(signal.SIGKILL)
+    return [stranger.communicate()[0] for stranger in strangers]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sockets are listed as Linux does")
 def test_it_listens_on_loopback_only_and_asks_for_its_token(tmp_path: Path) -> None:
     program = (
-        "import ray\nfrom jobs.executors.ray_session import RayOptions, joined_cluster\nwith joined_cluster(RayOptions()):\n"
-        "    print(ray.get_runtime_context().gcs_address, flush=True)\n    input()\n"
+        "import os, ray\nfrom jobs.executors.ray_session import RayOptions, joined_cluster\nwith joined_cluster(RayOptions()):\n"
+        "    print(ray.get_runtime_context().gcs_address, os.environ['RAY_AUTH_TOKEN'], flush=True)\n    input()\n"
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     with subprocess.Popen(
@@ -67,12 +76,12 @@ def test_it_listens_on_loopback_only_and_asks_for_its_token(tmp_path: Path) -> N
         env=clean | {"RAY_AUTH_MODE": "disabled"}, start_new_session=True,
     ) as owner:  # fmt: skip
         assert owner.stdout is not None
-        address = owner.stdout.readline().strip()
+        address, token = owner.stdout.readline().split()
         at = listening(owner.pid)
         loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
         assert len(at) > 4
         assert set(at) <= loopback
-        assert [said for said in strangers(address, clean) if "joined" in said] == []
+        assert printed_by_strangers(address, clean, token) == ["", ""]
         owner.communicate("\n", timeout=30)
     assert owner.returncode == 0
 
