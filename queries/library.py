@@ -13,8 +13,10 @@ import duckdb
 from catalog.read.reader import Answer, Describer
 from catalog.read.statement_limits import refuse_oversized
 from survey.errors import UsageError
+from survey.process.bounded_file import read_regular
 
 OWN_QUERIES = Path(__file__).parent / "sql"
+LARGEST_FILE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _files(folders: Sequence[Path]) -> dict[str, Path]:
 def parse(path: Path, parser: duckdb.DuckDBPyConnection) -> Query:
     """Read one file and check that its declared parameters are those that the parser finds."""
     try:
-        sql = path.read_text(encoding="utf-8")
+        sql = read_regular(path, LARGEST_FILE_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as a query: {error}") from error
     first, _, rest = sql.partition("\n")

@@ -15,9 +15,11 @@ from catalog.store.open import CatalogStore
 from jobs.single_results.training import TrainedRun, commit_run, runs_in, train_one
 from survey.dynamics.config import Training, training
 from survey.errors import SurveyError, UsageError
+from survey.process.bounded_file import read_named
 from survey.process.home_folder import expanded
 
 MAX_RUNS = 10_000
+LARGEST_SWEEP_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ def read_sweep(path: Path) -> Sweep:
     Every combination is a run. Raises UsageError naming the file and what is wrong in it.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = tomllib.loads(read_named(path, LARGEST_SWEEP_BYTES).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # the last of a thousand brackets
         raise UsageError(f"{path}: cannot be read as TOML: {error}") from error
     grid = content.pop("grid", {})
     if not isinstance(grid, dict) or not grid:

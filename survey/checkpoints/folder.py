@@ -19,9 +19,11 @@ from survey.checkpoints.folder_weights import (
     MISTRAL_CONFIG,
     is_of_devices,
 )
+from survey.checkpoints.local_files import strange_link
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.errors import BrokenFile, NotThere, storable
 from survey.formats.safetensors_header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
+from survey.process.bounded_file import open_regular, read_at
 from survey.records.blocks import Block, new_buffer
 from survey.records.target import Traffic, name_with_part
 from survey.records.tensors import ByteRange, FileRange
@@ -60,6 +62,9 @@ class FolderCheckpoint:
                 self._where(file),
                 f"has {self.files[file]:,} bytes, expected at most {cap_bytes:,}",
             )
+        if (target := strange_link(self._root, file)) is not None:  # its text may get into the catalog
+            problem = f"is a link to {target}, which is no file of a checkpoint; nothing of it was read"
+            raise BrokenFile("bad-header", self._where(file), problem, "copy into the folder what is meant")
         return self.read_range(file, ByteRange(0, self.files[file]))
 
     def read_range(self, file: str, byte_range: ByteRange) -> bytes:
@@ -74,7 +79,7 @@ class FolderCheckpoint:
     def _stream_file(self, file: str, ranges: Sequence[ByteRange], on_bytes: OnBytes) -> Iterator[Block]:
         # Read, not mapped: a file that shrinks under a mapping kills the process (SIGBUS).
         try:
-            with (self._root / file).open("rb", buffering=0) as opened:
+            with open_regular(self._root / file) as opened:
                 for byte_range in ranges:
                     block = new_buffer(len(byte_range))
                     self._fill(block, opened, byte_range, file)
@@ -105,7 +110,7 @@ class FolderCheckpoint:
         for file, size in self.files.items():
             if self._is_config_or_index(file):
                 digest.update(f"{file}\0{size}\0".encode())
-                digest.update(self._first(file, INDEX_CAP_BYTES + 1))  # a larger file is refused
+                digest.update(read_at(self._root / file, 0, INDEX_CAP_BYTES + 1))  # a larger one is refused
             elif file in names or self._holds_weights(file):
                 changed = (self._root / file).stat().st_mtime_ns
                 digest.update(f"{file}\0{size}\0{changed}\0".encode())
@@ -128,21 +133,15 @@ class FolderCheckpoint:
 
     def _header_bytes(self, file: str, size: int) -> bytes:
         # Unchecked on purpose: a broken header must still give a sha to refuse it under.
-        with (self._root / file).open("rb") as opened:
-            length = opened.read(LENGTH_BYTES)
-            header_bytes = int.from_bytes(length, "little")
-            return length + opened.read(min(header_bytes, size, HEADER_CAP_BYTES))
-
-    def _first(self, file: str, count: int) -> bytes:
-        with (self._root / file).open("rb") as opened:
-            return opened.read(count)
+        length = read_at(self._root / file, 0, LENGTH_BYTES)
+        header_bytes = min(int.from_bytes(length, "little"), size, HEADER_CAP_BYTES)
+        return length + read_at(self._root / file, len(length), header_bytes)
 
     def _ends(self, file: str, size: int) -> bytes:
         """The first and the last bytes of a file: the structure of a pickled checkpoint."""
-        with (self._root / file).open("rb") as opened:
-            first = opened.read(FIRST_READ_BYTES)
-            opened.seek(max(len(first), size - FIRST_READ_BYTES))
-            return first + opened.read()
+        first = read_at(self._root / file, 0, FIRST_READ_BYTES)
+        start = max(len(first), size - FIRST_READ_BYTES)
+        return first + read_at(self._root / file, start, FIRST_READ_BYTES)
 
     def _where(self, file: str) -> str:
         return f"{self.repo}/{file}"

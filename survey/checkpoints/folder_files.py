@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from survey.checkpoints.folder_weights import CONFIG, is_of_devices
 from survey.errors import NotThere, storable
+from survey.process.bounded_file import read_at
+
+COMMIT_CHARS = 40
 
 
 def snapshot(folder: Path) -> Path:
@@ -18,11 +22,12 @@ def snapshot(folder: Path) -> Path:
         return folder
     commits = sorted(path.name for path in snapshots.iterdir() if path.is_dir())
     main = folder / "refs" / "main"
-    commit = main.read_text(errors="replace").strip() if main.is_file() else None
+    commit = read_at(main, 0, COMMIT_CHARS + 1).decode(errors="replace").strip() if main.is_file() else None
     if commit is None and len(commits) == 1:
         commit = commits[0]
     if commit not in commits:
-        problem = f"is a cache of the Hub, and main ({commit}) is not in it" if commit else "has no main"
+        stated = commit if re.fullmatch("[0-9a-f]*", commit or "") else "which is no commit"
+        problem = f"is a cache of the Hub, and main ({stated}) is not in it" if commit else "has no main"
         shown = ", ".join(commits[:8]) or "none"
         remedy = f"name one of its folders snapshots/COMMIT; commits there: {shown}"
         raise NotThere("no-config", str(folder), problem, remedy)
@@ -35,7 +40,7 @@ def file_sizes(folder: Path, part: str | None) -> dict[str, int]:
     If the folder holds no weights itself, or the part does not exist: also of the files in its inner folders,
     which the user could name instead.
 
-    Symbolic links are followed, as the Hub's own cache consists of them: the folder's owner is trusted.
+    Symbolic links are followed, as the Hub's own cache consists of them (see `local_files` for texts).
     Names that are not UTF-8 are left out; neither an index nor the catalog can hold them.
     """
     files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}

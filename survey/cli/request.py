@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from survey.cli.options import settings_from_options
 from survey.cli.streams import say
 from survey.errors import UsageError
+from survey.process.bounded_file import read_named
 
 if TYPE_CHECKING:
     from jobs.run.request import RunRequest
     from survey.records.settings import ReferenceTokens, Settings
     from survey.records.target import MatrixChoice
+
+LARGEST_REFERENCE_BYTES = 64 << 20  # a token a line: a whole vocabulary has 5 MB
 
 
 def read_request(
@@ -52,7 +55,7 @@ def reference_tokens(given: str | None) -> ReferenceTokens | None:
     if given is None or given == OWN_UNUSED:
         return None if given is None else ReferenceTokens()
     try:
-        reference = parse_reference(Path(given).read_text(encoding="utf-8"))
+        reference = parse_reference(read_named(Path(given), LARGEST_REFERENCE_BYTES).decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--reference-tokens {given}: write `own` or name a file: {error}") from error
     if not reference.entries:

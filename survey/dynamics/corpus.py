@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from survey.dynamics.config import Training
 from survey.errors import UsageError
+from survey.process.bounded_file import read_named
 
 GENERATED_TOKENS = 500_000
 ZIPF = 1.0  # frequency ∝ 1 / rank, as of words
@@ -71,11 +73,10 @@ def _from_text(path: Path, config: Training) -> NDArray[np.int64]:
     A byte beyond the vocabulary becomes a question mark, a rare word id 0.
     """
     try:
-        if path.stat().st_size > CORPUS_CAP_BYTES:
-            raise UsageError(f"{path}: larger than {CORPUS_CAP_BYTES >> 20} MiB; a part of it will do")
-        content = path.read_bytes()
+        content = read_named(path, CORPUS_CAP_BYTES)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        advice = "; a part of it will do" if error.errno == errno.EFBIG else ""
+        raise UsageError(f"{path}: cannot be read: {error.strerror}{advice}") from error
     if config.vocabulary <= 256:
         tokens = np.frombuffer(content, dtype=np.uint8).astype(np.int64)
         tokens[tokens >= config.vocabulary] = min(ord("?"), config.vocabulary - 1)

@@ -1,0 +1,145 @@
+"""Links and other things in a stranger's folder: nothing waits for them, and no text outside it is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.checkpoints import CONFIG, INDEX, SINGLE, sharded, single, stored, write
+from support.commands import Ran
+
+from survey.checkpoints.folder import FolderCheckpoint
+from survey.errors import BrokenFile, SurveyError
+from survey.process.bounded_file import open_regular
+
+TABLE = {"model.embed_tokens.weight": stored(6, 4), "lm_head.weight": stored(6, 4, seed=1)}
+CAP = 1 << 20
+SECRET = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n"
+KERNELS = [path for path in ("/proc/kmsg", "/proc/self/environ", "/proc/self/mem") if os.path.isfile(path)]
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "home" / "id_rsa"
+    path.parent.mkdir()
+    path.write_text(SECRET)
+    return path
+
+
+def linked(tmp_path: Path, name: str, target: str | Path) -> Path:
+    folder = write(tmp_path / "model", single(TABLE) | {"tokenizer.json": b"{}"})
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(target)
+    return folder
+
+
+TEXTS = ["config.json", INDEX, "tokenizer.json", "vocab.txt", "merges.txt", "tokenizer_config.json"]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_is_not_read_through_a_link_to_something_else(tmp_path: Path, secret: Path, name: str) -> None:
+    checkpoint = FolderCheckpoint(linked(tmp_path, name, secret))
+    with pytest.raises(
+        BrokenFile, match=r"is a link to .*id_rsa, which is no file of a checkpoint"
+    ) as refused:
+        checkpoint.read_file(name, CAP)
+    assert "PRIVATE" not in str(refused.value)
+
+
+ELSEWHERE = {
+    "another folder's file of this name": "../base/config.json",
+    "the Hub's cache": "../blobs/" + "0123456789" * 4,
+    "its larger files": "../blobs/" + "0123456789abcdef" * 4,
+    "a name in the folder": "config-of-v1.json",
+    "a link to one of them": "../link/config.json",
+}
+
+
+@pytest.mark.parametrize("target", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_text_is_read_through_a_link_that_a_checkpoint_has(tmp_path: Path, target: str) -> None:
+    folder = linked(tmp_path, "config.json", target)
+    real = folder / target
+    (tmp_path / "link").symlink_to("base")
+    for parent in (tmp_path / "base", tmp_path / "blobs"):
+        parent.mkdir(exist_ok=True)
+    real.write_text(json.dumps(CONFIG))
+    assert json.loads(FolderCheckpoint(folder).read_file("config.json", CAP)) == CONFIG
+
+
+def test_weights_may_be_linked_from_anywhere(tmp_path: Path) -> None:
+    folder = write(tmp_path / "model", single(TABLE))
+    (folder / SINGLE).rename(tmp_path / "weights.of-last-week")
+    (folder / SINGLE).symlink_to("../weights.of-last-week")
+    assert FolderCheckpoint(folder).files[SINGLE] == (tmp_path / "weights.of-last-week").stat().st_size
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("target", KERNELS)
+@pytest.mark.parametrize("name", [*TEXTS, SINGLE, "pytorch_model.bin"])
+def test_a_file_of_the_kernel_lets_nobody_wait(tmp_path: Path, name: str, target: str) -> None:
+    with pytest.raises(SurveyError) as refused:
+        FolderCheckpoint(linked(tmp_path, name, target)).read_file(name, CAP)
+    assert refused.value.reason in ("bad-header", "no-config", "not-found")
+
+
+def bind(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+
+
+THINGS: dict[str, Callable[[str], object]] = {
+    "a pipe": os.mkfifo,
+    "a socket": bind,
+    "a folder": os.mkdir,
+    "a device": lambda path: os.symlink("/dev/zero", path),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("make", THINGS.values(), ids=THINGS)
+def test_what_takes_a_files_name_after_the_folder_was_listed_is_refused(
+    tmp_path: Path, make: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write(tmp_path / "m", sharded([TABLE])))  # the path of a socket is short
+    checkpoint = FolderCheckpoint(Path())
+    for name in checkpoint.files:
+        os.unlink(name)
+        make(name)
+        with pytest.raises(BrokenFile, match=r"cannot be read|is no file of a checkpoint"):
+            checkpoint.read_file(name, CAP)
+        with pytest.raises(OSError, match=r"regular|directory|device"):
+            open_regular(Path(name))
+
+
+def test_a_cache_that_says_no_commit_tells_nothing_of_it(tmp_path: Path, secret: Path) -> None:
+    cache = tmp_path / "models--a--b"
+    (cache / "snapshots" / "0").mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs/main").symlink_to(secret)
+    with pytest.raises(SurveyError, match=r"main .which is no commit. is not in it") as refused:
+        FolderCheckpoint(cache)
+    assert "PRIVATE" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt", "config.json"])
+def test_no_text_of_a_secret_gets_into_the_catalog(
+    survey: Callable[..., Ran], checkpoint: Callable[..., Path], secret: Path, name: str
+) -> None:
+    folder = checkpoint()
+    for tokenizer in folder.glob("tokenizer*"):
+        tokenizer.unlink()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(secret)
+    before = time.monotonic()
+    survey("run", folder, "--executor", "serial", "--catalog", "c")
+    assert time.monotonic() - before < 60
+    for table in ("tokens", "models", "attempts"):
+        ran = survey("sql", f"SELECT * FROM {table}", "--catalog", "c", "--format", "json")
+        assert ran.code == 0
+        assert "PRIVATE" not in ran.out
+        assert "c2VjcmV0" not in ran.out
