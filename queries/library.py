@@ -16,7 +16,7 @@ from survey.errors import UsageError
 from survey.process.bounded_file import read_regular
 
 OWN_QUERIES = Path(__file__).parent / "sql"
-LARGEST_FILE_BYTES = 1 << 20
+LARGEST_FILE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
