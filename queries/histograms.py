@@ -3,98 +3,108 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from catalog.read.reader import Reader
 
 NORM_BARS, NORM_STEP = 40, 0.05  # and one bar more, for all rows beyond two medians
 BLOCKS = "▁▂▃▄▅▆▇█"
+# keys: [repo, sha, matrix] of each model. Models without a per-token table have no rows here.
+_NORMS = """
+select
+    repo, sha, matrix, count(*) as count,
+    least(floor(norm / token_norm_median / $step), $bars)::int as bar
+from tokens
+join (
+    select repo, sha, matrix, token_norm_median
+    from models_history
+    where [repo, sha, matrix] in (select unnest($keys))
+) using (repo, sha, matrix)
+where token_norm_median > 0 and norm is not null
+group by all
+"""
+_EXPONENTS = """
+select repo, sha, matrix, exponent, dead_count, live_count
+from exponents
+where [repo, sha, matrix] in (select unnest($keys))
+"""
+
 ModelKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class NormBar:
+    """One bar of a norm histogram. norm, end: its edges, in medians. count: rows."""
+
+    norm: float
+    end: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExponentShare:
+    """One bar of an exponent histogram. rows: dead or live. share: of the elements of these rows."""
+
+    exponent: int
+    rows: str
+    share: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExponentCounts:
+    """Elements of dead and of live rows with each biased exponent, from the exponent `first` on."""
+
+    first: int
+    dead: Sequence[int]
+    live: Sequence[int]
+
+    def sides(self) -> Mapping[str, Sequence[int]]:
+        """The counts under the names that charts show."""
+        return {"dead": self.dead, "live": self.live}
+
+    def shares(self) -> list[ExponentShare]:
+        """The bars of the histogram; none of a side without elements."""
+        return [
+            ExponentShare(exponent, rows, count / total, count)
+            for rows, counts in self.sides().items()
+            if (total := sum(counts))
+            for exponent, count in enumerate(counts, self.first)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class Histograms:
-    """Of one matrix; None where there is nothing to count, such as no per-token table."""
+    """Histograms of one matrix; None if there is nothing to count, such as no per-token table.
 
-    norms: list[int] | None
-    exponents: dict[str, Any] | None
-
-
-def histograms(reader: Reader, key: ModelKey) -> Histograms:
-    """The histograms of one repo, sha and matrix."""
-    chosen = "(from models_history where repo = $repo and sha = $sha and matrix = $matrix)"
-    parameters = dict(zip(("repo", "sha", "matrix"), key, strict=True))
-    norms = norm_counts(reader, chosen, parameters)
-    exponents = exponent_counts(reader, chosen, parameters)
-    return Histograms(norms.get(key), exponents.get(key))
-
-
-def norm_counts(reader: Reader, chosen: str, parameters: Mapping[str, Any]) -> dict[ModelKey, list[int]]:
-    """Rows in each bar of `NORM_STEP` medians, by repo, sha and matrix; the last bar holds all beyond.
-
-    chosen: a relation with the key and token_norm_median. Models without per-token tables are left out.
+    norms: rows in each bar of `NORM_STEP` medians; the last bar holds all rows beyond the others.
     """
-    answer = reader.ask(
-        f"""
-        select
-            repo, sha, matrix, count(*) as count,
-            least(floor(norm / token_norm_median / {NORM_STEP}), {NORM_BARS})::int as bar
-        from tokens
-        join (select repo, sha, matrix, token_norm_median from {chosen}) using (repo, sha, matrix)
-        where token_norm_median > 0 and norm is not null
-        group by all
-        """,
-        parameters,
-    )
-    counts: dict[ModelKey, list[int]] = {}
-    for repo, sha, matrix, count, bar in answer.rows:
-        counts.setdefault((repo, sha, matrix), [0] * (NORM_BARS + 1))[bar] = count
-    return counts
+
+    norms: Sequence[int] | None = None
+    exponents: ExponentCounts | None = None
 
 
-def norm_bars(counts: Sequence[int]) -> list[dict[str, float]]:
-    """A norm histogram's bars for a chart: left and right edge in medians, and rows."""
+def histograms(reader: Reader, keys: Sequence[ModelKey]) -> dict[ModelKey, Histograms]:
+    """The histograms of these models, by repo, sha and matrix. Raises UsageError if they cannot be read."""
+    if not keys:
+        return {}
+    listed = [list(key) for key in keys]
+    norms = _norm_counts(reader.ask(_NORMS, {"keys": listed, "step": NORM_STEP, "bars": NORM_BARS}).rows)
+    exponents = _exponent_counts(reader.ask(_EXPONENTS, {"keys": listed}).rows)
+    return {key: Histograms(norms.get(key), exponents.get(key)) for key in keys}
+
+
+def norm_bars(counts: Sequence[int]) -> list[NormBar]:
+    """The bars of a norm histogram for a chart."""
     return [
-        {"norm": round(at * NORM_STEP, 6), "end": round((at + 1) * NORM_STEP, 6), "count": count}
-        for at, count in enumerate(counts)
-    ]
-
-
-def exponent_counts(
-    reader: Reader, chosen: str, parameters: Mapping[str, Any]
-) -> dict[ModelKey, dict[str, Any]]:
-    """The `first` biased exponent that occurs, and from there on the counts of `dead` and `live` elements.
-
-    chosen: a relation with repo, sha and matrix, by which the answer is keyed.
-    """
-    answer = reader.ask(
-        f"""
-        select repo, sha, matrix, exponent, dead_count, live_count
-        from exponents
-        join (select repo, sha, matrix from {chosen}) using (repo, sha, matrix)
-        """,
-        parameters,
-    )
-    by_model: dict[ModelKey, dict[int, tuple[int, int]]] = {}
-    for repo, sha, matrix, exponent, dead, live in answer.rows:
-        by_model.setdefault((repo, sha, matrix), {})[exponent] = (dead, live)
-    return {key: _dense(counts) for key, counts in by_model.items()}
-
-
-def exponent_shares(counts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """An exponent histogram's bars for a chart: shares of the dead and of the live elements."""
-    return [
-        {"exponent": exponent, "rows": rows, "share": count / total, "count": count}
-        for rows in ("dead", "live")
-        if (total := sum(counts[rows]))
-        for exponent, count in enumerate(counts[rows], counts["first"])
+        NormBar(round(index * NORM_STEP, 6), round((index + 1) * NORM_STEP, 6), count)
+        for index, count in enumerate(counts)
     ]
 
 
 def sparkline(counts: Sequence[int]) -> str:
-    """One character for each count, its height by the logarithm; a space where there is none."""
+    """One character for each count, its height by the logarithm; a space for a count of zero."""
     top = math.log1p(max(counts, default=0))
     return "".join(
         BLOCKS[min(int(math.log1p(count) / top * len(BLOCKS)), len(BLOCKS) - 1)] if count else " "
@@ -102,7 +112,23 @@ def sparkline(counts: Sequence[int]) -> str:
     )
 
 
-def _dense(counts: Mapping[int, tuple[int, int]]) -> dict[str, Any]:
+def _norm_counts(rows: Iterable[tuple[str, str, str, int, int]]) -> dict[ModelKey, list[int]]:
+    counts: dict[ModelKey, list[int]] = {}
+    for repo, sha, matrix, count, bar in rows:
+        counts.setdefault((repo, sha, matrix), [0] * (NORM_BARS + 1))[bar] = count
+    return counts
+
+
+def _exponent_counts(
+    rows: Iterable[tuple[str, str, str, int, int, int]],
+) -> dict[ModelKey, ExponentCounts]:
+    by_model: dict[ModelKey, dict[int, tuple[int, int]]] = {}
+    for repo, sha, matrix, exponent, dead, live in rows:
+        by_model.setdefault((repo, sha, matrix), {})[exponent] = (dead, live)
+    return {key: _without_gaps(counts) for key, counts in by_model.items()}
+
+
+def _without_gaps(counts: Mapping[int, tuple[int, int]]) -> ExponentCounts:
     first, last = min(counts), max(counts)
-    filled = [counts.get(at, (0, 0)) for at in range(first, last + 1)]
-    return {"first": first, "dead": [dead for dead, _ in filled], "live": [live for _, live in filled]}
+    filled = [counts.get(exponent, (0, 0)) for exponent in range(first, last + 1)]
+    return ExponentCounts(first, [dead for dead, _ in filled], [live for _, live in filled])

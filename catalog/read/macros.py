@@ -1,10 +1,10 @@
-"""Macros, which every connection to a catalog has: what several queries would each say anew."""
+"""Macros of every connection to a catalog: definitions that several queries share."""
 
 from __future__ import annotations
 
-# By name, what follows it in `create macro`; a macro stands behind those that it calls.
+# By name, the text after it in `create macro`; a macro stands behind those that it calls.
 MACROS = {
-    # What to say of a model that the catalog does not hold.
+    # The message about a model that the catalog does not hold, with the nearest names.
     "not_there": """(repo_name) as
         repo_name || ' is not in the catalog' || coalesce((
             select '; did you mean ' || string_agg(repo, ' or ' order by likeness desc, repo) || '?'
@@ -40,49 +40,78 @@ MACROS = {
             )),
             null
         )""",
-    # The row of models_history that a repository is at a revision or a commit: none or one. An empty revision
-    # is the current one.
+    # Repository and revision (empty if none) that a text names: `repo`, or `repo@` a revision or commit. A
+    # folder's name may hold an @, so the whole text is a repository if there is one of that name.
+    "requested_model": """(model_name) as table
+        select
+            if(exact, model_name, split_part(model_name, '@', 1)) as name,
+            if(exact or not contains(model_name, '@'), '', substr(model_name, strpos(model_name, '@') + 1))
+                as at_revision
+        from (
+            select exists (
+                from (select repo from models_history union all select repo from attempts)
+                where repo = model_name
+            ) as exact
+        )""",
+    # The rows of models_history that a repository has at a revision or a commit, of each matrix; a name that
+    # moved has several. An empty revision is any.
+    "rows_at": """(repo_name, revision_name) as table
+        select models_history.*
+        from models_history
+        where repo = repo_name
+            and (
+                revision_name = ''
+                or list_contains(revisions, revision_name)
+                or starts_with(models_history.sha, revision_name)
+            )""",
+    # One of these rows, or none: of the matrix, at the commit to which the revision led last. An empty
+    # revision is the current one.
     "commit_at": """(repo_name, revision_name, matrix_name) as table
         select candidates.* exclude (is_current, has_name, resolved_at)
         from (
             select
-                models_history.*,
+                named.*,
                 revision_name = '' and current_sha is not null as is_current,
                 list_contains(revisions, revision_name) as has_name,
                 resolved_at
-            from models_history
+            from rows_at(repo_name, revision_name) as named
             left join (
                 select models.sha as current_sha
                 from models
                 where repo = repo_name and matrix = matrix_name
-            ) on current_sha = models_history.sha
+            ) on current_sha = named.sha
             left join (
                 select attempts.sha as resolved_sha, max(finished_at) as resolved_at
                 from attempts
                 where repo = repo_name and (revision_name = '' or revision = revision_name)
                 group by attempts.sha
-            ) on resolved_sha = models_history.sha
-            where repo = repo_name
-                and matrix = matrix_name
-                and (
-                    revision_name = ''
-                    or list_contains(revisions, revision_name)
-                    or starts_with(models_history.sha, revision_name)
-                )
+            ) on resolved_sha = named.sha
+            where named.matrix = matrix_name
         ) as candidates
-        -- A name before a commit that begins like it; of a name that moved, where it led last. Not what was
-        -- measured last: that is by the clocks of workers.
+        -- A name comes before a commit that begins like it. If a name moved, the attempts say where it led
+        -- last; the time of measurement does not, as it is by the clocks of workers.
         qualify row_number() over (
             order by is_current desc, has_name desc, resolved_at desc nulls last, measured_at desc, sha
         ) = 1""",
-    # One row of models_history: what `repo`, or `repo@` a revision or commit, means.
+    # Every row that `repo`, or `repo@` a revision or commit, means: of each matrix, the current commit, or
+    # those to which the revision led.
+    "model_rows": """(model_name) as table
+        with requested as (
+            from requested_model(model_name)
+        ),
+        named as (
+            from rows_at((select name from requested), (select at_revision from requested))
+        )
+        select named.*
+        from named, requested
+        where at_revision <> ''
+            or (sha, matrix) in (select (sha, matrix) from models where repo in (select name from requested))
+            -- If only patterns of revisions were surveyed, no row is the current one.
+            or not exists (from models where repo in (select name from requested))""",
+    # One row of models_history: what `repo`, or `repo@` a revision or commit, means; else an error.
     "model_at": """(model_name, matrix_name) as table
         with requested as (
-            -- A folder's name may hold an @, so the whole text is a repo if there is one of that name.
-            select
-                if(exact, model_name, split_part(model_name, '@', 1)) as name,
-                if(exact, '', split_part(model_name, '@', 2)) as at_revision
-            from (select exists (from models_history where repo = model_name) as exact)
+            from requested_model(model_name)
         ),
         picked as (
             from commit_at(
@@ -102,9 +131,9 @@ MACROS = {
                 where not exists (from picked)
             )) as complete
         )
-        -- A left join: the check must be made if there is nothing, too.
+        -- A left join, so that the check is made even if there is nothing.
         select picked.* from checked left join picked on complete""",
-    # Every revision of a repository with the commit to which it led last, and the step in its name.
+    # Every revision of a repository with the commit to which it led last and the step in its name.
     "revisions_of": """(repo_name, matrix_name) as table
         select
             named.name,
@@ -128,7 +157,7 @@ MACROS = {
         qualify row_number() over (
             partition by named.name order by resolved_at desc nulls last, measured_at desc, named.sha
         ) = 1""",
-    # How each model stands: of every revision and matrix that was tried, the last attempt.
+    # The last attempt at every revision and matrix that was tried.
     "last_attempts": """() as table
         with ranked as (
             select
@@ -143,16 +172,16 @@ MACROS = {
         from ranked
         select * exclude (age, last_of_repo, last_of_list)
         where age = 1
-            -- A pattern of revisions is recorded by itself only if it failed as a whole.
+            -- A pattern of revisions has an attempt of its own only if it failed as a whole.
             and (not contains(revision, '*') or run_id = last_of_repo)
-            -- A line that named nothing was mended, if its list has been run without it since.
+            -- A line that named no model counts as corrected once its list was run without it.
             and (
                 reason is null
                 or run_id = last_of_list
                 or reason not in ('not-a-model', 'not-found', 'revision-not-found', 'interrupted')
             )""",
-    # Nothing; an error if no model of that name was ever measured or tried. A query that may end before it
-    # looks asks it at its end: union all by name select null as repo from unknown_model($repo).
+    # No rows; an error if no model of that name was ever measured or tried. A query whose answer may be empty
+    # ends with it: union all by name select null as repo from unknown_model($repo).
     "unknown_model": """(repo_name) as table
         from (
             select error(if(
@@ -162,7 +191,7 @@ MACROS = {
             ))::boolean as unknown
         )
         where unknown""",
-    # The same of a pattern of names, of which `*` may match none.
+    # The same for a pattern of names; `*` may match none.
     "unknown_models": """(repo_pattern) as table
         from (
             select error(if(
@@ -179,10 +208,17 @@ MACROS = {
 
 
 def is_macro(name: str, *, of_rows: bool) -> bool:
-    """Whether there is a macro of that name which gives rows, or else a value."""
+    """Whether a macro has this name and gives rows (of_rows) or a value."""
     return name in MACROS and (") as table\n" in MACROS[name]) == of_rows
 
 
 def named_in(sql: str) -> list[str]:
-    """The bodies of the macros that a statement may call, by their names in its text."""
-    return [body for name, body in MACROS.items() if name in sql.lower()]
+    """The bodies of the macros that a statement may call, also through others: by the names in its text."""
+    bodies: dict[str, str] = {}
+    texts = [sql.lower()]
+    while texts:
+        text = texts.pop()
+        called = {name: body for name, body in MACROS.items() if name in text and name not in bodies}
+        bodies |= called
+        texts += called.values()
+    return list(bodies.values())

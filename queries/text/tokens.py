@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from catalog.read.reader import Answer, Reader
-from queries.text.card import card_rows, not_there
+from queries.text.model_rows import missing_model
 from survey.errors import UsageError, printable
 
 # Each class, and the column of `tokens` that is NULL if the class is unknown.
@@ -54,6 +54,8 @@ select
 from tokens
 where repo = $repo and sha = $sha and matrix = $matrix
 """
+_MATRICES = "select distinct matrix from model_rows($model) order by matrix"
+_KEY = "select repo, sha from model_at($model, $matrix)"
 _NOTE = "select tokenizer_note from measured_rows where repo = $repo and sha = $sha and matrix = $matrix"
 
 
@@ -79,16 +81,14 @@ def quoted(answer: Answer) -> Answer:
 
 
 def _row(reader: Reader, model: str, matrix: str) -> tuple[str, str]:
-    """Repository and commit of the row that the model's name stands for."""
-    question, parameters = card_rows(reader, model)
-    answer = reader.ask(question, parameters)
-    if not answer.rows:
-        raise UsageError(not_there(reader, model))
-    rows = [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
-    for row in rows:
-        if row["matrix"] == matrix:
-            return row["repo"], row["sha"]
-    raise UsageError(f"{printable(model)} was measured for --matrix {rows[0]['matrix']} only")
+    """Repository and commit of the row that a text means. Raises UsageError if there is none."""
+    matrices = [name for (name,) in reader.ask(_MATRICES, {"model": model}).rows]
+    if not matrices:
+        raise UsageError(missing_model(reader, model))
+    if matrix not in matrices:
+        raise UsageError(f"{printable(model)} was measured for --matrix {matrices[0]} only")
+    ((repo, sha),) = reader.ask(_KEY, {"model": model, "matrix": matrix}).rows
+    return repo, sha
 
 
 def _check_known(reader: Reader, key: dict[str, str], token_class: str) -> None:

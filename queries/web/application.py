@@ -22,7 +22,7 @@ from catalog.read.reader import Reader
 from catalog.read.views import view_columns
 from catalog.store.open import open_for_reading
 from queries.library import load, pick, query_list
-from queries.text.card import card_rows
+from queries.text.model_rows import MODEL_ROWS
 from queries.text.status import COUNTS
 from queries.web.guard import OPEN, TOKEN, Guard
 from queries.web.query_process import Question
@@ -110,9 +110,7 @@ class Pages:
 
     def model(self, request: Request) -> Response:
         """The rows of one model."""
-        with Reader(open_for_reading(self._served.catalog)) as reader:
-            statement, parameters = card_rows(reader, request.path_params["name"])
-        return self._ask(statement, parameters, request, "model")
+        return self._ask(MODEL_ROWS, {"model": request.path_params["name"]}, request, "model")
 
     def status(self, request: Request) -> Response:
         """The counts of `survey status`."""

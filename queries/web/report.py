@@ -1,28 +1,28 @@
-"""The report: one page that holds its data, its charts and what draws them, and asks nobody.
+"""The report: one page that holds its data, its charts and the library that draws them; it fetches nothing.
 
-The template, its style and its script lie in `pages/`; the charts are `queries.charts.report`.
+The template, its style and its script lie in `pages/`; the charts come from `queries.web.report_charts`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from catalog.read.reader import Answer, Reader
-from queries.histograms import NORM_STEP, norm_bars
+from queries.histograms import NORM_STEP
 from queries.library import find
-from queries.text.card import FACTS
+from queries.text.card_facts import FACTS
 from queries.text.status import COUNTS, advice
-from queries.web.report_data import Model, brief, gather
+from queries.web.report_charts import card_charts, report_charts
+from queries.web.report_data import ReportModel, brief, gather
+from survey.process.clock import utc_now
 from survey.records.units import bytes_text
 
 PAGES = Path(__file__).parent / "pages"
 _LIBRARY = "window.vegaEmbed = vegaEmbed;"
-SMALL_MULTIPLES = 12  # norm histograms side by side
 _HISTORY = """
     select
         repo, matrix, revision, sha, measured_at, centroid_l2, centroid_ratio, dead_count,
@@ -40,7 +40,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What stands above a page: its title, and the version of the survey that made it."""
+    """The heading of a page: its title, and the version of the survey that made it."""
 
     title: str
     version: str
@@ -48,7 +48,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a served page has. nonce: of its scripts. token: allows its links to ask."""
+    """What the page of a server has besides. nonce: of its scripts. token: lets its links ask questions."""
 
     nonce: str
     token: str
@@ -57,131 +57,66 @@ class Live:
 def build_report(
     reader: Reader, heading: Heading, limit: int, tell: Callable[[str], None], *, live: Live | None = None
 ) -> str:
-    """The page over a catalog, as HTML, of at most `limit` models, those measured last.
+    """The page over a catalog, as HTML, of at most `limit` models: those measured last.
 
-    tell: is told what is being done. live: with a section that takes questions, of a server.
-    Raises UsageError where the catalog cannot be asked.
+    tell: called with a sentence before each long step. live: for the page of a server, which takes questions.
+    Raises UsageError if the catalog cannot be read.
     """
-    import vl_convert
-    from jinja2 import Environment, FileSystemLoader
-    from markupsafe import Markup
-
     tell("reading the models")
-    models, total = gather(reader, limit, tell)
-    tables, charts = _tables(reader, models), _charts(models)
+    gathered = gather(reader, limit, tell)
+    tables, charts = _tables(reader, gathered.models), report_charts(gathered.models)
     tell("putting the page together")
     data = {
         "tables": tables,
         "charts": charts,
-        "specs": _card_specs(),
+        "specs": card_charts(),
         "facts": FACTS,
-        "hole_columns": models[0].hole_columns if models else (),
+        "hole_columns": gathered.hole_columns,
         "norm_step": NORM_STEP,
-        "cards": [model.card for model in models],
+        "cards": [asdict(model.card) for model in gathered.models],
     }
-    environment = Environment(loader=FileSystemLoader(PAGES), autoescape=True, trim_blocks=True)
-    return (
-        environment.get_template("report.html")
-        .render(
-            title=heading.title,
-            version=heading.version,
-            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-            counts=_counts(reader),
-            shown=len(models),
-            total=total,
-            charts=charts,
-            history=bool(tables["history"]["rows"]),
-            refusals={
-                reason: advice(reason)
-                for reason in sorted({row[0] or "" for row in tables["refusals"]["rows"]})
-            },
-            live=live,
-            css=Markup(_page("report.css")),
-            library=Markup(vl_convert.javascript_bundle(_LIBRARY).replace("</script", "<\\/script")),
-            script=Markup(_page("report.js") + (_page("live.js") if live else "")),
-            data=Markup(in_script(data)),
-        )
-        .lstrip()
+    reasons = sorted({row[0] or "" for row in tables["refusals"]["rows"]})
+    return _rendered(
+        title=heading.title,
+        version=heading.version,
+        made=f"{utc_now():%Y-%m-%d %H:%M}",
+        counts=_counts(reader),
+        shown=len(gathered.models),
+        total=gathered.total,
+        charts=charts,
+        history=bool(tables["history"]["rows"]),
+        refusals={reason: advice(reason) for reason in reasons},
+        live=live,
+        data=in_script(data),
     )
 
 
+def _rendered(*, live: Live | None, data: str, **shown: Any) -> str:  # Any: texts and numbers of the template
+    import vl_convert
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    environment = Environment(loader=FileSystemLoader(PAGES), autoescape=True, trim_blocks=True)
+    page = environment.get_template("report.html").render(
+        live=live,
+        css=Markup(_page("report.css")),
+        library=Markup(vl_convert.javascript_bundle(_LIBRARY).replace("</script", "<\\/script")),
+        script=Markup(_page("report.js") + (_page("live.js") if live else "")),
+        data=Markup(data),
+        **shown,
+    )
+    return page.lstrip()
+
+
 def in_script(data: Any) -> str:  # Any: JSON
-    """JSON that can stand inside a script element: no text in it can end the element or open a comment."""
+    """JSON for a script element: no text in it can end the element or open a comment."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
 
 
-def _charts(models: Sequence[Model]) -> dict[str, Any]:
-    from queries.charts import report as charts
-
-    output = [model for model in models if model.row["matrix"] == "output"] or list(models)
-    points = [point for model in output if (point := model.point) is not None]
-    most_dead = sorted(
-        (model for model in output if model.norms),
-        key=lambda model: (-model.row["dead_count"], model.card["title"]),
-    )[:SMALL_MULTIPLES]
-    norms = [
-        {"model": model.card["title"], **bar} for model in most_dead for bar in norm_bars(model.norms or [])
-    ]
-    exponents = _mean_exponents(output)
-    return {
-        "families": _spec(charts.family_ratios(points)) if points else None,
-        "scatter": _spec(charts.models_scatter(points)) if points else None,
-        "angles": _spec(charts.angles_polar(points)) if any(point["relative"] for point in points) else None,
-        "norms": _spec(charts.norm_histograms(norms)) if norms else None,
-        "exponents": _spec(charts.exponent_histogram(exponents)) if exponents else None,
-    }
-
-
-def _card_specs() -> dict[str, Any]:
-    from queries.charts import report as charts
-
-    return {
-        "norms": _spec(charts.norm_histogram("norms")),
-        "exponents": _spec(charts.exponent_histogram("exponents")),
-    }
-
-
-def _spec(chart: Any) -> dict[str, Any]:  # Any: whichever chart
-    import altair as alt
-
-    from queries.charts.report import theme
-
-    with alt.data_transformers.enable("default", max_rows=None, consolidate_datasets=False):
-        spec: dict[str, Any] = theme(chart).to_dict()
-    return spec
-
-
-def _mean_exponents(models: Sequence[Model]) -> list[dict[str, Any]]:
-    """The models' shares by exponent, averaged: each model counts once, however large."""
-    dead = [
-        model
-        for model in models
-        if model.exponents and sum(model.exponents["dead"]) and sum(model.exponents["live"])
-    ]
-    if not dead:
-        return []
-    dtypes = [model.row["dtype"] for model in dead]
-    common = max(sorted(set(dtypes)), key=dtypes.count)
-    shares: dict[tuple[int, str], list[float]] = {}
-    counts: dict[tuple[int, str], int] = {}
-    chosen = [model.exponents for model in dead if model.row["dtype"] == common and model.exponents]
-    for exponents in chosen:
-        for rows in ("dead", "live"):
-            total = sum(exponents[rows])
-            for at, count in enumerate(exponents[rows], exponents["first"]):
-                shares.setdefault((at, rows), []).append(count / total)
-                counts[at, rows] = counts.get((at, rows), 0) + count
-    return [
-        {"exponent": at, "rows": rows, "share": sum(values) / len(chosen), "count": counts[at, rows]}
-        for (at, rows), values in sorted(shares.items())
-        if sum(values) > 0
-    ]
-
-
-def _tables(reader: Reader, models: Sequence[Model]) -> dict[str, Any]:
+def _tables(reader: Reader, models: Sequence[ReportModel]) -> dict[str, Any]:
     named = {"families": "families", "refusals": "failures", "versions": "versions"}
     queries = {name: find(query) for name, query in named.items()}
     return {

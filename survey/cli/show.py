@@ -29,7 +29,8 @@ def command(model: str, plot: Path | None, uri: str, output_format: str) -> int:
     survey show Qwen/Qwen3-4B --plot card.png
     """
     from queries.charts.picture_files import ENDINGS, HTML_SUFFIX, check_picture
-    from queries.text.card import card_rows, print_card, save_card
+    from queries.text.card import print_card, save_card
+    from queries.text.model_rows import MODEL_ROWS
 
     name = known_as(model)
     if plot is not None:
@@ -41,5 +42,5 @@ def command(model: str, plot: Path | None, uri: str, output_format: str) -> int:
         elif output_format == "table":
             print_card(reader, name, console())
         else:
-            print_answer(reader, output_format, *card_rows(reader, name))
+            print_answer(reader, output_format, MODEL_ROWS, {"model": name})
     return 0

@@ -1,0 +1,93 @@
+"""The charts of the report as Vega-Lite specifications (JSON, therefore Any)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from queries.charts.histograms import exponent_histogram, norm_histogram, norm_histograms
+from queries.charts.models import ModelPoint, angles_polar, family_ratios, models_scatter
+from queries.charts.theme import theme
+from queries.histograms import ExponentCounts, ExponentShare, norm_bars
+from queries.web.report_data import ReportModel, brief
+
+SMALL_MULTIPLES = 12  # norm histograms side by side
+
+
+def report_charts(models: Sequence[ReportModel]) -> dict[str, Any]:
+    """The charts by the names under which the page shows them; None if a chart has nothing to show."""
+    output = [model for model in models if model.row["matrix"] == "output"] or list(models)
+    points = [point for model in output if (point := _point(model)) is not None]
+    most_dead = sorted(
+        (model for model in output if model.histograms.norms),
+        key=lambda model: (-model.row["dead_count"], model.card.title),
+    )[:SMALL_MULTIPLES]
+    norms = {model.card.title: norm_bars(model.histograms.norms or []) for model in most_dead}
+    exponents = _mean_exponents(output)
+    return {
+        "families": _spec(family_ratios(points)) if points else None,
+        "scatter": _spec(models_scatter(points)) if points else None,
+        "angles": _spec(angles_polar(points)) if any(point.relative for point in points) else None,
+        "norms": _spec(norm_histograms(norms)) if norms else None,
+        "exponents": _spec(exponent_histogram(exponents)) if exponents else None,
+    }
+
+
+def card_charts() -> dict[str, Any]:
+    """The charts of a card, without data: the page's script gives them each model's."""
+    return {"norms": _spec(norm_histogram("norms")), "exponents": _spec(exponent_histogram("exponents"))}
+
+
+def _point(model: ReportModel) -> ModelPoint | None:
+    """The model in the charts that compare models; None without a centroid ratio."""
+    row = model.row
+    if row["centroid_ratio"] is None:
+        return None
+    dead, live = row["dead_centroid_l2"], row["live_centroid_l2"]
+    return ModelPoint(
+        repo=model.card.title,
+        family=row["family"] or "(unknown)",
+        ratio=brief(row["centroid_ratio"]),
+        angle=brief(row["dead_live_angle_deg"]),
+        dead=row["dead_count"],
+        relative=brief(dead / live) if live and dead is not None else None,
+        card=model.link,
+    )
+
+
+def _spec(chart: Any) -> dict[str, Any]:  # Any: whichever chart
+    import altair as alt
+
+    with alt.data_transformers.enable("default", max_rows=None, consolidate_datasets=False):
+        spec: dict[str, Any] = theme(chart).to_dict()
+    return spec
+
+
+def _mean_exponents(models: Sequence[ReportModel]) -> list[ExponentShare]:
+    """The models' shares by exponent, averaged: each model counts once, however large.
+
+    Of models with dead and live rows, those of the dtype that most of them have.
+    """
+    both = [
+        (model.row["dtype"], counts)
+        for model in models
+        if (counts := model.histograms.exponents) and sum(counts.dead) and sum(counts.live)
+    ]
+    if not both:
+        return []
+    dtypes = [dtype for dtype, _ in both]
+    common = max(sorted(set(dtypes)), key=dtypes.count)
+    return _averaged([counts for dtype, counts in both if dtype == common])
+
+
+def _averaged(models: Sequence[ExponentCounts]) -> list[ExponentShare]:
+    shares: dict[tuple[int, str], list[float]] = {}
+    counts: dict[tuple[int, str], int] = {}
+    for share in (share for model in models for share in model.shares()):
+        shares.setdefault((share.exponent, share.rows), []).append(share.share)
+        counts[share.exponent, share.rows] = counts.get((share.exponent, share.rows), 0) + share.count
+    return [
+        ExponentShare(exponent, rows, sum(values) / len(models), counts[exponent, rows])
+        for (exponent, rows), values in sorted(shares.items())
+        if sum(values) > 0
+    ]
