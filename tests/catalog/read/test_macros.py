@@ -1,0 +1,71 @@
+"""Macros that several queries share: what a text means, and which rows it stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from support.deliveries import delivered
+
+from catalog.read.macros import MACROS, named_in
+from catalog.read.reader import Reader
+from catalog.store.open import CatalogStore, open_for_writing
+from catalog.write.arrow_tables import attempts_table
+from catalog.write.commit import commit, commit_attempts
+from survey.records.catalog_rows import Attempt
+
+Make = Callable[..., Path]
+MEANINGS = [
+    ("org/m", ("org/m", "")),
+    ("org/m@main", ("org/m", "main")),
+    ("org/m@v1@2", ("org/m", "v1@2")),
+    ("org/m@", ("org/m", "")),
+    ("/models/run@3", ("/models/run@3", "")),
+    ("/models/run@3@main", ("/models/run", "3@main")),
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path, checkpoint: Make) -> CatalogStore:
+    """A catalog with a measured model, and an attempt at a folder that failed."""
+    store = open_for_writing(str(tmp_path / "catalog"))
+    commit(store, delivered(checkpoint("one")).tables)
+    failed = {field.name: None for field in dataclasses.fields(Attempt)}
+    failed |= {"run_id": "20260102T030405", "repo": "/models/run@3", "revision": "main", "matrix": "output"}
+    failed |= {"status": "failed", "reason": "no-config", "finished_at": datetime(2026, 1, 2, 3, 4, 5)}
+    commit_attempts(store, "20260102T030405", attempts_table([Attempt(**failed)]))
+    return store
+
+
+@pytest.mark.parametrize(("text", "meaning"), MEANINGS, ids=lambda value: str(value))
+def test_a_text_names_a_repository_and_a_revision(
+    store: CatalogStore, text: str, meaning: tuple[str, str]
+) -> None:
+    with Reader(store) as reader:
+        assert reader.ask("select name, at_revision from requested_model($text)", {"text": text}).rows == [
+            meaning
+        ]
+
+
+def test_rows_of_a_model_are_those_of_its_name_and_of_its_commit(store: CatalogStore) -> None:
+    with Reader(store) as reader:
+        ((repo, sha, revision),) = reader.ask("select repo, sha, revision from models").rows
+        for text in (repo, f"{repo}@{revision}", f"{repo}@{sha[:9]}"):
+            assert reader.ask("select sha from model_rows($text)", {"text": text}).rows == [(sha,)]
+
+
+@pytest.mark.parametrize("suffix", ["x", "@nothing", "@0000000"])
+def test_a_name_that_is_not_in_the_catalog_has_no_rows(store: CatalogStore, suffix: str) -> None:
+    with Reader(store) as reader:
+        ((repo,),) = reader.ask("select repo from models").rows
+        assert reader.ask("select sha from model_rows($text)", {"text": repo + suffix}).rows == []
+
+
+@pytest.mark.parametrize("name", MACROS)
+def test_what_a_macro_calls_is_named_with_it(name: str) -> None:
+    bodies = named_in(f"from {name}('x')")
+    assert MACROS[name] in bodies
+    assert all(MACROS[other] in bodies for other in MACROS if any(f"{other}(" in body for body in bodies))
