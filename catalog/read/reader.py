@@ -66,14 +66,14 @@ class Reader:
         self._store = store
         self._limits = limits
         self.left_out: list[LeftOut] = []
-        with self._store.confined.reading():
+        with self._store.duckdb_files.reading():
             self._connect()
 
     def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._store.confined.stops.heard():  # closing releases files
+        with self._store.duckdb_files.stops.heard():  # closing releases files
             self._connection.close()
 
     @property
@@ -109,7 +109,7 @@ class Reader:
         return {file.name for file in self._with_retries(lambda: self._sound(TOKENS))}
 
     def _refuse_writes(self, sql: str) -> None:
-        with self._store.confined.reading():
+        with self._store.duckdb_files.reading():
             refuse_writes(self._connection, sql)
 
     def _asked(self, sql: str, ask: Callable[[], _T]) -> _T:
@@ -124,13 +124,13 @@ class Reader:
     def _with_retries(self, ask: Callable[[], _T]) -> _T:
         """Ask; if a file has gone or cannot be read, look at the catalog again and ask again."""
         try:
-            with self._store.confined.reading():
+            with self._store.duckdb_files.reading():
                 for attempt in range(_ATTEMPTS):
                     try:
                         return ask()
                     except duckdb.Error as error:
-                        self._store.confined.stops.refuse(error)
-                        self._store.confined.refuse_failures()
+                        self._store.duckdb_files.stops.refuse(error)
+                        self._store.duckdb_files.refuse_failures()
                         if not self._recover(error, last=attempt == _ATTEMPTS - 1):
                             raise
                 return ask()
@@ -183,8 +183,8 @@ class Reader:
                         raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
                     writer.write_batch(batch)
         except (pa.ArrowException, OSError) as error:  # what DuckDB says while its rows are fetched
-            self._store.confined.stops.refuse()
-            self._store.confined.refuse_failures()
+            self._store.duckdb_files.stops.refuse()
+            self._store.duckdb_files.refuse_failures()
             raise UsageError(f"the answer cannot be made: {error}") from error
         return bytes(out.getvalue())
 
@@ -212,8 +212,8 @@ class Reader:
         self._alike = {
             folder: has_all_columns(self._connection, files) for folder, files in self._files.items()
         }
-        self._store.confined.stops.refuse()
-        self._store.confined.failures.clear()  # they are no answer's
+        self._store.duckdb_files.stops.refuse()
+        self._store.duckdb_files.failures.clear()  # they are no answer's
 
     def _sound(self, folder: str) -> list[File]:
         """The files of a folder that can be shown; all others are noted."""

@@ -55,7 +55,7 @@ def connect_catalog(store: CatalogStore, memory_mb: int | None = None) -> duckdb
     """
     connection = duckdb.connect()
     store.attach(connection)
-    store.confined.stops.interrupt(connection)
+    store.duckdb_files.stops.interrupt(connection)
     return _confined(connection, memory_mb)
 
 

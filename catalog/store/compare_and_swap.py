@@ -1,8 +1,8 @@
-"""One small object, written only where it is what we saw: the ground a lock stands on.
+"""Compare-and-swap on one small object: the primitive under the lock.
 
-S3 decides by If-None-Match and If-Match. Some stores that speak its protocol ignore them, or refuse to
-know them; that is noticed when the object is made. Other stores offer, through fsspec, at most "make it
-only where there is none", and so do folders; there a take-over looks, writes and looks again.
+S3 decides by If-None-Match and If-Match. Some stores that speak its protocol ignore these conditions or
+refuse them; that is noticed when the object is created. Other stores offer, through fsspec, at most
+"create only if it does not exist", and so do folders; there a takeover reads, writes and reads again.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import Any
 
 from catalog.store import lock_without_flock as lock_file
 from catalog.store.local import LocalFolder
-from catalog.store.object_store import ObjectStore, Unreadable, is_not_implemented
+from catalog.store.object_store import ObjectStore
+from catalog.store.object_store_errors import Unreadable, is_not_implemented
 from catalog.store.open import CatalogStore
 
-SETTLING_S = 1.0  # until another's write of the same moment would show
+SETTLING_S = 1.0  # after which another's write of the same moment is visible
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """An object as it was: its content, what names this version of it, seconds since it was written."""
+    """An object at one time: its content, the name of this version of it, seconds since it was written."""
 
     content: bytes
     version: str
@@ -31,50 +32,50 @@ class ObjectVersion:
 
 
 def create_object(store: CatalogStore, name: str, content: bytes) -> bool:
-    """Write where there is nothing; False if there is something. Raises Unreadable."""
+    """Create the object; False if it exists. Raises Unreadable."""
     if isinstance(store, LocalFolder):
         return lock_file.create_lock_file(store.root / name, content)
-    if peek(store, name) is not None:  # who knows no condition (hf://, some S3) would write over it
+    if peek(store, name) is not None:  # a store without conditions (hf://, some S3) would overwrite it
         return False
     path = store.inside(name)
     try:
         if not _is_s3(store):
-            store.patiently(lambda: store.fs.pipe_file(path, content, mode="create"))
+            store.with_retries(lambda: store.fs.pipe_file(path, content, mode="create"))
         elif _put(store, path, content, IfNoneMatch="*") and _refuses_again(store, path, content):
             return True
-        elif not store.conditions.honoured:
-            store.patiently(lambda: store.fs.pipe_file(path, content))
+        elif not store.conditional_writes.honoured:
+            store.with_retries(lambda: store.fs.pipe_file(path, content))
     except FileExistsError:
         return False
-    return _settled(store, name, content)
+    return _lasts(store, name, content)
 
 
-def replace(store: CatalogStore, name: str, content: bytes, seen: ObjectVersion) -> bool:
-    """Write where it is still what was seen; False if it is not. Raises Unreadable."""
+def replace(store: CatalogStore, name: str, content: bytes, expected: ObjectVersion) -> bool:
+    """Replace the object if it is still `expected`; False if it is not. Raises Unreadable."""
     try:
-        if isinstance(store, ObjectStore) and _is_s3(store) and store.conditions.honoured:
-            return _put(store, store.inside(name), content, IfMatch=seen.version)
+        if isinstance(store, ObjectStore) and _is_s3(store) and store.conditional_writes.honoured:
+            return _put(store, store.inside(name), content, IfMatch=expected.version)
     except FileExistsError:
         return False
-    now = peek(store, name)
-    if now is None or now.content != seen.content:
+    current = peek(store, name)
+    if current is None or current.content != expected.content:
         return False
     if isinstance(store, LocalFolder):
         lock_file.overwrite(store.root / name, content)
     else:
         path = store.inside(name)
-        store.patiently(lambda: store.fs.pipe_file(path, content))
-    return _settled(store, name, content)
+        store.with_retries(lambda: store.fs.pipe_file(path, content))
+    return _lasts(store, name, content)
 
 
 def peek(store: CatalogStore, name: str) -> ObjectVersion | None:
-    """The object as it is now, or None. Raises Unreadable."""
+    """The object as it is now; None if it does not exist. Raises Unreadable."""
     if isinstance(store, LocalFolder):
         stored = lock_file.read(store.root / name)
         return None if stored is None else ObjectVersion(stored[0], "", stored[1])
     path = store.inside(name)
     try:
-        return store.patiently(lambda: _got(store, path) if _is_s3(store) else _read(store, path))
+        return store.with_retries(lambda: _read_s3(store, path) if _is_s3(store) else _read(store, path))
     except Unreadable as error:
         if error.gone:
             return None
@@ -82,11 +83,11 @@ def peek(store: CatalogStore, name: str) -> ObjectVersion | None:
 
 
 def erase_object(store: CatalogStore, name: str) -> None:
-    """Remove it. Raises Unreadable."""
+    """Remove the object. Raises Unreadable."""
     if isinstance(store, LocalFolder):
         lock_file.erase_lock_file(store.root / name)
     else:
-        store.patiently(lambda: store.fs.rm_file(store.inside(name)))
+        store.with_retries(lambda: store.fs.rm_file(store.inside(name)))
 
 
 def _is_s3(store: ObjectStore) -> bool:
@@ -94,34 +95,34 @@ def _is_s3(store: ObjectStore) -> bool:
 
 
 def _put(store: ObjectStore, path: str, content: bytes, **condition: str) -> bool:
-    """Write on a condition; False if the store knows none. Raises FileExistsError, Unreadable."""
+    """Write on a condition; False if the store has no conditions. Raises FileExistsError, Unreadable."""
     bucket, _, key = path.partition("/")
     try:
-        store.patiently(
+        store.with_retries(
             lambda: store.fs.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
         )
     except Unreadable as error:
         if not is_not_implemented(error):
             raise
-        store.conditions.honoured = False
-    return store.conditions.honoured
+        store.conditional_writes.honoured = False
+    return store.conditional_writes.honoured
 
 
 def _refuses_again(store: ObjectStore, path: str, content: bytes) -> bool:
-    """Whether the store refuses to write what is there now: one that ignores conditions does not."""
+    """Whether the store refuses to create what exists now: a store that ignores conditions does not."""
     try:
         _put(store, path, content, IfNoneMatch="*")
     except FileExistsError:
         return True
-    store.conditions.honoured = False
+    store.conditional_writes.honoured = False
     return False
 
 
-def _got(store: ObjectStore, path: str) -> ObjectVersion:
+def _read_s3(store: ObjectStore, path: str) -> ObjectVersion:
     bucket, _, key = path.partition("/")
     head = store.fs.call_s3("head_object", Bucket=bucket, Key=key)
-    content = store.fs.cat_file(path)  # if newer than the head, a replacement is refused: safe
-    # Both times are the server's: clocks of two machines may differ by more than a lock lives.
+    content = store.fs.cat_file(path)  # if newer than the head, a replacement is refused, which is safe
+    # Both times are the server's: the clocks of two machines may differ by more than STALE_S.
     date = head["ResponseMetadata"]["HTTPHeaders"].get("date")
     now = parsedate_to_datetime(date) if date else datetime.now(UTC)
     return ObjectVersion(content, str(head["ETag"]), (now - head["LastModified"]).total_seconds())
@@ -132,17 +133,17 @@ def _read(store: ObjectStore, path: str) -> ObjectVersion:
     return ObjectVersion(content, "", _age_s(info))
 
 
-def _age_s(info: dict[str, Any]) -> float:  # Any: what a backend tells of a file
+def _age_s(info: dict[str, Any]) -> float:  # Any: a backend's description of a file
     for name in ("mtime", "updated", "last_modified", "LastModified", "created"):
         written = info.get(name)
         if isinstance(written, datetime):
             aware = written if written.tzinfo else written.replace(tzinfo=UTC)
             return (datetime.now(UTC) - aware).total_seconds()
-    return 0.0  # never stale where the store does not tell
+    return 0.0  # never stale if the store states no time
 
 
-def _settled(store: CatalogStore, name: str, content: bytes) -> bool:
-    """Whether our write is the one that lasts."""
+def _lasts(store: CatalogStore, name: str, content: bytes) -> bool:
+    """Whether our write is still there after others of the same moment."""
     time.sleep(SETTLING_S)
-    now = peek(store, name)
-    return now is not None and now.content == content
+    current = peek(store, name)
+    return current is not None and current.content == content

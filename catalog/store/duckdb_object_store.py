@@ -1,4 +1,4 @@
-"""An object store's catalog as DuckDB sees it."""
+"""The file system through which DuckDB reads a catalog in an object store."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 from catalog.files import MAX_FOOTER_BYTES, End, File, NoEnd, is_tail_whole
 from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
+from catalog.store.object_store_errors import Unreadable
 
 if TYPE_CHECKING:
-    from catalog.store.object_store import ObjectStore, Unreadable
+    from catalog.store.object_store import ObjectStore
 
 TAIL_BYTES = 1 << 16  # holds the footer of a row file, 20 kB
 WHOLE_OBJECT_BYTES = 1 << 18  # a row file up to this size is fetched whole: one request instead of three
 CACHE_BYTES = 128 << 20  # of small files in memory
-READ_AHEAD_BYTES = 1 << 17  # read ahead
+READ_AHEAD_BYTES = 1 << 17
 
 
 class StoreFiles(CatalogFileSystem):
-    """DuckDB opens each file several times: sizes come from the listing and small files from memory."""
+    """Files of an object store. DuckDB opens each several times: sizes and small files come from memory."""
 
     def __init__(self, store: ObjectStore) -> None:
         super().__init__()
@@ -31,12 +32,10 @@ class StoreFiles(CatalogFileSystem):
         self._kept_bytes = 0
         self._lock = threading.Lock()
 
-    def look_at(self, files: Sequence[File]) -> list[End | NoEnd]:
-        """Fetch the end of each file: all of its footer. Those that are whole may be read from now on."""
-        from catalog.store.object_store import Unreadable
-
+    def read_ends(self, files: Sequence[File]) -> list[End | NoEnd]:
+        """Fetch the end of each file with all of its footer. Whole files may be read from now on."""
         ends: list[End | NoEnd] = []
-        for file, tail in zip(files, self._store.at_once(self._tail, files), strict=True):
+        for file, tail in zip(files, self._store.map_concurrently(self._tail, files), strict=True):
             if isinstance(tail, Unreadable):
                 ends.append(NoEnd(f"cannot be read: {tail}", gone=tail.gone))
             elif not is_tail_whole(tail, file.size):
@@ -50,9 +49,8 @@ class StoreFiles(CatalogFileSystem):
     def opened(self, file: File) -> PositionedFile:
         return PositionedFile(file.size, partial(self._between, file), READ_AHEAD_BYTES)
 
-    def opened_elsewhere(self, file: File) -> PositionedFile:
-        """The same for a library that expects an OSError if bytes cannot be had."""
-        from catalog.store.object_store import Unreadable
+    def opened_for_arrow(self, file: File) -> PositionedFile:
+        """Open a file for Arrow, which expects an OSError if bytes cannot be read."""
 
         def between(start: int, stop: int) -> bytes:
             try:
@@ -64,12 +62,10 @@ class StoreFiles(CatalogFileSystem):
 
     def modified(self, path: str) -> datetime:
         self._listed(path)
-        return datetime(2000, 1, 1)  # versions are told apart when files are listed
+        return datetime(2000, 1, 1)  # constant: a change shows in the listing
 
     def _between(self, file: File, start: int, stop: int) -> bytes:
-        """Bytes [start, stop): those at the end of the file from memory."""
-        from catalog.store.object_store import Unreadable
-
+        """Bytes [start, stop) of a file; the bytes at its end come from memory."""
         version, tail = self._tails[file.inside]
         if version != file.version:
             raise FileNotFoundError(f"{file.shown}: written anew since")
@@ -77,27 +73,26 @@ class StoreFiles(CatalogFileSystem):
         if start >= kept_from:
             return tail[start - kept_from : stop - kept_from]
         try:
-            return self._store.range(file, start, min(stop, kept_from)) + tail[: max(0, stop - kept_from)]
+            fetched = self._store.read_range(file, start, min(stop, kept_from))
         except Unreadable as error:
             if error.gone:
                 raise FileNotFoundError(f"{file.shown}: gone") from error
             self.failures.append(f"{file.shown}: {error}")
             raise
+        return fetched + tail[: max(0, stop - kept_from)]
 
     def _tail(self, file: File) -> bytes | Unreadable:
-        from catalog.store.object_store import Unreadable
-
         known = self._tails.get(file.inside)
         if known is not None and known[0] == file.version:
             return known[1]
         whole = file.size <= WHOLE_OBJECT_BYTES and self._kept_bytes < CACHE_BYTES
         tail_bytes = file.size if whole else min(file.size, TAIL_BYTES)
         try:
-            tail = self._store.range(file, file.size - tail_bytes, file.size) if tail_bytes else b""
+            tail = self._store.read_range(file, file.size - tail_bytes, file.size) if tail_bytes else b""
             missing = min(int.from_bytes(tail[-8:-4], "little"), MAX_FOOTER_BYTES) + 8 - len(tail)
             if missing > 0 and is_tail_whole(tail, file.size):  # a part's footer may be longer
                 start = file.size - tail_bytes
-                tail = self._store.range(file, start - missing, start) + tail
+                tail = self._store.read_range(file, start - missing, start) + tail
         except Unreadable as error:
             return error
         with self._lock:

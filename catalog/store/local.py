@@ -126,7 +126,7 @@ class LocalFolder:
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let a connection read the files of this folder whose ends were read, and nothing else."""
-        connection.register_filesystem(self.confined)
+        connection.register_filesystem(self.duckdb_files)
         connection.execute(f"SET allowed_directories = ['{PROTOCOL}://']")
         # Both are for files that are far away. Here threads would wait for each other in Python:
         # 1,000 loose files cost twice the CPU time, and without them what DuckDB's own reading costs.
@@ -134,8 +134,8 @@ class LocalFolder:
         connection.execute("SET enable_external_file_cache = false")
 
     @cached_property
-    def confined(self) -> LocalFiles:
-        """This catalog as DuckDB sees it."""
+    def duckdb_files(self) -> LocalFiles:
+        """The file system through which DuckDB reads this catalog."""
         from catalog.store.duckdb_local import LocalFiles
 
         return LocalFiles()
@@ -144,7 +144,7 @@ class LocalFolder:
         """The end of each file, for its footer; those that are whole may be read from now on."""
         ends = [end_of(file.path) for file in files]
         whole = [file for file, end in zip(files, ends, strict=True) if isinstance(end, End) and end.footer]
-        self.confined.show(whole)
+        self.duckdb_files.show(whole)
         return ends
 
     def copy(self, file: File, to: IO[bytes]) -> None:

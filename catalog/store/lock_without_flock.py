@@ -1,6 +1,6 @@
-"""The lock of a local folder whose file system has none: a file that is made only if there is none.
+"""The lock of a folder whose file system has no locks: a file that is created only if there is none.
 
-As in an object store (`catalog.store.compare_and_swap`), its holder writes it anew as long as it lives.
+As in an object store (`catalog.store.compare_and_swap`), its holder refreshes it as long as it lives.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from catalog.store.object_store import Unreadable
+from catalog.store.object_store_errors import Unreadable
 from catalog.store.regular_files import open_to_read
 from survey.process.atomic_write import open_new, replacement
 
 
 def create_lock_file(path: Path, content: bytes) -> bool:
-    """Write where there is nothing; False if there is something. Raises Unreadable."""
-    with _explained():
+    """Create the file; False if it exists. Raises Unreadable."""
+    with _as_unreadable():
         try:
             with open_new(path) as opened:
                 opened.write(content)
@@ -28,8 +28,8 @@ def create_lock_file(path: Path, content: bytes) -> bool:
 
 
 def read(path: Path) -> tuple[bytes, float] | None:
-    """The content and its age in seconds, or None. Raises Unreadable."""
-    with _explained():
+    """The content and its age in seconds; None if there is no file. Raises Unreadable."""
+    with _as_unreadable():
         try:
             with open_to_read(str(path)) as opened:
                 content, written = opened.read(1 << 16), os.fstat(opened.fileno()).st_mtime
@@ -39,19 +39,19 @@ def read(path: Path) -> tuple[bytes, float] | None:
 
 
 def overwrite(path: Path, content: bytes) -> None:
-    """Write it anew, whole. Raises Unreadable."""
-    with _explained(), replacement(path) as temporary, open_new(temporary) as opened:
+    """Replace the file as a whole. Raises Unreadable."""
+    with _as_unreadable(), replacement(path) as temporary, open_new(temporary) as opened:
         opened.write(content)
 
 
 def erase_lock_file(path: Path) -> None:
-    """Remove it. Raises Unreadable."""
-    with _explained():
+    """Remove the file. Raises Unreadable."""
+    with _as_unreadable():
         path.unlink(missing_ok=True)
 
 
 def _now(folder: Path) -> float:
-    """By the clock that writes the times of files, which may be a server's."""
+    """The time by the clock that stamps files, which may be a server's."""
     probe = folder / f".now.{secrets.token_hex(8)}.tmp"
     with open_new(probe) as opened:
         now = os.fstat(opened.fileno()).st_mtime
@@ -60,7 +60,7 @@ def _now(folder: Path) -> float:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _as_unreadable() -> Iterator[None]:
     try:
         yield
     except OSError as error:

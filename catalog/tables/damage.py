@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO, Literal
 
 from catalog.files import MAX_FOOTER_BYTES, File
-from catalog.store.object_store import Unreadable
+from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore
 from catalog.store.regular_files import NotRegular
 from catalog.tables.footer import MalformedFooter, StrangeFooter, schema_of

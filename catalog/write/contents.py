@@ -97,7 +97,7 @@ def last_made(store: CatalogStore, kind: str, key: tuple[str, ...]) -> datetime 
 
 def _stamps_of(store: CatalogStore, files: Sequence[File], kind: Kind) -> dict[str, dict[Key, Stamp]]:
     connection = connect_catalog(store)
-    with store.confined.reading():
+    with store.duckdb_files.reading():
         try:
             return _stamps_at_once(connection, store, files, kind)
         finally:
@@ -110,7 +110,7 @@ def _stamps_at_once(
     try:
         return _stamps(connection, files, kind)
     except duckdb.Error as error:  # one of them cannot be read: look at each by itself
-        store.confined.stops.refuse(error)
+        store.duckdb_files.stops.refuse(error)
         stamps: dict[str, dict[Key, Stamp]] = {}
         for file in files:
             with contextlib.suppress(duckdb.Error):

@@ -315,7 +315,7 @@ def test_a_store_of_googles_that_refuses_us_is_asked_once_and_says_what_to_set(e
         raise error
 
     with pytest.raises(Unreadable, match="GOOGLE_APPLICATION_CREDENTIALS"):
-        ObjectStore("gs://bucket/x").patiently(refuse)
+        ObjectStore("gs://bucket/x").with_retries(refuse)
     assert len(requests) == 1
 
 

@@ -1,0 +1,54 @@
+"""Open the fsspec file system of a URL: s3://, gs://, hf://, and whatever else fsspec knows.
+
+Imports are deferred: reading a local catalog must not wait for fsspec.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from survey.errors import UsageError
+
+CONCURRENT_REQUESTS = 16  # requests in flight while many small files are read
+# The package that a protocol needs besides fsspec.
+_INSTALL = {
+    "s3": ("s3fs", "pip install 'centroid-survey[s3]'"),
+    "s3a": ("s3fs", "pip install 'centroid-survey[s3]'"),
+    "gs": ("gcsfs", "pip install gcsfs"),
+    "gcs": ("gcsfs", "pip install gcsfs"),
+}
+# One retry loop per cause: ours. Those of the libraries, 5 × 5 requests, are off.
+_S3_OPTIONS: dict[str, Any] = {
+    "config_kwargs": {
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "connect_timeout": 10,
+        "read_timeout": 60,
+        "max_pool_connections": 2 * CONCURRENT_REQUESTS,
+    },
+    "max_concurrency": 2,  # chunks of 50 MB each, while a part is uploaded
+}
+
+
+def open_client(url: str) -> Any:  # Any: fsspec is not typed
+    """The file system of a URL's protocol, without caches and retries of its own.
+
+    Raises UsageError if its package is missing, or if no package knows the protocol.
+    """
+    import importlib.util
+
+    import fsspec
+
+    protocol = url.partition("://")[0]
+    package, install = _INSTALL.get(protocol, (None, None))
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise UsageError(f"{url}: {protocol}:// needs one more package: {install}")
+    if package == "gcsfs":
+        logging.getLogger(package).setLevel(logging.CRITICAL)  # its warnings repeat its errors
+    options = _S3_OPTIONS if package == "s3fs" else {}
+    try:
+        client = fsspec.filesystem(protocol, skip_instance_cache=True, use_listings_cache=False, **options)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{url}: {error}") from error
+    client.retries = 1
+    return client
