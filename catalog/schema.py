@@ -1,4 +1,4 @@
-"""The tables' schema, derived from the records: one source for Parquet, SQL and the docs.
+"""The schemas of all tables, derived from the records: one source for Parquet, SQL and the docs.
 
 A column is a field of a record: those of a matrix are in `survey/records/measurement.py` and `target.py`.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its SQL type, unit and meaning."""
+    """A column of a table: its name, SQL type, unit and meaning."""
 
     name: str
     sql_type: str
@@ -38,7 +38,7 @@ _SCALARS: dict[Any, str] = {
     int: "BIGINT",
     float: "DOUBLE",
     bool: "BOOLEAN",
-    datetime: "TIMESTAMP",  # naive UTC: DuckDB needs one more package for time zones
+    datetime: "TIMESTAMP",  # UTC without a time zone, for which DuckDB would need one more package
     TokenId: "INTEGER",
     Float32: "FLOAT",
     UInt64: "UBIGINT",
@@ -48,7 +48,7 @@ _SCALARS: dict[Any, str] = {
 
 @cache
 def row_columns() -> tuple[Column, ...]:
-    """Columns of a row file: one nested row for each repo × sha × matrix."""
+    """Columns of a row file, which has one nested row for each repo × sha × matrix."""
     return _columns(*ROW_GROUPS)
 
 
@@ -66,25 +66,25 @@ def attempt_columns() -> tuple[Column, ...]:
 
 @cache
 def result_columns(kind: str) -> tuple[Column, ...]:
-    """Columns of one kind of single results."""
+    """Columns of a view of single results. kind: a key of `survey.records.results.RESULTS`."""
     return _columns(RESULTS[kind])
 
 
 @cache
 def stored_result_columns(kind: str) -> tuple[Column, ...]:
-    """Columns of their files: before those of the view, what tells one result from another."""
+    """Columns of the files of single results: those of the view, after the key of the result."""
     key = Column(RESULT_KEY, "VARCHAR", "", "the same for results of the same inputs; the newest is shown")
     return (key, *result_columns(kind))
 
 
 @cache
 def hole_columns() -> tuple[Column, ...]:
-    """Fields of the struct in `black_holes`."""
+    """Fields of the structs in the column `black_holes`."""
     return _columns(BlackHole)
 
 
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
-    """The same columns as Arrow types."""
+    """The Arrow schema of these columns."""
     import pyarrow as pa
 
     return pa.schema([(column.name, arrow_type(column.sql_type)) for column in columns])
@@ -123,6 +123,7 @@ def _sql_type(hint: Any) -> str:
 
 
 def arrow_type(sql_type: str) -> pa.DataType:
+    """The Arrow type of a column's SQL type. sql_type: one that `Column` has."""
     import pyarrow as pa
 
     scalars = {

@@ -1,4 +1,4 @@
-"""A catalog as a file system for DuckDB: files that were listed, to read, and nothing else."""
+"""A catalog as a file system for DuckDB: it can read files that were listed, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from survey.errors import UsageError
 class CatalogFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is not typed
     """Files that were listed, by `catalog://folder/name`.
 
-    Nothing that was not listed can be opened, so no path leads out of the catalog; what would
-    write is not implemented, so nothing can. `failures`: what went wrong with the reading itself,
-    which says nothing about the file. `stops`: a stop that was asked for while DuckDB read.
+    A file that was not listed cannot be opened, so no path leads out of the catalog; methods that write are
+    not implemented. failures: errors of reading itself, which say nothing about the file. stops: signals to
+    stop that arrived while DuckDB read.
     """
 
     protocol = PROTOCOL
@@ -35,13 +35,13 @@ class CatalogFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is 
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Within, DuckDB may read. A stop that arrives there leaves as KeyboardInterrupt."""
+        """A block in which DuckDB may read. A signal to stop leaves it as KeyboardInterrupt."""
         self.failures.clear()  # of an earlier question
         with self.stops.heard():
             yield
 
     def refuse_failures(self) -> None:
-        """Raises UsageError if bytes could not be had, which says nothing about their file."""
+        """Raises UsageError if bytes could not be read: that says nothing about their file."""
         if self.failures:
             failure = self.failures[0]
             self.failures.clear()
@@ -51,15 +51,15 @@ class CatalogFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is 
         """Let these files be read."""
         self._files.update({file.inside: file for file in files})
 
-    # Each file costs DuckDB six calls; what fsspec's own do around them is a third of the time that
-    # 1,000 small files take.
-    def open(self, path: str, mode: str = "rb", **_: Any) -> PositionedFile:  # Any: as fsspec has it
+    # DuckDB makes six calls for each file. The overhead of fsspec's own methods would be a third of the time
+    # that 1,000 small files take.
+    def open(self, path: str, mode: str = "rb", **_: Any) -> PositionedFile:  # Any: fsspec's signature
         if mode != "rb":
             raise PermissionError("a catalog is only read")
         return self.opened(self._listed(path))
 
     def opened(self, file: File) -> PositionedFile:
-        """A file that was listed. Raises FileNotFoundError if it is gone."""
+        """Open a file that was listed. Raises FileNotFoundError if it does not exist any more."""
         raise NotImplementedError
 
     def size(self, path: str) -> int:
@@ -103,14 +103,13 @@ class CatalogFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec is 
 
 
 class PositionedFile:
-    """A file open to read, in which each thread has a position of its own.
+    """An open file in which each thread has a position of its own.
 
-    DuckDB reads one handle from many threads, each time by a seek and a read; while one of them waits
-    for its bytes another seeks. With one position for all, half the answers over a part of 2,500
-    rows in an object store were wrong. Not threading.local: that is emptied whenever a thread of
-    DuckDB's leaves Python.
+    DuckDB reads one handle from many threads, each time by a seek and a read; while one thread waits for
+    its bytes another seeks. With a common position, half the answers over a part of 2,500 rows in an
+    object store were wrong. Not threading.local: it is emptied whenever a thread of DuckDB leaves Python.
 
-    read_at: bytes [start, stop) of the file. ahead: bytes that a read takes along for the next one.
+    read_at: reads bytes [start, stop) of the file. ahead: a smaller read fetches this many bytes.
     """
 
     closed = False
@@ -118,7 +117,7 @@ class PositionedFile:
     def __init__(self, size: int, read_at: Callable[[int, int], bytes], ahead: int = 0) -> None:
         self._size, self._read_at, self._ahead = size, read_at, ahead
         self._positions: dict[int, int] = {}
-        self._blocks: dict[int, tuple[int, bytes]] = {}  # by thread: what it read last, from where
+        self._blocks: dict[int, tuple[int, bytes]] = {}  # by thread: offset and bytes of its last read
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""A local catalog as DuckDB sees it."""
+"""The file system through which DuckDB reads a local catalog."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from catalog.files import File
 from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
 from catalog.store.regular_files import descriptor_to_read
 
-WHOLE_FILE_BYTES = 1 << 18  # a file up to this size is read whole: a row file is read five times
+WHOLE_FILE_BYTES = 1 << 18  # files up to this size are read whole, as DuckDB reads a row file in five pieces
 
 
 class LocalFiles(CatalogFileSystem):
-    """The files of a folder. A size or a time is that of the file that was opened last."""
+    """Files of a folder. Size and time are those of the file as it was opened last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class LocalFiles(CatalogFileSystem):
 
 
 class _Descriptor:
-    """An open file, closed when nothing reads it any more: DuckDB lets go of a file and does not close it."""
+    """A file descriptor that is closed when it is collected: DuckDB releases files without closing them."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -58,7 +58,7 @@ class _Descriptor:
 
 
 def _large_file(descriptor: _Descriptor, size: int, file: File, failures: list[str]) -> PositionedFile:
-    """Each read names its offset, so that threads do not wait for each other."""
+    """A file read by offsets, so that threads do not wait for each other."""
 
     def read_at(start: int, stop: int) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""A stop that arrives while a library runs, which would make something else of it."""
+"""KeyboardInterrupts that arrive while DuckDB runs, which would turn them into other errors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stops:
-    """Notes the KeyboardInterrupts that handlers of signals raise.
+    """Notes the KeyboardInterrupts that signal handlers raise.
 
-    DuckDB turns one into an error about a file if it comes while Python reads for it, and into a
-    RuntimeError if it sees the signal itself. It lets go of a file without asking for its `close`: one
-    that comes in `__del__` is dropped by Python, so what runs is interrupted, too.
+    DuckDB turns one into an error about a file if it arrives while Python reads for DuckDB, and into a
+    RuntimeError if DuckDB notices the signal itself. DuckDB releases files without calling `close`; Python
+    drops an interrupt that arrives in their `__del__`, so the running statement is interrupted, too.
     """
 
     def __init__(self) -> None:
@@ -27,19 +27,19 @@ class Stops:
         self._connection: weakref.ref[duckdb.DuckDBPyConnection] | None = None
 
     def interrupt(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """From now on a stop interrupts what this connection runs."""
-        # A connection keeps its file system, which keeps this.
+        """From now on a signal interrupts the statement that this connection runs."""
+        # Weak, as the connection refers to its file system, which refers to this.
         self._connection = weakref.ref(connection)
 
     def refuse(self, cause: Exception | None = None) -> None:
-        """Raises KeyboardInterrupt if a stop was asked for."""
+        """Raises KeyboardInterrupt if a signal arrived."""
         if self._noted:
             self._noted = False
             raise KeyboardInterrupt from cause
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
-        """A stop that arrives within leaves as KeyboardInterrupt, whatever became of it inside."""
+        """A block that a signal leaves as KeyboardInterrupt, whatever DuckDB made of it inside."""
         self._noted = False
         with self._handlers():
             try:
@@ -51,7 +51,7 @@ class Stops:
 
     @contextlib.contextmanager
     def _handlers(self) -> Iterator[None]:
-        """The handlers that are set, each noting what it raises."""
+        """Wrap each signal handler that is set, so that it notes what it raises."""
         before: dict[int, Callable[[int, FrameType | None], object]] = {}
         try:
             if threading.current_thread() is threading.main_thread():  # no other thread gets signals

@@ -29,30 +29,30 @@ class LocalFolder:
     """A catalog's root folder."""
 
     root: Path
-    # Only the driver is sure to see this folder: tasks hand their tables back to it.
+    # Only the driver certainly has this folder, so tasks return their tables to it.
     commits_in_task: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return str(self.root)
 
     def __reduce__(self) -> tuple[type[LocalFolder], tuple[Path]]:
-        return LocalFolder, (self.root,)  # without what was read
+        return LocalFolder, (self.root,)  # without the cached file system
 
     def entries(self) -> set[str] | None:
-        """Names in the root, or None if it does not exist."""
+        """Names in the root, or None if it does not exist. Raises UsageError if it cannot be read."""
         try:
             return {entry.name for entry in self.root.iterdir()} if self.root.is_dir() else None
         except OSError as error:
             raise UsageError(f"the catalog {self.root} cannot be read: {error.strerror}") from error
 
     def make(self) -> None:
-        """Make the root. Raises UsageError."""
-        with self._explained():
+        """Create the root. Raises UsageError if that fails."""
+        with self._as_usage_error():
             self.root.mkdir(parents=True, exist_ok=True)
 
     def prepare(self) -> None:
-        """Make the folders and see that they can be written. Raises UsageError."""
-        with self._explained():
+        """Create the folders, and check that they can be written. Raises UsageError."""
+        with self._as_usage_error():
             for name in SURVEY_FOLDERS:
                 self._folder(name)
             probe = self.root / ROWS / f".probe.{secrets.token_hex(8)}.tmp"
@@ -60,7 +60,7 @@ class LocalFolder:
             probe.unlink()
 
     def files(self, folder: str) -> list[File]:
-        """The Parquet files of one of its folders, sorted by name."""
+        """The Parquet files of one of its folders, sorted by name. Raises UsageError if it cannot be read."""
         try:
             names = sorted(os.listdir(self.root / folder))
         except FileNotFoundError:
@@ -76,23 +76,26 @@ class LocalFolder:
         ]
 
     def publish(self, folder: str, name: str, write: Write, *, large: bool = False) -> None:
-        """Let `write` fill a file, then show it under its name, whole. Raises CommitError."""
+        """Let `write` fill a file, then rename it into place, whole. Raises CommitError.
+
+        large: of no concern here.
+        """
         path = self.root / folder / name
         try:
-            self._folder(folder)  # of a kind of which this is the first
+            self._folder(folder)  # it may be the first of its kind
             with open_atomically(path) as opened:
                 write(opened)
-            sync_folder(path.parent)  # or a power cut could keep a row and lose the tokens before it
+            sync_folder(path.parent)  # else a power cut could keep a row and lose its tokens
         except OSError as error:
             problem = f"cannot be written: {error.strerror or error}"
             raise CommitError("commit-failed", str(path), problem) from error
 
     def open(self, file: File) -> IO[bytes]:
-        """A file to read."""
+        """Open a file to read. Raises OSError."""
         return open_to_read(file.path)
 
     def remove(self, files: Sequence[File]) -> None:
-        """Remove files; one that is gone already is no error. Raises CommitError."""
+        """Remove files; one that does not exist any more is no error. Raises CommitError."""
         for file in files:
             try:
                 os.unlink(file.path)
@@ -102,7 +105,7 @@ class LocalFolder:
                 raise CommitError("commit-failed", file.shown, f"cannot be removed: {error}") from error
 
     def set_aside(self, file: File) -> None:
-        """Move a damaged file where no view looks, beside what was moved there before. Raises CommitError."""
+        """Move a damaged file to a folder that no view reads, replacing none there. Raises CommitError."""
         name = aside = f"{file.folder}-{file.name}"
         try:
             damaged = self._folder(DAMAGED)
@@ -116,20 +119,20 @@ class LocalFolder:
             raise CommitError("commit-failed", file.shown, problem) from error
 
     def sweep(self) -> None:
-        """Remove half-written files of runs that were killed; only for the holder of the lock."""
+        """Remove temporary files of runs that were killed; only the holder of the lock may call this."""
         for folder in FOLDERS:
-            for beside in (self.root / folder).glob(f".*{ENDING}.*.tmp"):
+            for temporary in (self.root / folder).glob(f".*{ENDING}.*.tmp"):
                 # Single results, which have an @ in their names, are written without the lock.
-                if folder in SURVEY_FOLDERS or "@" not in beside.name:
-                    with contextlib.suppress(OSError):  # another user's: it is in the way of nothing
-                        beside.unlink()
+                if folder in SURVEY_FOLDERS or "@" not in temporary.name:
+                    with contextlib.suppress(OSError):  # another user's file, which does no harm
+                        temporary.unlink()
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let a connection read the files of this folder whose ends were read, and nothing else."""
+        """Let a connection read the files whose ends were read, and nothing else."""
         connection.register_filesystem(self.duckdb_files)
         connection.execute(f"SET allowed_directories = ['{PROTOCOL}://']")
-        # Both are for files that are far away. Here threads would wait for each other in Python:
-        # 1,000 loose files cost twice the CPU time, and without them what DuckDB's own reading costs.
+        # Both settings help with remote files. Here threads would wait for each other in Python: with the
+        # settings 1,000 loose files take twice the CPU time of DuckDB's own reader, without them the same.
         connection.execute("SET async_threads = 0")
         connection.execute("SET enable_external_file_cache = false")
 
@@ -141,7 +144,7 @@ class LocalFolder:
         return LocalFiles()
 
     def ends(self, files: Sequence[File]) -> list[End | NoEnd]:
-        """The end of each file, for its footer; those that are whole may be read from now on."""
+        """The end of each file, with its footer. Whole files may be read from now on."""
         ends = [end_of(file.path) for file in files]
         whole = [file for file, end in zip(files, ends, strict=True) if isinstance(end, End) and end.footer]
         self.duckdb_files.show(whole)
@@ -153,7 +156,7 @@ class LocalFolder:
             copy_data(opened, to)
 
     def _folder(self, name: str) -> Path:
-        """One of its folders, made if it is missing; a link that somebody else put there is not followed.
+        """One of its folders, created if it is missing; a link that another user put there is not followed.
 
         Raises OSError.
         """
@@ -166,7 +169,7 @@ class LocalFolder:
         return folder
 
     @contextlib.contextmanager
-    def _explained(self):  # type: ignore[no-untyped-def]  # a generator of nothing
+    def _as_usage_error(self):  # type: ignore[no-untyped-def]  # a generator of nothing
         try:
             yield
         except OSError as error:

@@ -13,7 +13,7 @@ CatalogStore = LocalFolder | ObjectStore
 
 
 def open_for_reading(uri: str) -> CatalogStore:
-    """An existing catalog, or an empty folder, which is an empty catalog.
+    """The store of an existing catalog; an empty folder is an empty catalog.
 
     Raises UsageError if there is none.
     """
@@ -27,7 +27,7 @@ def open_for_reading(uri: str) -> CatalogStore:
 
 
 def open_if_there(uri: str) -> CatalogStore | None:
-    """The store at this URI, or None if nothing is there yet.
+    """The store at this URI, or None if there is nothing yet.
 
     Raises UsageError if it holds something else or cannot be read.
     """
@@ -40,7 +40,7 @@ def open_if_there(uri: str) -> CatalogStore | None:
 
 
 def open_for_writing(uri: str) -> CatalogStore:
-    """A store to add to; made if there is none.
+    """The store to add rows to, created if there is none.
 
     Raises UsageError if it holds something else or cannot be written.
     """

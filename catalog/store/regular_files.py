@@ -1,4 +1,4 @@
-"""Open files in a folder that others may write to: regular ones alone, and none through a planted link."""
+"""Open files in a folder to which others may write: only regular files, none through a planted link."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import IO
 from catalog.files import End, NoEnd, is_tail_whole
 
 PIECE_BYTES = 1 << 20
-FOOTER_BYTES = 1 << 15  # the schema of a row file, 3 kB, is the beginning of its footer
-# To open a FIFO would wait for its other end; where a flag is unknown, so is what it is against.
-_CAREFULLY = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-# What a file system says of a call that it does not have.
+FOOTER_BYTES = 1 << 15  # the first part of the footer is the schema: 3 kB in a row file
+# Without O_NONBLOCK, opening a FIFO waits for its other end. A system without a flag has no need of it.
+_SAFE_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+# Errors of a file system that lacks a call.
 UNSUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK))
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
@@ -24,33 +24,33 @@ class NotRegular(OSError):
 
 
 def open_lock(path: Path) -> int:
-    """A descriptor of a file that is made if it is missing; to read alone if it is somebody else's.
+    """A descriptor of a lock file, created if it is missing; read-only if it is another user's.
 
     Raises OSError.
     """
-    flags = os.O_CREAT | os.O_RDWR | _NO_LINK | _CAREFULLY
+    flags = os.O_CREAT | os.O_RDWR | _NO_LINK | _SAFE_FLAGS
     try:
         return _regular(os.open(path, flags, 0o666), path, links=1)
     except PermissionError:
-        return _regular(os.open(path, os.O_RDONLY | _NO_LINK | _CAREFULLY), path, links=1)
+        return _regular(os.open(path, os.O_RDONLY | _NO_LINK | _SAFE_FLAGS), path, links=1)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise NotRegular(errno.EINVAL, _instead(path)) from error
+            raise NotRegular(errno.EINVAL, _kind_at(path)) from error
         raise
 
 
 def open_to_read(path: str) -> IO[bytes]:
-    """A regular file; a link to one is followed. Raises OSError."""
+    """Open a regular file; a link to one is followed. Raises OSError."""
     return os.fdopen(descriptor_to_read(path), "rb")
 
 
 def descriptor_to_read(path: str) -> int:
-    """The same without Python's objects, which cost more than the reading of a small file."""
-    return _regular(os.open(path, os.O_RDONLY | _CAREFULLY), path)
+    """The same without Python's file object, which costs more than reading a small file. Raises OSError."""
+    return _regular(os.open(path, os.O_RDONLY | _SAFE_FLAGS), path)
 
 
 def copy_data(opened: IO[bytes], to: IO[bytes]) -> None:
-    """Copy a file, and its holes as holes: a terabyte of nothing fits into the folder for temporary files.
+    """Copy a file and keep its holes: a sparse file of a terabyte must fit into the temporary folder.
 
     Raises OSError.
     """
@@ -61,7 +61,7 @@ def copy_data(opened: IO[bytes], to: IO[bytes]) -> None:
         try:
             start = os.lseek(handle, at, os.SEEK_DATA)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # a hole up to its end
+            if error.errno == errno.ENXIO:  # a hole up to the end of the file
                 break
             raise
         at = os.lseek(handle, start, os.SEEK_HOLE)
@@ -76,11 +76,11 @@ def copy_data(opened: IO[bytes], to: IO[bytes]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, on file systems that can. Raises OSError."""
+    """Make a rename survive a power cut, if the file system can. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
-    except OSError as error:  # CIFS, VirtualBox and some of FUSE cannot sync a folder
+    except OSError as error:  # CIFS, VirtualBox and some FUSE file systems cannot sync a folder
         if error.errno not in UNSUPPORTED:
             raise
     finally:
@@ -88,8 +88,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def end_of(path: str) -> End | NoEnd:
-    """The end of a file, for the beginning of its footer."""
-    try:  # without the objects of `open`: 1,000 files take 15 ms
+    """The end of a file, with the first part of its footer."""
+    try:  # without `open` and its objects: 1,000 files take 15 ms
         handle = descriptor_to_read(path)
         try:
             return _end_of(handle)
@@ -103,7 +103,7 @@ def end_of(path: str) -> End | NoEnd:
         return NoEnd(str(error.strerror), foreign=True)
     except OSError as error:
         if error.errno in (errno.ENXIO, errno.ELOOP):
-            return NoEnd(_instead(path), foreign=True)
+            return NoEnd(_kind_at(path), foreign=True)
         return NoEnd(f"cannot be read: {error.strerror}")
 
 
@@ -122,15 +122,15 @@ def _regular(handle: int, path: str | Path, links: int | None = None) -> int:
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        raise NotRegular(errno.EINVAL, _instead(path))
+        raise NotRegular(errno.EINVAL, _kind_at(path))
     if links is not None and status.st_nlink > links:
         os.close(handle)
         raise NotRegular(errno.EMLINK, "a file that has a second name elsewhere")
     return handle
 
 
-def _instead(path: str | Path) -> str:
-    """What stands where a file was expected."""
+def _kind_at(path: str | Path) -> str:
+    """The kind of thing that has the path of a file."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:

@@ -1,8 +1,8 @@
-"""Footers that claim more structs than any file has: DuckDB makes room for them before it reads one.
+"""Footers that claim more structs than any file has: DuckDB allocates them before it reads the first.
 
-A claim of 2^24 key-values takes 13 seconds, one of 2^28 the memory of a machine. A search for the bytes
-of such a claim comes first (7 ms for 1,000 row files); only if it matches, which statistics do by
-chance in 3 of 100 files, the fields are walked (1 ms each).
+A claim of 2^24 key-values takes 13 seconds, one of 2^28 the memory of a machine. First the footer is searched
+for the bytes of such a claim (7 ms for 1,000 row files). Only if they occur, which happens by chance in the
+statistics of 3 in 100 files, its fields are parsed (1 ms each).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 
 from catalog.tables.footer import MAX_DEPTH, MalformedFooter, StrangeFooter
 
-MAX_STRUCTS = (1 << 21) - 1  # in one list: three bytes of a number; a part has 100 row groups
-MAX_CHECKED_BYTES = 1 << 16  # what lies behind, in the footers of parts alone, DuckDB reads unchecked
+MAX_STRUCTS = (1 << 21) - 1  # in one list: what a varint of three bytes holds; a part has 100 row groups
+MAX_CHECKED_BYTES = 1 << 16  # DuckDB reads the bytes after these, which only parts have, unchecked
 _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = 3, (4, 5, 6), 7, 8, (9, 10), 12
 # In thrift's compact protocol: a list of structs, and its length of four bytes or more.
 _MANY_STRUCTS = re.compile(rb"\xfc[\x80-\xff]{3}")
@@ -28,7 +28,7 @@ def refuse_claims(footer: bytes) -> None:
     if any(_follows_list_header(checked, match.start()) for match in _MANY_STRUCTS.finditer(checked)):
         try:
             _skip(checked, _STRUCT, 0, 0)
-        except IndexError:  # it is cut: nothing was claimed as far as it goes
+        except IndexError:  # the checked bytes end here, and claim nothing
             return
 
 
@@ -37,7 +37,7 @@ def _follows_list_header(content: bytes, position: int) -> bool:
 
 
 def _skip(content: bytes, kind: int, position: int, depth: int) -> int:
-    """Where the next value begins. Raises StrangeFooter, MalformedFooter, IndexError at the end."""
+    """The position after a value. Raises StrangeFooter, MalformedFooter; IndexError where the bytes end."""
     if kind in _INTEGERS:
         while content[position] >= 0x80:
             position += 1
@@ -52,7 +52,7 @@ def _skip(content: bytes, kind: int, position: int, depth: int) -> int:
             position += 1
             if not header >> 4:
                 _, position = _varint(content, position)
-            if header & 0x0F > 2:  # a truth stands in its header
+            if header & 0x0F > 2:  # a boolean stands in its header
                 position = _skip(content, header & 0x0F, position, depth + 1)
         return position + 1
     if kind in _LISTS:
@@ -69,9 +69,9 @@ def _skip_list(content: bytes, position: int, depth: int) -> int:
         count, position = _varint(content, position)
     if kind == _STRUCT and count > MAX_STRUCTS:
         raise StrangeFooter(f"a list of it claims {count:,} entries")
-    kind = _BYTE if kind in (1, 2) else kind  # in a list a truth takes a byte
+    kind = _BYTE if kind in (1, 2) else kind  # in a list a boolean takes a byte
     for _ in range(count):
-        if position >= len(content):  # a number or a truth is skipped without a look at it
+        if position >= len(content):  # doubles and bytes are skipped without reading them
             raise IndexError
         position = _skip(content, kind, position, depth + 1)
     return position

@@ -1,7 +1,7 @@
-"""A second opinion on a file that seems broken: read whole, by a fresh handle, with another library.
+"""A second opinion on a file that seems broken: read whole, over a new handle, with another library.
 
-What cannot be read is not damaged. A file is called damaged only if all its bytes came, as many as the
-store says and with the checksum that it states, and they are no Parquet file of ours.
+A file that cannot be read is not damaged. It is called damaged only if all its bytes came, as many as the
+store states and with the checksum that the store states, and they are not a sound Parquet file of ours.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from catalog.tables.versions import ALWAYS, MARK, columns_in, mark_of, problem_o
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a file is, on a close look, and what is wrong with it."""
+    """What a file is after all of it was read, and what is wrong with it."""
 
     fate: Literal["sound", "damaged", "foreign", "unreadable", "gone"]
     problem: str = ""
 
 
 def examine(store: CatalogStore, file: File) -> Examined:
-    """Read all of a file and say what it is."""
+    """Read all of a file and judge it."""
     try:
         with tempfile.TemporaryFile() as copy:
             store.copy(file, copy)
@@ -40,7 +40,7 @@ def examine(store: CatalogStore, file: File) -> Examined:
         return Examined("gone") if error.gone else Examined("unreadable", f"cannot be read: {error}")
     except OSError as error:
         return Examined("unreadable", f"cannot be read: {error.strerror or error}")
-    except (MemoryError, NotImplementedError) as error:  # Arrow's are of these kinds, too
+    except (MemoryError, NotImplementedError) as error:  # Arrow's errors derive from these
         return Examined("unreadable", f"cannot be read here: {_in_a_line(error) or 'not enough memory'}")
 
 
@@ -61,7 +61,7 @@ def _of_content(folder: str, copy: IO[bytes]) -> Examined:
     if mark == mark_of(folder, types) and rows > 0 and set(ALWAYS[folder]) <= set(types):
         known = {column.name: column.sql_type for column in columns_in(folder)}
         if all(known.get(name, kind) == kind for name, kind in types.items()):
-            return Examined("sound")  # as it was written, by this version or a newer one
+            return Examined("sound")  # unchanged since this version or a newer one wrote it
     if mark is not None and mark.startswith(f"{folder} ".encode()) and mark != mark_of(folder, types):
         return Examined("foreign", "its columns are not those that the survey wrote")
     problem = problem_of(folder, types) or problem_of_rows(rows)
@@ -83,7 +83,7 @@ def _footer(copy: IO[bytes], size: int) -> bytes | None:
 
 
 def _read_all(copy: IO[bytes]) -> tuple[str, bytes | None]:
-    """What is wrong with the pages of a file, empty if nothing is; and its mark."""
+    """The problem with a file's pages, empty if there is none, and the file's mark."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -93,10 +93,10 @@ def _read_all(copy: IO[bytes]) -> tuple[str, bytes | None]:
         for number in range(file.num_row_groups):
             file.read_row_group(number)
         return "", (file.metadata.metadata or {}).get(MARK)
-    except (MemoryError, NotImplementedError):  # no memory, or a codec that this pyarrow lacks
+    except (MemoryError, NotImplementedError):  # not enough memory, or a codec that this pyarrow lacks
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the copy; Arrow's own has none
+        if isinstance(error, OSError) and error.errno is not None:  # of the copy: Arrow's own have none
             raise
         return _in_a_line(error), None
 

@@ -1,8 +1,8 @@
-"""Which files of a catalog are its tables: decided here alone, for answers, runs and compaction.
+"""Which files of a catalog are its tables: decided here alone, for queries, runs and compaction.
 
-A file counts if its name is one that the survey gives, its end is there, and its columns are those of
-a version of ours. All else is left out by name, and says why. It costs the end of each file, which a
-question reads anyway: 1,000 loose files take 30 ms.
+A file counts if the survey could have given its name, if its end is there, and if its columns are those of
+a version of ours. Every other file is left out, with a reason. Only the end of each file is read, which a
+query reads anyway: 1,000 loose files take 30 ms.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from catalog.tables.damage import examine
 from catalog.tables.footer import MalformedFooter, rows_at, schema_of
 from catalog.tables.versions import problem_of, problem_of_rows
 
-# foreign: not ours. damaged: ours, and broken. unreadable: nobody knows, so nothing follows from it.
+# foreign: not ours. damaged: ours and broken. unreadable: unknown, so nothing may follow from it.
 Fate = Literal["foreign", "damaged", "unreadable"]
 
 
@@ -33,7 +33,7 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Inspection:
-    """What stands in some files. newer: those of `sound` with columns that this version does not know."""
+    """Files by what they are. newer: those of `sound` with columns that this version does not know."""
 
     sound: list[File] = field(default_factory=list)
     newer: list[File] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Inspection:
 
 
 def inspect(store: CatalogStore, files: Sequence[File]) -> Inspection:
-    """Tell our tables from all else. Raises UsageError if the catalog cannot be read."""
+    """Separate our tables from all other files. Raises UsageError if the catalog cannot be read."""
     inspection = Inspection()
     ours = [file for file in files if file.is_named_by_us]
     inspection.left_out += unnamed(files)
@@ -53,29 +53,29 @@ def inspect(store: CatalogStore, files: Sequence[File]) -> Inspection:
 
 
 def unnamed(files: Iterable[File]) -> list[LeftOut]:
-    """Those whose names the survey does not give, whatever they hold."""
+    """The files whose names the survey does not give, whatever they contain."""
     problem = "not a name that the survey gives; move it out of the catalog"
     return [LeftOut(file, "foreign", problem) for file in files if not file.is_named_by_us]
 
 
 class _Schemas:
-    """The schemas that were seen: files of one version begin their footers with the same bytes."""
+    """The schemas read so far: footers of files of one version begin with the same bytes."""
 
     def __init__(self) -> None:
-        self._seen: list[tuple[str, bytes, str]] = []  # by folder: its first bytes, and what is wrong
+        self._known: list[tuple[str, bytes, str]] = []  # folder, first bytes, problem
 
     def problem(self, folder: str, footer: bytes) -> str:
-        """Why it is not one of ours; empty if it is."""
+        """Why a file with this footer is not a table of ours; empty if it is."""
         try:
             refuse_claims(footer)
-            for known, beginning, problem in self._seen:
-                if known == folder and footer.startswith(beginning):
+            for known_folder, beginning, problem in self._known:
+                if known_folder == folder and footer.startswith(beginning):
                     return problem or problem_of_rows(rows_at(footer, len(beginning)))
             types, end, rows = schema_of(footer)
         except MalformedFooter as error:
             return f"its footer is broken: {error}"
         problem = problem_of(folder, types)
-        self._seen.append((folder, footer[:end], problem))
+        self._known.append((folder, footer[:end], problem))
         return problem or problem_of_rows(rows)
 
 
@@ -94,7 +94,7 @@ def _judge(
     if not schemas.problem(file.folder, end.footer):
         inspection.sound.append(file)
         return
-    # Rare enough to read it whole: ours and broken, a newer version's, or somebody else's?
+    # Rare, so it may be read whole: is it ours and broken, of a newer version, or foreign?
     examined = examine(store, file)
     if examined.fate == "sound":
         inspection.sound.append(file)

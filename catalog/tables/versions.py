@@ -20,8 +20,8 @@ from catalog.schema import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MARK = b"centroid_survey"  # in the metadata of every file: whose table it is, and a digest of its columns
-# What every version's files have, so that what lacks one of them is no table of ours.
+MARK = b"centroid_survey"  # in the metadata of every file: the name of its table, and a digest of its columns
+# Columns of the files of every version: a file without one of them is no table of ours.
 ALWAYS: Mapping[str, tuple[str, ...]] = {
     ROWS: ("repo", "sha", "matrix", "vocab_rows", "unique_rows", "measures", "measured_at", "centroid",
            "dead_centroid", "live_centroid", "black_holes", "exponents_all", "exponents_dead"),
@@ -40,9 +40,9 @@ def columns_in(folder: str) -> tuple[Column, ...]:
 
 
 def mark_of(folder: str, types: Mapping[str, str]) -> bytes:
-    """What the metadata of a file with these columns say under MARK. types: SQL types by name, in order.
+    """The value of MARK in the metadata of a file with these columns. types: SQL types by name, in order.
 
-    A copy with other columns that kept the metadata is not ours, and a damaged schema shows.
+    It exposes a damaged schema, and a copy that has other columns and kept the metadata.
     """
     described = "\n".join(f"{name} {kind}" for name, kind in types.items())
     return f"{folder} {xxhash.xxh3_64_hexdigest(described.encode())}".encode()
@@ -56,7 +56,7 @@ def file_schema(folder: str) -> pa.Schema:
 
 
 def problem_of(folder: str, types: Mapping[str, str]) -> str:
-    """Why columns are not those of a version of ours up to this one; empty if they are."""
+    """Why these are not the columns of this version or an older one; empty if they are."""
     known = {column.name: column.sql_type for column in columns_in(folder)}
     if lacking := [name for name in ALWAYS[folder] if name not in types]:
         return f"not a table of {folder}/: it has no column {lacking[0]}"
@@ -69,5 +69,5 @@ def problem_of(folder: str, types: Mapping[str, str]) -> str:
 
 
 def problem_of_rows(rows: int) -> str:
-    """Nothing that the survey commits is without rows."""
+    """The problem with a number of rows: the survey commits no empty table. Empty if there is none."""
     return "" if rows > 0 else "it has no rows"
