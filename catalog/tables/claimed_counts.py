@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import re
 
-from catalog.tables.footer import MAX_DEPTH, MalformedFooter, StrangeFooter
+from catalog.tables.thrift import (
+    BINARY,
+    BYTE,
+    DOUBLE,
+    INTEGERS,
+    LISTS,
+    MAX_DEPTH,
+    STRUCT,
+    MalformedFooter,
+    StrangeFooter,
+)
 
 MAX_STRUCTS = (1 << 21) - 1  # in one list: what a varint of three bytes holds; a part has 100 row groups
 MAX_CHECKED_BYTES = 1 << 16  # DuckDB reads the bytes after these, which only parts have, unchecked
-_BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = 3, (4, 5, 6), 7, 8, (9, 10), 12
 # In thrift's compact protocol: a list of structs, and its length of four bytes or more.
 _MANY_STRUCTS = re.compile(rb"\xfc[\x80-\xff]{3}")
 # The header of a field that is a list: its number in the upper half of the byte, or in a number of its own.
@@ -27,7 +36,7 @@ def refuse_claims(footer: bytes) -> None:
     checked = footer[:MAX_CHECKED_BYTES]
     if any(_follows_list_header(checked, match.start()) for match in _MANY_STRUCTS.finditer(checked)):
         try:
-            _skip(checked, _STRUCT, 0, 0)
+            _skip(checked, STRUCT, 0, 0)
         except IndexError:  # the checked bytes end here, and claim nothing
             return
 
@@ -38,16 +47,16 @@ def _follows_list_header(content: bytes, position: int) -> bool:
 
 def _skip(content: bytes, kind: int, position: int, depth: int) -> int:
     """The position after a value. Raises StrangeFooter, MalformedFooter; IndexError where the bytes end."""
-    if kind in _INTEGERS:
+    if kind in INTEGERS:
         while content[position] >= 0x80:
             position += 1
         return position + 1
-    if kind == _BINARY:
+    if kind == BINARY:
         length, position = _varint(content, position)
         return position + length
     if depth > MAX_DEPTH:
         raise StrangeFooter("it is nested too deep")
-    if kind == _STRUCT:
+    if kind == STRUCT:
         while header := content[position]:
             position += 1
             if not header >> 4:
@@ -55,10 +64,10 @@ def _skip(content: bytes, kind: int, position: int, depth: int) -> int:
             if header & 0x0F > 2:  # a boolean stands in its header
                 position = _skip(content, header & 0x0F, position, depth + 1)
         return position + 1
-    if kind in _LISTS:
+    if kind in LISTS:
         return _skip_list(content, position, depth)
-    if kind in (_BYTE, _DOUBLE):
-        return position + (1 if kind == _BYTE else 8)
+    if kind in (BYTE, DOUBLE):
+        return position + (1 if kind == BYTE else 8)
     raise MalformedFooter(f"a field of it has the unknown type {kind}")
 
 
@@ -67,9 +76,9 @@ def _skip_list(content: bytes, position: int, depth: int) -> int:
     count, kind, position = header >> 4, header & 0x0F, position + 1
     if count == 15:
         count, position = _varint(content, position)
-    if kind == _STRUCT and count > MAX_STRUCTS:
+    if kind == STRUCT and count > MAX_STRUCTS:
         raise StrangeFooter(f"a list of it claims {count:,} entries")
-    kind = _BYTE if kind in (1, 2) else kind  # in a list a boolean takes a byte
+    kind = BYTE if kind in (1, 2) else kind  # in a list a boolean takes a byte
     for _ in range(count):
         if position >= len(content):  # doubles and bytes are skipped without reading them
             raise IndexError

@@ -14,7 +14,8 @@ from catalog.files import MAX_FOOTER_BYTES, File
 from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore
 from catalog.store.regular_files import NotRegular
-from catalog.tables.footer import MalformedFooter, StrangeFooter, schema_of
+from catalog.tables.footer import schema_of
+from catalog.tables.thrift import MalformedFooter, StrangeFooter
 from catalog.tables.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
 
 

@@ -1,8 +1,8 @@
-"""What a Parquet footer says of its columns, read without a library.
+"""The columns that a Parquet footer states, read without a library.
 
-A footer begins with the file's schema, and files of one version begin with the same bytes: of 1,000
-footers one is parsed and 999 are compared. To load pyarrow would take a question a tenth of a second,
-and a column that is nested 10,000 deep would break DuckDB, so this looks first.
+A footer begins with the file's schema, and footers of files of one version begin with the same bytes: of
+1,000 footers one is parsed and 999 are compared. Loading pyarrow would take a query a tenth of a second,
+and a column that is nested 10,000 deep would break DuckDB, so footers are parsed here first.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MAX_DEPTH = 12  # of groups; ours are 5 deep
-MAX_NODES = 10_000
-MAX_VALUES = 20 * MAX_NODES  # a node has some ten
-_TRUE, _FALSE, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = 1, 2, 3, (4, 5, 6), 7, 8, (9, 10), 12
+from catalog.tables.thrift import LISTS, MAX_DEPTH, CompactReader, MalformedFooter, StrangeFooter
+
 # Fields of a SchemaElement, and of the union in its logical type (parquet.thrift).
 _TYPE, _NAME, _CHILDREN, _CONVERTED, _LOGICAL = 1, 4, 5, 6, 10
 _MAP, _LIST, _TIMESTAMP = 2, 3, 8
@@ -31,7 +29,7 @@ _LEAVES: Mapping[tuple[int | None, int | None], str] = {
     (5, None): "DOUBLE",
     (6, 0): "VARCHAR",
 }
-# Readers believe the logical type more than the converted one: text may be called a geometry.
+# Readers prefer the logical type to the converted one, and it may call text a geometry.
 _STRING, _INTEGER = 1, 10
 _LOGICAL_LEAVES: Mapping[str, Any] = {
     "VARCHAR": {_STRING: {}},
@@ -43,27 +41,15 @@ _LOGICAL_LEAVES: Mapping[str, Any] = {
 SchemaNode = Mapping[int, Any]  # Any: a thrift field's value
 
 
-class MalformedFooter(Exception):
-    """The bytes are no Parquet footer, or one that is nested too deep."""
-
-
-class StrangeFooter(MalformedFooter):
-    """A footer, of a file that cannot be ours."""
-
-
-class CutFooter(MalformedFooter):
-    """There are too few bytes for the whole schema."""
-
-
 def schema_of(footer: bytes) -> tuple[dict[str, str], int, int]:
     """Columns with their SQL types, the bytes that the schema takes, and the number of rows.
 
     Raises MalformedFooter.
     """
-    reader = _Thrift(footer)
-    nodes = reader.schema()
+    reader = CompactReader(footer)
+    nodes = _nodes(reader)
     end = reader.position
-    rows = reader.rows()
+    rows = _rows(reader)
     names, position = {}, 1
     for _ in range(_children(nodes[0])):
         name, kind, position = _column(nodes, position, 1)
@@ -76,14 +62,33 @@ def schema_of(footer: bytes) -> tuple[dict[str, str], int, int]:
 
 
 def rows_at(footer: bytes, position: int) -> int:
-    """The number of rows, which stands behind the schema. Raises MalformedFooter."""
-    reader = _Thrift(footer)
+    """The number of rows. position: the end of the schema, which they follow. Raises MalformedFooter."""
+    reader = CompactReader(footer)
     reader.position = position
-    return reader.rows()
+    return _rows(reader)
+
+
+def _nodes(reader: CompactReader) -> list[SchemaNode]:
+    """The nodes of the schema, with which a footer begins; leaves the reader behind them."""
+    if reader.byte() != 0x15:  # field 1, an integer: the format's version
+        raise MalformedFooter("it does not begin with a version")
+    reader.varint()
+    if reader.byte() != 0x19:  # field 2, a list
+        raise MalformedFooter("no schema follows its version")
+    nodes: list[SchemaNode] = reader.value(LISTS[0])
+    if not nodes or not all(map(_is_node, nodes)):
+        raise MalformedFooter("its schema has no columns")
+    return nodes
+
+
+def _rows(reader: CompactReader) -> int:
+    if reader.byte() != 0x16:  # field 3, an integer
+        raise MalformedFooter("no number of rows follows its schema")
+    return reader.integer()
 
 
 def _column(nodes: Sequence[SchemaNode], position: int, depth: int) -> tuple[str, str, int]:
-    """Name and SQL type of the column that begins at a node, and where the next one begins."""
+    """Name and SQL type of the column that begins at a node, and the index of the node after it."""
     if depth > MAX_DEPTH:
         raise StrangeFooter(f"a column is nested more than {MAX_DEPTH} deep")
     if position >= len(nodes):
@@ -142,102 +147,3 @@ def _is_node(value: object) -> bool:
 def _children(node: SchemaNode) -> int:
     count: int = node.get(_CHILDREN, 0)
     return count
-
-
-class _Thrift:
-    """The compact protocol, as far as a schema needs it. Each value takes a byte or more."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._values = 0
-        self.position = 0
-
-    def schema(self) -> list[SchemaNode]:
-        """The schema's nodes; stands behind them then."""
-        if self._byte() != 0x15:  # field 1, an integer: the format's version
-            raise MalformedFooter("it does not begin with a version")
-        self._varint()
-        if self._byte() != 0x19:  # field 2, a list
-            raise MalformedFooter("no schema follows its version")
-        nodes = self._value(_LISTS[0], 0)
-        if not nodes or not all(map(_is_node, nodes)):
-            raise MalformedFooter("its schema has no columns")
-        return nodes  # type: ignore[no-any-return]  # a list of structs
-
-    def rows(self) -> int:
-        if self._byte() != 0x16:  # field 3, an integer
-            raise MalformedFooter("no number of rows follows its schema")
-        return self._integer()
-
-    def _byte(self) -> int:
-        try:
-            value = self._content[self.position]
-        except IndexError:
-            raise CutFooter("it ends in its schema") from None
-        self.position += 1
-        return value
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-            if shift > 63:
-                raise MalformedFooter("a number of it is too long")
-
-    def _integer(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)
-
-    def _binary(self) -> bytes:
-        length = self._varint()
-        content = self._content[self.position : self.position + length]
-        if len(content) != length:
-            raise CutFooter("it ends in its schema")
-        self.position += length
-        return content
-
-    def _value(self, kind: int, depth: int) -> Any:  # Any: by the kind of field
-        if depth > MAX_DEPTH:
-            raise StrangeFooter("it is nested too deep")
-        self._values += 1
-        if self._values > MAX_VALUES:
-            raise StrangeFooter(f"its schema has more than {MAX_VALUES} values")
-        if kind in (_TRUE, _FALSE):
-            return kind == _TRUE
-        if kind == _BYTE:
-            return self._byte()
-        if kind in _INTEGERS:
-            return self._integer()
-        if kind == _DOUBLE:
-            self.position += 8
-            return None
-        if kind == _BINARY:
-            return self._binary()
-        if kind in _LISTS:
-            return self._list(depth)
-        if kind == _STRUCT:
-            return self._fields(depth)
-        raise MalformedFooter(f"a field of it has the unknown type {kind}")
-
-    def _list(self, depth: int) -> list[Any]:
-        header = self._byte()
-        count, kind = header >> 4, header & 0x0F
-        if count == 15:
-            count = self._varint()
-        if count > MAX_NODES:
-            raise StrangeFooter(f"it has {count} columns and groups")
-        if kind in (_TRUE, _FALSE):  # in a list each takes a byte; as a field it has none
-            kind = _BYTE
-        return [self._value(kind, depth + 1) for _ in range(count)]
-
-    def _fields(self, depth: int) -> dict[int, Any]:
-        fields: dict[int, Any] = {}
-        number = 0
-        while header := self._byte():
-            number = number + (header >> 4) if header >> 4 else self._integer()
-            fields[number] = self._value(header & 0x0F, depth + 1)
-        return fields

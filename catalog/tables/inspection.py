@@ -15,7 +15,8 @@ from catalog.files import End, File, NoEnd
 from catalog.store.open import CatalogStore
 from catalog.tables.claimed_counts import refuse_claims
 from catalog.tables.damage import examine
-from catalog.tables.footer import MalformedFooter, rows_at, schema_of
+from catalog.tables.footer import rows_at, schema_of
+from catalog.tables.thrift import MalformedFooter
 from catalog.tables.versions import problem_of, problem_of_rows
 
 # foreign: not ours. damaged: ours and broken. unreadable: unknown, so nothing may follow from it.

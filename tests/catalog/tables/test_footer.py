@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog.files import ROWS
-from catalog.tables.footer import MalformedFooter, StrangeFooter, schema_of
+from catalog.tables.footer import schema_of
+from catalog.tables.thrift import MalformedFooter, StrangeFooter
 from catalog.tables.versions import file_schema
 
 BEGIN = bytes.fromhex("15 04 19")  # a version, and a list follows
