@@ -10,7 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-from catalog.read.reader import Answer, Describer
+from catalog.read.describer import Describer
+from catalog.read.reader import Answer
 from catalog.read.statement_limits import refuse_oversized
 from survey.errors import UsageError
 from survey.process.bounded_file import read_regular

@@ -11,7 +11,8 @@ import duckdb
 
 from catalog.files import ENDING, FOLDERS, PART, TOKENS, File
 from catalog.read.macros import MACROS
-from catalog.read.views import view_bodies, view_columns
+from catalog.read.view_columns import view_columns
+from catalog.read.views import view_bodies
 from catalog.store.local import LocalFolder
 from catalog.store.open import CatalogStore
 from survey.errors import UsageError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from catalog.files import ENDING, ROWS, file_key
 from catalog.read.reader import Reader
-from catalog.read.views import view_columns
+from catalog.read.view_columns import view_columns
 from survey.errors import CommitError
 from survey.records.measure_definition import TOKEN_TABLE, Measure
 from survey.records.target import MatrixChoice, MatrixName

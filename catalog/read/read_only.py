@@ -19,7 +19,7 @@ from catalog.read.functions import EXPRESSIONS, RELATIONS, TABLES, FunctionNames
 from catalog.read.macros import is_macro
 from catalog.read.pivots import PIVOT_HINT, with_columns
 from catalog.read.statement_limits import refuse_oversized
-from catalog.read.views import view_columns
+from catalog.read.view_columns import view_columns
 from survey.errors import UsageError
 
 SqlNode = dict[str, Any]  # Any: JSON

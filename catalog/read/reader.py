@@ -1,4 +1,4 @@
-"""Ask a catalog: views, damaged files set aside, and SQL that can only read."""
+"""Query a catalog: its views, without its damaged files, in SQL that only reads."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File
+from catalog.read.connection import connect_catalog
+from catalog.read.duckdb_errors import first_line, is_about_a_file, is_missing_column, plain_text
 from catalog.read.macros import MACROS, named_in
-from catalog.read.read_only import looks_for_columns, refuse_writes
-from catalog.read.views import (
-    connect_catalog,
-    connect_without_files,
-    has_all_columns,
-    stubs,
-    view_bodies,
-    view_columns,
-    with_rows,
-)
+from catalog.read.read_only import refuse_writes
+from catalog.read.table_files import has_all_columns, with_rows
+from catalog.read.view_columns import view_columns
+from catalog.read.views import stubs, view_bodies
 from catalog.store.local import LocalFolder
 from catalog.store.open import CatalogStore
 from catalog.tables.damage import examine
@@ -30,8 +26,8 @@ from survey.records.results import RESULTS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_WHEN_NAMED = (TOKENS, *RESULTS)  # folders that are listed only for statements that name their view
-_ATTEMPTS = 3  # at reading a catalog that changes meanwhile
+_WHEN_NAMED = (TOKENS, *RESULTS)  # folders that are listed only if a statement names their view
+_ATTEMPTS = 3  # to read a catalog that changes meanwhile
 
 
 _T = TypeVar("_T")
@@ -39,7 +35,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A result: column names, their SQL types, and rows."""
+    """The answer to a query: column names, their SQL types, and rows. truncated: there are more rows."""
 
     names: list[str]
     types: list[str]
@@ -49,16 +45,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """Limits of one question: memory in DuckDB, and rows of its answer."""
+    """Limits of one query: memory of DuckDB, and rows of the answer."""
 
     memory_mb: int
     rows: int
 
 
 class Reader:
-    """An open catalog. `left_out` lists the files that no answer includes, with the reason of each.
+    """An open catalog. left_out: the files that no answer includes, with the reason of each.
 
-    Each statement sees every finished row once, whatever runs and compactions do meanwhile.
+    Each statement sees every committed row once, whatever runs and compactions do meanwhile.
     """
 
     def __init__(self, store: CatalogStore, limits: QueryLimits | None = None) -> None:
@@ -78,17 +74,17 @@ class Reader:
 
     @property
     def damaged(self) -> list[File]:
-        """Those left out that are ours and broken."""
+        """The files left out that are ours and broken."""
         return [item.file for item in self.left_out if item.fate == "damaged"]
 
     def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
-        """Run one statement that reads.
+        """Run one statement that only reads.
 
-        Raises UsageError if it does not parse, would write, fails, or exceeds the limits. An answer of more
-        rows than they allow is truncated, and says so.
+        Raises UsageError if it does not parse, would write, fails, or exceeds the limit of memory. An answer
+        with more rows than the limits allow is truncated, and says so.
         """
         self._refuse_writes(sql)
-        return self._asked(sql, lambda: self._answer(sql, parameters or {}))
+        return self._ask_views(sql, lambda: self._answer(sql, parameters or {}))
 
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The same answer as a Parquet file, with its types kept.
@@ -96,24 +92,24 @@ class Reader:
         Raises UsageError also if it has more rows than the limits allow.
         """
         self._refuse_writes(sql)
-        return self._asked(sql, lambda: self._parquet(sql, parameters or {}))
+        return self._ask_views(sql, lambda: self._parquet(sql, parameters or {}))
 
     def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
         """The nested rows of these keys (repo, sha, matrix), as they are stored."""
         sql = "from measured_rows where list_contains($keys, concat_ws(chr(0), repo, sha, matrix))"
         parameters = {"keys": ["\0".join(key) for key in keys]}
-        return self._asked(sql, lambda: self._connection.sql(sql, params=parameters).to_arrow_table())
+        return self._ask_views(sql, lambda: self._connection.sql(sql, params=parameters).to_arrow_table())
 
     def token_files(self) -> set[str]:
-        """Names of the per-token tables that can be shown."""
+        """Names of the files of per-token tables that can be read."""
         return {file.name for file in self._with_retries(lambda: self._sound(TOKENS))}
 
     def _refuse_writes(self, sql: str) -> None:
         with self._store.duckdb_files.reading():
             refuse_writes(self._connection, sql)
 
-    def _asked(self, sql: str, ask: Callable[[], _T]) -> _T:
-        """Ask of the views that the statement names."""
+    def _ask_views(self, sql: str, ask: Callable[[], _T]) -> _T:
+        """Open the views that the statement names, then ask."""
 
         def open_and_ask() -> _T:
             self._open(_named(sql))
@@ -122,7 +118,7 @@ class Reader:
         return self._with_retries(open_and_ask)
 
     def _with_retries(self, ask: Callable[[], _T]) -> _T:
-        """Ask; if a file has gone or cannot be read, look at the catalog again and ask again."""
+        """Ask; if a file vanished or cannot be read, list the catalog again and ask again."""
         try:
             with self._store.duckdb_files.reading():
                 for attempt in range(_ATTEMPTS):
@@ -135,15 +131,15 @@ class Reader:
                             raise
                 return ask()
         except duckdb.Error as error:
-            raise UsageError(_plain(error)) from error
+            raise UsageError(plain_text(error)) from error
 
     def _recover(self, error: duckdb.Error, *, last: bool) -> bool:
-        """Prepare for asking again after an error; False if that would not help.
+        """Prepare another try after an error; False if that would not help.
 
-        There are three causes. A file lacks a column that the first one has. The files were replaced: a
-        compaction removes files whose rows stand in a part, and a run writes rows anew. Or a file is broken.
+        There are three causes. A file lacks a column that the first one has. Files were replaced: compaction
+        removes files whose rows stand in a part, and a run writes rows anew. Or a file is broken.
         """
-        if _is_missing_column(error) and any(self._alike.values()):
+        if is_missing_column(error) and any(self._alike.values()):
             self._alike.clear()
             self._opened.clear()
             return True
@@ -155,7 +151,7 @@ class Reader:
         still_listed = {file.path for files in self._files.values() for file in files}
         broken = self._broken(suspects, error, last=last)
         self._leave_out(broken)
-        # Without a broken file the read itself failed, or a file has gone.
+        # If no file is broken, reading itself failed, or a file vanished.
         return bool(broken) or not last or any(file.path not in still_listed for file in suspects)
 
     def _answer(self, sql: str, parameters: Mapping[str, Any]) -> Answer:
@@ -182,7 +178,7 @@ class Reader:
                     if self._limits is not None and rows > self._limits.rows:
                         raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
                     writer.write_batch(batch)
-        except (pa.ArrowException, OSError) as error:  # what DuckDB says while its rows are fetched
+        except (pa.ArrowException, OSError) as error:  # an error of DuckDB while its rows are fetched
             self._store.duckdb_files.stops.refuse()
             self._store.duckdb_files.refuse_failures()
             raise UsageError(f"the answer cannot be made: {error}") from error
@@ -199,7 +195,7 @@ class Reader:
             self._connection.execute(f"create macro {name}{body}")
 
     def _open(self, names: Sequence[str]) -> None:
-        """Make these views of the files that are there now."""
+        """Make these views over the files that exist now."""
         if folders := [name for name in names if name in _WHEN_NAMED and name not in self._files]:
             self._files |= {folder: self._sound(folder) for folder in folders}
             self._compare()
@@ -213,10 +209,10 @@ class Reader:
             folder: has_all_columns(self._connection, files) for folder, files in self._files.items()
         }
         self._store.duckdb_files.stops.refuse()
-        self._store.duckdb_files.failures.clear()  # they are no answer's
+        self._store.duckdb_files.failures.clear()  # they concern no answer
 
     def _sound(self, folder: str) -> list[File]:
-        """The files of a folder that can be shown; all others are noted."""
+        """The files of a folder that can be read; all others are noted in `left_out`."""
         for _ in range(_ATTEMPTS):
             known = {item.file.path for item in self.left_out}
             files = [file for file in self._store.files(folder) if file.path not in known]
@@ -231,15 +227,15 @@ class Reader:
         return inspected.sound
 
     def _suspects(self, error: duckdb.Error) -> list[File]:
-        """The files that an error may be about: those that it names, else all."""
+        """The files that may have caused an error: those that it names, else all."""
         files = [file for files in self._files.values() for file in files]
         if isinstance(error, duckdb.PermissionException):
-            return []  # a statement that asks for what it may not read
+            return []  # a statement that reads what it may not read
         named = [file for file in files if file.url in str(error)]
-        return named or (files if _is_about_a_file(error) else [])
+        return named or (files if is_about_a_file(error) else [])
 
     def _has_new_files(self) -> bool:
-        """Open the catalog again; whether it has files that it did not have before."""
+        """Open the catalog again; True if it has files that it did not have before."""
         before = self._files
         self._connection.close()
         self._connect()
@@ -247,14 +243,14 @@ class Reader:
         return any(set(files) - set(self._files[folder]) for folder, files in before.items())
 
     def _broken(self, suspects: Sequence[File], error: duckdb.Error, *, last: bool) -> list[LeftOut]:
-        """The suspects that are broken, by a second opinion on each of them."""
+        """The broken ones among the suspects, by a second opinion on each."""
         broken: list[LeftOut] = []
         for file in suspects:
             opinion = examine(self._store, file)
             if opinion.fate in ("damaged", "foreign", "unreadable"):
                 broken.append(LeftOut(file, opinion.fate, opinion.problem))
             elif last and len(suspects) == 1 and isinstance(self._store, LocalFolder):
-                broken.append(LeftOut(file, "unreadable", f"DuckDB cannot read it: {_first_line(error)}"))
+                broken.append(LeftOut(file, "unreadable", f"DuckDB cannot read it: {first_line(error)}"))
         return broken
 
     def _leave_out(self, broken: Sequence[LeftOut]) -> None:
@@ -267,69 +263,12 @@ class Reader:
         self._compare()
 
 
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
-class Describer:
-    """The columns of answers, without a catalog: a question is bound to empty views, and not run."""
-
-    def __init__(self) -> None:
-        self._connection = connect_without_files()
-        for name, body in MACROS.items():
-            self._connection.execute(f"create macro {name}{body}")
-
-    def __enter__(self) -> Describer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def columns(self, sql: str, parameters: Mapping[str, Any]) -> list[str]:
-        """The names of an answer's columns.
-
-        Raises UsageError if the question is not one statement that reads, or cannot be bound.
-        """
-        refuse_writes(self._connection, sql)
-        if looks_for_columns(self._connection, sql):
-            return ["one for each value that is found"]
-        describing = f"describe {sql}"
-        refuse_writes(self._connection, describing)
-        try:
-            return [row[0] for row in self._connection.execute(describing, dict(parameters)).fetchall()]
-        except duckdb.Error as error:
-            raise UsageError(str(error)) from error
-
-
 def _named(sql: str) -> list[str]:
     """The views that a statement may read, by their names in its text."""
     text = " ".join([sql, *named_in(sql)]).lower()
     views = [*view_columns()]
     names = [name for name in views if name in text]
-    if "models" in names:  # or models_history, which has it in its name: they know revisions
+    if "models" in names:  # or models_history, whose name contains it: both read attempts
         names.append(ATTEMPTS)
     rows = "measured_rows" in text or set(names) - {ATTEMPTS, *_WHEN_NAMED}
     return [*names, "measured_rows"] if rows else names
-
-
-def _plain(error: duckdb.Error) -> str:
-    """What DuckDB says; of an error in Python below it, the last line."""
-    text = str(error).strip().removeprefix("Invalid Input Error: ")
-    if "Traceback (most recent call last)" in text:
-        return text.split("\n\nLINE ")[0].strip().rpartition("\n")[2]
-    return text
-
-
-def _is_missing_column(error: duckdb.Error) -> bool:
-    """Whether DuckDB complains that a file lacks a column of the first file: only its message tells."""
-    return "schema mismatch" in str(error)
-
-
-def _is_about_a_file(error: duckdb.Error) -> bool:
-    """Whether DuckDB complains of a file's content: with bare Errors, as seen on damaged copies."""
-    return (
-        type(error) is duckdb.Error
-        or isinstance(error, duckdb.IOException)
-        or "Failed to read file" in str(error)
-        or "Allocation failure" in str(error)  # of as many row groups as a footer claims
-    )

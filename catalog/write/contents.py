@@ -12,7 +12,8 @@ from typing import Any
 import duckdb
 
 from catalog.files import ATTEMPTS, ROWS, File, is_part, result_key
-from catalog.read.views import TableFiles, connect_catalog, listed
+from catalog.read.connection import connect_catalog
+from catalog.read.table_files import TableFiles, listed
 from catalog.schema import RESULT_KEY, Column, attempt_columns, row_columns, stored_result_columns
 from catalog.store.open import CatalogStore
 from catalog.tables.inspection import LeftOut, inspect

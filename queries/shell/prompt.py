@@ -16,7 +16,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
-from catalog.read.views import view_columns
+from catalog.read.view_columns import view_columns
 from queries.shell.shell import COMMANDS, FORMS, is_complete
 
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from catalog.read.reader import Answer, Reader
 from catalog.read.statement_limits import refuse_oversized
-from catalog.read.views import view_columns
+from catalog.read.view_columns import view_columns
 from queries.library import Query, pick, query_list
 from queries.text.render import as_csv, as_json, as_markdown, as_terminal_csv, print_queries, print_table
 from survey.errors import UsageError, printable

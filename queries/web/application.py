@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from catalog.files import FOLDERS
 from catalog.read.reader import Reader
-from catalog.read.views import view_columns
+from catalog.read.view_columns import view_columns
 from catalog.store.open import open_for_reading
 from queries.library import load, pick, query_list
 from queries.text.model_rows import MODEL_ROWS

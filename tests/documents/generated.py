@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from catalog.read.views import view_columns
+from catalog.read.view_columns import view_columns
 from queries.library import load, query_list
 from survey.cli import cli
 from survey.errors import REASONS

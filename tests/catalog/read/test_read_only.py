@@ -10,8 +10,9 @@ import duckdb
 import pytest
 from support.deliveries import delivered
 
+from catalog.read.describer import Describer
 from catalog.read.functions import names_of
-from catalog.read.reader import Describer, Reader
+from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.write.commit import commit
 from jobs.demo.checkpoints import write

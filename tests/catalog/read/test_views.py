@@ -12,7 +12,7 @@ import pytest
 from support.deliveries import delivered
 
 from catalog.read.reader import Reader
-from catalog.read.views import view_columns
+from catalog.read.view_columns import view_columns
 from catalog.store.open import CatalogStore, open_for_reading, open_for_writing
 from catalog.write.commit import commit
 from survey.errors import UsageError
