@@ -22,7 +22,7 @@ LARGEST_FILE_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A named query. parameters: name -> default as written, or None where it must be given."""
+    """A named query. parameters: name -> default as written, or None if a value is required."""
 
     name: str
     help: str
@@ -30,7 +30,7 @@ class Query:
     sql: str
 
     def bind(self, given: Mapping[str, str]) -> dict[str, str | int | float]:
-        """The values to run with. A number as default makes the parameter a number.
+        """The values of all parameters. A parameter whose default is a number takes numbers.
 
         Raises UsageError naming parameters that are unknown, missing or of the wrong type.
         """
@@ -73,14 +73,14 @@ class Query:
 def load(folders: Sequence[Path] = ()) -> dict[str, Query]:
     """All queries by name: ours, then those of the user's folders, which may replace ours.
 
-    Raises UsageError where a folder does not exist or a file does not declare what it uses.
+    Raises UsageError if a folder does not exist, or if a file does not declare the parameters that it uses.
     """
-    parser = duckdb.connect()  # one for all: making one takes as long as reading ten files
+    parser = duckdb.connect()  # one for all files: a connection takes as long as reading ten of them
     return {name: parse(path, parser) for name, path in _files(folders).items()}
 
 
 def find(name: str, folders: Sequence[Path] = ()) -> Query:
-    """One of them; the others are not read. Raises UsageError where there is none, and as `load`."""
+    """The query of this name; other files are not read. Raises UsageError if there is none, and as `load`."""
     path = _files(folders).get(name)
     return pick(load(folders), name) if path is None else parse(path, duckdb.connect())
 
@@ -93,7 +93,7 @@ def _files(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def parse(path: Path, parser: duckdb.DuckDBPyConnection) -> Query:
-    """Read one file and check that its declared parameters are those that the parser finds."""
+    """Read one file. Raises UsageError if its declared parameters are not those that DuckDB's parser sees."""
     try:
         sql = read_regular(path, LARGEST_FILE_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -130,7 +130,7 @@ def _number(text: str) -> str | int | float:
 def query_list(library: Mapping[str, Query]) -> Answer:
     """Every query with its help, its parameters, and the columns of its answer.
 
-    The columns come from binding it to empty views: no catalog is read for them.
+    The columns come from binding it to empty views, so no catalog is read.
     """
     rows = []
     with Describer() as describer:
@@ -145,10 +145,7 @@ def query_list(library: Mapping[str, Query]) -> Answer:
 
 
 def pick(library: Mapping[str, Query], name: str) -> Query:
-    """The query of that name.
-
-    Raises UsageError naming those there are.
-    """
+    """The query of this name. Raises UsageError that lists all names if there is none."""
     if name not in library:
         close = get_close_matches(name, library, n=1)
         meant = f"did you mean {close[0]}? There are" if close else "there are"

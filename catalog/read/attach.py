@@ -1,6 +1,6 @@
-"""A database of views only, over a catalog's files: for any DuckDB client.
+"""A DuckDB file with views over a catalog's files, for any DuckDB client.
 
-The views name the files by pattern, so that later runs show in them.
+The views name the files by patterns, so they include the rows of later runs.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ _KEY = "(repo, sha, matrix)"
 
 
 def attach(store: CatalogStore, path: Path) -> list[str]:
-    """Write the views over a catalog into a DuckDB file; the folders that hold nothing yet.
+    """Write the views over a catalog into a DuckDB file. Returns the folders that are still empty.
 
-    A view of an empty folder has its columns and no rows, whatever comes later: attach again then.
-    Raises UsageError if the file cannot be written or holds somebody's tables.
+    The view of an empty folder has no rows until it is attached again. Raises UsageError if the file cannot
+    be written, or if it holds anything but our views.
     """
     check_folder(path)
     _refuse_other_things(path)
     empty = [folder for folder in FOLDERS if not any(file.is_named_by_us for file in store.files(folder))]
     files = {folder: [_all_files(store, folder)] for folder in FOLDERS if folder not in empty}
-    made = view_bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
+    bodies = view_bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
-        made[TOKENS] = f"from ({made[TOKENS]}) where {_KEY} in (select {_KEY} from measured_rows)"
+        bodies[TOKENS] = f"from ({bodies[TOKENS]}) where {_KEY} in (select {_KEY} from measured_rows)"
     try:
         with replacement(path) as temporary, duckdb.connect(str(temporary)) as connection:
             if not isinstance(store, LocalFolder):
                 connection.register_filesystem(store.fs)
-            for name, body in made.items():
+            for name, body in bodies.items():
                 connection.execute(f"create view {name} as {body}")
             for name, body in MACROS.items():
                 connection.execute(f"create macro {name}{body}")
@@ -51,18 +51,18 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
 
 def _all_files(store: CatalogStore, folder: str) -> File:
     root = str(store.root) if isinstance(store, LocalFolder) else store.url
-    # Named as a part, so that runs which stand in a part and in their own file are seen once.
-    # Our names end in digits of a number: an export of somebody else's is not even opened, most likely.
+    # Named as a part, so that runs which stand in a part and in their own file are shown once.
+    # Our names end in three hexadecimal digits, so most foreign files are not even opened.
     return File(folder, f"{PART}*", f"{_literally(root)}/{folder}/*{3 * '[0-9a-f]'}{ENDING}", root)
 
 
 def _literally(root: str) -> str:
-    """A folder's name in a pattern: its own signs match themselves."""
+    """A folder's name as a pattern that matches only itself."""
     return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in root)
 
 
 def _comment(connection: duckdb.DuckDBPyConnection) -> None:
-    """The data dictionary, where clients show it."""
+    """Write the data dictionary as comments on columns, which clients show."""
     for view, columns in view_columns().items():
         for column in columns:
             meaning = f"{column.meaning} ({column.unit})" if column.unit else column.meaning

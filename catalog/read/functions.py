@@ -1,8 +1,8 @@
-"""What a question may call: DuckDB's functions and system views, each looked at.
+"""The functions and system views of DuckDB that a query may use: each was examined.
 
-`functions.txt` is made by `python -m tests.functions` from DuckDB's own catalog: what is new is
-added as refused. Refused is what reads or writes outside the question: files, settings, secrets,
-logs, sequences, statements given as text; and what only costs time.
+`python -m tests.functions` makes `functions.txt` from DuckDB's own catalog, and adds new functions as
+refused. A function is refused if it reads or writes files, settings, secrets, logs or sequences, if it runs
+statements given as text, or if it only costs time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LISTS = Path(__file__).with_name("functions.txt")
 
 @dataclass(frozen=True, slots=True)
 class FunctionNames:
-    """The names of one kind."""
+    """The names of one kind, allowed and refused."""
 
     allowed: frozenset[str]
     refused: frozenset[str]

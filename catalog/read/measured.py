@@ -1,4 +1,4 @@
-"""What a catalog already holds, so that nothing is measured twice."""
+"""The rows that a catalog holds already, so that nothing is measured twice."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ RowKey = tuple[str, str, str]  # repo, sha, matrix
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRow:
-    """What decides whether a stored row is still good."""
+    """The columns that decide whether a stored row is still current."""
 
     measures: Mapping[str, int]
     tied: bool
-    has_tokens: bool = True  # its per-token table is there, if it ever was
+    has_tokens: bool = True  # its per-token table exists
 
     def lacks(self, required: Iterable[Measure]) -> bool:
         """Whether one of these measures is missing, or was made by another version of it."""
@@ -33,10 +33,10 @@ class MeasuredRows:
     """The rows of a catalog by repo, sha and matrix, as far as they can be read."""
 
     rows: Mapping[RowKey, MeasuredRow]
-    unreadable: frozenset[str] = frozenset()  # names of row files that are there, whatever they hold
+    unreadable: frozenset[str] = frozenset()  # names of row files that exist and cannot be read
 
     def repos(self) -> frozenset[str]:
-        """Repositories of which there is a row, of whatever commit."""
+        """Repositories that have a row, of any commit."""
         return frozenset(repo for repo, _, _ in self.rows)
 
     def matrices(
@@ -72,7 +72,7 @@ class MeasuredRows:
         row = self.rows.get(key)
         if row is None or (TOKEN_TABLE in required and not row.has_tokens):
             return False
-        # A measure that is newer than the row is no reason to read the matrix again.
+        # A measure that did not exist when the row was made is no reason to read the matrix again.
         return not row.lacks(
             measure for measure in required if measure.on_request or measure.name in row.measures
         )
@@ -83,11 +83,11 @@ NOTHING_MEASURED = MeasuredRows({})
 
 def read_measured(reader: Reader) -> MeasuredRows:
     """Every row of the catalog, with the versions of its measures."""
-    # All figures are read, and not only the five that are needed: a row that is damaged in one of
-    # them would else pass for done and never be made anew.
+    # All figures are read, not only the five that are needed: else a row that is damaged in another column
+    # would count as measured for ever.
     figures = ", ".join(column.name for column in view_columns()["models"])
     answer = reader.ask(f"SELECT repo, sha, matrix, tied, measures, {figures} FROM measured_rows")
-    # Those that cannot be read are not missing.
+    # Tables that cannot be read are not missing.
     files = reader.token_files()
     files |= {item.file.name for item in reader.left_out if item.fate == "unreadable"}
     return MeasuredRows(

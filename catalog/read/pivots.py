@@ -1,9 +1,9 @@
-"""A PIVOT that looks for its columns: DuckDB gives no syntax tree of it, but of one that names them.
+"""A PIVOT that takes its columns from the data: DuckDB gives a syntax tree only if it names them.
 
-It is several statements, of which the last answers. So `ON column` becomes `ON (column) IN (0)`, and
-the tree of that is looked at: every table and every function of the one stands in the other. For
-this no writing may be in it that DuckDB's lexer and ours read differently (a comment in a comment,
-an escape, a dollar). `PIVOT … ON column IN (…)` has a tree of its own, and none of these limits.
+Such a PIVOT is several statements, of which the last one answers. So `ON column` becomes `ON (column) IN
+(0)`, and the tree of that is checked: both have the same tables and functions. The text must not contain
+anything that DuckDB's lexer and ours read differently (a comment in a comment, an escape, a dollar).
+`PIVOT … ON column IN (…)` has a tree of its own, and none of these limits.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ class _Token:
 
 @dataclass(slots=True)
 class _Level:
-    """Between one pair of brackets: the columns of the PIVOT that was last begun there."""
+    """The text between one pair of brackets: the columns of the last PIVOT that began there."""
 
     pivots: bool = False
     columns: list[list[_Token]] | None = None  # None before its ON
     closed: list[tuple[int, int]] = field(default_factory=list)
 
     def close(self) -> None:
-        """Keep where its columns stand, and forget it."""
+        """Keep the positions of its columns: the PIVOT ends here."""
         self.closed += [(tokens[0].start, tokens[-1].end) for tokens in self.columns or [] if tokens]
         self.pivots, self.columns = False, None
 
     def take(self, token: _Token) -> None:
-        """The next token of this level."""
+        """Process the next token of this level."""
         word = token.text.lower() if token.kind == "word" else ""
         if word in _PIVOTS:
             self.close()
             self.pivots = True
         elif word == "on" and self.pivots:
-            self.columns = [[]]  # an ON before it was a join's
+            self.columns = [[]]  # an ON without PIVOT before it is a join's
         elif self.columns is None:
             return
         elif word in _AFTER_COLUMNS or token == _Token("sign", ";", token.start, token.end):
@@ -65,9 +65,9 @@ class _Level:
 
 
 def with_columns(sql: str) -> str:
-    """The statement with columns named wherever a PIVOT looks for them; for its tree, not to be run.
+    """The statement with columns named in every PIVOT that names none: for its syntax tree, not to be run.
 
-    Raises UsageError if it holds what may be read in two ways.
+    Raises UsageError if the text may be read in two ways.
     """
     levels, columns = [_Level()], []
     for token in _tokens(sql):
@@ -131,7 +131,7 @@ def _after_comment(sql: str, start: int) -> int:
 
 
 def _after_quotes(sql: str, start: int) -> int:
-    """Where what stands between quotes ends; two of them mean one."""
+    """The end of a quoted text; a doubled quote stands for one."""
     quote, at = sql[start], start + 1
     while (end := sql.find(quote, at)) != -1:
         if sql[end + 1 : end + 2] != quote:

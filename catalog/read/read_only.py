@@ -1,7 +1,7 @@
-"""Which SQL only reads: what DuckDB's own syntax tree holds must be known, and be harmless.
+"""A check that SQL only reads: every node of DuckDB's own syntax tree must be known to be harmless.
 
-The tree is walked, never the text; and what is on no list is refused, so that what a new version of
-DuckDB adds is refused until somebody has looked at it.
+The check walks the tree, never the text. A node that is on no list is refused, so additions of a new
+version of DuckDB are refused until somebody has examined them.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from survey.errors import UsageError
 
 SqlNode = dict[str, Any]  # Any: JSON
 _VIEWS = frozenset({*view_columns(), "measured_rows"})
-# As DuckDB compares names: str.lower() takes the sign of kelvin for a k.
+# As DuckDB compares names: str.lower() would turn the kelvin sign into a k.
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
-# By the key `class`, the expressions; by `type`, everything else.
+# Expressions have the key `class`, all other nodes `type`.
 _CLASSES = frozenset(
     "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT DEFAULT FUNCTION LAMBDA "
     "LAMBDA_REF OPERATOR PARAMETER POSITIONAL_REFERENCE STAR SUBQUERY TYPE WINDOW".split()
 )
 _TYPES = frozenset(
-    # queries, tables, and what modifies them
+    # queries, tables, and their modifiers
     "SELECT_NODE SET_OPERATION_NODE RECURSIVE_CTE_NODE CTE_NODE "
     "BASE_TABLE EMPTY EMPTY_FROM EXPRESSION_LIST JOIN PIVOT SHOW_REF SUBQUERY TABLE_FUNCTION "
     "DISTINCT_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER ORDER_MODIFIER "
@@ -46,7 +46,7 @@ def refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     refuse_oversized(sql)
     try:
         kind = _kind(connection, sql)
-        if kind == duckdb.StatementType.MULTI:  # a PIVOT that looks for its columns, and COPY of one
+        if kind == duckdb.StatementType.MULTI:  # a PIVOT that names no columns, or COPY of one
             sql = with_columns(sql)
             kind = _kind_with_columns(connection, sql)
         if kind != duckdb.StatementType.SELECT:
@@ -59,7 +59,7 @@ def refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def looks_for_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:
-    """Whether a statement that only reads runs before it can be described: a PIVOT asks for its columns."""
+    """Whether a statement must run before its columns are known: a PIVOT that names none."""
     return _kind(connection, sql) == duckdb.StatementType.MULTI
 
 
@@ -74,7 +74,7 @@ def _kind(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementTy
 
 
 def _kind_with_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.StatementType:
-    """What it is once its columns are named; if that cannot be determined, it is refused."""
+    """The kind of a PIVOT with named columns. Raises UsageError if it has none that is certain."""
     try:
         kind = _kind(connection, sql)
     except duckdb.Error:
@@ -85,7 +85,7 @@ def _kind_with_columns(connection: duckdb.DuckDBPyConnection, sql: str) -> duckd
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlNode:
-    """The statement as DuckDB parses it. Making it runs nothing and binds nothing."""
+    """The syntax tree of a statement, which is neither bound nor run."""
     [(text,)] = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
     tree: SqlNode = json.loads(text)
     if tree.get("error", True) or len(tree["statements"]) != 1:
@@ -96,7 +96,7 @@ def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlNode:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """The tables of WITH that a node may name. recurring: those whose rows so far it may name, too."""
+    """The tables of WITH that a node may name. recurring: those it may also name as `recurring.NAME`."""
 
     tables: frozenset[str] = frozenset()
     recurring: frozenset[str] = frozenset()
@@ -115,11 +115,11 @@ def _refuse_unknown(tree: SqlNode) -> None:
         if isinstance(node, list):
             waiting += [(item, scope) for item in node]
         elif isinstance(node, dict):
-            waiting += _looked_at(node, scope)
+            waiting += _children(node, scope)
 
 
-def _looked_at(node: SqlNode, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
-    """What stands in a node, once the node itself is known; each with the tables that it may name."""
+def _children(node: SqlNode, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
+    """The children of a node, which itself must be known; each with the tables that it may name."""
     kind, name = node.get("class"), node.get("type")
     if kind is not None:
         _refuse_unless(kind in _CLASSES, f"{kind} expressions")
@@ -140,7 +140,7 @@ def _looked_at(node: SqlNode, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
         _refuse_unless(not _is_system(key), f"a table of WITH called {key}, as one of DuckDB's,")
         yield entry["value"], scope
         scope = replace(scope, tables=scope.tables | {key})
-    if name == "RECURSIVE_CTE_NODE":  # which only its second part may name: the first names what is outside
+    if name == "RECURSIVE_CTE_NODE":  # its first part may not name it
         own = {node["cte_name"].translate(_LOWER)}
         yield node["right"], _Scope(scope.tables | own, scope.recurring | own)
         node = {key: value for key, value in node.items() if key != "right"}
@@ -162,7 +162,7 @@ def _refuse_table(node: SqlNode, scope: _Scope) -> None:
 
 
 def _is_system(name: str) -> bool:
-    """Whether a relation that is refused has this name in its schema."""
+    """Whether a refused relation has this name in its schema."""
     return any(name == known.rpartition(".")[2] for known in names_of(RELATIONS).refused)
 
 

@@ -1,7 +1,7 @@
-"""Limits of a statement's text, checked before any parser sees it.
+"""Limits of a statement's text, checked before any parser reads it.
 
-DuckDB's parser, its planner and Python's JSON recurse: 100,000 brackets or UNIONs end or stop the
-process that only wants to list a query.
+DuckDB's parser, its planner and Python's JSON recurse: 100,000 brackets or UNIONs crash the process or never
+end, even if it only lists a query.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 
 from survey.errors import UsageError
 
-MAX_CHARS = 200_000  # in the longest chains that fit (97,500 operators, 10,263 UNIONs) DuckDB stands
-MAX_BRACKETS = 300  # deep; our own queries are 9 deep
+MAX_CHARS = 200_000  # DuckDB survives the longest chains that fit: 97,500 operators, 10,263 UNIONs
+MAX_BRACKETS = 300  # of nesting; our own queries are 9 deep
 # Each alternative begins differently and always matches, so that the search is linear.
 _TOKENS = re.compile(
     r"""'[^']*'? | "[^"]*"? | --[^\n]* | /\*(?:.*?\*/|.*) | [(\[{] | [)\]}]""", re.VERBOSE | re.DOTALL

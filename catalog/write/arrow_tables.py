@@ -30,14 +30,14 @@ from survey.records.tokenizer import TokenColumns, TokenizerSummary
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """A measured matrix as it crosses from a worker to the driver: about 2 MB."""
+    """The tables of a measured matrix, as a worker sends them to the driver: about 2 MB."""
 
     row: pa.Table
     tokens: pa.Table | None
 
 
 def tables_of(measured: Measured, *, tokens: bool) -> Tables:
-    """The tables of one measured matrix; without the per-token one where it was declined."""
+    """The tables of one measured matrix. tokens: with the per-token table."""
     per_token = tokens_table(measured) if tokens else None
     return Tables(row_table(measured), per_token)
 
@@ -98,7 +98,7 @@ def with_tokenizer(
 def renewed(row: pa.Table, columns: Mapping[str, Any], versions: Mapping[str, int]) -> pa.Table:
     """A stored row with these columns, made by these versions of measures.
 
-    Its time becomes now: of two rows of a key the newest is shown.
+    It is stamped with the current time, as the newest of two rows of a key is shown.
     """
     new = dict(columns) | {
         "measures": list((dict(row["measures"][0].as_py() or []) | dict(versions)).items()),
@@ -136,14 +136,14 @@ def _tokenizer_columns(columns: TokenColumns | None) -> dict[str, pa.Array]:
 
 
 def _typed(columns: Mapping[str, pa.Array], rows: int) -> pa.Table:
-    """The per-token table; columns that are not known are NULL throughout."""
+    """The per-token table; unknown columns are NULL throughout."""
     schema = arrow_schema(token_columns())
     arrays = [columns[item.name] if item.name in columns else pa.nulls(rows, item.type) for item in schema]
     return pa.table(arrays, schema=schema)
 
 
 def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
-    """What one run did, a row for each model and matrix."""
+    """The attempts of one run: a row for each model and matrix."""
     return pa.Table.from_pylist(
         [
             {name: _plain(value) for name, value in dataclasses.asdict(attempt).items()}

@@ -24,16 +24,16 @@ Derive = Callable[[Tokens], Mapping[str, Any]]  # Any: a column's value
 
 @dataclass(slots=True)
 class Filled:
-    """What came of it. problems: one line for each row that stays as it is."""
+    """The result of a backfill. rows: changed. problems: one line for each row that stays as it is."""
 
     rows: int = 0
     problems: list[str] = field(default_factory=list)
 
 
 def fill(store: CatalogStore, keys: Sequence[RowKey], derive: Derive, versions: Mapping[str, int]) -> Filled:
-    """Add what `derive` says of each row's tokens to the row, and publish it anew.
+    """Add the columns that `derive` computes from each row's tokens, and publish the row anew.
 
-    versions: of the measures that `derive` stands for.
+    versions: of the measures that `derive` computes.
     """
     done = Filled()
     files = token_files(store, keys)
@@ -50,7 +50,7 @@ def fill(store: CatalogStore, keys: Sequence[RowKey], derive: Derive, versions: 
 
 
 def _rows(reader: Reader, keys: Sequence[RowKey]) -> Iterator[pa.Table]:
-    """Each row by itself."""
+    """Each row as a table of its own."""
     for first in range(0, len(keys), BACKFILL_BATCH_ROWS):
         table = reader.rows(keys[first : first + BACKFILL_BATCH_ROWS])
         for number in range(len(table)):

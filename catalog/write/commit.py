@@ -1,4 +1,4 @@
-"""Publish finished files, in a local folder or an object store alike."""
+"""Publish finished files, in a local folder or in an object store."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def commit(store: CatalogStore, tables: Tables) -> None:
     if tables.tokens is not None:
         store.publish(TOKENS, name, _tokens_parquet(_marked(TOKENS, tables.tokens)))
     row = _marked(ROWS, tables.row)
-    store.publish(ROWS, name, _parquet(row, use_dictionary=False))  # of one row: it would only add
+    store.publish(ROWS, name, _parquet(row, use_dictionary=False))  # for one row a dictionary only adds bytes
 
 
 def commit_attempts(store: CatalogStore, run_id: str, attempts: pa.Table) -> None:
-    """Publish what a run did; the same run again replaces its file. Raises CommitError."""
+    """Publish the attempts of a run; the same run again replaces its file. Raises CommitError."""
     store.publish(ATTEMPTS, run_id + ENDING, _parquet(_marked(ATTEMPTS, attempts)))
 
 
@@ -37,7 +37,7 @@ def commit_result(store: CatalogStore, kind: str, key: tuple[str, ...], record: 
 
     kind: of `survey.records.results.RESULTS`, whose record `record` is (therefore Any). key: what tells
     results apart, the readable part first. No lock is needed: it is one rename, or one PUT, of a name
-    that was never there, so whoever compacts meanwhile cannot remove it for its predecessor.
+    that never existed before, so a concurrent compaction cannot mistake it for its predecessor.
     """
     name = result_key(*key)
     when = f"{record.made_at:%Y%m%dT%H%M%S%f}"
@@ -45,13 +45,13 @@ def commit_result(store: CatalogStore, kind: str, key: tuple[str, ...], record: 
 
 
 def _marked(folder: str, table: pa.Table) -> pa.Table:
-    """The same table with what says that it is ours."""
+    """The same table with our mark in its metadata."""
     schema = file_schema(folder)
     return table.replace_schema_metadata(schema.metadata) if table.schema.equals(schema) else table
 
 
 def _tokens_parquet(table: pa.Table) -> Write:
-    """Long columns, packed: nearly every norm, hash and text comes once, a dictionary only adds to them."""
+    """Long columns in compact encodings. Norms, hashes and texts rarely repeat: dictionaries only add."""
     repeated = [name for name in table.column_names if name not in ("token_id", "norm", "row_hash", "text")]
     return lambda opened: pq.write_table(
         table,

@@ -1,10 +1,10 @@
 """Merge loose files into parts of some thousand rows, while others read.
 
-Nothing is written down about what was merged: a file may be removed when everything in it stands,
-the same or newer, in a part that was there before this compaction began. So inputs live one
-compaction longer than their part, a crash at any step leaves rows twice and never none, and views
-show the newest of a key. Only the holder of the catalog's lock may compact. Single results are written
-without it, but never under a name that was there: what is removed is what was looked at.
+No record is kept of what was merged: a file may be removed if each of its rows stands, the same or newer,
+in a part that existed before this compaction began. So inputs live one compaction longer than their
+part, a crash at any step leaves rows twice and never none, and views show the newest of a key. Only the
+holder of the catalog's lock may compact. Single results are written without the lock, but never under a
+name that existed before: the file that is removed is the file that was read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from catalog.write.retire import retire, with_our_columns
 from survey.errors import CommitError
 from survey.process.clock import utc_now
 
-LOOSE_FILES_DUE = 500  # loose files from which on a run merges them: 1,000 would slow each query down
+LOOSE_FILES_DUE = 500  # so many loose files make a run merge them: 1,000 would slow each query down
 PART_BYTES = 256 << 20  # in memory, before compression
 ROW_GROUP_ROWS = 1024  # few large groups: 100,000 wide rows in groups of 32 took ten times as long
 GROUP_BYTES = 48 << 20
@@ -40,9 +40,9 @@ Precedence = tuple[Any, ...]
 
 @dataclass(slots=True)
 class Compacted:
-    """What a compaction did. removed, merged, parts: files; rows: those in the new parts.
+    """The result of a compaction. removed, merged, parts: files. rows: in the new parts.
 
-    left_out: files that it did not touch, since they are not tables of ours that can be read.
+    left_out: files that were not touched, as they are not readable tables of ours.
     """
 
     removed: int = 0
@@ -53,15 +53,15 @@ class Compacted:
 
 
 def is_due(store: CatalogStore) -> bool:
-    """Whether so many loose files lie about that a run should merge them at its end."""
+    """Whether there are so many loose files that a run should merge them at its end."""
     loose = (loose_files(store, kind.folder) for kind in KINDS)
     return any(sum(file.is_named_by_us for file in files) >= LOOSE_FILES_DUE for files in loose)
 
 
 def compact(store: CatalogStore, lock: Lock) -> Compacted:
-    """Remove what an earlier compaction merged, then merge what is loose now.
+    """Remove files that an earlier compaction merged, then merge the loose files.
 
-    Raises CommitError, also if the parts are not proved to hold what they replace.
+    Raises CommitError, also if the parts do not provably hold the rows of the files to be removed.
     """
     done = Compacted(removed=retire(store, lock))
     for kind in KINDS:
@@ -84,7 +84,7 @@ def _merge(store: CatalogStore, kind: Kind, done: Compacted) -> None:
     if not inputs:
         return
     if len(inputs) < 2 and all(is_part(content.file) for content in inputs):
-        return  # a small part waits for company
+        return  # a single small part gains nothing
     feed = _Feed(_chosen(store, inputs, winner, kind))
     began = _after([content.file for content in contents])
     while feed.head is not None:
@@ -95,10 +95,10 @@ def _merge(store: CatalogStore, kind: Kind, done: Compacted) -> None:
 
 
 def _after(files: Sequence[File]) -> str:
-    """The time, or one after every part that is there: a clock may have been ahead when they were made."""
+    """The current time, or one after every existing part: the clock that named one may have been ahead."""
     now = utc_now()
     for file in filter(is_part, files):
-        with contextlib.suppress(ValueError, OverflowError):  # a part that was named by hand
+        with contextlib.suppress(ValueError, OverflowError):  # a part that somebody named by hand
             made = datetime.strptime(file.name.removeprefix(PART)[:21], _STAMP)
             now = max(now, made + timedelta(microseconds=1))
     return f"{now:{_STAMP}}"
@@ -110,8 +110,11 @@ def _is_small(content: Content, kind: Kind) -> bool:
 
 
 def _lacks_parts(files: Sequence[File], contents: Sequence[Content], left_out: Sequence[LeftOut]) -> bool:
-    """Whether a part of ours could not be read. Then no other part is merged: a copy of a key in it
-    would get a newer name than the copy in the one that is missing, which may be the newer one."""
+    """Whether a part of ours could not be read. Then no other part is merged.
+
+    A copy of a key in that other part would get a newer name than the copy in the unreadable part, which may
+    be the newer one.
+    """
     foreign = {item.file.path for item in left_out if item.fate == "foreign"}
     known = {content.file.path for content in contents if content.stamps}
     return any(is_part(file) and file.path not in known | foreign for file in files)
@@ -120,7 +123,7 @@ def _lacks_parts(files: Sequence[File], contents: Sequence[Content], left_out: S
 def _chosen(
     store: CatalogStore, inputs: Sequence[Content], winner: Mapping[Key, Precedence], kind: Kind
 ) -> Iterator[pa.Table]:
-    """The rows that go into parts: of each key the newest."""
+    """The newest row of each key: these rows go into parts."""
     schema = arrow_schema(kind.columns())
     for content in inputs:
         keys_to_merge = {key for key in content.stamps if winner[key][-1] == content.file.path}
@@ -133,8 +136,8 @@ def _chosen(
                 for batch in batches:
                     yield _only(pa.table(batch), keys_to_merge, kind, schema)
         except (pa.ArrowException, OSError) as error:
-            # One that turns out to be damaged stays, and views name it; rows of it that came
-            # before stand twice, which views expect. One whose bytes did not come is no such file.
+            # A file that turns out to be damaged stays, and views name it; rows read before the damage stand
+            # twice, which views expect. A file whose bytes could not be read is not damaged.
             if isinstance(error, OSError) and error.errno is not None:
                 problem = f"cannot be read: {error.strerror or error}"
                 raise CommitError("commit-failed", str(content.file), problem) from error
@@ -150,7 +153,7 @@ def _only(table: pa.Table, keys_to_merge: set[Key], kind: Kind, schema: pa.Schem
 
 
 class _Feed:
-    """Tables one after another; `head` is the next one, or None."""
+    """A queue of tables. head: the next one, or None."""
 
     def __init__(self, tables: Iterator[pa.Table]) -> None:
         self._tables = tables
@@ -173,14 +176,14 @@ def _write_part(opened: IO[bytes], feed: _Feed, kind: Kind, done: Compacted) -> 
     done.rows += rows
 
 
-def _group(feed: _Feed, room: int) -> pa.Table:
+def _group(feed: _Feed, max_rows: int) -> pa.Table:
     """The next row group."""
     tables: list[pa.Table] = []
     rows = size = 0
-    while feed.head is not None and rows < room and size < GROUP_BYTES:
+    while feed.head is not None and rows < max_rows and size < GROUP_BYTES:
         table = feed.take()
         tables.append(table)
-        if len(tables) == 64:  # 1,000 tables of one row and 110 columns weigh more than their content
+        if len(tables) == 64:  # 1,000 tables of one row and 110 columns take more memory than their content
             tables = [pa.concat_tables(tables).combine_chunks()]
         rows, size = rows + len(table), size + table.nbytes
     return pa.concat_tables(tables)

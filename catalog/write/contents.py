@@ -1,4 +1,4 @@
-"""What the files of a folder hold: for each key its stamp, and which of several copies is the newest."""
+"""The keys in each file of a folder with their stamps, and which of several copies is the newest."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from survey.records.results import RESULTS
 
 PART_ROWS = 4096
 ATTEMPT_ROWS = 1 << 18  # in one part
-FILES_PER_CONNECTION = 512  # files that one connection looks at: it keeps each one's footer, 50 kB
+FILES_PER_CONNECTION = 512  # files that one connection reads: it keeps each one's footer, 50 kB
 
-Key = tuple[Any, ...]  # repo, sha, matrix; or the run; or what tells a single result from others
-Stamp = tuple[Any, ...]  # when it was made, by its maker's clock
+Key = tuple[Any, ...]  # repo, sha, matrix; or the run; or the key of a single result
+Stamp = tuple[Any, ...]  # time of measurement, by the clock of its machine
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How the files of one folder are merged. key, stamp: SQL.
 
-    by_file: of two copies of a key the one whose file was committed last is the newest, whatever the
-    clocks of those who measured say: a loose file has one key and is written anew with it, so it is
-    as new as any part, and parts are newer by name. Single results have a file for each time.
+    by_file: the newest of two copies of a key is the one whose file was committed last, whatever the clocks
+    of the workers say. A loose file has one key and is replaced with it, so it is at least as new as any part;
+    of two parts the later name is newer. Single results have a file for each time instead.
     """
 
     folder: str
@@ -45,7 +45,7 @@ class Kind:
     by_file: bool
 
     def precedence(self, file: File, stamp: Stamp) -> tuple[Any, ...]:
-        """Of two copies of a key the one with the larger precedence is shown."""
+        """A value that orders the copies of a key: the one with the largest is shown."""
         order = (not is_part(file), file.name if is_part(file) else "")
         return (*order, stamp, file.path) if self.by_file else (stamp, *order, file.path)
 
@@ -64,7 +64,7 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file holds: for each key its stamp. newer: columns, too, that this version does not know."""
+    """The stamps of a file by their keys. newer: it also has columns that this version does not know."""
 
     file: File
     stamps: Mapping[Key, Stamp]
@@ -74,7 +74,7 @@ class Content:
 def contents_of(
     store: CatalogStore, files: Sequence[File], kind: Kind, left_out: list[LeftOut] | None = None
 ) -> list[Content]:
-    """What each table of ours holds; all else is left out, so it stays as it is."""
+    """The contents of each table of ours. Other files are added to `left_out`, and stay as they are."""
     inspected = inspect(store, files)
     if left_out is not None:
         left_out += inspected.left_out
@@ -87,11 +87,11 @@ def contents_of(
 
 
 def last_made(store: CatalogStore, kind: str, key: tuple[str, ...]) -> datetime | None:
-    """When the newest single result of a key was made, as far as its files tell."""
+    """The time of the newest single result of a key; None if there is none."""
     name = result_key(*key)
     # Loose files of other keys need not be opened: their names begin with their keys.
     files = [file for file in store.files(kind) if is_part(file) or file.name.startswith(f"{name}.")]
-    contents = contents_of(store, files, next(one for one in KINDS if one.folder == kind))
+    contents = contents_of(store, files, next(known for known in KINDS if known.folder == kind))
     made = [content.stamps[(name,)][0] for content in contents if (name,) in content.stamps]
     return max(made, default=None)
 
@@ -110,7 +110,7 @@ def _stamps_at_once(
 ) -> dict[str, dict[Key, Stamp]]:
     try:
         return _stamps(connection, files, kind)
-    except duckdb.Error as error:  # one of them cannot be read: look at each by itself
+    except duckdb.Error as error:  # one of them cannot be read: read each by itself
         store.duckdb_files.stops.refuse(error)
         stamps: dict[str, dict[Key, Stamp]] = {}
         for file in files:
@@ -122,7 +122,7 @@ def _stamps_at_once(
 def _stamps(
     connection: duckdb.DuckDBPyConnection, files: Sequence[File], kind: Kind
 ) -> dict[str, dict[Key, Stamp]]:
-    """By path: each key with its stamp."""
+    """The stamps by path and key."""
     stamps: dict[str, dict[Key, Stamp]] = {}
     if not files:
         return stamps

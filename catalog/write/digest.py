@@ -1,6 +1,7 @@
-"""A digest of each row of a table: equal only where every value is, nested ones, NULLs and lengths included.
+"""A digest of each row of a table: equal only if all values are, nested ones, NULLs and lengths included.
 
-DuckDB's own hash() takes [0, 0] for [0, 0, 0] and an empty list for NULL, which proves nothing.
+DuckDB's own hash() is the same for [0, 0] and [0, 0, 0], and for an empty list and NULL: it proves
+nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _NULL, _SEED = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
 
 
 def catalog_row_digests(table: pa.Table) -> U64:
-    """[rows], by all columns in their order."""
+    """The digests, [rows], over all columns in their order."""
     digests = (_column(table[name]) for name in table.column_names)
     return _combined(digests, len(table))
 
@@ -49,7 +50,7 @@ def _scalars(array: pa.Array) -> Iterable[pa.StringScalar | None]:
 
 
 def _of_lists(array: pa.Array) -> U64:
-    """The index of each element counts, and how many there are."""
+    """Digests of lists, [rows]: over each element with its index, and over the length."""
     offsets = array.offsets.to_numpy().astype(np.int64)
     if pa.types.is_map(array.type):
         items = pa.StructArray.from_arrays([array.keys, array.items], ["key", "value"])
@@ -66,7 +67,7 @@ def _of_lists(array: pa.Array) -> U64:
 
 
 def _bits(array: pa.Array) -> U64:
-    """The stored bits: -0.0 is not 0.0, and a NaN is itself."""
+    """Digests of the stored bits, [rows]: -0.0 differs from 0.0, and a NaN equals itself."""
     if pa.types.is_timestamp(array.type):
         array = array.cast(pa.int64())
     plain = array.fill_null(False if pa.types.is_boolean(array.type) else 0).to_numpy(zero_copy_only=False)
@@ -83,7 +84,7 @@ def _combined(digests: Iterable[U64], rows: int) -> U64:
 
 
 def _mixed(values: U64) -> U64:
-    """The finaliser of splitmix64: each bit of the result depends on every bit."""
+    """The finaliser of splitmix64, [rows]: each bit of the result depends on every bit of a value."""
     mixed = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Remove what compaction has merged, once it is proved that the parts hold it."""
+"""Remove files that compaction merged, once it is proved that the parts hold their rows."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ RowDigests = dict[Key, int]
 
 
 def retire(store: CatalogStore, lock: Lock) -> int:
-    """Remove files whose content stands in parts; how many.
+    """Remove files whose rows stand in parts. Returns their number.
 
-    Raises CommitError, with nothing removed, where a part does not hold what it should.
+    Raises CommitError and removes nothing if a part does not hold the rows that it should.
     """
     covered = []
     for kind in KINDS:
@@ -37,11 +37,11 @@ def retire(store: CatalogStore, lock: Lock) -> int:
 
 
 def _covered(store: CatalogStore, contents: Sequence[Content], kind: Kind) -> list[File]:
-    """Files of which everything stands, the same or newer, in parts that stay. Raises CommitError.
+    """Files whose rows all stand, the same or newer, in parts that stay. Raises CommitError.
 
-    Parts are judged from the newest on, each against those that stay: two equal ones never both go.
+    Parts are judged from the newest on, each against those that stay, so two equal parts never both go.
     """
-    newest: dict[Key, tuple[Stamp, Content]] = {}  # and the part that holds it
+    newest: dict[Key, tuple[Stamp, Content]] = {}  # with the part that holds it
     covered: list[Content] = []
     known = [content for content in contents if not content.newer]
     parts = sorted((c for c in known if is_part(c.file)), key=lambda c: c.file.name, reverse=True)
@@ -67,9 +67,9 @@ def _is_held(content: Content, key: Key, newest: Stamp, kind: Kind) -> bool:
 def _prove(
     store: CatalogStore, covered: Sequence[Content], newest: Mapping[Key, tuple[Stamp, Content]], kind: Kind
 ) -> None:
-    """See that every copy that stands in a part stands there in all its columns. Raises CommitError.
+    """Prove that every copy stands in its part with equal values in all columns. Raises CommitError.
 
-    A copy with another stamp than the newest one's was measured again since, and is shown no more.
+    A copy with another stamp than the newest one was measured again since, and is not shown any more.
     """
     same = [
         (content, {key for key, stamp in content.stamps.items() if stamp == newest[key][0]})
@@ -92,7 +92,7 @@ def _prove(
 
 
 def _digests(store: CatalogStore, contents: Sequence[Content], kind: Kind) -> list[RowDigests]:
-    """For each file, by key: the sum of the digests of its rows, in whatever order. Raises CommitError."""
+    """For each file, by key: the sum of the digests of its rows, in any order. Raises CommitError."""
     digests: list[RowDigests] = [{} for _ in contents]
     waiting: list[tuple[int, pa.Table]] = []
     for number, content in enumerate(contents):

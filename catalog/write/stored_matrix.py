@@ -1,4 +1,4 @@
-"""What the catalog holds of one matrix, to be published anew with more in it."""
+"""The stored tables of one matrix, read to be published anew with more columns."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class StoredModel:
 
 def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
     """The stored tables of a repo, sha and matrix. Raises CommitError if they cannot be read."""
-    where = f"{key[0]} in {store}"
+    name = f"{key[0]} in {store}"
     with Reader(store) as reader:
         row = reader.rows([key])
     if len(row) != 1:
-        raise CommitError("commit-failed", where, f"found {len(row)} rows, expected one")
+        raise CommitError("commit-failed", name, f"found {len(row)} rows, expected one")
     files = token_files(store, [key])
     tokens = stored_token_table(store, files[key]) if key in files else None
     return StoredModel(
@@ -46,17 +46,17 @@ def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
 
 
 def token_files(store: CatalogStore, keys: Iterable[RowKey]) -> dict[RowKey, File]:
-    """The per-token tables of these keys that are there and whole."""
-    there = {file.name: file for file in store.files(TOKENS)}
-    files = {key: there[name] for key in keys if (name := file_key(*key) + ENDING) in there}
+    """The files of the per-token tables of these keys that exist and are sound."""
+    stored = {file.name: file for file in store.files(TOKENS)}
+    files = {key: stored[name] for key in keys if (name := file_key(*key) + ENDING) in stored}
     sound = {file.path for file in inspect(store, list(files.values())).sound}
     return {key: file for key, file in files.items() if file.path in sound}
 
 
 def stored_token_table(store: CatalogStore, file: File, columns: Sequence[str] | None = None) -> pa.Table:
-    """One of `token_files`, by token id. Raises CommitError if it cannot be read.
+    """A per-token table, sorted by token id. Raises CommitError if it cannot be read.
 
-    columns: those that are read, besides token_id; None is all.
+    columns: those to read, besides token_id; None for all.
     """
     selected = None if columns is None else ["token_id", *columns]
     try:
@@ -68,7 +68,7 @@ def stored_token_table(store: CatalogStore, file: File, columns: Sequence[str] |
 
 
 def tokens_of(table: pa.Table) -> Tokens:
-    """What the measures of the per-token table are made of."""
+    """The columns from which measures of the per-token table are computed."""
     return Tokens(
         norm=table["norm"].to_numpy(),  # NULL becomes NaN
         row_hash=table["row_hash"].to_numpy(),

@@ -1,4 +1,4 @@
-"""Values over the steps of a training run, as lines: what the pictures of single results are made of."""
+"""Line charts over the steps of a training run: the parts of the pictures of single results."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import altair as alt
 
 COLOURS = ("#3d7ea6", "#d1495b")
-DRAWN = 250  # points of a line: a finer line of noise is a band, and a PNG of it 150 kB
-FEW = 20  # points up to which each is marked
+DRAWN = 250  # points of a line: with more, noise becomes a band, and the PNG takes 150 kB
+FEW = 20  # lines of at most so many points mark each
 
 Line = Sequence[float | None]
 
@@ -24,7 +24,7 @@ def line_chart(
     log: bool = False,
     log_steps: bool = False,
 ) -> alt.Chart:
-    """A line for each series, by its name."""
+    """A line for each named series. log, log_steps: logarithmic axes of values and of steps."""
     import altair as alt
 
     picked = range(0, len(steps), max(1, math.ceil(len(steps) / DRAWN)))
@@ -32,10 +32,10 @@ def line_chart(
         {"step": steps[at], "value": values[at], "of": name}
         for name, values in series.items()
         for at in picked
-        if values[at] is not None and (not log or values[at])  # a logarithmic axis has no place for zero
+        if values[at] is not None and (not log or values[at])  # a logarithmic axis has no zero
     ]
     data = alt.Data(values=points)  # type: ignore[no-untyped-call]  # as Altair wrote it
-    # Short labels, and room beside them: where a font is wider, they would reach into the title.
+    # Short labels with padding beside them: in a wider font they would reach into the title.
     axis = alt.Axis(format=".0e", titlePadding=16) if log else alt.Axis(titlePadding=16)
     upwards = alt.Scale(type="log") if log else alt.Scale(zero=False)
     along = alt.Scale(type="log" if log_steps else "linear", domain=[steps[0], steps[-1]], nice=False)

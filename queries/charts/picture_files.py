@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import altair as alt
 
 ENDINGS = (".png", ".svg")
-HTML_SUFFIX = ".html"  # for charts that a person may point at
+HTML_SUFFIX = ".html"  # charts with tooltips
 PIXELS = 2.0  # of a PNG, for each unit of a chart's width and height
 
 
 def check_picture(path: Path, endings: Sequence[str] = ENDINGS) -> None:
-    """See, before a long computation, that a picture can be drawn there.
+    """Check, before a long computation, that a picture can be drawn there.
 
-    Raises UsageError where the ending, the folder or the extra `plots` is not as needed.
+    Raises UsageError if the ending is wrong, the folder missing, or the extra `plots` not installed.
     """
     if path.suffix.lower() not in endings:
         raise UsageError(f"--plot {path}: a picture's name ends in {' or '.join(endings)}")
@@ -35,9 +35,9 @@ def check_picture(path: Path, endings: Sequence[str] = ENDINGS) -> None:
 
 
 def check_extra(feature: str, *more: str) -> None:
-    """See that the extra `plots` is there. Raises UsageError.
+    """Check that the extra `plots` is installed. Raises UsageError.
 
-    feature: what needs it. more: packages that it needs besides.
+    feature: the option or command that needs it. more: packages that it needs besides.
     """
     needed = ("altair", "vl_convert", *more)
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
@@ -48,15 +48,15 @@ def check_extra(feature: str, *more: str) -> None:
 
 
 def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart, path: Path) -> None:
-    """Draw a chart into a file, by its ending PNG, SVG or a page that holds what draws it.
+    """Draw a chart into a file: by its ending PNG, SVG, or a page with the library that draws it.
 
-    Raises UsageError as `check_picture`, and where the file cannot be written.
+    Raises UsageError as `check_picture`, and if the file cannot be written.
     """
     check_picture(path, (*ENDINGS, HTML_SUFFIX))
     import altair as alt
     import vl_convert
 
-    with alt.data_transformers.enable("default", max_rows=None):  # ours are binned before
+    with alt.data_transformers.enable("default", max_rows=None):  # our data are binned already
         drawn = chart.to_json(indent=None)
     if path.suffix.lower() == ".svg":
         picture = vl_convert.vegalite_to_svg(drawn).encode()
@@ -71,7 +71,7 @@ def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HCon
 
 
 def _packed(png: bytes) -> bytes:
-    """The same picture in half the bytes: vl-convert compresses for speed."""
+    """The same PNG in half the bytes, as vl-convert compresses for speed."""
     start, at, pixels, others = 8, 8, b"", []
     while at < len(png):
         (size,) = struct.unpack(">I", png[at : at + 4])

@@ -1,4 +1,4 @@
-"""The sky of a matrix as a picture: density of all rows in Mollweide's projection, with marks."""
+"""The sky of a matrix as a picture: the density of all rows in Mollweide's projection, with marks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
 Angles = NDArray[np.float64]
 
-EDGE_X, EDGE_Y = 2 * math.sqrt(2), math.sqrt(2)  # of the ellipse that Mollweide's projection fills
+EDGE_X, EDGE_Y = 2 * math.sqrt(2), math.sqrt(2)  # half axes of the ellipse that Mollweide's projection fills
 ROWS_PER_CELL = 16  # on average; cells have equal areas, so that equal colours are equal densities
 SKY_WIDTH = 540
 CELL_SIZES = (2, 3, 5, 6, 9, 10, 15, 18, 27)  # divisors of the height, so that cells fill whole pixels
-SPACE, RING, TELESCOPE = "#000004", "#35d0ff", "#ff5a4f"  # the darkest of inferno's; marks stand out of it
+SPACE, RING, TELESCOPE = "#000004", "#35d0ff", "#ff5a4f"  # the darkest of inferno; two beside it
 CROSSHAIR = "M-1,0L-.4,0M.4,0L1,0M0,-1L0,-.4M0,.4L0,1"
 
 
 def mollweide(lat_deg: Angles, lon_deg: Angles) -> tuple[Angles, Angles]:
-    """x in ±2√2 and y in ±√2 of Mollweide's projection, which keeps areas (J. P. Snyder, 1987, p. 251)."""
+    """x in ±2√2 and y in ±√2, each [N], of Mollweide's equal-area projection (J. P. Snyder, 1987, p. 251).
+
+    lat_deg, lon_deg: [N].
+    """
     # 2θ + sin 2θ = π sin φ, inverted by a table, finer than any picture.
     auxiliary = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 4001)) * np.pi / 2  # denser at the poles
     theta = np.interp(np.pi * np.sin(np.radians(lat_deg)), 2 * auxiliary + np.sin(2 * auxiliary), auxiliary)
@@ -38,7 +41,7 @@ def sky_chart(
 ) -> alt.LayerChart:
     """Density of all rows in Mollweide's projection; black holes, the field and the reference marked.
 
-    lat_deg, lon_deg: of every row, [V], NaN where it has none. holes: a row of each, and its population.
+    lat_deg, lon_deg: [V], NaN for a row without a direction. holes: a row of each black hole, its population.
     """
     import altair as alt
 
@@ -145,7 +148,7 @@ def _field_outline(row: ClusterRow) -> list[tuple[Angles, Angles]]:
 
 
 def _unwrapped(lat: Angles, lon: Angles) -> list[tuple[Angles, Angles]]:
-    """A line on the sphere, cut where it crosses the seam."""
+    """A line on the sphere, cut where it crosses the edge of the map."""
     cuts = np.flatnonzero(np.abs(np.diff(lon)) > 180) + 1
     return list(zip(np.split(lat, cuts), np.split(lon, cuts), strict=True))
 
@@ -162,7 +165,7 @@ def _paths(paths: Sequence[tuple[Angles, Angles]]) -> list[dict[str, float]]:
 
 
 def _marks(lat_deg: Angles, lon_deg: Angles, holes: Sequence[tuple[int, int]]) -> list[dict[str, float]]:
-    """Where black holes stand; those that a picture cannot part are one mark."""
+    """Marks of black holes; those that a picture cannot separate share one."""
     marks: dict[tuple[float, float], int] = {}
     for token, population in holes:
         x, y = mollweide(lat_deg[token : token + 1], lon_deg[token : token + 1])

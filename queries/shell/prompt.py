@@ -1,4 +1,4 @@
-"""The prompt itself: history, completion and colours, by prompt_toolkit."""
+"""The prompt of the shell: history, completion and colours, by prompt_toolkit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from queries.shell.shell import COMMANDS, FORMS, is_complete
 
 
 def prompt_session(history: Path, queries: Sequence[str]) -> PromptSession[str]:
-    """A prompt for SQL over several lines: Enter runs what is complete, else begins a new line."""
+    """A prompt for SQL over several lines: Enter runs a complete statement, else it begins a new line."""
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -44,7 +44,7 @@ def prompt_session(history: Path, queries: Sequence[str]) -> PromptSession[str]:
 
 
 class SqlCompleter(Completer):
-    """Views, columns, DuckDB's keywords and functions; after a dot our commands and what they take."""
+    """Completes views, columns, DuckDB's keywords and functions; after a dot commands and their arguments."""
 
     def __init__(self, queries: Sequence[str]) -> None:
         self._queries = queries
@@ -64,7 +64,7 @@ class SqlCompleter(Completer):
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         before = document.text_before_cursor.lstrip()
-        word = re.search(r"[.\w]*$", before)[0]  # type: ignore[index]  # it matches the empty end, too
+        word = re.search(r"[.\w]*$", before)[0]  # type: ignore[index]  # it also matches the empty end
         if not before.startswith("."):
             word = word.rpartition(".")[2]  # models.repo
         for name, kind in self._offered(before, word):
@@ -99,6 +99,6 @@ def _history(path: Path) -> History:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-    except OSError:  # a home that cannot be written is no reason not to answer
+    except OSError:  # a home folder that cannot be written must not prevent answers
         return InMemoryHistory()
     return FileHistory(path)

@@ -1,4 +1,4 @@
-"""A prompt over one catalog: SQL, the named queries, and a few commands that begin with a dot."""
+"""A shell over one catalog: SQL, the named queries, and a few commands that begin with a dot."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FORMS: dict[str, Callable[[Answer], str]] = {"csv": as_csv, "json": as_json, "md
 
 @dataclass
 class Shell:
-    """What one line does. `form` is how answers are printed, until `.format` changes it."""
+    """Runs lines. form: how answers are printed, until `.format` changes it. ended: after `.quit`."""
 
     reader: Reader
     library: Mapping[str, Query]
@@ -44,15 +44,15 @@ class Shell:
     ended: bool = field(default=False, init=False)
 
     def do(self, text: str) -> None:
-        """Run one statement or command.
+        """Run one command, or the statements of a text.
 
-        Raises UsageError where it cannot be run, with what is expected.
+        Raises UsageError if one cannot be run, with what is expected.
         """
         text = text.strip()
         if text.startswith("."):
             self._command(text)
         else:
-            for statement in _apart(text):
+            for statement in _split(text):
                 self._print(self.reader.ask(statement))
 
     def _command(self, text: str) -> None:
@@ -106,14 +106,14 @@ class Shell:
 def is_complete(text: str) -> bool:
     """Whether Enter runs this text: a command, nothing, or SQL up to its semicolon."""
     text = text.strip()
-    # Of SQLite's words only quotes, comments and semicolons matter here.
+    # Only quotes, comments and semicolons matter here, which SQLite and DuckDB read alike.
     return not text or text.startswith(".") or sqlite3.complete_statement(text)
 
 
 def run_piped(shell: Shell, lines: IO[str]) -> None:
-    """Statements from a file or a pipe, one after another.
+    """Run statements from a file or a pipe, one after another.
 
-    Raises UsageError at the first that fails; those after it are not run.
+    Raises UsageError if one fails; those after it are not run.
     """
     for text in _statements(lines):
         shell.do(text)
@@ -121,12 +121,12 @@ def run_piped(shell: Shell, lines: IO[str]) -> None:
             return
 
 
-def run_terminal(shell: Shell, history: Path, where: str) -> None:
-    """A prompt with history and completion, until Ctrl-D; a statement that fails is complained of."""
+def run_terminal(shell: Shell, history: Path, title: str) -> None:
+    """A prompt with history and completion, until Ctrl-D. Errors are printed, and the prompt continues."""
     from queries.shell.prompt import prompt_session
 
     views = ", ".join(view_columns())
-    shell.console.print(f"[bold]{escape(printable(where))}[/]: {views}")
+    shell.console.print(f"[bold]{escape(printable(title))}[/]: {views}")
     shell.console.print(
         "SQL ends with a semicolon; Tab completes; .help tells more, Ctrl-D leaves.", style="dim"
     )
@@ -136,20 +136,20 @@ def run_terminal(shell: Shell, history: Path, where: str) -> None:
             shell.do(session.prompt("survey> "))
         except UsageError as error:
             shell.console.print(f"[red]{escape(printable(str(error)))}[/]")
-        except KeyboardInterrupt:  # of a line that is being written, or of a long question
+        except KeyboardInterrupt:  # while a line is typed, or while a statement runs
             shell.console.print("interrupted", style="dim")
         except EOFError:
             return
 
 
-def _apart(text: str) -> list[str]:
-    """The statements of a text; the text itself where it is one, or none that can be understood."""
+def _split(text: str) -> list[str]:
+    """The statements of a text; the text itself if it is one statement or does not parse."""
     if not text.rstrip(";").strip():
         return []
     try:
         refuse_oversized(text)
         statements = [statement.query for statement in duckdb.extract_statements(text)]
-    except (duckdb.Error, UsageError):  # asking tells what is wrong
+    except (duckdb.Error, UsageError):  # running it reports the error
         return [text]
     return statements if len(statements) > 1 else [text]
 

@@ -52,8 +52,8 @@ def _field(row: ClusterRow) -> str:
         if row.field_diameter_deg is not None
         else f"radius {row.field_radius_deg:g}°"
     )
-    where = f"latitude {_degrees(row.field_lat_deg)}, longitude {_degrees(row.field_lon_deg)}"
-    return f"{size} around {where if row.ref_by == 'field' else 'the reference'}"
+    centre = f"latitude {_degrees(row.field_lat_deg)}, longitude {_degrees(row.field_lon_deg)}"
+    return f"{size} around {centre if row.ref_by == 'field' else 'the reference'}"
 
 
 def _degrees(value: float | None) -> str:

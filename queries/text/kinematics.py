@@ -1,4 +1,4 @@
-"""The motion of dead rows for a person: the checks as text, the courses as a picture."""
+"""The motion of dead rows for a person, as text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from survey.records.results import KinematicsRow
 
 
 def print_motion(row: KinematicsRow, console: Console) -> None:
-    """Print what was followed and every check."""
+    """Print the source of a history, its gaps and every check."""
     console.print(f"[bold]{escape(printable(_short(row.source)))}[/]")
-    where = "positions" if row.frame == "absolute" else "displacements from an unknown start"
+    frame = "positions" if row.frame == "absolute" else "displacements from an unknown start"
     console.print(
         f"{row.dead_count:,} dead rows × {row.hidden_dim:,}, {row.recorded_count:,} recorded steps "
-        f"{row.first_step:,}–{row.last_step:,}; {where}"
+        f"{row.first_step:,}–{row.last_step:,}; {frame}"
     )
     if row.gaps:
         after = ", ".join(f"{step:,}" for step in row.gaps[:5])
@@ -44,7 +44,7 @@ def print_motion(row: KinematicsRow, console: Console) -> None:
 
 
 def _short(source: str) -> str:
-    """A path as a person here would write it."""
+    """A path relative to the working folder, if it lies there."""
     here = f"{Path.cwd()}/"
     return source.removeprefix(here)
 

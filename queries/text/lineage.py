@@ -1,4 +1,4 @@
-"""What two checkpoints have in common, as one row: their rows, their black holes, their cards."""
+"""Two checkpoints compared in one row: their rows, their black holes, the base models of their cards."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from model_at($a, $matrix) as model_a, model_at($b, $matrix) as model_b"""
 
 
 def lineage_text(reader: Reader, a: str, b: str, matrix: str) -> Answer:
-    """The queries shared_rows and same_grouping side by side, and what both cards state.
+    """The answers of shared_rows and same_grouping side by side, and the base models of both cards.
 
-    a, b: repo, or repo@ a revision or commit. Raises UsageError where one is not in the catalog.
+    a, b: repo, or repo@ a revision or commit. Raises UsageError if one is not in the catalog.
     """
     parameters = {"a": a, "b": b, "matrix": matrix}
     answers = [

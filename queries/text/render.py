@@ -18,31 +18,31 @@ from rich.table import Table
 from catalog.read.reader import Answer
 from survey.errors import printable
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how text begins that spreadsheets run
-_EXACT = 2**53  # integers beyond it are rounded by whatever reads JSON numbers as doubles
-_CARD_COLUMNS = 14  # more do not fit side by side, so each row becomes a card
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run text that begins with one of these
+_EXACT = 2**53  # programs that read JSON numbers as doubles round larger integers
+_CARD_COLUMNS = 14  # a table with more columns prints each row as a card
 _LIST_ITEMS = 6
-_TEXT_WIDTH = 16  # the narrowest column that text is folded into
+_TEXT_WIDTH = 16  # the narrowest column of folded text
 _NUMERIC = frozenset({"BIGINT", "DOUBLE", "INTEGER", "UBIGINT", "FLOAT", "HUGEINT"})
 
 
 def as_csv(answer: Answer) -> str:
-    """RFC 4180; lists and structs as JSON, NULL empty. Text is as it is: for files and pipes."""
+    """RFC 4180 for files and pipes: lists and structs as JSON, NULL empty, text unchanged."""
     return _csv(answer, lambda text: text)
 
 
 def as_terminal_csv(answer: Answer) -> str:
-    """The same with control and direction characters escaped: a terminal obeys them."""
+    """The same for a terminal, which would obey control and direction characters: they are escaped."""
     return _csv(answer, printable)
 
 
 def as_download_csv(answer: Answer) -> str:
-    """The same with an apostrophe before text that a spreadsheet would run as a formula."""
+    """The same for a spreadsheet: an apostrophe stands before text that it would run as a formula."""
     return _csv(answer, lambda text: f"'{text}" if text.startswith(_FORMULA) else text)
 
 
 def formulas(answer: Answer) -> int:
-    """How many cells a spreadsheet that opens the CSV would run."""
+    """The number of cells that a spreadsheet would run if it opened the CSV."""
     cells = (value for row in (answer.names, *answer.rows) for value in row)
     return sum(isinstance(value, str) and value.startswith(_FORMULA) for value in cells)
 
@@ -57,7 +57,7 @@ def _csv(answer: Answer, shown: Callable[[str], str]) -> str:
 
 
 def as_json(answer: Answer) -> str:
-    """A list of objects; a name that comes twice gets a number, NaN and infinity become null."""
+    """A list of objects. Repeated column names get numbers; NaN and infinity become null."""
     names = _distinct(answer.names)
     rows = [dict(zip(names, map(json_value, row), strict=True)) for row in answer.rows]
     text = json.dumps(rows, default=_plain, ensure_ascii=False, allow_nan=False, indent=1)
@@ -65,14 +65,14 @@ def as_json(answer: Answer) -> str:
 
 
 def as_page_json(answer: Answer) -> str:
-    """Columns, types and rows apart, as pages draw them; `truncated` where there are more rows."""
-    whole = {
+    """Columns, types and rows as separate lists, for pages; `truncated` if there are more rows."""
+    page = {
         "columns": answer.names,
         "types": answer.types,
         "rows": [[json_value(value) for value in row] for row in answer.rows],
         "truncated": answer.truncated,
     }
-    return json.dumps(whole, default=_plain, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(page, default=_plain, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_markdown(answer: Answer) -> str:
@@ -84,9 +84,9 @@ def as_markdown(answer: Answer) -> str:
 
 
 def print_table(answer: Answer, console: Console) -> None:
-    """A table, or a card for each row where the columns do not fit side by side."""
+    """Print a table, or a card for each row if the columns do not fit side by side."""
     numeric = [kind in _NUMERIC for kind in answer.types]
-    names = [printable(name) for name in answer.names]  # of a PIVOT they are data
+    names = [printable(name) for name in answer.names]  # the column names of a PIVOT are data
     shown = [[short(value) for value in row] for row in answer.rows]
     if shown and not _fits(names, shown, numeric, console.width):
         for texts in shown:
@@ -94,7 +94,7 @@ def print_table(answer: Answer, console: Console) -> None:
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name, number in zip(names, numeric, strict=True):
-        # A number is never folded: its pieces would be read as two.
+        # A number is never folded: a reader would take its pieces for two numbers.
         table.add_column(escape(name), justify="right" if number else "left", overflow="fold", no_wrap=number)
     for texts in shown:
         table.add_row(*map(escape, texts))
@@ -103,12 +103,12 @@ def print_table(answer: Answer, console: Console) -> None:
         console.print("(no rows)", style="dim")
 
 
-def print_queries(listed: Answer, console: Console) -> None:
-    """The named queries: each with what it answers, its parameters, and the columns of its answer."""
+def print_queries(queries: Answer, console: Console) -> None:
+    """Print the named queries: each with its help, its parameters, and the columns of its answer."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, answers, parameters, columns in listed.rows:
+    for name, answers, parameters, columns in queries.rows:
         table.add_row(escape(name), escape(printable(answers)))
         table.add_row("", f"[cyan]{escape(printable(parameters))}[/]")
         table.add_row("", f"[dim]{escape(printable(columns))}[/]")
@@ -157,9 +157,9 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def json_value(value: Any) -> Any:  # Any: whatever SQL returns
-    """The value as JSON has it: NaN and infinity are null, integers beyond 2^53 are text.
+    """A value for JSON: NaN and infinity become null, integers beyond 2^53 text.
 
-    JavaScript and jq read every number as a double, in which two row_hash become one.
+    JavaScript and jq read every number as a double, which would merge different values of row_hash.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -175,12 +175,12 @@ def json_value(value: Any) -> Any:  # Any: whatever SQL returns
 
 
 def _escaped(text: str) -> str:
-    """JSON in which control and direction characters, which occur in strings alone, are escapes."""
+    """JSON with its control and direction characters, which occur only in strings, escaped."""
     return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in text)
 
 
 def _json_escape(char: str) -> str:
-    """As \\uXXXX: two of them where the character lies beyond 16 bits."""
+    """As \\uXXXX: two of them if the character needs more than 16 bits."""
     return json.dumps(char)[1:-1]
 
 

@@ -1,4 +1,4 @@
-"""The state of a catalog: what it holds, what the last run did, what is failing."""
+"""The state of a catalog: its counts, its last runs, its failures."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ limit 5
 """
 
 
-def print_status(reader: Reader, where: str, console: Console) -> None:
-    """Print the state of a catalog."""
+def print_status(reader: Reader, title: str, console: Console) -> None:
+    """Print the state of a catalog. title: its location."""
     (counts,) = reader.ask(COUNTS).rows
     models, rows, families, holes, measured, fetched, repositories, clusters, motions, trainings = counts
-    console.print(f"[bold]{escape(short(where))}[/]")
+    console.print(f"[bold]{escape(short(title))}[/]")
     console.print(f"{models} models, {rows} matrices, {families} families; {holes} with black holes")
     if rows:
         console.print(
@@ -90,5 +90,5 @@ def _print_failing(reader: Reader, console: Console) -> None:
 
 
 def advice(reason: str | None) -> str:
-    """What to do about a reason, which may be one that this version does not know."""
+    """What to do about a reason; a later version may have written one that this version does not know."""
     return REASONS.get(reason or "", "of a later version of this program")

@@ -71,7 +71,7 @@ def token_parameters(reader: Reader, model: str, token_class: str, matrix: str) 
 
 
 def quoted(answer: Answer) -> Answer:
-    """The answer for people: texts in quotes, so that their spaces show; nothing could fake output."""
+    """The answer for people: texts in quotes, so that spaces show, and escaped, as they could fake output."""
     index = answer.names.index("text")
     rows = [
         (*row[:index], None if row[index] is None else f'"{printable(row[index])}"', *row[index + 1 :])

@@ -1,4 +1,4 @@
-"""Training runs for a person: one run's figures as a table and as a picture, a sweep as a table."""
+"""Training runs for a person: tables of one run and of a sweep."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def print_sweep(
 ) -> None:
     """Print a line for each run: the options that differ, the first step, the end.
 
-    options: of each row, what differs among the runs, by name.
+    options: for each row, the options that differ among the runs, by name.
     """
     varied = list(options[0]) if options else []
     names = [

@@ -1,4 +1,4 @@
-"""The routes of a served catalog: its page, answers to SQL, the lists of queries and views. All only read."""
+"""The routes of a served catalog: its page, answers to SQL, lists of queries and views. None writes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PAGE_POLICY = (
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A catalog, and what one question to it may cost. limit: models in the page."""
+    """A catalog, and the limits of one query to it. limit: models in the page. questions: in the queue."""
 
     catalog: str
     heading: Heading
@@ -82,8 +82,8 @@ class Pages:
         self._served = served
         self._library = load(served.folders)
         self._queue = QuestionQueue(served.seconds, served.questions)
-        self._lock = threading.Lock()  # of the two that are computed once
-        self._files: object = None  # of which the page was built
+        self._lock = threading.Lock()  # of the page and the list of queries, which are computed once
+        self._files: object = None  # from which the page was built
         self._html = ""
 
     def report(self, request: Request) -> Response:

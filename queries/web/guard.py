@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-OPEN = "/api/queries"  # needs no header of ours: it says nothing of the catalog, and is computed once
-TOKEN = "_token"  # the parameter of a link in our page that proves where it stands
+OPEN = "/api/queries"  # needs no header of ours: it reveals nothing of the catalog, and is computed once
+TOKEN = "_token"  # the parameter that proves that a link stands in our page
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -24,11 +24,11 @@ HEADER_HINT = "ask with the header X-Requested-With: survey, which pages of othe
 
 
 class Guard:
-    """ASGI middleware: refuses pages of other origins, and says of every answer how it may be used.
+    """ASGI middleware: refuses pages of other origins, and restricts how browsers may use the answers.
 
-    The origin that a browser states is not enough: it sends no Sec-Fetch-Site to a plain-http name. A
-    custom header, which a page may send to another origin only after a preflight request, is enough; so
-    is a token that only our page holds.
+    The origin that a browser states does not suffice, as browsers send no Sec-Fetch-Site to a plain-http
+    name. A custom header suffices, which a page may send to another origin only after a preflight request;
+    so does a token that only our page has.
     """
 
     def __init__(self, app: ASGIApp, token: str) -> None:

@@ -1,9 +1,9 @@
-"""A question of somebody else's, asked in a process of its own, which may be stopped.
+"""Run an untrusted query in a subprocess with limits of time and memory.
 
-Run as a module: the question as JSON on stdin, the answer on stdout.
+Run as a module, it reads the query as JSON from stdin and writes the answer to stdout.
 
-DuckDB's own limit of memory does not cover all that a question can make it hold (one text may have
-a gigabyte), and an interrupt waits for a step to end: so the process has a limit, and is killed.
+DuckDB's own limit of memory does not cover all that a query can allocate (one text may have a gigabyte),
+and an interrupt waits for a step to end. So the process has a limit of memory, and is killed in the end.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import Any
 from survey.errors import UsageError
 from survey.process.interpreter import python_command
 
-LATER_S = 5  # than who asked stops it, it ends by itself
-_OWN_MB = 1024  # what Python, DuckDB and Arrow take by themselves
+LATER_S = 5  # after the time limit of the process that asked, it ends by itself
+_OWN_MB = 1024  # taken by Python, DuckDB and Arrow themselves
 REFUSED, BEYOND_MEMORY = 2, 3  # exit codes
 _NO_MEMORY = ("MemoryError", "std::bad_alloc", "failed to map segment from shared object")
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """SQL for a catalog. form: json (columns, types and rows), csv, md or parquet. rows: at most."""
+    """SQL for a catalog. form: json (columns, types and rows), csv, md or parquet. rows: the limit."""
 
     catalog: str
     sql: str
@@ -40,7 +40,7 @@ class Question:
 
 
 def ask_apart(question: Question, seconds: float) -> bytes:
-    """The answer in its form. Raises UsageError, also where it takes too long or too much memory."""
+    """The answer in its form. Raises UsageError, also if it takes too long or too much memory."""
     command = python_command("queries.web.query_process", f"{math.ceil(seconds) + LATER_S}")
     try:
         ran = subprocess.run(
@@ -54,7 +54,7 @@ def ask_apart(question: Question, seconds: float) -> bytes:
 
 
 def _problem(ran: subprocess.CompletedProcess[bytes], memory_mb: int) -> str:
-    """Why there is no answer: refused, too large, killed from outside, or a fault of ours or DuckDB's."""
+    """Why there is no answer: refused, too large, killed from outside, or a fault of ours or of DuckDB."""
     said = ran.stderr.decode(errors="replace").strip()
     last = said.splitlines()[-1] if said else "it said nothing"
     beyond = f"stopped: it took more than {memory_mb} MB of memory; ask for less"
@@ -67,7 +67,7 @@ def _problem(ran: subprocess.CompletedProcess[bytes], memory_mb: int) -> str:
     name = _signal(-ran.returncode)
     if name == "SIGKILL":
         return "the process that answers was killed, as a system does that runs out of memory; ask for less"
-    # An allocation that fails inside a library ends it by abort(), which leaves these words.
+    # A library whose allocation fails calls abort(), which leaves these words.
     if name == "SIGABRT" and "bad_alloc" in said:
         return beyond
     return f"the process that answers crashed ({name}): {last}"
@@ -81,7 +81,7 @@ def _signal(number: int) -> str:
 
 
 def _main() -> int:
-    # Nobody stops it once the process that asked was killed: this signal ends it whatever it does.
+    # If the process that asked was killed, nobody stops this one: the signal ends it whatever it does.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(sys.argv[1]))
     question = Question(**json.load(sys.stdin))
@@ -108,7 +108,7 @@ def _main() -> int:
 
 
 def _limit_memory(memory_mb: int) -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):  # where the system knows no such limit
+    with contextlib.suppress(ImportError, ValueError, OSError):  # the system has no such limit
         import resource
 
         limit = (memory_mb + _OWN_MB) << 20

@@ -1,4 +1,4 @@
-"""The queue of questions of a served catalog: how many run, how many wait, and the answers in memory."""
+"""The queue of queries of a served catalog: limits of those that run, those that wait, and their answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from queries.web.query_process import Question, ask_apart
 
 CONCURRENT_QUERIES = 2
-MAX_QUESTIONS = 8  # that run, wait, or whose answer is being read: each holds a thread or its answer
+MAX_QUESTIONS = 8  # that run, wait, or have an answer that is being read: each takes a thread or memory
 MEDIA = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
@@ -55,7 +55,7 @@ class _QueuedResponse(Response):
         async def send_in_two(message: Message) -> None:
             last = message["type"] == "http.response.body"
             await send({**message, "more_body": True} if last else message)
-            if last:  # the server takes a second part only once it has passed on the first
+            if last:  # the server accepts the second part only after it sent the first
                 await send({"type": "http.response.body"})
 
         try:
