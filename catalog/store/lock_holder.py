@@ -18,7 +18,7 @@ STALE_S = 600.0  # without a refresh for so long, the holder is dead or cut off
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds a catalog. machine: where its `pid` means a process; empty if unknown."""
+    """The process that holds a catalog. machine: the one that its `pid` refers to; empty if unknown."""
 
     run_id: str
     host: str = field(default_factory=socket.gethostname)

@@ -46,7 +46,7 @@ def _follows_list_header(content: bytes, position: int) -> bool:
 
 
 def _skip(content: bytes, kind: int, position: int, depth: int) -> int:
-    """The position after a value. Raises StrangeFooter, MalformedFooter; IndexError where the bytes end."""
+    """The position after a value. Raises StrangeFooter, MalformedFooter; IndexError at their end."""
     if kind in INTEGERS:
         while content[position] >= 0x80:
             position += 1

@@ -32,7 +32,7 @@ class Kind:
     """How the files of one folder are merged. key, stamp: SQL.
 
     by_file: the newest of two copies of a key is the one whose file was committed last, whatever the clocks
-    of the workers say. A loose file has one key and is replaced with it, so it is at least as new as any part;
+    of the workers say. A loose file has one key and is replaced with it, so it is as new as any part;
     of two parts the later name is newer. Single results have a file for each time instead.
     """
 

@@ -1,4 +1,4 @@
--- What each measurement cost: bytes read against the repository's, seconds, rate; the dearest first.
+-- What each measurement cost: bytes read of the repository's, seconds, rate; the most expensive first.
 -- params: limit=50
 select
     repo, revision, matrix,

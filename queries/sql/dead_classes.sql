@@ -10,7 +10,7 @@ chosen as (
     from models
     where repo glob $repo and matrix = $matrix
 ),
--- Which classes are known at all: without a tokenizer nothing is a phantom, and nothing is none.
+-- Which classes are known: without a tokenizer a row is neither a phantom nor not one.
 known as (
     select
         repo, sha, matrix,

@@ -1,4 +1,4 @@
--- What moved in a repo from revision a to b: a_to_b is b − a, or of the pair: angle, distance, equal rows.
+-- What changed in a repo from revision a to b: a_to_b is b − a, or the pair's angle, distance, equal rows.
 -- params: repo, a, b, matrix=output
 with requested(side, revision) as (
     values (1, $a), (2, $b)
@@ -49,7 +49,7 @@ their_tokens as materialized (
 equal_rows as (
     select count(*)::double as unchanged
     from (from their_tokens select token_id, row_hash group by token_id, row_hash having count(*) = 2)
-    -- Without both per-token tables nothing is known.
+    -- Unknown without both per-token tables.
     having (select count(distinct side) from their_tokens) = 2
 ),
 pair as (
@@ -72,6 +72,6 @@ moved as (
 )
 select quantity, a, b, a_to_b
 from checked
--- A left join: the check must be made if there is nothing to compare, too.
+-- A left join, so that the check is made even if there is nothing to compare.
 left join moved on complete
 order by position

@@ -25,7 +25,7 @@ tokens_dead as (
         bool_or(members.matrix = 'input') as on_input
     from members
     join pairs using (repo, sha)
-    -- A row that only one side has is dead on one side for no other reason.
+    -- A row that only one side has can be dead only there, which says nothing.
     where token_id < common_ids
     group by repo, sha, token_id
 ),

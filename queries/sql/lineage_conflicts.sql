@@ -1,4 +1,4 @@
--- Models whose rows speak against the base_model of their card; all=1 lists every such claim and its finding.
+-- Models whose rows contradict the base_model of their card; all=1 lists every such claim and its finding.
 -- params: matrix=output, all=0
 with recursive sketched as materialized (
     select
@@ -15,7 +15,7 @@ current_rows as (
         and lower(base_model) <> lower(repo)
         and (repo, sha) in (select (repo, sha) from models where matrix = $matrix)
 ),
--- Whoever states m as its base, or its base's base, may well have m's rows.
+-- A model that states m as its base, or as its base's base, may well have m's rows.
 ancestors(repo, ancestor) as (
     select distinct lower(repo), lower(base_model)
     from sketched
@@ -26,7 +26,7 @@ ancestors(repo, ancestor) as (
     join sketched on lower(sketched.repo) = ancestors.ancestor
     where sketched.base_model is not null
 ),
--- Hashes that a model's sketch and its stated base's have in common.
+-- Hashes that are in the sketches of both a model and its stated base.
 met as (
     select m.repo, m.sha, base.repo as base_repo, base.sha as base_sha, count(*) as in_common
     from (select repo, sha, lower(base_model) as stated, unnest(row_sketch) as row_hash from current_rows) as m
@@ -38,7 +38,7 @@ met as (
         on lower(base.repo) = m.stated and base.row_hash = m.row_hash
     group by m.repo, m.sha, base.repo, base.sha
 ),
--- The claim against every commit of the base that is known: the first that fits speaks for it.
+-- The claim against every known commit of the base: the first that fits confirms it.
 claims as (
     select
         m.repo, m.sha, m.revision, m.base_model,
@@ -68,7 +68,7 @@ suspects as (
     join sketched using (repo, sha)
     where verdict = 'no row in common' or starts_with(verdict, 'other width')
 ),
--- The inverted index: who else holds a suspect's rows.
+-- The inverted index: other models with a suspect's rows.
 nearest_models as (
     select suspects.repo, suspects.sha, other.repo as nearest, other.sha as nearest_sha, count(*) as in_common
     from suspects

@@ -1,4 +1,4 @@
--- The models most like one, one row a repo: by rows in common (estimated from sketches), then by black holes.
+-- The models most similar to one, a row for each repo: by common rows (from sketches), then by black holes.
 -- params: model, matrix=output, limit=20
 with mine as materialized (
     select
@@ -13,7 +13,7 @@ others as materialized (
         theirs.repo, theirs.sha, theirs.revision, theirs.dtype, theirs.vocab_rows, theirs.hidden_dim,
         theirs.informative_rows, theirs.rows_hash, theirs.centroid_l2, theirs.token_norm_mean,
         theirs.measured_at, sketches.row_sketch,
-        -- All hashes up to here are in the sketch; all there are, where it is not full.
+        -- The sketch holds all hashes up to this bound; if it is not full, all that there are.
         if(len(sketches.row_sketch) < theirs.informative_rows, sketches.row_sketch[-1], ~0::ubigint) as bound,
         case
             when theirs.hidden_dim <> mine.hidden_dim then 'not comparable: ' || theirs.hidden_dim || ' dimensions'
@@ -28,7 +28,7 @@ others as materialized (
         on theirs.repo <> mine.repo
     where theirs.matrix = $matrix
 ),
--- The inverted index: who holds a hash of mine.
+-- The inverted index: models whose sketch has one of my hashes.
 holders as (
     select repo, sha, count(*) as both_hold
     from (select repo, sha, unnest(row_sketch) as row_hash from others where obstacle is null)
@@ -41,7 +41,7 @@ compared as (
         len(list_filter(mine.row_sketch, lambda x: x <= least(mine.bound, others.bound))) as i_hold,
         len(list_filter(others.row_sketch, lambda x: x <= least(mine.bound, others.bound))) as they_hold,
         both_hold / (i_hold + they_hold - both_hold) as similarity,
-        -- Nothing is estimated where both sketches hold everything.
+        -- Nothing is estimated if both sketches hold all hashes.
         if(
             least(mine.bound, others.bound) = ~0::ubigint,
             0,
@@ -75,7 +75,7 @@ judged as (
             when both_hold > 0 then 'rows in common'
             else 'no row in common found'
         end) as relation,
-        -- A matrix that was saved in another dtype keeps its figures but for rounding.
+        -- A matrix that was saved in another dtype keeps its figures, except for rounding.
         others.dtype <> mine.dtype and others.hidden_dim = mine.hidden_dim
             and abs(others.centroid_l2 - mine.centroid_l2) <= 0.002 * mine.centroid_l2
             and abs(others.token_norm_mean - mine.token_norm_mean) <= 0.002 * mine.token_norm_mean
@@ -84,7 +84,7 @@ judged as (
     left join compared on compared.repo = others.repo and compared.sha = others.sha
     left join equal_holes on equal_holes.repo = others.repo and equal_holes.sha = others.sha
 ),
--- Of a repo with several revisions, the nearest.
+-- The nearest revision of each repo.
 nearest as (
     select judged.*
     from judged

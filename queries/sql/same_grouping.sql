@@ -17,7 +17,7 @@ members as (
     from sides
     join black_holes using (repo, sha, matrix)
 ),
--- A black hole of which one row is left below the cut is none.
+-- A black hole with one row left below the cut is none.
 kept as materialized (
     select side, rank, token_id
     from members
@@ -58,8 +58,8 @@ shared as (
 )
 select
     a, b, common_ids, holes_a, holes_b, holes_same, dead_a, dead_b, dead_both,
-    -- Of the pairs of tokens that are identical in a or in b, the share that are in both: the Jaccard
-    -- index of two partitions. Undefined where neither has a black hole.
+    -- Of the pairs of tokens that are identical in a or in b, the share that are identical in both: the
+    -- Jaccard index of two partitions. Undefined if neither has a black hole.
     pairs_both / nullif(pairs_a + pairs_b - pairs_both, 0) as grouping_similarity,
     holes_a = holes_same and holes_b = holes_same as same_grouping
 from pair, counted, equal_holes, shared

@@ -1,4 +1,4 @@
--- How many rows of a stand in b bit for bit, at the same id and anywhere; name each as repo or repo@revision.
+-- How many rows of a are in b bit for bit, at the same id and anywhere; name each as repo or repo@revision.
 -- params: a, b, matrix=output
 with sides as (
     select 1 as side, one.* from model_at($a, $matrix) as one
@@ -8,11 +8,11 @@ with sides as (
 their_rows as materialized (
     select
         side, token_id, row_hash, norm,
-        -- Rows that unrelated models have in common: zero, not finite, or one of many alike.
+        -- Not rows that unrelated models have in common: zero, not finite, or in a black hole.
         coalesce(norm > 0, false) and black_hole is null as informative
     from sides
     join tokens using (repo, sha, matrix)
-    -- Not to open the tokens of every model.
+    -- This avoids opening the tokens of every model.
     where tokens.matrix = $matrix
         and tokens.repo in ($a, $b, split_part($a, '@', 1), split_part($b, '@', 1))
 ),
@@ -44,7 +44,7 @@ at_same_id as (
             one.row_hash = other.row_hash and one.informative and other.informative
         ) as informative_found,
         count(*) filter (one.informative and other.informative) as informative_ids,
-        -- Survives another dtype: rounding to bfloat16 moves a length by less than 0.2 %.
+        -- Independent of the dtype: rounding to bfloat16 changes a length by less than 0.2 %.
         avg((abs(one.norm - other.norm) <= 0.002 * other.norm)::int)
             filter (one.informative and other.informative) as lengths_agree
     from their_rows as one

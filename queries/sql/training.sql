@@ -1,4 +1,4 @@
--- Training runs from the first recorded step to the last: the dead rows' push, angle, centroid and cloud.
+-- Training runs at their first and last recorded step: the dead rows' gradient, angle, centroid and radius.
 select
     setup, precision, init_scale, dim, seed, last_step,
     dead_grad_norm[1] as dead_grad, live_dead_ratio[1] as live_dead,

@@ -9,7 +9,7 @@ with heads as (
         select distinct on (repo, dtype, vocab_rows, hidden_dim, rows_hash)
             repo, dtype, vocab_rows, hidden_dim, rows_hash, base_model
         from models
-        -- Where no row is informative (nothing but zeros, say), being alike says nothing.
+        -- If no row is informative (all are zero, say), equality says nothing.
         where matrix = $matrix and informative_rows > 0
         order by repo, dtype, vocab_rows, hidden_dim, rows_hash, base_model
     )

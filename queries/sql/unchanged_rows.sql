@@ -1,4 +1,4 @@
--- How many rows each revision of a repo left as they were in the one before, by the number in their names.
+-- How many rows each revision of a repo left unchanged from the one before, by the number in their names.
 -- params: repo, pattern=*, matrix=output
 with steps as (
     select name, sha, vocab_rows, dtype, hidden_dim, resolved_at, step
@@ -11,7 +11,7 @@ pairs as (
         lag(name) over earlier as before,
         lag(sha) over earlier as sha_before,
         lag(vocab_rows) over earlier as rows_before,
-        -- Another dtype changes every byte, and says nothing of the values.
+        -- Another dtype changes every byte, which says nothing about the values.
         dtype = lag(dtype) over earlier and hidden_dim = lag(hidden_dim) over earlier as comparable
     from steps
     window earlier as (order by step nulls last, resolved_at nulls first, name)
