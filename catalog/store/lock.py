@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from catalog.store.compare_and_swap import create_object, erase_object, peek, replace
 from catalog.store.local import LocalFolder
-from catalog.store.lock_holder import STALE_S, Holder, holder_text, is_held_by, is_stale
+from catalog.store.lock_holder import Holder, holder_text, is_held_by, is_stale
 from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore
 from catalog.store.regular_files import UNSUPPORTED, NotRegular, open_lock
@@ -25,6 +25,7 @@ from survey.errors import CatalogInUse, UsageError
 LOCK = ".lock"
 LOCK_FILE = ".lock-held"  # in a folder without locks, as .lock exists there all the time
 REFRESH_S = 60.0
+STALE_S = 600.0  # without a refresh for so long, the holder is dead or cut off
 
 
 class Lock:
@@ -106,7 +107,7 @@ def _refuse_file_holder(store: LocalFolder) -> None:
         lock = peek(store, LOCK_FILE) if (store.root / LOCK_FILE).exists() else None
     except Unreadable as error:
         raise UsageError(_unwritable(store, f"{LOCK_FILE}: {error}")) from error
-    if lock is not None and not is_stale(lock):
+    if lock is not None and not is_stale(lock, STALE_S):
         raise _in_use(store, holder_text(lock))
 
 
@@ -150,7 +151,7 @@ def _take(store: CatalogStore, name: str, us: Holder) -> None:
             continue
         if is_held_by(lock, us):  # our PUT arrived, its answer did not
             return
-        if not is_stale(lock):
+        if not is_stale(lock, STALE_S):
             raise _in_use(store, holder_text(lock))
         if replace(store, name, us.to_json(), lock):
             return

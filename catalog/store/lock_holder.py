@@ -13,8 +13,6 @@ from pathlib import Path
 
 from catalog.store.compare_and_swap import ObjectVersion
 
-STALE_S = 600.0  # without a refresh for so long, the holder is dead or cut off
-
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -58,9 +56,9 @@ def is_held_by(lock: ObjectVersion | None, us: Holder) -> bool:
     return holder is not None and holder.token == us.token
 
 
-def is_stale(lock: ObjectVersion) -> bool:
-    """Whether a lock may be taken over: it was not refreshed, or its process on this machine has ended."""
-    if lock.age_s > STALE_S:
+def is_stale(lock: ObjectVersion, stale_s: float) -> bool:
+    """Whether a lock may be taken over: it is older than `stale_s`, or its process here has ended."""
+    if lock.age_s > stale_s:
         return True
     holder = holder_of(lock)
     return holder is not None and holder.machine == this_machine() != "" and not _is_alive(holder.pid)
