@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support import tokenizers as made
+from support import vocabularies
 from support.commands import Ran
 from support.little_models import little
 
@@ -69,6 +70,47 @@ def test_a_run_names_the_rows(hub: LocalHub, survey: Survey, tmp_path: Path, exe
     # Each black hole shows the texts of those of its rows that are tokens.
     for token_ids, texts in ask("SELECT token_ids, texts FROM black_holes"):
         assert texts == [made.BYTE_LEVEL_TEXTS[row] for row in token_ids if row < 13]
+
+
+XLM_R = {"sentencepiece.bpe.model": vocabularies.sentencepiece(), "tokenizer_config.json": b'{"tokenizer_class": "XLMRobertaTokenizer"}'}  # fmt: skip
+OF_A_CLASS = {
+    "fairseq's offset": (XLM_R, ["<s>", "<pad>", "</s>", "<unk>"], 31, 269, None),
+    "RWKV": ({"rwkv_vocab_v20230424.txt": b"1 'a' 1\n2 b'\\xff' 1\n"}, ["<|endoftext|>", "a", "\\xff", None], 3, 297, None),
+    "special tokens in code": (
+        {"qwen.tiktoken": made.tiktoken([b"a", b"b"])}, ["a", "b", None, None], None, None,
+        "qwen.tiktoken: its special tokens stand in code: which ids from 2 on are tokens is not known; "
+        "qwen.tiktoken does not say how text is cut: reach is not known",
+    ),
+    "no rule": (
+        {"sentencepiece.bpe.model": XLM_R["sentencepiece.bpe.model"]}, [None] * 4, None, None,
+        "sentencepiece.bpe.model: no rule says which ids its 29 pieces have: ",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("extra", "texts", "size", "phantoms", "note"), OF_A_CLASS.values(), ids=OF_A_CLASS)
+def test_the_class_of_the_tokenizer_decides(
+    hub: LocalHub,
+    survey: Survey,
+    tmp_path: Path,
+    extra: dict[str, bytes],
+    texts: list[str | None],
+    size: int | None,
+    phantoms: int | None,
+    note: str | None,
+) -> None:
+    serve(hub, tmp_path / "m", "org/m", extra)
+    assert run(survey, hub, "org/m").code == 0
+    ((stored_note, *counts),) = ask("SELECT tokenizer_note, tokenizer_size, phantom_rows FROM models")
+    assert counts == [size, phantoms]
+    assert stored_note is None if note is None else stored_note.startswith(note)
+    assert ask("SELECT text FROM tokens WHERE token_id < 4 ORDER BY token_id") == [(text,) for text in texts]
+    assert ask("SELECT count(phantom), count(*) FILTER (phantom) FROM tokens") == [
+        (0, 0) if phantoms is None else (300, phantoms)
+    ]
+    if note is not None:
+        ran = survey("tokens", "org/m", "--class", "phantom", "--catalog", "c")
+        assert (ran.code, "which tokens of org/m are phantom is not known" in ran.err) == (2, True), ran
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,8 @@ def test_every_id_has_the_text_that_transformers_gives_it(
     path = made.folder(tmp_path, files, name, **settings)
     expected = [None if piece is None else displayed(piece, name) for piece in transformers_texts(name, path)]
     vocabulary = read(path)
-    found = ["�" if text is not None and text.startswith("\\x") else text for text in texts(vocabulary)]
-    assert found == expected
+    named = ["�" if text is not None and text.startswith("\\x") else text for text in texts(vocabulary)]
+    assert named == expected
     assert vocabulary.complete
     assert vocabulary.remarks == ()
 
