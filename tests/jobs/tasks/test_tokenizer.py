@@ -159,7 +159,10 @@ COSTLY = {
         None,
     ),
     "not UTF-8": (
-        {"tokenizer.model": made.sentencepiece_of(b"a", b"\xff\xfe")},
+        {
+            "tokenizer.model": made.sentencepiece_of(b"a", b"\xff\xfe"),
+            "tokenizer_config.json": b'{"tokenizer_class": "LlamaTokenizer"}',
+        },
         "tokenizer.model: piece 4 is not UTF-8",
         2,
     ),
