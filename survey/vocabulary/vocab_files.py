@@ -55,14 +55,16 @@ def from_vocab_txt(content: bytes, companions: Companions) -> Vocabulary:
     lines = text.removesuffix("\n").split("\n")
     if name in families.COUNTED_LINES:
         return _counted(lines)
-    # A line of one character may be any, and a list of digits looks like counts.
+    # The classes that are known read a line as it is, even if each looks like a piece and a count.
     if name not in _ONE_A_LINE and len(lines) > 1 and all(map(_COUNTED.fullmatch, lines)):
         raise BadVocabulary(
             f"each line has a piece and a count, and no rule says which ids they have: "
             f"{families.described(companions)}"
         )
+    # A class that is not known may cut by other rules; BERT's cannot do without its unknown token.
+    cut = name in families.WORD_PIECE or (name not in families.ONE_A_LINE and "[UNK]" in lines)
     lowercase = companions.settings.get("do_lower_case") is not False
-    return from_word_pieces(text, lowercase=lowercase, cut=name not in families.ONE_A_LINE)
+    return from_word_pieces(text, lowercase=lowercase, cut=cut)
 
 
 _ONE_A_LINE = families.WORD_PIECE | families.ONE_A_LINE

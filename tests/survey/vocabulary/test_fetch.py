@@ -150,6 +150,17 @@ def test_berts_list_marks_what_stands_inside_words(tmp_path: Path) -> None:
     assert vocabulary.encode(["Singing", "sinS", "sung"]) == [[2, 3], [2, 5], [1]]
 
 
+@pytest.mark.parametrize(
+    ("lines", "config"),
+    [(b"a\nb\n", b"{}"), (b"[UNK]\na\n", b'{"tokenizer_class": "EsmTokenizer"}')],
+    ids=["of nobody, without BERT's unknown token", "of a class that cuts by other rules"],
+)
+def test_a_list_that_is_not_berts_has_names_only(tmp_path: Path, lines: bytes, config: bytes) -> None:
+    vocabulary = read(tmp_path, {"vocab.txt": lines, "tokenizer_config.json": config})
+    assert texts(vocabulary) == lines.decode().split()
+    assert vocabulary.encode is None
+
+
 @pytest.mark.parametrize("name", ["qwen.tiktoken", "tokenizer.model"])
 def test_tiktokens_list_is_known_by_its_content(tmp_path: Path, name: str) -> None:
     vocabulary = read(tmp_path, {name: made.tiktoken([b"a", b"\xe2", " é".encode(), b"\xe2\x96"])})
@@ -171,7 +182,8 @@ def test_tekkens_special_tokens_may_be_nonsense(tmp_path: Path, said: bytes) -> 
 
 def test_a_text_that_the_tokenizer_refuses_is_cut_into_nothing(tmp_path: Path) -> None:
     # WordPiece without [UNK] raises for every unknown character, whatever else is in the batch.
-    vocabulary = read(tmp_path, {"vocab.txt": b"a\nb\nab\n"})
+    of_bert = b'{"tokenizer_class": "BertTokenizer"}'
+    vocabulary = read(tmp_path, {"vocab.txt": b"a\nb\nab\n", "tokenizer_config.json": of_bert})
     assert vocabulary.encode is not None
     assert vocabulary.encode(["ab", "z", "a", "東", "b"]) == [[2], [], [0], [], [1]]
     assert vocabulary.encode([]) == []
