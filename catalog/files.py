@@ -26,7 +26,7 @@ _MATRIX_NAME = re.compile(r"[A-Za-z0-9._-]*@[A-Za-z0-9-]{1,14}\.(?:output|input)
 _RUN_NAME = re.compile(r"[0-9]{8}T[0-9]{6}[0-9-]*\.parquet")
 _RESULT_NAME = re.compile(r"[A-Za-z0-9._-]*@[0-9a-f]{16}(?:\.[0-9]{8}T[0-9]{12})?\.parquet")
 _LOOSE_NAMES = {ROWS: _MATRIX_NAME, TOKENS: _MATRIX_NAME, ATTEMPTS: _RUN_NAME}
-MAX_FOOTER_BYTES = 1 << 26  # the footer of a part takes 1 MB
+MAX_FOOTER_BYTES = 1 << 24  # the footer of a part takes 1 MB
 PROTOCOL = "catalog"  # of the URLs by which DuckDB reads a catalog's files, wherever the catalog lies
 
 Write = Callable[[IO[bytes]], None]
@@ -73,7 +73,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of a file that could be read. footer: its first bytes or all; None if there is no footer."""
+    """The end of a file that could be read. footer: all of it; None if there is no footer."""
 
     footer: bytes | None
 
@@ -88,6 +88,12 @@ class NoEnd:
     problem: str
     gone: bool = False
     foreign: bool = False
+
+
+def too_long(footer_bytes: int) -> NoEnd:
+    """What is said of a footer beyond MAX_FOOTER_BYTES: it is not read."""
+    problem = f"its footer has {footer_bytes:,} bytes, expected {MAX_FOOTER_BYTES:,} or fewer"
+    return NoEnd(problem, foreign=True)
 
 
 def is_tail_whole(tail: bytes, size: int) -> bool:

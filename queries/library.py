@@ -10,9 +10,9 @@ from pathlib import Path
 
 import duckdb
 
-from catalog.read.describer import Describer
 from catalog.read.reader import Answer
 from catalog.read.statement_limits import refuse_oversized
+from queries.description import QUERY_S, BoundedDescriber
 from survey.errors import UsageError
 from survey.process.bounded_file import read_regular
 
@@ -127,13 +127,13 @@ def _number(text: str) -> str | int | float:
     return text
 
 
-def query_list(library: Mapping[str, Query]) -> Answer:
+def query_list(library: Mapping[str, Query], seconds: float = QUERY_S) -> Answer:
     """Every query with its help, its parameters, and the columns of its answer.
 
-    The columns come from binding it to empty views, so no catalog is read.
+    The columns come from binding it to empty views, so no catalog is read. seconds: for each.
     """
     rows = []
-    with Describer() as describer:
+    with BoundedDescriber(seconds) as describer:
         for query in library.values():
             values = query.bind({name: "" for name, default in query.parameters.items() if default is None})
             try:

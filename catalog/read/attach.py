@@ -5,6 +5,8 @@ The views name the files by patterns, so they include the rows of later runs.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -15,10 +17,16 @@ from catalog.read.view_columns import view_columns
 from catalog.read.views import view_bodies
 from catalog.store.local import LocalFolder
 from catalog.store.open import CatalogStore
+from catalog.tables.inspection import inspect
 from survey.errors import UsageError
 from survey.process.atomic_write import replacement
 from survey.process.output_folder import check_folder
 
+# A file of another kind, such as SQLite's, would have DuckDB fetch a program that reads it.
+_NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
 _KEY = "(repo, sha, matrix)"
 
 
@@ -29,14 +37,23 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
     be written, or if it holds anything but our views.
     """
     check_folder(path)
+    path = path.absolute()  # to DuckDB md:x and s3://x are no files
+    _refuse_backslashes("the file", str(path))
+    if isinstance(store, LocalFolder):
+        _refuse_backslashes("the catalog", str(store.root))
     _refuse_other_things(path)
-    empty = [folder for folder in FOLDERS if not any(file.is_named_by_us for file in store.files(folder))]
+    listed = {folder: [file for file in store.files(folder) if file.is_named_by_us] for folder in FOLDERS}
+    _refuse_other_files(store, listed.values())
+    empty = [folder for folder in FOLDERS if not listed[folder]]
     files = {folder: [_all_files(store, folder)] for folder in FOLDERS if folder not in empty}
     bodies = view_bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
         bodies[TOKENS] = f"from ({bodies[TOKENS]}) where {_KEY} in (select {_KEY} from measured_rows)"
     try:
-        with replacement(path) as temporary, duckdb.connect(str(temporary)) as connection:
+        with (
+            replacement(path) as temporary,
+            duckdb.connect(str(temporary), config=_NO_EXTENSIONS) as connection,
+        ):
             if not isinstance(store, LocalFolder):
                 connection.register_filesystem(store.fs)
             for name, body in bodies.items():
@@ -47,6 +64,25 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
     except (duckdb.Error, OSError) as error:
         raise UsageError(f"{path}: cannot be written: {error}") from error
     return empty
+
+
+def _refuse_other_files(store: CatalogStore, listed: Iterable[Sequence[File]]) -> None:
+    """Other clients inspect no file: at one that is broken they stop, and one that is not ours they count."""
+    left_out = [item for files in listed for item in inspect(store, files).left_out]
+    if left_out:
+        more = f", as {len(left_out) - 1} more files" if len(left_out) > 1 else ""
+        problem = "any other client would stop at it, or count it; move it out of the catalog, then attach"
+        raise UsageError(f"{left_out[0].file}: {left_out[0].problem}{more}; {problem}")
+
+
+def _opened(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(str(path), read_only=read_only, config=_NO_EXTENSIONS)
+
+
+def _refuse_backslashes(what: str, path: str) -> None:
+    """DuckDB takes each for a slash: it would write, and look for files, in another folder."""
+    if os.sep != "\\" and "\\" in path:
+        raise UsageError(f"{path}: DuckDB takes a backslash for a slash; name {what} by a path without one")
 
 
 def _all_files(store: CatalogStore, folder: str) -> File:
@@ -74,7 +110,7 @@ def _refuse_other_things(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with _opened(path, read_only=True) as connection:
             tables = connection.execute("select table_name from duckdb_tables()").fetchall()
             views = connection.execute("select view_name from duckdb_views() where not internal").fetchall()
     except duckdb.Error as error:

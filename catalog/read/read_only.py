@@ -7,6 +7,7 @@ version of DuckDB are refused until somebody has examined them.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -38,6 +39,10 @@ _TYPES = frozenset(
     "DISTINCT_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER ORDER_MODIFIER "
     "ASCENDING DESCENDING ORDER_DEFAULT".split()
 )
+# Of each kind of node, as many as DuckDB binds in seconds: its planner takes their square.
+_MOST = {"JOIN": (200, "JOINs"), "SELECT_NODE": (2_000, "SELECTs")}
+# To make one of a JSON text that is nested a million deep ends the process.
+_TYPES_REFUSED = frozenset({"variant"})
 _SHOWN = frozenset({'"tables"', "tables", "__show_tables_expanded"})
 
 
@@ -110,12 +115,18 @@ class _Scope:
 
 def _refuse_unknown(tree: SqlNode) -> None:
     waiting: list[tuple[Any, _Scope]] = [(tree, _Scope())]
+    counts: Counter[str] = Counter()
     while waiting:
         node, scope = waiting.pop()
         if isinstance(node, list):
             waiting += [(item, scope) for item in node]
         elif isinstance(node, dict):
             waiting += _children(node, scope)
+            if (kind := node.get("type")) in _MOST:
+                counts[kind] += 1
+    for kind, (most, called) in _MOST.items():
+        if counts[kind] > most:
+            raise UsageError(f"the statement has {counts[kind]:,} {called}, expected {most:,} or fewer")
 
 
 def _children(node: SqlNode, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
@@ -123,6 +134,7 @@ def _children(node: SqlNode, scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
     kind, name = node.get("class"), node.get("type")
     if kind is not None:
         _refuse_unless(kind in _CLASSES, f"{kind} expressions")
+        _refuse_unless(kind != "TYPE" or node["type_name"].lower() not in _TYPES_REFUSED, "the type VARIANT")
     elif isinstance(name, str):
         _refuse_unless(name in _TYPES or name.endswith("_TYPE_INFO"), _said(name))
     if "function_name" in node:

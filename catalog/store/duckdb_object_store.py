@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from catalog.files import MAX_FOOTER_BYTES, End, File, NoEnd, is_tail_whole
+from catalog.files import MAX_FOOTER_BYTES, End, File, NoEnd, is_tail_whole, too_long
 from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
 from catalog.store.object_store_errors import Unreadable
 
@@ -32,19 +32,18 @@ class StoreFiles(CatalogFileSystem):
         self._kept_bytes = 0
         self._lock = threading.Lock()
 
-    def read_ends(self, files: Sequence[File]) -> list[End | NoEnd]:
-        """Fetch the end of each file with all of its footer. Whole files may be read from now on."""
-        ends: list[End | NoEnd] = []
+    def read_ends(self, files: Sequence[File]) -> Iterator[End | NoEnd]:
+        """Fetch the end of each file with all of its footer. Whole files may be read from then on."""
         for file, tail in zip(files, self._store.map_concurrently(self._tail, files), strict=True):
             if isinstance(tail, Unreadable):
-                ends.append(NoEnd(f"cannot be read: {tail}", gone=tail.gone))
+                yield NoEnd(f"cannot be read: {tail}", gone=tail.gone)
             elif not is_tail_whole(tail, file.size):
-                ends.append(End(None))
+                yield End(None)
+            elif (footer_bytes := int.from_bytes(tail[-8:-4], "little")) > MAX_FOOTER_BYTES:
+                yield too_long(footer_bytes)
             else:
                 self.show([file])
-                footer_bytes = int.from_bytes(tail[-8:-4], "little")
-                ends.append(End(tail[max(0, len(tail) - 8 - footer_bytes) : -8]))
-        return ends
+                yield End(tail[len(tail) - 8 - footer_bytes : -8])
 
     def opened(self, file: File) -> PositionedFile:
         return PositionedFile(file.size, partial(self._between, file), READ_AHEAD_BYTES)
@@ -89,7 +88,8 @@ class StoreFiles(CatalogFileSystem):
         tail_bytes = file.size if whole else min(file.size, TAIL_BYTES)
         try:
             tail = self._store.read_range(file, file.size - tail_bytes, file.size) if tail_bytes else b""
-            missing = min(int.from_bytes(tail[-8:-4], "little"), MAX_FOOTER_BYTES) + 8 - len(tail)
+            footer_bytes = int.from_bytes(tail[-8:-4], "little")
+            missing = footer_bytes + 8 - len(tail) if footer_bytes <= MAX_FOOTER_BYTES else 0
             if missing > 0 and is_tail_whole(tail, file.size):  # a part's footer may be longer
                 start = file.size - tail_bytes
                 tail = self._store.read_range(file, start - missing, start) + tail

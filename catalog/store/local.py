@@ -7,7 +7,7 @@ import errno
 import itertools
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -143,12 +143,13 @@ class LocalFolder:
 
         return LocalFiles()
 
-    def ends(self, files: Sequence[File]) -> list[End | NoEnd]:
-        """The end of each file, with its footer. Whole files may be read from now on."""
-        ends = [end_of(file.path) for file in files]
-        whole = [file for file, end in zip(files, ends, strict=True) if isinstance(end, End) and end.footer]
-        self.duckdb_files.show(whole)
-        return ends
+    def ends(self, files: Sequence[File]) -> Iterator[End | NoEnd]:
+        """The end of each file, with its footer. Whole files may be read from then on."""
+        for file in files:  # one after another, because a footer may have megabytes
+            end = end_of(file.path)
+            if isinstance(end, End) and end.footer:
+                self.duckdb_files.show([file])
+            yield end
 
     def copy(self, file: File, to: IO[bytes]) -> None:
         """Read all of a file. Raises OSError."""

@@ -8,7 +8,7 @@ wait for fsspec.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -141,7 +141,7 @@ class ObjectStore:
         # Threads wait for the network, not for a core.
         connection.execute(f"SET threads = {CONCURRENT_REQUESTS}")
 
-    def ends(self, files: Sequence[File]) -> list[End | NoEnd]:
+    def ends(self, files: Sequence[File]) -> Iterator[End | NoEnd]:
         """The end of each file, for its footer."""
         return self.duckdb_files.read_ends(files)
 

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +20,9 @@ from rich.table import Table
 from catalog.read.reader import Answer
 from survey.errors import printable
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets run text that begins with one of these
+# How text begins that spreadsheets run: a sign, of full width too, behind what they skip or a separator of
+# theirs that is none of ours. A semicolon is one wherever numbers have a decimal comma.
+_FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=\s*[=+\-@\uFF1D\uFF0B\uFF0D\uFF20]|[\t\r])")
 _EXACT = 2**53  # programs that read JSON numbers as doubles round larger integers
 _CARD_COLUMNS = 14  # a table with more columns prints each row as a card
 _LIST_ITEMS = 6
@@ -38,13 +42,13 @@ def as_terminal_csv(answer: Answer) -> str:
 
 def as_download_csv(answer: Answer) -> str:
     """The same for a spreadsheet: an apostrophe stands before text that it would run as a formula."""
-    return _csv(answer, lambda text: f"'{text}" if text.startswith(_FORMULA) else text)
+    return _csv(answer, lambda text: _FORMULA.sub("'", text))
 
 
 def formulas(answer: Answer) -> int:
     """The number of cells that a spreadsheet would run if it opened the CSV."""
     cells = (value for row in (answer.names, *answer.rows) for value in row)
-    return sum(isinstance(value, str) and value.startswith(_FORMULA) for value in cells)
+    return sum(isinstance(cell := _cell(value), str) and bool(_FORMULA.search(cell)) for value in cells)
 
 
 def _csv(answer: Answer, shown: Callable[[str], str]) -> str:
@@ -78,9 +82,14 @@ def as_page_json(answer: Answer) -> str:
 def as_markdown(answer: Answer) -> str:
     """A GitHub table."""
     cells = [list(answer.names), *([short(value) for value in row] for row in answer.rows)]
-    lines = [[printable(text).replace("|", "\\|") for text in line] for line in cells]
+    lines = [[printable(_markdown(text)) for text in line] for line in cells]
     lines.insert(1, ["---"] * len(answer.names))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _markdown(text: str) -> str:
+    """Text that stays in its cell, and is no HTML, link or picture."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
 
 
 def print_table(answer: Answer, console: Console) -> None:
@@ -149,10 +158,16 @@ def _card(names: list[str], texts: list[str]) -> Table:
 
 
 def _distinct(names: list[str]) -> list[str]:
+    taken, counts = set(names), Counter[str]()
     distinct: list[str] = []
     for name in names:
-        number = sum(other == name for other in names[: len(distinct)])
-        distinct.append(f"{name}_{number}" if number else name)
+        other = name
+        while counts[name] and other in taken:  # of a name that came before
+            other = f"{name}_{counts[name]}"
+            counts[name] += 1
+        counts[name] += not counts[name]
+        taken.add(other)
+        distinct.append(other)
     return distinct
 
 

@@ -8,7 +8,6 @@ and an interrupt waits for a step to end. So the process has a limit of memory, 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import signal
@@ -20,6 +19,7 @@ from typing import Any
 
 from survey.errors import UsageError
 from survey.process.interpreter import python_command
+from survey.process.memory_limit import limit_memory
 
 LATER_S = 5  # after the time limit of the process that asked, it ends by itself
 _OWN_MB = 1024  # taken by Python, DuckDB and Arrow themselves
@@ -85,7 +85,7 @@ def _main() -> int:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(sys.argv[1]))
     question = Question(**json.load(sys.stdin))
-    _limit_memory(question.memory_mb)
+    limit_memory(question.memory_mb + _OWN_MB)
     from catalog.read.reader import QueryLimits, Reader
     from catalog.store.open import open_for_reading
     from queries.text.render import as_download_csv, as_markdown, as_page_json
@@ -105,14 +105,6 @@ def _main() -> int:
         return BEYOND_MEMORY
     sys.stdout.buffer.write(answer)
     return 0
-
-
-def _limit_memory(memory_mb: int) -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):  # the system has no such limit
-        import resource
-
-        limit = (memory_mb + _OWN_MB) << 20
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 if __name__ == "__main__":

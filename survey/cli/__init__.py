@@ -40,13 +40,14 @@ from survey.cli import (
     tokens,
     train,
 )
-from survey.cli.stopping import INTERRUPTED
+from survey.cli.stopping import INTERRUPTED, end_at_second_signal
 from survey.cli.streams import give_up_stdout, open_streams, printed, spelled_out, was_printing
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable, storable
 from survey.process.home_folder import refuse_home_in_working_folder
 from survey.process.redaction import redacted
 
 HELP = {"help_option_names": ["-h", "--help"]}
+NO_ROOM = "failed to map segment from shared object"  # what the linker says without memory
 CLOSED_PIPES = ("_PacifyFlushWrapper", "PacifyFlushWrapper")  # click's wrapper of one, in several versions
 
 
@@ -94,6 +95,7 @@ def entry() -> None:
     open_streams()
     refuse_home_in_working_folder()
     sys.excepthook = _show_defect
+    end_at_second_signal()
     code = main(sys.argv[1:])
     if code == INTERRUPTED:
         # What is finished is in the catalog. Threads that wait for a stalled server would keep the
@@ -124,12 +126,23 @@ def main(argv: Sequence[str]) -> int:
         return INTERRUPTED
     except (OSError, SystemExit) as error:
         return _code_of_system_error(error)
+    except MemoryError as error:  # Arrow's are of this kind, too
+        return _print_error(_without_memory(error), 2)
+    except ImportError as error:
+        if NO_ROOM not in str(error):
+            raise
+        return _print_error(_without_memory(error), 2)
     except UnicodeEncodeError as error:
         if error.encoding.lower() in ("utf-8", "utf8") or error.encoding != sys.stdout.encoding:
             raise
         text = error.object[error.start : error.end]
         give_up_stdout()
         return _print_error(f"stdout cannot show {text!a} in {error.encoding}: set PYTHONIOENCODING=utf-8", 2)
+
+
+def _without_memory(error: Exception) -> str:
+    said = f" ({error})" if str(error) else ""
+    return f"there is not enough memory for this command{said}: see the limits of this shell or container"
 
 
 def _code_of_system_error(error: OSError | SystemExit) -> int:

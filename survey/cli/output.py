@@ -128,8 +128,11 @@ def console(*, stderr: bool = False) -> Console:
 
     if not stderr:
         show_all_characters()
-    made = Harmless(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Harmless(stderr=stderr, highlight=False, width=PLAIN_WIDTH)
+    # emoji: a model that is called :bomb: has this name, not the picture.
+    made = Harmless(stderr=stderr, highlight=False, emoji=False)
+    if made.is_terminal:
+        return made
+    return Harmless(stderr=stderr, highlight=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def check_output(output: Path, tensors: Sequence[str]) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 INTERRUPTED = 130
+LOOK_S = 0.2
 # Signals this close to the first belong to it: `timeout` sends its signal twice, a closed terminal two kinds.
 SAME_STOP_S = 1.0
 
@@ -70,3 +74,41 @@ def stoppable() -> Iterator[_Stop]:
     finally:
         for number, handler in replaced.items():
             signal.signal(number, handler)
+
+
+def end_at_second_signal() -> None:
+    """From now on a second signal ends this process if the first did not even interrupt a step of it.
+
+    Python runs its handlers between steps of its own, and some steps of a library take hours: DuckDB computes
+    the constants of a statement before it looks for signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    heard, written = socket.socketpair()
+    written.setblocking(False)
+    signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_listen, args=(heard, written), name="second signal", daemon=True).start()
+
+
+def _listen(heard: socket.socket, _written: socket.socket) -> None:
+    numbers = {getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")}
+    step, since = None, 0.0
+    while True:
+        heard.settimeout(None if step is None else LOOK_S)
+        try:
+            sent = heard.recv(1)
+        except TimeoutError:
+            step = step if step == _step_of_main() else None  # it was interrupted
+            continue
+        if sent[0] not in numbers:
+            continue
+        if step is None or step != _step_of_main():
+            step, since = _step_of_main(), time.monotonic()
+        elif time.monotonic() - since > SAME_STOP_S:
+            os._exit(INTERRUPTED)
+
+
+def _step_of_main() -> tuple[FrameType, int] | None:
+    """What the main thread executes: as long as it is the same, no handler has run."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    return None if frame is None else (frame, frame.f_lasti)

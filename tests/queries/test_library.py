@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import duckdb
 import pytest
 from support.commands import Ran
 
-from queries.library import OWN_QUERIES, load, parse
+from queries.library import OWN_QUERIES, Query, load, parse, query_list
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]
@@ -85,6 +86,13 @@ def test_a_wrong_file_is_refused_when_it_is_loaded(tmp_path: Path, text: str, me
     assert str(path) in str(refused.value)
 
 
+def test_a_link_to_a_query_and_its_line_breaks_are_read_as_ever(survey: Survey, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "elsewhere.sql").write_bytes(b"-- Help.\r\n-- params: n=1\r\nselect $n as n\r\n")
+    (tmp_path / "mine" / "linked.sql").symlink_to(tmp_path / "elsewhere.sql")
+    assert "linked,Help.,--param n=1,n" in survey("query", "--queries", "mine", "--format", "csv").out
+
+
 HOSTILE = [
     ("a second statement", "-- Nice.\nSELECT 1 AS a; COPY (SELECT 'x') TO 'written.csv'"),
     ("a COPY inside WITH", "-- Nice.\nWITH x AS (COPY (SELECT 1) TO 'written.csv') SELECT * FROM x"),
@@ -128,3 +136,24 @@ def test_a_query_that_runs_to_find_its_columns_is_not_run_for_a_list(
     ran = survey("query", "--queries", "mine", "--format", "csv")
     (line,) = [line for line in ran.out.splitlines() if line.startswith("endless,")]
     assert "one for each value that is found" in line
+
+
+COSTLY = {
+    "a constant that is computed": "SELECT list_sort(range(100000000)) AS x",
+    "columns that multiply": "WITH a0 AS (SELECT 1 AS x, 2 AS y)"
+    + "".join(f", a{i} AS (SELECT p.*, q.* FROM a{i - 1} AS p, a{i - 1} AS q)" for i in range(1, 24))
+    + " FROM a23",
+}
+
+
+@pytest.mark.timeout(120)
+def test_what_takes_long_to_describe_is_stopped_and_the_others_are_listed(tmp_path: Path) -> None:
+    costly = {name: Query(name, "", {}, sql) for name, sql in COSTLY.items()}
+    began = time.monotonic()
+    answer = query_list({**costly, "one": Query("one", "", {"n": "1"}, "SELECT $n AS one")}, seconds=2)
+    columns = {row[0]: row[3] for row in answer.rows}
+    assert [columns[name][:21] for name in COSTLY] == ["cannot be asked: stop"] * len(COSTLY)
+    assert columns["one"] == "one"
+    assert time.monotonic() - began < 60
+    many = {f"{number}": costly["columns that multiply"] for number in range(20)}
+    assert "before it took too long" in query_list(many, seconds=0.5).rows[-1][3]

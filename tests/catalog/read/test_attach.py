@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -108,6 +111,55 @@ def test_it_is_written_anew_and_nothing_of_others_is_lost(
         assert message in ran.err
     assert Path("text.txt").read_text() == "no database"
     assert sorted(path.name for path in Path().glob(".*.tmp")) == []
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="there a backslash is a separator")
+def test_a_backslash_which_duckdb_takes_for_a_slash_is_refused(survey: Survey) -> None:
+    for folder in ("a/b", "a\\b", "c", "c\\d/rows"):
+        Path(folder).mkdir(parents=True)
+    for arguments in (["a\\b/v.duckdb", "--catalog", "c"], ["v.duckdb", "--catalog", "c\\d"]):
+        ran = survey("attach", *arguments)
+        assert ran.code == 2
+        assert "DuckDB takes a backslash for a slash" in ran.err
+    assert [*Path("a/b").iterdir(), *Path("a\\b").iterdir(), *Path().glob("*v.duckdb*")] == []
+
+
+def test_a_file_at_which_another_client_would_stop_is_named(
+    survey: Survey, measured: Callable[[str], Path]
+) -> None:
+    catalog = measured("one")
+    measured("two")
+    (file, _) = sorted((catalog / "rows").iterdir())
+    whole = file.read_bytes()
+    # A footer that claims 2^28 row groups would take the memory of a machine.
+    claim = whole[: -8 - 1] + bytes.fromhex("09 08 fc 80 80 80 80 01 00")
+    footer_bytes = int.from_bytes(whole[-8:-4], "little") + 8
+    claim += footer_bytes.to_bytes(4, "little") + b"PAR1"
+    for content in (whole[:-100], b"PAR1", claim):
+        file.write_bytes(content)
+        ran = survey("attach", "v.duckdb", "--catalog", catalog)
+        assert ran.code == 2
+        assert str(file) in ran.err
+        assert "any other client would stop at it" in ran.err
+        assert not Path("v.duckdb").exists()
+    file.write_bytes(whole)
+    assert survey("attach", "v.duckdb", "--catalog", catalog).code == 0
+    with client() as connection:
+        assert connection.execute("SELECT count(*) FROM models").fetchall() == [(2,)]
+
+
+def test_no_name_and_no_content_makes_duckdb_fetch_an_extension(survey: Survey) -> None:
+    Path("c").mkdir()
+    with closing(sqlite3.connect("lite.duckdb")) as connection:
+        connection.execute("CREATE TABLE precious (x INT)")
+        connection.commit()
+    before = Path("lite.duckdb").read_bytes()
+    assert "no DuckDB file" in survey("attach", "lite.duckdb", "--catalog", "c").err
+    assert Path("lite.duckdb").read_bytes() == before
+    for name in ("md:v", "s3:v", "sqlite:v"):  # of DuckDB's, each another program's
+        for _ in range(2):
+            assert survey("attach", name, "--catalog", "c").code == 0
+        assert Path(name).read_bytes()[8:12] == b"DUCK"
 
 
 FOLDERS = ["family=Llama", "matrix=input", "repo=somebody/revision=v2", "measured_at=2026-11-27"]

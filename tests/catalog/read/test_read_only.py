@@ -304,6 +304,9 @@ OVERSIZED = {
     "brackets behind a quote in a comment": "SELECT /* ' */ " + "(" * 400 + "1" + ")" * 400 + " -- '",
     "UNIONs": "SELECT 1" + " UNION ALL SELECT 1" * 100_000,
     "texts": "SELECT '" + "x" * 200_000 + "'",
+    "UNIONs that fit": "SELECT 1" + " UNION ALL SELECT 1" * 2_000,
+    "JOINs": "SELECT 1 FROM models" + "".join(f" JOIN models AS m{i} USING (repo)" for i in range(201)),
+    "tables side by side": "SELECT 1 FROM models" + "".join(f", models AS m{i}" for i in range(201)),
 }
 IN_SIZE = {
     "brackets side by side": "SELECT " + "+".join(["(1)"] * 100),
@@ -312,6 +315,7 @@ IN_SIZE = {
     "brackets that are deep": "SELECT " + "[" * 200 + "1" + "]" * 200,
     "a long list": f"SELECT 1 WHERE 5 IN ({', '.join(map(str, range(10_000)))})",
     "many UNIONs": "SELECT 1" + " UNION ALL SELECT 1" * 500,
+    "many JOINs": "SELECT 1 FROM models" + "".join(f" JOIN models AS m{i} USING (repo)" for i in range(20)),
 }
 
 
@@ -319,8 +323,35 @@ IN_SIZE = {
 def test_an_oversized_statement_is_refused_by_name(filled: CatalogStore, sql: str) -> None:
     with Reader(filled) as reader, Describer() as describer:
         for ask in (reader.ask, reader.ask_parquet, lambda sql: describer.columns(sql, {})):
-            with pytest.raises(UsageError, match=r"characters, expected|nested too deeply"):
+            with pytest.raises(UsageError, match=r"expected [\d,]+ or fewer|nested too deeply"):
                 ask(sql)
+
+
+DEEP = "(repeat('[', 1000000) || repeat(']', 1000000))"
+RECURSING = [
+    f"SELECT {DEEP}::JSON::VARIANT",
+    f"SELECT TRY_CAST({DEEP} AS variant[])",
+    f"SELECT {DEEP}::STRUCT(a VARIANT)",
+    f"SELECT '1'::system.main.\"Variant\" || {DEEP}",
+    f"SELECT variant_typeof({DEEP})",
+    f"SELECT json_contains({DEEP}, '1')",
+    f"SELECT json_transform('1', {DEEP})",
+    f"SELECT from_json('1', {DEEP})",
+    f"SELECT json_transform_strict('1', {DEEP})",
+    f"FROM json_tree({DEEP})",
+]
+
+
+@pytest.mark.parametrize("sql", RECURSING)
+def test_what_recurses_on_a_text_is_refused(filled: CatalogStore, sql: str) -> None:
+    with Reader(filled) as reader, pytest.raises(UsageError, match="is not allowed: a catalog is only read"):
+        reader.ask(sql)
+
+
+def test_what_does_not_recurse_on_a_text_is_answered(filled: CatalogStore) -> None:
+    with Reader(filled) as reader:
+        sql = f"SELECT json_valid({DEEP}), json_extract('{{\"a\": [1, 2]}}', '$.a[1]')::INTEGER"
+        assert reader.ask(sql).rows[0][1] == 2
 
 
 @pytest.mark.parametrize("sql", IN_SIZE.values(), ids=IN_SIZE)

@@ -70,7 +70,7 @@ def test_views_answer_the_same_wherever_the_catalog_lies(filled: CatalogStore) -
 @pytest.mark.parametrize("folder", [ROWS, TOKENS])
 def test_a_truncated_object_is_named_and_left_out(filled: CatalogStore, folder: str) -> None:
     file = filled.files(folder)[0]
-    filled.ends([file])
+    list(filled.ends([file]))
     with filled.open(file) as opened:
         content = opened.read()
     put(filled, file, content[:-100])

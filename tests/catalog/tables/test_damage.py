@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -209,12 +209,10 @@ def test_a_part_that_cannot_be_read_for_a_while_does_not_lose_to_an_older_one(ur
         with pytest.MonkeyPatch.context() as patched:
             ends = type(store).ends
 
-            def some(self: CatalogStore, files: Sequence[File]) -> list[End | NoEnd]:
+            def some(self: CatalogStore, files: Sequence[File]) -> Iterator[End | NoEnd]:
                 file_ends = ends(self, files)  # type: ignore[arg-type]
-                return [
-                    NoEnd("cannot be read: for now") if file.name == hidden else end
-                    for file, end in zip(files, file_ends, strict=True)
-                ]
+                for file, end in zip(files, file_ends, strict=True):
+                    yield NoEnd("cannot be read: for now") if file.name == hidden else end
 
             patched.setattr(type(store), "ends", some)
             for _ in range(turns):

@@ -60,6 +60,16 @@ def _note(footer: bytes, key: bytes, value: bytes) -> bytes:
     return _more(footer, 5, LIST, b"\x1c" + pair)
 
 
+def _claimed(footer: bytes, beginning: bytes, count: int, kind: int | None = None) -> bytes:
+    """The footer, of which the list with this beginning claims as many entries, of another kind maybe."""
+    at = footer.index(beginning) + beginning.rindex(b"\x19") + 1
+    header, after = footer[at], at + 1
+    while header >> 4 == 15 and footer[after] & 0x80:
+        after += 1
+    after += header >> 4 == 15
+    return footer[:at] + bytes([0xF0 | (kind or header & 0x0F)]) + _varint(count) + footer[after:]
+
+
 def _nested(footer: bytes) -> bytes:
     """With a second schema, of groups in groups; readers take the last one."""
     root, group = b"\x48\x01a\x15\x02\x00", b"\x35\x02\x18\x01a\x15\x02\x00"
@@ -83,6 +93,26 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
         False,
     ),
     "millions of orders of columns": (lambda footer: _more(footer, 7, LIST, b"\xfc" + _varint(2**28)), False),
+    "millions of notes, behind 3 MB of something": (
+        lambda footer: _more(
+            _more(footer, 99, 8, _text(b"x" * 3_000_000)), 5, LIST, b"\xfc" + _varint(2**28)
+        ),
+        False,
+    ),
+    "a footer of 17 MB": (lambda footer: _more(footer, 99, 8, _text(b"x" * (17 << 20))), False),
+    "a footer of 1 MB": (lambda footer: _more(footer, 99, 8, _text(b"\x19\xfc\xff\xff\xff" * 200_000)), True),
+    "millions of columns in a row group": (
+        lambda footer: _claimed(footer, b"\x19\x1c\x19\xfc", 2**21 - 1),
+        False,
+    ),
+    "millions of parts in a column's name": (
+        lambda footer: _claimed(footer, b"\x19\x18\x04repo", 2**27),
+        False,
+    ),
+    "millions of columns that are called numbers": (
+        lambda footer: _claimed(footer, b"\x19\x1c\x19\xfc", 2**24, kind=5),
+        False,
+    ),
     "a list of truths without an end, behind them": (
         lambda footer: _more(footer, 99, LIST, b"\xf1" + _varint(2**60) + b"\x19\xfc" + _varint(2**28)),
         False,

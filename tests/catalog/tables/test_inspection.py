@@ -153,7 +153,7 @@ def test_a_table_of_ours_counts_whatever_version_wrote_it(
 ) -> None:
     before, _ = read(filled)
     file = filled.files(ROWS)[0]
-    filled.ends([file])
+    list(filled.ends([file]))
     with filled.open(file) as opened:
         table = pq.read_table(opened)
     put(filled, ROWS, file.name, change(table))
@@ -165,7 +165,7 @@ def test_a_table_of_ours_counts_whatever_version_wrote_it(
 
 def test_a_newer_version_s_table_is_shown_and_never_merged(filled: CatalogStore) -> None:
     file = filled.files(ROWS)[0]
-    filled.ends([file])
+    list(filled.ends([file]))
     with filled.open(file) as opened:
         table = pq.read_table(opened)
     types = {column.name: column.sql_type for column in row_columns()} | {"invented_later": "BIGINT"}
@@ -183,7 +183,7 @@ def test_a_newer_version_s_table_is_shown_and_never_merged(filled: CatalogStore)
 def test_a_file_with_every_column_of_ours_is_marked(filled: CatalogStore) -> None:
     for folder in (ROWS, TOKENS):
         for file in filled.files(folder):
-            filled.ends([file])
+            list(filled.ends([file]))
             with filled.open(file) as opened:
                 assert pq.read_metadata(opened).metadata[MARK] == file_schema(folder).metadata[MARK]
 

@@ -78,17 +78,60 @@ def test_a_file_of_csv_holds_the_text_as_it_is() -> None:
     assert as_csv(Answer(["a"], ["VARCHAR"], [("=1+\x1b[2J",)])) == "a\n=1+\x1b[2J\n"
 
 
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"]
+def test_markdown_holds_text_alone() -> None:
+    texts = {
+        "a|b": "a\\|b",
+        "a\\|b": "a\\\\\\|b",
+        "<img src=x onerror=alert(1)>": "&lt;img src=x onerror=alert(1)>",
+        "[a](http://b)": "[a]\\(http://b)",
+        "![a](http://b)": "![a]\\(http://b)",
+        "Qwen/Qwen3_4B-Base [1]": "Qwen/Qwen3_4B-Base [1]",
+    }
+    answer = Answer(["a"], ["VARCHAR"], [(text,) for text in texts])
+    assert as_markdown(answer).splitlines()[2:] == [f"| {written} |" for written in texts.values()]
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (["a", "a", "a_1"], ["a", "a_2", "a_1"]),
+        (["a", "a_1", "a"], ["a", "a_1", "a_2"]),
+        (["a", "a", "a"], ["a", "a_1", "a_2"]),
+        (["a", "b"], ["a", "b"]),
+    ],
+)
+def test_no_column_takes_the_name_of_another_in_json(names: list[str], keys: list[str]) -> None:
+    answer = Answer(names, ["INTEGER"] * len(names), [tuple(range(len(names)))])
+    assert json.loads(as_json(answer)) == [dict(zip(keys, range(len(names)), strict=True))]
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", " =1", "\uff1d1", "\uff201"]
+BEHIND_SEPARATORS = {
+    "a;=1": "a;'=1",
+    "a; +1": "a;' +1",
+    "=1;-2": "'=1;'-2",
+    "[;@a": "[;'@a",
+    "a\t=1": "a\t'=1",
+}
 
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_formula_in_a_download_is_text(text: str) -> None:
     answer = Answer(["a"], ["VARCHAR"], [(text,)])
-    assert as_download_csv(answer).partition("\n")[2].lstrip('"').startswith(f"'{text}")
+    written = as_download_csv(answer).partition("\n")[2].strip('"\n')
+    assert written.startswith("'")
+    assert written.replace("'", "") == text
     assert formulas(answer) == 1
 
 
-@pytest.mark.parametrize("value", ["a=1", " =1", "", -1, -1.5, None, [-1]])
+@pytest.mark.parametrize(("text", "written"), BEHIND_SEPARATORS.items())
+def test_a_formula_behind_a_separator_of_other_countries_is_text(text: str, written: str) -> None:
+    answer = Answer(["a"], ["VARCHAR"], [(text,)])
+    assert as_download_csv(answer) == f"a\n{written}\n"
+    assert formulas(answer) == 1
+
+
+@pytest.mark.parametrize("value", ["a=1", "a-b; c", "", -1, -1.5, None, [-1]])
 def test_what_is_no_formula_stays_as_it_is(value: object) -> None:
     answer = Answer(["a"], ["VARCHAR"], [(value,)])
     assert as_download_csv(answer) == as_csv(answer)

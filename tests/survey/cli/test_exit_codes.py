@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from support.commands import Ran
 
@@ -28,6 +29,27 @@ def test_every_code_on_the_page_is_of_a_command_that_exists() -> None:
     named = {name.split()[0] for _, of in ROWS for name in re.findall(r"`([a-z -]+)`", of)}
     assert named <= cli.commands.keys()
     assert {int(code) for code, _ in ROWS} == {0, 1, 2, 3, 130}
+
+
+NO_MEMORY = [
+    MemoryError(),
+    pa.ArrowMemoryError("malloc of size 393216 failed"),
+    ImportError("librt.so.1: failed to map segment from shared object"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+def test_a_lack_of_memory_is_said_in_a_line(
+    survey: Survey, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("survey.cli.sql.answer", fail)
+    ran = survey("sql", "SELECT 1", "--catalog", "c")
+    assert ran.code == 2
+    assert ran.err.startswith("survey: there is not enough memory for this command")
+    assert str(error) in ran.err
 
 
 HERE = ["--catalog", "c"]

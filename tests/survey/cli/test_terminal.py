@@ -12,6 +12,8 @@ from documents.generated import ROOT
 from rich.text import Text
 from support.commands import Ran
 
+from catalog.read.reader import Answer
+from queries.text.render import print_table
 from survey.cli.output import console
 from survey.cli.streams import say
 
@@ -91,6 +93,11 @@ def test_what_was_not_escaped_is_escaped_by_the_console(
     ran = Ran(0, *capsys.readouterr())
     assert steering(ran) == []
     assert r"\u001b]0;title" in ran.out
+
+
+def test_the_name_of_a_picture_is_no_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(Answer([":fire:"], ["VARCHAR"], [(":bomb:/:warning:",)]), console())
+    assert capsys.readouterr().out.split() == [":fire:", ":bomb:/:warning:"]
 
 
 def test_the_consoles_own_lines_and_colours_stay(
