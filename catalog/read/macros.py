@@ -40,6 +40,17 @@ MACROS = {
             )),
             null
         )""",
+    # The cosine of two vectors, in doubles; NULL if one of them has no direction.
+    "cosine_between": """(a, b) as
+        list_transform(
+            [list_cosine_similarity(a::double[], b::double[])],
+            lambda x: if(isfinite(x), x, null)
+        )[1]""",
+    # Whether rows in common make two matrices relatives: half of one's informative rows do; fewer may be
+    # reserved tokens that unrelated models initialised alike, unless both clouds lie in one direction.
+    "rows_relate": """(share_of_one, share_of_other, cosine_of_centroids) as
+        greatest(share_of_one, share_of_other) >= 0.5
+            or (greatest(share_of_one, share_of_other) >= 0.01 and cosine_of_centroids >= 0.9)""",
     # Repository and revision (empty if none) that a text names: `repo`, or `repo@` a revision or commit. A
     # folder's name may hold an @, so the whole text is a repository if there is one of that name.
     "requested_model": """(model_name) as table

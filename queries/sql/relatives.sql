@@ -1,22 +1,24 @@
--- The models most similar to one, a row for each repo: by common rows (from sketches), then by black holes.
+-- The models most similar to one, a row for each repo: by their rows, then by centroid and lengths.
 -- params: model, matrix=output, limit=20
 with mine as materialized (
     select
         repo, sha, matrix, dtype, hidden_dim, vocab_rows, informative_rows, rows_hash, centroid_l2,
-        token_norm_mean, row_sketch,
+        token_norm_mean, row_sketch, norm_sketch, centroid,
         if(len(row_sketch) < informative_rows, row_sketch[-1], ~0::ubigint) as bound
     from model_at($model, $matrix)
     join sketches using (repo, sha, matrix)
+    join vectors using (repo, sha, matrix)
 ),
 others as materialized (
     select
         theirs.repo, theirs.sha, theirs.revision, theirs.dtype, theirs.vocab_rows, theirs.hidden_dim,
         theirs.informative_rows, theirs.rows_hash, theirs.centroid_l2, theirs.token_norm_mean,
-        theirs.measured_at, sketches.row_sketch,
+        theirs.measured_at, sketches.row_sketch, sketches.norm_sketch,
         -- The sketch holds all hashes up to this bound; if it is not full, all that there are.
         if(len(sketches.row_sketch) < theirs.informative_rows, sketches.row_sketch[-1], ~0::ubigint) as bound,
+        theirs.hidden_dim = mine.hidden_dim as same_width,
         case
-            when theirs.hidden_dim <> mine.hidden_dim then 'not comparable: ' || theirs.hidden_dim || ' dimensions'
+            when not same_width then 'not comparable: ' || theirs.hidden_dim || ' dimensions'
             when theirs.dtype <> mine.dtype then 'not comparable: ' || theirs.dtype || ' against ' || mine.dtype
             when sketches.row_sketch is null or mine.row_sketch is null then 'not comparable: no sketch yet'
             when mine.informative_rows = 0 or theirs.informative_rows = 0
@@ -27,6 +29,13 @@ others as materialized (
     join (select repo, dtype, hidden_dim, informative_rows, row_sketch from mine) as mine
         on theirs.repo <> mine.repo
     where theirs.matrix = $matrix
+),
+directions as materialized (
+    select repo, sha, cosine_between(vectors.centroid, mine.centroid) as centroid_cosine
+    from vectors
+    join (select repo as own_repo, centroid from mine) as mine
+        on vectors.repo <> own_repo and len(vectors.centroid) = len(mine.centroid)
+    where vectors.matrix = $matrix
 ),
 -- The inverted index: models whose sketch has one of my hashes.
 holders as (
@@ -50,10 +59,11 @@ compared as (
     from mine, holders
     join others on others.repo = holders.repo and others.sha = holders.sha
 ),
+-- Zero rows and rows that are not finite are alike everywhere.
 holes_of as materialized (
     select black_holes.repo, black_holes.sha, hash(token_ids) as ids
     from black_holes
-    where black_holes.matrix = $matrix
+    where black_holes.matrix = $matrix and norm > 0
 ),
 my_holes as (
     select ids from holes_of join mine on mine.repo = holes_of.repo and mine.sha = holes_of.sha
@@ -64,42 +74,93 @@ equal_holes as (
     where ids in (select ids from my_holes)
     group by repo, sha
 ),
+candidates as materialized (
+    select others.*, centroid_cosine, both_hold, i_hold, they_hold, similarity, standard_error, holes_same
+    from others
+    left join directions using (repo, sha)
+    left join compared using (repo, sha)
+    left join equal_holes using (repo, sha)
+    where both_hold > 0
+        or holes_same > 0
+        or centroid_cosine >= 0.5
+        or obstacle = 'not comparable: no sketch yet'
+),
+-- The lengths of both at the ids of the samples.
+lengths as (
+    select
+        repo, sha,
+        corr(my_norm, their_norm) as correlation,
+        median(their_norm / my_norm) as norm_ratio,
+        -- Rounding to bfloat16 moves a length by less than 0.2 %.
+        avg((abs(their_norm - my_norm) <= 0.002 * my_norm)::int) as lengths_agree
+    from (
+        select candidates.repo, candidates.sha, unnest(mine.norm_sketch) as my_norm,
+            unnest(candidates.norm_sketch) as their_norm
+        from candidates, mine
+        where same_width
+    )
+    where my_norm > 0 and their_norm > 0
+    group by repo, sha
+    -- Of a few lengths, nothing is said.
+    having count(*) >= 16
+),
 judged as (
     select
-        others.repo, others.revision, others.sha, others.dtype, others.vocab_rows, similarity, standard_error,
+        candidates.repo, candidates.revision, candidates.sha, candidates.dtype, candidates.vocab_rows,
+        similarity, standard_error, both_hold as rows_in_common,
         both_hold / i_hold as share_of_model,
         both_hold / they_hold as share_of_other,
-        both_hold, holes_same, others.measured_at,
-        coalesce(obstacle, case
-            when others.rows_hash = mine.rows_hash and others.vocab_rows = mine.vocab_rows then 'identical'
-            when both_hold > 0 then 'rows in common'
-            else 'no row in common found'
-        end) as relation,
+        centroid_cosine,
+        if(isfinite(correlation), correlation, null) as norm_correlation,
+        norm_ratio, lengths_agree, coalesce(holes_same, 0) as holes_same, candidates.measured_at,
         -- A matrix that was saved in another dtype keeps its figures, except for rounding.
-        others.dtype <> mine.dtype and others.hidden_dim = mine.hidden_dim
-            and abs(others.centroid_l2 - mine.centroid_l2) <= 0.002 * mine.centroid_l2
-            and abs(others.token_norm_mean - mine.token_norm_mean) <= 0.002 * mine.token_norm_mean
-            as figures_agree
-    from mine, others
-    left join compared on compared.repo = others.repo and compared.sha = others.sha
-    left join equal_holes on equal_holes.repo = others.repo and equal_holes.sha = others.sha
+        candidates.dtype <> mine.dtype and same_width
+            and abs(candidates.centroid_l2 - mine.centroid_l2) <= 0.002 * mine.centroid_l2
+            and abs(candidates.token_norm_mean - mine.token_norm_mean) <= 0.002 * mine.token_norm_mean
+            as figures_agree,
+        -- The first of these that holds is the relation; how often each is wrong: docs/howto/lineage.md.
+        case
+            when obstacle is null and candidates.rows_hash = mine.rows_hash
+                and candidates.vocab_rows = mine.vocab_rows then 1
+            when rows_relate(share_of_model, share_of_other, centroid_cosine) then 2
+            when centroid_cosine >= 0.99 and lengths_agree >= 0.95 and candidates.dtype <> mine.dtype then 3
+            when centroid_cosine >= 0.99 and correlation >= 0.999 and abs(norm_ratio - 1) > 0.002 then 4
+            when centroid_cosine >= 0.99 then 5
+            when centroid_cosine >= 0.5 and correlation >= 0.5 then 6
+            when both_hold > 0 then 7
+            when holes_same > 0 and same_width then 8
+            else 9
+        end as evidence,
+        coalesce(
+            ['identical', 'rows in common', 'same values', 'scaled copy', 'same centroid', 'similar centroid',
+             'few rows in common', 'same black holes'][evidence],
+            obstacle,
+            'no evidence'
+        ) as relation
+    from candidates
+    cross join (select dtype, vocab_rows, rows_hash, centroid_l2, token_norm_mean from mine) as mine
+    left join lengths using (repo, sha)
 ),
 -- The nearest revision of each repo.
 nearest as (
     select judged.*
     from judged
-    where both_hold > 0 or holes_same > 0 or figures_agree or relation = 'not comparable: no sketch yet'
+    where relation <> 'no evidence'
     qualify row_number() over (
         partition by repo
-        order by similarity desc nulls last, holes_same desc nulls last, measured_at desc, sha
+        order by evidence, similarity desc nulls last, centroid_cosine desc nulls last,
+            holes_same desc, measured_at desc, sha
     ) = 1
 )
 select
-    repo, revision, relation, similarity, standard_error, share_of_model, share_of_other,
-    coalesce(holes_same, 0) as holes_same, figures_agree, dtype, vocab_rows, sha
-from nearest
-union all by name
--- An unknown model is an error, and not an empty answer.
-select null as repo from model_at($model, $matrix) where repo is null
-order by similarity desc nulls last, figures_agree desc nulls last, holes_same desc, repo
+    repo, revision, relation, similarity, standard_error, rows_in_common, share_of_model, share_of_other,
+    centroid_cosine, norm_correlation, norm_ratio, lengths_agree, holes_same, figures_agree, dtype,
+    vocab_rows, sha
+from (
+    from nearest
+    union all by name
+    -- An unknown model is an error, and not an empty answer.
+    select null as repo from model_at($model, $matrix) where repo is null
+)
+order by evidence, similarity desc nulls last, centroid_cosine desc nulls last, holes_same desc, repo
 limit $limit

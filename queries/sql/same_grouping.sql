@@ -61,6 +61,7 @@ select
     -- Of the pairs of tokens that are identical in a or in b, the share that are identical in both: the
     -- Jaccard index of two partitions. Undefined if neither has a black hole.
     pairs_both / nullif(pairs_a + pairs_b - pairs_both, 0) as grouping_similarity,
-    holes_a = holes_same and holes_b = holes_same as same_grouping
+    -- Undefined, too, if there is nothing to compare.
+    if(holes_a + holes_b > 0, holes_a = holes_same and holes_b = holes_same, null) as same_grouping
 from pair, counted, equal_holes, shared
 order by a, b

@@ -46,9 +46,20 @@ at_same_id as (
         count(*) filter (one.informative and other.informative) as informative_ids,
         -- Independent of the dtype: rounding to bfloat16 changes a length by less than 0.2 %.
         avg((abs(one.norm - other.norm) <= 0.002 * other.norm)::int)
-            filter (one.informative and other.informative) as lengths_agree
+            filter (one.informative and other.informative) as lengths_agree,
+        corr(one.norm, other.norm) filter (one.informative and other.informative) as correlation
     from their_rows as one
     join their_rows as other on one.side = 1 and other.side = 2 and one.token_id = other.token_id
+),
+directions as (
+    select
+        cosine_between(
+            any_value(centroid) filter (side = 1),
+            any_value(if(hidden_dim = dims_a, centroid, null)) filter (side = 2)
+        ) as centroid_cosine
+    from sides
+    join vectors using (repo, sha, matrix)
+    cross join (select dims_a from pair)
 ),
 anywhere as (
     select
@@ -85,6 +96,8 @@ select
     if(obstacle is null, at_same_id.informative_found, null) as informative_same_id,
     if(obstacle is null, anywhere.informative_found, null) as informative_anywhere,
     if(obstacle is null, at_same_id.informative_found / nullif(informative_ids, 0), null) as share_same_id,
-    if(dims_a = dims_b, lengths_agree, null) as lengths_agree
-from judged, at_same_id, anywhere
+    if(dims_a = dims_b, lengths_agree, null) as lengths_agree,
+    if(dims_a = dims_b and isfinite(correlation), correlation, null) as norm_correlation,
+    centroid_cosine
+from judged, at_same_id, anywhere, directions
 order by a, b

@@ -22,6 +22,7 @@ from survey.measures.dead_and_live import dead_and_live
 from survey.measures.exponents import exponents
 from survey.measures.frozen import frozen, frozen_rows
 from survey.measures.identical_rows import identical_rows
+from survey.measures.norm_sketch import norm_sketch
 from survey.measures.row_classes import row_classes
 from survey.measures.row_norms import row_norms
 from survey.measures.row_sketch import row_sketch
@@ -45,6 +46,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("undertrained", 1, "matrix", undertrained, search=dense_cluster),
     TOKEN_TABLE,
     Measure("row_sketch", 1, "token_table", row_sketch),
+    Measure("norm_sketch", 1, "token_table", norm_sketch),
     TOKENIZER,  # computed by survey.vocabulary.token_texts
     UNUSED_DISTANCES,  # computed by survey.measures.unused_distances
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from survey.records.column_meaning import TokenId, UInt64, Vector, column
+from survey.records.column_meaning import Float32, TokenId, UInt64, Vector, column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,6 +157,15 @@ class RowSketch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NormSketch:
+    """Lengths of rows at ids that are the same for every matrix; from the per-token table."""
+
+    norm_sketch: tuple[Float32 | None, ...] = column(
+        "‖w_i‖ at ids 0 to 127, then 64 in each octave; NULL in it for a row that is not informative"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tokens:
     """The per-token table as columns of length V."""
 
@@ -170,7 +179,7 @@ class Tokens:
 @dataclass(frozen=True, kw_only=True)
 class Measurement(
     # Dataclasses collect fields from the last base to the first: Shape's columns come first.
-    RowSketch, Undertrained, Frozen, RowClasses, Exponents, DeadAndLive, IdenticalRows, RowNorms,
+    NormSketch, RowSketch, Undertrained, Frozen, RowClasses, Exponents, DeadAndLive, IdenticalRows, RowNorms,
     Centroid, Shape,
 ):  # fmt: skip
     """Every measured column of one matrix; `tokens` is its per-token table."""
