@@ -27,7 +27,7 @@ def norm_sketch(tokens: Tokens) -> NormSketch:
 
 
 def sampled_ids(rows: int) -> NDArray[np.int64]:
-    """Ascending ids below `rows`, [≤ 64 · (2 + log2(rows / 128))]; those of fewer rows are the first of them."""
+    """Ascending ids below `rows`; those of fewer rows are the first of them."""
     octaves = [np.arange(2 * IDS_IN_OCTAVE)]
     start = 2 * IDS_IN_OCTAVE
     while start < rows:

@@ -96,6 +96,7 @@ def reference(raw: bytes, code: str, shape: tuple[int, int], factors: Floats | N
         **_exponent_columns(fields, dead, [members[0] for members in holes], BITS[code][1]),
         **_row_classes(norms),
         **_row_sketch([_row_hash(row) for row in stored], dead | ~finite | (values == 0).all(axis=1)),
+        "norm_sketch": _norm_sketch(norms, dead | ~finite | (values == 0).all(axis=1)),
         "tokens": TokenColumns(
             norms, [_row_hash(row) for row in stored], [rank_of.get(row, 0) for row in range(rows)]
         ),
@@ -113,6 +114,11 @@ def _row_sketch(hashes: list[int], trivial: NDArray[np.bool_]) -> Columns:
         ).intdigest(),
         "row_sketch": tuple(sorted(informative)[:512]),
     }
+
+
+def _norm_sketch(norms: Any, trivial: NDArray[np.bool_]) -> tuple[float | None, ...]:
+    ids = [row for row in range(len(norms)) if row < 128 or row % 2 ** (row.bit_length() - 7) == 0]
+    return tuple(None if trivial[row] else float(np.float32(norms[row])) for row in ids)
 
 
 def _centroid(finite_rows: Floats) -> Columns:
