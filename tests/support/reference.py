@@ -118,7 +118,9 @@ def _row_sketch(hashes: list[int], trivial: NDArray[np.bool_]) -> Columns:
 
 def _norm_sketch(norms: Any, trivial: NDArray[np.bool_]) -> tuple[float | None, ...]:
     ids = [row for row in range(len(norms)) if row < 128 or row % 2 ** (row.bit_length() - 7) == 0]
-    return tuple(None if trivial[row] else float(np.float32(norms[row])) for row in ids)
+    with np.errstate(over="ignore"):
+        lengths = [0.0 if trivial[row] else float(np.float32(norms[row])) for row in ids]
+    return tuple(length if 0 < length < math.inf else None for length in lengths)
 
 
 def _centroid(finite_rows: Floats) -> Columns:
