@@ -17,7 +17,7 @@ IDS_IN_OCTAVE = 64
 
 
 def norm_sketch(tokens: Tokens) -> NormSketch:
-    """The lengths at the sampled ids; None for rows that are zero, not finite or in a black hole."""
+    """The lengths at the sampled ids, [S]; None for rows that are zero, not finite or in a black hole."""
     ids = sampled_ids(len(tokens.norm))
     with np.errstate(over="ignore"):  # of a row whose length float32 cannot hold, nothing is said
         lengths = tokens.norm[ids].astype(np.float32)
@@ -27,7 +27,7 @@ def norm_sketch(tokens: Tokens) -> NormSketch:
 
 
 def sampled_ids(rows: int) -> NDArray[np.int64]:
-    """Ascending ids below `rows`; those of fewer rows are the first of them."""
+    """Ascending ids below `rows`, [S] with S ≤ 64 · log2(rows); those of fewer rows are the first of them."""
     octaves = [np.arange(2 * IDS_IN_OCTAVE)]
     start = 2 * IDS_IN_OCTAVE
     while start < rows:

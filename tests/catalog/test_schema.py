@@ -124,6 +124,7 @@ def test_the_fixed_names_are_there() -> None:
         "informative_rows",
         "rows_hash",
         "row_sketch",
+        "norm_sketch",
         "measures",
         "scale",
         "tokenizer_file",
