@@ -23,7 +23,8 @@ Survey = Callable[..., Ran]
 EARLIER = Path(__file__).with_name("earlier_catalog")
 MODELS = ("org/one", "org/two")
 ANSWERS = (
-    "select * exclude (measures) from models order by repo",  # merging adds measures of the stored tokens
+    # Merging adds newer measures, from the stored tokens.
+    "select * exclude (measures, measured_at) from models order by repo",
     "select * from black_holes order by all",
     "select * from exponents order by all",
     "select repo, count(*), sum(norm), bit_xor(row_hash) from tokens group by repo order by repo",
