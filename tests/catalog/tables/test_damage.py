@@ -124,14 +124,14 @@ def test_bytes_that_come_with_another_checksum_say_nothing_about_the_file(
     store = open_for_writing(bucket)
     commit(store, measured(0, NOW))
     (file,) = store.files(ROWS)
-    read, looks = ObjectStore.range, []
+    read, looks = ObjectStore.read_range, []
 
     def garbled(self: ObjectStore, file: File, start: int, stop: int) -> bytes:
         looks.append(start)
         content = read(self, file, start, stop)
         return flipped(content) if len(looks) == 1 else content[:-1] + bytes([len(looks)])
 
-    monkeypatch.setattr(ObjectStore, "range", garbled)
+    monkeypatch.setattr(ObjectStore, "read_range", garbled)
     opinion = examine(store, file)
     assert (opinion.fate, len(looks)) == ("unreadable", 2)
     assert "checksum" in opinion.problem
@@ -185,7 +185,7 @@ def test_a_range_that_fails_while_files_are_merged_or_removed_is_named_and_remov
     if attempt is retire:
         compact(open_for_writing(bucket), Lock())
     store = open_for_writing(bucket)
-    opened = StoreFiles.opened_elsewhere
+    opened = StoreFiles.opened_for_arrow
 
     def failing(self: StoreFiles, file: File) -> object:
         def unreadable(*_: object) -> bytes:
@@ -195,7 +195,7 @@ def test_a_range_that_fails_while_files_are_merged_or_removed_is_named_and_remov
         return opened(self, file)
 
     with monkeypatch.context() as patched:
-        patched.setattr(StoreFiles, "opened_elsewhere", failing)
+        patched.setattr(StoreFiles, "opened_for_arrow", failing)
         with pytest.raises(CommitError, match="InternalError was ordered"):
             attempt(store, Lock())
     assert len(loose_files(store)) == 2
