@@ -91,9 +91,8 @@ def open_checkpoint(model: ModelRef, settings: Settings, throttle: Throttle | No
     """A Hub repository at a commit (one request), or a folder of this machine. Raises SurveyError."""
     if model.folder is not None:
         return FolderCheckpoint(model.folder, model.part)
-    from survey.hub.repositories import (
-        resolve,  # here: huggingface_hub takes a while to load, and a folder needs none
-    )
+    # Here: huggingface_hub takes a while to load, and a folder does not need it.
+    from survey.hub.repositories import resolve
 
     return resolve(model.repo, model.revision, settings, throttle, model.part)
 

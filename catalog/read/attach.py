@@ -67,10 +67,12 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
 
 
 def _refuse_other_files(store: CatalogStore, listed: Iterable[Sequence[File]]) -> None:
-    """Other clients inspect no file: at one that is broken they stop, and one that is not ours they count."""
+    """Raise UsageError for files that count for no reader of ours: other clients inspect none.
+    They would stop at a broken file, and count a foreign one.
+    """
     left_out = [item for files in listed for item in inspect(store, files).left_out]
     if left_out:
-        more = f", as {len(left_out) - 1} more files" if len(left_out) > 1 else ""
+        more = f" ({len(left_out) - 1} more files like it)" if len(left_out) > 1 else ""
         problem = "any other client would stop at it, or count it; move it out of the catalog, then attach"
         raise UsageError(f"{left_out[0].file}: {left_out[0].problem}{more}; {problem}")
 

@@ -183,9 +183,8 @@ class ObjectStore:
 
         def read() -> bytes:
             content: bytes = self.fs.cat_file(path, start=start, end=stop)
-            if (
-                len(content) != stop - start
-            ):  # some libraries take a broken connection for the end of the file
+            # Some libraries take a broken connection for the end of the file.
+            if len(content) != stop - start:
                 raise ConnectionError(f"{len(content)} bytes came, expected {stop - start}")
             return content
 

@@ -49,7 +49,7 @@ def read_sweep(path: Path) -> Sweep:
     """
     try:
         content = tomllib.loads(read_named(path, LARGEST_SWEEP_BYTES).decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # the last of a thousand brackets
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: of thousands of brackets
         raise UsageError(f"{path}: cannot be read as TOML: {error}") from error
     grid = content.pop("grid", {})
     if not isinstance(grid, dict) or not grid:

@@ -24,24 +24,28 @@ def with_added(base: Vocabulary, companions: Companions, main: str) -> Vocabular
     """
     entries, remarks = dict(base.entries), list(base.remarks)
     known = {entry.text for entry in entries.values()} if main == "tokenizer.json" else set()
-    contradicted = [
-        token for number, token in companions.added.items() if _contradicts(token, entries.get(number), known)
-    ]
+    contradicted = {
+        number: token.text
+        for number, token in companions.added.items()
+        if _contradicts(token, entries.get(number), known)
+    }
     last_id = {token.text: number for number, token in companions.added.items()}
+    special = frozenset(companions.special)
     for number, token in companions.added.items():
-        if token not in contradicted:
+        if number not in contradicted:
             old = entries.get(number)
             whole = last_id[token.text] == number and (main != "tokenizer.json" or old is None)
-            entries[number] = _entry(token, old, companions)._replace(whole=whole)
+            entries[number] = _entry(token, old, special)._replace(whole=whole)
     if contradicted:
+        first_text = next(iter(contradicted.values()))
         remarks.append(
             f"{len(contradicted):,} added tokens of its companion files contradict it and are left out, "
-            f"{contradicted[0].text[:80]!r} the first"
+            f"{first_text[:80]!r} the first"
         )
     if companions.repeated:
         count, first = len(companions.repeated), companions.repeated[0]
         remarks.append(f"{count:,} ids have two added tokens each, {first} the first: the later one counts")
-    _mark_special(entries, companions)
+    _mark_special(entries, special)
     if main in _BY_CLASS:
         entries |= _unnumbered(entries, companions)
     return replace(base, entries=entries, remarks=tuple(remarks))
@@ -55,16 +59,15 @@ def _contradicts(token: AddedToken, entry: Entry | None, known: set[str]) -> boo
     return entry.text != text if entry is not None else text in known
 
 
-def _entry(token: AddedToken, old: Entry | None, companions: Companions) -> Entry:
+def _entry(token: AddedToken, old: Entry | None, special_texts: frozenset[str]) -> Entry:
     same = old is not None and old.text == storable(token.text)
-    special = token.special or token.text in companions.special or (same and old is not None and old.special)
+    special = token.special or token.text in special_texts or (same and old is not None and old.special)
     return spelled(storable(token.text).encode(), added=True, special=special)
 
 
-def _mark_special(entries: dict[int, Entry], companions: Companions) -> None:
-    texts = set(companions.special) - {""}
+def _mark_special(entries: dict[int, Entry], special_texts: frozenset[str]) -> None:
     for number, entry in entries.items():
-        if entry.text in texts and not entry.special:
+        if entry.text in special_texts and not entry.special:
             entries[number] = entry._replace(special=True)
 
 

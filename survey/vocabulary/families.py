@@ -10,6 +10,9 @@ from collections.abc import Mapping
 
 from survey.vocabulary.companions import Companions
 
+# The tokens with which fairseq's dictionaries begin.
+FAIRSEQ_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+
 # Files of SentencePiece whose pieces keep their ids.
 OWN_IDS = frozenset(
     """AlbertTokenizer BaichuanTokenizer BarthezTokenizer BertGenerationTokenizer BigBirdTokenizer
@@ -43,7 +46,7 @@ WORD_PIECE = frozenset(
 ONE_A_LINE = frozenset(
     {"BertJapaneseTokenizer", "EsmTokenizer", "RoCBertTokenizer", "RoFormerTokenizer", "SplinterTokenizer"}
 )  # cut by other rules
-# vocab.txt with a count after each piece, after four special tokens that it does not list.
+# vocab.txt with a count after each piece, after FAIRSEQ_TOKENS, which it does not list.
 COUNTED_LINES = frozenset({"BertweetTokenizer", "PhobertTokenizer"})
 
 VOCAB_FILE_CLASSES = (

@@ -12,10 +12,15 @@ from typing import NamedTuple
 from survey.vocabulary import language_codes
 from survey.vocabulary.companions import Companions
 from survey.vocabulary.entries import BadVocabulary, is_id
-from survey.vocabulary.families import OWN_IDS, OWN_IDS_AND_CODE, class_of, described
+from survey.vocabulary.families import (
+    FAIRSEQ_TOKENS,
+    OWN_IDS,
+    OWN_IDS_AND_CODE,
+    class_of,
+    described,
+)
 
 MAX_EXTRA_IDS = 10_000  # T5 has 100; a short file could state any number
-_FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
 
 
 class PieceLayout(NamedTuple):
@@ -31,7 +36,7 @@ class PieceLayout(NamedTuple):
 
 
 def _fairseq(*last: str) -> Callable[[Companions], PieceLayout]:
-    return lambda companions: PieceLayout(_FAIRSEQ, 3, last)
+    return lambda companions: PieceLayout(FAIRSEQ_TOKENS, 3, last)
 
 
 def _camembert(companions: Companions) -> PieceLayout:
@@ -44,7 +49,7 @@ def _plbart(companions: Companions) -> PieceLayout:
     if kind not in language_codes.PLBART:
         raise BadVocabulary(f"language_codes is {kind[:80]!r}, expected base or multi")
     codes = language_codes.PLBART[kind]
-    return PieceLayout(_FAIRSEQ, 3, (*codes, "<mask>") if kind == "base" else codes)
+    return PieceLayout(FAIRSEQ_TOKENS, 3, (*codes, "<mask>") if kind == "base" else codes)
 
 
 def _t5(companions: Companions) -> PieceLayout:

@@ -9,7 +9,7 @@ from survey.errors import storable
 from survey.vocabulary.entries import SPACE_MARK, Entry, shown, spelled
 
 WORD_END = "</w>"
-WORD_GOES_ON = "@@"
+CONTINUATION = "@@"
 BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 Spell = Callable[[str], Entry]
@@ -65,8 +65,8 @@ def word_piece(piece: str, prefix: str, suffix: str = "") -> Entry:
 
 def goes_on(piece: str) -> Entry:
     """The entry of a piece that ends with @@ if more of its word follows; the mark is displayed."""
-    unfinished = piece.endswith(WORD_GOES_ON) and piece != WORD_GOES_ON
-    text = piece.removesuffix(WORD_GOES_ON) if unfinished else piece
+    unfinished = piece.endswith(CONTINUATION) and piece != CONTINUATION
+    text = piece.removesuffix(CONTINUATION) if unfinished else piece
     shown_text = shown(storable(piece).encode())
     return Entry(shown_text, storable(text).encode(), unfinished=unfinished)
 

@@ -26,7 +26,6 @@ from survey.vocabulary.tokenizers_library import byte_level_encoder, clip_encode
 
 SPACE_AS_LETTER = "Ġ"  # of GPT-2's bytes
 _COUNTED = re.compile(r"\S+ [0-9]+")
-_FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
 
 
 def from_vocab_json(content: bytes, contents: Mapping[str, bytes], companions: Companions) -> Vocabulary:
@@ -128,6 +127,6 @@ def _counted(lines: Sequence[str]) -> Vocabulary:
         raise BadVocabulary(
             f"line {number}: expected a piece and its count, found {lines[number - 1][:40]!r}"
         )
-    entries = {number: special_entry(text) for number, text in enumerate(_FAIRSEQ)}
-    entries |= {number: goes_on(piece) for number, piece in enumerate(pieces, len(_FAIRSEQ))}
+    entries = {number: special_entry(text) for number, text in enumerate(families.FAIRSEQ_TOKENS)}
+    entries |= {number: goes_on(piece) for number, piece in enumerate(pieces, len(families.FAIRSEQ_TOKENS))}
     return Vocabulary(entries, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from support import vocabularies as made
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.records.tokenizer import TokenColumns, TokenizerSummary
-from survey.vocabulary.entries import Vocabulary
+from survey.vocabulary.added_tokens import with_added
+from survey.vocabulary.companions import AddedToken, Companions
+from survey.vocabulary.entries import Entry, Vocabulary
 from survey.vocabulary.fetch import read_tokenizer
 from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.reachability import token_table
@@ -117,6 +120,25 @@ def test_tokenizer_json_decides_over_its_companions(tmp_path: Path, tokens: dict
     assert texts == written.BYTE_LEVEL_TEXTS
     (remark,) = vocabulary.remarks
     assert remark.startswith("1 added tokens of its companion files contradict it and are left out, '<")
+
+
+def test_of_two_ids_of_a_text_only_the_one_that_contradicts_is_left_out() -> None:
+    base = Vocabulary({5: Entry("<name>", b"<name>")}, None)
+    added = {5: AddedToken("<name>", special=False), 9: AddedToken("<name>", special=False)}
+    vocabulary = with_added(base, Companions(added=added), "tokenizer.json")
+    assert {number: entry.added for number, entry in vocabulary.entries.items()} == {5: True}
+    assert [remark.partition(" added")[0] for remark in vocabulary.remarks] == ["1"]
+
+
+def test_thousands_of_added_and_special_tokens_take_no_long_time() -> None:
+    numbers = range(20_000)
+    added = {number: AddedToken(f"<{number}>", special=False) for number in numbers}
+    companions = Companions(added=added, listed=tuple(f"<{number}>" for number in numbers))
+    others = Vocabulary({number: Entry("x", b"x") for number in numbers}, None)
+    began = time.process_time()
+    for main in ("tokenizer.json", "vocab.json"):
+        with_added(others, companions, main)
+    assert time.process_time() - began < 5  # measured: 0.1 s; a set for each token took 30 s
 
 
 def test_a_companion_that_agrees_is_no_contradiction(tmp_path: Path) -> None:
