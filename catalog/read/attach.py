@@ -20,7 +20,7 @@ from catalog.store.open import CatalogStore
 from catalog.tables.inspection import inspect
 from survey.errors import UsageError
 from survey.process.atomic_write import replacement
-from survey.process.output_folder import check_folder
+from survey.process.output_path import check_output_path
 
 # A file of another kind, such as SQLite's, would have DuckDB fetch a program that reads it.
 _NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
@@ -36,7 +36,7 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
     The view of an empty folder has no rows until it is attached again. Raises UsageError if the file cannot
     be written, or if it holds anything but our views.
     """
-    check_folder(path)
+    check_output_path(path)
     path = path.absolute()  # to DuckDB md:x and s3://x are no files
     _refuse_backslashes("the file", str(path))
     if isinstance(store, LocalFolder):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from survey.errors import UsageError
-from survey.process.output_folder import check_folder
+from survey.process.output_path import check_output_path
 
 if TYPE_CHECKING:
     import altair as alt
@@ -30,7 +30,7 @@ def check_picture(path: Path, endings: Sequence[str] = ENDINGS) -> None:
     """
     if path.suffix.lower() not in endings:
         raise UsageError(f"--plot {path}: a picture's name ends in {' or '.join(endings)}")
-    check_folder(path, "--plot")
+    check_output_path(path, "--plot")
     check_extra("--plot")
 
 

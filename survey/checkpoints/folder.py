@@ -12,6 +12,7 @@ import xxhash
 
 from survey.checkpoints.checkpoint import INDEX_CAP_BYTES, Card, OnBytes
 from survey.checkpoints.folder_files import file_sizes, snapshot
+from survey.checkpoints.folder_links import strange_link
 from survey.checkpoints.folder_weights import (
     ADAPTER_CONFIG,
     CONFIG,
@@ -19,7 +20,6 @@ from survey.checkpoints.folder_weights import (
     MISTRAL_CONFIG,
     is_of_devices,
 )
-from survey.checkpoints.local_files import strange_link
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.errors import BrokenFile, NotThere, storable
 from survey.formats.safetensors_header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES

@@ -40,7 +40,7 @@ def file_sizes(folder: Path, part: str | None) -> dict[str, int]:
     If the folder holds no weights itself, or the part does not exist: also of the files in its inner folders,
     which the user could name instead.
 
-    Symbolic links are followed, as the Hub's own cache consists of them (see `local_files` for texts).
+    Symbolic links are followed, as the Hub's own cache consists of them (see `folder_links` for texts).
     Names that are not UTF-8 are left out; neither an index nor the catalog can hold them.
     """
     files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}

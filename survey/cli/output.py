@@ -12,7 +12,7 @@ import click
 
 from survey.cli.streams import say, show_all_characters, spelled_out
 from survey.errors import SurveyError, UsageError, printable
-from survey.process.output_folder import check_folder
+from survey.process.output_path import check_output_path
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -142,7 +142,7 @@ def check_output(output: Path, tensors: Sequence[str]) -> None:
     """
     from survey.formats.safetensors_file import TensorReader
 
-    check_folder(output, "-o")
+    check_output_path(output, "-o")
     if output.exists():
         try:
             with TensorReader(output) as reader:

@@ -11,7 +11,7 @@ from survey.cli.options import catalog_option, options_of
 from survey.cli.output import catalog_reader, console
 from survey.cli.streams import say
 from survey.errors import UsageError
-from survey.process.output_folder import check_folder
+from survey.process.output_path import check_output_path
 from survey.records.units import bytes_text
 
 page_options = options_of(
@@ -45,7 +45,7 @@ def command(out: Path, title: str, limit: int, uri: str) -> int:
     from queries.web.report import build_report as write_report
 
     check_extra("survey report")
-    check_folder(out, "-o")
+    check_output_path(out, "-o")
     if out.is_file() and out.stat().st_size and not _is_page(out):
         raise UsageError(f"-o {out}: exists and is no HTML page; name another file")
     progress = console(stderr=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from survey.cli.streams import say
 from survey.errors import UsageError
-from survey.process.output_folder import check_folder
+from survey.process.output_path import check_output_path
 
 if TYPE_CHECKING:
     from jobs.run.ledger import RunLedger
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def check_summary(path: Path) -> None:
     """Check before a long run that the summary can be written. Raises UsageError."""
-    check_folder(path, "--summary")
+    check_output_path(path, "--summary")
     if path.is_dir() or not all(os.access(target, os.W_OK) for target in _paths_to_write(path)):
         raise UsageError(f"--summary {path}: cannot be written; name a file in a folder of yours")
     if path.is_file() and path.stat().st_size and _first_byte(path) != b"{":

@@ -9,8 +9,8 @@ from survey.checkpoints.tokenizer_files import SENTENCEPIECE
 from survey.errors import storable
 from survey.vocabulary.companions import SPECIAL_KEYS, AddedToken, Companions
 from survey.vocabulary.entries import Entry, Vocabulary, spelled
-from survey.vocabulary.families import DEFAULT_SPECIAL, VOCAB_FILE_CLASSES, class_of
 from survey.vocabulary.piece_layouts import LAYOUTS
+from survey.vocabulary.tokenizer_classes import DEFAULT_SPECIAL, VOCAB_FILE_CLASSES, class_of
 
 # Files whose ids are given by a class of transformers, which also numbers special tokens that have none.
 _BY_CLASS = frozenset({"vocab.json", "vocab.txt", *SENTENCEPIECE})

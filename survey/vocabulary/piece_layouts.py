@@ -12,7 +12,7 @@ from typing import NamedTuple
 from survey.vocabulary import language_codes
 from survey.vocabulary.companions import Companions
 from survey.vocabulary.entries import BadVocabulary, is_id
-from survey.vocabulary.families import (
+from survey.vocabulary.tokenizer_classes import (
     FAIRSEQ_TOKENS,
     OWN_IDS,
     OWN_IDS_AND_CODE,

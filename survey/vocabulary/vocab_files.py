@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from survey.vocabulary import families, language_codes
+from survey.vocabulary import language_codes
 from survey.vocabulary.companions import Companions
 from survey.vocabulary.entries import (
     SPACE_MARK,
@@ -22,6 +22,19 @@ from survey.vocabulary.entries import (
 )
 from survey.vocabulary.sentencepiece_library import from_piece_ids
 from survey.vocabulary.spelling import WORD_END, Spell, as_it_is, byte_level, goes_on, word_piece
+from survey.vocabulary.tokenizer_classes import (
+    BYTE_LEVEL,
+    CLIP,
+    COUNTED_LINES,
+    FAIRSEQ_TOKENS,
+    LISTED_PIECES,
+    ONE_A_LINE,
+    WORD_ENDS,
+    WORD_GOES_ON,
+    WORD_PIECE,
+    class_of,
+    described,
+)
 from survey.vocabulary.tokenizers_library import byte_level_encoder, clip_encoder, from_word_pieces
 
 SPACE_AS_LETTER = "Ġ"  # of GPT-2's bytes
@@ -33,41 +46,41 @@ def from_vocab_json(content: bytes, contents: Mapping[str, bytes], companions: C
     vocab = json_object(content)
     if not all(is_id(number) for number in vocab.values()):
         raise BadVocabulary("expected an object that gives each token's id")
-    name = families.class_of(companions)
+    name = class_of(companions)
     models = [contents[file] for file in _models(name) if file in contents]
-    if name in families.LISTED_PIECES or _is_of_sentencepiece(vocab):
+    if name in LISTED_PIECES or _is_of_sentencepiece(vocab):
         return _listed_pieces(vocab, models, name, companions)
     entries = _entries(vocab, _spelling(vocab, name))
     merges = contents.get("merges.txt")
     if merges is None:
         return Vocabulary(entries, None)
-    if name in families.CLIP:
+    if name in CLIP:
         return Vocabulary(entries, clip_encoder(vocab, utf8_text(merges)))
-    if name in families.BYTE_LEVEL or (name not in _KNOWN and _is_byte_level(vocab)):
+    if name in BYTE_LEVEL or (name not in _KNOWN and _is_byte_level(vocab)):
         return Vocabulary(entries, byte_level_encoder(vocab, utf8_text(merges)))
     return Vocabulary(entries, None)
 
 
 def from_vocab_txt(content: bytes, companions: Companions) -> Vocabulary:
     """Parse a vocab.txt. Raises BadVocabulary."""
-    text, name = utf8_text(content), families.class_of(companions)
+    text, name = utf8_text(content), class_of(companions)
     lines = text.removesuffix("\n").split("\n")
-    if name in families.COUNTED_LINES:
+    if name in COUNTED_LINES:
         return _counted(lines)
     # The classes that are known read a line as it is, even if each looks like a piece and a count.
     if name not in _ONE_A_LINE and len(lines) > 1 and all(map(_COUNTED.fullmatch, lines)):
         raise BadVocabulary(
             f"each line has a piece and a count, and no rule says which ids they have: "
-            f"{families.described(companions)}"
+            f"{described(companions)}"
         )
     # A class that is not known may cut by other rules; BERT's cannot do without its unknown token.
-    cut = name in families.WORD_PIECE or (name not in families.ONE_A_LINE and "[UNK]" in lines)
+    cut = name in WORD_PIECE or (name not in ONE_A_LINE and "[UNK]" in lines)
     lowercase = companions.settings.get("do_lower_case") is not False
     return from_word_pieces(text, lowercase=lowercase, cut=cut)
 
 
-_ONE_A_LINE = families.WORD_PIECE | families.ONE_A_LINE
-_KNOWN = families.CLIP | families.WORD_ENDS | families.WORD_GOES_ON | families.LISTED_PIECES
+_ONE_A_LINE = WORD_PIECE | ONE_A_LINE
+_KNOWN = CLIP | WORD_ENDS | WORD_GOES_ON | LISTED_PIECES
 
 
 def _entries(vocab: Mapping[str, int], spell: Spell) -> dict[int, Entry]:
@@ -75,13 +88,13 @@ def _entries(vocab: Mapping[str, int], spell: Spell) -> dict[int, Entry]:
 
 
 def _spelling(vocab: Mapping[str, int], name: str | None) -> Spell:
-    if name in families.CLIP:
+    if name in CLIP:
         return byte_level(WORD_END)
-    if name in families.WORD_ENDS:
+    if name in WORD_ENDS:
         return lambda piece: word_piece(piece, prefix="", suffix=WORD_END)
-    if name in families.WORD_GOES_ON:
+    if name in WORD_GOES_ON:
         return goes_on
-    if name in families.BYTE_LEVEL or _is_byte_level(vocab):
+    if name in BYTE_LEVEL or _is_byte_level(vocab):
         return byte_level(WORD_END if any(piece.endswith(WORD_END) for piece in vocab) else "")
     if any(piece.endswith(WORD_END) for piece in vocab):
         return lambda piece: word_piece(piece, prefix="", suffix=WORD_END)
@@ -99,7 +112,7 @@ def _is_of_sentencepiece(vocab: Mapping[str, int]) -> bool:
 def _models(name: str | None) -> Sequence[str]:
     if name == "MarianTokenizer":
         return ("source.spm", "target.spm")
-    return ("sentencepiece.bpe.model",) if name in families.LISTED_PIECES else ()
+    return ("sentencepiece.bpe.model",) if name in LISTED_PIECES else ()
 
 
 def _listed_pieces(
@@ -127,6 +140,6 @@ def _counted(lines: Sequence[str]) -> Vocabulary:
         raise BadVocabulary(
             f"line {number}: expected a piece and its count, found {lines[number - 1][:40]!r}"
         )
-    entries = {number: special_entry(text) for number, text in enumerate(families.FAIRSEQ_TOKENS)}
-    entries |= {number: goes_on(piece) for number, piece in enumerate(pieces, len(families.FAIRSEQ_TOKENS))}
+    entries = {number: special_entry(text) for number, text in enumerate(FAIRSEQ_TOKENS)}
+    entries |= {number: goes_on(piece) for number, piece in enumerate(pieces, len(FAIRSEQ_TOKENS))}
     return Vocabulary(entries, None)

@@ -1,4 +1,4 @@
-"""Tokenizers' files of each family for tests, small, and built with the libraries that made the real ones."""
+"""Tokenizers' files of each class for tests, small, and built with the libraries that made the real ones."""
 
 from __future__ import annotations
 

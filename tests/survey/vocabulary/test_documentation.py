@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from survey.checkpoints.tokenizer_files import MAIN, PATTERNS
-from survey.vocabulary import families
+from survey.vocabulary import tokenizer_classes
 from survey.vocabulary.piece_layouts import LAYOUTS
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/tokenizers.md").read_text()
@@ -36,13 +36,13 @@ def test_the_first_file_of_the_table_is_read_first() -> None:
 
 def test_every_class_stands_in_the_table_once() -> None:
     named = quoted(1, TABLE)
-    assert sorted(named) == sorted({*LAYOUTS, *families.VOCAB_FILE_CLASSES})
+    assert sorted(named) == sorted({*LAYOUTS, *tokenizer_classes.VOCAB_FILE_CLASSES})
 
 
 def test_classes_of_one_line_are_read_by_one_rule() -> None:
     rules = [
-        families.OWN_IDS, families.OWN_IDS_AND_CODE, families.BYTE_LEVEL, families.CLIP, families.WORD_ENDS,
-        families.WORD_GOES_ON, families.WORD_PIECE, families.ONE_A_LINE, families.COUNTED_LINES,
+        tokenizer_classes.OWN_IDS, tokenizer_classes.OWN_IDS_AND_CODE, tokenizer_classes.BYTE_LEVEL, tokenizer_classes.CLIP, tokenizer_classes.WORD_ENDS,
+        tokenizer_classes.WORD_GOES_ON, tokenizer_classes.WORD_PIECE, tokenizer_classes.ONE_A_LINE, tokenizer_classes.COUNTED_LINES,
     ]  # fmt: skip
     lines = [frozenset(quoted(1, [row])) for row in TABLE]
     assert [sorted(rule) for rule in rules if rule not in lines] == []

@@ -1,4 +1,4 @@
-"""Every id has the text that transformers gives it, for each family of tokenizers and its files."""
+"""Every id has the text that transformers gives it, for each class of tokenizers and its files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.vocabulary import language_codes
 from survey.vocabulary.entries import BadVocabulary, Vocabulary
-from survey.vocabulary.families import CLASS_OF_TYPE, VOCAB_FILE_CLASSES
 from survey.vocabulary.fetch import read_tokenizer
 from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.piece_layouts import LAYOUTS
 from survey.vocabulary.reachability import token_table
 from survey.vocabulary.table import REACHES
+from survey.vocabulary.tokenizer_classes import CLASS_OF_TYPE, VOCAB_FILE_CLASSES
 
 FAIRSEQ = made.sentencepiece
 SMALL_VOCAB = ["<s>", "<pad>", "</s>", "<unk>"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from survey.errors import UsageError
 
 
-def check_folder(path: Path, option: str = "") -> None:
+def check_output_path(path: Path, option: str = "") -> None:
     """Raise UsageError if the folder into which a file is to be written is missing, or the name is a link's.
 
     A downloaded folder may hold links to files of yours, called as people call pictures. What is no file, as
