@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit debian hub audit architectures bench docs pictures clean
+.PHONY: demo test lint types unit debian hub audit architectures indicators bench docs pictures clean
 
 demo: .venv/ready
 	$(BIN)/survey demo
@@ -54,6 +54,10 @@ endif
 # A tiny checkpoint of every architecture of transformers, surveyed and compared: docs/architectures.md.
 architectures: .venv/ready
 	$(BIN)/python -W ignore -m tests.architectures
+
+# The detector of untrained rows beside published ones, on planted matrices: docs/undertrained.md.
+indicators: .venv/ready
+	$(BIN)/python -m tests.indicators
 
 bench: .venv/ready
 	$(BIN)/python -m tests.bench

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from survey.records.catalog_rows import ROW_GROUPS, Attempt, TokenRow
 from survey.records.column_meaning import Float32, TokenId, UInt64, Vector, columns_of
-from survey.records.measurement import BlackHole
+from survey.records.measurement import BlackHole, UndertrainedPopulation
 from survey.records.results import RESULTS
 
 if TYPE_CHECKING:
@@ -83,6 +83,12 @@ def hole_columns() -> tuple[Column, ...]:
     return _columns(BlackHole)
 
 
+@cache
+def population_columns() -> tuple[Column, ...]:
+    """Fields of the struct in `undertrained_populations`."""
+    return _columns(UndertrainedPopulation)
+
+
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """The Arrow schema of these columns."""
     import pyarrow as pa
@@ -112,14 +118,25 @@ def _sql_type(hint: Any) -> str:
         return _sql_type(inner)
     if origin is typing.Literal:
         return "VARCHAR"
-    if origin is tuple and args[0] is BlackHole:
-        fields = ", ".join(f"{column.name} {column.sql_type}" for column in hole_columns())
-        return f"STRUCT({fields})[]"
+    if origin is tuple and args[0] in _STRUCTS:
+        return _struct_type(_STRUCTS[args[0]]())
     if origin is tuple:
         return f"{_sql_type(args[0])}[]"
     if origin is Mapping:
         return f"MAP({_sql_type(args[0])}, {_sql_type(args[1])})"
     raise TypeError(f"no column type for {hint}")
+
+
+def _struct_type(columns: tuple[Column, ...]) -> str:
+    fields = ", ".join(f"{column.name} {column.sql_type}" for column in columns)
+    return f"STRUCT({fields})[]"
+
+
+# Records that are lists of structs in a row.
+_STRUCTS: Mapping[Any, Callable[[], tuple[Column, ...]]] = {
+    BlackHole: hole_columns,
+    UndertrainedPopulation: population_columns,
+}
 
 
 def arrow_type(sql_type: str) -> pa.DataType:
@@ -139,7 +156,8 @@ def arrow_type(sql_type: str) -> pa.DataType:
     }
     if sql_type in scalars:
         return scalars[sql_type]
-    if sql_type.startswith("STRUCT("):
-        fields = [(column.name, arrow_type(column.sql_type)) for column in hole_columns()]
-        return pa.list_(pa.struct(fields))
+    for columns in _STRUCTS.values():
+        if sql_type == _struct_type(columns()):
+            fields = [(column.name, arrow_type(column.sql_type)) for column in columns()]
+            return pa.list_(pa.struct(fields))
     return pa.list_(arrow_type(sql_type.removesuffix("[]")))

@@ -38,6 +38,7 @@ ORDER = {
         "opening",
         "vocabulary",
         "onepass",
+        "populations",
         "measures",
         "sky",
         "dynamics",

@@ -25,6 +25,7 @@ from survey.errors import storable
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Attempt, Measured
 from survey.records.column_meaning import values_of
+from survey.records.measurement import Undertrained
 from survey.records.tokenizer import TokenColumns, TokenizerSummary
 
 
@@ -45,7 +46,6 @@ def tables_of(measured: Measured, *, tokens: bool) -> Tables:
 def row_table(measured: Measured) -> pa.Table:
     """The nested row of one measured matrix."""
     values = values_of(measured.identity, measured.measurement, measured.tokenizer, measured.provenance)
-    values["black_holes"] = [dataclasses.asdict(hole) for hole in values["black_holes"]]
     values["measures"] = list(values["measures"].items())
     schema = arrow_schema(row_columns())
     return pa.table(
@@ -67,6 +67,8 @@ def tokens_table(measured: Measured) -> pa.Table:
         "row_hash": pa.array(tokens.row_hash),
         "black_hole": pa.array(tokens.black_hole, mask=tokens.black_hole == 0),
     }
+    if tokens.population is not None:
+        columns["population"] = pa.array(tokens.population, mask=tokens.population == 0)
     distances = {
         name: pa.array(values.astype(np.float32), from_pandas=True)
         for name, values in measured.distances.items()
@@ -80,14 +82,17 @@ def with_tokenizer(
     tables: Tables,
     summary: TokenizerSummary,
     columns: TokenColumns | None,
+    undertrained: Undertrained | None,
     flags: Mapping[str, NDArray[np.bool_]],
     measures: Mapping[str, int],
 ) -> Tables:
     """Stored tables with the columns of a tokenizer.
 
-    flags: [V] for each class of rows. measures: name -> version.
+    undertrained: these columns, if the names change them. flags: [V] for each class of rows. measures: name
+    -> version.
     """
-    row = renewed(tables.row, dataclasses.asdict(summary), measures)
+    judged = {} if undertrained is None else values_of(undertrained)
+    row = renewed(tables.row, values_of(summary) | judged, measures)
     if tables.tokens is None:
         return Tables(row, None)
     stored = {name: tables.tokens[name] for name in tables.tokens.column_names}
@@ -182,6 +187,8 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, str):
         return storable(value)
-    if isinstance(value, tuple) and value and isinstance(value[0], str | tuple):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, tuple) and value and not isinstance(value[0], int):
         return [_plain(item) for item in value]
     return value

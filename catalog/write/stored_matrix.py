@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,17 +16,21 @@ from catalog.store.open import CatalogStore
 from catalog.tables.inspection import inspect
 from catalog.write.arrow_tables import Tables
 from survey.errors import CommitError
-from survey.records.measurement import Tokens
+from survey.records.measurement import Tokens, Undertrained, UndertrainedPopulation
 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """The tables of a matrix. black_holes: the rows of each, by rank. tokens: None if declined."""
+    """The tables of a matrix. black_holes: the rows of each, by rank. tokens: None if declined.
+
+    undertrained: its columns; None if an older version measured them.
+    """
 
     tables: Tables
     vocab_rows: int
     black_holes: list[list[int]]
     tokens: Tokens | None
+    undertrained: Undertrained | None
 
 
 def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
@@ -42,6 +47,7 @@ def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
         row["vocab_rows"][0].as_py(),
         [hole["token_ids"] for hole in row["black_holes"][0].as_py()],
         None if tokens is None else tokens_of(tokens),
+        _undertrained_of(row),
     )
 
 
@@ -67,10 +73,21 @@ def stored_token_table(store: CatalogStore, file: File, columns: Sequence[str] |
         raise CommitError("commit-failed", str(file), problem) from error
 
 
+def _undertrained_of(row: pa.Table) -> Undertrained | None:
+    names = [field.name for field in dataclasses.fields(Undertrained)]
+    values = {name: row[name][0].as_py() for name in names}
+    if values["undertrained_populations"] is None:
+        return None
+    populations = tuple(UndertrainedPopulation(**fields) for fields in values["undertrained_populations"])
+    return Undertrained(**values | {"undertrained_populations": populations})
+
+
 def tokens_of(table: pa.Table) -> Tokens:
     """The columns from which measures of the per-token table are computed."""
+    population = table["population"] if "population" in table.column_names else None
     return Tokens(
         norm=table["norm"].to_numpy(),  # NULL becomes NaN
         row_hash=table["row_hash"].to_numpy(),
         black_hole=table["black_hole"].fill_null(0).to_numpy(),
+        population=None if population is None else population.fill_null(0).to_numpy(),
     )

@@ -11,16 +11,19 @@ from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import with_tokenizer
 from catalog.write.backfill import Filled
 from catalog.write.commit import commit
-from catalog.write.stored_matrix import read_stored
+from catalog.write.stored_matrix import StoredModel, read_stored
 from jobs.planning.plan import Unchanged
 from jobs.tasks.tokenizer import tokenizer_of_matrix
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.errors import SurveyError
 from survey.hub.throttle import Throttle
-from survey.measures.token_flags import token_flags
+from survey.measures.token_flags import FlagsByClass, token_flags
+from survey.measures.undertrained import flags_of, with_names
 from survey.opening import reopen
+from survey.records.measurement import Undertrained
 from survey.records.settings import Settings
+from survey.records.tokenizer import TokenColumns
 
 CONCURRENT_MODELS = 2  # at most: a tokenizer of 256,000 tokens takes some hundred MB while it is read
 
@@ -70,11 +73,23 @@ def _name_one(
         )
         if not tokenizer.measures:
             return f"{key[0]}: no names yet: {tokenizer.summary.tokenizer_note}"
-        flags = {} if stored.tokens is None else token_flags(stored.tokens)
+        undertrained, flags = _judged(stored, tokenizer.columns)
         if stopped.is_set():
             return f"{key[0]}: no names yet: the run was stopped"
-        of_tokenizer = tokenizer.summary, tokenizer.columns, flags, tokenizer.measures
+        of_tokenizer = tokenizer.summary, tokenizer.columns, undertrained, flags, tokenizer.measures
         commit(store, with_tokenizer(stored.tables, *of_tokenizer))
     except SurveyError as error:
         return f"{key[0]}: no names yet: {error}"
     return None
+
+
+def _judged(stored: StoredModel, names: TokenColumns | None) -> tuple[Undertrained | None, FlagsByClass]:
+    """What the names change of the columns of undertrained rows; and the flags of rows that follow."""
+    if stored.tokens is None:
+        return None, {}
+    population, flags = stored.tokens.population, token_flags(stored.tokens)
+    if names is None or population is None or stored.undertrained is None:
+        return None, flags
+    columns = with_names(stored.undertrained, population, names)
+    flagged = flags_of(columns, population)
+    return columns, flags if flagged is None else flags | {"undertrained": flagged}

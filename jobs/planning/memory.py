@@ -22,8 +22,8 @@ from survey.records.tensors import TensorSpec
 PROCESS_BYTES = 450 << 20
 # 40 during the pass (xxh3-128, two to four slots of a table, norms); the rest is the worst case after it:
 # a matrix of pairs alone, each a record and a row of a table; and two projections to 32 dimensions, of the
-# row's direction and of the row.
-ROW_BYTES = 325 + 2 * 128
+# row's direction and of the row, and one of its direction to 128 dimensions of 16 bits.
+ROW_BYTES = 325 + 2 * 128 + 256
 GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA
 
 

@@ -10,6 +10,7 @@ from jobs.tasks.outcome import Delivered, Headline
 from jobs.tasks.tokenizer import TokenizerResult
 from survey import version
 from survey.measures.token_flags import token_flags
+from survey.measures.undertrained import with_reserved
 from survey.opening import Matrix
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Measured, Provenance
@@ -30,6 +31,7 @@ def delivery(
 ) -> Delivered:
     """The tables of a measured matrix, and its figures for the run's table."""
     provenance = _provenance(matrix, settings, spent)
+    measurement = with_reserved(measurement, tokenizer.columns)
     measured = Measured(
         identity=matrix.target.identity,
         measurement=replace(measurement, measures={**measurement.measures, **tokenizer.measures}),

@@ -25,8 +25,9 @@ def with_distances(
     texts_unread = not tokenizer.measures and settings.reference is not None and settings.reference.asks_texts
     if settings.reference is None or texts_unread:
         return tokenizer
-    texts = tokenizer.columns.text if tokenizer.columns else None
-    unused = chosen_rows(settings.reference, texts, matrix.shape[0])
+    columns = tokenizer.columns
+    texts, phantom = (columns.text, columns.phantom) if columns else (None, None)
+    unused = chosen_rows(settings.reference, texts, matrix.shape[0], phantom)
     result = replace(
         tokenizer,
         summary=replace(tokenizer.summary, reference_rows=len(unused)),

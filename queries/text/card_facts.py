@@ -22,7 +22,9 @@ FACT_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "dead rows",
         (
             "black_hole_count", "dead_count", "dead_fraction", "unique_rows", "zero_rows",
-            "near_zero_rows", "nonfinite_rows", "dead_centroid_l2", "live_centroid_l2",
+            "near_zero_rows", "nonfinite_rows", "dead_zero_rows", "dead_nonfinite_rows", "copied_rows",
+            "dead_centroid_l2", "dead_nonzero_centroid_l2", "dead_norm_mean", "dead_nonzero_norm_mean",
+            "live_centroid_l2",
             "dead_live_angle_deg", "dead_live_distance",
         ),
     ),
@@ -30,7 +32,8 @@ FACT_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "rows and tokens",
         (
             "tokenizer_file", "tokenizer_size", "added_tokens", "phantom_rows", "unreachable_rows",
-            "frozen_rows", "undertrained_rows", "undertrained_contrast", "tokenizer_note",
+            "frozen_rows", "undertrained_rows", "undertrained_contrast", "undertrained_note",
+            "tokenizer_note",
         ),
     ),
     ("exponents", ("exponent_entropy_bits", "exponent_offset", "shared_exponent_dims")),

@@ -61,8 +61,8 @@ class RunOptions:
 )  # fmt: skip
 @click.option(
     "--reference-tokens", metavar="own|FILE",
-    help="Also measure distances to known unused tokens: those that the tokenizer names unused, or those in "
-    "FILE (one id or text a line). Reads each matrix twice more.",
+    help="Also measure distances to known unused tokens: phantom rows and those that the tokenizer "
+    "names unused, or those in FILE (one id or text a line). Reads each matrix twice more.",
 )  # fmt: skip
 @click.option("--resurvey", is_flag=True, help="Measure again what the catalog already holds.")
 @click.option(

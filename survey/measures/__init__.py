@@ -10,7 +10,6 @@ source says what is read again: the matrix, or only the stored per-token table, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -27,8 +26,8 @@ from survey.measures.row_classes import row_classes
 from survey.measures.row_norms import row_norms
 from survey.measures.row_sketch import row_sketch
 from survey.measures.shape import shape
-from survey.measures.undertrained import dense_cluster, undertrained
-from survey.onepass.projection import Projections
+from survey.measures.undertrained import Undertraining, undertrained_populations, undertraining
+from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
 from survey.records.measure_definition import TOKEN_TABLE, TOKENIZER, UNUSED_DISTANCES, Measure, versions_of
 from survey.records.measurement import Measurement, Tokens
@@ -38,12 +37,12 @@ MEASURES: tuple[Measure, ...] = (
     Measure("centroid", 1, "matrix", centroid),
     Measure("row_norms", 1, "matrix", row_norms),
     Measure("identical_rows", 1, "matrix", identical_rows),
-    Measure("dead_and_live", 1, "matrix", dead_and_live),
-    Measure("exponents", 1, "matrix", exponents),
-    Measure("row_classes", 1, "matrix", row_classes),
+    Measure("dead_and_live", 2, "matrix", dead_and_live),
+    Measure("exponents", 2, "matrix", exponents),
+    Measure("row_classes", 2, "matrix", row_classes),
     # Those with a search stand last: they are waited for, and the others run meanwhile.
     Measure("frozen", 1, "matrix", frozen, search=frozen_rows),
-    Measure("undertrained", 1, "matrix", undertrained, search=dense_cluster),
+    Measure("undertrained", 2, "matrix", search=undertrained_populations),
     TOKEN_TABLE,
     Measure("row_sketch", 1, "token_table", row_sketch),
     Measure("norm_sketch", 1, "token_table", norm_sketch),
@@ -76,7 +75,9 @@ def measure_result(result: PassResult, *, tokens: bool = True, threads: int = 1)
             if measure.compute is not None:
                 searched = [searches[measure.name].result()] if measure.search else []
                 columns |= vars(measure.compute(result, *searched))
-    per_token = _token_table(result, columns["black_holes"], searches)
+    candidates = undertraining(result, searches["undertrained"].result())
+    columns |= vars(candidates.columns)
+    per_token = _token_table(result, columns["black_holes"], searches["frozen"].result(), candidates)
     columns |= columns_from_tokens(per_token)
     measures = versions_of((*required_measures(tokens=tokens, reference=False), *TOKEN_MEASURES))
     return Measurement(**columns, measures=measures, tokens=per_token)
@@ -104,10 +105,9 @@ def _start_searches(projections: Projections, pool: Executor | None) -> dict[str
 
 
 def _token_table(
-    result: PassResult, black_holes: tuple[Any, ...], searches: Mapping[str, Future[Any]]
+    result: PassResult, black_holes: tuple[Any, ...], frozen_flags: RowFlags, candidates: Undertraining
 ) -> Tokens:
     """The per-token table, [V] each."""
-    cluster = searches["undertrained"].result()
     rank = np.zeros(result.vocab_rows, dtype=np.int32)
     for black_hole in black_holes:
         rank[list(black_hole.token_ids)] = black_hole.rank
@@ -115,6 +115,7 @@ def _token_table(
         norm=np.where(result.finite, result.norms, np.nan),
         row_hash=result.identity.row_hashes(),
         black_hole=rank,
-        frozen=searches["frozen"].result(),
-        undertrained=np.zeros(result.vocab_rows, dtype=bool) if cluster is None else cluster.rows,
+        frozen=frozen_flags,
+        undertrained=candidates.flags,
+        population=candidates.population,
     )

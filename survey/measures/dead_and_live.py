@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.measures.centroid import mean_row
+from survey.measures.copies import copied_rows
 from survey.numerics.vectors import (
     angle_deg,
     cosine,
@@ -35,6 +36,9 @@ def dead_and_live(result: PassResult) -> DeadAndLive:
     dead, live, full = dead_mean(result), live_mean(result), mean_row(result)
     dead_norm_mean, dead_norm_std = mean_and_std(result.norms[result.dead & result.finite])
     live_norm_mean, live_norm_std = mean_and_std(result.norms[~result.dead & result.finite])
+    is_zero = result.finite & (result.norms == 0.0)
+    nonzero = result.dead & result.finite & ~is_zero
+    dead_nonzero_norm_mean, _ = mean_and_std(result.norms[nonzero])
     return DeadAndLive(
         dead_centroid_l2=length_or_none(dead),
         live_centroid_l2=length_or_none(live),
@@ -46,6 +50,12 @@ def dead_and_live(result: PassResult) -> DeadAndLive:
         dead_norm_std=dead_norm_std,
         live_norm_mean=live_norm_mean,
         live_norm_std=live_norm_std,
+        dead_zero_rows=int((result.dead & is_zero).sum()) if result.black_hole_rows else None,
+        dead_nonfinite_rows=int((result.dead & ~result.finite).sum()) if result.black_hole_rows else None,
+        # Zero rows add nothing to a sum.
+        dead_nonzero_centroid_l2=length_or_none(result.dead_total / nonzero.sum()) if nonzero.any() else None,
+        dead_nonzero_norm_mean=dead_nonzero_norm_mean,
+        copied_rows=copied_rows(result),
         # A mean and a sum point the same way, so the sum of the vectors will do.
         black_hole_mean_cosine=cosine(result.dead_sums.vector_total, dead),
         dead_centroid=None if dead is None else float32(dead),

@@ -12,17 +12,21 @@ from survey.records.measurement import Exponents
 
 
 def exponents(result: PassResult) -> Exponents:
-    """Histograms of the biased exponent over all rows and over the dead ones."""
-    every, dead = result.exponents, result.dead_sums.exponents
-    dead_mean, live_mean = _mean(dead), _mean(every - dead)
+    """Histograms of the biased exponent over all rows and over the dead ones.
+
+    The exponents of zeros, NaN and infinity say nothing of how dead rows were initialised: black holes of
+    such rows are left out of the offset and of the shared dimensions.
+    """
+    every, sums = result.exponents, result.dead_sums
+    live_mean, nonzero_mean = _mean(every - sums.exponents), _mean(sums.nonzero_exponents)
     return Exponents(
         exponent_entropy_bits=_entropy_bits(every),
-        dead_exponent_mean=dead_mean,
+        dead_exponent_mean=_mean(sums.exponents),
         live_exponent_mean=live_mean,
-        exponent_offset=(None if dead_mean is None or live_mean is None else live_mean - dead_mean),
-        shared_exponent_dims=result.dead_sums.shared_exponent_dims if result.black_hole_rows else None,
+        exponent_offset=None if nonzero_mean is None or live_mean is None else live_mean - nonzero_mean,
+        shared_exponent_dims=sums.shared_exponent_dims,
         exponents_all=tuple(every.tolist()),
-        exponents_dead=tuple(dead.tolist()),
+        exponents_dead=tuple(sums.exponents.tolist()),
     )
 
 

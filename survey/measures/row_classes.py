@@ -12,6 +12,6 @@ def row_classes(result: PassResult) -> RowClasses:
     norms = result.sorted_norms
     return RowClasses(
         zero_rows=int((norms == 0.0).sum()),
-        near_zero_rows=int((norms < near_zero_below(norms)).sum()),
+        near_zero_rows=int(((norms == 0.0) | (norms < near_zero_below(norms))).sum()),
         nonfinite_rows=int((~result.finite).sum()),
     )

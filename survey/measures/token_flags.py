@@ -23,6 +23,6 @@ def token_flags(tokens: Tokens) -> FlagsByClass:
         return {name: flags for name, flags in searched.items() if flags is not None} | {
             "identical": tokens.black_hole > 0,
             "zero": tokens.norm == 0.0,
-            "near_zero": tokens.norm < below,
+            "near_zero": (tokens.norm == 0.0) | (tokens.norm < below),
             "nonfinite": ~finite,
         }

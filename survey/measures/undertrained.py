@@ -1,181 +1,156 @@
-"""The dense cluster apart from the main cloud of rows: candidates for rows that were never trained.
+"""Candidates for rows that were never trained: populations of rows that lie close together.
 
-Rows that no gradient of their own ever reached were all moved by the same common gradients: they stay
-close together while the others spread. So the densest spot of the matrix is sought among the projections
-of its rows, and the rows' distances from it are counted on a logarithmic scale. If they fall into a near
-and a far population with a valley between, and the near one is the smaller and by far the denser, its
-rows are candidates. Without such a valley no row is flagged; the measure never flags rows merely to flag
-some.
+Every population is described, and most are candidates. But trained rows may lie close together, too: a
+thousand numbers, say. Such a block lies outside, as far from the other rows' mean as these do themselves, and
+its rows are no shorter; rows that only common gradients moved stay nearer to the middle, or shorter. So a
+population outside is a candidate only if it is too large for a block of alike words, or if the tokenizer
+names at least half of it as nothing that a text holds: as phantom or special.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.numerics.vectors import finite_or_none
-from survey.onepass import kernels
-from survey.onepass.projection import Projections, RowFlags, squared_distances
+from survey.numerics.vectors import finite_or_none, mean_and_std
+from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
-from survey.records.measurement import Undertrained
+from survey.populations.search import LEAST_DIMS, LEAST_ROWS, Population, populations
+from survey.records.measurement import Measurement, Undertrained, UndertrainedPopulation
+from survey.records.tokenizer import TokenColumns
 
-ANCHORS = 256  # rows tried as the densest spot: half of them even in rank of norm, half in norm
-SAMPLE = 4096  # rows that density is judged by
-NEIGHBOURS = 4  # density around a row is the distance to the fourth nearest row of the sample
-CORE = 8  # rows of the sample around which a cluster is first centred
-MAX_SPOTS = 4  # the densest first
-MIN_CLUSTER = 16  # rows
-JUDGED = 64  # rows by whose neighbours the densities of the cluster and of the others are compared
-# Distances are counted in bins of ×2^(1/8) in d²: ln d in steps of 0.043. A ball in 32 dimensions is
-# 1/√64 = 0.125 wide on that scale, about the five bins that are taken together.
-BIN_RATIO = np.sqrt(np.sqrt(np.sqrt(2.0)))
-SMOOTHED_BINS = 5
-SIGMAS = 5.0  # by which a valley lies below the smaller of its peaks, by Poisson's statistics
-DEPTH = 0.5  # of the smaller peak: the most that a valley may hold
-DENSER = 2.0  # times closer to each other than the other rows are to each other
-FARTHER = 2.0  # times as far from the centre as the cluster's rows: the other rows
+OUTSIDE = 0.9  # of the other rows' median distance from their centre: as far as these lie
+NO_SHORTER = 0.8  # of the other rows' median norm
+LARGE = 1 / 8  # of all rows: no block of alike words is so large
+RESERVED = 0.5  # of a population's rows: then they are no words
+
+TOO_FEW = (
+    f"fewer than {LEAST_ROWS} different rows that are finite and not almost zero, or fewer than {LEAST_DIMS} "
+    "dimensions: whether some lie apart cannot be told"
+)
+UNDECIDED = "most rows lie closer together than the few others: which of them were trained cannot be told"
 
 
 @dataclass(frozen=True, slots=True)
-class DenseCluster:
-    """rows: within a cut from the centre, [V]. contrast: how many times farther others lie, by medians."""
+class Undertraining:
+    """The columns, and for each row the number of its population, from 1; 0 if it is in none, [V]."""
 
-    rows: RowFlags
-    contrast: float
+    columns: Undertrained
+    population: NDArray[np.int32]
+
+    @property
+    def flags(self) -> RowFlags | None:
+        """Rows of candidates, [V]; None if the data cannot tell."""
+        return flags_of(self.columns, self.population)
 
 
-def undertrained(result: PassResult, cluster: DenseCluster | None) -> Undertrained:
-    """The number of candidates, and how far from them the other rows lie; 0 if there is no cluster."""
-    return Undertrained(
-        undertrained_rows=int(cluster.rows.sum()) if cluster else 0,
-        undertrained_contrast=finite_or_none(cluster.contrast) if cluster else None,
+def flags_of(columns: Undertrained, population: NDArray[np.int32]) -> RowFlags | None:
+    """Rows of candidates, [V]; None if the data cannot tell. population: number of each row's, [V]."""
+    if columns.undertrained_rows is None:
+        return None
+    candidates = [
+        number
+        for number, described in enumerate(columns.undertrained_populations or (), 1)
+        if described.candidate
+    ]
+    flags: RowFlags = np.isin(population, candidates)
+    return flags
+
+
+def undertraining(result: PassResult, searched: Sequence[Population] | None) -> Undertraining:
+    """The populations, the largest first. searched: from `undertrained_populations`."""
+    population = np.zeros(result.vocab_rows, dtype=np.int32)
+    if searched is None:
+        return Undertraining(_columns(None, TOO_FEW), population)
+    first_of = np.arange(result.vocab_rows)
+    for rows in result.black_hole_rows:
+        first_of[rows] = rows[0]
+    members = [np.flatnonzero(np.isin(first_of, item.rows)) for item in searched]
+    order = sorted(range(len(searched)), key=lambda index: (-len(members[index]), int(members[index][0])))
+    for number, index in enumerate(order, 1):
+        population[members[index]] = number
+    described = tuple(_described(result, searched[index], members[index]) for index in order)
+    return Undertraining(_columns(described), population)
+
+
+def with_names(columns: Undertrained, population: NDArray[np.int32], names: TokenColumns) -> Undertrained:
+    """The columns once the tokens' names are known. population: number of each row's, [V]."""
+    if columns.undertrained_populations is None:
+        return columns
+    reserved = names.is_special if names.phantom is None else names.phantom | names.is_special
+    counts = np.bincount(population, minlength=len(columns.undertrained_populations) + 1)
+    reserved_counts = np.bincount(population[reserved], minlength=len(counts))
+    return _columns(
+        tuple(
+            _judged(replace(item, reserved_share=int(reserved_counts[number]) / int(counts[number])))
+            for number, item in enumerate(columns.undertrained_populations, 1)
+        )
     )
 
 
-def dense_cluster(projections: Projections) -> DenseCluster | None:
-    """The dense cluster apart from the main cloud; None if there is none."""
-    distinct = projections.distinct
-    if len(distinct) < 2 * MIN_CLUSTER:
+def with_reserved(measurement: Measurement, names: TokenColumns | None) -> Measurement:
+    """The measurement with what the names say of its populations, and with the flags that follow."""
+    population = measurement.tokens.population
+    if names is None or population is None:
+        return measurement
+    given = {name: getattr(measurement, name) for name in Undertrained.__dataclass_fields__}
+    columns = with_names(Undertrained(**given), population, names)
+    tokens = replace(measurement.tokens, undertrained=flags_of(columns, population))
+    return replace(measurement, **vars(columns), tokens=tokens)
+
+
+def undertrained_populations(projections: Projections) -> list[Population] | None:
+    """The search; it takes as long as all measures together."""
+    return populations(projections)
+
+
+def _described(result: PassResult, item: Population, members: NDArray[np.int64]) -> UndertrainedPopulation:
+    norm_mean, _ = mean_and_std(result.norms[members])
+    return _judged(
+        UndertrainedPopulation(
+            rows=len(members),
+            norm_mean=norm_mean,
+            relative_norm=finite_or_none(item.relative_length),
+            contrast=finite_or_none(item.farther),
+            centre_distance=finite_or_none(item.outside),
+            compared_share=item.share,
+            reserved_share=None,
+            candidate=None if item.is_undecided else True,
+        )
+    )
+
+
+def _judged(population: UndertrainedPopulation) -> UndertrainedPopulation:
+    """Whether its rows count as undertrained; None if it holds most rows, and that cannot be told."""
+    reserved = population.reserved_share is not None and population.reserved_share >= RESERVED
+    if reserved or population.candidate is None:
+        return replace(population, candidate=True if reserved else None)
+    distance, relative_norm = population.centre_distance or 0.0, population.relative_norm or 0.0
+    is_outside = distance >= OUTSIDE and relative_norm >= NO_SHORTER
+    return replace(population, candidate=not is_outside or population.compared_share >= LARGE)
+
+
+def _columns(described: tuple[UndertrainedPopulation, ...] | None, note: str | None = None) -> Undertrained:
+    if described is None:
+        return Undertrained(**dict.fromkeys(Undertrained.__dataclass_fields__) | {"undertrained_note": note})
+    candidates = [item for item in described if item.candidate]
+    undecided = any(item.candidate is None for item in described)
+    return Undertrained(
+        undertrained_rows=None if undecided else sum(item.rows for item in candidates),
+        undertrained_contrast=candidates[0].contrast if candidates and not undecided else None,
+        undertrained_populations=described,
+        undertrained_note=UNDECIDED if undecided else _remark(described),
+    )
+
+
+def _remark(described: Sequence[UndertrainedPopulation]) -> str | None:
+    left_out = sum(item.rows for item in described if item.candidate is False)
+    if left_out == 0:
         return None
-    sample = projections.rows[_evenly(distinct, SAMPLE)]
-    rejected: list[RowFlags] = []
-    for anchor in _densest_first(projections, distinct, sample):
-        if len(rejected) == MAX_SPOTS:
-            break
-        if any(rows[anchor] for rows in rejected):
-            continue
-        rows, cluster = _cluster_around(projections, distinct, sample, anchor)
-        if cluster is not None:
-            return cluster
-        rejected.append(rows)
-    return None
-
-
-def _densest_first(
-    projections: Projections, distinct: NDArray[np.int64], sample: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    """Anchors by the distance to their fourth nearest row of the sample, [A]. sample: [S, 32]."""
-    rows = projections.rows[distinct]
-    squared_lengths = squared_distances(rows, np.zeros(rows.shape[1], dtype=np.float32))
-    order = np.argsort(squared_lengths, kind="stable")
-    even = np.linspace(0.0, np.sqrt(float(squared_lengths[order[-1]])), ANCHORS // 2) ** 2
-    by_length = order[np.minimum(np.searchsorted(squared_lengths[order], even), len(order) - 1)]
-    black_holes = projections.firsts[projections.usable[projections.firsts]][: ANCHORS // 4]
-    by_rank = distinct[_evenly(order, ANCHORS // 2)]
-    anchors = np.unique(np.concatenate([by_rank, distinct[by_length], black_holes]))
-    density = _neighbour_distances(projections.rows[anchors], sample)
-    return anchors[np.argsort(density, kind="stable")]
-
-
-def _cluster_around(
-    projections: Projections, distinct: NDArray[np.int64], sample: NDArray[np.float32], anchor: int
-) -> tuple[RowFlags, DenseCluster | None]:
-    """The rows near an anchor, [V], and the cluster that they form, if they form one."""
-    from_anchor = squared_distances(sample, projections.rows[anchor])
-    core = np.sort(np.argsort(from_anchor, kind="stable")[:CORE])
-    squared = projections.squared_distances(_mean(sample[core]))
-    cut = valley(squared[distinct])
-    if cut is not None:  # once more, from the centre of all rows within the cut
-        squared = projections.squared_distances(_mean(projections.rows[distinct[squared[distinct] < cut]]))
-        cut = valley(squared[distinct])
-    if cut is None:
-        return squared <= 4 * from_anchor[core].max(), None
-    rows = squared < cut
-    inner, outer = distinct[rows[distinct]], distinct[~rows[distinct]]
-    if not MIN_CLUSTER <= len(inner) <= len(distinct) // 2:
-        return rows, None
-    inner_median, outer_median = float(np.median(squared[inner])), float(np.median(squared[outer]))
-    if outer_median < FARTHER**2 * inner_median or not _is_denser(projections, inner, outer, sample):
-        return rows, None
-    contrast = math.sqrt(outer_median / inner_median) if inner_median else math.inf
-    return rows, DenseCluster(rows, contrast)
-
-
-def _is_denser(
-    projections: Projections,
-    inner: NDArray[np.int64],
-    outer: NDArray[np.int64],
-    sample: NDArray[np.float32],
-) -> bool:
-    """Whether the inner rows lie DENSER times closer to each other than the outer ones to the sample."""
-    inner_sample = projections.rows[_evenly(inner, SAMPLE)]
-    inner_squared = np.median(_neighbour_distances(_judged(inner_sample), inner_sample))
-    outer_squared = np.median(_neighbour_distances(_judged(projections.rows[outer]), sample))
-    return float(outer_squared) >= DENSER**2 * float(inner_squared)
-
-
-def valley(squared: NDArray[np.float32]) -> float | None:
-    """The squared distance at the bottom of the clearest valley between two peaks; None without one.
-
-    squared: squared distances of rows from a centre, [N]. They are counted in logarithmic bins, five bins
-    taken together. A bin lies in a valley if higher peaks stand on both sides: with counts of
-    90, 100, 10, 2, 10, 400 the lower peak is 100, and the bin of 2 lies (100 − 2) / √103 = 9.7 standard
-    deviations below it.
-    """
-    least = max(float(squared.min()), float(np.median(squared)) * 2.0**-40)
-    bins = int(8 * np.log2(max(float(squared.max()) / least, 1.0))) + 2 if least > 0 else 0
-    if bins < SMOOTHED_BINS:
-        return None
-    edges = least * np.multiply.accumulate(np.full(bins, BIN_RATIO))
-    counts = np.bincount(np.searchsorted(edges, squared, side="right"), minlength=bins + 1)
-    smooth = np.convolve(counts, np.ones(SMOOTHED_BINS, dtype=np.int64), "same")
-    peak_before, peak_after = np.maximum.accumulate(smooth), np.maximum.accumulate(smooth[::-1])[::-1]
-    lower_peak = np.minimum(peak_before, peak_after)
-    sigmas = (lower_peak - smooth) / np.sqrt(lower_peak + smooth + 1)
-    clearness = np.where((smooth <= DEPTH * lower_peak) & (sigmas >= SIGMAS), sigmas, 0.0)
-    if not clearness.any():
-        return None
-    bottom = np.flatnonzero(clearness == clearness.max())  # may be wide: its middle is the cut
-    return float(edges[min(int(bottom[len(bottom) // 2]), bins - 1)])
-
-
-def _neighbour_distances(rows: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared distance of each row [R, 32] to its fourth nearest in the sample [S, 32], itself included."""
-    block = kernels.distances.SAMPLE_BLOCK
-    columns = np.full((sample.shape[1], -(-len(sample) // block) * block), np.float32(np.inf))
-    columns[:, : len(sample)] = sample.T
-    nearest = np.empty((len(rows), min(NEIGHBOURS + 1, len(sample))), dtype=np.float32)
-    kernels.distances.neighbour_distances(rows, columns, nearest)
-    return nearest[:, -1]
-
-
-def _mean(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean of [R, 32], summed in float64, [32]."""
-    total = np.add.reduce(rows.astype(np.float64), axis=0)
-    mean: NDArray[np.float32] = (total / len(rows)).astype(np.float32)
-    return mean
-
-
-def _evenly(items: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """At most `count` of these items, evenly spaced."""
-    if len(items) <= count:
-        return items
-    return items[np.arange(count) * len(items) // count]
-
-
-def _judged(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At most JUDGED of these rows, evenly spaced."""
-    return rows[_evenly(np.arange(len(rows)), JUDGED)]
+    return (
+        f"{left_out} rows lie close together, but outside and no shorter than the others, as trained rows "
+        "do: they are not counted"
+    )

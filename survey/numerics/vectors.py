@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from survey.onepass import kernels
 from survey.records.column_meaning import Vector
 
-NEAR_ZERO = 1e-6  # of the median norm
+NEAR_ZERO = 1e-6  # of the median norm of the rows that are not zero
 # A compiler takes half a second to load, and Python adds up 1,000 numbers in 20 µs.
 SHORT = 1024
 
@@ -55,10 +55,12 @@ def row_units(rows: Float64s) -> Float64s:
 
 
 def near_zero_below(norms: Float64s) -> float:
-    """The norm below which a row counts as almost zero: NEAR_ZERO × the lower median.
+    """The norm below which a row counts as almost zero: NEAR_ZERO × the lower median of those not zero.
 
     norms: of the finite rows, ascending, [N].
     """
+    zero_rows = int(np.searchsorted(norms, 0.0, side="right"))
+    norms = norms[zero_rows:]
     return NEAR_ZERO * float(norms[(len(norms) - 1) // 2]) if len(norms) else 0.0
 
 

@@ -73,6 +73,7 @@ def _result(decoder: RowDecoder, vocab_rows: int, totals: Totals, identity: RowI
         finite=totals.finite(),
         exponents=totals.exponents(),
         directions=totals.directions(),
+        fine_directions=totals.fine_directions(),
         identity=identity,
     )
 

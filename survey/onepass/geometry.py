@@ -16,6 +16,7 @@ SLAB_BYTES = 4 << 20  # enough work for a thread; a few slabs are in memory at o
 MAX_THREADS = 4  # each holds a slab, and four measure as many bytes as a link brings
 LANE_DIMS = 256  # sums over dimensions: element d is added to lane d mod 256
 PROJECTION_DIMS = 32  # of the rows' projections
+DIRECTION_DIMS = 128  # of the rows' directions, in bfloat16; the lanes once folded in half
 SPOOL_BYTES = 64 << 20  # beyond this the black holes' vectors go to a temporary file
 GPU_BUFFERS = 2  # slabs in flight on a GPU: one is copied, one computed
 

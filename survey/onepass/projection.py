@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from survey.numerics.vectors import row_lengths
 from survey.onepass import kernels
 
 LONGEST = 2.0**40  # medians: longer rows are cut to this length, so that squares stay in float32
@@ -37,20 +38,46 @@ def projected_directions(projected: NDArray[np.float64], squared: NDArray[np.flo
     return directions
 
 
+def fine_directions(lanes: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Rows projected to 128 dimensions [R, 128], at length 1, in bfloat16; zeros if one has none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = lanes * lanes
+        while squares.shape[1] > 1:
+            half = squares.shape[1] // 2
+            squares = squares[:, :half] + squares[:, half:]
+        usable = (squares > 0.0) & (squares < np.inf)
+        factors = 1.0 / np.sqrt(np.where(usable, squares, 1.0))
+        words = np.where(usable, lanes * factors, 0.0).astype(np.float32).view(np.uint32)
+    directions: NDArray[np.uint16] = ((words + 0x7FFF + ((words >> 16) & 1)) >> 16).astype(np.uint16)
+    return directions
+
+
 @dataclass(frozen=True, slots=True)
 class Projections:
     """Every row's projection in units of the median norm, [V, 32], and which rows can be compared.
 
-    usable: rows that are finite and not almost zero, [V]. dead: rows in a black hole, [V]. firsts: the first
-    row of each black hole, the most populous first, [K]. half_ulp: how far rounding may move a row, relative
-    to its length.
+    lengths: the exact norms in the same units, 0 if a row is not usable, [V]. fine: the rows' directions in
+    bfloat16, [V, 128]. usable: rows that are finite and not almost zero, [V]. dead: rows in a black hole,
+    [V]. firsts: the first row of each black hole, the most populous first, [K]. half_ulp: how far rounding
+    may move a row, relative to its length. dims: D.
     """
 
     rows: NDArray[np.float32]
+    lengths: NDArray[np.float64]
+    fine: NDArray[np.uint16]
     usable: RowFlags
     dead: RowFlags
     firsts: NDArray[np.int64]
     half_ulp: float
+    dims: int
+
+    def subset(self, chosen: NDArray[np.int64]) -> FineRows:
+        """The exact lengths of some rows [R], and their fine directions, [R, 128]."""
+        return FineRows(self.lengths[chosen], self.fine[chosen])
+
+    @property
+    def all_fine(self) -> FineRows:
+        return FineRows(self.lengths, self.fine)
 
     @property
     def distinct(self) -> NDArray[np.int64]:
@@ -66,18 +93,41 @@ class Projections:
         return squared
 
 
-def projected_rows(
-    directions: NDArray[np.float32], norms: NDArray[np.float64], usable: RowFlags, median: float
-) -> NDArray[np.float32]:
-    """Projections of rows from those of their directions, [V, 32], in units of the median norm.
-
-    norms, usable: [V]. Rows that are not usable become zero.
-    """
-    lengths = np.zeros(len(norms), dtype=np.float32)
+def relative_lengths(norms: NDArray[np.float64], usable: RowFlags, median: float) -> NDArray[np.float64]:
+    """Norms [V] in units of the median norm; 0 if a row is not usable."""
+    lengths = np.zeros(len(norms))
     with np.errstate(over="ignore"):
         lengths[usable] = np.minimum(norms[usable] / median, LONGEST)
-    rows: NDArray[np.float32] = directions * lengths[:, None]
-    return rows
+    return lengths
+
+
+@dataclass(frozen=True, slots=True)
+class FineRows:
+    """Rows by their exact lengths [R] and their directions in 128 dimensions, bfloat16, [R, 128]."""
+
+    lengths: NDArray[np.float64]
+    directions: NDArray[np.uint16]
+
+    def vectors(self) -> NDArray[np.float32]:
+        """The rows, [R, 128]."""
+        words = self.directions.astype(np.uint32) << 16
+        vectors: NDArray[np.float32] = words.view(np.float32) * self.lengths.astype(np.float32)[:, None]
+        return vectors
+
+    def distances(self, centre: NDArray[np.float64]) -> NDArray[np.float32]:
+        """‖row − centre‖ of each row from a centre [128], [R]; exact if the centre is the origin.
+
+        By (n − γ)² + n·γ·‖û − ĉ‖², for a row n·û and a centre γ·ĉ: the lengths are exact, so that only the
+        angle is estimated, with a relative standard error of √(2/128) of the last term.
+        """
+        length = float(row_lengths(centre[None])[0])
+        if length == 0.0:
+            return self.lengths.astype(np.float32)
+        apart = np.empty(len(self.lengths), dtype=np.float32)
+        kernels.distances.direction_distances(self.directions, (centre / length).astype(np.float32), apart)
+        squared = np.square(self.lengths - length) + self.lengths * length * apart
+        distances: NDArray[np.float32] = np.sqrt(squared).astype(np.float32)
+        return distances
 
 
 def squared_distances(rows: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.vectors import Float64s, near_zero_below, row_angles_deg
-from survey.onepass.projection import Projections, projected_rows
+from survey.onepass.projection import Projections, relative_lengths
 from survey.onepass.row_identity import RowIdentity, by_population, rows_in
 from survey.onepass.sums import ZERO_BAND, norm_bands
 
@@ -23,14 +23,16 @@ class DeadSums:
     """Sums over the black holes' vectors; vectors that are not finite are left out of the sums.
 
     totals: Σ of the dead rows of each band of norms, [D]. vector_total: Σ of the vectors, each once, [D].
-    exponents: elements of the dead rows by biased exponent. shared_exponent_dims: dimensions in which all
-    vectors have the same exponent.
+    exponents: elements of the dead rows by biased exponent; nonzero_exponents: of those that are finite and
+    not zero. shared_exponent_dims: dimensions in which all such vectors have the same exponent; None without
+    one.
     """
 
     totals: Mapping[int, Float64s]
     vector_total: Float64s
     exponents: NDArray[np.int64]
-    shared_exponent_dims: int
+    nonzero_exponents: NDArray[np.int64]
+    shared_exponent_dims: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ class PassResult:
 
     totals: column sums [D] of the finite rows of each band of norms. norms: [V]. finite: rows without NaN and
     infinity, [V]. exponents: elements by biased exponent. directions: projections of w_i / ‖w_i‖, [V, 32].
-    identity: which rows have equal bytes. If a scale makes such rows differ, a black hole's vector is that of
-    its first row. What is derived from these fields is computed once, when it is first used.
+    fine_directions: the same in 128 dimensions, in bfloat16, [V, 128]. identity: which rows have equal bytes.
+    If a scale makes such rows differ, a black hole's vector is that of its first row. What is derived from
+    these fields is computed once, when it is first used.
     """
 
     decoder: RowDecoder
@@ -64,6 +67,7 @@ class PassResult:
     finite: NDArray[np.bool_]
     exponents: NDArray[np.int64]
     directions: NDArray[np.float32]
+    fine_directions: NDArray[np.uint16]
     identity: RowIdentity
 
     @property
@@ -117,11 +121,15 @@ class PassResult:
         usable_norms = self.sorted_norms[(self.sorted_norms > 0) & (self.sorted_norms >= least)]
         median = float(usable_norms[(len(usable_norms) - 1) // 2]) if len(usable_norms) else 1.0
         float_format = self.decoder.float_format
+        lengths = relative_lengths(self.norms, usable, median)
         return Projections(
-            rows=projected_rows(self.directions, self.norms, usable, median),
+            rows=self.directions * lengths.astype(np.float32)[:, None],
+            lengths=lengths,
+            fine=self.fine_directions,
             usable=usable,
             dead=self.dead,
             firsts=_firsts(sorted(self.black_hole_rows, key=by_population)),
+            dims=self.hidden_dim,
             half_ulp=2.0 ** (float_format.exponent_bits - float_format.bits),  # 1 sign bit, so 1 + mantissa
         )
 
@@ -130,18 +138,23 @@ class PassResult:
         """Sums over the black holes' vectors, which are read back in one sweep."""
         dims, exponent_values = self.hidden_dim, self.decoder.float_format.exponent_values
         totals: dict[int, Float64s] = {}
-        vector_total, exponents = np.zeros(dims), np.zeros(exponent_values, dtype=np.int64)
+        vector_total = np.zeros(dims)
+        exponents, nonzero = (np.zeros(exponent_values, dtype=np.int64) for _ in range(2))
         low, high = np.full(dims, exponent_values), np.full(dims, -1)
         for batch in self._batches():
             fields = self.decoder.exponents(batch.stored)
-            low, high = np.minimum(low, fields.min(axis=0)), np.maximum(high, fields.max(axis=0))
             for index, rows in enumerate(batch.black_hole_rows):
-                exponents += len(rows) * np.bincount(fields[index], minlength=exponent_values)
+                counts = len(rows) * np.bincount(fields[index], minlength=exponent_values)
+                exponents += counts
+                if self.finite[rows[0]] and self.norms[rows[0]] > 0.0:
+                    nonzero += counts
+                    low, high = np.minimum(low, fields[index]), np.maximum(high, fields[index])
                 if self.finite[rows[0]]:
                     vector_total += batch.values[index]
                 for band, total in self._totals_of(batch, index):
                     totals.setdefault(band, np.zeros(dims))[:] += total
-        return DeadSums(totals, vector_total, exponents, int((low == high).sum()))
+        shared = int((low == high).sum()) if nonzero.any() else None
+        return DeadSums(totals, vector_total, exponents, nonzero, shared)
 
     def angles_to(self, direction: Float64s | None) -> list[float | None]:
         """Angle of each black hole's vector to a direction [D], degrees, in order of `black_hole_rows`."""

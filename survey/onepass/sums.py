@@ -9,7 +9,7 @@ compiled for the CPU (sums_cpu.py), and torch's elementwise operations on a GPU 
   neighbouring rows of a chunk can therefore be summed independently. Rows of very different lengths are
   summed apart (see `norm_bands`), so that short rows are not lost beside long ones;
 - squared row norms: element d is added to lane d mod 256, then the lanes are folded in halves;
-- projections of rows (projection.py): the same, signed, until 32 lanes are left.
+- projections of rows (projection.py): the same, signed, until 32 lanes are left; directions: 128 of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.onepass.geometry import CHUNK_ROWS, PROJECTION_DIMS
+from survey.onepass.geometry import CHUNK_ROWS, DIRECTION_DIMS, PROJECTION_DIMS
 
 # Rows whose norms share a band, a factor of 2^16, are summed together: [2^-8, 2^8) holds all rows of nearly
 # every model, so one sum is the rule.
@@ -34,7 +34,7 @@ class SlabSums:
 
     norms: ‖w_i‖, [R]; not finite if a row holds NaN or infinity. finite: rows that hold neither, [R].
     columns: sum of the finite rows of each band of norms, [D]. exponents: elements by biased exponent.
-    directions: projections of w_i / ‖w_i‖, [R, 32].
+    directions: projections of w_i / ‖w_i‖, [R, 32]. fine_directions: as `fine_directions`, [R, 128].
     """
 
     norms: NDArray[np.float64]
@@ -42,6 +42,7 @@ class SlabSums:
     columns: Mapping[int, NDArray[np.float64]]
     exponents: NDArray[np.int64]
     directions: NDArray[np.float32]
+    fine_directions: NDArray[np.uint16]
 
 
 class Totals:
@@ -52,6 +53,7 @@ class Totals:
         self._norms = np.empty(vocab_rows)
         self._finite = np.empty(vocab_rows, dtype=bool)
         self._directions = np.empty((vocab_rows, PROJECTION_DIMS), dtype=np.float32)
+        self._fine_directions = np.empty((vocab_rows, DIRECTION_DIMS), dtype=np.uint16)
         self._exponents = np.zeros(exponent_values, dtype=np.int64)
         self._rows = 0
         self._columns: dict[int, NDArray[np.float64]] = {}
@@ -64,6 +66,7 @@ class Totals:
         self._rows = here.stop
         self._norms[here], self._finite[here] = slab.norms, slab.finite
         self._directions[here] = slab.directions
+        self._fine_directions[here] = slab.fine_directions
         self._exponents += slab.exponents
         for band, columns in slab.columns.items():
             if band not in self._columns:
@@ -91,6 +94,10 @@ class Totals:
     def directions(self) -> NDArray[np.float32]:
         """Projections of the rows' directions, [V, 32]."""
         return self._directions
+
+    def fine_directions(self) -> NDArray[np.uint16]:
+        """The rows' directions in 128 dimensions, in bfloat16, [V, 128]."""
+        return self._fine_directions
 
     def exponents(self) -> NDArray[np.int64]:
         """Elements of all rows by biased exponent, [exponent values]."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FloatFormat
 from survey.onepass import kernels
-from survey.onepass.geometry import GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
+from survey.onepass.geometry import DIRECTION_DIMS, GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
 from survey.onepass.projection import projected_directions, signs
 from survey.onepass.sums import SlabSums, rows_by_band
 from survey.records.blocks import Block
+
+
+class _Folded(NamedTuple):
+    """Squared norms [R], projections [R, 32], fine directions [R, 128], column sums [D], exponent counts."""
+
+    squared: NDArray[np.float64]
+    projected: NDArray[np.float64]
+    fine: NDArray[np.uint16]
+    groups: NDArray[np.float64]
+    exponents: NDArray[np.int64]
 
 
 class CompiledSums:
@@ -34,34 +46,33 @@ class CompiledSums:
         rows = len(words)
         if missing := -rows % GROUP_ROWS:  # the matrix ends within a group: zeros change no sum
             words = np.concatenate([words, np.zeros((missing, self._dims), self._words)])
-        squared, projected, groups, exponents = self._fold(words)
+        squared, projected, fine, groups, exponents = self._fold(words)
         exponents[0] -= missing * self._dims
         norms = np.sqrt(squared)
         if self._float_format.bits == 64:
             values, scale = scaled(words.view(np.float64))
-            squared, projected, _, _ = self._fold(values.view(self._words))
+            squared, projected, fine, _, _ = self._fold(values.view(self._words))
             with np.errstate(over="ignore"):
                 norms = np.sqrt(squared) * scale
         norms, finite = norms[:rows], np.isfinite(squared[:rows])
-        directions = projected_directions(projected[:rows], squared[:rows])
+        directions, fine = projected_directions(projected[:rows], squared[:rows]), fine[:rows]
         bands = rows_by_band(norms)
         if len(bands) == 1 and finite.all():
-            return SlabSums(norms, finite, dict.fromkeys(bands, groups), exponents, directions)
+            return SlabSums(norms, finite, dict.fromkeys(bands, groups), exponents, directions, fine)
         columns = {}
         for band, in_band in bands.items():
             others = np.ones(len(words), dtype=bool)
             others[:rows] = ~in_band
             band_words = words.copy()
             band_words[others] = 0  # all bits: the value zero in every format
-            columns[band] = self._fold(band_words)[2]
-        return SlabSums(norms, finite, columns, exponents, directions)
+            columns[band] = self._fold(band_words).groups
+        return SlabSums(norms, finite, columns, exponents, directions, fine)
 
-    def _fold(
-        self, words: NDArray[np.unsignedinteger]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Squared norms [R], projections [R, 32], column sums [D] and exponent counts of whole groups."""
+    def _fold(self, words: NDArray[np.unsignedinteger]) -> _Folded:
+        """What the compiled loop makes of whole groups."""
         float_format, squared = self._float_format, np.empty(len(words))
         projected = np.empty((len(words), PROJECTION_DIMS))
+        fine = np.empty((len(words), DIRECTION_DIMS), dtype=np.uint16)
         groups = np.zeros((self._groups, self._dims))
         counts = np.zeros(float_format.exponent_values, dtype=np.int64)
         if not words.flags.aligned:
@@ -78,9 +89,10 @@ class CompiledSums:
             self._signs,
             squared,
             projected,
+            fine,
             groups,
         )
-        return squared, projected, groups[0].copy(), counts
+        return _Folded(squared, projected, fine, groups[0].copy(), counts)
 
 
 def scaled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

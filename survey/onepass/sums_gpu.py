@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from survey.numerics.dtypes import FloatFormat
-from survey.onepass.geometry import GPU_BUFFERS, LANE_DIMS, PROJECTION_DIMS
-from survey.onepass.projection import projected_directions, signs
+from survey.onepass.geometry import DIRECTION_DIMS, GPU_BUFFERS, LANE_DIMS, PROJECTION_DIMS
+from survey.onepass.projection import fine_directions, projected_directions, signs
 from survey.onepass.sums import SlabSums, rows_by_band
 from survey.records.blocks import Block
 
@@ -65,8 +65,15 @@ class TorchSums:
         if self._copies is not None:
             torch.cuda.current_stream(self._device).wait_stream(self._copies)
         self._widen(buffers)
-        squared, scale, projected = self._squared_norms(buffers)
-        results = (squared, scale, projected, self._exponents(buffers), self._added_pairwise(buffers.values))
+        squared, scale, projected, fine = self._squared_norms(buffers)
+        results = (
+            squared,
+            scale,
+            projected,
+            fine,
+            self._exponents(buffers),
+            self._added_pairwise(buffers.values),
+        )
         for result, on_host in zip(results, buffers.results, strict=True):
             on_host[: len(result)].copy_(result, non_blocking=True)
         if self._copies is not None:
@@ -78,19 +85,22 @@ class TorchSums:
         """Wait for a slab's sums and free its buffers."""
         if buffers.done is not None:
             buffers.done.synchronize()
-        squared, scale, projected, exponents, columns = (result.numpy().copy() for result in buffers.results)
+        squared, scale, projected, lanes, exponents, columns = (
+            result.numpy().copy() for result in buffers.results
+        )
         # Not torch's root: on a CPU it is MKL's, which may be off by one in the last place.
         squared, scale = squared[: buffers.rows], scale[: buffers.rows]
         with np.errstate(over="ignore"):
             norms, finite = np.sqrt(squared) * scale, np.isfinite(squared)
         directions = projected_directions(projected[: buffers.rows], squared)
+        fine = fine_directions(lanes[: buffers.rows])
         bands = rows_by_band(norms)
         if len(bands) == 1 and finite.all():
             by_band = dict.fromkeys(bands, columns)
         else:
             by_band = {band: self._columns(buffers, rows) for band, rows in bands.items()}
         self._free.append(buffers)
-        return SlabSums(norms, finite, by_band, exponents, directions)
+        return SlabSums(norms, finite, by_band, exponents, directions, fine)
 
     def _new_buffers(self, rows: int) -> SlabBuffers:
         def zeros(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -113,6 +123,7 @@ class TorchSums:
                 on_host(rows, dtype=torch.float64),
                 on_host(rows, dtype=torch.float64),
                 on_host(rows, PROJECTION_DIMS, dtype=torch.float64),
+                on_host(rows, DIRECTION_DIMS, dtype=torch.float64),
                 on_host(self._float_format.exponent_values, dtype=torch.int64),
                 on_host(dims, dtype=torch.float64),
             ),
@@ -122,8 +133,8 @@ class TorchSums:
         buffers.values[: buffers.rows, : self._dims] = buffers.stored[: buffers.rows]
         buffers.values[buffers.rows :] = 0.0
 
-    def _squared_norms(self, buffers: SlabBuffers) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Σ_d w², [R], the power of two to multiply its root by, [R], and the projections, [R, 32]."""
+    def _squared_norms(self, buffers: SlabBuffers) -> tuple[torch.Tensor, ...]:
+        """Σ_d w², [R], the power of two to multiply its root by, [R], projections, [R, 32] and [R, 128]."""
         values = buffers.values[: buffers.rows]
         scale = torch.ones_like(values[:, 0])
         if self._float_format.bits == 64:
@@ -134,7 +145,9 @@ class TorchSums:
         squares = torch.mul(values, values, out=buffers.squares[: buffers.rows])
         squared = self._folded(squares, buffers.lanes, 1)[:, 0].clone()
         signed = torch.mul(values, self._signs, out=squares)
-        return squared, scale, self._folded(signed, buffers.lanes, PROJECTION_DIMS)
+        fine = self._folded(signed, buffers.lanes, DIRECTION_DIMS).clone()
+        projected = _halved(buffers.lanes[: buffers.rows], DIRECTION_DIMS, PROJECTION_DIMS)
+        return squared, scale, projected, fine
 
     def _folded(self, values: torch.Tensor, lanes: torch.Tensor, width: int) -> torch.Tensor:
         """Add [R, padded D] to lanes, then the lanes in halves until `width` are left, [R, width]."""
@@ -142,11 +155,7 @@ class TorchSums:
         lanes.copy_(values[:, :LANE_DIMS])
         for start in range(LANE_DIMS, values.shape[1], LANE_DIMS):
             lanes += values[:, start : start + LANE_DIMS]
-        half = LANE_DIMS // 2
-        while half >= width:
-            lanes[:, :half] += lanes[:, half : 2 * half]
-            half //= 2
-        return lanes[:, :width]
+        return _halved(lanes, LANE_DIMS, width)
 
     def _exponents(self, buffers: SlabBuffers) -> torch.Tensor:
         """Elements by biased exponent. They are counted by their upper 15 bits, which torch does fastest."""
@@ -178,3 +187,11 @@ class TorchSums:
             values[0 :: 2 * step] += values[step :: 2 * step]
             step *= 2
         return values[0, : self._dims]
+
+
+def _halved(lanes: torch.Tensor, lanes_left: int, width: int) -> torch.Tensor:
+    """Add lanes [R, 256], of which some are left, in halves, in place, until `width` are left, [R, width]."""
+    while lanes_left > width:
+        lanes_left //= 2
+        lanes[:, :lanes_left] += lanes[:, lanes_left : 2 * lanes_left]
+    return lanes[:, :width]

@@ -68,10 +68,11 @@ class TokenRow:
     black_hole: TokenId | None = column("rank of its black hole, or NULL")
     identical: bool = column("its bytes are those of another row: it is in a black hole")
     zero: bool = column("it is ±0 throughout")
-    near_zero: bool = column("‖w_i‖ < 1e-6 × median, zero included")
+    near_zero: bool = column("zero, or ‖w_i‖ < 1e-6 × the median of the rows that are not")
     nonfinite: bool = column("it holds a NaN or an infinity")
     frozen: bool | None = column("unique, and lies with the dead")
-    undertrained: bool | None = column("in a dense cluster apart from the main cloud")
+    undertrained: bool | None = column("in a population that is a candidate; NULL if the data cannot tell")
+    population: TokenId | None = column("number of its population in undertrained_populations, or NULL")
     phantom: bool | None = column(
         "no token: at or above the tokenizer's size, or in a hole of its ids; NULL if some tokens stand in "
         "code beside the files"

@@ -85,18 +85,32 @@ class IdenticalRows:
 
 @dataclass(frozen=True, kw_only=True)
 class DeadAndLive:
-    """Dead rows (in black holes) against live rows (all others); finite rows only."""
+    """Dead rows (in black holes) against live rows (all others); finite rows only.
 
-    dead_centroid_l2: float | None = column("‖mean of the dead rows‖")
+    The dead centroid is that of all finite rows in black holes, rows of zero included, each as often as it
+    occurs.
+    """
+
+    dead_centroid_l2: float | None = column("‖mean of the finite dead rows‖, zero rows included")
     live_centroid_l2: float | None = column("‖mean of the live rows‖")
     dead_live_cosine: float | None = column("cosine between dead and live centroid")
     dead_live_angle_deg: float | None = column("angle between dead and live centroid", "degrees")
     dead_live_distance: float | None = column("distance between dead and live centroid")
     dead_full_distance: float | None = column("distance between dead centroid and μ")
-    dead_norm_mean: float | None = column("mean ‖w_i‖ of the dead rows")
+    dead_norm_mean: float | None = column("mean ‖w_i‖ of the finite dead rows, zero rows included")
     dead_norm_std: float | None = column("standard deviation of it, ddof 1")
     live_norm_mean: float | None = column("mean ‖w_i‖ of the live rows")
     live_norm_std: float | None = column("standard deviation of it, ddof 1")
+    dead_zero_rows: int | None = column("dead rows of ±0 only", "rows")
+    dead_nonfinite_rows: int | None = column("dead rows with a NaN or an infinity", "rows")
+    dead_nonzero_centroid_l2: float | None = column("‖mean of the finite dead rows that are not zero‖")
+    dead_nonzero_norm_mean: float | None = column("mean ‖w_i‖ of the same rows")
+    copied_rows: int | None = column(
+        "dead rows that are a trained row and its copies by all that geometry tells, such as `pad` set to "
+        "`eos`: in black holes of up to four rows, as long as live rows and as far from all others; NULL if "
+        "there are too few rows to compare",
+        "rows",
+    )
     black_hole_mean_cosine: float | None = column(
         "cosine between the dead centroid and the unweighted mean of the black holes' vectors"
     )
@@ -111,9 +125,12 @@ class Exponents:
     exponent_entropy_bits: float = column("Shannon entropy of the exponents of all rows", "bits")
     dead_exponent_mean: float | None = column("mean biased exponent of the dead rows")
     live_exponent_mean: float | None = column("mean biased exponent of the live rows")
-    exponent_offset: float | None = column("live_exponent_mean − dead_exponent_mean")
+    exponent_offset: float | None = column(
+        "live_exponent_mean less the mean of the dead rows that are finite and not zero"
+    )
     shared_exponent_dims: int | None = column(
-        "dimensions in which all black holes have the same exponent", "dimensions"
+        "dimensions in which all black holes have the same exponent, but for those of zeros, NaN or infinity",
+        "dimensions",
     )
     exponents_all: tuple[int, ...] = column("elements by biased exponent (the index), all rows")
     exponents_dead: tuple[int, ...] = column("the same for the dead rows")
@@ -124,7 +141,9 @@ class RowClasses:
     """Rows that are zero, almost zero or not finite; the classes may overlap."""
 
     zero_rows: int = column("rows of ±0 only", "rows")
-    near_zero_rows: int = column("finite rows with ‖w_i‖ < 1e-6 × median, zero rows included", "rows")
+    near_zero_rows: int = column(
+        "rows that are zero, or with ‖w_i‖ < 1e-6 × the median of those that are not", "rows"
+    )
     nonfinite_rows: int = column("rows with a NaN or an infinity", "rows")
 
 
@@ -135,16 +154,48 @@ class Frozen:
     frozen_rows: int | None = column("unique rows that lie with the dead; NULL if none is dead", "rows")
 
 
+@dataclass(frozen=True, slots=True)
+class UndertrainedPopulation:
+    """Rows that lie closer together than the others, around a centre of their own."""
+
+    rows: int = column("rows in it", "rows")
+    norm_mean: float | None = column("mean ‖w_i‖ of its rows")
+    relative_norm: float | None = column("their median ‖w_i‖, divided by that of the other rows")
+    contrast: float | None = column(
+        "how many times farther from its centre the other rows lie than its own, by medians"
+    )
+    centre_distance: float | None = column(
+        "distance of its centre from the other rows' centre, divided by their own median distance from that"
+    )
+    compared_share: float = column(
+        "its share of the different rows that it was compared with, its own included"
+    )
+    reserved_share: float | None = column(
+        "share of its rows that are phantom or special tokens; NULL without a tokenizer"
+    )
+    candidate: bool | None = column(
+        "whether its rows count as undertrained: it lies inside the cloud of the other rows or is shorter; "
+        "or it holds an eighth of all rows or more, or phantom and special tokens for the most part; NULL if "
+        "it holds most rows and lies too little apart to tell"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Undertrained:
-    """Candidates for rows that were never trained, by geometry alone."""
+    """Candidates for rows that were never trained, by geometry; names only tell blocks of words apart."""
 
     undertrained_rows: int | None = column(
-        "rows of a dense cluster apart from the main cloud; 0 if there is none", "rows"
+        "rows of the populations that are candidates; 0 if there is none, NULL if the data cannot tell",
+        "rows",
     )
     undertrained_contrast: float | None = column(
-        "how many times farther from the cluster's centre the other rows lie than its own, by medians"
+        "contrast of the largest candidate: how many times farther from its centre others lie than its own"
     )
+    undertrained_populations: tuple[UndertrainedPopulation, ...] | None = column(
+        "the populations that lie closer together than the other rows, the largest first; NULL if there are "
+        "too few rows"
+    )
+    undertrained_note: str | None = column("why the data cannot tell, or which rows are not counted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +223,9 @@ class Tokens:
     norm: NDArray[np.float64]  # NaN if the row is not finite
     row_hash: NDArray[np.uint64]
     black_hole: NDArray[np.int32]  # rank, 0 = none
-    frozen: NDArray[np.bool_] | None = None  # these two: None in tables of older versions
-    undertrained: NDArray[np.bool_] | None = None
+    frozen: NDArray[np.bool_] | None = None  # these three: None in tables of older versions
+    undertrained: NDArray[np.bool_] | None = None  # None also if the data cannot tell
+    population: NDArray[np.int32] | None = None  # its number in undertrained_populations, 0 = none
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The covariance of a matrix's rows, summed slab by slab; [V, D] never lies in memory in float32.
 
-Σ(x−c)(x−c)ᵀ is summed over slabs of some thousand rows: the product of one slab in float32, which runs
-three times as fast as float64, the sum over slabs in float64. The shift c, the mean of the first slab,
+Σ(x−c)(x−c)ᵀ is summed over 2,048 rows at a time: their product in float32, which runs three times as fast as
+float64, the sum of the products in float64. The shift c, the mean of the first slab,
 keeps a cloud that stands far from the origin from losing its spread to rounding (Chan, Golub and
 LeVeque 1983); it is subtracted exactly at the end. Measured: eigenvalues within about 1e-6 of float64's
 (1.2e-6 at 151,936 × 2,560).
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from survey.numerics.row_decoder import DecodedRows
 
 COVARIANCE_SLAB_BYTES = 40 << 20  # of float32: 4,096 rows of 2,560; a product of fewer rows is slower
+PRODUCT_ROWS = 2048  # a product of 20,000 rows adds up several times the rounding of float32
 # Squares of values of this binary exponent, summed over any vocabulary, stay within float32.
 SAFE_EXPONENT = 40
 
@@ -57,11 +58,12 @@ class CovarianceSum:
         values[~finite] = 0.0
         ones = np.ones(len(values), dtype=np.float32)
         self._sum += np.ldexp((ones @ values).astype(np.float64), exponent)
-        product = _product(values, self._device)
-        if exponent:
-            self._products += np.ldexp(product.astype(np.float64), 2 * exponent)
-        else:
-            self._products += product
+        for start in range(0, len(values), PRODUCT_ROWS):
+            product = _product(values[start : start + PRODUCT_ROWS], self._device)
+            if exponent:
+                self._products += np.ldexp(product.astype(np.float64), 2 * exponent)
+            else:
+                self._products += product
 
     def covariance(self) -> Covariance:
         """The covariance of the added rows; all zero if no row is finite."""

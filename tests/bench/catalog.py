@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.files import file_key
-from catalog.schema import arrow_schema, row_columns
+from catalog.schema import arrow_schema, population_columns, row_columns
 from catalog.store.open import open_for_writing
 from catalog.write.compact import ROW_GROUP_ROWS
 from catalog.write.contents import PART_ROWS
@@ -41,6 +41,7 @@ def rows(first: int, count: int, dims: int) -> pa.Table:
     """Synthetic rows: every column filled, vectors of random floats."""
     chance = np.random.default_rng(first)
     hole = {"rank": 1, "population": HOLE_ROWS, "token_ids": list(range(HOLE_ROWS)), "norm": 0.4, "angle_to_live_deg": 30.0, "row_hash": 7}  # fmt: skip
+    population = {column.name: PLAIN[column.sql_type] for column in population_columns()}
     vectors = chance.standard_normal((count, dims), dtype=np.float32)
     columns = {}
     for column, field in zip(row_columns(), arrow_schema(row_columns()), strict=True):
@@ -58,7 +59,8 @@ def rows(first: int, count: int, dims: int) -> pa.Table:
                 "UBIGINT[]": [7] * 512,
                 "VARCHAR[][]": [["token"] * 5] * 3,
             }.get(column.sql_type)
-            value = short or ([hole] * 3 if field.name == "black_holes" else [("centroid", 1), ("tokens", 1)])
+            structs = {"black_holes": [hole] * 3, "undertrained_populations": [population] * 2}
+            value = short or structs.get(field.name, [("centroid", 1), ("tokens", 1)])
             columns[field.name] = pa.array([value] * count, field.type)
     columns["repo"] = pa.array(
         [f"org{number % 997}/model-{number}" for number in range(first, first + count)]

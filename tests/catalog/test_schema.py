@@ -5,7 +5,14 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from catalog.schema import arrow_schema, attempt_columns, hole_columns, row_columns, token_columns
+from catalog.schema import (
+    arrow_schema,
+    attempt_columns,
+    hole_columns,
+    population_columns,
+    row_columns,
+    token_columns,
+)
 
 TYPES = [
     ("repo", "VARCHAR", pa.string()),
@@ -37,8 +44,19 @@ def test_black_holes_are_a_list_of_structs() -> None:
     assert kind.value_type.field("token_ids").type == pa.list_(pa.int32())
 
 
+def test_populations_are_a_list_of_structs() -> None:
+    kind = arrow_schema(row_columns()).field("undertrained_populations").type
+    assert [field.name for field in kind.value_type] == [column.name for column in population_columns()]
+
+
 def test_every_column_says_what_it_means() -> None:
-    for column in (*row_columns(), *token_columns(), *attempt_columns(), *hole_columns()):
+    for column in (
+        *row_columns(),
+        *token_columns(),
+        *attempt_columns(),
+        *hole_columns(),
+        *population_columns(),
+    ):
         assert column.meaning
 
 
@@ -108,6 +126,11 @@ def test_the_fixed_names_are_there() -> None:
         "dead_norm_std",
         "live_norm_mean",
         "live_norm_std",
+        "dead_zero_rows",
+        "dead_nonfinite_rows",
+        "dead_nonzero_centroid_l2",
+        "dead_nonzero_norm_mean",
+        "copied_rows",
         "black_hole_mean_cosine",
         "dead_centroid",
         "live_centroid",
@@ -136,6 +159,8 @@ def test_the_fixed_names_are_there() -> None:
         "frozen_rows",
         "undertrained_rows",
         "undertrained_contrast",
+        "undertrained_populations",
+        "undertrained_note",
         "black_hole_texts",
         "reference_rows",
         "survey_version",

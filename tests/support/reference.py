@@ -93,7 +93,7 @@ def reference(raw: bytes, code: str, shape: tuple[int, int], factors: Floats | N
         "dead_fraction": int(dead.sum()) / rows,
         "black_holes": ranked,
         **_dead_and_live(values, finite, dead, norms, [members[0] for members in holes]),
-        **_exponent_columns(fields, dead, [members[0] for members in holes], BITS[code][1]),
+        **_exponent_columns(fields, dead, dead & finite & (values != 0).any(axis=1), holes, BITS[code][1]),
         **_row_classes(norms),
         **_row_sketch([_row_hash(row) for row in stored], dead | ~finite | (values == 0).all(axis=1)),
         "norm_sketch": _norm_sketch(norms, dead | ~finite | (values == 0).all(axis=1)),
@@ -160,6 +160,7 @@ def _dead_and_live(
 ) -> Columns:  # fmt: skip
     dead_centroid, live_centroid = _mean_row(values[finite & dead]), _mean_row(values[finite & ~dead])
     dead_norms = [norms[row] for row in np.flatnonzero(finite & dead)]
+    nonzero = finite & dead & (values != 0).any(axis=1)
     live_norms = [norms[row] for row in np.flatnonzero(finite & ~dead)]
     hole_mean = _mean_row(values[[row for row in firsts if finite[row]]])
     return {
@@ -173,6 +174,10 @@ def _dead_and_live(
         "dead_norm_std": _std(dead_norms),
         "live_norm_mean": _mean(live_norms),
         "live_norm_std": _std(live_norms),
+        "dead_zero_rows": int((finite & dead & (values == 0).all(axis=1)).sum()) if firsts else None,
+        "dead_nonfinite_rows": int((dead & ~finite).sum()) if firsts else None,
+        "dead_nonzero_centroid_l2": _length(_mean_row(values[nonzero])),
+        "dead_nonzero_norm_mean": _mean([norms[row] for row in np.flatnonzero(nonzero)]),
         "black_hole_mean_cosine": _cosine(hole_mean, dead_centroid),
         "dead_centroid": _float32(dead_centroid),
         "live_centroid": _float32(live_centroid),
@@ -180,18 +185,24 @@ def _dead_and_live(
 
 
 def _exponent_columns(
-    fields: NDArray[np.int64], dead: NDArray[np.bool_], firsts: list[int], exponent_bits: int
+    fields: NDArray[np.int64],
+    dead: NDArray[np.bool_],
+    nonzero: NDArray[np.bool_],  # dead, finite and not zero
+    holes: Sequence[Sequence[int]],
+    exponent_bits: int,
 ) -> Columns:
     every = np.bincount(fields.ravel(), minlength=1 << exponent_bits)
     of_dead = np.bincount(fields[dead].ravel(), minlength=1 << exponent_bits)
     dead_mean = float(fields[dead].mean()) if dead.any() else None
+    nonzero_mean = float(fields[nonzero].mean()) if nonzero.any() else None
+    firsts = [members[0] for members in holes if nonzero[members[0]]]
     live_mean = float(fields[~dead].mean()) if not dead.all() else None
     shares = every[every > 0] / fields.size
     return {
         "exponent_entropy_bits": math.fsum(share * math.log2(1 / share) for share in shares),
         "dead_exponent_mean": dead_mean,
         "live_exponent_mean": live_mean,
-        "exponent_offset": None if dead_mean is None or live_mean is None else live_mean - dead_mean,
+        "exponent_offset": None if nonzero_mean is None or live_mean is None else live_mean - nonzero_mean,
         "shared_exponent_dims": int((fields[firsts] == fields[firsts[0]]).all(axis=0).sum()) if firsts else None,
         "exponents_all": tuple(every.tolist()),
         "exponents_dead": tuple(of_dead.tolist()),
@@ -200,10 +211,10 @@ def _exponent_columns(
 
 def _row_classes(norms: list[float | None]) -> Columns:
     known = sorted(norm for norm in norms if norm is not None)
-    median = _lower_median(known)
+    median = _lower_median([norm for norm in known if norm > 0.0]) or 0.0
     return {
         "zero_rows": sum(norm == 0.0 for norm in known),
-        "near_zero_rows": sum(norm < 1e-6 * median for norm in known),
+        "near_zero_rows": sum(norm == 0.0 or norm < 1e-6 * median for norm in known),
         "nonfinite_rows": len(norms) - len(known),
     }
 
@@ -343,7 +354,10 @@ MADE_OF = {
     "exponent_offset": ("dead_exponent_mean", "live_exponent_mean"),
 }
 # Those of populations are estimates from sketches: tests of their own judge them by what was planted.
-NOT_DEFINED_HERE = {"measures", "frozen_rows", "undertrained_rows", "undertrained_contrast"}
+NOT_DEFINED_HERE = {
+    "measures", "frozen_rows", "copied_rows", "undertrained_rows", "undertrained_contrast",
+    "undertrained_populations", "undertrained_note",
+}  # fmt: skip
 COSINES = ("dead_live_cosine", "black_hole_mean_cosine")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.onepass.geometry import GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
+from survey.onepass.geometry import DIRECTION_DIMS, GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
 from survey.onepass.kernels.jit import compiled, njit
 
 QUAD_ROWS = 4  # are folded together, so that sums of neighbours stay in registers
@@ -306,14 +306,51 @@ def _fold_quad(
             _fold_floats(wide[0], wide[1], wide[2], wide[3], sign, lanes, signed, added)
 
 
+@njit()
+def _store_directions(lanes: NDArray[np.float64], single: NDArray[np.float32], fine: UInt16s) -> None:
+    """Set fine [QUAD_ROWS, 128] to the rows' first lanes at length 1, as bfloat16; zeros if a row has none.
+
+    single: a buffer, [128]. The same bits as `fine_directions` in survey/onepass/projection.py.
+    """
+    words = single.view(np.uint32)
+    squares = np.empty(DIRECTION_DIMS, np.float64)
+    for row in range(QUAD_ROWS):
+        values = lanes[row]
+        for lane in range(DIRECTION_DIMS):
+            squares[lane] = values[lane] * values[lane]
+        half = DIRECTION_DIMS // 2
+        while half > 0:
+            for lane in range(half):
+                squares[lane] += squares[half + lane]
+            half //= 2
+        if not 0.0 < squares[0] < np.inf:
+            fine[row] = np.uint16(0)
+            continue
+        factor = 1.0 / np.sqrt(squares[0])
+        for lane in range(DIRECTION_DIMS):
+            single[lane] = np.float32(values[lane] * factor)
+        stored = fine[row]
+        for lane in range(DIRECTION_DIMS):  # rounded to the nearest, ties to even
+            word = words[lane]
+            odd = (word >> np.uint32(16)) & np.uint32(1)
+            stored[lane] = np.uint16((word + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+
 @njit(forceinline=True)
-def _halve_lanes(lanes: NDArray[np.float64], signed: NDArray[np.float64]) -> None:
-    """Add the lanes in halves: of squares until one is left, of signed values until PROJECTION_DIMS are."""
+def _halve_lanes(
+    lanes: NDArray[np.float64], signed: NDArray[np.float64], single: NDArray[np.float32], fine: UInt16s
+) -> None:
+    """Add the lanes in halves: of squares until one is left, of signed values until PROJECTION_DIMS are.
+
+    fine: set to the directions [QUAD_ROWS, 128], when as many are left. single: a buffer, [128].
+    """
     half = LANE_DIMS // 2
     while half > 0:
         _halve(lanes, half)
         if half >= PROJECTION_DIMS:
             _halve(signed, half)
+        if half == DIRECTION_DIMS:
+            _store_directions(signed, single, fine)
         half //= 2
 
 
@@ -337,9 +374,12 @@ def fold_rows(
     signs: NDArray[np.float64],
     squared: NDArray[np.float64],
     projected: NDArray[np.float64],
+    fine: UInt16s,
     groups: NDArray[np.float64],
 ) -> None:
-    """Exponent counts, squared norms [R], projections [R, 32] and column sums of stored rows [R, D].
+    """Exponent counts, squared norms [R], projections [R, 32], fine directions [R, 128], and column sums.
+
+    They are those of stored rows, [R, D].
 
     stored: float32 or float64; or words, with what they are: bfloat16, float16, or a table of the values of
     all words of 8 bits. The other two are None, as branches on None are not compiled. upper: the same in
@@ -353,13 +393,14 @@ def fold_rows(
     lanes, signed = _lanes(), _lanes()
     last = np.zeros((QUAD_ROWS, LANE_DIMS), stored.dtype)
     wide = np.empty((QUAD_ROWS, LANE_DIMS), np.float32)
+    single = np.empty(DIRECTION_DIMS, np.float32)
     for group in range(stored.shape[0] // GROUP_ROWS):
         first = group * GROUP_ROWS
         count_exponents(upper[first : first + GROUP_ROWS].reshape(-1), stride, mantissa_bits, counts)
         for quad in range(quads):
             r = first + quad * QUAD_ROWS
             _fold_quad(stored, r, bfloat16, float16, table, signs, lanes, signed, totals[quad], last, wide)
-            _halve_lanes(lanes, signed)
+            _halve_lanes(lanes, signed, single, fine[r : r + QUAD_ROWS])
             for row in range(QUAD_ROWS):
                 squared[r + row] = lanes[row, 0]
                 for lane in range(PROJECTION_DIMS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,10 @@ def test_every_column_of_the_live_is_null_where_all_rows_are_dead() -> None:
         "dead_full_distance": 0.0,
         "dead_norm_mean": 5.0,
         "dead_norm_std": 0.0,
+        "dead_zero_rows": 0,
+        "dead_nonfinite_rows": 0,
+        "dead_nonzero_centroid_l2": 5.0,
+        "dead_nonzero_norm_mean": 5.0,
     }
 
 
@@ -134,4 +139,14 @@ def test_a_centroid_at_the_origin_has_a_distance_and_no_angle(
 
 def test_every_column_is_null_where_no_row_is_finite() -> None:
     with folded([(NAN, 1), (NAN, 1), (2, INF)]) as rows:
-        assert dead_and_live(rows) == DeadAndLive(**dict.fromkeys(DeadAndLive.__dataclass_fields__))
+        nothing = DeadAndLive(**dict.fromkeys(DeadAndLive.__dataclass_fields__))
+        assert dead_and_live(rows) == replace(nothing, dead_zero_rows=0, dead_nonfinite_rows=2)
+
+
+def test_black_holes_of_zeros_and_nan_have_figures_of_their_own() -> None:
+    """Of the dead rows (3, 4), twice, and zero, three times, the mean is (1.2, 1.6)."""
+    with folded([(3, 4), (3, 4), (0, 0), (0, 0), (0, 0), (NAN, 1), (NAN, 1), (2, 2)]) as rows:
+        result = dead_and_live(rows)
+    assert result.dead_centroid_l2 == result.dead_norm_mean == pytest.approx(2.0)
+    assert (result.dead_zero_rows, result.dead_nonfinite_rows) == (3, 2)
+    assert (result.dead_nonzero_centroid_l2, result.dead_nonzero_norm_mean) == (5.0, 5.0)

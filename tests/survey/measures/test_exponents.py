@@ -61,6 +61,12 @@ def test_means_of_dead_and_live_exponents_and_their_offset(code: str) -> None:
     assert result.exponent_offset == 2.0
 
 
+def test_zeros_and_nan_do_not_move_the_offset() -> None:
+    """Dead: exponents 0, 1 of 1 and 2, in two rows, and rows of zeros and NaN; live: 2, 3 of 4 and 8."""
+    with folded([(1, 2), (4, 8), (1, 2), (0, 0), (0, 0), (NAN, 1), (NAN, 1)]) as rows:
+        assert exponents(rows).exponent_offset == 2.0
+
+
 def test_exponents_of_rows_that_are_not_finite_count() -> None:
     with folded([(NAN, 1), (NAN, 1), (INF, 1)], "F32") as rows:
         result = exponents(rows)
@@ -69,7 +75,7 @@ def test_exponents_of_rows_that_are_not_finite_count() -> None:
         {127: 2, 255: 2},
     )
     assert (result.dead_exponent_mean, result.live_exponent_mean) == (191.0, 191.0)
-    assert result.shared_exponent_dims == 2
+    assert (result.exponent_offset, result.shared_exponent_dims) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +87,11 @@ def test_exponents_of_rows_that_are_not_finite_count() -> None:
         pytest.param([(1, 2, 4), (1, 4, 4), (1, 2, 8)], 1, id="each of two dimensions differs once"),
         pytest.param([(1, 2, 4), (4, 1, 2)], 0, id="every dimension differs"),
         pytest.param([], None, id="no black hole: NULL"),
+        pytest.param([(1, 2, 4), (0, 0, 0)], 3, id="one of zeros is left out"),
+        pytest.param([(1, 2, 4), (0, -0.0, 0)], 3, id="one of zeros of either sign is left out"),
+        pytest.param([(1, 2, 4), (NAN, 1, 1)], 3, id="one with a NaN is left out"),
+        pytest.param([(1, 2, 4), (INF, 1, 1)], 3, id="one with an infinity is left out"),
+        pytest.param([(0, 0, 0), (NAN, 1, 1)], None, id="nothing but such: NULL"),
     ],
 )
 def test_dimensions_in_which_all_black_holes_share_an_exponent(

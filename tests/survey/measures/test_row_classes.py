@@ -28,7 +28,11 @@ ONE = (0.6, 0.8)
         pytest.param([ONE, ONE, (0, INF), (0, -INF)], 0, 0, 2, id="infinities of either sign"),
         pytest.param([ONE, ONE, (INF, -INF)], 0, 0, 1, id="a row with several counts once"),
         pytest.param([ONE, ONE, ONE, (0, 0), (0, 1e-9), (NAN, 0)], 1, 2, 1, id="one of each"),
-        pytest.param([(0, 0), (0, 0), ONE], 2, 0, 0, id="nothing is below a median of zero"),
+        pytest.param([(0, 0), (0, 0), ONE], 2, 2, 0, id="most rows are zero"),
+        pytest.param(
+            [(0, 0), (0, 0), ONE, (0, 9e-7), ONE], 2, 3, 0, id="the median is that of the other rows"
+        ),
+        pytest.param([(0, 0), (-0.0, 0)], 2, 2, 0, id="nothing but zero rows"),
         pytest.param([(NAN, 0), (NAN, 0)], 0, 0, 2, id="no finite row"),
     ],
 )

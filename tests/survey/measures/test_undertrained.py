@@ -9,21 +9,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from support.planted_rows import TRAINED, UNTRAINED, planted
 
 import survey
+from survey.measures.undertrained import TOO_FEW, UNDECIDED, with_reserved
+from survey.records.measurement import Measurement
+from survey.records.tokenizer import TokenColumns
 
 Rows = NDArray[np.float64]
 V, D = 12_000, 96
 
 
-def flagged(rows: Rows) -> NDArray[np.int64]:
-    result = survey.measure(rows.astype(np.float32))
+def flagged(rows: Rows | NDArray[np.float32] | torch.Tensor) -> NDArray[np.int64]:
+    """The rows that are flagged, once the other columns agree with the flags."""
+    stored = rows if isinstance(rows, torch.Tensor) else rows.astype(np.float32)
+    result = survey.measure(stored, device="cpu")
     assert result.tokens.undertrained is not None
-    rows_found = np.flatnonzero(result.tokens.undertrained)
-    assert result.undertrained_rows == len(rows_found)
-    assert (result.undertrained_contrast is None) == (len(rows_found) == 0)
-    return rows_found
+    assert result.tokens.population is not None
+    assert result.undertrained_populations is not None
+    flags = np.flatnonzero(result.tokens.undertrained)
+    candidates = [item.rows for item in result.undertrained_populations if item.candidate]
+    assert result.undertrained_rows == len(flags) == sum(candidates)
+    assert (result.undertrained_contrast is None) == (len(flags) == 0)
+    counts = np.bincount(result.tokens.population)[1:].tolist()
+    assert counts == [item.rows for item in result.undertrained_populations]
+    assert counts == sorted(counts, reverse=True)
+    return flags
 
 
 def test_geometry_alone_finds_the_untrained_rows_of_a_real_model() -> None:
@@ -71,9 +84,7 @@ NULLS: dict[str, Callable[[np.random.Generator], Rows]] = {
     "a ball": lambda made: (
         (rows := made.normal(size=(V, D))) / np.linalg.norm(rows, axis=1)[:, None] * made.random((V, 1))
     ),
-    "thirty rows": lambda made: made.normal(size=(30, D)),
-    "one row": lambda made: made.normal(size=(1, D)),
-    "all rows equal": lambda made: np.ones((100, D)),
+    "a hundred rows": lambda made: made.normal(size=(100, D)),
 }
 
 
@@ -110,3 +121,153 @@ def test_the_unit_of_length_does_not_matter(factor: float) -> None:
     matrix = made.normal(size=(V, D)).astype(np.float32).astype(np.float64)
     matrix[:300] = 0.1 * matrix[:300] + 0.4
     assert flagged(matrix * factor).tolist() == flagged(matrix).tolist() == list(range(300))
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+@pytest.mark.parametrize(("seed", "rows", "dims"), [(1, 4_000, 96), (2, 3_000, 256)])
+def test_of_planted_rows_nineteen_in_twenty_are_flagged_and_of_flagged_ones_planted(
+    name: str, seed: int, rows: int, dims: int
+) -> None:
+    matrix = planted(UNTRAINED[name], seed, rows, dims)
+    flags = flagged(matrix.rows)
+    right = int(matrix.untrained[flags].sum())
+    assert right >= 0.95 * matrix.untrained.sum()
+    assert right >= 0.95 * len(flags)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize(("seed", "rows", "dims"), [(1, 4_000, 96), (2, 1_000, 64), (3, 3_000, 256)])
+def test_of_trained_rows_none_is_flagged(name: str, seed: int, rows: int, dims: int) -> None:
+    assert flagged(planted(TRAINED[name], seed, rows, dims).rows).tolist() == []
+
+
+def test_each_population_is_described_by_itself() -> None:
+    """800 rows near zero, 300 that drifted to a length of 0.4, and a thousand numbers that were trained."""
+    draw = np.random.default_rng(3)
+    matrix = draw.normal(size=(V, D)) / np.sqrt(D)
+    centres = np.linalg.qr(draw.normal(size=(D, 2)))[0].T
+    matrix[:800] = 0.02 * matrix[:800]
+    matrix[800:1100] = 0.4 * centres[0] + 0.05 * matrix[800:1100]
+    matrix[1100:2100] = 1.05 * centres[1] + 0.2 * matrix[1100:2100]
+    result = survey.measure(matrix.astype(np.float32))
+    assert result.undertrained_populations is not None
+    numbers, near_zero, drifted = result.undertrained_populations
+    assert [numbers.rows, near_zero.rows, drifted.rows] == [1000, 800, 300]
+    assert [numbers.candidate, near_zero.candidate, drifted.candidate] == [False, True, True]
+    assert [near_zero.norm_mean, drifted.norm_mean] == pytest.approx([0.02, 0.403], rel=0.02)
+    assert near_zero.contrast == pytest.approx(50, rel=0.1)
+    assert drifted.contrast == pytest.approx(np.hypot(1, 0.4) / 0.05, rel=0.1)
+    assert drifted.centre_distance == pytest.approx(0.4, rel=0.1)
+    assert result.undertrained_contrast == near_zero.contrast
+    assert result.undertrained_rows == 1100
+    assert str(result.undertrained_note).startswith("1000 rows lie close together, but outside")
+    assert {item.reserved_share for item in result.undertrained_populations} == {None}
+
+
+def named(result: Measurement, special: slice, phantom: slice) -> Measurement:
+    flags = np.zeros((2, result.vocab_rows), dtype=bool)
+    flags[0, special], flags[1, phantom] = True, True
+    none = np.zeros(result.vocab_rows, dtype=bool)
+    nothing = [None] * result.vocab_rows
+    texts = TokenColumns(
+        text=nothing, reach=nothing, phantom=flags[1], is_special=flags[0], is_byte=none, is_added=none
+    )
+    return with_reserved(result, texts)
+
+
+@pytest.mark.parametrize(
+    ("special", "phantom", "share", "counted"),
+    [
+        pytest.param(slice(0, 0), slice(0, 0), 0.0, 0, id="words"),
+        pytest.param(slice(0, 100), slice(0, 0), 0.2, 0, id="words, and some special tokens"),
+        pytest.param(slice(0, 400), slice(0, 0), 0.8, 500, id="special tokens"),
+        pytest.param(slice(0, 200), slice(200, 500), 1.0, 500, id="special tokens and phantom rows"),
+        pytest.param(slice(500, 900), slice(900, V), 0.0, 0, id="special tokens elsewhere"),
+    ],
+)
+def test_names_tell_a_block_of_words_from_reserved_rows(
+    special: slice, phantom: slice, share: float, counted: int
+) -> None:
+    """500 rows as far out and as long as the others: only what they stand for tells."""
+    draw = np.random.default_rng(4)
+    matrix = draw.normal(size=(V, D)) / np.sqrt(D)
+    matrix[:500] = 1.05 * matrix[0] + 0.2 * matrix[:500]
+    unnamed = survey.measure(matrix.astype(np.float32))
+    assert unnamed.undertrained_rows == 0
+    result = named(unnamed, special, phantom)
+    (block,) = result.undertrained_populations or ()
+    assert (block.rows, block.reserved_share) == (500, share)
+    assert result.undertrained_rows == counted
+    assert result.tokens.undertrained is not None
+    assert result.tokens.undertrained.sum() == counted
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        pytest.param(np.random.default_rng(1).normal(size=(30, D)), id="thirty rows"),
+        pytest.param(np.ones((1, D)), id="one row"),
+        pytest.param(np.ones((100, D)), id="all rows equal"),
+        pytest.param(np.zeros((100, D)), id="nothing but zeros"),
+        pytest.param(np.full((100, D), np.nan), id="nothing but NaN"),
+        pytest.param(np.random.default_rng(1).normal(size=(1000, 3)), id="three dimensions"),
+        pytest.param(np.random.default_rng(1).normal(size=(1000, 1)), id="one dimension"),
+    ],
+)
+def test_of_too_few_rows_nothing_is_known(matrix: Rows) -> None:
+    result = survey.measure(matrix.astype(np.float32))
+    assert (result.undertrained_rows, result.undertrained_populations) == (None, None)
+    assert result.tokens.undertrained is None
+    assert result.undertrained_note == TOO_FEW
+
+
+def test_which_of_two_loose_populations_was_trained_is_not_known() -> None:
+    """Nine rows in ten lie two times closer together: dead ones beside a few live, or a few odd rows?"""
+    draw = np.random.default_rng(5)
+    matrix = draw.normal(size=(V, D)) / np.sqrt(D)
+    matrix[: V // 10] *= 2.2
+    result = survey.measure(matrix.astype(np.float32))
+    assert (result.undertrained_rows, result.undertrained_note) == (None, UNDECIDED)
+    assert result.tokens.undertrained is None
+    (most,) = result.undertrained_populations or ()
+    assert (most.rows, most.candidate) == (V - V // 10, None)
+    phantoms = named(result, slice(0, 0), slice(V // 10, V))
+    assert phantoms.undertrained_rows == V - V // 10
+
+
+def test_rows_of_a_black_hole_are_in_the_population_of_their_first() -> None:
+    draw = np.random.default_rng(6)
+    matrix = draw.normal(size=(V, D)) / np.sqrt(D)
+    matrix[:300] = 0.3 * matrix[0] + 0.02 * matrix[:300]
+    matrix[300:350] = matrix[7]
+    assert flagged(matrix).tolist() == list(range(350))
+
+
+@pytest.mark.parametrize("dims", [4, 5, 8, 16])
+@pytest.mark.parametrize("rows", [40, 99, 1000])
+def test_few_dimensions_invent_nothing(rows: int, dims: int) -> None:
+    for seed in range(3):
+        assert flagged(np.random.default_rng(seed).normal(size=(rows, dims))).tolist() == []
+
+
+@pytest.mark.parametrize("factor", [1e-20, 1.0, 1e20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_neither_the_unit_nor_rounding_hides_a_population(factor: float, dtype: torch.dtype) -> None:
+    matrix = planted(UNTRAINED["near zero, and others drifted"], 7, 3000, 128)
+    flags = flagged((torch.from_numpy(matrix.rows) * factor).to(dtype))
+    assert flags.tolist() == np.flatnonzero(matrix.untrained).tolist()
+
+
+def test_rows_that_are_zero_or_no_numbers_change_no_population() -> None:
+    matrix = planted(UNTRAINED["three populations"], 8, 3000, 128)
+    with_others = np.concatenate([matrix.rows, np.zeros((50, 128)), np.full((50, 128), np.nan)])
+    assert flagged(with_others.astype(np.float32)).tolist() == flagged(matrix.rows).tolist()
+
+
+@pytest.mark.parametrize("name", ["16 rows, 50 times closer together", "a cone of contrast 1.6"])
+def test_threads_and_repetition_change_nothing(name: str) -> None:
+    matrix = planted(UNTRAINED[name], 9, 3000, 128).rows
+    results = [survey.measure(matrix, device="cpu", threads=threads) for threads in (1, 2, 4, 1)]
+    assert len({result.undertrained_populations for result in results}) == 1
+    populations = [result.tokens.population for result in results]
+    assert all(np.array_equal(populations[0], other) for other in populations[1:])

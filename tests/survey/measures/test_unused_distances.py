@@ -80,6 +80,9 @@ TEXTS = [
 def test_a_tokenizers_own_unused_names_are_known() -> None:
     assert chosen_rows(ReferenceTokens(), TEXTS, 9) == [0, 2, 3, 8]
     assert chosen_rows(ReferenceTokens(), None, 9) == []
+    phantom = np.arange(11) >= 9
+    assert chosen_rows(ReferenceTokens(), TEXTS, 11, phantom) == [0, 2, 3, 8, 9, 10]
+    assert chosen_rows(ReferenceTokens((4,)), TEXTS, 11, phantom) == [4]
 
 
 def test_a_list_names_tokens_by_id_or_by_text() -> None:

@@ -180,7 +180,15 @@ def everything(totals: Totals) -> tuple[Any, ...]:
     finite = totals.finite()
     # A NaN may carry any payload; which rows hold one is what counts.
     norms = np.where(finite, totals.norms(), np.nan)
-    return (*columns, *columns.values(), norms, finite, totals.exponents(), totals.directions())
+    return (
+        *columns,
+        *columns.values(),
+        norms,
+        finite,
+        totals.exponents(),
+        totals.directions(),
+        totals.fine_directions(),
+    )
 
 
 @pytest.mark.parametrize("code", FLOATS)

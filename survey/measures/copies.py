@@ -1,0 +1,45 @@
+"""Black holes that are no dead rows: a trained row and its copies.
+
+A tokenizer without a padding token is often given one whose row is set to that of another token, `eos` say.
+Both rows are then in a black hole, though the token was trained. Dead rows lie together with other dead ones
+or are short; a copied row is as long as trained rows are, and as far as these from every other row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from survey.onepass.result import PassResult
+from survey.populations.dense_spots import CLOSER, SAMPLE, nearest_distances
+from survey.populations.evenly import evenly
+from survey.populations.search import LEAST_ROWS
+
+MOST_COPIES = 4  # rows in a black hole
+MOST_TRIED = 1024  # black holes; more of them are no copies that somebody made by hand
+
+
+def copied_rows(result: PassResult) -> int | None:
+    """Rows in black holes of a trained row and its copies; None if there are too few rows to compare."""
+    projections = result.projections
+    distinct = projections.distinct
+    if len(distinct) < LEAST_ROWS:
+        return None
+    holes = [
+        rows for rows in result.black_hole_rows if len(rows) <= MOST_COPIES and projections.usable[rows[0]]
+    ]
+    if not holes or len(holes) > MOST_TRIED:
+        return 0
+    firsts = np.array([rows[0] for rows in holes], dtype=np.int64)
+    live = distinct[~projections.dead[distinct]]
+    if len(live) < LEAST_ROWS:
+        return 0
+    all_firsts = projections.firsts[projections.usable[projections.firsts]][:SAMPLE]
+    peers = np.union1d(evenly(distinct, SAMPLE), np.union1d(firsts, all_firsts))
+    usual = float(
+        np.median(nearest_distances(projections.rows[evenly(live, MOST_TRIED // 4)], projections.rows[peers]))
+    )
+    apart = nearest_distances(projections.rows[firsts], projections.rows[peers])
+    least, most = np.quantile(projections.lengths[live], (0.01, 0.99))
+    lengths = projections.lengths[firsts]
+    is_copied = (apart >= CLOSER**2 * usual) & (lengths >= least) & (lengths <= most)
+    return sum(len(rows) for rows, copied in zip(holes, is_copied.tolist(), strict=True) if copied)

@@ -1,0 +1,190 @@
+"""Matrices in which it is known which rows were never trained, and others in which none is.
+
+Each case is one way in which rows stay untrained, or in which trained rows look as if they were. The rows
+stand in random order, so that neither their numbers nor their neighbours give them away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float64]
+Draw = np.random.Generator
+Planted = tuple[Rows, Rows]  # the untrained rows and the trained ones
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedMatrix:
+    """rows: [V, D], float32. untrained: which of them are, [V]."""
+
+    rows: NDArray[np.float32]
+    untrained: NDArray[np.bool_]
+
+
+def planted(make: Callable[[Draw, int, int], Planted], seed: int, rows: int, dims: int) -> PlantedMatrix:
+    """A matrix [V, D] of one case, its rows in random order."""
+    draw = np.random.default_rng([seed, rows, dims])
+    untrained, trained = make(draw, rows, dims)
+    order = draw.permutation(rows)
+    is_untrained = np.zeros(rows, dtype=bool)
+    is_untrained[: len(untrained)] = True
+    together = np.concatenate([untrained, trained]).astype(np.float32)
+    return PlantedMatrix(together[order], is_untrained[order])
+
+
+def _normal(draw: Draw, rows: int, dims: int) -> Rows:
+    """Rows of length about 1."""
+    return draw.normal(size=(rows, dims)) / np.sqrt(dims)
+
+
+def _direction(draw: Draw, dims: int) -> Rows:
+    vector: Rows = draw.normal(size=dims)
+    return vector / np.linalg.norm(vector)
+
+
+def _units(rows: Rows) -> Rows:
+    lengths: Rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return lengths
+
+
+def _around(draw: Draw, centre: Rows, spread: float, rows: int) -> Rows:
+    return centre + spread * _normal(draw, rows, len(centre))
+
+
+def _live(draw: Draw, rows: int, dims: int) -> Rows:
+    """Trained rows: lengths that vary by 15 %, off the origin."""
+    lengths = np.exp(0.15 * draw.normal(size=(rows, 1)))
+    return lengths * _normal(draw, rows, dims) + 0.35 * _direction(draw, dims)
+
+
+def _few(count: int) -> Callable[[Draw, int, int], Planted]:
+    """A handful of rows, fifty times closer together than the others."""
+    return lambda draw, rows, dims: (
+        _around(draw, 0.3 * _direction(draw, dims), 0.02, count),
+        _normal(draw, rows - count, dims),
+    )
+
+
+def _initial(ratio: float, count: int) -> Callable[[Draw, int, int], Planted]:
+    """Rows that kept what they were initialised with, around the origin."""
+    return lambda draw, rows, dims: (
+        ratio * 1.06 * _normal(draw, count, dims),
+        _live(draw, rows - count, dims),
+    )
+
+
+def _near_zero_and_drifted(draw: Draw, rows: int, dims: int) -> Planted:
+    few, more = rows // 80, rows // 25
+    near_zero = 0.02 * _normal(draw, more, dims)
+    drifted = _around(draw, 0.4 * _direction(draw, dims), 0.05, few)
+    return np.concatenate([near_zero, drifted]), _normal(draw, rows - few - more, dims)
+
+
+def _three_populations(draw: Draw, rows: int, dims: int) -> Planted:
+    untrained, trained = _near_zero_and_drifted(draw, rows, dims)
+    third = _around(draw, 0.6 * _direction(draw, dims), 0.1, rows // 50)
+    return np.concatenate([untrained, third]), trained[len(third) :]
+
+
+def _share(share: float) -> Callable[[Draw, int, int], Planted]:
+    """A large tokenizer on a small corpus: a share of the rows was never met."""
+
+    def make(draw: Draw, rows: int, dims: int) -> Planted:
+        count = int(share * rows)
+        centre = 0.37 * _direction(draw, dims)
+        return _around(draw, centre, 0.05, count), _normal(draw, rows - count, dims)
+
+    return make
+
+
+def _majority_kept(draw: Draw, rows: int, dims: int) -> Planted:
+    """Six in ten rows kept what they were initialised with."""
+    count = int(0.6 * rows)
+    return 0.3 * _normal(draw, count, dims), _live(draw, rows - count, dims)
+
+
+def _cones(spread: float, share: float = 0.02) -> Callable[[Draw, int, int], Planted]:
+    """Rows of length 1: trained ones in a wide cone, untrained ones in a narrower one."""
+
+    def make(draw: Draw, rows: int, dims: int) -> Planted:
+        count = int(share * rows)
+        wide, axis = _direction(draw, dims), _direction(draw, dims)
+        narrow = _units(0.5 * wide + 0.9 * axis[None])[0]
+        return (
+            _units(_around(draw, narrow, spread, count)),
+            _units(_around(draw, 0.5 * wide, 1.0, rows - count)),
+        )
+
+    return make
+
+
+def _tied(draw: Draw, rows: int, dims: int) -> Planted:
+    """A tied matrix, 40 % never met: pushed together along one direction, longer than what was trained."""
+    count = int(0.4 * rows)
+    common = _direction(draw, dims)
+    untrained = _around(draw, 1.3 * common, 0.2, count)
+    lengths = np.exp(0.2 * draw.normal(size=(rows - count, 1)))
+    return untrained, lengths * _normal(draw, rows - count, dims) + 0.3 * common
+
+
+UNTRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
+    "16 rows, 50 times closer together": _few(16),
+    "24 rows, 50 times closer together": _few(24),
+    "40 rows, 50 times closer together": _few(40),
+    "kept their initial values, 0.3 of the length": _initial(0.3, 300),
+    "kept their initial values, 0.4 of the length": _initial(0.4, 300),
+    "kept their initial values, 0.45 of the length": _initial(0.45, 300),
+    "kept their initial values, half the length": _initial(0.5, 300),
+    "near zero, and others drifted": _near_zero_and_drifted,
+    "three populations": _three_populations,
+    "45 % never met": _share(0.45),
+    "51 % never met": _share(0.51),
+    "70 % never met": _share(0.7),
+    "90 % never met": _share(0.9),
+    "60 % kept their initial values": _majority_kept,
+    "a cone of contrast 1.9": _cones(0.5),
+    "a cone of contrast 1.6": _cones(0.7),
+    "tied, 40 % never met and longer": _tied,
+}
+
+
+def _none(trained: Rows) -> Planted:
+    return trained[:0], trained
+
+
+def _numbers(draw: Draw, rows: int, dims: int) -> Planted:
+    """A thousand numbers that were trained: as long as the other rows, apart from them, close together."""
+    count = min(1000, rows // 10)
+    numbers = _around(draw, 1.05 * _direction(draw, dims), 0.25, count)
+    return _none(np.concatenate([numbers, _live(draw, rows - count, dims)]))
+
+
+def _clustered(count: int, apart: float) -> Callable[[Draw, int, int], Planted]:
+    def make(draw: Draw, rows: int, dims: int) -> Planted:
+        centres = apart * _normal(draw, count, dims)
+        return _none(centres[draw.integers(0, count, rows)] + _normal(draw, rows, dims))
+
+    return make
+
+
+TRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
+    "Gaussian": lambda draw, rows, dims: _none(_normal(draw, rows, dims)),
+    "off-centre": lambda draw, rows, dims: _none(_live(draw, rows, dims)),
+    "anisotropic": lambda draw, rows, dims: _none(_normal(draw, rows, dims) / np.arange(1, dims + 1) ** 0.7),
+    "norms by Zipf": lambda draw, rows, dims: _none(
+        _normal(draw, rows, dims) / np.arange(1, rows + 1)[:, None] ** 0.5
+    ),
+    "norms with a heavy tail": lambda draw, rows, dims: _none(
+        _normal(draw, rows, dims) * np.exp(draw.normal(size=(rows, 1)))
+    ),
+    "three clusters": _clustered(3, 3.0),
+    "ten clusters": _clustered(10, 5.0),
+    "a hundred clusters": _clustered(100, 3.0),
+    "a cone": lambda draw, rows, dims: _none(_units(_around(draw, 0.5 * _direction(draw, dims), 1.0, rows))),
+    "rows of length 1": lambda draw, rows, dims: _none(_units(_normal(draw, rows, dims))),
+    "a thousand numbers, trained": _numbers,
+}
