@@ -20,6 +20,7 @@ from survey.errors import BrokenFile, SurveyError, Unreachable
 from survey.hub.throttle import Throttle
 from survey.onepass.device import choose_device
 from survey.opening import AT_REST, Matrix, open_target
+from survey.process.limits import shortage
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
 from survey.records.target import Target, Traffic
@@ -53,11 +54,13 @@ def measure_one(
         # recorded with its traceback under the reason "internal", and the other models go on.
         return task.failure(error.reason, str(error))
     except MemoryError as error:
-        return task.failure("out-of-memory", f"{target.identity.repo}: {error}")
+        return task.failure("out-of-memory", f"{target.identity.repo}: {error}; {shortage(error)}")
     except Exception as error:  # noqa: BLE001 - see above
         # torch reports a lack of memory in words only, and on a GPU as a RuntimeError.
-        if any(words in str(error) for words in ("out of memory", "can't allocate memory")):
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):
             return task.failure("out-of-memory", f"{target.identity.repo}: {error}")
+        if problem := shortage(error):
+            return task.failure("infeasible", f"{target.identity.repo}: {problem}")
         return task.failure("internal", redacted(traceback.format_exc(limit=-4), settings.token))
 
 

@@ -44,6 +44,7 @@ from survey.cli.stopping import INTERRUPTED, end_at_second_signal
 from survey.cli.streams import give_up_stdout, open_streams, printed, spelled_out, was_printing
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable, storable
 from survey.process.home_folder import refuse_home_in_working_folder
+from survey.process.limits import shortage, too_small_for
 from survey.process.redaction import redacted
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -53,7 +54,8 @@ CLOSED_PIPES = ("_PacifyFlushWrapper", "PacifyFlushWrapper")  # click's wrapper 
 
 @click.group(context_settings={**HELP, "max_content_width": 100})
 @click.version_option(VERSION)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Survey the vocabulary matrices of many language models.
 
     \b
@@ -61,6 +63,8 @@ def cli() -> None:
     survey run Qwen/Qwen3-4B models.txt      measure models into ./survey-catalog
     survey query families                    ask the catalog
     """
+    if problem := too_small_for(context.invoked_subcommand or ""):
+        raise UsageError(problem)
 
 
 for module in (
@@ -138,6 +142,10 @@ def main(argv: Sequence[str]) -> int:
         text = error.object[error.start : error.end]
         give_up_stdout()
         return _print_error(f"stdout cannot show {text!a} in {error.encoding}: set PYTHONIOENCODING=utf-8", 2)
+    except Exception as error:
+        if problem := shortage(error):
+            return _print_error(problem, 2)
+        raise
 
 
 def _without_memory(error: Exception) -> str:
@@ -156,6 +164,8 @@ def _code_of_system_error(error: OSError | SystemExit) -> int:
     if error.filename is None and was_printing(error):
         give_up_stdout()
         return _print_error(f"stdout: {error.strerror}; not all was printed", 2)
+    if error.filename is None and (problem := shortage(error)):
+        return _print_error(problem, 2)
     files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     return _print_error(": ".join([*files, error.strerror or str(error)]), 2)
 

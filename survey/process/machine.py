@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from survey.process.limits import process_memory_bytes
+
 ROOT = Path("/")
 
 
@@ -25,7 +27,8 @@ def cpus(root: Path = ROOT) -> int:
 def memory_bytes(root: Path = ROOT) -> int:
     """Memory that this process may ever use, in bytes: the machine's, or a lower limit of its cgroups."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([physical, *(limit for limit, _ in _memory_limits(root))])
+    own = process_memory_bytes() or physical
+    return min([physical, own, *(limit for limit, _ in _memory_limits(root))])
 
 
 def available_memory_bytes(root: Path = ROOT) -> int:
