@@ -25,6 +25,10 @@ from survey.targets.explain import explain
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
+# Branches and tags that a pattern may stand for. A training run publishes some hundreds; each is a record of
+# the plan, and a repository can name hundreds of thousands.
+MAX_MATCHES = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class ModelPlanner:
@@ -60,6 +64,9 @@ class ModelPlanner:
             names = [name for name in shas if fnmatchcase(name, pattern)]
             if not names:
                 raise NotOffered("revision-not-found", str(model), "no branch or tag matches")
+            if len(names) > MAX_MATCHES:
+                problem = f"{len(names):,} branches and tags match, expected at most {MAX_MATCHES:,}"
+                raise NotOffered("revision-not-found", str(model), problem, "write a narrower pattern")
         except NoHub:
             raise
         except SurveyError as error:

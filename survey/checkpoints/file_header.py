@@ -6,6 +6,9 @@ from dataclasses import replace
 from functools import partial
 
 from survey.checkpoints.checkpoint import Checkpoint
+from survey.checkpoints.folder_files import snapshot
+from survey.checkpoints.local_files import strange_link
+from survey.errors import BrokenFile
 from survey.formats.safetensors_header import Header, read_header
 from survey.formats.torch_file import read_pickled
 
@@ -14,7 +17,25 @@ def file_header(checkpoint: Checkpoint, file: str) -> Header:
     """Read the header of a file of weights: a request or two. Raises BrokenFile."""
     read = read_header if file.endswith(".safetensors") else read_pickled
     where = f"{checkpoint.repo}/{file}"
-    return _with_noted_names(read(partial(checkpoint.read_range, file), file, checkpoint.files[file], where))
+    try:
+        header = read(partial(checkpoint.read_range, file), file, checkpoint.files[file], where)
+    except BrokenFile as error:
+        _quote_nothing_linked(checkpoint, file, error)
+        raise
+    return _with_noted_names(header)
+
+
+def _quote_nothing_linked(checkpoint: Checkpoint, file: str, error: BrokenFile) -> None:
+    """Raise an error without the file's bytes if the file is a link: a stranger's may lead to a secret.
+
+    The first bytes of a file are in the messages, as text or as the length of a header.
+    """
+    if checkpoint.folder is None:
+        return
+    target = strange_link(snapshot(checkpoint.folder), file)
+    if target is not None:
+        problem = f"is a link to {target}, which is no file of weights"
+        raise BrokenFile(error.reason, error.where, problem, "copy the weights into the folder") from None
 
 
 def _with_noted_names(header: Header) -> Header:

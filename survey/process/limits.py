@@ -7,13 +7,16 @@ for ever for a thread that could not be started. So a command whose limit is too
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import threading
 from dataclasses import dataclass
 
 # Measured on x86-64 with two CPUs: `survey run` of a small matrix needs 490 MB of data and 1.8 GB of
 # addresses; `sql`, `plan`, `tokens` 0.15 GB and 0.4 GB, `compact` 0.25 GB of data.
 MEASURING = frozenset({"run", "demo", "cluster", "kinematics", "train"})
 _NO_MEMORY = ("failed to map segment", "annot allocate memory", "out of memory", "bad_alloc")
+_OWN_THREADS = 5  # beside one for each CPU
 _NO_THREAD = "can't start new thread"
 
 
@@ -58,6 +61,27 @@ def too_small_for(command: str) -> str | None:
                 f"this process may use {limit}, and `survey {command}` needs at least {needed_mb:,} MB: "
                 "raise the limit"
             )
+    return _no_threads() if command in MEASURING else None
+
+
+def _no_threads() -> str | None:
+    """What is short if the threads of a measurement cannot be started; None if they can.
+
+    OpenBLAS, where it cannot start one, sends this process an interrupt, as if somebody had stopped it.
+    """
+    end = threading.Event()
+    threads = [threading.Thread(target=end.wait) for _ in range(_OWN_THREADS + (os.cpu_count() or 1))]
+    started = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        return shortage(error)
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
     return None
 
 

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from survey.hub.transport.names import NameTimeout, addresses
 from survey.hub.transport.origins import Origin
 from survey.hub.transport.proxies import Misconfigured, Proxy, proxy_for, trusted_certificates
 
@@ -67,7 +68,7 @@ def open_connection(
 def _connect(host: str, port: int, left_s: Callable[[], float]) -> socket.socket:
     """A connection to the first address that answers. Raises OSError."""
     failure = OSError("the name has no address")
-    for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[:MAX_ADDRESSES]:
+    for address in addresses(host, port, left_s())[:MAX_ADDRESSES]:
         try:
             numeric = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
             return socket.create_connection((numeric, port), left_s())
@@ -89,9 +90,11 @@ def _explain(
     peer = "it" if proxy is None else str(proxy)
     if isinstance(error, UnicodeError):
         return "is not a host name", True
+    name = "the URL" if proxy is None else str(proxy)
+    if isinstance(error, NameTimeout):
+        return f"the host name of {name} {error}", False
     if isinstance(error, socket.gaierror):
         permanent = error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
-        name = "the URL" if proxy is None else str(proxy)
         return f"the host name of {name} is unknown ({error.strerror})", permanent
     if isinstance(error, ssl.SSLCertVerificationError):
         remedy = "name your authority's certificates in SSL_CERT_FILE"

@@ -13,6 +13,7 @@ import pytest
 from support.checkpoints import CONFIG, INDEX, SINGLE, sharded, single, stored, write
 from support.commands import Ran
 
+from survey.checkpoints.file_header import file_header
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile, SurveyError
 from survey.process.bounded_file import open_regular
@@ -69,6 +70,25 @@ def test_a_text_is_read_through_a_link_that_a_checkpoint_has(tmp_path: Path, tar
         parent.mkdir(exist_ok=True)
     real.write_text(json.dumps(CONFIG))
     assert json.loads(FolderCheckpoint(folder).read_file("config.json", CAP)) == CONFIG
+
+
+@pytest.mark.parametrize("name", [SINGLE, "pytorch_model.bin"])
+@pytest.mark.parametrize("content", [SECRET, "12345678", "hunter2-", "PK\x03\x04hunter2-"])
+def test_no_byte_of_a_secret_is_quoted_that_is_linked_as_weights(
+    tmp_path: Path, secret: Path, name: str, content: str
+) -> None:
+    secret.write_text(content)
+    folder = write(tmp_path / "model", {"config.json": json.dumps(CONFIG).encode()})
+    (folder / name).symlink_to(secret)
+    with pytest.raises(BrokenFile) as refused:
+        file_header(FolderCheckpoint(folder), name)
+    assert refused.value.problem == f"is a link to {secret}, which is no file of weights"
+
+
+def test_a_file_of_the_folder_is_quoted(tmp_path: Path) -> None:
+    folder = write(tmp_path / "model", {"pytorch_model.bin": b"<!DOCTYPE html>"})
+    with pytest.raises(BrokenFile, match="begins with b'<!DOCTYP'"):
+        file_header(FolderCheckpoint(folder), "pytorch_model.bin")
 
 
 def test_weights_may_be_linked_from_anywhere(tmp_path: Path) -> None:

@@ -136,6 +136,29 @@ def test_a_name_with_many_silent_addresses_takes_no_longer_than_the_deadline(
     assert time.monotonic() - started < 1.5
 
 
+def test_a_silent_name_server_takes_no_longer_than_the_deadline(
+    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, look_ups = threading.Event(), []
+
+    def look_up(*name: Any, **kind: Any) -> Any:
+        look_ups.append(name)
+        answers.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    started = time.monotonic()
+    for _ in range(3):
+        with (
+            pytest.raises(NotConnected, match=r"the host name of the URL was not resolved within"),
+            pool.request("GET", "http://hub.test/", {}, limits(0.3)),
+        ):
+            raise AssertionError("nobody answers")
+    assert time.monotonic() - started < 2.5
+    assert len(look_ups) == 1  # shared: no thread for each retry
+    answers.set()
+
+
 def test_the_next_address_is_tried_and_not_all_of_hundreds(
     pool: ConnectionPool, url: str, opened: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

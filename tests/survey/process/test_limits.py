@@ -6,6 +6,7 @@ import errno
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,22 @@ def test_a_limit_that_leaves_no_room_is_one_line(arguments: list[str], flag: str
 def test_what_measures_needs_more_than_what_reads(tmp_path: Path) -> None:
     assert ran("d", 400_000, ["run", ".", "--executor", "serial"], tmp_path).returncode == 2
     assert "no catalog" in ran("d", 400_000, ["sql", "SELECT 1"], tmp_path).stderr
+
+
+def test_a_user_who_may_start_no_thread_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root, whom no limit of processes binds, the failure is made by hand."""
+    start, started = threading.Thread.start, []
+
+    def fail(thread: threading.Thread) -> None:
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    assert "no further thread or process can be started" in (too_small_for("run") or "")
+    assert not any(thread.is_alive() for thread in started)
+    assert too_small_for("sql") is None
 
 
 def test_without_a_limit_every_command_starts() -> None:
