@@ -7,7 +7,7 @@ from functools import partial
 
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.folder_files import snapshot
-from survey.checkpoints.local_files import strange_link
+from survey.checkpoints.folder_links import strange_link
 from survey.errors import BrokenFile
 from survey.formats.safetensors_header import Header, read_header
 from survey.formats.torch_file import read_pickled
