@@ -6,6 +6,7 @@ import re
 import shlex
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -121,8 +122,16 @@ def run_piped(shell: Shell, lines: IO[str]) -> None:
             return
 
 
-def run_terminal(shell: Shell, history: Path, title: str) -> None:
-    """A prompt with history and completion, until Ctrl-D. Errors are printed, and the prompt continues."""
+def run_terminal(
+    shell: Shell,
+    history: Path,
+    title: str,
+    running: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
+    """A prompt with history and completion, until Ctrl-D. Errors are printed, and the prompt continues.
+
+    running: the context of each statement. The prompt changes how signals are received.
+    """
     from queries.shell.prompt import prompt_session
 
     views = ", ".join(view_columns())
@@ -133,7 +142,9 @@ def run_terminal(shell: Shell, history: Path, title: str) -> None:
     session = prompt_session(history, sorted(shell.library))
     while not shell.ended:
         try:
-            shell.do(session.prompt("survey> "))
+            text = session.prompt("survey> ")
+            with running():
+                shell.do(text)
         except UsageError as error:
             shell.console.print(f"[red]{escape(printable(str(error)))}[/]")
         except KeyboardInterrupt:  # while a line is typed, or while a statement runs

@@ -40,7 +40,7 @@ from survey.cli import (
     tokens,
     train,
 )
-from survey.cli.stopping import INTERRUPTED, end_at_second_signal
+from survey.cli.stopping import INTERRUPTED, ended_by_second_signal
 from survey.cli.streams import give_up_stdout, open_streams, printed, spelled_out, was_printing
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable, storable
 from survey.process.home_folder import refuse_home_in_working_folder
@@ -99,8 +99,8 @@ def entry() -> None:
     open_streams()
     refuse_home_in_working_folder()
     sys.excepthook = _show_defect
-    end_at_second_signal()
-    code = main(sys.argv[1:])
+    with ended_by_second_signal():
+        code = main(sys.argv[1:])
     if code == INTERRUPTED:
         # What is finished is in the catalog. Threads that wait for a stalled server would keep the
         # process alive until their timeout.

@@ -10,6 +10,7 @@ import click
 
 from survey.cli.options import catalog_option, queries_option
 from survey.cli.output import catalog_reader, console
+from survey.cli.stopping import ended_by_second_signal
 from survey.errors import UsageError
 from survey.process.home_folder import home
 
@@ -32,7 +33,7 @@ def command(folders: tuple[Path, ...], uri: str) -> int:
     with catalog_reader(uri) as reader:
         opened = Shell(reader, load(folders), console())
         if sys.stdin.isatty():
-            run_terminal(opened, _history(), uri)
+            run_terminal(opened, _history(), uri, ended_by_second_signal)
         else:
             run_piped(opened, sys.stdin)
     return 0

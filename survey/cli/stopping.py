@@ -76,21 +76,28 @@ def stoppable() -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-def end_at_second_signal() -> None:
-    """From now on a second signal ends this process if the first did not even interrupt a step of it.
+@contextmanager
+def ended_by_second_signal() -> Iterator[None]:
+    """In the context, a second signal ends this process if the first did not even interrupt a step of it.
 
     Python runs its handlers between steps of its own, and some steps of a library take hours: DuckDB computes
     the constants of a statement before it looks for signals.
     """
     if threading.current_thread() is not threading.main_thread():
+        yield
         return
     heard, written = socket.socketpair()
     written.setblocking(False)
-    signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_listen, args=(heard, written), name="second signal", daemon=True).start()
+    before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_listen, args=(heard,), name="second signal", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        written.close()  # which ends the thread
 
 
-def _listen(heard: socket.socket, _written: socket.socket) -> None:
+def _listen(heard: socket.socket) -> None:
     numbers = {getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")}
     step, since = None, 0.0
     while True:
@@ -100,6 +107,9 @@ def _listen(heard: socket.socket, _written: socket.socket) -> None:
         except TimeoutError:
             step = step if step == _step_of_main() else None  # it was interrupted
             continue
+        if not sent:
+            heard.close()
+            return
         if sent[0] not in numbers:
             continue
         if step is None or step != _step_of_main():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -44,8 +46,8 @@ def _used_s(process: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def _wait_until_busy(process: subprocess.Popen[str]) -> None:
-    while _used_s(process) < 2:
+def _wait_until_busy(process: subprocess.Popen[str], before_s: float = 0.0) -> None:
+    while _used_s(process) < before_s + 2:
         assert process.poll() is None
         time.sleep(0.1)
 
@@ -60,6 +62,37 @@ def test_a_second_signal_ends_what_the_first_did_not_interrupt(
     started.append(process)
     _wait_until_busy(process)
     for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+        time.sleep(1.5)
+    assert process.wait(timeout=20) == 130
+
+
+def _read_until(screen: int, text: bytes) -> None:
+    shown = b""
+    while text not in shown:
+        shown += os.read(screen, 4096)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc for the time that a process used")
+@pytest.mark.timeout(120)
+def test_so_it_is_for_a_statement_at_the_prompt(tmp_path: Path, started: list[subprocess.Popen[str]]) -> None:
+    """Its library takes Python's notice of signals away at each prompt."""
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-c", START, "shell", "--catalog", str(tmp_path / "c")]
+    environment = os.environ | {
+        "TERM": "xterm",
+        "PROMPT_TOOLKIT_NO_CPR": "1",
+        "XDG_STATE_HOME": str(tmp_path),
+    }
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, text=True, env=environment
+    )
+    started.append(process)
+    _read_until(screen, b"survey>")
+    before_s = _used_s(process)
+    os.write(screen, f"{DEAF};\r".encode())
+    _wait_until_busy(process, before_s)
+    for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(1.5)
     assert process.wait(timeout=20) == 130
