@@ -91,7 +91,7 @@ class NoEnd:
 
 
 def too_long(footer_bytes: int) -> NoEnd:
-    """What is said of a footer beyond MAX_FOOTER_BYTES: it is not read."""
+    """The refusal of a footer beyond MAX_FOOTER_BYTES, which is not read."""
     problem = f"its footer has {footer_bytes:,} bytes, expected {MAX_FOOTER_BYTES:,} or fewer"
     return NoEnd(problem, foreign=True)
 

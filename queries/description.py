@@ -79,6 +79,7 @@ class BoundedDescriber:
         )
         self._process = process
         if self._line(process, START_S) is None:
+            self._stopped += 1
             raise UsageError("the process that describes queries does not start")
         return process
 

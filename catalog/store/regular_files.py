@@ -20,7 +20,7 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 class NotRegular(OSError):
-    """A link, a folder, a FIFO, a socket or a device where a file was expected."""
+    """A link, a folder, a FIFO, a socket or a device instead of a file."""
 
 
 def open_lock(path: Path) -> int:

@@ -101,7 +101,7 @@ lengths as (
     )
     where my_norm > 0 and their_norm > 0
     group by repo, sha
-    -- Of a few lengths, nothing is said.
+    -- A few lengths are no evidence.
     having count(*) >= 16
 ),
 judged as (

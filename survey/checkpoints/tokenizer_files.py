@@ -25,7 +25,7 @@ MAIN = (
 PATTERNS = (("", ".tiktoken"), ("rwkv_vocab", ".txt"))
 _BESIDE = {"vocab.json": ("merges.txt", "sentencepiece.bpe.model", "source.spm", "target.spm")}
 _ADDED = ("tokenizer_config.json", "added_tokens.json")
-# What they state of the class of tokenizer is needed only where no tokenizer.json states everything.
+# What they state of the class of tokenizer is needed only if no tokenizer.json states everything.
 COMPANIONS = (*_ADDED, "special_tokens_map.json", "config.json")
 
 FileSizes = Mapping[str, int]  # name -> size in bytes

@@ -113,7 +113,7 @@ def name_left_out(items: Sequence[LeftOut], action: str) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that prints no control character of anybody else's; off a terminal it wraps nothing."""
+    """A console that escapes control characters from outside, and wraps nothing if it is no terminal."""
     from rich.console import Console
     from rich.segment import Segment
 
@@ -136,7 +136,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def check_output(output: Path, tensors: Sequence[str]) -> None:
-    """Check before a long computation that a file may be written over: only this command wrote it, if any.
+    """Check before a long computation that no other program wrote the file that would be replaced.
 
     tensors: names of some that the command writes. Raises UsageError.
     """

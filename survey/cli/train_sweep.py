@@ -55,7 +55,7 @@ def train_sweep(file: Path, folder: Path | None, uri: str, output_format: str, e
 
 
 def executor_of(name: str, address: str | None) -> Execute:
-    """The function that trains a sweep's runs: in this process, or as tasks of the Ray at `address`."""
+    """The function that trains a sweep's runs: in this process, or as tasks on the Ray at `address`."""
     from jobs.single_results.sweep import execute_here
 
     if name == "serial":

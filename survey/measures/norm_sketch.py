@@ -1,8 +1,8 @@
 """Lengths of rows at fixed token ids: 4 kB, by which the lengths of two matrices are compared id by id.
 
-Re-saving in another dtype, scaling and fine-tuning change every row's bytes, but hardly what its length is
-beside the others'. The ids are the same for every matrix, whatever its size: all below 128, then 64 in each
-octave, so that a vocabulary that was cut has the same ids up to its end.
+Re-saving in another dtype, scaling and fine-tuning change every row's bytes, but hardly the ratios of their
+lengths. The ids are the same for every matrix, whatever its size: all below 128, then 64 in each octave, so
+that a vocabulary that was cut has the same ids up to its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ IDS_IN_OCTAVE = 64
 def norm_sketch(tokens: Tokens) -> NormSketch:
     """The lengths at the sampled ids, [S]; None for rows that are zero, not finite or in a black hole."""
     ids = sampled_ids(len(tokens.norm))
-    with np.errstate(over="ignore"):  # of a row whose length float32 cannot hold, nothing is said
+    with np.errstate(over="ignore"):  # a length beyond float32 becomes infinite, then None
         lengths = tokens.norm[ids].astype(np.float32)
     informative = (lengths > 0) & (lengths < np.inf) & (tokens.black_hole[ids] == 0)  # NaN is not > 0
     known = zip(lengths.tolist(), informative.tolist(), strict=True)

@@ -6,7 +6,7 @@ import contextlib
 
 
 def limit_memory(megabytes: int) -> None:
-    """From now on an allocation beyond it fails; nothing happens where the system knows no such limit."""
+    """From now on an allocation beyond it fails; nothing happens if the system has no such limit."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
