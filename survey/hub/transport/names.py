@@ -33,7 +33,6 @@ def addresses(host: str, port: int, limit_s: float) -> list[Address]:
         if answer is None:
             answer = _pending[key] = Future()
     if is_ours:
-        # A daemon: the interpreter ends without it.
         _start(key, answer)
     try:
         return answer.result(limit_s)
