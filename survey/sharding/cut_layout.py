@@ -85,9 +85,11 @@ def numbered_parts(file_of: Mapping[str, str], size: MatrixSize, look_up: LookUp
         if whole in file_of or not 2 <= len(names) <= _MOST_PARTS:
             continue
         tensors = [look_up(name) for name in names]
-        # `head.0` and `head.1` may be two layers of D × D: only parts that fill the matrix are joined.
+        # `head.0` and `head.1` may be two layers of D × D, or a speculator's heads, each with all tokens:
+        # only parts that fill the matrix by rows are joined.
         enough = sum(tensor.shape[0] for tensor in tensors if tensor.shape) >= (size.rows or 0)
-        if is_cut(tensors, size) and (enough or all(plain for *_, plain in members)):
+        plain = all(plain for *_, plain in members)
+        if is_cut(tensors, size, columns=plain) and (enough or plain):
             joined[whole] = names
     return joined
 

@@ -60,11 +60,14 @@ def join_parts(name: str, parts: Sequence[TensorPart], size: MatrixSize, where: 
     raise _refused(where, name, f"{problem}: how they are cut is open")
 
 
-def is_cut(tensors: Sequence[TensorSpec], size: MatrixSize) -> bool:
-    """Whether tensors in order have the shapes of the parts of a matrix, complete or not."""
+def is_cut(tensors: Sequence[TensorSpec], size: MatrixSize, *, columns: bool = True) -> bool:
+    """Whether tensors in order have the shapes of the parts of a matrix, complete or not.
+
+    columns: whether it may be cut by columns.
+    """
     parts = [TensorPart(tensor) for tensor in tensors]
     return all(len(tensor.shape) == 2 and 0 not in tensor.shape for tensor in tensors) and bool(
-        _by_rows(parts, size) or _by_columns(parts, size)
+        _by_rows(parts, size) or (columns and _by_columns(parts, size))
     )
 
 

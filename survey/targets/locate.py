@@ -85,13 +85,15 @@ def _files_to_read(layout: CheckpointLayout, matrix: MatrixName, choice: Choice)
 def _choose(layout: CheckpointLayout, matrix: MatrixName) -> Choice:
     if layout.adapter_of is not None:
         refuse_adapter(layout.file_of.keys(), layout.adapter_of, matrix, layout.repo)
+        # Whether an embedding serves as both is for the base model to say.
+        return replace(choose_among(layout.names, matrix, layout.repo), tied=False)
     return choose_among(layout.names, matrix, layout.repo)
 
 
 def _other_matrix(layout: CheckpointLayout, matrix: MatrixName, spec: TensorSpec) -> TensorSpec | None:
     """The other matrix, if its header was read, or if it alone tells whether a shape is right."""
     try:
-        choice = choose_among(layout.names, "input" if matrix == "output" else "output", layout.repo)
+        choice = _choose(layout, "input" if matrix == "output" else "output")
         if len(spec.shape) == 2 and spec.shape[0] <= spec.shape[1] and not stated_shapes(layout.config):
             return layout.spec_of(choice.tensor)  # a request, for a shape that few heads have
         return layout.known_spec(choice.tensor)

@@ -51,6 +51,7 @@ HEADS = (
     "text_decoder_postnet.lm_head",  # SpeechT5
     "log_softmax.mlp.layer0",  # Cohere's ASR, in NeMo's names
     "lm_heads",  # of several codebooks
+    "lm_predictions.lm_head",  # DeBERTa-v3
 )
 # Also names of classifiers and of the output of diffusion transformers: heads only if there is an embedding.
 VAGUE_HEADS = (
@@ -90,7 +91,10 @@ EMBEDDINGS = (
     "encoder.prenet.embed_tokens",
     "transf_decoder._embedding.token_embedding",  # Cohere's ASR
     "input_embeds_layer",  # Bark, CLVP
+    "embeddings.token_embedding",  # CLIP, SigLIP
 )
+# Tables of text towers, whose output is compared with images and is never logits.
+TOWER_EMBEDDINGS = ("embeddings.token_embedding",)
 # In other parts of a model these are tables of something else: they rank behind EMBEDDINGS under any prefix.
 VAGUE_EMBEDDINGS = (
     "transformer.w",  # CTRL

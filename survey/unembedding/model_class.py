@@ -13,6 +13,9 @@ from survey.unembedding.tying import stated_tie
 _SCORES = re.compile(
     r"Classification|QuestionAnswering|MultipleChoice|NextSentencePrediction|Reward|Ranking|Scor(?:e|ing)|Regression|Critic"
     r"|Retriev|Detection|Segmentation|Grounding|Alignment|Reasoning|Discriminat|EmbeddingModel|ForTextEncoding"
+    r"|ColBERT|Rerank|^(?:Col|Bi)(?=[A-Z0-9])(?!\w*For[A-Z])|Encoder$|Embed(?:der|dings?)?$"
+    # Texts compared with images or sound: their configs repeat the text part's statement on tying.
+    r"|(?:C[Ll][Ii]P(?![Cc]ap)|Siglip|SigLIP|C[Ll][Aa][Pp]|Align|GroupViT|Flava|DualEncoder|Aimv2)\w*Model(?:WithProjection)?$"
 )
 # The task in the name of a class, and the tasks that predict tokens.
 _TASK = re.compile(r"For(?=[A-Z])")

@@ -19,7 +19,7 @@ _OTHER_PARTS = re.compile(
 )
 _WIDTH = re.compile(r"(?i)embd|embed|(?:^|_)emb_")
 _MAX_DEPTH, _MAX_PARTS = 4, 64
-ROW_KEYS = ("vocab_size", "padded_vocab_size", "n_vocab", "n_words", "tgt_vocab_size")
+ROW_KEYS = ("vocab_size", "padded_vocab_size", "n_vocab", "n_words", "tgt_vocab_size", "decoder_vocab_size")
 DIM_KEYS = ("hidden_size", "n_embd", "d_model", "dim", "model_dim", "n_embed", "emb_dim", "embed_dim",
             "hidden_dim", "embedding_dim", "embedding_size")  # fmt: skip
 CONFIG_NAME_CHARS = 200  # a longer value names neither a model type nor a class

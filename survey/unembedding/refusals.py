@@ -9,7 +9,7 @@ from survey.numerics.dtypes import FLOATS
 from survey.records.target import MatrixName
 from survey.unembedding.quantisation import is_packed, looks_packed, scheme
 from survey.unembedding.stems import Stem
-from survey.unembedding.suspect_shapes import are_pieces, factor_pair
+from survey.unembedding.suspect_shapes import are_pieces, factor_pair, plain_matrix
 from survey.unembedding.tensor_names import TensorNames
 
 _MAX_NAMED = 3  # tensors, in a message
@@ -37,7 +37,8 @@ def refuse_suspects(names: TensorNames, suspects: list[str], kind: str, where: s
     """
     if not suspects:
         return
-    if packed := next((name for name in suspects if _holds_codes(names, name)), None):
+    packed = next((name for name in suspects if _holds_codes(names, name)), None)
+    if packed and not plain_matrix(names, suspects):
         method = scheme(names.config, names.all, packed)
         raise NotThere("quantised-head", where, f"the matrix is quantised by {method} ({packed})")
     matrix = {"head": "a head", "embedding": "an embedding"}[kind]
@@ -51,7 +52,8 @@ def refuse_suspects(names: TensorNames, suspects: list[str], kind: str, where: s
             f"{_described(names, suspects)} look like pieces of {matrix}, and no rule says how to join them"
         )
     else:
-        problem = f"{_described(names, suspects[:1])} looks like {matrix}, and no rule says what it is"
+        first = next((name for name in suspects if not _holds_codes(names, name)), suspects[0])
+        problem = f"{_described(names, [first])} looks like {matrix}, and no rule says what it is"
     problem += ": nothing else is measured in its place"
     raise NotThere("unknown-head", where, problem)
 

@@ -32,6 +32,7 @@ _TRAINED = ".modules_to_save.default.weight"
 # An update that is stored beside a matrix and not merged into it: LoRA and similar adapters.
 _UPDATE = re.compile(
     r"(?i)[._](?:lora|dora|adalora|lokr|loha|hada|oft|boft|vera|ia3|road|fourierft|randlora|delora|delta"
+    r"|bone|miss|c3a|hra|shira|vblora|pvera|waveft|gralora|psoft|osf|xlora|lily"
     r"|trainable_tokens|token_adapter|adapter)(?:[._]|$)|delta$|[._]weight_mask$"
 )
 _ADDED = re.compile(r"\.(?:additional|added|new|extra)_?(?:\w*)(?:\.weight)?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from survey.numerics.dtypes import FLOATS
 from survey.unembedding.model_config import stated_shapes
 from survey.unembedding.tensor_names import TensorNames
 
@@ -50,6 +51,17 @@ def factor_pair(names: TensorNames, candidates: Iterable[str]) -> tuple[str, str
     of_rows = {inner: name for name, outer, inner in sides if outer in rows}
     pairs = ((of_rows.get(inner, name), name) for name, outer, inner in sides if outer in dims)
     return next((pair for pair in pairs if pair[0] != pair[1]), None)
+
+
+def plain_matrix(names: TensorNames, candidates: Iterable[str]) -> str | None:
+    """The first candidate of shape [V, D], transposed or not, in floats of more than 8 bits."""
+    rows, dims = possible_sizes(names)
+    for name in candidates:
+        outline = names.outline_of(name)
+        plain = outline is not None and outline.dtype in FLOATS and FLOATS[outline.dtype].bits > 8
+        if outline is not None and plain and is_whole_matrix(outline.shape, rows, dims):
+            return name
+    return None
 
 
 def are_pieces(names: TensorNames, candidates: Iterable[str]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from survey.errors import NotThere
 from survey.records.target import MatrixName
+from survey.unembedding.known_names import TOWER_EMBEDDINGS
 from survey.unembedding.model_class import reads_tokens, why_scoring
 from survey.unembedding.refusals import refuse_suspects
 from survey.unembedding.stem_choice import Choice, choose_stem
@@ -91,6 +92,8 @@ def _refuse_untied(names: TensorNames, embedding: Choice, where: str) -> None:
             f"{copies[0]} was trained beside its original, and nothing says which of the two is the head"
         )
         raise NotThere("unknown-head", where, problem)
+    if embedding.tensor.removesuffix(".weight").endswith(TOWER_EMBEDDINGS):
+        raise NotThere("no-head", where, f"{embedding.tensor} belongs to a text tower, which gives no logits")
     if names.token_table_prefixes and stated_tie(names.config) is not True:
         problem = (
             f"{embedding.tensor} lies in a part named like a tower, and neither a head nor the config says"

@@ -17,6 +17,9 @@ _TIE = re.compile(r"(?i)(?:^|_)(?:un)?(?:tied?|tying|shared?)_(?:\w+_)?"
                   r"(?:embed|embeds|embeddings?|head|weights?|emb|output\w*|vocab)(?:_|$)"
                   r"|(?:^|_)(?:embeddings?|embed|emb|head|weights)_(?:are_|is_)?(?:un)?(?:tied|shared)$"
                   r"|^(?:un)?tied$")  # fmt: skip
+# Classes of this ending are base models, without a head; these alone are language models.
+_BASE = re.compile(r"Model$")
+_NO_BASE = re.compile(r"HeadModel|(?:MT|EncoderDecoder|Chat|M4T(?:v2)?)Model$")
 _UNTIE = re.compile(r"(?i)(?:^|_)(?:untied?|no|not|dont|without)(?:_|$)|(?:^|_)unshared$")
 # Other sharing: of an encoder with a decoder, or among layers and experts.
 _NO_TIE = re.compile(
@@ -67,7 +70,7 @@ def why_untied(config: Mapping[str, Any]) -> str | None:
     In multimodal models transformers 4 reads the language part's statement and transformers 5 the
     whole model's. They contradict each other in some exports, so one that says tied is enough.
     Without a statement the default of transformers for the model type decides. A class named
-    …Model, not …LMHeadModel, was exported without the head that it may have had.
+    …Model, not …LMHeadModel or …MTModel, was exported without the head that it may have had.
     """
     statements = tie_statements(config)
     if statements and not any(statements.values()):
@@ -76,7 +79,7 @@ def why_untied(config: Mapping[str, Any]) -> str | None:
             f"the config says untied ({first}: {str(bool(_UNTIE.search(first.rpartition('.')[2]))).lower()})"
         )
     name = architecture(config) or ""
-    if not statements and name.endswith("Model") and "HeadModel" not in name:
+    if not statements and _BASE.search(name) and not _NO_BASE.search(name):
         return f"its class is {name}"
     if not statements and implied_tie(config) is False:
         return f"the config says nothing of tying, which means untied for {model_types(config)[0]}"

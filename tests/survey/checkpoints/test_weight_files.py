@@ -297,7 +297,8 @@ def test_an_embedding_that_an_adapter_holds_never_stands_for_the_unembedding(tmp
     files = adapter({f"{PEFT}model.embed_tokens.weight": EMBEDDING})
     files["config.json"] = json.dumps(CONFIG | {"tie_word_embeddings": True}).encode()
     assert refused(files, tmp_path).reason == "no-head"
-    assert read(survey.open_matrix(tmp_path, "input")) == EMBEDDING.data
+    embedding = survey.open_matrix(tmp_path, "input")
+    assert (read(embedding), embedding.target.identity.tied) == (EMBEDDING.data, False)
 
 
 def test_a_head_with_a_low_rank_update_is_not_the_models_head(tmp_path: Path) -> None:

@@ -123,6 +123,9 @@ CUT: dict[str, Files] = {
     "numbers within the name": numbered(["lm_head.0.weight", "lm_head.1.weight"], rows(2)),
     "more than ten numbers": numbered([f"{HEAD}.{number}" for number in range(12)], rows(12)),
     "numbered columns": numbered([f"{HEAD}.{number}" for number in range(3)], columns(3)),
+    "words before numbered columns": numbered(
+        [f"lm_head.tp_{number}.weight" for number in range(2)], columns(2)
+    ),
     "words before the numbers": numbered([f"lm_head.tp_{number}.weight" for number in range(2)], rows(2)),
     "modules of shards": numbered([f"lm_head.shards.{number}.weight" for number in range(3)], rows(3)),
     "ranks in the module's name": numbered([f"lm_head_rank{number}.weight" for number in range(2)], rows(2)),
@@ -311,6 +314,10 @@ NO_PARTS: dict[str, dict[str, Stored]] = {
     "two layers before the head": {"lm_head.0.weight": tensor(WHOLE[:D]), "lm_head.2.weight": tensor(WHOLE)},
     "a head for each codebook": {"lm_head.0.weight": tensor(WHOLE), "lm_head.1.weight": tensor(TABLE)},
     "two versions of a head": {"lm_head.part0.weight": tensor(WHOLE), "lm_head.part1.weight": tensor(TABLE)},
+    "a speculator's heads, together as wide as the model": {
+        "head.0.weight": tensor(WHOLE[:, : D // 2]),
+        "head.1.weight": tensor(TABLE[:, : D // 2]),
+    },
     "a head for text, one for sound": {
         "lm_head.0.weight": tensor(WHOLE),
         "lm_head.1.weight": tensor(TABLE[:9]),

@@ -78,6 +78,10 @@ def test_a_class_that_has_no_head_is_a_base_model_where_the_config_says_nothing(
         pytest.param(["GPT2LMHeadModel"], id="lm-head-model"),
         pytest.param(["T5WithLMHeadModel"], id="with-lm-head-model"),
         pytest.param(["BartForConditionalGeneration"], id="conditional-generation"),
+        pytest.param(["MarianMTModel"], id="translation-model"),
+        pytest.param(["VisionEncoderDecoderModel"], id="encoder-decoder-model"),
+        pytest.param(["SeamlessM4TModel"], id="speech-translation-model"),
+        pytest.param(["InternVLChatModel"], id="chat-model"),
         pytest.param(["BertForMaskedLM", "BertModel"], id="the-first-counts"),
         pytest.param([], id="none"),
         pytest.param(None, id="null"),
@@ -110,9 +114,13 @@ def test_what_the_config_says_about_tying(config: dict[str, Any], stated: bool |
 
 
 HEADLESS = ["ColPaliForRetrieval", "TvpForVideoGrounding", "GroundingDinoForObjectDetection", "NewForDepthEstimation",
-            "VisualBertForVisualReasoning", "BlipForImageTextRetrieval", "OneForSegmentation"]  # fmt: skip
+            "VisualBertForVisualReasoning", "BlipForImageTextRetrieval", "OneForSegmentation",
+            "HF_ColBERT", "ColQwen2_5", "BiModernVBert", "Qwen3Reranker", "UMT5Encoder", "NewEmbedder",
+            "CLIPModel", "CLIPTextModelWithProjection", "SiglipModel", "ClapModel", "VisionTextDualEncoderModel"]  # fmt: skip
 WITH_TOKENS = ["BertForPreTraining", "NewForCausalLM", "NewForConditionalGeneration", "NewForImageTextToText",
-               "NewForSeq2SeqLM", "RoFormerForMaskedLM", "NewForCaptioning", "GPT2LMHeadModel", "NewChat"]  # fmt: skip
+               "NewForSeq2SeqLM", "RoFormerForMaskedLM", "NewForCaptioning", "GPT2LMHeadModel", "NewChat",
+               "ColbyForCausalLM", "BioGptForCausalLM", "BiMambaForMaskedLM", "ClipCapModelForCausalLM",
+               "VisionEncoderDecoderModel", "DecoderWithEmbeddings2"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", HEADLESS)
@@ -125,6 +133,14 @@ def test_a_class_for_another_task_has_no_unembedding_unless_its_files_hold_one(n
         choose_among(TensorNames(["embed_tokens.weight", "lm_head.weight"], config), "output", "").tensor
         == "lm_head.weight"
     )
+
+
+@pytest.mark.parametrize("name", ["HF_ColBERT", "ColQwen2_5", "CLIPModel", "CLIPTextModelWithProjection"])
+def test_a_class_that_compares_texts_has_no_unembedding_even_if_its_text_part_says_tied(name: str) -> None:
+    config = {"architectures": [name], "text_config": TIED}
+    with pytest.raises(NotThere, match=name):
+        choose_among(TensorNames(["text_model.embed_tokens.weight"], config), "output", "")
+    assert not choose_among(TensorNames(["text_model.embed_tokens.weight"], config), "input", "").tied
 
 
 @pytest.mark.parametrize("name", WITH_TOKENS)

@@ -159,3 +159,16 @@ def test_an_embedding_in_another_part_is_not_passed_over() -> None:
     error = refused(shapes, TIED, "input")
     assert (error.reason, "tts_codec.embed_tokens.weight" in error.problem) == ("unknown-head", True)
     assert not chosen(shapes, TIED).identity.tied
+
+
+TOWER = {"text_model.embeddings.token_embedding.weight": FULL, "text_model.encoder.layers.0.mlp.fc1.weight": SQUARE}  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["", "owlvit.", "model."])
+@pytest.mark.parametrize("config", [LLAMA, TIED, UNTIED], ids=["silent", "tied", "untied"])
+def test_the_table_of_a_text_tower_is_an_input_and_no_output(prefix: str, config: dict[str, Any]) -> None:
+    shapes = below(prefix, TOWER)
+    embedding = chosen(shapes, config, "input")
+    assert (embedding.spec.name, embedding.identity.tied) == (next(iter(shapes)), False)
+    assert refused(shapes, config).reason == "no-head"
+    assert chosen({**shapes, HEAD: FULL}, config).spec.name == HEAD

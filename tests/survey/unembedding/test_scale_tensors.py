@@ -218,6 +218,8 @@ def test_a_scale_of_other_writers_is_applied_whatever_its_tiles(
         "lm_head.weight_global_scale",
         "lm_head.weight_zero_point",
         "lm_head.input_scale",
+        "lm_head.scale_input",
+        "lm_head.scale_inputs_inv",
         "lm_head.scaling",
         "lm_head_scale",
         "lm_head.weight:scale",
@@ -234,7 +236,14 @@ def test_what_sounds_like_a_scale_is_never_passed_over(tmp_path: Path, beside: s
 
 @pytest.mark.parametrize(
     "beside",
-    ["lm_head.input_scale", "lm_head.output_scale", "lm_head.bias", "lm_head_norm.scale", "layers.0.scales"],
+    [
+        "lm_head.input_scale",
+        "lm_head.output_scale",
+        "lm_head.scale_input",
+        "lm_head.bias",
+        "lm_head_norm.scale",
+        "layers.0.scales",
+    ],
 )
 def test_what_scales_something_else_is_no_matter_beside_the_heads_own(tmp_path: Path, beside: str) -> None:
     tensors = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8)), "lm_head.weight_scale": factors(1)[1]}

@@ -56,6 +56,8 @@ def test_half_of_the_columns_is_not_enough(config: dict[str, Any]) -> None:
         pytest.param((V, D // 2), LLAMA | {"word_embed_proj_dim": D // 2}, id="a-narrow-embedding"),
         pytest.param((V, D), LLAMA | {"audio_config": {"vocab_size": 9 * V, "hidden_size": D}}, id="a-tower"),
         pytest.param((V, D), {"vocab_size": "many", "hidden_size": [D]}, id="a-config-of-other-types"),
+        pytest.param((V // 2, D), LLAMA | {"decoder_vocab_size": V // 2}, id="a-decoder-of-its-own-tokens"),
+        pytest.param((V, D), LLAMA | {"decoder_vocab_size": V, "vocab_size": 4 * V}, id="an-encoder-of-more"),
         pytest.param((V - 4, D), {}, id="rows-for-images-in-the-embedding"),
     ],
 )

@@ -48,6 +48,8 @@ UNKNOWN: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
     "a low-rank update": ({"lm_head.base_layer.weight": FULL, "lm_head.lora_A.default.weight": (2, D), "lm_head.lora_B.default.weight": (V, 2)}, "no-head", "lm_head.lora_A.default.weight"),
     "an update beside a plain head": ({HEAD: FULL, "lm_head.lora_A.weight": (2, D)}, "no-head", "lm_head.lora_A.weight"),
     "a mask beside a pruned head": ({HEAD: FULL, "lm_head.weight_mask": FULL}, "no-head", "lm_head.weight_mask"),
+    "an update in blocks": ({HEAD: FULL, "lm_head.bone_block.default": (D, D)}, "no-head", "lm_head.bone_block.default"),
+    "a kernel of an update": ({HEAD: FULL, "lm_head.c3a_kernel.default": (2, D)}, "no-head", "lm_head.c3a_kernel.default"),
     "an update of what is not there": ({"lm_head.lora_A.weight": (2, D)}, "no-head", "lm_head.lora_A.weight"),
     "two factors beside a plain head": ({HEAD: FULL, "lm_head_a.weight": (V, 2), "lm_head_b.weight": (2, D)}, "no-head", f"{HEAD} has an update that is not merged into it (lm_head_a.weight × lm_head_b.weight)"),
     "two bare factors in its module": ({HEAD: FULL, "lm_head.first": (D, 2), "lm_head.second": (2, V)}, "no-head", "lm_head.second × lm_head.first"),
@@ -70,6 +72,21 @@ def test_a_possible_head_is_refused_by_name_whatever_the_config_says(
     assert (error.reason, name in error.problem) == (reason, True), error
     embedding = chosen(files, "input")
     assert (embedding.spec.name, embedding.identity.tied) == (EMBED, False)
+
+
+@pytest.mark.parametrize(
+    ("inner", "reason", "name"),
+    [
+        ("lm_head.inner.weight", "unknown-head", "lm_head.inner.weight"),
+        ("lm_head.codebooks", "quantised-head", "lm_head.codebooks"),
+    ],
+)
+def test_integers_are_no_codes_beside_a_whole_matrix_in_floats(inner: str, reason: str, name: str) -> None:
+    integers = ("lm_head.complement_map",)
+    shape = FULL if reason == "unknown-head" else (4, D)
+    tensors = {EMBED: FULL, inner: shape, integers[0]: (V,), **LAYER}
+    error = refused(Layout(tensors, TIED, "", integers=integers).files())
+    assert (error.reason, name in error.problem) == (reason, True), error
 
 
 def test_of_an_embedding_and_its_trained_copy_none_is_the_head() -> None:
