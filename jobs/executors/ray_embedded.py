@@ -19,6 +19,7 @@ from typing import Any
 import ray
 
 from jobs.executors.ray_init import init_ray
+from jobs.executors.ray_orphans import PREFIX, owned, remove_orphans
 from jobs.executors.ray_watch import end_leftovers, wait_for_worker, watched
 from survey.errors import UsageError
 from survey.process.machine import available_memory_bytes, cpus
@@ -42,8 +43,9 @@ def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of
     """Start a Ray, and end it afterwards. Raises UsageError if it does not come up."""
     _allow_files()
     folder = _temporary_folder()
+    remove_orphans(folder.parent)
     try:
-        with _environment(_private_settings() | _absolute_paths()):
+        with owned(folder), _environment(_private_settings() | _absolute_paths()):
             _forget_settings()
             try:
                 _start(folder, options)
@@ -157,7 +159,7 @@ def _temporary_folder() -> Path:
     problems: list[str] = []
     for parent in [*filter(None, chosen), "/tmp", "/var/tmp", "/dev/shm"]:
         try:
-            folder = Path(tempfile.mkdtemp(prefix="sv-", dir=os.path.abspath(parent)))
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=os.path.abspath(parent)))
         except OSError as error:
             problems.append(f"{parent}: {error.strerror}")
             continue
