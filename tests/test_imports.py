@@ -60,7 +60,7 @@ DOORS = {
     "fsspec": ("catalog/store/",),
     "scipy": ("survey/sky/basis.py",),
     "altair": ("queries/",),
-    "vl_convert": ("queries/charts/picture_files.py", "queries/web/report.py"),
+    "vl_convert": ("queries/charts/picture_files.py",),
     "ijson": ("survey/formats/json_stream.py",),
     "tokenizers": ("survey/vocabulary/",),
     "sentencepiece": ("survey/vocabulary/",),

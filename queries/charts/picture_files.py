@@ -6,12 +6,14 @@ Altair and vl-convert come with the extra `plots`; only this file knows how they
 from __future__ import annotations
 
 import importlib.util
+import json
 import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from queries.charts.chart_page import chart_page
 from survey.errors import UsageError
 from survey.process.output_path import check_output_path
 
@@ -61,13 +63,20 @@ def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HCon
     if path.suffix.lower() == ".svg":
         picture = vl_convert.vegalite_to_svg(drawn).encode()
     elif path.suffix.lower() == HTML_SUFFIX:
-        picture = vl_convert.vegalite_to_html(drawn, bundle=True).encode()
+        picture = chart_page(json.loads(drawn), drawing_library()).encode()
     else:
         picture = _packed(vl_convert.vegalite_to_png(drawn, scale=PIXELS))
     try:
         path.write_bytes(picture)
     except OSError as error:
         raise UsageError(f"--plot {path}: cannot be written: {error.strerror}") from error
+
+
+def drawing_library() -> str:
+    """The script that draws charts in a page: it defines `vegaEmbed`."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
 
 
 def _packed(png: bytes) -> bytes:

@@ -8,6 +8,12 @@ from typing import Any
 
 import altair as alt
 
+from survey.errors import printable
+
+_OF_EVERY_OBJECT = (
+    "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString",
+    "valueOf", "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__",
+)  # fmt: skip
 DEAD, LIVE = "#d1495b", "#3d7ea6"
 
 
@@ -28,6 +34,15 @@ def theme(chart: alt.TopLevelMixin, ink: str = "currentColor") -> alt.TopLevelMi
         view=alt.ViewConfig(stroke="transparent"),
         font="system-ui, sans-serif",
     )
+
+
+def chart_name(text: str) -> str:
+    """A name of others as charts show it; the same text for nearly all.
+
+    Vega fails at line separators in names, and at names that every object of JavaScript has.
+    """
+    shown = printable(text)
+    return f"“{shown}”" if shown in _OF_EVERY_OBJECT else shown
 
 
 def chart_data(rows: Sequence[Any] | str) -> alt.Data | alt.NamedData:  # Any: a record, or a dict of JSON

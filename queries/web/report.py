@@ -5,13 +5,14 @@ The template, its style and its script lie in `pages/`; the charts come from `qu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from catalog.read.reader import Answer, Reader
+from queries.charts.chart_page import in_script
+from queries.charts.picture_files import drawing_library
 from queries.histograms import NORM_STEP
 from queries.library import find
 from queries.text.card_facts import FACTS
@@ -22,7 +23,6 @@ from survey.process.clock import utc_now
 from survey.records.units import bytes_text
 
 PAGES = Path(__file__).parent / "pages"
-_LIBRARY = "window.vegaEmbed = vegaEmbed;"
 _HISTORY = """
     select
         repo, matrix, revision, sha, measured_at, centroid_l2, centroid_ratio, dead_count,
@@ -92,7 +92,6 @@ def build_report(
 
 
 def _rendered(*, live: Live | None, data: str, **shown: Any) -> str:  # Any: texts and numbers of the template
-    import vl_convert
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
@@ -100,20 +99,12 @@ def _rendered(*, live: Live | None, data: str, **shown: Any) -> str:  # Any: tex
     page = environment.get_template("report.html").render(
         live=live,
         css=Markup(_page("report.css")),
-        library=Markup(vl_convert.javascript_bundle(_LIBRARY).replace("</script", "<\\/script")),
+        library=Markup(drawing_library()),
         script=Markup(_page("report.js") + (_page("live.js") if live else "")),
         data=Markup(data),
         **shown,
     )
     return page.lstrip()
-
-
-def in_script(data: Any) -> str:  # Any: JSON
-    """JSON for a script element: no text in it can end the element or open a comment."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
 
 
 def _tables(reader: Reader, models: Sequence[ReportModel]) -> dict[str, Any]:

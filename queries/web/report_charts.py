@@ -7,7 +7,7 @@ from typing import Any
 
 from queries.charts.histograms import exponent_histogram, norm_histogram, norm_histograms
 from queries.charts.models import ModelPoint, angles_polar, family_ratios, models_scatter
-from queries.charts.theme import theme
+from queries.charts.theme import chart_name, theme
 from queries.histograms import ExponentCounts, ExponentShare, norm_bars
 from queries.web.report_data import ReportModel, brief
 
@@ -22,7 +22,7 @@ def report_charts(models: Sequence[ReportModel]) -> dict[str, Any]:
         (model for model in output if model.histograms.norms),
         key=lambda model: (-model.row["dead_count"], model.card.title),
     )[:SMALL_MULTIPLES]
-    norms = {model.card.title: norm_bars(model.histograms.norms or []) for model in most_dead}
+    norms = {chart_name(model.card.title): norm_bars(model.histograms.norms or []) for model in most_dead}
     exponents = _mean_exponents(output)
     return {
         "families": _spec(family_ratios(points)) if points else None,
@@ -45,8 +45,8 @@ def _point(model: ReportModel) -> ModelPoint | None:
         return None
     dead, live = row["dead_centroid_l2"], row["live_centroid_l2"]
     return ModelPoint(
-        repo=model.card.title,
-        family=row["family"] or "(unknown)",
+        repo=chart_name(model.card.title),
+        family=chart_name(row["family"] or "(unknown)"),
         ratio=brief(row["centroid_ratio"]),
         angle=brief(row["dead_live_angle_deg"]),
         dead=row["dead_count"],

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.big_catalog import multiplied
@@ -17,7 +20,7 @@ from support.little_models import LITTLE, little
 
 from jobs.demo.checkpoints import write
 from jobs.demo.demo_hub import demo_hub
-from queries.web.report import in_script
+from queries.charts.chart_page import in_script
 
 Survey = Callable[..., Ran]
 POINTS = "[data-chart=scatter] svg g.mark-symbol.role-mark path"
@@ -192,6 +195,29 @@ def test_names_of_others_are_text_and_nothing_else(survey: Survey, browser: Brow
         page.locator(POINTS).first.hover()
         expect(page.locator("#vg-tooltip-element")).to_contain_text("<img")
         assert page.locator("script").count() == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a\u2028b", "a\u2029b", "\u202eab", '{"signal": "alert(1)"}', "datum.x'];alert(1)//", "__proto__"],
+)
+def test_no_name_of_others_keeps_a_chart_from_being_drawn(
+    survey: Survey, browser: Browser, catalog: Path, tmp_path: Path, text: str
+) -> None:
+    shutil.copytree(catalog, tmp_path / "c")
+    path = min((tmp_path / "c/rows").glob("*gpt2*"))
+    table = pq.read_table(path)
+    for name in ("repo", "family"):
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, table.schema.field(name), pa.array([text]))
+    pq.write_table(table, path)
+    assert survey("report", "-o", "r.html", "--catalog", "c").code == 0
+    with watched(browser) as page:
+        page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        page.goto((tmp_path / "r.html").as_uri())
+        page.wait_for_selector(READY)
+        expect(page.locator("[data-chart] svg, [data-chart] .problem")).to_have_count(5)
+        expect(page.locator(".problem:visible")).to_have_count(0)
 
 
 def test_data_cannot_end_the_script_that_holds_them() -> None:
