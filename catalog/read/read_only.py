@@ -122,7 +122,8 @@ def _refuse_unknown(tree: SqlNode) -> None:
             waiting += [(item, scope) for item in node]
         elif isinstance(node, dict):
             waiting += _children(node, scope)
-            if (kind := node.get("type")) in _MOST:
+            kind = node.get("type")  # of some nodes a type's whole description
+            if isinstance(kind, str) and kind in _MOST:
                 counts[kind] += 1
     for kind, (most, called) in _MOST.items():
         if counts[kind] > most:

@@ -107,7 +107,7 @@ def test_what_cannot_be_read_is_not_called_damaged(
     def refuse(*_: object, **__: object) -> None:
         raise kind(5, "refused by the system")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(BrokenFile) as caught:
         folder.read_file(CONFIG, 1000)
     assert says in caught.value.remedy

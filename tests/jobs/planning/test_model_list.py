@@ -443,7 +443,9 @@ def test_lines_that_are_no_model_are_refused_and_the_others_measured(
     folder = checkpoint()
     Path("circle").symlink_to("circle")
     Path("models.txt").write_text(f"{folder}\nnot a model\n./gone\n")
-    ran = survey("run", "models.txt", "--executor", "serial", "--summary", "circle")
+    refused = survey("run", "models.txt", "--executor", "serial", "--summary", "circle")
+    assert (refused.code, "--summary circle: is a link to circle" in refused.err) == (2, True)
+    ran = survey("run", "models.txt", "--executor", "serial")
     assert ran.code == 1
     assert "1 measured, 0 unchanged, 2 failed" in ran.out
     answer = survey(

@@ -86,7 +86,8 @@ def test_a_row_may_be_in_several_classes(survey: Survey, measured: Path) -> None
 def test_a_text_cannot_fake_what_is_printed(survey: Survey, measured: Path) -> None:
     for form in ("table", "csv", "md"):
         ran = listed(survey, measured, "--class", "all", "--format", form)
-        assert "\\u202eevil\\u001b[31m" in ran.out, form
+        # In Markdown a backslash stands behind another.
+        assert "\\u202eevil\\u001b[31m" in ran.out.replace("\\\\", "\\").replace("\\[", "["), form
         assert "\u202e" not in ran.out, form
         assert "\x1b" not in ran.out, form
         assert '" the"' in ran.out.replace('"""', '"'), form  # its space shows

@@ -123,13 +123,14 @@ def mutated(draw: st.DrawFn, text: bytes, pasted: list[bytes]) -> bytes:
 
 @st.composite
 def retold(draw: st.DrawFn, text: bytes) -> bytes:
-    """JSON with up to three of its tokens changed for others."""
+    """JSON with up to three of its tokens changed for others, or for another of its own."""
     for _ in range(draw(st.integers(1, 3))):
         tokens = list(TOKEN.finditer(text))
         if not tokens:
             return text
         token = draw(st.sampled_from(tokens))
-        text = text[: token.start()] + draw(st.sampled_from(JSON_TOKENS)) + text[token.end() :]
+        other = draw(st.sampled_from(JSON_TOKENS) | st.sampled_from(tokens).map(re.Match.group))
+        text = text[: token.start()] + other + text[token.end() :]
     return text
 
 
