@@ -22,7 +22,8 @@ _TASK = re.compile(r"For(?=[A-Z])")
 _TOKENS = re.compile(r"LM|Language|Generation|Pre[Tt]raining|Seq|Text|Speech|Chat|Caption|Translat|Summari")
 # Classes that read sound or images: they have a head for tokens, and no embedding.
 _READS_NO_TOKENS = re.compile(r"ForCTC$|ForMaskedImageModeling$|ForAudioFrame")
-_DRAFTS = re.compile(r"Eagle|EAGLE|Medusa|Speculator|Draft")
+# NVIDIA's Eagle is a family of multimodal models, too.
+_DRAFTS = re.compile(r"Eagle(?!\w*(?:VL|Chat|ForConditional))|EAGLE|Medusa|Speculator|Draft")
 
 
 def why_scoring(config: Mapping[str, Any]) -> str | None:

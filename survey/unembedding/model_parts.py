@@ -20,12 +20,13 @@ _LAYERS = re.compile(r"(?:^|[._])(?:layers?|h|blocks?)\.[0-9]+\.")
 _NUMBERED = re.compile(r"\.[0-9]+\.")
 # Names of heads, whatever their shape and their prefix.
 SOUNDS_LIKE_A_HEAD = re.compile(
-    r"(?i)lm_?heads?|un_?embed|embed(?:ding)?s?_?out|out(?:put)?_?embed|to_logits|logits?_?(?:proj|head|layer|out)"
+    r"(?i)lm_?heads?|un_?embed|(?:^|[._])un_?emb|embed(?:ding)?s?_?out|embed(?:ding)?s?_\w*_out|out(?:put)?_?embed|to_logits|logits?_?(?:proj|head|layer|out)"
     r"|vocab_?(?:proj|head|out|dec)|(?:to|out|proj|head)_?vocab"
     r"|(?:^|[._])(?:sequence|text|token|language|word|mlm|llm|causal|vocab)\w*_head"
 )
 # Lists and sequences that may hold a matrix of the whole model.
-_NUMBERED_MATRIX = re.compile(r"(?i)embed|wte|(?:^|[._])(?:output|head|decoder|classifier|scores?)\w*$")
+_NUMBERED_MATRIX = re.compile(r"(?i)embed|wte|(?:^|[._])(?:output|head|decoder|classifier|scores?)\w*$"
+                              r"|(?:^|[._])(?:logits?|predict\w*|read_?out|(?:proj|fc|ff)_out)$")  # fmt: skip
 
 
 def of_another_part(name: str) -> bool:

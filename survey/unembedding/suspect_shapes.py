@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 
 from survey.numerics.dtypes import FLOATS
 from survey.unembedding.model_config import stated_shapes
 from survey.unembedding.tensor_names import TensorNames
+
+_PADDED_FROM, _MAX_PADDING = 1024, 256  # rows
+_CODES = (1, 2, 4, 8, 16)  # in one element
 
 
 def possible_sizes(names: TensorNames) -> tuple[set[int], set[int]]:
@@ -16,13 +20,19 @@ def possible_sizes(names: TensorNames) -> tuple[set[int], set[int]]:
 
 
 def is_whole_matrix(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:
-    """Whether a shape is [V, D], transposed or not, flat or not, for some V of `rows` and D of `dims`."""
+    """Whether a shape is [V, D], transposed, flat or padded or not, for some V of `rows` and D of `dims`."""
     lengths = [length for length in shape if length != 1]
     if len(lengths) == 1:
         return any(lengths[0] == size * width for size in rows for width in dims if width > 1)
     return len(lengths) == 2 and any(
-        long in rows and short in dims and long != short for long, short in (lengths, lengths[::-1])
+        (long in rows or _is_padded(long, rows)) and short in dims and long != short
+        for long, short in (lengths, lengths[::-1])
     )
+
+
+def _is_padded(length: int, rows: set[int]) -> bool:
+    """Whether a length is some V of `rows`, filled up to a multiple of 8; small ones are not padded."""
+    return length % 8 == 0 and any(_PADDED_FROM <= size < length <= size + _MAX_PADDING for size in rows)
 
 
 def is_matrix_or_part(shape: tuple[int, ...], rows: set[int], dims: set[int], max_parts: int) -> bool:
@@ -86,10 +96,11 @@ def _matrix_shapes(names: TensorNames, candidates: Iterable[str]) -> list[tuple[
 
 def may_hold_codes(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:
     """Whether a shape may be that of a matrix's codes; one element holds up to sixteen codes."""
-    count = 1
-    for length in shape:
-        count *= length
+    count = prod(shape)
     smallest = min(dims, default=1)
+    if max(shape, default=0) == count:  # flat
+        sizes = {size * width for size in rows for width in dims}
+        return count not in rows and any(count * codes in sizes for codes in _CODES)
     return any(16 * count >= size * smallest for size in rows) and any(
-        size in {length * codes for codes in (1, 2, 4, 8, 16)} for length in shape for size in rows
+        size in {length * codes for codes in _CODES} for length in shape for size in rows
     )

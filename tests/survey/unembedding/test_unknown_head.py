@@ -38,6 +38,9 @@ UNKNOWN: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
     "an output head": ({"model.output_head.weight": FULL}, "unknown-head", "model.output_head.weight"),
     "half of an output head": ({"model.output_head.weight": (V // 2, D)}, "unknown-head", "model.output_head.weight"),
     "a transposed output head": ({"model.output_head.weight": (D, V)}, "unknown-head", "model.output_head.weight"),
+    "another beginning": ({"unemb.weight": (V // 3, D)}, "unknown-head", "unemb.weight"),
+    "what leaves the table": ({"model.embed_tokens_out.weight": (V // 3, D)}, "unknown-head", "model.embed_tokens_out.weight"),
+    "the end of a sequence by another name": ({"model.logits.0.weight": VECTOR, "model.logits.1.weight": (V + 8, D)}, "unknown-head", "model.logits.1.weight"),
     "any name in the embedding's shape": ({"model.zeta.weight": FULL}, "unknown-head", "model.zeta.weight"),
     "a head in a list": ({"modules.3.lm_head.weight": FULL}, "unknown-head", "modules.3.lm_head.weight"),
     "two that adapters trained": ({"lm_head.modules_to_save.a.weight": FULL, "lm_head.modules_to_save.b.weight": FULL}, "unknown-head", "lm_head.modules_to_save.a.weight"),
@@ -134,3 +137,42 @@ def test_files_of_other_runtimes_and_folders_say_nothing_of_a_head(file: str) ->
 def test_a_draft_without_a_head_uses_that_of_another_model(name: str) -> None:
     error = refused(single({EMBED: stored(*FULL)}, TIED | {"architectures": [name]}))
     assert (error.reason, "draft" in error.problem) == ("no-head", True)
+
+
+@pytest.mark.parametrize("name", ["Eagle2_5_VLForConditionalGeneration", "Eagle2ChatModel"])
+def test_a_family_of_a_drafts_name_is_no_draft(name: str) -> None:
+    target = chosen(single({EMBED: stored(*FULL)}, TIED | {"architectures": [name]}))
+    assert (target.spec.name, target.identity.tied) == (EMBED, True)
+
+
+LONG = 2000  # rows; a vocabulary of fewer than a thousand is not padded
+PADDED = {"padded": (2048, D), "by eight": (2008, D), "transposed": (D, 2048)}
+OTHERS = {"many more rows": (4000, D), "of no multiple": (2009, D), "another width": (2048, D // 2), "fewer": (1990, D)}  # fmt: skip
+
+
+def beside_a_long_table(shape: tuple[int, ...], dtype: str = "F32", name: str = "model.zeta.weight") -> dict[str, bytes]:  # fmt: skip
+    tensors = {EMBED: stored(LONG, D), name: stored(*shape, seed=1, dtype=dtype)}
+    return single(tensors, TIED | {"vocab_size": LONG})
+
+
+@pytest.mark.parametrize("shape", PADDED.values(), ids=PADDED)
+def test_a_padded_matrix_of_any_name_is_not_passed_over(shape: tuple[int, ...]) -> None:
+    error = refused(beside_a_long_table(shape, name="model.layer_norm_zeta.3.weight"))
+    assert (error.reason, "model.layer_norm_zeta.3.weight" in error.problem) == ("unknown-head", True)
+
+
+@pytest.mark.parametrize("shape", [shape for name, shape in OTHERS.items() if name != "fewer"], ids=str)
+def test_other_lengths_are_not_padding(shape: tuple[int, ...]) -> None:
+    name = "model.list.3.weight"  # of a list, in which parts of a head have other names
+    assert chosen(beside_a_long_table(shape, name=name)).identity.tied
+
+
+@pytest.mark.parametrize(("codes", "dtype"), [(1, "I8"), (2, "I8"), (4, "I32")])
+def test_flat_codes_of_a_whole_matrix_are_not_passed_over(codes: int, dtype: str) -> None:
+    error = refused(beside_a_long_table((LONG * D // codes, 1), dtype, "model.readout.weight"))
+    assert (error.reason, "model.readout.weight" in error.problem) == ("quantised-head", True)
+
+
+@pytest.mark.parametrize("length", [LONG, LONG * D // 3, 7])
+def test_other_flat_integers_are_no_codes_of_a_matrix(length: int) -> None:
+    assert chosen(beside_a_long_table((length,), "I32", "model.counts")).identity.tied
