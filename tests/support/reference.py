@@ -194,8 +194,10 @@ def _exponent_columns(
     every = np.bincount(fields.ravel(), minlength=1 << exponent_bits)
     of_dead = np.bincount(fields[dead].ravel(), minlength=1 << exponent_bits)
     dead_mean = float(fields[dead].mean()) if dead.any() else None
-    nonzero_mean = float(fields[nonzero].mean()) if nonzero.any() else None
-    firsts = [members[0] for members in holes if nonzero[members[0]]]
+    # A black hole counts with all its rows if its first is finite and not zero: scales may make others not so.
+    counted = [members for members in holes if nonzero[members[0]]]
+    firsts = [members[0] for members in counted]
+    nonzero_mean = float(fields[[row for members in counted for row in members]].mean()) if counted else None
     live_mean = float(fields[~dead].mean()) if not dead.all() else None
     shares = every[every > 0] / fields.size
     return {
