@@ -11,6 +11,7 @@ import duckdb
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File
 from catalog.read.connection import connect_catalog
 from catalog.read.duckdb_errors import first_line, is_about_a_file, is_missing_column, plain_text
+from catalog.read.heavy_files import MAX_UNPACKED_MB, heavy_files
 from catalog.read.macros import MACROS, named_in
 from catalog.read.read_only import refuse_writes
 from catalog.read.table_files import has_all_columns, with_rows
@@ -143,6 +144,11 @@ class Reader:
             self._alike.clear()
             self._opened.clear()
             return True
+        if isinstance(error, duckdb.OutOfMemoryException):
+            heavy = self._too_heavy()
+            self._leave_out(heavy)
+            self._opened.clear()  # their views read the heavy files
+            return bool(heavy)
         suspects = self._suspects(error)
         if not suspects:
             return False
@@ -233,6 +239,14 @@ class Reader:
             return []  # a statement that reads what it may not read
         named = [file for file in files if file.url in str(error)]
         return named or (files if is_about_a_file(error) else [])
+
+    def _too_heavy(self) -> list[LeftOut]:
+        """The files that unpack to more memory than any of ours takes; none if a query may take less."""
+        if self._limits is not None and self._limits.memory_mb < MAX_UNPACKED_MB:
+            return []
+        files = [file for files in self._files.values() for file in files]
+        problem = f"it takes more than {MAX_UNPACKED_MB:,} MB of memory; no file of the survey does"
+        return [LeftOut(file, "unreadable", problem) for file in heavy_files(self._store, files)]
 
     def _has_new_files(self) -> bool:
         """Open the catalog again; True if it has files that it did not have before."""
