@@ -56,7 +56,10 @@ where repo = $repo and sha = $sha and matrix = $matrix
 """
 _MATRICES = "select distinct matrix from model_rows($model) order by matrix"
 _KEY = "select repo, sha from model_at($model, $matrix)"
-_NOTE = "select tokenizer_note from measured_rows where repo = $repo and sha = $sha and matrix = $matrix"
+_NOTES = (
+    "select tokenizer_note, undertrained_note from measured_rows "
+    "where repo = $repo and sha = $sha and matrix = $matrix"
+)
 
 
 def token_parameters(reader: Reader, model: str, token_class: str, matrix: str) -> dict[str, str]:
@@ -100,7 +103,9 @@ def _check_known(reader: Reader, key: dict[str, str], token_class: str) -> None:
         raise UsageError(f"{repo} has no per-token table: `survey run {repo}` without --no-tokens makes it")
     if column is None or counts[column]:
         return
-    ((note,),) = reader.ask(_NOTE, key).rows
-    why = f"{note}" if column in ("phantom", "reach") and note else "an older version measured it"
-    more = "" if why == note else f"; `survey run {repo} --resurvey` measures it again"
+    ((tokenizer_note, undertrained_note),) = reader.ask(_NOTES, key).rows
+    notes = {"phantom": tokenizer_note, "reach": tokenizer_note, "undertrained": undertrained_note}
+    note = notes.get(column)
+    why = note or "an older version measured it"
+    more = "" if note else f"; `survey run {repo} --resurvey` measures it again"
     raise UsageError(f"which tokens of {repo} are {token_class} is not known: {printable(why)}{more}")

@@ -15,19 +15,17 @@ from support import tokenizers as made
 from support.commands import Ran
 
 Survey = Callable[..., Ran]
-DIMS = 16
+DIMS, ROWS = 16, 40
 BIDI = "\u202eevil\x1b[31m"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """20 rows of which 14 are tokens, one with a text that would turn a terminal's line around."""
+def saved_model(where: Path, count: int) -> Path:
+    """Rows of which 14 are tokens, one with a text that would turn a terminal's line around."""
     made_of = torch.Generator().manual_seed(1)
-    rows = torch.randn(20, DIMS, generator=made_of)
+    rows = torch.randn(count, DIMS, generator=made_of)
     rows[[2, 15, 19]] = rows[7].clone()  # a black hole of two tokens and two phantoms
     rows[3] = 0.0
     rows[16] = float("nan")
-    where = tmp_path / "model"
     where.mkdir()
     save_file({"model.embed_tokens.weight": rows, "lm_head.weight": rows + 1}, where / "model.safetensors")
     (where / "config.json").write_text('{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}')
@@ -38,6 +36,11 @@ def folder(tmp_path: Path) -> Path:
     ]
     (where / "tokenizer.json").write_bytes(made.byte_level(added_tokens=added))
     return where
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return saved_model(tmp_path / "model", ROWS)
 
 
 @pytest.fixture
@@ -58,10 +61,10 @@ IDS: dict[str, list[int]] = {
     "nonfinite": [16],
     "frozen": [],
     "undertrained": [],
-    "phantom": [14, 15, 16, 17, 18, 19],
+    "phantom": list(range(14, ROWS)),
     "unreachable": [10],
-    "any": [2, 3, 7, 10, 14, 15, 16, 17, 18, 19],
-    "all": list(range(20)),
+    "any": [2, 3, 7, 10, *range(14, ROWS)],
+    "all": list(range(ROWS)),
 }
 
 
@@ -72,6 +75,17 @@ def test_each_class_lists_its_rows(survey: Survey, measured: Path) -> None:
         assert ran.out == "".join(f"{row}\n" for row in ids), token_class
         rows = json.loads(listed(survey, measured, "--class", token_class, "--format", "json").out)
         assert [row["token_id"] for row in rows] == ids, token_class
+
+
+def test_which_of_a_few_rows_are_untrained_is_not_known_and_the_reason_is_given(
+    survey: Survey, tmp_path: Path
+) -> None:
+    few = saved_model(tmp_path / "few", 20)
+    assert survey("run", few, "--matrix", "input", "--catalog", "c", "--executor", "serial").code == 0
+    ran = listed(survey, few, "--class", "undertrained")
+    assert ran.code == 2
+    assert "undertrained is not known: fewer than 32 different rows" in ran.err
+    assert "--resurvey" not in ran.err  # measuring it again would not help
 
 
 def test_a_row_may_be_in_several_classes(survey: Survey, measured: Path) -> None:
@@ -157,7 +171,7 @@ def test_dead_classes_shows_which_overlap(survey: Survey, measured: Path) -> Non
     assert ran.code == 0, ran.err
     by_class = {row["class"]: row for row in json.loads(ran.out)}
     assert {name: row["rows"] for name, row in by_class.items()} == {
-        "identical": 4, "zero": 1, "near_zero": 1, "nonfinite": 1, "frozen": 0, "undertrained": 0, "phantom": 6, "unreachable": 1,
+        "identical": 4, "zero": 1, "near_zero": 1, "nonfinite": 1, "frozen": 0, "undertrained": 0, "phantom": ROWS - 14, "unreachable": 1,
     }  # fmt: skip
     assert by_class["identical"]["phantom"] == by_class["phantom"]["identical"] == 2
     assert by_class["zero"]["near_zero"] == 1
