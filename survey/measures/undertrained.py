@@ -4,7 +4,8 @@ Every population is described, and most are candidates. But trained rows may lie
 thousand numbers, say. Such a block lies outside, as far from the other rows' mean as these do themselves, and
 its rows are no shorter; rows that only common gradients moved stay nearer to the middle, or shorter. So a
 population outside is a candidate only if it is too large for a block of alike words, or if the tokenizer
-names at least half of it as nothing that a text holds: as phantom or special.
+names at least half of it as nothing that a text holds: as phantom or special. Several that lie far out are
+clusters of trained rows, languages say, or rows that were never met: that cannot be told.
 """
 
 from __future__ import annotations
@@ -18,18 +19,23 @@ from numpy.typing import NDArray
 from survey.numerics.vectors import finite_or_none, mean_and_std
 from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
-from survey.populations.search import LEAST_DIMS, LEAST_ROWS, Population, populations
+from survey.populations.search import LEAST_DIMS, LEAST_ROWS, MAJORITY_FARTHER, Population, populations
 from survey.records.measurement import Measurement, Undertrained, UndertrainedPopulation
 from survey.records.tokenizer import TokenColumns
 
 OUTSIDE = 0.9  # of the other rows' median distance from their centre: as far as these lie
 NO_SHORTER = 0.8  # of the other rows' median norm
-LARGE = 1 / 8  # of all rows: no block of alike words is so large
+LARGE, LARGE_ROWS = 1 / 8, 320  # of all rows, and more than 256 bytes: no block of alike words is so large
+FAR_OUT, NOT_SHORT = 0.7, 0.5  # as OUTSIDE and NO_SHORTER: two populations like that are clusters
 RESERVED = 0.5  # of a population's rows: then they are no words
 
 TOO_FEW = (
     f"fewer than {LEAST_ROWS} different rows that are finite and not almost zero, or fewer than {LEAST_DIMS} "
     "dimensions: whether some lie apart cannot be told"
+)
+CLUSTERS = (
+    "several populations lie far from the other rows' centre: whether they are clusters of trained rows or "
+    "were never trained cannot be told"
 )
 UNDECIDED = "most rows lie closer together than the few others: which of them were trained cannot be told"
 
@@ -85,7 +91,7 @@ def with_names(columns: Undertrained, population: NDArray[np.int32], names: Toke
     reserved_counts = np.bincount(population[reserved], minlength=len(counts))
     return _columns(
         tuple(
-            _judged(replace(item, reserved_share=int(reserved_counts[number]) / int(counts[number])))
+            replace(item, reserved_share=int(reserved_counts[number]) / int(counts[number]))
             for number, item in enumerate(columns.undertrained_populations, 1)
         )
     )
@@ -109,41 +115,68 @@ def undertrained_populations(projections: Projections) -> list[Population] | Non
 
 def _described(result: PassResult, item: Population, members: NDArray[np.int64]) -> UndertrainedPopulation:
     norm_mean, _ = mean_and_std(result.norms[members])
-    return _judged(
-        UndertrainedPopulation(
-            rows=len(members),
-            norm_mean=norm_mean,
-            relative_norm=finite_or_none(item.relative_length),
-            contrast=finite_or_none(item.farther),
-            centre_distance=finite_or_none(item.outside),
-            compared_share=item.share,
-            reserved_share=None,
-            candidate=None if item.is_undecided else True,
-        )
+    return UndertrainedPopulation(
+        rows=len(members),
+        norm_mean=norm_mean,
+        relative_norm=finite_or_none(item.relative_length),
+        contrast=finite_or_none(item.farther),
+        centre_distance=finite_or_none(item.outside),
+        compared_share=item.share,
+        reserved_share=None,
+        candidate=None,  # until all are judged together
     )
 
 
-def _judged(population: UndertrainedPopulation) -> UndertrainedPopulation:
-    """Whether its rows count as undertrained; None if it holds most rows, and that cannot be told."""
-    reserved = population.reserved_share is not None and population.reserved_share >= RESERVED
-    if reserved or population.candidate is None:
-        return replace(population, candidate=True if reserved else None)
-    distance, relative_norm = population.centre_distance or 0.0, population.relative_norm or 0.0
-    is_outside = distance >= OUTSIDE and relative_norm >= NO_SHORTER
-    return replace(population, candidate=not is_outside or population.compared_share >= LARGE)
+def _judged(described: Sequence[UndertrainedPopulation]) -> tuple[UndertrainedPopulation, ...]:
+    """Whether the rows of each count as undertrained; None if that cannot be told."""
+    in_clusters = (
+        sum(_is_far_out(item, FAR_OUT, NOT_SHORT) and not _is_reserved(item) for item in described) > 1
+    )
+    return tuple(replace(item, candidate=_is_candidate(item, in_clusters)) for item in described)
+
+
+def _is_candidate(item: UndertrainedPopulation, in_clusters: bool) -> bool | None:
+    """in_clusters: whether several populations lie far out."""
+    if _is_reserved(item):
+        return True
+    if _is_undecided_majority(item):
+        return None
+    is_large = item.compared_share >= LARGE and item.rows >= LARGE_ROWS
+    if _is_far_out(item, OUTSIDE, NO_SHORTER) and not is_large:
+        return False
+    return None if in_clusters and _is_far_out(item, FAR_OUT, NOT_SHORT) else True
+
+
+def _is_reserved(item: UndertrainedPopulation) -> bool:
+    return item.reserved_share is not None and item.reserved_share >= RESERVED
+
+
+def _is_undecided_majority(item: UndertrainedPopulation) -> bool:
+    """As `Population.is_undecided`."""
+    return item.compared_share > 0.5 and item.contrast is not None and item.contrast < MAJORITY_FARTHER
+
+
+def _is_far_out(item: UndertrainedPopulation, distance: float, length: float) -> bool:
+    return (item.centre_distance or 0.0) >= distance and (item.relative_norm or 0.0) >= length
 
 
 def _columns(described: tuple[UndertrainedPopulation, ...] | None, note: str | None = None) -> Undertrained:
     if described is None:
         return Undertrained(**dict.fromkeys(Undertrained.__dataclass_fields__) | {"undertrained_note": note})
+    described = _judged(described)
     candidates = [item for item in described if item.candidate]
     undecided = any(item.candidate is None for item in described)
     return Undertrained(
         undertrained_rows=None if undecided else sum(item.rows for item in candidates),
         undertrained_contrast=candidates[0].contrast if candidates and not undecided else None,
         undertrained_populations=described,
-        undertrained_note=UNDECIDED if undecided else _remark(described),
+        undertrained_note=_undecided_note(described) if undecided else _remark(described),
     )
+
+
+def _undecided_note(described: Sequence[UndertrainedPopulation]) -> str:
+    majority = any(item.candidate is None and _is_undecided_majority(item) for item in described)
+    return UNDECIDED if majority else CLUSTERS
 
 
 def _remark(described: Sequence[UndertrainedPopulation]) -> str | None:

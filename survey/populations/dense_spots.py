@@ -24,6 +24,7 @@ RowNumbers = NDArray[np.int64]
 RANKED_ANCHORS, NORM_ANCHORS = 896, 128  # rows tried as the densest spot, even in rank of norm, and in norm
 HOLE_ANCHORS = 64  # the most populous black holes, tried as well
 CLOSE_ANCHORS = 128  # rows that are close to their neighbours, tried as well
+USUAL_ANCHORS = 64  # rows whose neighbours say what is usual
 ANCHOR_SAMPLE = 2048  # rows by which the anchors are compared
 DENSEST = 24  # anchors whose surroundings are looked at once more, in 128 dimensions
 SAMPLE = 4096  # rows that density is judged by
@@ -140,10 +141,9 @@ class SignOrder:
 
     @classmethod
     def of(cls, projections: Projections, distinct: RowNumbers) -> SignOrder:
-        rows = projections.rows[distinct]
-        centre = np.median(rows[evenly(np.arange(len(rows)), SAMPLE)], axis=0).astype(np.float32)
-        codes = np.empty(len(rows), dtype=np.uint64)
-        kernels.distances.sign_codes(rows, centre, codes)
+        centre = np.median(projections.rows[evenly(distinct, SAMPLE)], axis=0).astype(np.float32)
+        codes = np.empty(len(distinct), dtype=np.uint64)
+        kernels.distances.sign_codes(projections.rows, distinct, centre, codes)
         codes.sort()  # no two are equal, so that every way of sorting gives the same order
         numbers = distinct[(codes & np.uint64(0xFFFFFFFF)).astype(np.int64)]
         places = np.full(len(projections.usable), -1, dtype=np.int64)
@@ -154,14 +154,10 @@ class SignOrder:
     def close(self) -> RowNumbers:
         """Rows with three neighbours at half the distance that is usual in a sample, or less."""
         rows = self.projections.rows
-        usual = neighbour_distances(rows[evenly(self.numbers, 2 * CLOSE_ANCHORS)], rows[self._sample])
+        usual = neighbour_distances(rows[evenly(self.numbers, USUAL_ANCHORS)], rows[self._sample])
         most = np.float32(CLOSER**2 * float(np.median(usual)))
-        last_dims, block = kernels.distances.LAST_DIMS, kernels.distances.SAMPLE_BLOCK
-        count = len(self.numbers)
-        columns = np.full((last_dims, (count // block + 2) * block), np.float32(np.inf))
-        columns[:, :count] = rows[self.numbers, -last_dims:].T
-        close = np.zeros(count, dtype=np.int32)
-        kernels.distances.count_close(columns, rows, self.numbers, most, close)
+        close = np.zeros(len(self.numbers), dtype=np.int32)
+        kernels.distances.count_close(rows, self.numbers, most, close)
         return self.numbers[close >= NEIGHBOURS - 1]
 
     @cached_property

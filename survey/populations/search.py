@@ -27,10 +27,14 @@ LEAST_DIMS = 4  # in fewer, chance leaves rows close together
 MOST_SPOTS = 8  # the densest first
 TRIED = 1.25  # times the radius of a spot's eight rows: within it no other is tried, if nothing divides
 SCOUT_SIGMAS = 3.5  # of a sample: then all rows are looked at
+# Voids behind rows around the centre of eight of them, to which these lie too near, and around their own.
+CORE_VOID, NARROW_VOID = 1.12, 1.2
 JUDGED = 32  # rows by whose neighbours the densities of a population and of the others are compared
-FARTHER = 1.3  # times as far from the centre as the population's rows: the other rows
-DENSER = 1.2  # times closer to each other than the other rows are to each other
-FEW_ROWS, FEW_DENSER = 64, 1.35  # so few rows must be so much denser: clusters of some rows are, by chance
+FARTHER = 1.75  # times as far from the centre as the population's rows: the other rows; rare words may be 1.5
+# Times closer to each other than the other rows are to each other: 0.6 times as much as the others are
+# farther from the centre, at least 1.2 and at most 2. Clusters of trained rows lie apart, but are no denser.
+LEAST_DENSER, DENSER_OF_FARTHER, MOST_DENSER = 1.2, 0.6, 2.0
+FEW_ROWS, FEW_DENSER = 64, 1.3  # so few rows must be so much denser: clusters of some rows are, by chance
 MAJORITY_FARTHER = 3.0  # if the population holds most rows: the few others may be the odd ones
 SNAP = 0.5  # of the rows' distances from their centre: then the origin is better, as norms are exact
 
@@ -109,7 +113,7 @@ def _centres(spots: Spots) -> Iterator[NDArray[np.float64]]:
         tried += 1
         centre = centre_of(spots.projections.subset(core))
         distances = rows.distances(centre)
-        divided = valley_or_void(distances, SCOUT_SIGMAS)
+        divided = valley_or_void(distances, SCOUT_SIGMAS, CORE_VOID)
         if divided is not None:
             yield centre
         reach = (
@@ -127,13 +131,13 @@ def _divided(spots: Spots, centre: NDArray[np.float64]) -> tuple[RowNumbers, Row
     """
     active, nothing = spots.active, (spots.active[:0], spots.active, centre)
     distances = spots.distances(centre)
-    divided = valley_or_void(distances)
+    divided = valley_or_void(distances, narrow_void=CORE_VOID if centre.any() else None)
     if divided is None:
         return nothing
     if centre.any():  # once more, from the centre of all rows within the cut
         centre = centre_of(spots.projections.subset(evenly(active[distances < divided[0]], SAMPLE)))
         distances = spots.distances(centre)
-        divided = valley_or_void(distances)
+        divided = valley_or_void(distances, narrow_void=NARROW_VOID)
         if divided is None:
             return nothing
         if _length(centre) < SNAP * float(np.median(distances[distances < divided[0]])):
@@ -184,7 +188,8 @@ def _fourth(distances: NDArray[np.float32]) -> float:
 
 
 def _is_apart(population: Population) -> bool:
-    denser = FEW_DENSER if len(population.rows) < FEW_ROWS else DENSER
+    least = FEW_DENSER if len(population.rows) < FEW_ROWS else LEAST_DENSER
+    denser = min(max(least, DENSER_OF_FARTHER * population.farther), MOST_DENSER)
     return population.farther >= FARTHER and population.denser >= denser
 
 

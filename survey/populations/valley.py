@@ -23,16 +23,19 @@ FINE_BITS = 11  # a linear bin of 1/2048 of an octave's beginning decides the lo
 NEAREST = 128  # among these rows a void is sought
 FEWEST = 12  # rows before a void, and in a population
 VOID, SHORT_VOID = 2.0, 1.28
+WALL = 4  # times as many rows behind a narrow void as before it
 
 
-def valley_or_void(distances: NDArray[np.float32], sigmas: float = SIGMAS) -> tuple[float, float] | None:
+def valley_or_void(
+    distances: NDArray[np.float32], sigmas: float = SIGMAS, narrow_void: float | None = None
+) -> tuple[float, float] | None:
     """The distance that divides a near and a far population, and how clearly, in sigmas; None without one.
 
     distances: [N], at least 2. Of few rows no valley is significant; a void behind them counts as 0 sigmas.
     """
     divided = valley(distances, sigmas)
     if divided is None:
-        cut = void(distances)
+        cut = void(distances, narrow_void)
         return None if cut is None else (cut, 0.0)
     return divided
 
@@ -61,10 +64,12 @@ def valley(distances: NDArray[np.float32], least_sigmas: float = SIGMAS) -> tupl
     return (float(_edges()[bottom]), clearest) if clearest else None
 
 
-def void(distances: NDArray[np.float32]) -> float | None:
+def void(distances: NDArray[np.float32], narrow_void: float | None = None) -> float | None:
     """The middle of the widest empty space behind the nearest rows, [N]; None if none is wide enough.
 
     A factor of two in distance behind twelve rows or more, or of 1.28 if twelve lie within as much before it.
+    narrow_void: a lesser factor that is enough, too, if twelve lie within its square before, and four times
+    as many within its square behind: there the other rows begin, and not the thin end of norms that vary.
     The centre is the mean of some of these rows, so they lie up to 1 / rows nearer than they should.
     """
     near = np.sort(np.partition(distances, NEAREST)[:NEAREST] if len(distances) > NEAREST else distances)
@@ -72,13 +77,23 @@ def void(distances: NDArray[np.float32]) -> float | None:
     widest, cut = 0.0, None
     for inner in range(FEWEST - 1, len(near) - 1):
         factor = float(near[inner + 1] / near[inner])
-        if factor < SHORT_VOID:
+        if factor < (narrow_void or SHORT_VOID):
             continue
-        before = inner + 1 - int(np.searchsorted(near[: inner + 1], near[inner] / factor))
-        if (factor >= VOID or before >= FEWEST) and before * (factor - 1.0) > widest:
+        before = _rows_before(near, inner, factor)
+        enough = factor >= VOID or (factor >= SHORT_VOID and before >= FEWEST)
+        if not enough and narrow_void is not None:
+            before = _rows_before(near, inner, factor**2)
+            behind = int(np.searchsorted(near, near[inner + 1] * factor**2, side="right")) - inner - 1
+            enough = before >= FEWEST and behind >= WALL * before
+        if enough and before * (factor - 1.0) > widest:
             widest = before * (factor - 1.0)
             cut = float(np.sqrt(near[inner] * near[inner + 1]))
     return cut
+
+
+def _rows_before(near: NDArray[np.floating], inner: int, factor: float) -> int:
+    """How many of these ascending distances up to the one at `inner` are at most that factor less."""
+    return inner + 1 - int(np.searchsorted(near[: inner + 1], near[inner] / factor))
 
 
 def log_bins(distances: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ from support.planted_rows import TRAINED, UNTRAINED, planted  # noqa: E402
 import survey  # noqa: E402
 
 TARGET = 0.95
-SIZES = ((1_000, 64), (4_000, 256), (20_000, 128), (262_144, 64))
+SIZES = ((1_000, 64), (4_000, 256), (20_000, 128), (262_144, 64), (262_144, 256))
 SEEDS = {1_000: 3, 4_000: 2, 20_000: 2, 262_144: 1}
 
 

@@ -38,12 +38,14 @@ def planted(make: Callable[[Draw, int, int], Planted], seed: int, rows: int, dim
 
 def _normal(draw: Draw, rows: int, dims: int) -> Rows:
     """Rows of length about 1."""
-    return draw.normal(size=(rows, dims)) / np.sqrt(dims)
+    drawn: Rows = draw.normal(size=(rows, dims)) / np.sqrt(dims)
+    return drawn
 
 
 def _direction(draw: Draw, dims: int) -> Rows:
     vector: Rows = draw.normal(size=dims)
-    return vector / np.linalg.norm(vector)
+    direction: Rows = vector / np.linalg.norm(vector)
+    return direction
 
 
 def _units(rows: Rows) -> Rows:
@@ -146,8 +148,8 @@ UNTRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "70 % never met": _share(0.7),
     "90 % never met": _share(0.9),
     "60 % kept their initial values": _majority_kept,
-    "a cone of contrast 1.9": _cones(0.5),
-    "a cone of contrast 1.6": _cones(0.7),
+    "a cone of contrast 2.7": _cones(0.5),
+    "a cone of contrast 2.0": _cones(0.7),
     "tied, 40 % never met and longer": _tied,
 }
 
@@ -171,6 +173,33 @@ def _clustered(count: int, apart: float) -> Callable[[Draw, int, int], Planted]:
     return make
 
 
+def _pairs(draw: Draw, rows: int, dims: int) -> Planted:
+    """Half the words lie beside their capitalised twin."""
+    words = _live(draw, rows // 4, dims)
+    twins = words + 0.15 * _normal(draw, len(words), dims)
+    return _none(np.concatenate([words, twins, _live(draw, rows - 2 * len(words), dims)]))
+
+
+def _uneven_clusters(draw: Draw, rows: int, dims: int) -> Planted:
+    """Clusters of fifteen rows on average, a few large and most small."""
+    count = rows // 15
+    shares = draw.pareto(1.0, size=count) + 0.2
+    chosen = draw.choice(count, rows, p=shares / shares.sum())
+    return _none((3.0 * _normal(draw, count, dims))[chosen] + _normal(draw, rows, dims))
+
+
+def _rare_shorter(draw: Draw, rows: int, dims: int) -> Planted:
+    """A third of the words are rare: trained, but shorter, around the origin."""
+    rare = 0.7 * np.exp(0.1 * draw.normal(size=(rows // 3, 1))) * _normal(draw, rows // 3, dims)
+    return _none(np.concatenate([rare, _live(draw, rows - len(rare), dims)]))
+
+
+def _drifting(draw: Draw, rows: int, dims: int) -> Planted:
+    """The rarer, the shorter and the nearer to a common direction, without a gap."""
+    rank = np.arange(1, rows + 1)[:, None] / rows
+    return _none((1.2 - 0.6 * rank) * _normal(draw, rows, dims) + 0.5 * rank * _direction(draw, dims))
+
+
 TRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "Gaussian": lambda draw, rows, dims: _none(_normal(draw, rows, dims)),
     "off-centre": lambda draw, rows, dims: _none(_live(draw, rows, dims)),
@@ -187,4 +216,14 @@ TRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "a cone": lambda draw, rows, dims: _none(_units(_around(draw, 0.5 * _direction(draw, dims), 1.0, rows))),
     "rows of length 1": lambda draw, rows, dims: _none(_units(_normal(draw, rows, dims))),
     "a thousand numbers, trained": _numbers,
+    "elements with a heavy tail": lambda draw, rows, dims: _none(
+        draw.standard_t(2.0, size=(rows, dims)) / np.sqrt(dims)
+    ),
+    "norms even on a logarithmic scale": lambda draw, rows, dims: _none(
+        _normal(draw, rows, dims) * 10 ** draw.uniform(-1, 0, size=(rows, 1))
+    ),
+    "twins of words": _pairs,
+    "clusters of uneven size": _uneven_clusters,
+    "rare words shorter": _rare_shorter,
+    "rare words drift, without a gap": _drifting,
 }

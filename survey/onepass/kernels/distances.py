@@ -102,11 +102,11 @@ def _add_square_differences(
 
 
 @njit()
-def _count_up_to(values: NDArray[np.float32], most: np.float32) -> np.int32:
+def _any_up_to(values: NDArray[np.float32], most: np.float32) -> bool:
     count = np.int32(0)
     for i in range(SAMPLE_BLOCK):
         count += np.int32(values[i] <= most)
-    return count
+    return count > 0
 
 
 @njit()
@@ -118,29 +118,37 @@ def _squared_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> np.floa
     return total
 
 
+@njit()
+def _set_last_dims(
+    rows: NDArray[np.float32], numbers: NDArray[np.int64], columns: NDArray[np.float32]
+) -> None:
+    """Set columns [12, C] to the last dimensions of the first C of some rows; infinity if there are fewer."""
+    count = min(numbers.size, columns.shape[1])
+    for i in range(count):
+        row = rows[numbers[i]]
+        for d in range(LAST_DIMS):
+            columns[d, i] = row[PROJECTION_DIMS - LAST_DIMS + d]
+    columns[:, count:] = np.inf
+
+
 @compiled
 def count_close(
-    columns: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    numbers: NDArray[np.int64],
-    most: np.float32,
-    close: NDArray[np.int32],
+    rows: NDArray[np.float32], numbers: NDArray[np.int64], most: np.float32, close: NDArray[np.int32]
 ) -> None:
     """Add to close [N] how many of the 16 rows before and behind it lie within √most of each row.
 
-    numbers: of rows [R, 32], in an order that brings close ones together, [N]. columns: their last
-    dimensions, [12, whole blocks and one more], padded with infinity: in these alone most pairs are too far
-    apart.
+    numbers: of rows [R, 32], in an order that brings close ones together, [N]. Their last dimensions are
+    compared first: in these alone most pairs are too far apart. A block of them stays in the first cache.
     """
     squared = np.empty(SAMPLE_BLOCK, dtype=np.float32)
+    columns = np.empty((LAST_DIMS, SAMPLE_BLOCK + WINDOW), dtype=np.float32)
     for start in range(0, numbers.size, SAMPLE_BLOCK):
+        _set_last_dims(rows, numbers[start:], columns)
         for apart in range(1, WINDOW + 1):
             squared[:] = 0.0
             for d in range(LAST_DIMS):
-                column = columns[d]
-                behind = column[start + apart : start + apart + SAMPLE_BLOCK]
-                _add_square_differences(column[start : start + SAMPLE_BLOCK], behind, squared)
-            if _count_up_to(squared, most) == 0:
+                _add_square_differences(columns[d], columns[d, apart:], squared)
+            if not _any_up_to(squared, most):
                 continue
             for i in range(SAMPLE_BLOCK):
                 if squared[i] <= most:
@@ -151,10 +159,22 @@ def count_close(
 
 
 @compiled
-def sign_codes(rows: NDArray[np.float32], centre: NDArray[np.float32], codes: NDArray[np.uint64]) -> None:
-    """Set codes [R] to the signs of row − centre, a bit for each dimension, and behind them its number."""
-    for r in range(rows.shape[0]):
+def sign_codes(
+    rows: NDArray[np.float32],
+    numbers: NDArray[np.int64],
+    centre: NDArray[np.float32],
+    codes: NDArray[np.uint64],
+) -> None:
+    """Set codes [N] to the signs of row − centre, a bit for each dimension, and behind them its index.
+
+    numbers: of rows [R, 32], [N].
+    """
+    for n in range(numbers.size):
+        row = rows[numbers[n]]
         code = np.uint64(0)
-        for d in range(PROJECTION_DIMS):
-            code = (code << np.uint64(1)) | np.uint64(rows[r, d] > centre[d])
-        codes[r] = (code << np.uint64(32)) | np.uint64(r)
+        for start in range(0, PROJECTION_DIMS, 8):
+            byte = np.uint64(0)  # bytes do not wait for each other
+            for d in range(start, start + 8):
+                byte = (byte << np.uint64(1)) | np.uint64(row[d] > centre[d])
+            code = (code << np.uint64(8)) | byte
+        codes[n] = (code << np.uint64(32)) | np.uint64(n)
