@@ -175,8 +175,8 @@ class UndertrainedPopulation:
     )
     candidate: bool | None = column(
         "whether its rows count as undertrained: it lies inside the cloud of the other rows or is shorter; "
-        "or it holds an eighth of all rows and 320 or more, or phantom and special tokens for the most part; NULL "
-        "if it holds most rows and lies too little apart to tell, or if several lie far out"
+        "or it holds an eighth of all rows and 320 or more, or phantom and special tokens for the most part; "
+        "NULL if it holds most rows and lies too little apart to tell, or if several lie far out"
     )
 
 
