@@ -106,7 +106,7 @@ def _any_up_to(values: NDArray[np.float32], most: np.float32) -> bool:
     count = np.int32(0)
     for i in range(SAMPLE_BLOCK):
         count += np.int32(values[i] <= most)
-    return count > 0
+    return bool(count > 0)
 
 
 @njit()
