@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,12 +57,12 @@ def open_matrix(
     if not str(model):
         raise NotOffered("not-found", "open_matrix", "an empty name stands for no model")
     part = None
-    if not isinstance(model, Path) and not Path(model).is_dir():
+    if not isinstance(model, Path) and not os.path.isdir(model):
         model, _, part = model.rpartition(":") if ":" in model else (model, "", None)
-    folder = Path(model) if isinstance(model, Path) or Path(model).is_dir() else None
+    folder = Path(model) if isinstance(model, Path) or os.path.isdir(model) else None
     if folder is None and revision is None:
         model, _, revision = str(model).partition("@")
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not os.path.isdir(folder):
         raise NotOffered("not-found", str(model), "no such folder")
     return open_model(ModelRef(str(model), revision or None, folder, part=part), matrix, settings)
 
@@ -152,7 +153,7 @@ def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int,
         # A copy if the array is not contiguous, not writable or not of this machine's byte order.
         native = matrix.astype(matrix.dtype.newbyteorder("="), copy=False)
         tensor = torch.from_numpy(np.require(native, requirements=["C", "W"]))
-    if tensor.layout != torch.strided or tensor.is_meta:
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested:
         raise TypeError(
             f"the tensor is {tensor.layout} on {tensor.device}, expected one with its bytes in memory"
         )
@@ -162,6 +163,9 @@ def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int,
         raise TypeError(f"dtype is {tensor.dtype}, expected one of {expected}: convert it first")
     if tensor.ndim != 2 or 0 in tensor.shape:
         raise ValueError(f"shape is {tuple(tensor.shape)}, expected [V, D] with V, D ≥ 1")
-    contiguous = tensor.cpu().contiguous()
-    stored = contiguous.view(torch.uint8).numpy().data.cast("B")
+    try:
+        contiguous = tensor.resolve_neg().cpu().contiguous()
+        stored = contiguous.view(torch.uint8).numpy().data.cast("B")
+    except RuntimeError as error:  # a tensor whose rows have no memory, or more than there is
+        raise ValueError(f"the tensor's bytes cannot be laid out in memory: {error}") from error
     return codes[tensor.dtype], (tensor.shape[0], tensor.shape[1]), stored

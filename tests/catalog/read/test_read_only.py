@@ -218,6 +218,7 @@ INSIDE = [
     "SELECT {'a': 1}.a, MAP {'a': 1}['a'], [1, 2][1], (1, 2), 'x' || 'y', 1 // 2, 2 ** 3",
     "SELECT CASE WHEN true THEN 1 ELSE 2 END, coalesce(NULL, 1), nullif(1, 2), 1 BETWEEN 0 AND 2, if(true, 1, 2)",
     "SELECT 'a' LIKE 'b', 'a' ILIKE 'b', 'a' SIMILAR TO 'b', 'a' GLOB 'b', regexp_matches('a', 'b')",
+    "SELECT now(), [now()], current_time",
     "SELECT current_date, date_trunc('day', now())::DATE, EXTRACT(year FROM now()), now() AT TIME ZONE 'UTC'",
     "SELECT INTERVAL 1 DAY, DATE '2026-01-01', TIMESTAMP '2026-01-01 00:00:00', 1::DECIMAL(4, 2), x'00'::BLOB",
     "SELECT '[1]'::JSON -> 0, json_extract('{}', '$.a'), try_cast('a' AS INTEGER), hash(1), md5('a')",

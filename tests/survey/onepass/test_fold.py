@@ -15,7 +15,8 @@ import xxhash
 from numpy.typing import NDArray
 from support.matrices import CODES, TORCH, cloud, plant, raw, repeat
 
-from survey.api import measure
+from survey.api import measure, open_matrix
+from survey.errors import SurveyError
 from survey.measures import measure_result
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FLOATS
@@ -374,6 +375,19 @@ def test_hashes_are_of_the_rows_bytes_wherever_the_stream_was_cut() -> None:
 def test_what_is_no_matrix_of_numbers_is_refused_by_its_kind(given: object, says: str) -> None:
     with pytest.raises(TypeError, match=says):
         measure(given)  # type: ignore[arg-type]
+
+
+def test_a_tensor_without_memory_of_its_own_is_measured_or_refused() -> None:
+    negative = torch._neg_view(torch.ones(40, 8))  # type: ignore[attr-defined]
+    assert measure(negative).centroid_l2 == measure(-torch.ones(40, 8)).centroid_l2
+    with pytest.raises(ValueError, match="cannot be laid out in memory"):
+        measure(torch.zeros(1).expand(1 << 40, 64))  # 256 TiB
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a/b\0c"])
+def test_a_name_that_no_file_system_takes_is_no_model(name: str) -> None:
+    with pytest.raises(SurveyError):
+        open_matrix(name)
 
 
 @pytest.mark.parametrize("rows", [5, 1024, 3 * 1024 + 7], ids=["one slab", "one full slab", "several slabs"])
