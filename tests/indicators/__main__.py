@@ -124,6 +124,10 @@ def _introduction(missed: int) -> Iterator[str]:
         "  `well_trained_tokens`, the 5 % of rows with the shortest norm and the 5 % nearest to the known unused ones:",
         "  precision / recall, – if nothing is flagged.",
         "- *ours*: the flag `undertrained`, precision / recall. It is told nothing.",
+        "",
+        "Geometry alone cannot tell everything: a block of trained rows (bytes, a language) that is twice as dense",
+        "as the others and lies a little nearer to the middle, or a third of the rows half as long around a centre",
+        "of their own, has the shape of untrained rows, and is flagged.",
     )
 
 
