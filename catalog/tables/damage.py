@@ -14,6 +14,7 @@ from catalog.files import MAX_FOOTER_BYTES, File
 from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore
 from catalog.store.regular_files import NotRegular
+from catalog.tables.claimed_counts import refuse_claims
 from catalog.tables.footer import schema_of
 from catalog.tables.thrift import MalformedFooter, StrangeFooter
 from catalog.tables.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
@@ -51,6 +52,7 @@ def _of_content(folder: str, copy: IO[bytes]) -> Examined:
     if footer is None:
         return Examined("damaged", "not a whole Parquet file")
     try:
+        refuse_claims(footer)
         types, _, rows = schema_of(footer)
     except StrangeFooter as error:
         return Examined("foreign", f"not a table of {folder}/: {error}")
@@ -91,8 +93,9 @@ def _read_all(copy: IO[bytes]) -> tuple[str, bytes | None]:
     copy.seek(0)
     try:
         file = pq.ParquetFile(copy, page_checksum_verification=True)
-        for number in range(file.num_row_groups):
-            file.read_row_group(number)
+        # By few rows: a dictionary of one long text may stand for millions.
+        for _ in file.iter_batches(batch_size=64):
+            pass
         return "", (file.metadata.metadata or {}).get(MARK)
     except (MemoryError, NotImplementedError):  # not enough memory, or a codec that this pyarrow lacks
         raise

@@ -169,10 +169,10 @@ HERE_ONLY = {
 def test_what_only_fails_here_says_nothing_about_the_file(
     filled: CatalogStore, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def failing(*_: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", failing)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", failing)
     assert examine(filled, filled.files(ROWS)[0]).fate == "unreadable"
 
 
@@ -493,3 +493,15 @@ def test_a_single_result_that_comes_later_is_shown_whatever_the_clock_of_the_fir
             rows = reader.ask("SELECT source, dead_count FROM kinematics ORDER BY source").rows
         assert rows == [("a", 2), ("b", 1)]
         compact(store, Lock())
+
+
+def test_a_second_opinion_on_a_file_that_unpacks_to_gigabytes_takes_little_memory(tmp_path: Path) -> None:
+    """One text stands for a thousand: 1 kB that would unpack to 4 GB."""
+    store = open_for_writing(str(tmp_path))
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array(["x" * 4_000_000]))
+    name = "part-20260101T000000000000-000.parquet"
+    pq.write_table(pa.table({"repo": text}), tmp_path / ROWS / name, compression="zstd", store_schema=False)
+    pool = pa.default_memory_pool()
+    before = pool.bytes_allocated()
+    assert examine(store, store.files(ROWS)[0]).fate == "foreign"
+    assert pool.max_memory() - before < 1 << 30
