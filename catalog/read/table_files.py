@@ -9,7 +9,13 @@ from functools import partial
 import duckdb
 
 from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, File, file_key, is_part, name_pattern
-from catalog.schema import Column, attempt_columns, row_columns, stored_result_columns, token_columns
+from catalog.schema_of_records import (
+    Column,
+    attempt_columns,
+    row_columns,
+    stored_result_columns,
+    token_columns,
+)
 from survey.records.results import RESULTS
 
 KEY_COLUMNS = "repo, sha, matrix"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog.schema import (
+from catalog.schema_of_records import (
     Column,
     attempt_columns,
     hole_columns,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File, is_part
 from catalog.read.table_files import KEY_COLUMNS, TableFiles, listed, typed_nulls, union
 from catalog.read.view_columns import SKETCHES, VECTORS, view_columns
-from catalog.schema import (
+from catalog.schema_of_records import (
     RESULT_KEY,
     attempt_columns,
     hole_columns,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from catalog.files import ATTEMPTS, ROWS, TOKENS
-from catalog.schema import (
+from catalog.schema_of_records import (
     Column,
     arrow_schema,
     attempt_columns,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from catalog.schema import (
+from catalog.schema_of_records import (
     RESULT_KEY,
     arrow_schema,
     arrow_type,

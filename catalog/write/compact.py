@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.files import ENDING, PART, File, is_part, loose_files
-from catalog.schema import arrow_schema
+from catalog.schema_of_records import arrow_schema
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore
 from catalog.tables.inspection import LeftOut

@@ -14,7 +14,7 @@ import duckdb
 from catalog.files import ATTEMPTS, ROWS, File, is_part, result_key
 from catalog.read.connection import connect_catalog
 from catalog.read.table_files import TableFiles, listed
-from catalog.schema import RESULT_KEY, Column, attempt_columns, row_columns, stored_result_columns
+from catalog.schema_of_records import RESULT_KEY, Column, attempt_columns, row_columns, stored_result_columns
 from catalog.store.open import CatalogStore
 from catalog.tables.inspection import LeftOut, inspect
 from survey.records.results import RESULTS

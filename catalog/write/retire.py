@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.files import File, is_part
-from catalog.schema import arrow_schema
+from catalog.schema_of_records import arrow_schema
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore
 from catalog.write.contents import KINDS, Content, Key, Kind, Stamp, contents_of

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from catalog.read.reader import Answer, Reader
-from catalog.schema import row_columns
+from catalog.schema_of_records import row_columns
 from queries.histograms import NORM_BARS, NORM_STEP, Histograms, ModelKey, histograms, sparkline
 from queries.text.card_facts import FACT_GROUPS
 from queries.text.model_rows import MODEL_ROWS, missing_model

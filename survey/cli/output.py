@@ -69,7 +69,7 @@ def print_in(output_format: str, answer: Answer) -> None:
 def print_results(kind: str, rows: Sequence[Any], output_format: str) -> None:
     """Print single results with their view's columns. kind: a key of `survey.records.results.RESULTS`."""
     from catalog.read.reader import Answer
-    from catalog.schema import result_columns
+    from catalog.schema_of_records import result_columns
 
     described = result_columns(kind)
     names = [column.name for column in described]

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.files import file_key
-from catalog.schema import arrow_schema, population_columns, row_columns
+from catalog.schema_of_records import arrow_schema, population_columns, row_columns
 from catalog.store.open import open_for_writing
 from catalog.write.compact import ROW_GROUP_ROWS
 from catalog.write.contents import PART_ROWS

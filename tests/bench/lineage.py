@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.schema import arrow_schema, row_columns
+from catalog.schema_of_records import arrow_schema, row_columns
 from catalog.store.open import open_for_writing
 from catalog.write.compact import ROW_GROUP_ROWS
 from survey.measures.row_sketch import row_sketch

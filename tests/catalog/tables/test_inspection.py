@@ -16,7 +16,7 @@ from support.little_models import little
 
 from catalog.files import ATTEMPTS, ROWS, TOKENS, file_key
 from catalog.read.reader import Reader
-from catalog.schema import row_columns
+from catalog.schema_of_records import row_columns
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables.versions import MARK, file_schema, mark_of

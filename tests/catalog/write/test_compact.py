@@ -19,7 +19,7 @@ from support.single_results import kinematics_row
 
 from catalog.files import ATTEMPTS, ROWS, File, is_part, loose_files
 from catalog.read.reader import Reader
-from catalog.schema import arrow_schema, attempt_columns
+from catalog.schema_of_records import arrow_schema, attempt_columns
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.write.arrow_tables import Tables

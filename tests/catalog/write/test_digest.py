@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from catalog.schema import arrow_schema, row_columns
+from catalog.schema_of_records import arrow_schema, row_columns
 from catalog.write.digest import catalog_row_digests
 from tests.bench.catalog import rows
 

@@ -13,7 +13,7 @@ from support.commands import Ran
 from support.little_models import little
 
 import survey as package
-from catalog.schema import result_columns
+from catalog.schema_of_records import result_columns
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.local_hub import LocalHub
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from catalog.schema import (
+from catalog.schema_of_records import (
     arrow_schema,
     attempt_columns,
     hole_columns,
