@@ -45,7 +45,7 @@ ORDER = {
         "api",
         "cli",
     ],
-    "catalog": ["files", "schema", "store", "tables", "read", "write"],
+    "catalog": ["files", "schema_of_records", "store", "tables", "read", "write"],
     "jobs": ["planning", "tasks", "executors.progress", "single_results", "executors", "backfill", "run"],
     "queries": ["description", "library", "histograms", "charts", "text", "web", "shell"],
 }
