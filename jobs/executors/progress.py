@@ -127,6 +127,7 @@ class Screen:
         if self._stage is not None:
             self._overall.remove_task(self._stage)
         self._stage = self._overall.add_task(stage, total=total)
+        self._live.refresh()  # a stage may be over before the next frame
 
 
 def progress_for(console: Console) -> Progress:

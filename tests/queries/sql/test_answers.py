@@ -410,7 +410,7 @@ def test_a_card_without_per_token_table_has_no_histogram_of_norms(survey: Survey
 
 
 @pytest.mark.parametrize(
-    ("name", "begins"), [("c.png", b"\x89PNG"), ("c.svg", b"<svg"), ("c.html", b"<!DOCTYPE html>")]
+    ("name", "begins"), [("c.png", b"\x89PNG"), ("c.svg", b"<svg"), ("c.html", b"<!doctype html>")]
 )
 def test_a_card_is_drawn_into_a_file(survey: Survey, demo: Path, name: str, begins: bytes) -> None:
     ran = survey("show", "demo/Qwen3-mini-Instruct", "--catalog", demo, "--plot", name)
