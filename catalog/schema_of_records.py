@@ -1,6 +1,7 @@
 """The schemas of all tables, derived from the records: one source for Parquet, SQL and the docs.
 
-A column is a field of a record: those of a matrix are in `survey/records/measurement.py` and `target.py`.
+A column is a field of a record: those of a matrix are in `survey/records/measured_columns.py`, those of its
+identity in `target.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from survey.records.catalog_rows import ROW_GROUPS, Attempt, TokenRow
 from survey.records.column_meaning import Float32, TokenId, UInt64, Vector, columns_of
-from survey.records.measurement import BlackHole, UndertrainedPopulation
+from survey.records.measured_columns import BlackHole, UndertrainedPopulation
 from survey.records.results import RESULTS
 
 if TYPE_CHECKING:

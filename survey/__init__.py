@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from survey.api import measure as measure
     from survey.api import open_matrix as open_matrix
     from survey.opening import Matrix as Matrix
-    from survey.records.measurement import Measurement as Measurement
+    from survey.records.measured_columns import Measurement as Measurement
     from survey.sky.basis import Axes as Axes
     from survey.sky.sphere import Field as Field
 
@@ -28,7 +28,7 @@ _MODULES = {
     "Axes": "survey.sky.basis",
     "Field": "survey.sky.sphere",
     "Matrix": "survey.opening",
-    "Measurement": "survey.records.measurement",
+    "Measurement": "survey.records.measured_columns",
     "cluster": "survey.api",
     "measure": "survey.api",
     "open_matrix": "survey.api",

@@ -21,7 +21,7 @@ from survey.onepass.device import choose_device, usable_cpus
 from survey.onepass.fold import fold
 from survey.opening import Matrix, OnProgress, open_model
 from survey.records.blocks import Block
-from survey.records.measurement import Measurement
+from survey.records.measured_columns import Measurement
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef
 

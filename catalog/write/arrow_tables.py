@@ -25,7 +25,7 @@ from survey.errors import storable
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Attempt, Measured
 from survey.records.column_meaning import values_of
-from survey.records.measurement import Undertrained
+from survey.records.measured_columns import Undertrained
 from survey.records.tokenizer import TokenColumns, TokenizerSummary
 
 

@@ -15,7 +15,7 @@ from catalog.write.arrow_tables import Tables, renewed
 from catalog.write.commit import commit
 from catalog.write.stored_matrix import stored_token_table, token_files, tokens_of
 from survey.errors import CommitError
-from survey.records.measurement import Tokens
+from survey.records.measured_columns import Tokens
 
 BACKFILL_BATCH_ROWS = 64  # in memory, 50 kB each
 

@@ -16,7 +16,7 @@ from catalog.store.open import CatalogStore
 from catalog.tables.inspection import inspect
 from catalog.write.arrow_tables import Tables
 from survey.errors import CommitError
-from survey.records.measurement import Tokens, Undertrained, UndertrainedPopulation
+from survey.records.measured_columns import Tokens, Undertrained, UndertrainedPopulation
 
 
 @dataclass(frozen=True, slots=True)

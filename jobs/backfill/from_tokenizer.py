@@ -21,7 +21,7 @@ from survey.hub.throttle import Throttle
 from survey.measures.token_flags import FlagsByClass, token_flags
 from survey.measures.undertrained import flags_of, with_names
 from survey.opening import reopen
-from survey.records.measurement import Undertrained
+from survey.records.measured_columns import Undertrained
 from survey.records.settings import Settings
 from survey.records.tokenizer import TokenColumns
 

@@ -14,7 +14,7 @@ from survey.measures.undertrained import with_reserved
 from survey.opening import Matrix
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Measured, Provenance
-from survey.records.measurement import Measurement
+from survey.records.measured_columns import Measurement
 from survey.records.settings import Settings
 
 

@@ -18,7 +18,7 @@ from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import names_limit_bytes
 from survey.errors import SurveyError
 from survey.records.measure_definition import TOKENIZER, versions_of
-from survey.records.measurement import Measurement
+from survey.records.measured_columns import Measurement
 from survey.records.target import Target
 from survey.records.tokenizer import TokenColumns, TokenizerSummary
 from survey.vocabulary.entries import BadVocabulary

@@ -30,7 +30,7 @@ from survey.measures.undertrained import Undertraining, undertrained_populations
 from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
 from survey.records.measure_definition import TOKEN_TABLE, TOKENIZER, UNUSED_DISTANCES, Measure, versions_of
-from survey.records.measurement import Measurement, Tokens
+from survey.records.measured_columns import Measurement, Tokens
 
 MEASURES: tuple[Measure, ...] = (
     Measure("shape", 1, "matrix", shape),

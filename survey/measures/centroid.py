@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from survey.numerics.vectors import finite_or_none, float32, length, mean_and_std
 from survey.onepass.result import PassResult
-from survey.records.measurement import Centroid
+from survey.records.measured_columns import Centroid
 
 
 def mean_row(result: PassResult) -> NDArray[np.float64] | None:

@@ -16,7 +16,7 @@ from survey.numerics.vectors import (
     mean_and_std,
 )
 from survey.onepass.result import PassResult
-from survey.records.measurement import DeadAndLive
+from survey.records.measured_columns import DeadAndLive
 
 
 def dead_mean(result: PassResult) -> NDArray[np.float64] | None:

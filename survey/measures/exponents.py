@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.onepass.result import PassResult
-from survey.records.measurement import Exponents
+from survey.records.measured_columns import Exponents
 
 
 def exponents(result: PassResult) -> Exponents:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from survey.numerics.vectors import row_lengths
 from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
-from survey.records.measurement import Frozen
+from survey.records.measured_columns import Frozen
 
 MAX_CLOUDS = 16  # the most populous black holes first
 MAX_BLACK_HOLES = 4096  # without a limit, a matrix of nothing but pairs would take minutes

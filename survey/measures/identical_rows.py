@@ -7,7 +7,7 @@ from survey.numerics.vectors import finite_or_none
 from survey.onepass.result import PassResult
 from survey.onepass.row_identity import by_population
 from survey.records.column_meaning import TokenId, UInt64
-from survey.records.measurement import BlackHole, IdenticalRows
+from survey.records.measured_columns import BlackHole, IdenticalRows
 
 
 def identical_rows(result: PassResult) -> IdenticalRows:

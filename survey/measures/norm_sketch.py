@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.records.column_meaning import Float32
-from survey.records.measurement import NormSketch, Tokens
+from survey.records.measured_columns import NormSketch, Tokens
 
 IDS_IN_OCTAVE = 64
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from survey.numerics.vectors import near_zero_below
 from survey.onepass.result import PassResult
-from survey.records.measurement import RowClasses
+from survey.records.measured_columns import RowClasses
 
 
 def row_classes(result: PassResult) -> RowClasses:

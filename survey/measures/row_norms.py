@@ -7,7 +7,7 @@ import numpy as np
 from survey.measures.centroid import mean_row
 from survey.numerics.vectors import finite_or_none, length, mean_and_std
 from survey.onepass.result import PassResult
-from survey.records.measurement import RowNorms
+from survey.records.measured_columns import RowNorms
 
 
 def row_norms(result: PassResult) -> RowNorms:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from survey.onepass.result import PassResult
-from survey.records.measurement import Shape
+from survey.records.measured_columns import Shape
 
 
 def shape(result: PassResult) -> Shape:

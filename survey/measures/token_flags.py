@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.numerics.vectors import near_zero_below
-from survey.records.measurement import Tokens
+from survey.records.measured_columns import Tokens
 
 FlagsByClass = dict[str, NDArray[np.bool_]]
 

@@ -20,7 +20,7 @@ from survey.numerics.vectors import finite_or_none, mean_and_std
 from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
 from survey.populations.search import LEAST_DIMS, LEAST_ROWS, MAJORITY_FARTHER, Population, populations
-from survey.records.measurement import Measurement, Undertrained, UndertrainedPopulation
+from survey.records.measured_columns import Measurement, Undertrained, UndertrainedPopulation
 from survey.records.tokenizer import TokenColumns
 
 OUTSIDE = 0.9  # of the other rows' median distance from their centre: as far as these lie

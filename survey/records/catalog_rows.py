@@ -1,4 +1,8 @@
-"""The rows of the catalog's tables: a matrix, one of its tokens, and one attempt of a run."""
+"""The rows of the catalog's tables: a matrix, one of its tokens, and one attempt of a run.
+
+A matrix's row joins columns of several records: what was measured (`measured_columns.py`), its identity
+(`target.py`), its tokenizer (`tokenizer.py`), and here where the row comes from.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from survey.records.column_meaning import Float32, TokenId, UInt64, column
-from survey.records.measurement import Measurement
+from survey.records.measured_columns import Measurement
 from survey.records.target import Identity
 from survey.records.tokenizer import Reach, TokenColumns, TokenizerSummary
 

@@ -23,7 +23,7 @@ from catalog.schema_of_records import arrow_schema, row_columns
 from catalog.store.open import open_for_writing
 from catalog.write.compact import ROW_GROUP_ROWS
 from survey.measures.row_sketch import row_sketch
-from survey.records.measurement import Tokens
+from survey.records.measured_columns import Tokens
 from tests.bench.catalog import rows, survey
 
 MODELS, ROWS, FAMILY, PEERS = 2_000, 150_000, 40, 100

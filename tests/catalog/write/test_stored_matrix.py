@@ -13,7 +13,7 @@ from catalog.store.open import open_for_reading, open_for_writing
 from catalog.write.backfill import fill
 from catalog.write.commit import commit
 from catalog.write.stored_matrix import read_stored
-from survey.records.measurement import Tokens
+from survey.records.measured_columns import Tokens
 
 Make = Callable[..., Path]
 SQL = "SELECT repo, sha, matrix, informative_rows, measures['counted'], measured_at FROM models"

@@ -9,7 +9,7 @@ import pytest
 from support.matrices import folded
 
 from survey.measures.centroid import centroid
-from survey.records.measurement import Centroid
+from survey.records.measured_columns import Centroid
 
 NAN, INF = float("nan"), float("inf")
 HALF_ROOT = 0.7071067811865476  # √½

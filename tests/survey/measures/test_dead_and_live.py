@@ -10,7 +10,7 @@ import pytest
 from support.matrices import folded
 
 from survey.measures.dead_and_live import dead_and_live
-from survey.records.measurement import DeadAndLive
+from survey.records.measured_columns import DeadAndLive
 
 NAN, INF = float("nan"), float("inf")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from survey.measures.norm_sketch import norm_sketch, sampled_ids
-from survey.records.measurement import Tokens
+from survey.records.measured_columns import Tokens
 
 
 def tokens(norm: list[float], black_hole: list[int] | None = None) -> Tokens:

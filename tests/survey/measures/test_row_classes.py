@@ -8,7 +8,7 @@ import pytest
 from support.matrices import folded
 
 from survey.measures.row_classes import row_classes
-from survey.records.measurement import RowClasses
+from survey.records.measured_columns import RowClasses
 
 NAN, INF = float("nan"), float("inf")
 ONE = (0.6, 0.8)

@@ -8,7 +8,7 @@ import pytest
 from support.matrices import folded
 
 from survey.measures.row_norms import row_norms
-from survey.records.measurement import RowNorms
+from survey.records.measured_columns import RowNorms
 
 NAN, INF = float("nan"), float("inf")
 

@@ -11,7 +11,7 @@ from support.matrices import folded
 from survey.measures import measure_result
 from survey.measures.row_sketch import SKETCH_ROWS, row_sketch
 from survey.onepass.result import PassResult
-from survey.records.measurement import Tokens
+from survey.records.measured_columns import Tokens
 
 Rows = Sequence[tuple[float, float]]
 NAN = float("nan")

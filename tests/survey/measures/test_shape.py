@@ -6,7 +6,7 @@ import pytest
 from support.matrices import folded
 
 from survey.measures.shape import shape
-from survey.records.measurement import Shape
+from survey.records.measured_columns import Shape
 
 
 @pytest.mark.parametrize("code", ["F64", "F32", "F16", "BF16"])

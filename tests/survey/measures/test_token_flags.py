@@ -8,7 +8,7 @@ from support.matrices import folded
 from survey.measures import measure_result
 from survey.measures.token_flags import token_flags
 from survey.onepass.result import PassResult
-from survey.records.measurement import Tokens
+from survey.records.measured_columns import Tokens
 
 ONE, OTHER, THIRD = (0.6, 0.8), (0.8, 0.6), (1.0, 0.0)
 

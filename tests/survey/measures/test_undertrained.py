@@ -15,7 +15,7 @@ from support.planted_rows import TRAINED, UNTRAINED, planted
 
 import survey
 from survey.measures.undertrained import CLUSTERS, TOO_FEW, UNDECIDED, with_reserved
-from survey.records.measurement import Measurement
+from survey.records.measured_columns import Measurement
 from survey.records.tokenizer import TokenColumns
 
 Rows = NDArray[np.float64]
