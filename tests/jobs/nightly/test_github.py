@@ -104,7 +104,7 @@ ANYBODYS = [
     "git+https://github.com/a/b@main", "git+https://github.com/a/b@v1.0", "git+https://github.com/a/b@0123456",
     f"git+http://github.com/a/b@{COMMIT}", "https://h.example/x.whl", "https://h.example/x.whl#sha256=abc",
     f"https://h.example/x.whl#sha256={DIGEST} other", f"git+https://github.com/a/b@{COMMIT} other", "-r x.txt",
-    "nowhere.whl", sys.executable, "../outside.whl", "--find-links=https://h.example",
+    "nowhere.whl", sys.executable, "../outside.whl", "--requirement=https://h.example/x.txt",
 ]  # fmt: skip
 
 
