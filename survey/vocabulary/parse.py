@@ -1,6 +1,7 @@
 """Parse a tokenizer's files into its vocabulary with the parser of their format.
 
-The names of the files of each format are in `survey/checkpoints/tokenizer_files.py`; what decides which ids
+To support another format, choose its parser in `_parse` or `_by_class`; the parser is a module beside this.
+The names of the files of each format are in `survey/checkpoints/tokenizer_files.py`. What decides which ids
 the tokens have: tokenizer.json, else the class of tokenizer that the files state, else the model's type.
 """
 
