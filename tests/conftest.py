@@ -40,7 +40,7 @@ LONGEST = (
     "tests/jobs/run/test_driver.py",
     "tests/jobs/executors/test_ray_driver.py",
     "tests/jobs/executors/test_ray_embedded.py",
-    "tests/jobs/nightly/test_cron.py",
+    "tests/jobs/nightly/schedulers/test_cron.py",
     "tests/survey/cli/test_train.py",
     "tests/survey/cli/test_cli.py",
 )

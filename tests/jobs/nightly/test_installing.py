@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.nightly import github as nightly_github
 from jobs.nightly import schedulers as nightly
 from jobs.nightly import unit_files as nightly_files
 from jobs.nightly.job import Job
 from jobs.nightly.machine import JobMachine, this_machine
+from jobs.nightly.schedulers import github
 from survey.errors import UsageError
 
 # A crontab that takes its time, as one on a busy disk.
@@ -71,9 +71,7 @@ def test_six_at_once_write_six_units(
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda made: nightly.install(scheduler, made, machine), jobs))
     folder = machine.units if scheduler == "systemd" else machine.folder / ".github/workflows"
-    names = {
-        nightly_github.workflow_name(made, machine) if scheduler == "github" else made.name for made in jobs
-    }
+    names = {github.workflow_name(made, machine) if scheduler == "github" else made.name for made in jobs}
     assert {path.name for path in folder.iterdir()} == {
         f"{name}{suffix}" for name in names for suffix in suffixes
     }

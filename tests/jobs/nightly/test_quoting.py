@@ -13,9 +13,9 @@ import yaml
 from support.commands import Ran
 
 from jobs.nightly import schedulers as nightly
-from jobs.nightly import systemd as nightly_systemd
 from jobs.nightly.job import Job, make_job
 from jobs.nightly.machine import JobMachine
+from jobs.nightly.schedulers import systemd
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]
@@ -165,9 +165,7 @@ def as_systemd_reads(text: str) -> list[str]:
 @pytest.mark.parametrize("text", AWKWARD)
 def test_systemd_gets_what_was_meant(machine: JobMachine, job: Callable[..., Job], text: str) -> None:
     made = replace(job(), options=("--summary", text))
-    service = nightly_systemd.files(made, replace(machine, environment={"HF_HOME": text}))[
-        f"{made.name}.service"
-    ]
+    service = systemd.files(made, replace(machine, environment={"HF_HOME": text}))[f"{made.name}.service"]
     settings = dict(
         line.split("=", 1) for line in service.splitlines() if "=" in line and not line.startswith("#")
     )

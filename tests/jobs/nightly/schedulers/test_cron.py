@@ -20,10 +20,10 @@ from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.local_hub import LocalHub
-from jobs.nightly import cron as nightly_cron
 from jobs.nightly import schedulers as nightly
 from jobs.nightly.job import Job
 from jobs.nightly.machine import JobMachine, this_machine
+from jobs.nightly.schedulers import cron
 from survey.errors import UsageError
 
 
@@ -85,7 +85,7 @@ ZONES = [
 def test_cron_fires_whenever_it_can_be_that_time_there(
     machine: JobMachine, job: Callable[..., Job], zone: str | None, here: str, times: list[tuple[int, int]]
 ) -> None:
-    assert nightly_cron.local_times(job(zone=zone), replace(machine, zone=ZoneInfo(here))) == times
+    assert cron.local_times(job(zone=zone), replace(machine, zone=ZoneInfo(here))) == times
 
 
 @pytest.mark.parametrize(("minutes", "runs"), [(0, True), (60, False), (-60, False)])

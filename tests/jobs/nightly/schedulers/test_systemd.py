@@ -12,9 +12,9 @@ import pytest
 from support.system_tools import needs
 
 from jobs.nightly import schedulers as nightly
-from jobs.nightly import systemd as nightly_systemd
 from jobs.nightly.job import Job
 from jobs.nightly.machine import JobMachine
+from jobs.nightly.schedulers import systemd
 from survey.errors import UsageError
 
 
@@ -26,7 +26,7 @@ def test_systemd_itself_finds_nothing_wrong(
     needs("systemd-analyze")
     made = job(zone=zone)
     paths = []
-    for name, text in nightly_systemd.files(made, replace(machine, root=root)).items():
+    for name, text in systemd.files(made, replace(machine, root=root)).items():
         paths.append(tmp_path / name)
         paths[-1].write_text(text)
     manager = [] if root else ["--user"]
@@ -38,7 +38,7 @@ def test_systemd_itself_finds_nothing_wrong(
         "calendar",
         "--base-time",
         "2027-01-15 12:00:00 UTC",
-        nightly_systemd.calendar(made),
+        systemd.calendar(made),
     ]
     said = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "TZ": "UTC", "LC_ALL": "C"}).stdout  # fmt: skip
     hour = "01:05:00" if zone else "02:05:00"

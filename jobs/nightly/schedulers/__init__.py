@@ -1,6 +1,6 @@
 """Install `survey run` in a scheduler of the system, for every night; this program has no daemon.
 
-To support another scheduler: write a module with the functions of Scheduler and add it to SCHEDULERS.
+To support another scheduler: a module here with the functions of Scheduler, and its line in SCHEDULERS.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from jobs.nightly import cron as nightly_cron
-from jobs.nightly import github as nightly_github
-from jobs.nightly import kubernetes as nightly_kubernetes
-from jobs.nightly import systemd as nightly_systemd
 from jobs.nightly.job import Job
 from jobs.nightly.machine import JobMachine
+from jobs.nightly.schedulers import cron, github, kubernetes, systemd
 from jobs.nightly.unit_files import one_at_a_time
 from survey.errors import UsageError
 
@@ -41,10 +38,10 @@ class Scheduler(Protocol):
 
 SCHEDULERS: Mapping[str, Scheduler] = MappingProxyType(
     {
-        "cron": nightly_cron,
-        "systemd": nightly_systemd,
-        "kubernetes": nightly_kubernetes,
-        "github": nightly_github,
+        "cron": cron,
+        "systemd": systemd,
+        "kubernetes": kubernetes,
+        "github": github,
     }
 )
 
@@ -75,7 +72,7 @@ def installed(scheduler: str, machine: JobMachine) -> list[str]:
 
 def remove(scheduler: str, job: Job, machine: JobMachine) -> str:
     """Remove the unit of the job's list and catalog; returns its name."""
-    name = nightly_github.workflow_name(job, machine) if scheduler == "github" else job.name
+    name = github.workflow_name(job, machine) if scheduler == "github" else job.name
     with one_at_a_time(machine):
         removed = SCHEDULERS[scheduler].remove(name, machine)
     if not removed:
