@@ -20,8 +20,8 @@ OURS = tuple(ROOT / name for name in ("survey", "catalog", "jobs", "queries"))
 DIALECT = ("found", "wanted", "place")
 # Folders whose modules are alike: one command, one measure each. Their width is no burden.
 ALIKE = ("survey/cli", "survey/measures")
-# A protocol that several modules keep: a command of the command line, a scheduler of nightly runs.
-PROTOCOLS = frozenset({"command", "install", "installed", "remove", "unit"})
+# A protocol that several modules keep: a command, a scheduler of nightly runs, a format of tokenizers.
+PROTOCOLS = frozenset({"command", "install", "installed", "remove", "unit", "reads", "parse"})
 
 
 @dataclass(frozen=True, slots=True)

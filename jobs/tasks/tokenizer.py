@@ -23,7 +23,7 @@ from survey.records.target import Target
 from survey.records.tokenizer import TokenColumns, TokenizerSummary
 from survey.vocabulary.entries import BadVocabulary
 from survey.vocabulary.fetch import read_tokenizer
-from survey.vocabulary.isolation import WALL_S, TokenizerFailed, TokenizerLimits, read_token_table
+from survey.vocabulary.process.isolation import WALL_S, TokenizerFailed, TokenizerLimits, read_token_table
 from survey.vocabulary.token_texts import token_texts, without_tokenizer
 
 _MEASURES = versions_of([TOKENIZER])

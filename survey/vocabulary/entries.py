@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,3 +114,11 @@ def utf8_text(content: bytes) -> str:
 def special_entry(text: str) -> Entry:
     """The entry of a control token."""
     return spelled(storable(text).encode(), special=True)
+
+
+def base64_bytes(data: bytes, where: str) -> bytes:
+    """Decode base64. where: the place in the file, for the message. Raises BadVocabulary."""
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadVocabulary(f"{where}: not base64: {error}") from error

@@ -228,7 +228,7 @@ def test_a_stored_row_with_a_costly_tokenizer_gets_its_note(
 def test_a_model_without_a_tokenizer_starts_no_process(
     hub: LocalHub, survey: Survey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("survey.vocabulary.isolation.ServerProcess", None)
+    monkeypatch.setattr("survey.vocabulary.process.isolation.ServerProcess", None)
     serve(hub, tmp_path / "m", "org/m", {"tokenizer_config.json": b"{}"})
     assert run(survey, hub, "org/m").code == 0
     assert ask("SELECT tokenizer_note FROM models") == [("the repository holds no tokenizer that we know",)]

@@ -9,9 +9,9 @@ from support import tokenizers as written
 from support import vocabularies as made
 
 from survey.vocabulary.entries import Encode, Entry, Vocabulary, spelled
+from survey.vocabulary.formats.sentencepiece_model import from_sentencepiece
 from survey.vocabulary.piece_layouts import PieceLayout
 from survey.vocabulary.reachability import token_table
-from survey.vocabulary.sentencepiece_library import from_sentencepiece
 from survey.vocabulary.table import REACHES
 
 NEVER = [0xC0, 0xC1, *range(0xF5, 0x100)]
@@ -90,7 +90,7 @@ def test_they_are_counted(tmp_path: object) -> None:
 
 
 def test_the_bytes_of_a_whole_tokenizer() -> None:
-    from survey.vocabulary.tokenizers_library import from_tokenizer_json
+    from survey.vocabulary.formats.tokenizer_json import from_tokenizer_json
 
     vocabulary = from_tokenizer_json(written.byte_level())
     assert reach(dict(vocabulary.entries), vocabulary.encode)[4] == "byte"  # 0xE2 leads thousands

@@ -52,7 +52,7 @@ def test_every_remark_of_the_page_is_one_of_the_code() -> None:
     source = "".join(
         re.sub(r'"\s*\n\s*f?"', "", path.read_text())
         for folder in ("survey/vocabulary", "jobs/tasks")
-        for path in (Path(__file__).parents[3] / folder).glob("*.py")
+        for path in (Path(__file__).parents[3] / folder).rglob("*.py")
     )
     assert len(NOTES) > 8
     for note in NOTES:

@@ -15,9 +15,9 @@ from survey.records.tokenizer import TokenColumns, TokenizerSummary
 from survey.vocabulary import token_texts as measure
 from survey.vocabulary.entries import Entry, Vocabulary
 from survey.vocabulary.fetch import read_tokenizer
+from survey.vocabulary.formats.tokenizer_json import from_tokenizer_json
 from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.reachability import token_table
-from survey.vocabulary.tokenizers_library import from_tokenizer_json
 
 
 def name_rows(

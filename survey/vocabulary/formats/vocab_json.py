@@ -1,12 +1,12 @@
-"""Vocabularies that list a piece for each id in vocab.json or vocab.txt: how they are spelled, and cut.
+"""vocab.json, an id for each piece: how the pieces are spelled, and which files beside it cut text.
 
 The class of tokenizer decides. If no file states one that is known, the spelling follows from the pieces.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from survey.vocabulary import language_codes
 from survey.vocabulary.companions import Companions
@@ -14,36 +14,54 @@ from survey.vocabulary.entries import (
     SPACE_MARK,
     BadVocabulary,
     Entry,
+    TokenizerFiles,
     Vocabulary,
     is_id,
     json_object,
     special_entry,
     utf8_text,
 )
-from survey.vocabulary.sentencepiece_library import from_piece_ids
-from survey.vocabulary.spelling import WORD_END, Spell, as_it_is, byte_level, goes_on, word_piece
+from survey.vocabulary.formats import sentencepiece_model
+from survey.vocabulary.piece_layouts import reads_pieces
+from survey.vocabulary.sentencepiece_library import NO_TOKEN, loaded, piece_encoder, piece_text
+from survey.vocabulary.spelling import (
+    WORD_END,
+    Spell,
+    as_it_is,
+    byte_level,
+    goes_on,
+    with_spaces,
+    word_piece,
+)
 from survey.vocabulary.tokenizer_classes import (
     BYTE_LEVEL,
     CLIP,
-    COUNTED_LINES,
-    FAIRSEQ_TOKENS,
     LISTED_PIECES,
-    ONE_A_LINE,
     WORD_ENDS,
     WORD_GOES_ON,
-    WORD_PIECE,
     class_of,
-    described,
 )
-from survey.vocabulary.tokenizers_library import byte_level_encoder, clip_encoder, from_word_pieces
+from survey.vocabulary.tokenizers_library import byte_level_encoder, clip_encoder
 
 SPACE_AS_LETTER = "Ġ"  # of GPT-2's bytes
-_COUNTED = re.compile(r"\S+ [0-9]+")
+_PIECES_BESIDE = "sentencepiece.bpe.model"
+_KNOWN = CLIP | WORD_ENDS | WORD_GOES_ON | LISTED_PIECES
 
 
-def from_vocab_json(content: bytes, contents: Mapping[str, bytes], companions: Companions) -> Vocabulary:
-    """Parse a vocab.json with the files beside it. Raises BadVocabulary."""
-    vocab = json_object(content)
+def reads(name: str, content: bytes) -> bool:
+    """Whether it is a vocab.json."""
+    return name == "vocab.json"
+
+
+def parse(files: TokenizerFiles, companions: Companions) -> Vocabulary:
+    """The pieces of a vocab.json, or of a model beside it if the class reads that. Raises BadVocabulary."""
+    if _PIECES_BESIDE in files.contents and reads_pieces(companions):
+        return sentencepiece_model.parse(replace(files, main=_PIECES_BESIDE), companions)
+    return _from_vocab_json(files, companions)
+
+
+def _from_vocab_json(files: TokenizerFiles, companions: Companions) -> Vocabulary:
+    contents, vocab = files.contents, json_object(files.contents[files.main])
     if not all(is_id(number) for number in vocab.values()):
         raise BadVocabulary("expected an object that gives each token's id")
     name = class_of(companions)
@@ -59,28 +77,6 @@ def from_vocab_json(content: bytes, contents: Mapping[str, bytes], companions: C
     if name in BYTE_LEVEL or (name not in _KNOWN and _is_byte_level(vocab)):
         return Vocabulary(entries, byte_level_encoder(vocab, utf8_text(merges)))
     return Vocabulary(entries, None)
-
-
-def from_vocab_txt(content: bytes, companions: Companions) -> Vocabulary:
-    """Parse a vocab.txt. Raises BadVocabulary."""
-    text, name = utf8_text(content), class_of(companions)
-    lines = text.removesuffix("\n").split("\n")
-    if name in COUNTED_LINES:
-        return _counted(lines)
-    # The classes that are known read a line as it is, even if each looks like a piece and a count.
-    if name not in _ONE_A_LINE and len(lines) > 1 and all(map(_COUNTED.fullmatch, lines)):
-        raise BadVocabulary(
-            f"each line has a piece and a count, and no rule says which ids they have: "
-            f"{described(companions)}"
-        )
-    # A class that is not known may cut by other rules; BERT's cannot do without its unknown token.
-    cut = name in WORD_PIECE or (name not in ONE_A_LINE and "[UNK]" in lines)
-    lowercase = companions.settings.get("do_lower_case") is not False
-    return from_word_pieces(text, lowercase=lowercase, cut=cut)
-
-
-_ONE_A_LINE = WORD_PIECE | ONE_A_LINE
-_KNOWN = CLIP | WORD_ENDS | WORD_GOES_ON | LISTED_PIECES
 
 
 def _entries(vocab: Mapping[str, int], spell: Spell) -> dict[int, Entry]:
@@ -112,7 +108,7 @@ def _is_of_sentencepiece(vocab: Mapping[str, int]) -> bool:
 def _models(name: str | None) -> Sequence[str]:
     if name == "MarianTokenizer":
         return ("source.spm", "target.spm")
-    return ("sentencepiece.bpe.model",) if name in LISTED_PIECES else ()
+    return (_PIECES_BESIDE,) if name in LISTED_PIECES else ()
 
 
 def _listed_pieces(
@@ -129,17 +125,35 @@ def _listed_pieces(
         if kind not in language_codes.M2M100:
             raise BadVocabulary(f"language_codes is {kind[:80]!r}, expected m2m100 or wmt21")
         last = tuple(f"__{code}__" for code in language_codes.M2M100[kind])
-    return from_piece_ids(vocab, models, last)
+    return _from_piece_ids(vocab, models, last)
 
 
-def _counted(lines: Sequence[str]) -> Vocabulary:
-    """PhoBERT's list: a piece and its count on each line, after four tokens that it does not list."""
-    pieces = [line.rstrip("\r").rpartition(" ")[0] for line in lines]
-    if not all(pieces):
-        number = pieces.index("") + 1
-        raise BadVocabulary(
-            f"line {number}: expected a piece and its count, found {lines[number - 1][:40]!r}"
-        )
-    entries = {number: special_entry(text) for number, text in enumerate(FAIRSEQ_TOKENS)}
-    entries |= {number: goes_on(piece) for number, piece in enumerate(pieces, len(FAIRSEQ_TOKENS))}
-    return Vocabulary(entries, None)
+def _from_piece_ids(
+    vocab: Mapping[str, int], models: Sequence[bytes], last: Sequence[str] = ()
+) -> Vocabulary:
+    """Parse a vocab.json that gives ids to pieces, and the models that cut text into them.
+
+    last: tokens that the class appends. Raises BadVocabulary.
+    """
+    processors = [loaded(content) for content in models]
+    control = {"<s>", "</s>", "<pad>", "<unk>"} | {
+        piece_text(processor, number)
+        for processor in processors
+        for number in range(processor.GetPieceSize())
+        if processor.IsControl(number) or processor.IsUnknown(number)
+    }
+    entries = {number: _listed_entry(text, control) for text, number in vocab.items()}
+    entries |= {number: special_entry(text) for number, text in enumerate(last, len(vocab))}
+
+    def id_of(piece: str) -> int:
+        return vocab.get(piece, NO_TOKEN)
+
+    encoders = [piece_encoder(processor, id_of, str) for processor in processors]
+    return Vocabulary(entries, encoders[0] if encoders else None, second_encode=(*encoders[1:2], None)[0])
+
+
+def _listed_entry(text: str, control: set[str]) -> Entry:
+    # Marian's >>fr<< chooses a language.
+    if text in control or (text.startswith(">>") and text.endswith("<<")):
+        return special_entry(text)
+    return with_spaces(text)

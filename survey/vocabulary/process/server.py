@@ -1,7 +1,8 @@
-"""The process that reads untrusted tokenizers: one fork with limits for each request of `server_client`.
+"""The process that reads untrusted tokenizers: one fork with limits for each request of `client.py`.
 
-python -m survey.vocabulary.server: stdin is a socket. For each request it receives three file descriptors
-(the pipe with the request, the pipe for the answer, a file for stderr) and sends back the fork's exit code.
+python -m survey.vocabulary.process.server: stdin is a socket. For each request it receives three file
+descriptors (the pipe with the request, the pipe for the answer, a file for stderr) and sends back the fork's
+exit code.
 
 The libraries are loaded once, with this module, by a process that never sees a byte of a tokenizer. Whatever
 memory and time a hostile tokenizer uses, and whatever it crashes, ends with its fork. A fork has no access to

@@ -10,10 +10,28 @@ import re
 import warnings
 from collections.abc import Sequence
 
-from survey.vocabulary.entries import BadVocabulary, Vocabulary, special_entry, spelled, utf8_text
+from survey.vocabulary.companions import Companions
+from survey.vocabulary.entries import (
+    BadVocabulary,
+    TokenizerFiles,
+    Vocabulary,
+    special_entry,
+    spelled,
+    utf8_text,
+)
 
 MAX_LITERAL_CHARS = 10_000
 _LINE = re.compile(r"""([0-9]{1,9})\ (b?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))\ ([0-9]{1,6})""", re.VERBOSE)
+
+
+def reads(name: str, content: bytes) -> bool:
+    """Whether it is RWKV's list, also in a vocab.txt."""
+    return name.startswith("rwkv") or (name.endswith(".txt") and is_rwkv(content))
+
+
+def parse(files: TokenizerFiles, companions: Companions) -> Vocabulary:
+    """The tokens of RWKV's list. Raises BadVocabulary."""
+    return from_rwkv(files.contents[files.main], companions.setting("eos_token", "<|endoftext|>"))
 
 
 def is_rwkv(content: bytes) -> bool:

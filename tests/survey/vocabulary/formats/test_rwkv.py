@@ -12,9 +12,9 @@ from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.vocabulary.entries import BadVocabulary, Vocabulary
 from survey.vocabulary.fetch import read_tokenizer
+from survey.vocabulary.formats.rwkv import from_rwkv
 from survey.vocabulary.parse import parse_vocabulary
 from survey.vocabulary.reachability import token_table
-from survey.vocabulary.rwkv import from_rwkv
 from survey.vocabulary.table import REACHES
 
 NAME = "rwkv_vocab_v20230424.txt"

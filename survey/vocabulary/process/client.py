@@ -15,7 +15,7 @@ from typing import Literal
 
 from survey.process.interpreter import python_command
 from survey.process.machine import cpus
-from survey.vocabulary.exchange import AnswerTooLong, Exchange
+from survey.vocabulary.process.exchange import AnswerTooLong, Exchange
 from survey.vocabulary.table import ENDED, OUT_OF_MEMORY
 
 LIBRARY_THREADS = 8  # of the libraries; the stack of each counts as memory
@@ -49,7 +49,7 @@ class ServerProcess:
         threads = min(LIBRARY_THREADS, cpus())
         try:
             self._process = subprocess.Popen(
-                python_command("survey.vocabulary.server"),
+                python_command("survey.vocabulary.process.server"),
                 stdin=server_socket.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -23,14 +23,14 @@ from support import tokenizers as made
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.tokenizer_files import names_limit_bytes, tokenizer_files
 from survey.process.interpreter import import_path
-from survey.vocabulary import isolation as apart
 from survey.vocabulary.entries import TokenizerFiles
 from survey.vocabulary.fetch import read_tokenizer
-from survey.vocabulary.isolation import TokenizerFailed, TokenizerLimits, read_token_table
 from survey.vocabulary.parse import parse_vocabulary
+from survey.vocabulary.process import isolation as apart
+from survey.vocabulary.process.client import ServerProcess
+from survey.vocabulary.process.isolation import TokenizerFailed, TokenizerLimits, read_token_table
+from survey.vocabulary.process.server import STDERR_CAP_BYTES
 from survey.vocabulary.reachability import token_table
-from survey.vocabulary.server import STDERR_CAP_BYTES
-from survey.vocabulary.server_client import ServerProcess
 from survey.vocabulary.table import ANSWER_CAP_BYTES
 
 LITTLE = TokenizerLimits(memory_bytes=300 << 20, cpu_s=2, wall_s=60)
@@ -261,7 +261,11 @@ def children(parent: int) -> list[int]:
 
 def servers() -> list[int]:
     mine = children(os.getpid())
-    return [pid for pid in mine if b"survey.vocabulary.server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [
+        pid
+        for pid in mine
+        if b"survey.vocabulary.process.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lists processes as Linux does")
@@ -441,7 +445,7 @@ def test_a_server_knows_no_secret_of_ours_and_leaves_no_core(monkeypatch: pytest
 WORKER = """
 import os, sys
 from pathlib import Path
-from survey.vocabulary.isolation import TokenizerLimits, read_token_table
+from survey.vocabulary.process.isolation import TokenizerLimits, read_token_table
 from survey.vocabulary.entries import TokenizerFiles
 good, endless = (TokenizerFiles("tokenizer.json", {"tokenizer.json": Path(name).read_bytes()}) for name in sys.argv[1:])
 limits = TokenizerLimits(300 << 20, cpu_s=120, wall_s=300)

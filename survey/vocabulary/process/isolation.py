@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from survey.vocabulary.entries import TokenizerFiles
-from survey.vocabulary.server_client import RequestEnded, ServerProcess
+from survey.vocabulary.process.client import RequestEnded, ServerProcess
 from survey.vocabulary.table import ANSWER_CAP_BYTES, BadAnswer, TokenTable, unpacked
 
 CPU_S = 120.0  # per tokenizer; 262,144 tokens take 10 to 20
