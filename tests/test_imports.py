@@ -47,7 +47,7 @@ ORDER = {
     ],
     "catalog": ["files", "schema_of_records", "store", "tables", "read", "write"],
     "jobs": ["planning", "tasks", "executors.progress", "single_results", "executors", "backfill", "run"],
-    "queries": ["description", "library", "histograms", "charts", "text", "web", "shell"],
+    "queries": ["description", "library", "histograms", "drawing", "charts", "text", "web", "shell"],
 }
 # Rooms of their own: a scheduler's unit needs the list of models, the local Hub nothing of ours.
 APART = {"nightly": ("planning", "nightly"), "demo": ("demo",)}
@@ -60,7 +60,7 @@ DOORS = {
     "fsspec": ("catalog/store/",),
     "scipy": ("survey/sky/basis.py",),
     "altair": ("queries/",),
-    "vl_convert": ("queries/charts/picture_files.py",),
+    "vl_convert": ("queries/drawing/picture_files.py",),
     "ijson": ("survey/formats/json_stream.py",),
     "tokenizers": ("survey/vocabulary/",),
     "sentencepiece": ("survey/vocabulary/",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from queries.charts.lines import line_chart
+from queries.drawing.line_chart import line_chart
 from survey.errors import printable
 from survey.records.results import KinematicsRow
 

@@ -49,7 +49,7 @@ def sky_chart(
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[-EDGE_Y, EDGE_Y]))
 
     def layer(points: list[dict[str, float]]) -> alt.Chart:
-        data = alt.Data(values=points)  # type: ignore[no-untyped-call]  # as Altair wrote it
+        data = alt.Data(values=points)
         return alt.Chart(data, width=SKY_WIDTH, height=SKY_WIDTH // 2)
 
     def lines(paths: Sequence[tuple[Angles, Angles]], colour: str, **mark: Any) -> alt.Chart:

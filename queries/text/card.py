@@ -59,8 +59,8 @@ def save_card(reader: Reader, model: str, path: Path) -> None:
 
     Raises UsageError if the catalog does not hold the model, or if the picture cannot be written.
     """
-    from queries.charts.histograms import HistogramPanel, card_chart
-    from queries.charts.picture_files import save_picture
+    from queries.charts.card import HistogramPanel, card_chart
+    from queries.drawing.picture_files import save_picture
 
     rows = _rows(reader, model)
     if not rows:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.read.reader import Answer, Reader
-from queries.charts.chart_page import in_script
-from queries.charts.picture_files import drawing_library
+from queries.drawing.chart_page import in_script
+from queries.drawing.picture_files import drawing_library
 from queries.histograms import NORM_STEP
 from queries.library import find
 from queries.text.card_facts import FACTS

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from queries.charts.histograms import exponent_histogram, norm_histogram, norm_histograms
-from queries.charts.models import ModelPoint, angles_polar, family_ratios, models_scatter
-from queries.charts.theme import chart_name, theme
+from queries.charts.angles import angles_polar
+from queries.charts.exponents import exponent_histogram
+from queries.charts.families import family_ratios
+from queries.charts.norms import norm_histogram, norm_histograms
+from queries.charts.scatter import models_scatter
+from queries.drawing.model_points import ModelPoint
+from queries.drawing.theme import chart_name, theme
 from queries.histograms import ExponentCounts, ExponentShare, norm_bars
 from queries.web.report_data import ReportModel, brief
 

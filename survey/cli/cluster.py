@@ -98,7 +98,7 @@ def command(
     """
     from catalog.store.open import open_for_writing
     from jobs.single_results.cluster import study_cluster
-    from queries.charts.picture_files import check_picture
+    from queries.drawing.picture_files import check_picture
     from queries.text.cluster import print_cluster
 
     if plot is not None:
@@ -128,8 +128,8 @@ def _request(
 
 
 def _draw(row: ClusterRow, study: ClusterStudy, plot: Path) -> None:
-    from queries.charts.picture_files import save_picture
     from queries.charts.sky import sky_chart
+    from queries.drawing.picture_files import save_picture
 
     black_holes = [(rows[0], len(rows)) for rows in study.black_holes]
     save_picture(sky_chart(row, study.sky.lat_deg, study.sky.lon_deg, black_holes), plot)

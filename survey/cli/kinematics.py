@@ -70,7 +70,7 @@ def command(
     survey kinematics --from-catalog 'EleutherAI/pythia-70m@step*' --plot motion.png
     """
     from queries.charts.kinematics import motion_chart
-    from queries.charts.picture_files import check_picture, save_picture
+    from queries.drawing.picture_files import check_picture, save_picture
     from queries.text.kinematics import print_motion
 
     if plot is not None:

@@ -40,7 +40,7 @@ def command(out: Path, title: str, limit: int, uri: str) -> int:
     \b
     survey report -o report.html --catalog ./mine
     """
-    from queries.charts.picture_files import check_extra
+    from queries.drawing.picture_files import check_extra
     from queries.web.report import Heading
     from queries.web.report import build_report as write_report
 

@@ -54,7 +54,7 @@ def command(
     curl -H X-Requested-With:survey 'http://127.0.0.1:8765/api/query/families?format=csv'
     """
     from catalog.store.open import open_for_reading
-    from queries.charts.picture_files import check_extra
+    from queries.drawing.picture_files import check_extra
     from queries.web.report import Heading
 
     check_extra("survey serve", "starlette", "uvicorn")

@@ -28,7 +28,7 @@ def command(model: str, plot: Path | None, uri: str, output_format: str) -> int:
     survey show Qwen/Qwen3-4B@main --format json
     survey show Qwen/Qwen3-4B --plot card.png
     """
-    from queries.charts.picture_files import ENDINGS, HTML_SUFFIX, check_picture
+    from queries.drawing.picture_files import ENDINGS, HTML_SUFFIX, check_picture
     from queries.text.card import print_card, save_card
     from queries.text.model_rows import MODEL_ROWS
 

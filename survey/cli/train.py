@@ -96,8 +96,8 @@ def command(
     survey train --setup bytes --corpus war_and_peace.txt -o bytes.safetensors
     survey train --sweep init.toml
     """
-    from queries.charts.picture_files import check_picture, save_picture
     from queries.charts.training import run_chart
+    from queries.drawing.picture_files import check_picture, save_picture
     from queries.text.training import print_run
 
     if sweep_file is not None:

@@ -20,7 +20,7 @@ from support.little_models import LITTLE, little
 
 from jobs.demo.checkpoints import write
 from jobs.demo.demo_hub import demo_hub
-from queries.charts.chart_page import in_script
+from queries.drawing.chart_page import in_script
 
 Survey = Callable[..., Ran]
 POINTS = "[data-chart=scatter] svg g.mark-symbol.role-mark path"

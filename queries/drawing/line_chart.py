@@ -34,7 +34,7 @@ def line_chart(
         for at in picked
         if values[at] is not None and (not log or values[at])  # a logarithmic axis has no zero
     ]
-    data = alt.Data(values=points)  # type: ignore[no-untyped-call]  # as Altair wrote it
+    data = alt.Data(values=points)
     # Short labels with padding beside them: in a wider font they would reach into the title.
     axis = alt.Axis(format=".0e", titlePadding=16) if log else alt.Axis(titlePadding=16)
     upwards = alt.Scale(type="log") if log else alt.Scale(zero=False)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from queries.charts.chart_page import chart_page
+from queries.drawing.chart_page import chart_page
 from survey.errors import UsageError
 from survey.process.output_path import check_output_path
 

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 from support.browser import chromium, watched
 
-from queries.charts.picture_files import save_picture
-from queries.charts.theme import chart_data
+from queries.drawing.picture_files import save_picture
+from queries.drawing.theme import chart_data
 
 TEXTS = {
     "the end of the script": "</script><script>alert(1)</script>",

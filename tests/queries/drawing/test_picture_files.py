@@ -8,7 +8,7 @@ from pathlib import Path
 import altair as alt
 import pytest
 
-from queries.charts.picture_files import check_picture, save_picture
+from queries.drawing.picture_files import check_picture, save_picture
 from survey.errors import UsageError
 
 SQUARE = alt.Chart(alt.Data(values=[{"x": 1, "y": 2}])).mark_square().encode(x="x:Q", y="y:Q")
