@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from survey.measures.centroid import centroid
+from survey.measures.copies import copies
 from survey.measures.dead_and_live import dead_and_live
 from survey.measures.exponents import exponents
 from survey.measures.frozen import frozen, frozen_rows
@@ -38,6 +39,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("row_norms", 1, "matrix", row_norms),
     Measure("identical_rows", 1, "matrix", identical_rows),
     Measure("dead_and_live", 2, "matrix", dead_and_live),
+    Measure("copies", 1, "matrix", copies),
     Measure("exponents", 2, "matrix", exponents),
     Measure("row_classes", 2, "matrix", row_classes),
     # Those with a search stand last: they are waited for, and the others run meanwhile.

@@ -13,13 +13,19 @@ from survey.onepass.result import PassResult
 from survey.populations.dense_spots import CLOSER, SAMPLE, nearest_distances
 from survey.populations.evenly import evenly
 from survey.populations.search import LEAST_ROWS
+from survey.records.measured_columns import Copies
 
 MOST_COPIES = 4  # rows in a black hole
-MOST_TRIED = 1024  # black holes; more of them are no copies that somebody made by hand
+MOST_TRIED = 4096  # black holes; more are no copies that somebody made by hand, and take seconds to compare
+USUAL = 256  # live rows that say how far apart rows usually are
 
 
-def copied_rows(result: PassResult) -> int | None:
-    """Rows in black holes of a trained row and its copies; None if there are too few rows to compare."""
+def copies(result: PassResult) -> Copies:
+    """Rows in black holes of a trained row and its copies; None if that cannot be told."""
+    return Copies(copied_rows=_copied_rows(result))
+
+
+def _copied_rows(result: PassResult) -> int | None:
     projections = result.projections
     distinct = projections.distinct
     if len(distinct) < LEAST_ROWS:
@@ -27,17 +33,15 @@ def copied_rows(result: PassResult) -> int | None:
     holes = [
         rows for rows in result.black_hole_rows if len(rows) <= MOST_COPIES and projections.usable[rows[0]]
     ]
-    if not holes or len(holes) > MOST_TRIED:
-        return 0
-    firsts = np.array([rows[0] for rows in holes], dtype=np.int64)
     live = distinct[~projections.dead[distinct]]
-    if len(live) < LEAST_ROWS:
+    if not holes or len(live) < LEAST_ROWS:
         return 0
+    if len(holes) > MOST_TRIED:
+        return None
+    firsts = np.array([rows[0] for rows in holes], dtype=np.int64)
     all_firsts = projections.firsts[projections.usable[projections.firsts]][:SAMPLE]
     peers = np.union1d(evenly(distinct, SAMPLE), np.union1d(firsts, all_firsts))
-    usual = float(
-        np.median(nearest_distances(projections.rows[evenly(live, MOST_TRIED // 4)], projections.rows[peers]))
-    )
+    usual = float(np.median(nearest_distances(projections.rows[evenly(live, USUAL)], projections.rows[peers])))
     apart = nearest_distances(projections.rows[firsts], projections.rows[peers])
     least, most = np.quantile(projections.lengths[live], (0.01, 0.99))
     lengths = projections.lengths[firsts]

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.measures.centroid import mean_row
-from survey.measures.copies import copied_rows
 from survey.numerics.vectors import (
     angle_deg,
     cosine,
@@ -55,7 +54,6 @@ def dead_and_live(result: PassResult) -> DeadAndLive:
         # Zero rows add nothing to a sum.
         dead_nonzero_centroid_l2=length_or_none(result.dead_total / nonzero.sum()) if nonzero.any() else None,
         dead_nonzero_norm_mean=dead_nonzero_norm_mean,
-        copied_rows=copied_rows(result),
         # A mean and a sum point the same way, so the sum of the vectors will do.
         black_hole_mean_cosine=cosine(result.dead_sums.vector_total, dead),
         dead_centroid=None if dead is None else float32(dead),

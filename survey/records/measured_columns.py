@@ -105,17 +105,23 @@ class DeadAndLive:
     dead_nonfinite_rows: int | None = column("dead rows with a NaN or an infinity", "rows")
     dead_nonzero_centroid_l2: float | None = column("‖mean of the finite dead rows that are not zero‖")
     dead_nonzero_norm_mean: float | None = column("mean ‖w_i‖ of the same rows")
-    copied_rows: int | None = column(
-        "dead rows that are a trained row and its copies by all that geometry tells, such as `pad` set to "
-        "`eos`: in black holes of up to four rows, as long as live rows and as far from all others; NULL if "
-        "there are too few rows to compare",
-        "rows",
-    )
     black_hole_mean_cosine: float | None = column(
         "cosine between the dead centroid and the unweighted mean of the black holes' vectors"
     )
     dead_centroid: Vector | None = column("mean of the dead rows")
     live_centroid: Vector | None = column("mean of the live rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """Trained rows among the dead."""
+
+    copied_rows: int | None = column(
+        "dead rows that are a trained row and its copies by all that geometry tells, such as `pad` set to "
+        "`eos`: in black holes of up to four rows, as long as live rows and as far from all others; NULL if "
+        "there are too few rows to compare, or more than 4,096 such black holes",
+        "rows",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,8 +237,8 @@ class Tokens:
 @dataclass(frozen=True, kw_only=True)
 class Measurement(
     # Dataclasses collect fields from the last base to the first: Shape's columns come first.
-    NormSketch, RowSketch, Undertrained, Frozen, RowClasses, Exponents, DeadAndLive, IdenticalRows, RowNorms,
-    Centroid, Shape,
+    NormSketch, RowSketch, Undertrained, Frozen, RowClasses, Exponents, Copies, DeadAndLive, IdenticalRows,
+    RowNorms, Centroid, Shape,
 ):  # fmt: skip
     """Every measured column of one matrix; `tokens` is its per-token table."""
 

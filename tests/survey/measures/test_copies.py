@@ -71,3 +71,19 @@ def test_of_a_few_rows_nothing_can_be_told() -> None:
 
 def test_a_matrix_of_nothing_but_pairs_holds_no_copies() -> None:
     assert survey.measure(np.repeat(live(), 2, axis=0)).copied_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("copied", "counted"),
+    [
+        pytest.param(1_500, 3_000, id="some, one beside the other"),
+        pytest.param(4_500, None, id="more than are compared"),
+    ],
+)
+def test_of_many_copies_none_is_passed_over_in_silence(copied: int, counted: int | None) -> None:
+    draw = np.random.default_rng(4)
+    rows = (draw.normal(size=(10_000, D)) / np.sqrt(D)).astype(np.float32)
+    by_length = np.argsort(np.linalg.norm(rows, axis=1))
+    rows[by_length[5_000 - copied : 5_000]] = rows[by_length[5_000 : 5_000 + copied]]
+    result = survey.measure(rows)
+    assert (result.black_hole_count, result.copied_rows) == (copied, counted)
