@@ -41,7 +41,8 @@ def _copied_rows(result: PassResult) -> int | None:
     firsts = np.array([rows[0] for rows in holes], dtype=np.int64)
     all_firsts = projections.firsts[projections.usable[projections.firsts]][:SAMPLE]
     peers = np.union1d(evenly(distinct, SAMPLE), np.union1d(firsts, all_firsts))
-    usual = float(np.median(nearest_distances(projections.rows[evenly(live, USUAL)], projections.rows[peers])))
+    some = projections.rows[evenly(live, USUAL)]
+    usual = float(np.median(nearest_distances(some, projections.rows[peers])))
     apart = nearest_distances(projections.rows[firsts], projections.rows[peers])
     least, most = np.quantile(projections.lengths[live], (0.01, 0.99))
     lengths = projections.lengths[firsts]
