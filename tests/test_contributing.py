@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md tells the source tree as it is: every sub-package, and no file that is not there."""
+"""CONTRIBUTING.md describes the source tree: it names every sub-package, and no missing file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages say what the program does: their commands and queries are run, their tables are generated."""
+"""The pages are true: their commands and queries are run, their tables are generated."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_command_that_does_not_exist_is_found(command: str, problem: str) -> N
 
 
 def test_every_command_and_query_is_explained_by_hand() -> None:
-    """The reference lists them anyway: what is meant is a page that says what they are for."""
+    """The generated reference does not count: a page must say what each is for."""
     by_hand = "\n".join(text for page, text in PAGES.items() if "/reference/" not in page)
     for name in (*cli.commands, *load()):
         assert re.search(rf"survey {name}\b|survey query {name}\b|`{name}`", by_hand), name

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "survey": ("survey",),
     "catalog": ("catalog", *SHARED),
     "jobs": ("jobs", "catalog", "survey"),
-    # What a view holds is the catalog's to say; its measures are not.
+    # The catalog defines the columns of a view, and not their measures.
     "queries": ("queries", "catalog", *SHARED),
 }
 # Within a folder a module imports from what stands before its own sub-package, and from that itself.

@@ -1,4 +1,4 @@
-"""What docs/trust.md and docs/faults.md promise is tried: each row of their tables names tests that exist."""
+"""The promises of docs/trust.md and docs/faults.md are tested: each row of their tables names tests that exist."""
 
 from __future__ import annotations
 

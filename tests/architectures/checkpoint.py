@@ -26,7 +26,7 @@ MAPPINGS = (
 
 @dataclass(frozen=True, order=True)
 class Case:
-    """A class of transformers for a model type; flipped: tied where its config is not, and the reverse."""
+    """A class of transformers for a model type; flipped: tied if its config says untied, and the reverse."""
 
     model_type: str
     architecture: str

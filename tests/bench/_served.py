@@ -1,4 +1,4 @@
-"""The local Hub in a process of its own, so that it shares no interpreter with what is measured."""
+"""The local Hub in a process of its own: it shares no interpreter with the measured code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Served:
         self._commands, self._answers = commands, answers
 
     def shape(self, shape: ReplyShape) -> None:
-        """Let the link be like this from now on, and forget what was asked so far."""
+        """Set the link's latency and rates from now on, and clear the log of requests."""
         self._commands.write(json.dumps(asdict(shape)) + "\n")
         self._commands.flush()
         self._answers.readline()

@@ -1,6 +1,6 @@
 """A page as a session: its commands, SQL and Python are run in order, in one folder.
 
-In a ```console block a line `$ command` is run. Where lines follow it, they are what it prints: `make docs` writes
+In a ```console block a line `$ command` is run. Lines that follow it are its output: `make docs` writes
 them, a test compares them; a line `…` stands for any number of lines. ```sql is asked of the demo's catalog,
 ```python is run. `# exit code 1` behind a command is what it must exit with. A comment right above a block changes how
 it is read:
@@ -49,7 +49,7 @@ class Session:
         self.names: dict[str, Any] = {}  # Any: what a page's Python defines
 
     def play(self, text: str) -> str:
-        """The page with what its commands print now. Raises AssertionError where one fails."""
+        """The page with what its commands print now. Raises AssertionError if one fails."""
         with contextlib.chdir(self.folder), _environment(HF_ENDPOINT=self.endpoint):
             return BLOCK.sub(self._block, text)
 
@@ -141,7 +141,7 @@ def split(command: str) -> list[str]:
 
 
 def parse(command: str, shown: str) -> str:
-    """Read a command by its own parser. Raises click's UsageError where it does not exist so."""
+    """Read a command by its own parser. Raises click's UsageError if it does not parse."""
     words = split(command)
     if words[0] == "survey":
         arguments = words[1 : words.index(">")] if ">" in words else words[1:]

@@ -47,7 +47,7 @@ class Stage:
         self._pages = 0
 
     def session(self, page: str) -> Session:
-        """A session in a copy of the folder, or in an empty one where the page asks for that."""
+        """A session in a copy of the folder, or in an empty one if the page asks for that."""
         self._pages += 1
         own = self.folder / f"page-{self._pages}"
         if "<!-- session: an empty folder -->" in page:

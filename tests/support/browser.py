@@ -16,7 +16,7 @@ NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chro
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, driven by Playwright; tests are skipped where there is none, never in CI."""
+    """Debian's Chromium, driven by Playwright; tests are skipped if there is none, never in CI."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         reason = f"needs {NAMES[0]}: `make debian` installs it as root on Debian"

@@ -31,7 +31,7 @@ class Stored:
 
 
 def stored(*shape: int, dtype: str = "F32", seed: int = 0) -> Stored:
-    """Random small finite numbers, or random bytes where the dtype is no float that numpy knows."""
+    """Random small finite numbers, or random bytes if numpy has no such float."""
     source = np.random.default_rng(seed)
     count = int(np.prod(shape))
     if dtype in ("F16", "F32", "F64"):
@@ -99,7 +99,7 @@ def sharded(
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Put the files into the folder, which is made where it does not exist."""
+    """Put the files into the folder, which is made if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)

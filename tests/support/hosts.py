@@ -41,7 +41,7 @@ def missing() -> str | None:
 
 
 def require() -> None:
-    """Skip where hosts cannot be made; in CI that is a failure."""
+    """Skip if hosts cannot be made; in CI that is a failure."""
     reason = missing()
     if reason and os.environ.get("CI"):
         pytest.fail(reason)

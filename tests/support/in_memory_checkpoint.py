@@ -1,4 +1,4 @@
-"""A checkpoint held in memory, which notes what is read of it and allows nothing else."""
+"""A checkpoint in memory, which records each read and refuses bytes that it lacks."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ RELATIVES: Mapping[str, tuple[Callable[[Rows, Chance], Rows], str]] = {
         "similar centroid",
     ),
 }
-# Saved as float16, where the base is BF16.
+# Saved as float16; the base is BF16.
 RESAVED: Mapping[str, tuple[Callable[[Rows, Chance], Rows], str]] = {
     "re-saved": (lambda base, chance: base.copy(), "same values"),
     "re-saved with fewer rows": (lambda base, chance: base[: len(base) * 9 // 10].copy(), "same values"),

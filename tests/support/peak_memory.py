@@ -64,7 +64,7 @@ def _finite(number: int) -> bytes:
 
 
 def peak_mb(tiny: str, model: str, endpoint: str = "", *, in_a_worker: bool = False) -> float:
-    """Of a process that measures `tiny` first; of a Ray worker where one is asked for."""
+    """Of a process that measures `tiny` first; of a Ray worker if requested."""
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM + (IN_A_WORKER if in_a_worker else ALONE), tiny, model, endpoint],
         check=True,

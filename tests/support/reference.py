@@ -41,7 +41,7 @@ class Hole(NamedTuple):
 
 
 class TokenColumns(NamedTuple):
-    """One entry per row: norm (None where it is not finite), hash, rank of its hole (0: none)."""
+    """One entry per row: norm (None if it is not finite), hash, rank of its hole (0: none)."""
 
     norm: list[float | None]
     row_hash: list[int]
@@ -305,7 +305,7 @@ def _distance(a: Floats | None, b: Floats | None) -> float | None:
 
 
 def _unit(vector: Floats | None) -> Floats | None:
-    """The vector at length 1; None where it is zero, not finite, or not there."""
+    """The vector at length 1; None if it is zero, not finite, or missing."""
     if vector is None or not np.isfinite(vector).all() or not vector.any():
         return None
     _, exponent = math.frexp(np.abs(vector).max())
@@ -404,7 +404,7 @@ def _token_differences(actual: Any, expected: TokenColumns) -> Iterator[str]:
         yield f"tokens.norm: found {len(actual.norm)} rows, expected {len(expected.norm)}"
         return
     for row, (value, norm) in enumerate(zip(actual.norm.tolist(), expected.norm, strict=True)):
-        known = None if math.isnan(value) else value  # the one place where NaN stands for undefined
+        known = None if math.isnan(value) else value  # only here NaN stands for undefined
         if not _agrees("norm", known, norm, {}):
             yield f"tokens.norm of row {row}: found {value!r}, expected {norm!r}"
 

@@ -44,7 +44,7 @@ class Fault:
 
 @dataclass
 class S3:
-    """The server: where it listens, what was asked, which faults are ordered.
+    """The server: its address, the requests that it got, the faults that are ordered.
 
     writers: path and access key of every PUT that was done. conditions: whether If-Match and
     If-None-Match are `honoured`, `ignored`, or refused as `NotImplemented`.

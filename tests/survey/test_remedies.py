@@ -38,7 +38,7 @@ OWN: dict[str, tuple[dict[str, bytes], str | None, MatrixName, str, tuple[str, .
         {CONFIG: b"{}", f"a/{SINGLE}": b"", f"b/{SINGLE}": b""}, "nope", "output",
         "named after the colon: a, b", ("convert",),
     ),
-    "a part where there is one file": (
+    "a part of a single file": (
         {CONFIG: b"{}", SINGLE: b""}, "nope", "output", f"named after the colon: {SINGLE}", ("convert",)
     ),
     "a part where only the root holds weights": (

@@ -1,4 +1,4 @@
-"""Drivers and workers whose clocks are wrong: what is done later counts as later."""
+"""Clocks of drivers and workers may be wrong: a later result still counts as the later one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CASES["in a bucket"] = (CLOCKS["ahead twice, then right"], 1, "s3")
 
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Sets how far the driver's clock is off; it goes on by a second with each look."""
+    """Sets the error of the driver's clock, which advances by a second with each reading."""
     seconds, off = itertools.count(), [RIGHT]
     monkeypatch.setattr(clock, "utc_now", lambda: NOW + off[0] + timedelta(seconds=next(seconds)))
 
@@ -136,7 +136,7 @@ def test_a_failure_that_comes_after_a_success_of_the_future_is_shown(
 def test_a_name_that_was_put_back_means_where_it_led_last(
     hub: LocalHub, survey: Survey, contents: list[dict[str, Path]], tmp_path: Path
 ) -> None:
-    """Not what was measured last, which a worker's clock says."""
+    """A worker's clock says what was measured last, which does not count."""
     hub.add_repo("org/m", contents[0])
     first = hub.repos["org/m"].branches["main"]
     hub.repos["org/m"].branches["v"] = first

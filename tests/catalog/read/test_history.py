@@ -89,7 +89,7 @@ def test_models_shows_the_commit_that_main_led_to_last(repo: Repo) -> None:
     assert current() == [first]
 
 
-def test_where_main_was_never_asked_for_the_last_plain_revision_is_shown(repo: Repo) -> None:
+def test_if_main_was_never_requested_the_last_plain_revision_is_shown(repo: Repo) -> None:
     one = repo.commit("v1")
     repo.run("org/m@v1")
     assert current() == [one]
@@ -124,7 +124,7 @@ def test_a_tag_on_a_commit_that_main_led_to_takes_nothing_away(repo: Repo) -> No
     assert revisions() == {repo.sha(): ["main", "step1"]}
 
 
-def test_rows_of_which_no_attempt_tells_are_shown(repo: Repo) -> None:
+def test_rows_without_an_attempt_are_shown(repo: Repo) -> None:
     first = repo.sha()
     repo.run("org/m")
     second = repo.commit()

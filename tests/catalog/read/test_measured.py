@@ -30,7 +30,7 @@ CASES: list[tuple[str, dict[str, MeasuredRow], MatrixChoice, list[str] | None]] 
 @pytest.mark.parametrize(
     ("rows", "matrix", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_a_model_is_done_when_all_that_is_asked_is_there(
+def test_a_model_is_done_if_all_requested_measures_are_there(
     rows: dict[str, MeasuredRow], matrix: MatrixChoice, expected: list[str] | None
 ) -> None:
     done = MeasuredRows({("a/b", "c" * 40, name): row for name, row in rows.items()})

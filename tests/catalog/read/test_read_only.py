@@ -1,4 +1,4 @@
-"""What a question may do: attacks that are refused, and beside them what must go on working."""
+"""Which statements a query may contain: attacks are refused, and ordinary queries still work."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("sql", SLOW.values(), ids=SLOW.keys())
-def test_a_long_statement_is_looked_at_in_a_moment(filled: CatalogStore, sql: str) -> None:
+def test_a_long_statement_is_checked_quickly(filled: CatalogStore, sql: str) -> None:
     with Reader(filled) as reader:
         began = time.process_time()
         with contextlib.suppress(UsageError):
@@ -362,7 +362,7 @@ def test_a_statement_of_reasonable_size_is_answered(filled: CatalogStore, sql: s
 
 
 @pytest.mark.parametrize("kind", QUERIES)
-def test_every_function_of_the_installed_duckdb_was_looked_at(kind: str) -> None:
+def test_every_function_of_the_installed_duckdb_was_reviewed(kind: str) -> None:
     names = names_of(kind)
     new = installed(kind) - names.allowed - names.refused
     assert not new, "python -m tests.functions adds them as refused; move what is harmless to allowed"

@@ -1,4 +1,4 @@
-"""The views: typed when empty, right when filled, and deaf to damaged files."""
+"""The views: typed when empty, right when filled, and unharmed by damaged files."""
 
 from __future__ import annotations
 
@@ -179,6 +179,6 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize("sql", ALLOWED)
-def test_every_way_to_ask_is_allowed(filled: CatalogStore, sql: str) -> None:
+def test_every_form_of_query_is_allowed(filled: CatalogStore, sql: str) -> None:
     with Reader(filled) as reader:
         assert reader.ask(sql).rows

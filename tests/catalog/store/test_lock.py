@@ -45,7 +45,7 @@ def test_a_second_run_names_who_holds_the_catalog(tmp_path: Path) -> None:
         pass
 
 
-def test_the_lock_is_let_go_at_the_end(tmp_path: Path) -> None:
+def test_the_lock_is_released_at_the_end(tmp_path: Path) -> None:
     store = open_for_writing(str(tmp_path))
     for _ in range(2):
         with catalog_lock(store):
@@ -126,10 +126,10 @@ def test_a_stale_lock_is_taken_over_and_its_holder_notices(
             taken.__exit__(None, None, None)
 
 
-def test_a_file_system_that_cannot_make_only_where_there_is_none_does_not_write_over_a_lock(
+def test_a_file_system_without_exclusive_creation_overwrites_no_lock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As the Hub's, whose `create_object` mode is not told from writing."""
+    """Like the Hub's file system, which treats exclusive creation as writing."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     write = MemoryFileSystem.pipe_file

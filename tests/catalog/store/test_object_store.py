@@ -1,4 +1,4 @@
-"""A catalog on S3: the same as in a folder, and calm when the store is not."""
+"""A catalog on S3 answers as one in a folder does, and survives faults of the store."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_views_attached_for_other_clients_name_the_urls(filled: CatalogStore, tm
     attach(filled, path)
     with duckdb.connect(str(path), read_only=True) as connection:
         if isinstance(filled, ObjectStore):
-            connection.register_filesystem(filled.fs)  # where other clients have httpfs
+            connection.register_filesystem(filled.fs)  # other clients have httpfs
         assert connection.execute("SELECT dead_count FROM models").fetchall() == [(10,)] * 2
         assert connection.execute("SELECT count(DISTINCT repo) FROM tokens").fetchall() == [(2,)]
         assert str(filled) in str(connection.execute("SELECT sql FROM duckdb_views()").fetchall())
@@ -187,7 +187,7 @@ def round_all(answer: list[tuple[object, ...]]) -> list[object]:
     return [round(value, 3) if isinstance(value, float) else value for row in answer for value in row]
 
 
-def test_a_read_that_fails_for_good_is_said_and_no_file_is_called_damaged(
+def test_a_read_that_fails_for_good_is_reported_and_no_file_is_called_damaged(
     s3: S3, bucket: str, part: bytes
 ) -> None:
     store = merged(bucket, part)
@@ -272,7 +272,7 @@ def test_nothing_there_is_no_catalog_to_read(bucket: str) -> None:
         open_for_reading(f"{bucket}/x")
 
 
-def test_a_prefix_with_other_things_is_no_catalog(bucket: str) -> None:
+def test_a_prefix_with_foreign_files_is_no_catalog(bucket: str) -> None:
     other = open_for_writing(f"{bucket}/a")
     other.publish("b", "thesis.tex", lambda opened: opened.write(b"mine") and None)
     with pytest.raises(UsageError, match="not a catalog: it holds a, expected rows/"):
@@ -307,7 +307,9 @@ class AsGcsfs(Exception):
 
 
 @pytest.mark.parametrize("error", [AsGcsfs(401), OSError("Forbidden: b/bucket/o\ndenied")])
-def test_a_store_of_googles_that_refuses_us_is_asked_once_and_says_what_to_set(error: Exception) -> None:
+def test_a_google_store_that_refuses_access_is_requested_once_and_the_message_says_what_to_set(
+    error: Exception,
+) -> None:
     requests = []
 
     def refuse() -> None:

@@ -1,4 +1,4 @@
-"""Nothing outside the catalog's folder is written through what somebody planted in it; locks where there are none."""
+"""No planted link leads a write out of the catalog's folder; and locks on file systems without any."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_lock_that_is_no_file_of_its_own_is_refused(
 def test_no_unfinished_file_is_written_through_a_link(
     tmp_path: Path, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its name cannot be known before; even where it is, it is not followed."""
+    """Its name cannot be predicted; even if it were known, the link is not followed."""
     store = open_for_writing(str(tmp_path / "c"))
     tables = delivered(checkpoint()).tables
     victim = tmp_path / "victim"
@@ -142,9 +142,7 @@ def without_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("without_locks")
-def test_where_there_are_no_locks_a_file_keeps_others_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_locks_a_file_keeps_others_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_for_writing(str(tmp_path / "c"))
     with catalog_lock(store, "first") as lock:
         assert (
@@ -183,7 +181,7 @@ def test_a_host_that_has_locks_sees_the_file_of_one_that_has_none(
         pass
 
 
-def test_a_run_without_locks_says_so_and_succeeds(
+def test_a_run_without_locks_reports_it_and_succeeds(
     survey: Survey, checkpoint: Make, without_locks: None
 ) -> None:
     for command in (["run", checkpoint(), "--executor", "serial"], ["compact"]):
@@ -193,7 +191,7 @@ def test_a_run_without_locks_says_so_and_succeeds(
 
 
 @pytest.mark.parametrize("code", ["ignored", "NotImplemented"])
-def test_a_store_without_conditional_writes_is_said_and_refused_to_two(
+def test_a_store_without_conditional_writes_is_reported_and_refuses_a_second_run(
     s3: S3, bucket: str, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     monkeypatch.setattr("catalog.store.compare_and_swap.SETTLING_S", 0.0)
@@ -228,9 +226,7 @@ NOTES = {
 
 
 @pytest.mark.parametrize("note", NOTES.values(), ids=NOTES)
-def test_a_note_of_a_holder_that_makes_no_sense_holds_the_catalog_as_anybody(
-    tmp_path: Path, note: bytes
-) -> None:
+def test_a_malformed_note_of_a_holder_still_holds_the_catalog(tmp_path: Path, note: bytes) -> None:
     store = open_for_writing(str(tmp_path / "c"))
     (tmp_path / "c" / LOCK_FILE).write_bytes(note)
     with pytest.raises(CatalogInUse, match="an unknown holder"), catalog_lock(store):

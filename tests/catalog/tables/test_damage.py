@@ -1,4 +1,4 @@
-"""What cannot be read is not damaged; what is damaged is proved; what replaces a file is proved to hold it."""
+"""An unreadable file is not a damaged one; damage is proved; a file is removed only if its replacement holds all of it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_bytes_that_come_with_another_checksum_say_nothing_about_the_file(
 @pytest.mark.parametrize(
     ("change", "fate"), [(bytes, "sound"), (flipped, "damaged")], ids=["whole", "broken"]
 )
-def test_of_an_encrypted_object_two_copies_that_are_alike_count(
+def test_two_equal_copies_of_an_encrypted_object_count(
     bucket: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes], fate: str
 ) -> None:
     """With SSE-KMS or SSE-C its ETag has the form of an MD5 and is none."""

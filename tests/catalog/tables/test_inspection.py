@@ -235,7 +235,7 @@ def test_what_is_no_file_is_named_and_stops_nothing(
         compact(store, Lock())
 
 
-def test_names_of_any_bytes_are_said_in_one_printable_line(survey: Survey, checkpoint: Make) -> None:
+def test_names_of_any_bytes_are_printed_in_one_line(survey: Survey, checkpoint: Make) -> None:
     command = ["run", checkpoint(), "--catalog", "c", "--executor", "serial"]
     assert survey(*command).code == 0
     for name in (b"caf\xe9.parquet", b"a\nsurvey: all is well\x1b[2J.parquet", b"part-\xff.parquet"):

@@ -86,12 +86,12 @@ def test_a_key_reads_well_and_fits_a_file_system(repo: str, sha: str, matrix: st
     assert key.isascii()
 
 
-def test_keys_differ_where_only_case_or_a_cut_character_does() -> None:
+def test_keys_differ_if_only_case_or_a_cut_character_differs() -> None:
     keys = {file_key(repo, "0" * 40, "output") for repo in ("Org/a", "org/a", "org/a!", "org/a?", "org--a")}
     assert len({key.lower() for key in keys}) == 5
 
 
-def test_a_folder_with_other_things_is_no_catalog(tmp_path: Path) -> None:
+def test_a_folder_with_foreign_files_is_no_catalog(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for opened in (open_for_reading, open_for_writing):
         with pytest.raises(UsageError, match=r"not a catalog: it holds notes\.txt"):

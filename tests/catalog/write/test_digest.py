@@ -1,4 +1,4 @@
-"""Two rows have the same digest only where every value of them is the same."""
+"""Two rows have the same digest only if all their values are the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIFFERENT = {
     "NULL and an empty text": (pa.string(), None, ""),
     "NULL and false": (pa.bool_(), None, False),
     "the order of a list": (pa.list_(pa.int64()), [1, 2], [2, 1]),
-    "where lists within a list are cut": (pa.list_(pa.list_(pa.string())), [["a", "b"]], [["a"], ["b"]]),
+    "the borders of lists within a list": (pa.list_(pa.list_(pa.string())), [["a", "b"]], [["a"], ["b"]]),
     "the sign of zero": (pa.float64(), 0.0, -0.0),
     "the last bit": (pa.float64(), 1.0, math.nextafter(1.0, 2.0)),
     "the last bit in a vector": (pa.list_(pa.float32()), [1.0, 2.0], [1.0, 2.0000002384185791]),

@@ -32,7 +32,9 @@ def test_of_the_same_key_the_newest_is_shown_and_another_is_added(uri: str) -> N
     later = row.made_at + timedelta(microseconds=1)
     commit_result(store, "kinematics", ("a",), replace(row, dead_count=4, made_at=later))
     commit_result(store, "kinematics", ("a",), row)
-    commit_result(store, "kinematics", ("A",), replace(row, source="b"))  # also where names ignore case
+    commit_result(
+        store, "kinematics", ("A",), replace(row, source="b")
+    )  # also on file systems that ignore case
     names = [file.name.lower() for file in store.files("kinematics")]
     assert len(set(names)) == 3  # none is written over: it may be being read, or removed
     with Reader(store) as reader:

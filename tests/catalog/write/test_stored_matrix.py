@@ -28,7 +28,7 @@ def test_a_row_gets_new_columns_from_its_tokens(uri: str, checkpoint: Make) -> N
     with Reader(open_for_reading(uri)) as reader:
         ((*key, before, version, measured_at),) = reader.ask(SQL).rows
     assert version is None
-    # Another process: what it did not look at it cannot open.
+    # Another process cannot open a file that it has not listed.
     done = fill(
         open_for_reading(uri), [(key[0], key[1], key[2]), ("no", "such", "row")], counted, {"counted": 3}
     )

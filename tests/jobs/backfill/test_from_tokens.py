@@ -1,4 +1,4 @@
-"""Rows of an older version get what newer measures say of their stored tokens; no matrix is read."""
+"""Rows of an older version get the columns of newer measures from their stored tokens; no matrix is read."""
 
 from __future__ import annotations
 

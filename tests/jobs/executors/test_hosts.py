@@ -134,7 +134,7 @@ def address_of(hub: LocalHub) -> tuple[str, tuple[str, int]]:
 
 @pytest.fixture
 def here(cluster: Cluster) -> Path:
-    """A folder of the driver that no node can see, a new one also where a test is run again."""
+    """A folder of the driver that no node can see; a test that is run again gets another."""
     cluster.hub.faults.clear()
     cluster.hub.clear_log()
     return Path(tempfile.mkdtemp(dir=cluster.folder / "hidden"))
@@ -185,7 +185,7 @@ def test_a_driver_on_a_node_receives_the_rows_of_the_other(cluster: Cluster) -> 
     assert printed == "models,hosts\n4,2\n"
 
 
-def test_a_folder_of_the_driver_is_refused_where_no_node_can_see_it(cluster: Cluster, here: Path) -> None:
+def test_a_folder_of_the_driver_that_no_node_can_see_is_refused(cluster: Cluster, here: Path) -> None:
     write(little("mine"), here / "mine")
     code, out, _ = ended(cluster.survey("run", "./mine", "org/one", "--catalog", "c", "--address", cluster.address,
                                         "--endpoint", cluster.hub.endpoint, cwd=here))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The embedded Ray: nobody else reaches it, and where it does not come up one line says so."""
+"""The embedded Ray: nobody else reaches it, and if it does not start, one line says why."""
 
 from __future__ import annotations
 

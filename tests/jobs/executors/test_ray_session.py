@@ -1,4 +1,4 @@
-"""Joining a cluster that is there: from outside, as a job of it, and where something does not fit.
+"""Joining a cluster that is there: from outside, as a job of it, and if something does not fit.
 
 One node with a dashboard, a client server and Ray's token; the drivers are processes of their own.
 """

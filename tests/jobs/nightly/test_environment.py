@@ -48,7 +48,7 @@ OTHERS = {
 }
 
 
-def test_variables_are_told_apart() -> None:
+def test_variables_are_distinguished() -> None:
     environment = {**SETTINGS, **PATHS, **SECRETS, **OTHERS}
     assert carried(environment) == {**SETTINGS, **PATHS}
     assert carried_away(environment) == SETTINGS

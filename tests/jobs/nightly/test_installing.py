@@ -97,7 +97,7 @@ def test_an_installation_that_is_stuck_is_named(
 def test_a_crontab_that_another_program_writes_over_is_written_again(
     machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
-    """The first write is lost, as where somebody saves in `crontab -e` at that moment."""
+    """The first write is lost, as if somebody saved in `crontab -e` at that moment."""
     once = 'if [ "$1" = - ]; then if [ -e "$at.lost" ]; then cat >"$at"; else touch "$at.lost"; fi; elif [ -s "$at" ]; then cat "$at"; fi'
     kept = commands_seen("crontab", once).with_name("crontab.kept")
     nightly.install("cron", job(), machine)

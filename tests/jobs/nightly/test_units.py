@@ -79,7 +79,7 @@ def test_what_cannot_run_is_refused_now_and_not_at_night(
     assert message in ran.err
 
 
-def test_lines_that_name_no_model_are_said_and_stop_no_unit(survey: Survey) -> None:
+def test_lines_that_name_no_model_are_reported_and_stop_no_unit(survey: Survey) -> None:
     Path("models.txt").write_text("org/model\nnot a model\n")
     ran = survey("nightly", "models.txt", "--at", "2:00", "--on", "cron")
     assert ran.code == 0

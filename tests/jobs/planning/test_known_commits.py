@@ -72,7 +72,7 @@ def test_few_models_of_an_author_cost_a_light_request_each(
     assert {entry.query["expand"][0] for entry in surveyed.log} == {"sha"}
 
 
-def test_what_moved_is_seen_in_the_listing_and_looked_at_closely(
+def test_a_moved_commit_is_seen_in_the_listing_and_read_in_full(
     surveyed: LocalHub, again: Callable[..., Ran], tmp_path: Path
 ) -> None:
     surveyed.commit("org/m3", files(tmp_path, 99))
@@ -82,7 +82,7 @@ def test_what_moved_is_seen_in_the_listing_and_looked_at_closely(
 
 
 @pytest.mark.parametrize("trouble", ["it is long", "it fails", "it says nothing"])
-def test_where_the_listing_does_not_tell_each_is_asked_about(
+def test_if_the_listing_does_not_tell_each_model_is_requested(
     surveyed: LocalHub, again: Callable[..., Ran], trouble: str
 ) -> None:
     if trouble == "it is long":

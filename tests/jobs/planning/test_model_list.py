@@ -202,7 +202,7 @@ FLOODS = [
 
 
 @pytest.mark.parametrize("content", [case[1] for case in FLOODS], ids=[case[0] for case in FLOODS])
-def test_a_list_that_repeats_itself_a_million_times_is_read_and_told_in_few_words(
+def test_a_list_that_repeats_itself_a_million_times_is_read_and_reported_in_few_words(
     tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "models.txt").write_bytes(content)

@@ -74,7 +74,7 @@ def sixteen(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
-def test_a_hub_that_is_not_there_is_said_once(survey: Survey, sixteen: str, command: str) -> None:
+def test_an_unreachable_hub_is_reported_once(survey: Survey, sixteen: str, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         endpoint = f"http://127.0.0.1:{listening.getsockname()[1]}"
     options = ["--executor", "serial"] if command == "run" else []

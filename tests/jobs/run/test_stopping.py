@@ -236,7 +236,7 @@ sys.meta_path.insert(0, Loading())
 
 
 def test_a_second_signal_ends_it_at_once(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """In a place where the first one is lost, such as a destructor."""
+    """The first one is lost, as in a destructor."""
     run = start("serial", _DEAF)
     run.terminate()
     time.sleep(1.5)

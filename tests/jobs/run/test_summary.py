@@ -1,4 +1,4 @@
-"""What a plan and a run say at their end, on terminals of every width and in pipes."""
+"""The summary of a plan and of a run, on terminals of every width and in pipes."""
 
 from io import StringIO
 from types import SimpleNamespace
@@ -45,7 +45,7 @@ def test_a_narrow_plan_folds_nothing_and_leaves_nothing_out(width: int) -> None:
     assert max(map(len, shown.splitlines())) <= width
 
 
-def test_a_plan_is_a_table_where_it_fits() -> None:
+def test_a_plan_is_a_table_if_it_fits() -> None:
     head, row, *_ = _printed(Plan([_target()], [], [], {}), 400, terminal=False).splitlines()
     assert (head.split()[0], [fact for fact in FACTS if fact not in row]) == ("model", [])
 

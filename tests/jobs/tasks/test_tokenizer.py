@@ -1,4 +1,4 @@
-"""Names come with a measurement, and later where they are missing, without the matrix."""
+"""Names come with a measurement or, if they are missing, later and without the matrix."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_no_tokenizer_is_no_failure(
         (300, 0, 0, 300)
     ]
     assert ask("SELECT DISTINCT texts FROM black_holes") == [(None,)]
-    # It would say the same again, so it is not asked again.
+    # The answer would be the same, so there is no further request.
     hub.clear_log()
     assert "0 measured, 1 unchanged" in run(survey, hub, "org/nameless").out
     assert not hub.requests(path_contains="tokenizer")

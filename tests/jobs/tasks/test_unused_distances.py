@@ -1,4 +1,4 @@
-"""`--reference-tokens`: distances to known unused tokens, only where a run asks for them."""
+"""`--reference-tokens`: distances to known unused tokens, only if a run requests them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ def test_a_list_may_name_them(hub_with_model: LocalHub, survey: Survey) -> None:
     assert ask("SELECT reference_rows FROM models") == [(2,)]
 
 
-def test_where_none_is_known_there_is_no_distance(hub: LocalHub, survey: Survey, tmp_path: Path) -> None:
+def test_without_known_unused_tokens_there_is_no_distance(
+    hub: LocalHub, survey: Survey, tmp_path: Path
+) -> None:
     write(little("org/m", cloud=FLOATS), tmp_path / "m")
     hub.add_repo("org/m", tmp_path / "m")
     assert run(survey, hub, "--reference-tokens", "own").code == 0
@@ -103,7 +105,7 @@ def test_distances_without_a_table_for_them_are_refused(survey: Survey) -> None:
     assert "leave out --no-tokens" in ran.err
 
 
-def test_names_that_could_not_be_had_are_looked_for_again(hub_with_model: LocalHub, survey: Survey) -> None:
+def test_names_that_could_not_be_read_are_read_again(hub_with_model: LocalHub, survey: Survey) -> None:
     hub = hub_with_model
     hub.faults.append(Fault(Status(403), path_contains="tokenizer.json", times=100))
     assert run(survey, hub, "--reference-tokens", "own").code == 0

@@ -1,4 +1,4 @@
-"""A chart as a page: the texts of others in it are text, whatever they would be in a page or a script."""
+"""A chart as a page: foreign texts in it stay text, even if they look like markup or script."""
 
 from __future__ import annotations
 

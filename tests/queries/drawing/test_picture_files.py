@@ -1,4 +1,4 @@
-"""Pictures: drawn into PNG and SVG files, or a word about what is missing."""
+"""Pictures are drawn into PNG and SVG files, or a message says what is missing."""
 
 from __future__ import annotations
 

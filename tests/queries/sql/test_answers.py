@@ -329,7 +329,7 @@ def test_drift_between_two_names_of_one_commit_is_none(trained: Callable[..., Ra
     assert set(rows.values()) == {0}
 
 
-def test_drift_counts_no_rows_where_there_is_no_per_token_table(trained: Callable[..., Ran]) -> None:
+def test_drift_counts_no_rows_without_a_per_token_table(trained: Callable[..., Ran]) -> None:
     next(iter(Path("c/tokens").iterdir())).unlink()
     next(iter(Path("c/tokens").iterdir())).unlink()
     rows = {

@@ -1,4 +1,4 @@
-"""Every text of a catalog is somebody's: none steers the terminal, is markup, or keeps a page from being made."""
+"""Texts of a catalog are foreign: none steers the terminal, is markup, or prevents a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that wait: for the rest of a request, or for somebody to read the answer."""
+"""Connections that wait for the rest of a request, or for a client to read the answer."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_answer_that_nobody_reads_is_dropped(port: int) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/slow", "/large"])
-def test_who_asks_and_reads_is_answered(port: int, path: str) -> None:
+def test_a_client_that_reads_is_answered(port: int, path: str) -> None:
     """A question that takes longer than a head may is no connection that waits."""
     with connected(port) as opened:
         opened.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
@@ -104,7 +104,7 @@ def test_who_asks_and_reads_is_answered(port: int, path: str) -> None:
     assert len(came) > (LARGE if path == "/large" else 3)
 
 
-def test_beyond_a_number_of_connections_one_is_told_to_come_back(port: int) -> None:
+def test_beyond_a_number_of_connections_a_client_is_told_to_come_back(port: int) -> None:
     waiting = [connected(port) for _ in range(8)]
     try:
         with connected(port) as opened:

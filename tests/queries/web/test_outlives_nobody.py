@@ -1,4 +1,4 @@
-"""A question's process ends by itself, also where who asked was killed and cannot stop it."""
+"""A query's process ends by itself, even if its parent was killed and cannot stop it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_query_without_an_end_ends(tmp_path: Path) -> None:
     assert time.monotonic() - began >= 3
 
 
-def test_who_waits_is_told_before(tmp_path: Path) -> None:
+def test_a_waiting_client_is_told_before_the_end(tmp_path: Path) -> None:
     assert LATER_S > 0
     with pytest.raises(UsageError, match="stopped after 2 s"):
         ask_apart(_question(tmp_path, ENDLESS), 2)

@@ -226,7 +226,7 @@ def refused(url: str, headers: Mapping[str, str]) -> None:
 
 @pytest.mark.parametrize("headers", [case[1] for case in FOREIGN], ids=[case[0] for case in FOREIGN])
 @pytest.mark.parametrize("path", ["sql?q=SELECT%201", "sql?q=SELECT%201&_token=x", "query/families", "views", "status", "queries/", "nowhere"])  # fmt: skip
-def test_who_sends_no_header_of_ours_is_refused_everywhere(
+def test_a_request_without_our_header_is_refused_everywhere(
     url: str, path: str, headers: Mapping[str, str]
 ) -> None:
     refused(f"{url}/api/{path}", headers)

@@ -1,4 +1,4 @@
-"""Links and other things in a stranger's folder: nothing waits for them, and no text outside it is read."""
+"""Links, pipes and devices in a stranger's folder: no read waits for them or leaves the folder."""
 
 from __future__ import annotations
 

@@ -363,7 +363,7 @@ RIVALS: dict[str, tuple[dict[str, Stored], dict[str, Stored], str]] = {
 
 
 @pytest.mark.parametrize(("one", "other"), SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
-def test_files_side_by_side_are_one_model_where_one_holds_the_matrix(
+def test_files_side_by_side_are_one_model_if_one_holds_the_matrix(
     one: dict[str, Stored], other: dict[str, Stored], tmp_path: Path
 ) -> None:
     files = {"a.safetensors": safetensors(one), "b.safetensors": safetensors(other)}

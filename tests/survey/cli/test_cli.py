@@ -1,4 +1,4 @@
-"""The command line: help with examples, exit codes, and a clear word about bad input."""
+"""The command line: help with examples, exit codes, and clear messages about bad input."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_broken_folder_is_a_refusal_with_code_1(
     assert "0 measured, 0 unchanged, 1 failed" in ran.out
 
 
-def test_a_model_named_twice_is_measured_once_and_said_so(
+def test_a_model_named_twice_is_measured_once_with_a_note(
     survey: Survey, checkpoint: Callable[..., Path]
 ) -> None:
     folder = checkpoint()
@@ -304,7 +304,7 @@ def test_the_demos_hub_serves_until_it_is_interrupted(survey: Survey, tmp_path: 
 @pytest.mark.parametrize(
     "command", [["show", "MODEL"], ["status"], ["sql", "SELECT * FROM models"], ["query"]], ids=" ".join
 )
-def test_a_closed_pipe_is_no_error_in_any_command(measured: Path, command: list[str]) -> None:
+def test_a_closed_pipe_is_no_error_of_any_command(measured: Path, command: list[str]) -> None:
     words = " ".join(f"'{measured if word == 'MODEL' else word}'" for word in command)
     program = f"{sys.executable} -c 'from survey.cli import entry; entry()' {words} --catalog c | true"
     ran = subprocess.run(["bash", "-o", "pipefail", "-c", program], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The exit codes of every command, as docs/reference/commands.md tells them."""
+"""The exit codes of every command, as docs/reference/commands.md lists them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_lack_of_memory_is_said_in_a_line(
 
 HERE = ["--catalog", "c"]
 SERIAL = [*HERE, "--executor", "serial"]
-# Commands on what is not there, was refused, or is all right; `catalog_lock` ones while another run holds the catalog.
+# Commands on missing, refused and sound inputs; those named `catalog_lock` while another run holds the catalog.
 CASES: list[tuple[list[str], int]] = [
     (["run", "good", *SERIAL], 0),
     (["run", "good", "bad", *SERIAL], 1),

@@ -1,4 +1,4 @@
-"""A stop that a library's step does not hear."""
+"""A signal to stop during a library's call that does not return to Python."""
 
 from __future__ import annotations
 

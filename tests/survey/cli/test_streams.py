@@ -1,4 +1,4 @@
-"""Exit codes are true whatever becomes of what is printed."""
+"""Exit codes are true even if the output is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of files, folders and models are somebody else's words: no command lets them steer a terminal."""
+"""No command lets the name of a file, a folder or a model steer a terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def steering(ran: Ran) -> list[str]:
 
 @pytest.fixture
 def measured(survey: Survey, checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A catalog `c…` of one model, whose names are hostile, where stderr and stdout are a terminal."""
+    """A catalog `c…` of one model, both with hostile names; stderr and stdout are a terminal."""
     folder = checkpoint(f"mine{HOSTILE}")
     assert survey("run", folder, "--catalog", f"c{HOSTILE}", "--executor", "serial").code == 0
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -67,8 +67,8 @@ def test_no_name_steers_the_terminal(survey: Survey, measured: Path, command: li
     assert steering(ran) == []
 
 
-def test_a_bar_is_drawn_where_it_is_swept(survey: Survey, measured: Path) -> None:
-    """The partner of the above: without a bar, nothing would have been tried."""
+def test_the_run_of_the_test_above_draws_a_bar(survey: Survey, measured: Path) -> None:
+    """The partner of the above: without a bar it would prove nothing."""
     ran = survey("run", measured, "--resurvey", "--executor", "serial", "--catalog", f"c{HOSTILE}")
     assert "\x1b[" in ran.err
     assert "measuring" in ran.err

@@ -1,4 +1,4 @@
-"""`survey tokens`: which tokens, for people and for other tools."""
+"""`survey tokens`: the tokens of a class, for people and for other programs."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_parquet_keeps_the_types(survey: Survey, measured: Path, monkeypatch: py
     assert table["classes"][15].as_py() == ["identical", "phantom"]
 
 
-def test_what_is_not_known_is_said(survey: Survey, measured: Path) -> None:
+def test_a_missing_tokenizer_is_reported(survey: Survey, measured: Path) -> None:
     (measured / "tokenizer.json").unlink()
     survey("run", measured, "--matrix", "input", "--catalog", "c", "--executor", "serial")
     ran = listed(survey, measured, "--class", "phantom")

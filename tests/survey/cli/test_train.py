@@ -244,7 +244,7 @@ def test_a_sweep_trains_every_combination_once(survey: Survey, executor: str) ->
     assert len(survey("query", "training", "--catalog", "c", "--format", "csv").out.splitlines()) == 1 + 4
 
 
-def test_a_sweep_merges_its_rows_where_they_are_many(survey: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_merges_its_rows_if_they_are_many(survey: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catalog.write.compact.LOOSE_FILES_DUE", 4)
     Path("s.toml").write_text(SWEEP)
     assert survey("train", "--sweep", "s.toml", "--catalog", "c", "--executor", "serial").code == 0

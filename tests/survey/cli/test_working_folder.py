@@ -135,7 +135,7 @@ def test_a_served_page_imports_nothing_of_the_folder(folder: Folder) -> None:
     assert imported(folder.mark) == []
 
 
-def test_the_planted_modules_do_run_where_the_folder_is_on_the_path(folder: Folder, tmp_path: Path) -> None:
+def test_the_planted_modules_run_if_the_folder_is_on_the_path(folder: Folder, tmp_path: Path) -> None:
     mark = plant(tmp_path)
     for name in ("jobs", "xxhash"):
         subprocess.run([sys.executable, "-c", f"import {name}"], cwd=tmp_path, capture_output=True)

@@ -1,4 +1,4 @@
-"""When a quantity has stopped, by the one rule."""
+"""At which step a quantity has stopped, by the one rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training runs: what the family of notebooks saw at step 1, the file they leave, and a kill."""
+"""Training runs: the notebooks' figures at step 1, the file that a run leaves, and a killed run."""
 
 from __future__ import annotations
 

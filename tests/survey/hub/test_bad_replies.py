@@ -1,4 +1,4 @@
-"""The door to the Hub: whatever answers, the outcome is a reason of ours, within its deadline, and never `internal`."""
+"""The Hub's client: whatever answers, the outcome is one of our reasons, in time, and never `internal`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door to the Hub: the bytes that come, over how many connections, and what they cost."""
+"""The Hub's client: the bytes that it reads, over how many connections, and their cost."""
 
 import dataclasses
 import json
@@ -225,7 +225,7 @@ def test_a_consumer_who_leaves_early_costs_no_more_than_the_window(hub: LocalHub
 # ---- as many connections as the link is worth
 
 
-def test_a_stream_begins_with_few_connections_and_takes_more_where_each_is_capped(
+def test_a_stream_begins_with_few_connections_and_takes_more_if_each_is_capped(
     hub: LocalHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("survey.hub.concurrency.ROUND_S", 0.1)

@@ -111,7 +111,7 @@ def silent() -> Iterator[int]:
 
 
 def named(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: tuple[str, int]) -> None:
-    """Let a name have these addresses."""
+    """Makes a name resolve to these addresses."""
     real = socket.getaddrinfo
 
     def look_up(host: str, port: int, *rest: Any, **kind: Any) -> Any:
@@ -244,7 +244,7 @@ NO_PROXY = [
 
 
 @pytest.mark.parametrize(("listed", "direct"), NO_PROXY)
-def test_no_proxy_names_whom_no_proxy_stands_between(
+def test_no_proxy_names_hosts_that_are_reached_directly(
     listed: str, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone(monkeypatch, https_proxy=PROXY, no_proxy=listed)
@@ -295,7 +295,7 @@ def test_what_this_machine_serves_is_not_asked_of_another(
     assert (proxy_for(origin_of(url)) is None) is direct
 
 
-def test_the_proxy_for_all_counts_where_none_is_named_for_the_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_for_all_counts_if_none_is_named_for_the_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     alone(monkeypatch, http_proxy=PROXY, all_proxy="all.test:9")
     assert str(proxy_for(origin_of("http://hub.test"))) == "the proxy http://proxy.test:3128 (of http_proxy)"
     assert str(proxy_for(origin_of("https://hub.test"))) == "the proxy http://all.test:9 (of all_proxy)"

@@ -1,4 +1,4 @@
-"""The door to the Hub: a fault that passes costs requests, and no byte of the matrix."""
+"""The Hub's client: a fault that passes costs requests, and no byte of the matrix."""
 
 import dataclasses
 import random

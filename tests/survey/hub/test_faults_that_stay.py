@@ -1,4 +1,4 @@
-"""The door to the Hub: a fault that stays is reported, after as many tries as are allowed."""
+"""The Hub's client: a fault that stays is reported after the allowed number of tries."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The files that the Hub lists: what a hostile listing may name, and what is made of it."""
+"""The files that the Hub lists: names that a hostile listing may hold are left out."""
 
 import pytest
 

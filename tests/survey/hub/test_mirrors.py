@@ -1,4 +1,4 @@
-"""The door to the Hub: mirrors answer otherwise; what they serve is read wherever commit and bytes are proved."""
+"""The Hub's client and mirrors, which answer otherwise: a file is read if its commit and its bytes are proved."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_size_that_is_not_listed_is_asked_for_once(hub: LocalHub, monkeypatch:
     assert len(hub.log) == 2
 
 
-def test_a_size_that_nobody_says_is_refused(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_that_no_reply_states_is_refused(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     without_sizes(monkeypatch)
     hub.faults = [
         Fault(WithHeaders({"X-Linked-Size": None}), server="hub", times=None),
@@ -161,7 +161,7 @@ def test_a_range_must_be_the_one_that_was_asked_for(
         read(open_target(target, settings(hub)))
 
 
-def test_get_may_be_redirected_where_head_is_not(hub: LocalHub) -> None:
+def test_get_may_be_redirected_even_if_head_is_not(hub: LocalHub) -> None:
     hub.large_file_bytes = 10 << 20
     target = planned(hub)
     size = str(dict(target.files)[SINGLE])

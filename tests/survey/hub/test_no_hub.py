@@ -1,4 +1,4 @@
-"""The door to the Hub: nothing answers, or no way leads there. It is said at once, and what to do."""
+"""The Hub's client without a Hub: one message at once, with the remedy."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def port() -> int:
         return int(listening.getsockname()[1])
 
 
-def test_a_port_where_nobody_listens_is_said(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_without_a_listener_is_reported(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = f"http://127.0.0.1:{port}"
     assert str(refused(endpoint)) == f"{endpoint} (as given): it refuses connections"
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     assert str(refused(endpoint)) == f"{endpoint} (of HF_ENDPOINT): it refuses connections"
 
 
-def test_a_host_without_a_name_is_said() -> None:
+def test_a_host_that_no_name_server_knows_is_reported() -> None:
     assert "the host name of the URL is unknown" in str(refused("http://nowhere.invalid"))
 
 
@@ -62,7 +62,9 @@ def test_a_hub_that_answered_before_is_waited_for(hub: LocalHub) -> None:
     assert not isinstance(caught.value, NoHub)
 
 
-def test_offline_mode_is_said_and_nothing_is_asked(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_is_reported_and_nothing_is_requested(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set, so no request is made" in str(refused(hub.endpoint))
     assert hub.log == []
@@ -116,7 +118,7 @@ def plain() -> Iterator[str]:
         yield hub.endpoint.replace("http://", "https://")
 
 
-def test_a_server_without_tls_is_said(plain: str) -> None:
+def test_a_server_without_tls_is_reported(plain: str) -> None:
     assert "does not speak TLS" in str(refused(plain))
 
 
@@ -124,7 +126,7 @@ def test_a_server_without_tls_is_said(plain: str) -> None:
     "variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
 )
 @pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "broken"])
-def test_certificates_that_cannot_be_read_are_said_with_their_variable(
+def test_unreadable_certificates_are_reported_with_their_variable(
     hub: LocalHub, variable: str, content: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "authorities.pem"
@@ -164,7 +166,7 @@ def tls(server: Path, excess: bytes = b"") -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_certificate_that_is_not_trusted_is_said_and_not_asked_again(
+def test_an_untrusted_certificate_is_reported_and_not_tried_again(
     certificate: Certificate,
 ) -> None:
     with tls(certificate.server) as endpoint:

@@ -1,4 +1,4 @@
-"""The door to the Hub: a model is one commit, whatever its branch does meanwhile."""
+"""The Hub's client: a model is one commit, even if its branch moves meanwhile."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The door to the Hub: listings end, their pages are the Hub's own, and no answer grows beyond its cap."""
+"""The Hub's client: listings end, their pages are the Hub's own, and no answer exceeds its cap."""
 
 from __future__ import annotations
 

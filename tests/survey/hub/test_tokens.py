@@ -1,4 +1,4 @@
-"""The door to the Hub: to whom a token goes, and that neither it nor another secret is shown."""
+"""The Hub's client: which hosts get a token, and that no message shows a secret."""
 
 from __future__ import annotations
 

@@ -279,7 +279,7 @@ def test_every_column_agrees_at_any_shape(shape: tuple[int, int], code: str) -> 
 
 
 @pytest.mark.parametrize("size", [1e300, 1e160, 1e-160, 1e-300, 1e-305])
-def test_lengths_and_angles_survive_where_squares_do_not(size: float) -> None:
+def test_lengths_and_angles_survive_even_if_squares_do_not(size: float) -> None:
     check(repeat(size * cloud("F64", 30, 16), [4, 5, 6], [9, 10]))
 
 
@@ -393,7 +393,7 @@ def test_a_column_that_is_off_is_noticed(name: str, changed: Callable[[Any], Any
         assert_equal(dataclasses.replace(measured, **{name: changed(getattr(measured, name))}), expected)
 
 
-def test_a_number_where_nothing_is_defined_is_noticed() -> None:
+def test_a_number_in_place_of_an_undefined_value_is_noticed() -> None:
     tensor = no_row_twice("F32")
     measured = dataclasses.replace(survey.measure(tensor), dead_centroid_l2=0.0)
     with pytest.raises(AssertionError, match=r"dead_centroid_l2: found 0\.0, expected None"):

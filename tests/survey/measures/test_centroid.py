@@ -65,6 +65,6 @@ def test_spread_of_a_single_component_is_null() -> None:
     assert (result.centroid_mean, result.centroid_std, result.centroid_l2) == (4.0, None, 4.0)
 
 
-def test_every_column_is_null_where_no_row_is_finite() -> None:
+def test_every_column_is_null_if_no_row_is_finite() -> None:
     with folded([(NAN, 1), (2, INF)]) as rows:
         assert centroid(rows) == Centroid(**dict.fromkeys(Centroid.__dataclass_fields__))

@@ -79,7 +79,7 @@ def test_every_column_of_the_dead_is_null_without_black_holes() -> None:
     assert defined == {"live_centroid_l2": 3.0, "live_norm_mean": 5.0, "live_norm_std": 0.0}
 
 
-def test_every_column_of_the_live_is_null_where_all_rows_are_dead() -> None:
+def test_every_column_of_the_live_is_null_if_all_rows_are_dead() -> None:
     with folded([(3, 4), (3, 4)]) as rows:
         result = vars(dead_and_live(rows))
     defined = {name: value for name, value in result.items() if value is not None}
@@ -137,7 +137,7 @@ def test_a_centroid_at_the_origin_has_a_distance_and_no_angle(
     assert 0.0 in (result.dead_centroid_l2, result.live_centroid_l2)
 
 
-def test_every_column_is_null_where_no_row_is_finite() -> None:
+def test_every_column_is_null_if_no_row_is_finite() -> None:
     with folded([(NAN, 1), (NAN, 1), (2, INF)]) as rows:
         nothing = DeadAndLive(**dict.fromkeys(DeadAndLive.__dataclass_fields__))
         assert dead_and_live(rows) == replace(nothing, dead_zero_rows=0, dead_nonfinite_rows=2)

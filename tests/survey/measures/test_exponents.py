@@ -110,7 +110,7 @@ def test_columns_of_the_dead_are_null_without_black_holes_and_the_histogram_is_e
     assert counts(result.exponents_dead) == {}
 
 
-def test_columns_of_the_live_are_null_where_all_rows_are_dead() -> None:
+def test_columns_of_the_live_are_null_if_all_rows_are_dead() -> None:
     with folded([(1, 2), (1, 2)]) as rows:
         result = exponents(rows)
     assert (result.dead_exponent_mean, result.live_exponent_mean) == (1023.5, None)

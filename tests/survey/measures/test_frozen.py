@@ -1,4 +1,4 @@
-"""Singletons around black holes: planted where they are known, in the units of the dead themselves."""
+"""Singletons around black holes: planted at known rows, in units of the dead rows' own spread."""
 
 from __future__ import annotations
 
@@ -83,6 +83,6 @@ def test_equal_rows_of_zero_freeze_nobody() -> None:
     assert survey.measure(matrix).frozen_rows == 0
 
 
-def test_where_nothing_is_dead_nothing_is_said() -> None:
+def test_without_dead_rows_no_row_is_frozen() -> None:
     matrix, _ = planted(0, 0.0)
     assert survey.measure(matrix).frozen_rows is None

@@ -97,7 +97,7 @@ def test_nans_of_different_payload_make_no_black_hole(code: str) -> None:
         pytest.param((3, 4), (3, 4), 5.0, id="no live rows"),
     ],
 )
-def test_angle_is_null_where_there_is_no_direction(
+def test_angle_is_null_without_a_direction(
     hole: tuple[float, float], live: tuple[float, float], norm: float | None
 ) -> None:
     with folded([hole, live, hole]) as some:

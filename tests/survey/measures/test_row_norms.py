@@ -61,13 +61,13 @@ def test_one_row_has_no_spread_and_all_its_quantiles_are_its_length() -> None:
     assert result.centroid_ratio == 1.0
 
 
-def test_ratio_is_null_where_all_rows_are_zero() -> None:
+def test_ratio_is_null_if_all_rows_are_zero() -> None:
     with folded([(0, 0), (0, 0)]) as rows:
         result = row_norms(rows)
     assert (result.token_norm_mean, result.token_norm_std, result.centroid_ratio) == (0.0, 0.0, None)
 
 
-def test_every_column_is_null_where_no_row_is_finite() -> None:
+def test_every_column_is_null_if_no_row_is_finite() -> None:
     with folded([(NAN, 1), (2, INF)]) as rows:
         assert row_norms(rows) == RowNorms(**dict.fromkeys(RowNorms.__dataclass_fields__))
 

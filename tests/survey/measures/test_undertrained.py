@@ -89,7 +89,7 @@ NULLS: dict[str, Callable[[np.random.Generator], Rows]] = {
 
 
 @pytest.mark.parametrize("make", NULLS.values(), ids=NULLS)
-def test_where_no_population_lies_apart_nothing_is_flagged(
+def test_if_no_population_lies_apart_nothing_is_flagged(
     make: Callable[[np.random.Generator], Rows],
 ) -> None:
     assert flagged(make(np.random.default_rng(5))).tolist() == []

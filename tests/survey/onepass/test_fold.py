@@ -1,4 +1,4 @@
-"""One pass gives the same bits however the bytes come, and holds what it says it holds."""
+"""One pass gives the same bits for any division of the stream, in constant memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where distances divide into a near and a far population, and where they do not."""
+"""Whether distances divide into a near and a far population."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Atomic writes in a folder where a stranger has put links under the names that we will use."""
+"""Atomic writes in a folder in which a stranger has put links under the names that we will use."""
 
 from __future__ import annotations
 

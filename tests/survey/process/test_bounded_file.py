@@ -1,4 +1,4 @@
-"""Files of others: nobody waits for them, and none takes more memory than its cap."""
+"""Foreign files: no read waits for one, and none takes more memory than its cap."""
 
 from __future__ import annotations
 

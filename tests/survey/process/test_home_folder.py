@@ -1,4 +1,4 @@
-"""`~`, if nobody has a home: a container's user without a name, a user who is not there."""
+"""`~` for users without a home folder: a container's user without a name, an unknown user."""
 
 from __future__ import annotations
 

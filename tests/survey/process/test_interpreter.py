@@ -1,4 +1,4 @@
-"""Processes of our own import what is installed, whatever lies in the folder they are started in."""
+"""Our own processes import installed modules, never files of the folder in which they start."""
 
 from __future__ import annotations
 

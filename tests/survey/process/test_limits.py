@@ -1,4 +1,4 @@
-"""Limits of a shell or a batch system: a command that they leave no room for says so, and nothing crashes."""
+"""Limits of a shell or a batch system: a command that needs more says so, and nothing crashes."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ CPUS: dict[str, tuple[list[dict[str, str]], float]] = {
                               "sys/fs/cgroup/job/cpu.max": "100000 100000\n"}], 1),
     "outside of its namespace": ([{"proc/self/cgroup": "0::/../other\n", "sys/fs/other/cpu.max": "100000 100000\n",
                                    "sys/fs/cgroup/cpu.max": "200000 100000\n"}], 2),
-    "words where numbers are expected": ([V2, {"sys/fs/cgroup/cpu.max": "all 100000\n"}], math.inf),
+    "words instead of numbers": ([V2, {"sys/fs/cgroup/cpu.max": "all 100000\n"}], math.inf),
     "a period of nothing": ([V2, {"sys/fs/cgroup/cpu.max": "100000 0\n"}], math.inf),
     "an empty file": ([V2, {"sys/fs/cgroup/cpu.max": ""}], math.inf),
     "lines that say nothing": ([{"proc/self/cgroup": "\n0::\n:\n7\n", "proc/self/mountinfo": "\n - \n1 - cgroup2\n"}], math.inf),

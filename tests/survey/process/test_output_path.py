@@ -1,4 +1,4 @@
-"""Under which names a command writes a file."""
+"""The names under which a command writes a file."""
 
 from __future__ import annotations
 

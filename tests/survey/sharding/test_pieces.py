@@ -1,4 +1,4 @@
-"""Matrices that are stored in parts: put together they are measured as the whole, or refused for what is missing."""
+"""Matrices that are stored in parts are measured as the whole, or refused with the missing part."""
 
 from __future__ import annotations
 

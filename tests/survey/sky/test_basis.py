@@ -1,4 +1,4 @@
-"""Axes: which components, with which sign, and which are refused."""
+"""Axes: their components, the signs of these, and axes that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why these tensors: the candidates, what the config says, and what decided."""
+"""The explanation of a choice: the candidates, the statements of the config, and the rule that decided."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -139,7 +139,7 @@ def test_what_the_config_does_not_say_stays_unknown(
     ],
 )
 @pytest.mark.parametrize("several", [False, True], ids=["single", "sharded"])
-def test_both_is_one_target_where_one_tensor_serves_for_both(
+def test_both_is_one_target_if_one_tensor_serves_as_both(
     tmp_path: Path, tensors: dict[str, Stored], matrices: list[tuple[str, str, bool]], several: bool
 ) -> None:
     config = CONFIG | {"tie_word_embeddings": tensors is TIED}

@@ -40,7 +40,7 @@ from survey.sharding.pieces import stream_rows
 def test_rows_in_a_tensor_of_their_own_follow_the_others(matrix: MatrixName, name: str, dtype: str) -> None:
     tensors = {EMBED: stored(*FULL), HEAD: stored(*FULL, seed=1), name: stored(2, D, dtype=dtype, seed=2)}
     files = single(tensors, UNTIED)
-    if dtype != "F32":  # of two dtypes there is no one matrix
+    if dtype != "F32":  # tensors of two dtypes are not one matrix
         assert refused(files, matrix).reason == "split-head"
         return
     target = chosen(files, matrix)

@@ -1,4 +1,4 @@
-"""A tensor's name of a megabyte is refused before anybody looks at what it sounds like."""
+"""A tensor's name of a megabyte is refused before it is compared with known names."""
 
 from __future__ import annotations
 

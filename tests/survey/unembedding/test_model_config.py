@@ -1,4 +1,4 @@
-"""What a config says of tying, and what is then the unembedding of a model without a head."""
+"""Statements of a config about tying, and the unembedding of a model without a head that follows from them."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_other_words_for_tying_are_understood(config: dict[str, Any], tied: bool
 
 
 @pytest.mark.parametrize("name", ["LlamaModel", "GPT2Model", "BertModel", "T5EncoderModel"])
-def test_a_class_that_has_no_head_is_a_base_model_where_the_config_says_nothing(name: str) -> None:
+def test_a_class_without_a_head_is_a_base_model_if_the_config_says_nothing(name: str) -> None:
     config = {"architectures": [name]}
     with pytest.raises(NotThere, match=f"its class is {name}") as caught:
         choose_among(TensorNames(["embed_tokens.weight"], config), "output", "org/model")
@@ -89,7 +89,7 @@ def test_a_class_that_has_no_head_is_a_base_model_where_the_config_says_nothing(
         pytest.param([7], id="a-number"),
     ],
 )
-def test_any_other_class_is_tied_where_the_config_says_nothing(architectures: object) -> None:
+def test_any_other_class_is_tied_if_the_config_says_nothing(architectures: object) -> None:
     assert choose_among(TensorNames(["wte.weight"], {"architectures": architectures}), "output", "").tied
 
 
@@ -189,7 +189,7 @@ def test_sentences_may_be_put_in_order_beside_a_tied_head() -> None:
         pytest.param(False, None, False, id="outer-untied"),
     ],
 )
-def test_a_headless_multimodal_model_is_tied_where_either_config_says_so(
+def test_a_headless_multimodal_model_is_tied_if_either_config_says_so(
     outer: bool | None, inner: bool | None, tied: bool
 ) -> None:
     def said(word: bool | None) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def test_silence_is_read_as_transformers_reads_it(config: dict[str, Any], tied: 
 
 
 @pytest.mark.parametrize(("kind", "tied"), [("gpt2", True), ("llama", False)])
-def test_a_head_alone_is_tied_in_silence_where_its_type_is(kind: str, tied: bool) -> None:
+def test_a_head_alone_is_tied_in_silence_if_its_type_is(kind: str, tied: bool) -> None:
     assert choose_among(TensorNames(["lm_head.weight"], {"model_type": kind}), "output", "").tied is tied
 
 

@@ -1,4 +1,4 @@
-"""What is not taken for the unembedding: other tensors, what is cut or quantised, models that have none."""
+"""Never the unembedding: other tensors, cut or quantised ones, and the embedding of models without a head."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What holds a language model may be called a tower, and a tower may hold a head: structure decides."""
+"""A part named like a tower may hold the language model, and a tower a head: structure decides."""
 
 from __future__ import annotations
 

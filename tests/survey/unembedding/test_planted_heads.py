@@ -157,7 +157,7 @@ def test_an_unmerged_update_is_named(
 
 @MANY
 @given(models())
-def test_where_nothing_is_planted_the_config_decides(
+def test_if_nothing_is_planted_the_config_decides(
     model: tuple[str, str, dict[str, Stored], dict[str, Any]],
 ) -> None:
     _, embedding, tensors, config = model

@@ -274,7 +274,7 @@ def test_two_scales_are_one_too_many(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_tile_of_any_size_is_found_where_the_config_states_it(
+def test_a_tile_of_any_size_is_used_if_the_config_states_it(
     tmp_path: Path, config: dict[str, Any], tile: str
 ) -> None:
     tensors = {HEAD: matrix("F8_E4M3", in_8_bits("F8_E4M3", 300, 72)), "lm_head.scale": factors(8, 3)[1]}
@@ -332,7 +332,7 @@ def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path, scale: Stored, pro
     assert problem in caught.value.problem
 
 
-def test_a_scale_in_another_shard_is_read_from_the_hub_and_said(hub: LocalHub, survey: Any) -> None:
+def test_a_scale_in_another_shard_is_read_from_the_hub_and_reported(hub: LocalHub, survey: Any) -> None:
     words = in_8_bits("F8_E4M3", ROWS, DIMS, *HOLES)
     made, scale = factors(3, 1)
     shards = [{HEAD: matrix("F8_E4M3", words)}, {"lm_head.weight_scale_inv": scale}]

@@ -69,7 +69,7 @@ def test_a_vocabulary_with_holes_counts_them(tmp_path: Path, name: str) -> None:
     assert (summary.tokenizer_size, summary.phantom_rows) == (6, 5)
 
 
-def test_tokens_without_a_row_are_told_in_a_remark(tmp_path: Path) -> None:
+def test_tokens_without_a_row_are_reported_in_a_remark(tmp_path: Path) -> None:
     summary, columns = named(llama(tmp_path, {"<far>": PIECES + 3}), "tokenizer.model", PIECES - 2)
     assert summary.tokenizer_note == (f"3 of {PIECES + 1} tokens have no row: the matrix has {PIECES - 2}")
     assert (summary.tokenizer_size, summary.phantom_rows) == (PIECES + 4, 0)
@@ -149,7 +149,7 @@ def test_a_companion_that_agrees_is_no_contradiction(tmp_path: Path) -> None:
     assert read(folder).remarks == ()
 
 
-def test_ids_that_the_library_does_not_keep_are_told(tmp_path: Path) -> None:
+def test_ids_that_the_library_does_not_keep_are_reported(tmp_path: Path) -> None:
     """It numbers added tokens after the vocabulary, whatever ids the file states."""
     from transformers import PreTrainedTokenizerFast
 

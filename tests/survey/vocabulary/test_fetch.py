@@ -202,8 +202,8 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
         "holds the token id 4294967295, expected at most 2147483647",
     ),
     "not SentencePiece": ({"tokenizer.model": b"\xff\xfe not a model"}, "SentencePiece refuses"),
-    "a list where ids should be": ({"vocab.json": b"[1, 2]"}, "expected an object"),
-    "texts where ids should be": ({"vocab.json": b'{"a": "b"}'}, "gives each token's id"),
+    "a list instead of ids": ({"vocab.json": b"[1, 2]"}, "expected an object"),
+    "texts instead of ids": ({"vocab.json": b'{"a": "b"}'}, "gives each token's id"),
     "a negative id": ({"vocab.json": b'{"a": -1}'}, "gives each token's id"),
     "JSON nested without end": ({"vocab.json": b"[" * 100_000}, "not JSON"),
     "merges of three": ({"vocab.json": b'{"\\u0120a": 0}', "merges.txt": b"a b c\n"}, "two pieces"),
@@ -215,7 +215,7 @@ BROKEN: dict[str, tuple[dict[str, bytes], str]] = {
         {"tekken.json": b'{"config": {"default_num_special_tokens": 16777215}, "vocab": []}'},
         "default_num_special_tokens is 16777215",
     ),
-    "true where an id should be": ({"vocab.json": b'{"a": true}'}, "gives each token's id"),
+    "true instead of an id": ({"vocab.json": b'{"a": true}'}, "gives each token's id"),
     "nothing at all": ({"vocab.json": b"{}"}, "holds no tokens"),
 }
 

@@ -1,4 +1,4 @@
-"""What another process says of a tokenizer is believed only where it fits together."""
+"""The answer of another process about a tokenizer is used only if it is consistent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tokenizer says of each row."""
+"""The text and the flags of each row, from its tokenizer."""
 
 from __future__ import annotations
 

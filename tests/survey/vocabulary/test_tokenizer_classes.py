@@ -247,7 +247,7 @@ KNOWN_BY_SIZE: dict[str, Callable[[int], Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("config", KNOWN_BY_SIZE.values(), ids=KNOWN_BY_SIZE)
-def test_pieces_keep_their_ids_where_nothing_else_is_possible(
+def test_pieces_keep_their_ids_if_nothing_else_is_possible(
     tmp_path: Path, config: Callable[[int], Mapping[str, Any]]
 ) -> None:
     path = made.folder(tmp_path, {"tokenizer.model": FAIRSEQ()})

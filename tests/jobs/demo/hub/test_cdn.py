@@ -155,7 +155,7 @@ def test_all_connections_share_the_total_rate(hub: LocalHub) -> None:
     assert sum(entry.sent_bytes for entry in hub.requests("cdn")) == 4_000_000
 
 
-# ---- manners
+# ---- connections
 
 
 def test_sent_bytes_count_what_a_leaving_client_took(hub: LocalHub, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from jobs.demo.hub.local_hub import (
 )
 
 
-def test_a_status_is_answered_as_often_as_told(hub: LocalHub) -> None:
+def test_a_status_is_answered_as_often_as_configured(hub: LocalHub) -> None:
     busy = Fault(Status(429, {"Retry-After": "0"}, b"slow down"), path_contains="org/model", times=2)
     hub.faults.append(busy)
     codes = [httpx2.get(f"{hub.endpoint}/api/models/org/model").status_code for _ in range(3)]

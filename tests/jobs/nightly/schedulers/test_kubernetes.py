@@ -1,4 +1,4 @@
-"""`survey nightly --on kubernetes`: documents that its schema accepts, and what kubectl is told."""
+"""`survey nightly --on kubernetes`: documents that its schema accepts, and the calls of kubectl."""
 
 from __future__ import annotations
 

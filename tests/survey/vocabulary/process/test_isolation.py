@@ -241,7 +241,7 @@ def test_without_any_time_no_process_is_started(monkeypatch: pytest.MonkeyPatch)
 
 
 def status(pid: int) -> tuple[str, int]:
-    """State and parent of a process; Z where there is none."""
+    """State and parent of a process; Z if there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
