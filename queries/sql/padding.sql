@@ -1,6 +1,6 @@
--- Rows that stand for no token: how many, how many of them are dead, and the power of two that V is padded to.
+-- Rows without a token, how many of them are dead, and the largest power of two that divides V.
 -- params: matrix=output
-with beyond as (
+with phantom_counts as (
     select
         repo, sha, matrix,
         count(*) filter (phantom) as phantoms,
@@ -14,6 +14,6 @@ select
     if(phantoms is null or phantom_rows is null, null, dead_phantoms) as dead_phantoms,
     dead_count, (vocab_rows & -vocab_rows)::bigint as multiple_of
 from models
-left join beyond using (repo, sha, matrix)
+left join phantom_counts using (repo, sha, matrix)
 where matrix = $matrix
 order by phantom_rows desc nulls last, models.repo, models.sha

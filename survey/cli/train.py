@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--weight-decay", type=float, metavar="WD", help="Weight decay of AdamW.")
 @click.option(
     "--precision", type=click.Choice(("fp32", "bf16-mixed", "bf16-pure")),
-    help="Precision of training; bf16-pure keeps AdamW's state in bfloat16, too, where it underflows.",
+    help="Precision of training; bf16-pure keeps AdamW's state in bfloat16, too, so that it underflows.",
 )  # fmt: skip
 @click.option("--batch", type=int, metavar="B", help="Sequences in a batch.")
 @click.option("--context", type=int, metavar="T", help="Tokens in a sequence.")

@@ -67,7 +67,7 @@ def too_small_for(command: str) -> str | None:
 def _no_threads() -> str | None:
     """What is short if the threads of a measurement cannot be started; None if they can.
 
-    OpenBLAS, where it cannot start one, sends this process an interrupt, as if somebody had stopped it.
+    If OpenBLAS cannot start one, it sends this process an interrupt, as if somebody had stopped it.
     """
     end = threading.Event()
     threads = [threading.Thread(target=end.wait) for _ in range(_OWN_THREADS + (os.cpu_count() or 1))]

@@ -115,7 +115,7 @@ def _introduction(missed: int) -> Iterator[str]:
         "`make indicators` writes this page. Rows that were never trained are planted into matrices in the ways in",
         "which they occur; trained rows that only look like them, too (`tests/support/planted_rows.py`). Each figure is",
         "the lowest of up to three seeds. The target is 95 % of the untrained rows flagged, and 95 % of the flagged",
-        "rows untrained, wherever a published indicator has an R-precision of 95 %, and no flag where no row is",
+        "rows untrained, wherever a published indicator has an R-precision of 95 %, and no flag if no row is",
         f"untrained: {'every matrix meets it' if missed == 0 else f'{missed} matrices miss it'}.",
         "",
         "- *norm*, *cosine*, *L2*: the indicators of Land and Bartolo (2024), which rank rows: R-precision, the share of",

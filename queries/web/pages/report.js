@@ -1,12 +1,12 @@
-// Tables, charts and cards of the report. The data stand in the page; nothing is fetched.
+// Tables, charts and cards of the report. The page holds the data; nothing is fetched.
 const data = JSON.parse(document.getElementById("data").textContent);
 const FIRST_ROWS = 200;
 
 function element(name, text, attributes = {}) {
-  const made = document.createElement(name);
-  if (text !== undefined && text !== null) made.textContent = text;
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
+  const node = document.createElement(name);
+  if (text !== undefined && text !== null) node.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
 }
 
 function shown(value) {
@@ -19,20 +19,20 @@ function shown(value) {
 }
 
 function compare(a, b) {
-  // What is not known comes last, whichever way is sorted.
+  // Unknown values come last in both directions.
   if (a === null || b === null) return null;
   return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
 }
 
-function table(place, columns, rows, links = {}) {
+function table(container, columns, rows, links = {}) {
   const numeric = columns.map((_, at) => rows.some((row) => typeof row[at] === "number"));
   let sorted = { at: -1, down: false }, all = false;
-  const filter = element("input", null, { type: "search", placeholder: "Filter", "aria-label": `Filter ${place.dataset.label}` });
+  const filter = element("input", null, { type: "search", placeholder: "Filter", "aria-label": `Filter ${container.dataset.label}` });
   const count = element("span", "", { class: "count", role: "status" });
   const tools = element("div", null, { class: "tools" });
   tools.append(filter, count);
-  const made = element("table"), head = element("tr"), body = element("tbody");
-  made.append(element("caption", place.dataset.label, { class: "quiet" }));
+  const grid = element("table"), head = element("tr"), body = element("tbody");
+  grid.append(element("caption", container.dataset.label, { class: "quiet" }));
   columns.forEach((name, at) => {
     const cell = element("th", null, { scope: "col", class: numeric[at] ? "number" : "" });
     const button = element("button", name, { type: "button" });
@@ -45,21 +45,21 @@ function table(place, columns, rows, links = {}) {
   });
   const header = element("thead");
   header.append(head);
-  made.append(header, body);
-  const scroll = element("div", null, { class: "scroll", tabindex: "0", role: "region", "aria-label": place.dataset.label });
-  scroll.append(made);
+  grid.append(header, body);
+  const scroll = element("div", null, { class: "scroll", tabindex: "0", role: "region", "aria-label": container.dataset.label });
+  scroll.append(grid);
   const more = element("button", "Show all", { type: "button" });
   more.addEventListener("click", () => { all = true; draw(); });
   filter.addEventListener("input", () => draw());
 
   function draw() {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let found = rows.filter((row) => {
+    let matches = rows.filter((row) => {
       const text = row.map(shown).join(" ").toLowerCase();
       return words.every((word) => text.includes(word));
     });
     if (sorted.at >= 0) {
-      found = [...found].sort((a, b) => {
+      matches = [...matches].sort((a, b) => {
         const order = compare(a[sorted.at], b[sorted.at]);
         if (order === null) return (a[sorted.at] === null) - (b[sorted.at] === null);
         return sorted.down ? -order : order;
@@ -69,7 +69,7 @@ function table(place, columns, rows, links = {}) {
       if (at === sorted.at) cell.setAttribute("aria-sort", sorted.down ? "descending" : "ascending");
       else cell.removeAttribute("aria-sort");
     });
-    const visible = all ? found : found.slice(0, FIRST_ROWS);
+    const visible = all ? matches : matches.slice(0, FIRST_ROWS);
     body.replaceChildren(...visible.map((row) => {
       const line = element("tr");
       columns.forEach((name, at) => {
@@ -81,26 +81,26 @@ function table(place, columns, rows, links = {}) {
       });
       return line;
     }));
-    count.textContent = `${found.length} of ${rows.length}`;
-    more.hidden = visible.length === found.length;
+    count.textContent = `${matches.length} of ${rows.length}`;
+    more.hidden = visible.length === matches.length;
   }
   draw();
-  place.replaceChildren(tools, scroll, more);
+  container.replaceChildren(tools, scroll, more);
 }
 
 // ast: expressions are interpreted, so that the page needs no eval.
 const CHARTS = { renderer: "svg", actions: false, ast: true, loader: { target: "_self" } };
 
-async function chart(place, spec) {
+async function chart(container, spec) {
   try {
-    await vegaEmbed(place, spec, CHARTS);
-    place.querySelector("svg")?.setAttribute("aria-hidden", "true"); // the figure has its own words
+    await vegaEmbed(container, spec, CHARTS);
+    container.querySelector("svg")?.setAttribute("aria-hidden", "true"); // the figure's label describes it
   } catch (error) {
-    place.replaceChildren(element("p", `This chart cannot be drawn: ${error.message}`, { class: "problem" }));
+    container.replaceChildren(element("p", `This chart cannot be drawn: ${error.message}`, { class: "problem" }));
   }
 }
 
-function filled(spec, datasets) {
+function withData(spec, datasets) {
   return { ...spec, datasets: { ...spec.datasets, ...datasets } };
 }
 
@@ -117,14 +117,14 @@ function shares(exponents) {
 }
 
 function figure(spec, caption) {
-  const made = element("figure", null, { role: "img", "aria-label": caption });
-  const place = element("div", null, { class: "chart" });
-  made.append(place, element("figcaption", caption));
-  return [made, () => chart(place, spec)];
+  const node = element("figure", null, { role: "img", "aria-label": caption });
+  const container = element("div", null, { class: "chart" });
+  node.append(container, element("figcaption", caption));
+  return [node, () => chart(container, spec)];
 }
 
 function card(id) {
-  const place = document.getElementById("card");
+  const container = document.getElementById("card");
   const model = data.cards[id];
   if (!model) return;
   document.getElementById("pick").value = id;
@@ -134,29 +134,29 @@ function card(id) {
     line.append(element("dt", name), element("dd", shown(model.facts[at])));
     facts.append(line);
   });
-  place.replaceChildren(element("h3", model.title), facts);
-  const sides = element("div", null, { class: "sides" }), drawn = [];
+  container.replaceChildren(element("h3", model.title), facts);
+  const sides = element("div", null, { class: "sides" }), draws = [];
   if (model.norms) {
-    const [made, draw] = figure(filled(data.specs.norms, { norms: bars(model.norms, data.norm_step) }),
-      "Row norms in units of their median; what lies beyond stands in the last bar.");
-    sides.append(made); drawn.push(draw);
+    const [node, draw] = figure(withData(data.specs.norms, { norms: bars(model.norms, data.norm_step) }),
+      "Row norms in units of their median; the last bar counts all longer rows.");
+    sides.append(node); draws.push(draw);
   }
   if (model.exponents) {
-    const [made, draw] = figure(filled(data.specs.exponents, { exponents: shares(model.exponents) }),
+    const [node, draw] = figure(withData(data.specs.exponents, { exponents: shares(model.exponents) }),
       "Biased exponents of the stored numbers: dead rows against live ones.");
-    sides.append(made); drawn.push(draw);
+    sides.append(node); draws.push(draw);
   }
-  place.append(sides);
+  container.append(sides);
   if (model.holes.length) {
     const holes = element("div", null, { "data-label": `Black holes of ${model.title}` });
-    place.append(holes);
+    container.append(holes);
     table(holes, data.hole_columns, model.holes);
-    if (model.more_holes) place.append(element("p", `and ${model.more_holes} smaller ones`, { class: "quiet" }));
+    if (model.more_holes) container.append(element("p", `and ${model.more_holes} smaller ones`, { class: "quiet" }));
   }
-  drawn.forEach((draw) => draw());
+  draws.forEach((draw) => draw());
 }
 
-function follow() {
+function openLinkedCard() {
   const id = decodeURIComponent(location.hash).match(/^#card-(\d+)$/)?.[1];
   if (id === undefined) return;
   card(id);
@@ -166,22 +166,22 @@ function follow() {
 
 const parts = [...document.querySelectorAll("h2[id]")].map((title) => element("a", title.textContent, { href: `#${title.id}` }));
 document.querySelector("nav").append(...parts);
-for (const place of document.querySelectorAll("[data-table]")) {
-  const { columns, rows, cards } = data.tables[place.dataset.table];
-  table(place, columns, rows, cards ? { repo: (row) => cards[rows.indexOf(row)] } : {});
+for (const container of document.querySelectorAll("[data-table]")) {
+  const { columns, rows, cards } = data.tables[container.dataset.table];
+  table(container, columns, rows, cards ? { repo: (row) => cards[rows.indexOf(row)] } : {});
 }
 (async () => {
-  for (const place of document.querySelectorAll("[data-chart]")) {
-    await chart(place, data.charts[place.dataset.chart]);
-    await new Promise(requestAnimationFrame); // what is drawn is shown before the next is begun
+  for (const container of document.querySelectorAll("[data-chart]")) {
+    await chart(container, data.charts[container.dataset.chart]);
+    await new Promise(requestAnimationFrame); // the browser shows this chart before the next begins
   }
 })();
 if (data.cards.length) {
   const pick = document.getElementById("pick");
   pick.append(...data.cards.map((model, id) => element("option", model.title, { value: id })));
   pick.addEventListener("change", () => { location.hash = `#card-${pick.value}`; });
-  addEventListener("hashchange", follow);
+  addEventListener("hashchange", openLinkedCard);
   card(0);
-  follow();
+  openLinkedCard();
 }
 

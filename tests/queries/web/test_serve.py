@@ -329,7 +329,7 @@ def test_the_page_shows_the_catalog_as_it_is_now_and_takes_queries(
         page.locator("#question").fill("SELECT repo, dead_count FROM models")
         page.locator("#ask").click()
         expect(page.locator("#answer tbody tr")).to_have_count(1)
-        expect(page.locator("#asked")).to_contain_text("1 rows in")
+        expect(page.locator("#query-status")).to_contain_text("1 rows in")
         with page.expect_download() as download:
             page.locator("#as-csv").click()
         assert Path(download.value.path()).read_text().startswith("repo,dead_count\n")
