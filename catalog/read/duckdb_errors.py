@@ -12,6 +12,8 @@ def first_line(error: duckdb.Error) -> str:
 
 def plain_text(error: duckdb.Error) -> str:
     """The message for a person; of an error in Python code that DuckDB called, the last line."""
+    if isinstance(error, duckdb.OutOfMemoryException):  # what DuckDB advises are settings, which are locked
+        return f"{first_line(error)}; ask for less at once"
     text = str(error).strip().removeprefix("Invalid Input Error: ")
     if "Traceback (most recent call last)" in text:
         return text.split("\n\nLINE ")[0].strip().rpartition("\n")[2]

@@ -6,31 +6,44 @@ stand for millions. So each file is unpacked by itself, in a bounded memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import duckdb
 
-from catalog.files import File
+from catalog.files import TOKENS, File, is_part
 from catalog.read.connection import connect_catalog
 from catalog.read.table_files import TableFiles, listed
 from catalog.store.open import CatalogStore
 
-MAX_UNPACKED_MB = 1024  # a part has 256 MB, and a little more in DuckDB's memory
+# The memory of an answer at first: who asks for more has the files examined, unless none is heavy.
+FIRST_MB = 4096
+MAX_MANY_ROWS_MB = 1024  # a part has 256 MB, and a little more in DuckDB's memory
+MAX_RESULT_MB = 256  # a row has 1 MB, a run of 100,000 attempts 50
 
 
-def heavy_files(store: CatalogStore, files: Sequence[File]) -> list[File]:
-    """The files that take more than MAX_UNPACKED_MB of memory."""
-    return [file for file in files if _is_heavy(store, file)]
+def heavy_files(store: CatalogStore, files: Sequence[File]) -> Iterator[tuple[File, int]]:
+    """The files that take more memory than any of ours, each with the MB that one of ours may take."""
+    for most_mb in (MAX_MANY_ROWS_MB, MAX_RESULT_MB):
+        of_this_size = [file for file in files if _most_mb(file) == most_mb]
+        yield from ((file, most_mb) for file in _beyond(store, of_this_size, most_mb))
 
 
-def _is_heavy(store: CatalogStore, file: File) -> bool:
-    connection = connect_catalog(store, MAX_UNPACKED_MB)
-    try:
-        connection.execute(f"create temp table unpacked as select * from {listed(TableFiles([file]))}")
-    except duckdb.OutOfMemoryException:
-        return True
-    except duckdb.Error as error:  # another problem, which says nothing about memory
-        store.duckdb_files.stops.refuse(error)
-    finally:
+def _most_mb(file: File) -> int:
+    return MAX_MANY_ROWS_MB if is_part(file) or file.folder == TOKENS else MAX_RESULT_MB
+
+
+def _beyond(store: CatalogStore, files: Iterable[File], most_mb: int) -> Iterator[File]:
+    connection = None
+    for file in files:
+        connection = connection or connect_catalog(store, most_mb, spills=False)
+        table = listed(TableFiles([file]))
+        try:
+            connection.execute(f"create or replace temp table unpacked as select * from {table}")
+        except duckdb.OutOfMemoryException:
+            connection.close()
+            connection = None  # a new one: what this one still holds would count against the next file
+            yield file
+        except duckdb.Error as error:  # another problem, which says nothing about memory
+            store.duckdb_files.stops.refuse(error)
+    if connection is not None:
         connection.close()
-    return False

@@ -11,7 +11,7 @@ import duckdb
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File
 from catalog.read.connection import connect_catalog
 from catalog.read.duckdb_errors import first_line, is_about_a_file, is_missing_column, plain_text
-from catalog.read.heavy_files import MAX_UNPACKED_MB, heavy_files
+from catalog.read.heavy_files import FIRST_MB, heavy_files
 from catalog.read.macros import MACROS, named_in
 from catalog.read.read_only import refuse_writes
 from catalog.read.table_files import has_all_columns, with_rows
@@ -62,6 +62,7 @@ class Reader:
         """Raises UsageError if the catalog cannot be read."""
         self._store = store
         self._limits = limits
+        self._memory_mb: int | None = FIRST_MB if limits is None else limits.memory_mb
         self.left_out: list[LeftOut] = []
         with self._store.duckdb_files.reading():
             self._connect()
@@ -133,6 +134,8 @@ class Reader:
                 return ask()
         except duckdb.Error as error:
             raise UsageError(plain_text(error)) from error
+        except MemoryError as error:
+            raise UsageError("the answer takes more memory than there is: ask for less") from error
 
     def _recover(self, error: duckdb.Error, *, last: bool) -> bool:
         """Prepare another try after an error; False if that would not help.
@@ -145,10 +148,7 @@ class Reader:
             self._opened.clear()
             return True
         if isinstance(error, duckdb.OutOfMemoryException):
-            heavy = self._too_heavy()
-            self._leave_out(heavy)
-            self._opened.clear()  # their views read the heavy files
-            return bool(heavy)
+            return self._recover_memory()
         suspects = self._suspects(error)
         if not suspects:
             return False
@@ -191,7 +191,7 @@ class Reader:
         return bytes(out.getvalue())
 
     def _connect(self) -> None:
-        self._connection = connect_catalog(self._store, self._limits.memory_mb if self._limits else None)
+        self._connection = connect_catalog(self._store, self._memory_mb, spills=self._limits is None)
         self._opened: set[str] = set()
         self._files = {folder: self._sound(folder) for folder in (ROWS, ATTEMPTS)}
         self._compare()
@@ -240,13 +240,20 @@ class Reader:
         named = [file for file in files if file.url in str(error)]
         return named or (files if is_about_a_file(error) else [])
 
-    def _too_heavy(self) -> list[LeftOut]:
-        """The files that unpack to more memory than any of ours takes; none if a query may take less."""
-        if self._limits is not None and self._limits.memory_mb < MAX_UNPACKED_MB:
-            return []
+    def _recover_memory(self) -> bool:
+        """Leave out the files that unpack to more memory than any of ours takes; if none does, take more."""
+        self._connection.close()  # its memory is needed now
         files = [file for files in self._files.values() for file in files]
-        problem = f"it takes more than {MAX_UNPACKED_MB:,} MB of memory; no file of the survey does"
-        return [LeftOut(file, "unreadable", problem) for file in heavy_files(self._store, files)]
+        heavy = [
+            LeftOut(file, "unreadable", f"it takes more than {most:,} MB of memory; no file of ours does")
+            for file, most in heavy_files(self._store, files)
+        ]
+        had_all = self._limits is not None or self._memory_mb is None
+        if not heavy:
+            self._memory_mb = self._limits.memory_mb if self._limits else None
+        self.left_out += heavy
+        self._connect()
+        return bool(heavy) or not had_all
 
     def _has_new_files(self) -> bool:
         """Open the catalog again; True if it has files that it did not have before."""

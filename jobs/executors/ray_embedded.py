@@ -19,11 +19,12 @@ from typing import Any
 import ray
 
 from jobs.executors.ray_init import init_ray
-from jobs.executors.ray_orphans import PREFIX, owned, remove_orphans
 from jobs.executors.ray_watch import end_leftovers, wait_for_worker, watched
 from survey.errors import UsageError
 from survey.process.machine import available_memory_bytes, cpus
+from survey.process.owned_folders import owned, remove_orphans
 
+PREFIX = "sv-"  # of its temporary folder
 OBJECT_STORE_BYTES = 512 << 20  # a result is a few MB and is fetched at once
 MIN_STORE_BYTES = 80 << 20  # Ray refuses less than 75 MiB
 # A socket's path has 107 bytes at most; Ray adds /session_2026-11-27_20-55-28_123456_4194304/sockets/
@@ -43,7 +44,7 @@ def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of
     """Start a Ray, and end it afterwards. Raises UsageError if it does not come up."""
     _allow_files()
     folder = _temporary_folder()
-    remove_orphans(folder.parent)
+    remove_orphans(folder.parent, PREFIX)
     try:
         with owned(folder), _environment(_private_settings() | _absolute_paths()):
             _forget_settings()

@@ -20,8 +20,8 @@ from survey.errors import BrokenFile, SurveyError, Unreachable
 from survey.hub.throttle import Throttle
 from survey.onepass.device import choose_device
 from survey.opening import AT_REST, Matrix, open_target
-from survey.process.limits import shortage
 from survey.process.redaction import redacted
+from survey.process.ulimits import shortage
 from survey.records.settings import Settings
 from survey.records.target import Target, Traffic
 
@@ -54,7 +54,7 @@ def measure_one(
         # recorded with its traceback under the reason "internal", and the other models go on.
         return task.failure(error.reason, str(error))
     except MemoryError as error:
-        return task.failure("out-of-memory", f"{target.identity.repo}: {error}; {shortage(error)}")
+        return task.failure("out-of-memory", f"{target.identity.repo}: {shortage(error)}")
     except Exception as error:  # noqa: BLE001 - see above
         # torch reports a lack of memory in words only, and on a GPU as a RuntimeError.
         if "can't allocate memory" in str(error) or "out of memory" in str(error):

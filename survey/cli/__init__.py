@@ -44,11 +44,10 @@ from survey.cli.stopping import INTERRUPTED, ended_by_second_signal
 from survey.cli.streams import give_up_stdout, open_streams, printed, spelled_out, was_printing
 from survey.errors import CatalogInUse, SurveyError, UsageError, printable, storable
 from survey.process.home_folder import refuse_home_in_working_folder
-from survey.process.limits import shortage, too_small_for
 from survey.process.redaction import redacted
+from survey.process.ulimits import shortage, too_small_for
 
 HELP = {"help_option_names": ["-h", "--help"]}
-NO_ROOM = "failed to map segment from shared object"  # what the linker says without memory
 CLOSED_PIPES = ("_PacifyFlushWrapper", "PacifyFlushWrapper")  # click's wrapper of one, in several versions
 
 
@@ -130,12 +129,6 @@ def main(argv: Sequence[str]) -> int:
         return INTERRUPTED
     except (OSError, SystemExit) as error:
         return _code_of_system_error(error)
-    except MemoryError as error:  # Arrow's are of this kind, too
-        return _print_error(_without_memory(error), 2)
-    except ImportError as error:
-        if NO_ROOM not in str(error):
-            raise
-        return _print_error(_without_memory(error), 2)
     except UnicodeEncodeError as error:
         if error.encoding.lower() in ("utf-8", "utf8") or error.encoding != sys.stdout.encoding:
             raise
@@ -146,11 +139,6 @@ def main(argv: Sequence[str]) -> int:
         if problem := shortage(error):
             return _print_error(problem, 2)
         raise
-
-
-def _without_memory(error: Exception) -> str:
-    said = f" ({error})" if str(error) else ""
-    return f"there is not enough memory for this command{said}: see the limits of this shell or container"
 
 
 def _code_of_system_error(error: OSError | SystemExit) -> int:

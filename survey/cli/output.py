@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from survey.cli.stopping import only_reads
 from survey.cli.streams import say, show_all_characters, spelled_out
 from survey.errors import SurveyError, UsageError, printable
+from survey.process.memory_limit import limited_memory
 from survey.process.output_path import check_output_path
 
 if TYPE_CHECKING:
@@ -95,11 +97,14 @@ def _print_bytes(content: Callable[[], bytes]) -> None:
 
 @contextmanager
 def catalog_reader(uri: str) -> Iterator[Reader]:
-    """Open a catalog for reading; files that do not count are named on stderr. Raises UsageError."""
+    """Open a catalog for reading; files that do not count are named on stderr. Raises UsageError.
+
+    As statements of strangers may be asked of it, a limit of memory and the first signal end what they do.
+    """
     from catalog.read.reader import Reader
     from catalog.store.open import open_for_reading
 
-    with Reader(open_for_reading(uri)) as reader:
+    with only_reads(), limited_memory(), Reader(open_for_reading(uri)) as reader:
         try:
             yield reader
         finally:

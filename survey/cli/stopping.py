@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,13 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 INTERRUPTED = 130
 LOOK_S = 0.2
 # Signals this close to the first belong to it: `timeout` sends its signal twice, a closed terminal two kinds.
 SAME_STOP_S = 1.0
+DEAF_S = 1.0  # after a signal: DuckDB hears it within milliseconds, or only when a step of hours ends
+_ONLY_READS = threading.Event()
 
 
 class _Stop:
@@ -38,7 +41,7 @@ class _Stop:
         elif now - self._since > SAME_STOP_S:
             os._exit(INTERRUPTED)
 
-    @contextmanager
+    @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
         """Raise a stop only when the context ends: a half imported module cannot be imported again."""
         self._is_deferred = True
@@ -50,7 +53,7 @@ class _Stop:
             raise KeyboardInterrupt
 
 
-@contextmanager
+@contextlib.contextmanager
 def stoppable() -> Iterator[_Stop]:
     """In the context, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, once.
 
@@ -76,12 +79,22 @@ def stoppable() -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-@contextmanager
+@contextlib.contextmanager
+def only_reads() -> Iterator[None]:
+    """In the context, where nothing need be finished, the first signal ends a step that does not hear it."""
+    _ONLY_READS.set()
+    try:
+        yield
+    finally:
+        _ONLY_READS.clear()
+
+
+@contextlib.contextmanager
 def ended_by_second_signal() -> Iterator[None]:
     """In the context, a second signal ends this process if the first did not even interrupt a step of it.
 
     Python runs its handlers between steps of its own, and some steps of a library take hours: DuckDB computes
-    the constants of a statement before it looks for signals.
+    the constants of a statement before it looks for signals. In `only_reads` the first signal suffices.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -106,6 +119,8 @@ def _listen(heard: socket.socket) -> None:
             sent = heard.recv(1)
         except TimeoutError:
             step = step if step == _step_of_main() else None  # it was interrupted
+            if step is not None and _ONLY_READS.is_set() and time.monotonic() - since > DEAF_S:
+                _end("the statement did not hear the stop, so the command ends")
             continue
         if not sent:
             heard.close()
@@ -115,7 +130,13 @@ def _listen(heard: socket.socket) -> None:
         if step is None or step != _step_of_main():
             step, since = _step_of_main(), time.monotonic()
         elif time.monotonic() - since > SAME_STOP_S:
-            os._exit(INTERRUPTED)
+            _end("ended at the second stop")
+
+
+def _end(why: str) -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.write(2, f"\nsurvey: {why}\n".encode())  # the main thread may hold the lock of sys.stderr
+    os._exit(INTERRUPTED)
 
 
 def _step_of_main() -> tuple[FrameType, int] | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from survey.process.limits import process_memory_bytes
+from survey.process.ulimits import process_memory_bytes
 
 ROOT = Path("/")
 

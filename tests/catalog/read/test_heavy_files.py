@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,9 +15,10 @@ from catalog.read.reader import QueryLimits, Reader
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.write.commit import commit
 from jobs.demo.checkpoints import write
+from survey.errors import UsageError
 from tests.conftest import little
 
-LIMITS = QueryLimits(memory_mb=1024, rows=100)
+Bombs = Callable[[str], AbstractContextManager[Path]]
 SQL = "SELECT repo, family FROM models"
 
 
@@ -38,6 +40,26 @@ def file(committed: CatalogStore) -> Iterator[Path]:
     path.write_bytes(whole)
 
 
+@pytest.fixture(scope="module")
+def bombs(committed: CatalogStore) -> Bombs:
+    """A row file that unpacks to 1.3 GB by one of its columns; it is the catalog's in the context."""
+    path = Path(committed.files("rows")[0].path)
+    whole, made = path.read_bytes(), dict[str, bytes]()
+
+    @contextmanager
+    def bomb(column: str) -> Iterator[Path]:
+        if column not in made:
+            _repeated(path, column, "x" * (16 << 20), 80)
+        made.setdefault(column, path.read_bytes())
+        path.write_bytes(made[column])
+        try:
+            yield path
+        finally:
+            path.write_bytes(whole)
+
+    return bomb
+
+
 def _repeated(path: Path, column: str, text: str, rows: int) -> None:
     """The file with as many copies of its row, all with this text."""
     table = pq.read_table(path)
@@ -51,21 +73,51 @@ def _repeated(path: Path, column: str, text: str, rows: int) -> None:
     pq.write_table(repeated, path, compression="zstd", use_dictionary=False)
 
 
+LIMITS = {
+    "of a server": QueryLimits(memory_mb=1024, rows=100),
+    "of a server with half of it": QueryLimits(memory_mb=500, rows=100),
+    "the least of a server": QueryLimits(memory_mb=64, rows=100),
+    "of a command": None,
+}
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("column", ["repo", "family"])
 def test_a_file_that_unpacks_to_gigabytes_is_named_and_the_others_are_answered(
-    committed: CatalogStore, file: Path, column: str
+    committed: CatalogStore,
+    bombs: Bombs,
+    column: str,
+    limits: QueryLimits | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _repeated(file, column, "x" * (16 << 20), 200)
-    assert file.stat().st_size < 1 << 20
-    with Reader(committed, LIMITS) as reader:
+    monkeypatch.setattr("catalog.read.reader.FIRST_MB", 400)  # of 4 GB, which a larger bomb would take
+    with bombs(column) as file, Reader(committed, limits) as reader:
+        assert file.stat().st_size < 1 << 20
         assert len(reader.ask(SQL).rows) == 1
         [left_out] = reader.left_out
     assert left_out.file.path == str(file)
-    assert "takes more than 1,024 MB of memory" in left_out.problem
+    assert "takes more than 256 MB of memory" in left_out.problem
+
+
+def test_a_question_that_takes_more_than_the_first_memory_gets_more(
+    committed: CatalogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.read.reader.FIRST_MB", 40)
+    with Reader(committed) as reader:
+        assert reader.ask("SELECT len(list(range)) FROM range(10000000)").rows == [(10000000,)]
+        assert not reader.left_out
+
+
+def test_what_takes_more_than_all_memory_is_refused_and_the_next_is_answered(committed: CatalogStore) -> None:
+    with Reader(committed, QueryLimits(memory_mb=64, rows=100)) as reader:
+        with pytest.raises(UsageError, match="ask for less"):
+            reader.ask("SELECT len(list(range)) FROM range(100000000)")
+        assert len(reader.ask(SQL).rows) == 2
+        assert not reader.left_out
 
 
 def test_a_long_text_by_itself_is_no_reason_to_leave_a_file_out(committed: CatalogStore, file: Path) -> None:
     _repeated(file, "family", "x" * 1000, 200)
-    with Reader(committed, LIMITS) as reader:
+    with Reader(committed) as reader:
         assert len(reader.ask(SQL).rows) == 2
         assert not reader.left_out

@@ -48,7 +48,7 @@ def test_a_lack_of_memory_is_said_in_a_line(
     monkeypatch.setattr("survey.cli.sql.answer", fail)
     ran = survey("sql", "SELECT 1", "--catalog", "c")
     assert ran.code == 2
-    assert ran.err.startswith("survey: there is not enough memory for this command")
+    assert ran.err.startswith("survey: the memory is used up")
     assert str(error) in ran.err
 
 

@@ -1,4 +1,4 @@
-"""Temporary folders of runs that were killed."""
+"""Temporary folders of processes that were killed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.executors.ray_orphans import NEW_S, owned, remove_orphans
 from survey.process.interpreter import python_command
+from survey.process.owned_folders import NEW_S, owned, remove_orphans
 
 
 def aged(folder: Path) -> None:
@@ -33,7 +33,7 @@ def test_the_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "sv-killed"
     folder.mkdir()
     (tmp_path / "holder.py").write_text(
-        "import sys, time\nfrom pathlib import Path\nfrom jobs.executors.ray_orphans import owned\n"
+        "import sys, time\nfrom pathlib import Path\nfrom survey.process.owned_folders import owned\n"
         "with owned(Path(sys.argv[1])):\n    print('owned', flush=True)\n    time.sleep(60)\n"
     )
     command = python_command("holder", str(folder))
@@ -42,11 +42,11 @@ def test_the_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
         assert run.stdout is not None
         assert run.stdout.readline() == "owned\n"
         aged(folder)
-        remove_orphans(tmp_path)
+        remove_orphans(tmp_path, "sv-")
         assert folder.exists()  # it lives
         run.send_signal(signal.SIGKILL)
         run.wait()
-    remove_orphans(tmp_path)
+    remove_orphans(tmp_path, "sv-")
     assert not folder.exists()
 
 
@@ -85,11 +85,11 @@ def of_another_name(folder: Path) -> Path:
 @pytest.mark.parametrize("change", [link, without_owner, linked_owner, pipe, new, of_another_name])
 def test_nothing_else_is_removed(change: Callable[[Path], Path], tmp_path: Path) -> None:
     folder = change(left(tmp_path))
-    remove_orphans(tmp_path)
+    remove_orphans(tmp_path, "sv-")
     assert (folder / "session" / "logs").exists()
 
 
 def test_what_is_left_behind_is_removed(tmp_path: Path) -> None:
     folder = left(tmp_path)
-    remove_orphans(tmp_path)
+    remove_orphans(tmp_path, "sv-")
     assert not folder.exists()

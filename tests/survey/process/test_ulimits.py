@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from survey.cli import cli
-from survey.process.limits import MEASURING, shortage, too_small_for
+from survey.process.ulimits import MEASURING, shortage, too_small_for
 
 SURVEY = Path(sys.executable).parent / "survey"
 COMMANDS = {

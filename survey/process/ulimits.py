@@ -16,6 +16,7 @@ from dataclasses import dataclass
 # addresses; `sql`, `plan`, `tokens` 0.15 GB and 0.4 GB, `compact` 0.25 GB of data.
 MEASURING = frozenset({"run", "demo", "cluster", "kinematics", "train"})
 _NO_MEMORY = ("failed to map segment", "annot allocate memory", "out of memory", "bad_alloc")
+_NO_LIMIT = "see the limits of this machine or container"
 _OWN_THREADS = 5  # beside one for each CPU
 _NO_THREAD = "can't start new thread"
 
@@ -97,8 +98,8 @@ def shortage(error: BaseException) -> str | None:
     )
     if lacks_memory or any(text in words for text in _NO_MEMORY) or _is_duckdbs(error):
         limits = " and ".join(str(limit) for limit in _LIMITS if limit.limit_bytes is not None)
-        known = f"; this process may use {limits}: raise the limit" if limits else ""
-        return f"the memory is used up{known}"
+        advice = f"this process may use {limits}: raise the limit" if limits else _NO_LIMIT
+        return f"the memory is used up{f' ({words})' if words else ''}; {advice}"
     return None
 
 
