@@ -73,6 +73,7 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         with self._store.duckdb_files.stops.heard():  # closing releases files
             self._connection.close()
+            del self._connection  # its temporary folder goes with it
 
     @property
     def damaged(self) -> list[File]:

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.deliveries import delivered
+from support.little_models import little
 
 from catalog.read.reader import QueryLimits, Reader
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.write.commit import commit
 from jobs.demo.checkpoints import write
 from survey.errors import UsageError
-from tests.conftest import little
 
 Bombs = Callable[[str], AbstractContextManager[Path]]
 SQL = "SELECT repo, family FROM models"

@@ -49,12 +49,8 @@ STATEMENTS = {
 def test_a_statement_that_takes_all_memory_is_one_line(sql: str, tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     command = [sys.executable, "-c", START, "sql", sql, "--catalog", str(tmp_path / "c")]
-    with (
-        subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
-        process.stdout,
-        process.stderr,
-    ):
-        printed, said = process.stdout.read(), process.stderr.read()
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        printed, said = (pipe.read() for pipe in (process.stdout, process.stderr) if pipe)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     assert (process.returncode, printed) == (2, "")
