@@ -17,6 +17,7 @@ from catalog.store import lock_without_flock as lock_file
 from catalog.store.local import LocalFolder
 from catalog.store.object_store import ObjectStore
 from catalog.store.object_store_errors import Unreadable, is_not_implemented
+from catalog.store.object_store_retries import with_retries
 from catalog.store.open import CatalogStore
 
 SETTLING_S = 1.0  # after which another's write of the same moment is visible
@@ -40,11 +41,11 @@ def create_object(store: CatalogStore, name: str, content: bytes) -> bool:
     path = store.inside(name)
     try:
         if not _is_s3(store):
-            store.with_retries(lambda: store.fs.pipe_file(path, content, mode="create"))
+            with_retries(lambda: store.fs.pipe_file(path, content, mode="create"))
         elif _put(store, path, content, IfNoneMatch="*") and _refuses_again(store, path, content):
             return True
         elif not store.conditional_writes.honoured:
-            store.with_retries(lambda: store.fs.pipe_file(path, content))
+            with_retries(lambda: store.fs.pipe_file(path, content))
     except FileExistsError:
         return False
     return _lasts(store, name, content)
@@ -64,7 +65,7 @@ def replace(store: CatalogStore, name: str, content: bytes, expected: ObjectVers
         lock_file.overwrite(store.root / name, content)
     else:
         path = store.inside(name)
-        store.with_retries(lambda: store.fs.pipe_file(path, content))
+        with_retries(lambda: store.fs.pipe_file(path, content))
     return _lasts(store, name, content)
 
 
@@ -75,7 +76,7 @@ def peek(store: CatalogStore, name: str) -> ObjectVersion | None:
         return None if stored is None else ObjectVersion(stored[0], "", stored[1])
     path = store.inside(name)
     try:
-        return store.with_retries(lambda: _read_s3(store, path) if _is_s3(store) else _read(store, path))
+        return with_retries(lambda: _read_s3(store, path) if _is_s3(store) else _read(store, path))
     except Unreadable as error:
         if error.gone:
             return None
@@ -87,7 +88,7 @@ def erase_object(store: CatalogStore, name: str) -> None:
     if isinstance(store, LocalFolder):
         lock_file.erase_lock_file(store.root / name)
     else:
-        store.with_retries(lambda: store.fs.rm_file(store.inside(name)))
+        with_retries(lambda: store.fs.rm_file(store.inside(name)))
 
 
 def _is_s3(store: ObjectStore) -> bool:
@@ -98,7 +99,7 @@ def _put(store: ObjectStore, path: str, content: bytes, **condition: str) -> boo
     """Write on a condition; False if the store has no conditions. Raises FileExistsError, Unreadable."""
     bucket, _, key = path.partition("/")
     try:
-        store.with_retries(
+        with_retries(
             lambda: store.fs.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
         )
     except Unreadable as error:

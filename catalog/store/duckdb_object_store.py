@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from catalog.files import MAX_FOOTER_BYTES, End, File, NoEnd, is_tail_whole, too_long
 from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
+from catalog.store.fsspec_client import map_concurrently
 from catalog.store.object_store_errors import Unreadable
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class StoreFiles(CatalogFileSystem):
 
     def read_ends(self, files: Sequence[File]) -> Iterator[End | NoEnd]:
         """Fetch the end of each file with all of its footer. Whole files may be read from then on."""
-        for file, tail in zip(files, self._store.map_concurrently(self._tail, files), strict=True):
+        for file, tail in zip(files, map_concurrently(self._tail, files), strict=True):
             if isinstance(tail, Unreadable):
                 yield NoEnd(f"cannot be read: {tail}", gone=tail.gone)
             elif not is_tail_whole(tail, file.size):

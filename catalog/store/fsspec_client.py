@@ -6,10 +6,13 @@ Imports are deferred: reading a local catalog must not wait for fsspec.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from survey.errors import UsageError
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 CONCURRENT_REQUESTS = 16  # requests in flight while many small files are read
 # The package that a protocol needs besides fsspec.
 _INSTALL = {
@@ -52,3 +55,13 @@ def open_client(url: str) -> Any:  # Any: fsspec is not typed
         raise UsageError(f"{url}: {error}") from error
     client.retries = 1
     return client
+
+
+def map_concurrently(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """Call `work` for each item, several at a time; the results in the order of the items."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    if not items:
+        return []
+    with ThreadPoolExecutor(min(CONCURRENT_REQUESTS, len(items))) as pool:
+        return list(pool.map(work, items))

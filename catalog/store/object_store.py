@@ -1,27 +1,22 @@
 """A catalog below a URL: s3://, gs://, hf://datasets/…, anything that fsspec opens.
 
 One PUT publishes a file, whole or not at all. Requests that fail because the server is busy or the
-connection broke are retried here, and nowhere else. Imports are deferred: reading a local catalog must not
-wait for fsspec.
+connection broke are retried in `object_store_retries.py` alone. Imports are deferred: reading a local catalog
+must not wait for fsspec.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from catalog.files import DAMAGED, ENDING, PROTOCOL, End, File, NoEnd, Write
-from catalog.store.fsspec_client import CONCURRENT_REQUESTS, open_client
-from catalog.store.object_store_errors import (
-    Unreadable,
-    is_precondition_failed,
-    is_retryable,
-    s3_code,
-    unreadable,
-)
+from catalog.store.fsspec_client import CONCURRENT_REQUESTS, map_concurrently, open_client
+from catalog.store.object_store_errors import Unreadable
+from catalog.store.object_store_listing import base_name, described_file, list_objects
+from catalog.store.object_store_retries import with_retries
 from catalog.store.verified_copy import copy_verified
 from survey.errors import CommitError, UsageError
 
@@ -29,9 +24,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from catalog.store.duckdb_object_store import StoreFiles
-
-_T = TypeVar("_T")
-WAITS_S = (0.5, 1.0, 2.0, 4.0)  # before the second try, the third, …
 
 
 @dataclass(slots=True)
@@ -58,10 +50,10 @@ class ObjectStore:
     def entries(self) -> set[str] | None:
         """Names directly below the URL, or None if there are none. Raises UsageError if it cannot be read."""
         try:
-            items = self._list("")
+            items = list_objects(self.fs, self._root)
         except Unreadable as error:
             raise UsageError(f"the catalog {self.url} cannot be read: {error}") from error
-        return {_base_name(item["name"]) for item in items} or None
+        return {base_name(item) for item in items} or None
 
     def make(self) -> None:
         """Nothing to make: an object store has no folders."""
@@ -75,10 +67,10 @@ class ObjectStore:
         Raises UsageError if they cannot be listed.
         """
         try:
-            listed = self._list(folder)
+            listed = list_objects(self.fs, self.inside(folder))
         except Unreadable as error:
             raise UsageError(f"the catalog {self.url} cannot be read: {error}") from error
-        files = [self._file(folder, item) for item in listed if item["type"] == "file"]
+        files = [described_file(self.url, folder, item) for item in listed if item["type"] == "file"]
         named = [file for file in files if file.name.endswith(ENDING) and not file.name.startswith(".")]
         return sorted(named, key=lambda file: file.name)
 
@@ -95,11 +87,11 @@ class ObjectStore:
                 write(temporary)
                 temporary.flush()
                 if large:
-                    self.with_retries(lambda: self.fs.put_file(temporary.name, path))
+                    with_retries(lambda: self.fs.put_file(temporary.name, path))
                 else:
                     temporary.seek(0)
                     content = temporary.read()
-                    self.with_retries(lambda: self.fs.pipe_file(path, content))
+                    with_retries(lambda: self.fs.pipe_file(path, content))
         except (Unreadable, UsageError, OSError) as error:
             raise CommitError("commit-failed", shown, f"cannot be written: {error}") from error
 
@@ -113,20 +105,20 @@ class ObjectStore:
 
         def remove(file: File) -> None:
             try:
-                self.with_retries(lambda: self.fs.rm_file(self.inside(file.folder, file.name)))
+                with_retries(lambda: self.fs.rm_file(self.inside(file.folder, file.name)))
             except Unreadable as error:
                 if not error.gone:
                     problem = f"cannot be removed: {error}"
                     raise CommitError("commit-failed", file.shown, problem) from error
 
-        self.map_concurrently(remove, files)
+        map_concurrently(remove, files)
 
     def set_aside(self, file: File) -> None:
         """Move a damaged file to a folder that no view reads. Raises CommitError."""
         source = self.inside(file.folder, file.name)
         aside = self.inside(DAMAGED, f"{file.folder}-{file.name}")
         try:
-            self.with_retries(lambda: self.fs.cp_file(source, aside))
+            with_retries(lambda: self.fs.cp_file(source, aside))
         except Unreadable as error:
             raise CommitError("commit-failed", file.shown, f"cannot be set aside: {error}") from error
         self.remove([file])
@@ -188,70 +180,8 @@ class ObjectStore:
                 raise ConnectionError(f"{len(content)} bytes came, expected {stop - start}")
             return content
 
-        return self.with_retries(read)
-
-    def map_concurrently(self, work: Callable[[File], _T], files: Sequence[File]) -> list[_T]:
-        """Call `work` for each file, several at a time; the results in the order of the files."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        if not files:
-            return []
-        with ThreadPoolExecutor(min(CONCURRENT_REQUESTS, len(files))) as pool:
-            return list(pool.map(work, files))
-
-    def with_retries(self, request: Callable[[], _T]) -> _T:
-        """Make a request, again if the server is busy or the connection broke.
-
-        Raises FileExistsError if a precondition failed, else Unreadable.
-        """
-        import random
-
-        for wait_s in (*WAITS_S, None):
-            try:
-                return request()
-            except FileExistsError:
-                raise
-            except Exception as error:  # each backend raises the errors of its own library
-                if is_precondition_failed(error):
-                    raise FileExistsError(str(error)) from error
-                if wait_s is None or not is_retryable(error):
-                    raise unreadable(error) from error
-                time.sleep(wait_s * random.uniform(0.5, 1.5))  # so that nodes do not retry in step
-        raise AssertionError("the last try returns or raises")
+        return with_retries(read)
 
     @cached_property
     def _root(self) -> str:
         return str(self.fs._strip_protocol(self.url)).rstrip("/")
-
-    def _list(self, folder: str) -> list[dict[str, Any]]:  # Any: a backend's description of a file
-        path = self.inside(folder) if folder else self._root
-
-        def list_now() -> list[dict[str, Any]]:
-            self.fs.invalidate_cache()
-            items: list[dict[str, Any]] = self.fs.ls(path, detail=True)
-            return items
-
-        try:
-            items = self.with_retries(list_now)
-        except Unreadable as error:
-            if not error.gone or s3_code(error.__cause__) == "NoSuchBucket":
-                raise
-            return []
-        return [item for item in items if item["name"].strip("/") != path.strip("/")]
-
-    def _file(self, folder: str, item: dict[str, Any]) -> File:
-        name = _base_name(item["name"])
-        states = [item.get(key) for key in ("ETag", "etag", "generation", "mtime", "created", "LastModified")]
-        version = "|".join(str(value) for value in (item["size"], *states) if value is not None)
-        return File(
-            folder,
-            name,
-            f"{PROTOCOL}://{folder}/{name}",
-            f"{self.url}/{folder}/{name}",
-            item["size"],
-            version,
-        )
-
-
-def _base_name(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2]

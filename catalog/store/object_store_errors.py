@@ -33,7 +33,7 @@ def is_precondition_failed(error: Exception) -> bool:
     return s3_code(error) in ("PreconditionFailed", "412")
 
 
-def is_retryable(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether another try may help: the server is busy or ill, or the connection broke."""
     if _is_refused_by_google(error) or s3_code(error) in _FINAL:
         return False

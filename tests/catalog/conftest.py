@@ -23,7 +23,7 @@ def s3(_s3_server: s3_server.S3, monkeypatch: pytest.MonkeyPatch) -> s3_server.S
     """The server, with credentials in the environment, short waits, and no faults yet."""
     for name, value in s3_server.environment(_s3_server.url).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("catalog.store.object_store.WAITS_S", (0.01, 0.02, 0.04))
+    monkeypatch.setattr("catalog.store.object_store_retries.WAITS_S", (0.01, 0.02, 0.04))
     _s3_server.faults.clear()
     _s3_server.requests.clear()
     return _s3_server

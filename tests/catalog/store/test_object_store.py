@@ -26,7 +26,9 @@ from catalog.files import ROWS, TOKENS, File
 from catalog.read.attach import attach
 from catalog.read.reader import Reader
 from catalog.store.duckdb_filesystem import PositionedFile
-from catalog.store.object_store import ObjectStore, Unreadable
+from catalog.store.object_store import ObjectStore
+from catalog.store.object_store_errors import Unreadable
+from catalog.store.object_store_retries import with_retries
 from catalog.store.open import CatalogStore, open_for_reading, open_for_writing, open_if_there
 from catalog.write.commit import commit
 from survey.errors import CommitError, UsageError
@@ -307,7 +309,7 @@ class AsGcsfs(Exception):
 
 
 @pytest.mark.parametrize("error", [AsGcsfs(401), OSError("Forbidden: b/bucket/o\ndenied")])
-def test_a_google_store_that_refuses_access_is_requested_once_and_the_message_says_what_to_set(
+def test_a_google_store_that_refuses_access_is_requested_once_with_advice(
     error: Exception,
 ) -> None:
     requests = []
@@ -317,7 +319,7 @@ def test_a_google_store_that_refuses_access_is_requested_once_and_the_message_sa
         raise error
 
     with pytest.raises(Unreadable, match="GOOGLE_APPLICATION_CREDENTIALS"):
-        ObjectStore("gs://bucket/x").with_retries(refuse)
+        with_retries(refuse)
     assert len(requests) == 1
 
 

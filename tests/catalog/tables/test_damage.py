@@ -24,7 +24,8 @@ from catalog.files import ROWS, End, File, NoEnd, is_part, loose_files
 from catalog.read.reader import Reader
 from catalog.store.duckdb_object_store import StoreFiles
 from catalog.store.lock import Lock
-from catalog.store.object_store import ObjectStore, Unreadable
+from catalog.store.object_store import ObjectStore
+from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables.damage import examine
 from catalog.write.arrow_tables import Tables
