@@ -1,7 +1,7 @@
 """The schemas of all tables, derived from the records: one source for Parquet, SQL and the docs.
 
-A column is a field of a record: those of a matrix are in `survey/records/measured_columns.py`, those of its
-identity in `target.py`.
+A column is a field of a record in `survey/records/`, whose `__init__.py` says which columns are in which
+module.
 """
 
 from __future__ import annotations

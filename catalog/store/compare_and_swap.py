@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from catalog.store import lock_without_flock as lock_file
+from catalog.store import lock_file
 from catalog.store.local import LocalFolder
 from catalog.store.object_store import ObjectStore
 from catalog.store.object_store_errors import Unreadable, is_not_implemented

@@ -1,6 +1,6 @@
-"""Which errors of a request are tried again, and after what wait.
+"""Which errors of a request are tried again, and the wait that a server states.
 
-How often, and how long to wait if the server does not say: `RetryPolicy` in `survey/records/settings.py`.
+How often, and how long to wait if the server states nothing: `RetryPolicy` in `survey/records/settings.py`.
 The loops are in `request_policy.py` (small requests) and `range_reader.py` (byte ranges).
 """
 

@@ -1,4 +1,7 @@
-"""The measured columns of a matrix, group by group, and its per-token table."""
+"""The measured columns of a matrix, group by group, and its per-token table.
+
+The value of each is computed in `survey/measures/`, whose registry holds the versions.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Install `survey run` in a scheduler of the system, for every night; this program has no daemon.
 
-To support another scheduler: a module here with the functions of Scheduler, and its line in SCHEDULERS.
+To support another scheduler: a module here with the functions of Scheduler, its line in SCHEDULERS, and its
+name in the choices of `--on` in `survey/cli/nightly.py`.
 """
 
 from __future__ import annotations

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from support.commands import Ran
 
 from jobs.nightly import schedulers as nightly
 from jobs.nightly.job import Job
 from jobs.nightly.machine import JobMachine, this_machine
+from survey.cli.nightly import command
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]
@@ -105,3 +107,9 @@ def test_a_missing_command_says_what_to_do(
         UsageError, match=r"there is no kubectl here: print|there is no crontab command here: install"
     ):
         nightly.install(scheduler, job(scheduler), machine)
+
+
+def test_the_command_offers_every_scheduler() -> None:
+    on = next(option for option in command.params if option.name == "scheduler")
+    assert isinstance(on.type, click.Choice)
+    assert list(on.type.choices) == list(nightly.SCHEDULERS)

@@ -1,6 +1,7 @@
-"""The lock of a folder whose file system has no locks: a file that is created only if there is none.
+"""The operations on the lock file of a folder whose file system has no locks: create, read, overwrite, erase.
 
-As in an object store (`catalog.store.compare_and_swap`), its holder refreshes it as long as it lives.
+The rule of the lock (who takes, refreshes and takes over) is in `catalog/store/lock.py`, by way of
+`compare_and_swap.py`, as for an object store.
 """
 
 from __future__ import annotations
