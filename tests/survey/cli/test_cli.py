@@ -285,9 +285,13 @@ def test_the_demo_asks_nothing_of_the_persons_own_setup(tmp_path: Path) -> None:
     assert "7 measured, 0 unchanged, 0 failed" in ran.stdout
 
 
+# A shell that starts the tests in the background lets them, and all that they start, ignore SIGINT.
+LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
 def test_the_demos_hub_serves_until_it_is_interrupted(survey: Survey, tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", "from survey.cli import entry; entry()", "demo", "--hub"],
+        [sys.executable, "-c", f"{LISTENING}; from survey.cli import entry; entry()", "demo", "--hub"],
         cwd=tmp_path, stdout=subprocess.PIPE, text=True,
     ) as served:  # fmt: skip
         assert served.stdout is not None
