@@ -20,29 +20,34 @@ from support.little_models import little
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.local_hub import LocalHub
 
-# The files that take longest, first: one that is begun last leaves the other cores idle. Those on top mostly wait.
+# The files that take longest, first: one that is begun last leaves the other cores idle. Files that mostly wait
+# alternate with busy ones, as more are run at a time than there are cores.
 LONGEST = (
-    "tests/jobs/executors/test_faults.py",
     "tests/jobs/executors/test_hosts.py",
+    "tests/jobs/executors/test_faults.py",
     "tests/test_docs.py",
     "tests/jobs/executors/test_placing.py",
-    "tests/jobs/run/test_stopping.py",
     "tests/survey/cli/test_working_folder.py",
-    "tests/jobs/executors/test_ray_session.py",
-    "tests/jobs/tasks/test_tokenizer.py",
+    "tests/jobs/run/test_stopping.py",
     "tests/survey/formats/test_json_stream.py",
+    "tests/jobs/nightly/schedulers/test_cron.py",
     "tests/queries/web/test_serve.py",
+    "tests/jobs/executors/test_ray_session.py",
     "tests/catalog/tables/test_inspection.py",
+    "tests/jobs/tasks/test_tokenizer.py",
     "tests/catalog/store/test_object_store.py",
+    "tests/jobs/executors/test_ray_driver.py",
     "tests/catalog/tables/test_damage.py",
+    "tests/jobs/run/test_driver.py",
+    "tests/survey/cli/test_cli.py",
+    "tests/jobs/planning/test_unreachable.py",
+    "tests/survey/cli/test_train.py",
+    "tests/survey/hub/test_bad_replies.py",
     "tests/jobs/planning/test_memory.py",
     "tests/jobs/executors/test_progress.py",
-    "tests/jobs/run/test_driver.py",
-    "tests/jobs/executors/test_ray_driver.py",
+    "tests/survey/process/test_home_folder.py",
     "tests/jobs/executors/test_ray_embedded.py",
-    "tests/jobs/nightly/schedulers/test_cron.py",
-    "tests/survey/cli/test_train.py",
-    "tests/survey/cli/test_cli.py",
+    "tests/survey/vocabulary/test_isolation.py",
 )
 
 
