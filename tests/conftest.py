@@ -47,7 +47,7 @@ LONGEST = (
     "tests/jobs/executors/test_progress.py",
     "tests/survey/process/test_home_folder.py",
     "tests/jobs/executors/test_ray_embedded.py",
-    "tests/survey/vocabulary/test_isolation.py",
+    "tests/survey/vocabulary/process/test_isolation.py",
 )
 
 
