@@ -19,12 +19,11 @@ from typing import Any, Self
 
 from catalog.read.describer import Describer
 from survey.errors import UsageError
-from survey.process.interpreter import python_command
+from survey.process.interpreter import OVERTIME_S, python_command
 from survey.process.memory_limit import limit_memory
 
 QUERY_S = 5.0
-START_S = 60.0  # until Python and DuckDB are loaded, on a busy machine
-LATER_S = 5  # than who asked stops it, it ends by itself
+PROCESS_START_S = 60.0  # until Python and DuckDB are loaded, on a busy machine
 MAX_STOPPED = 4  # then the others of a list are not described
 MAX_COLUMNS = 1_000
 _MEMORY_MB = 2_048
@@ -68,7 +67,7 @@ class BoundedDescriber:
         return list(answer["columns"])
 
     def _started(self) -> subprocess.Popen[str]:
-        command = python_command("queries.description", str(round(self._seconds + LATER_S)))
+        command = python_command("queries.description", str(round(self._seconds + OVERTIME_S)))
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -78,7 +77,7 @@ class BoundedDescriber:
             encoding="utf-8",
         )
         self._process = process
-        if self._line(process, START_S) is None:
+        if self._line(process, PROCESS_START_S) is None:
             self._stopped += 1
             raise UsageError("the process that describes queries does not start")
         return process

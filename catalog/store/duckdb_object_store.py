@@ -17,7 +17,7 @@ from catalog.store.object_store_errors import Unreadable
 if TYPE_CHECKING:
     from catalog.store.object_store import ObjectStore
 
-TAIL_BYTES = 1 << 16  # holds the footer of a row file, 20 kB
+REMOTE_TAIL_BYTES = 1 << 16  # holds the footer of a row file, 20 kB
 WHOLE_OBJECT_BYTES = 1 << 18  # a row file up to this size is fetched whole: one request instead of three
 CACHE_BYTES = 128 << 20  # of small files in memory
 READ_AHEAD_BYTES = 1 << 17
@@ -86,7 +86,7 @@ class StoreFiles(CatalogFileSystem):
         if known is not None and known[0] == file.version:
             return known[1]
         whole = file.size <= WHOLE_OBJECT_BYTES and self._kept_bytes < CACHE_BYTES
-        tail_bytes = file.size if whole else min(file.size, TAIL_BYTES)
+        tail_bytes = file.size if whole else min(file.size, REMOTE_TAIL_BYTES)
         try:
             tail = self._store.read_range(file, file.size - tail_bytes, file.size) if tail_bytes else b""
             footer_bytes = int.from_bytes(tail[-8:-4], "little")

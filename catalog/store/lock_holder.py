@@ -21,7 +21,7 @@ class Holder:
     run_id: str
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-    machine: str = field(default_factory=lambda: this_machine())
+    machine: str = field(default_factory=lambda: machine_id())
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     taken_at: str = field(default_factory=lambda: _now())
     refreshed_at: str = ""
@@ -61,10 +61,10 @@ def is_stale(lock: ObjectVersion, stale_s: float) -> bool:
     if lock.age_s > stale_s:
         return True
     holder = holder_of(lock)
-    return holder is not None and holder.machine == this_machine() != "" and not _is_alive(holder.pid)
+    return holder is not None and holder.machine == machine_id() != "" and not _is_alive(holder.pid)
 
 
-def this_machine() -> str:
+def machine_id() -> str:
     """This boot of this machine and its namespace of processes; empty if the system is not Linux."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -13,10 +13,10 @@ from catalog.store.object_store_errors import Unreadable
 COPY_BYTES = 1 << 24
 _MD5 = re.compile(r"\b[0-9a-f]{32}\b(?!-)")  # the ETag of an object that was put in one request
 
-ReadRange = Callable[[File, int, int], bytes]
+ReadFileRange = Callable[[File, int, int], bytes]
 
 
-def copy_verified(file: File, read_range: ReadRange, to: IO[bytes]) -> None:
+def copy_verified(file: File, read_range: ReadFileRange, to: IO[bytes]) -> None:
     """Copy a file until its bytes have the MD5 that the store states, or come the same twice.
 
     read_range: bytes [start, stop) of the file. Raises Unreadable if two copies differ.
@@ -34,7 +34,7 @@ def copy_verified(file: File, read_range: ReadRange, to: IO[bytes]) -> None:
         raise Unreadable(f"{file.shown}: its bytes come with another checksum than the store's")
 
 
-def _copy(file: File, read_range: ReadRange, to: IO[bytes]) -> str:
+def _copy(file: File, read_range: ReadFileRange, to: IO[bytes]) -> str:
     """Copy a file; the MD5 of the bytes that came. Raises Unreadable."""
     digest = hashlib.md5(usedforsecurity=False)
     for start in range(0, file.size, COPY_BYTES):

@@ -24,7 +24,7 @@ from survey.errors import UsageError
 from survey.process.machine import available_memory_bytes, cpus
 from survey.process.owned_folders import owned, remove_orphans
 
-PREFIX = "sv-"  # of its temporary folder
+FOLDER_PREFIX = "sv-"  # of its temporary folder
 OBJECT_STORE_BYTES = 512 << 20  # a result is a few MB and is fetched at once
 MIN_STORE_BYTES = 80 << 20  # Ray refuses less than 75 MiB
 # A socket's path has 107 bytes at most; Ray adds /session_2026-11-27_20-55-28_123456_4194304/sockets/
@@ -44,7 +44,7 @@ def embedded(options: Mapping[str, Any]) -> Iterator[None]:  # Any: arguments of
     """Start a Ray, and end it afterwards. Raises UsageError if it does not come up."""
     _allow_files()
     folder = _temporary_folder()
-    remove_orphans(folder.parent, PREFIX)
+    remove_orphans(folder.parent, FOLDER_PREFIX)
     try:
         with owned(folder), _environment(_private_settings() | _absolute_paths()):
             _forget_settings()
@@ -160,7 +160,7 @@ def _temporary_folder() -> Path:
     problems: list[str] = []
     for parent in [*filter(None, chosen), "/tmp", "/var/tmp", "/dev/shm"]:
         try:
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=os.path.abspath(parent)))
+            folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=os.path.abspath(parent)))
         except OSError as error:
             problems.append(f"{parent}: {error.strerror}")
             continue

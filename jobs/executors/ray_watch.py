@@ -18,7 +18,7 @@ from ray.exceptions import OutOfMemoryError, RayError
 from jobs.executors.ray_worker import describe_node
 
 WATCH_POLL_S = 0.25
-START_S = 90.0  # Ray's own limits, one after another, are about as long
+RAY_START_S = 90.0  # Ray's own limits, one after another, are about as long
 WORKER_S = 60.0  # for the first worker process, on a machine that is busy
 NO_WORKER_S = 15.0  # without any worker process: if one dies, Ray tries again after a minute
 MAX_WORKERS = 16
@@ -48,7 +48,7 @@ def watched() -> Iterator[None]:
 
     def watch() -> None:
         children: dict[int, str] = {}
-        end = time.monotonic() + START_S
+        end = time.monotonic() + RAY_START_S
         while not up.wait(WATCH_POLL_S) and (died := _died(children)) is None and time.monotonic() < end:
             pass
         if not up.is_set():

@@ -17,7 +17,7 @@ from jobs.nightly.quoting import one_line
 from jobs.planning.model_list import read_models
 from survey.errors import UsageError
 
-PREFIX = "survey-nightly-"
+UNIT_PREFIX = "survey-nightly-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Job:
         key = f"{self.models}\n{self.catalog}".encode("utf-8", "surrogatepass")
         digest = hashlib.sha256(key).hexdigest()[:8]
         stem = re.sub(r"[^a-z0-9]+", "-", self.models.stem.lower()).strip("-")[:20].strip("-")
-        return f"{PREFIX}{stem or 'list'}-{digest}"
+        return f"{UNIT_PREFIX}{stem or 'list'}-{digest}"
 
     @property
     def is_local(self) -> bool:

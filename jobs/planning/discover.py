@@ -16,7 +16,7 @@ from survey.records.settings import Settings
 from survey.targets.family import FAMILY_PATTERNS, MODEL_TYPES, ORGS, family_of
 
 # A search for a rarely downloaded family must not read the listing of the whole Hub.
-MAX_ENTRIES = 20_000
+MAX_LISTED = 20_000
 
 _AUTHOR = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 # Ids that a line of a list can hold: a name such as `x.txt` would be taken for a list.
@@ -62,7 +62,7 @@ def discover(conditions: ListingFilter, settings: Settings) -> Listing:
     family = _family(conditions.family)
     models: dict[str, Listed] = {}
     looked_at = unnamable = 0
-    for entry in itertools.islice(listed_models(conditions.author, settings, LocalThrottle()), MAX_ENTRIES):
+    for entry in itertools.islice(listed_models(conditions.author, settings, LocalThrottle()), MAX_LISTED):
         looked_at += 1
         if entry.downloads < conditions.min_downloads:
             break  # sorted by downloads

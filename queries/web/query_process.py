@@ -18,10 +18,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from survey.errors import UsageError
-from survey.process.interpreter import python_command
+from survey.process.interpreter import OVERTIME_S, python_command
 from survey.process.memory_limit import limit_memory
 
-LATER_S = 5  # after the time limit of the process that asked, it ends by itself
 _OWN_MB = 1024  # taken by Python, DuckDB and Arrow themselves
 REFUSED, BEYOND_MEMORY = 2, 3  # exit codes
 _NO_MEMORY = ("MemoryError", "std::bad_alloc", "failed to map segment from shared object")
@@ -41,7 +40,7 @@ class Question:
 
 def ask_apart(question: Question, seconds: float) -> bytes:
     """The answer in its form. Raises UsageError, also if it takes too long or too much memory."""
-    command = python_command("queries.web.query_process", f"{math.ceil(seconds) + LATER_S}")
+    command = python_command("queries.web.query_process", f"{math.ceil(seconds) + OVERTIME_S}")
     try:
         ran = subprocess.run(
             command, input=json.dumps(asdict(question)).encode(), capture_output=True, timeout=seconds

@@ -29,7 +29,7 @@ _KEY = ("repo", "sha", "matrix")
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ReportCard:
     """What the page's script shows of one model, as JSON values (therefore Any).
 
     facts: values of `FACTS`. holes: the largest black holes, as `HoleTable.columns` names them.
@@ -57,7 +57,7 @@ class ReportModel:
 
     row: Mapping[str, Any]  # Any: a value of a column
     histograms: Histograms
-    card: Card
+    card: ReportCard
     link: str
 
 
@@ -100,8 +100,8 @@ def _dicts(answer: Answer) -> list[dict[str, Any]]:
     return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
 
 
-def _card(row: Mapping[str, Any], drawn: Histograms, holes: Sequence[Sequence[Any]]) -> Card:
-    return Card(
+def _card(row: Mapping[str, Any], drawn: Histograms, holes: Sequence[Sequence[Any]]) -> ReportCard:
+    return ReportCard(
         title=_title(row),
         facts=[brief(row[name]) for name in FACTS],
         norms=drawn.norms,

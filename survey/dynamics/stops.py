@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-WINDOW = 0.02  # of the records: the width of the running mean, against the noise of batches
+MEAN_WINDOW = 0.02  # of the records: the width of the running mean, against the noise of batches
 TAIL = 0.1  # of the records: their mean is the final value
 WITHIN = 0.05  # of the greatest distance from the final value
 SETTLED = 0.02  # of it: the most that may still change in the tail
@@ -25,7 +25,7 @@ def stop_step(values: NDArray[np.float64], steps: NDArray[np.int64]) -> int | No
     tail = max(1, round(TAIL * count))
     if count < 3 or not np.isfinite(values).all():
         return None
-    smooth = _running_mean(values, max(1, round(WINDOW * count)))
+    smooth = _running_mean(values, max(1, round(MEAN_WINDOW * count)))
     distances = np.abs(smooth - smooth[-tail:].mean())  # from the final value
     if distances.max() <= 1e-9 * np.abs(smooth).max():
         return None

@@ -199,5 +199,5 @@ def _nearest(rows: NDArray[np.float32], sample: NDArray[np.float32], count: int)
     columns = np.full((sample.shape[1], -(-len(sample) // block) * block), np.float32(np.inf))
     columns[:, : len(sample)] = sample.T
     nearest = np.empty((len(rows), min(count, len(sample))), dtype=np.float32)
-    kernels.distances.neighbour_distances(rows, columns, nearest)
+    kernels.distances.find_nearest(rows, columns, nearest)
     return nearest

@@ -17,6 +17,9 @@ import runpy
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
 
+# A process that may outlive its caller ends by itself so long after the limit at which the caller stops it.
+OVERTIME_S = 5
+
 
 def import_path() -> list[str]:
     """The folders from which this process imports, without those that depend on the working folder."""

@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pytest
 from support import s3 as s3_server
+from support.deliveries import delivered
+from support.little_models import little
+
+from catalog.store.open import CatalogStore, open_for_writing
+from catalog.write.commit import commit
+from jobs.demo.checkpoints import write
 
 _NUMBERS = itertools.count()
 
@@ -44,3 +50,14 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "local":
         return str(tmp_path / "catalog")
     return f"{request.getfixturevalue('bucket')}/some/prefix"
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
+    """A catalog in a folder that holds two little models, `one` and `two`."""
+    folder = tmp_path_factory.mktemp("committed")
+    store = open_for_writing(str(folder / "catalog"))
+    for name in ("one", "two"):
+        write(little(name), folder / name)
+        commit(store, delivered(folder / name).tables)
+    return store

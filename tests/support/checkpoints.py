@@ -18,6 +18,7 @@ INDEX = "model.safetensors.index.json"
 CONFIG: dict[str, Any] = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
 TIED, UNTIED = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
 SILENT: dict[str, Any] = {}  # of tying
+EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 LAYER = "model.layers.0.self_attn.q_proj.weight"  # neither head nor embedding
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.checkpoints import single, stored
+from support.checkpoints import EMBED, HEAD, single, stored
 
 from jobs.demo.hub.local_hub import LocalHub
 from survey.checkpoints.checkpoint import Checkpoint
@@ -17,7 +17,6 @@ from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 TOKEN, STRANGER = "hf_a-token-that-nobody-may-see", "hf_a-stranger"
-EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 TABLE, OUTPUT = stored(500, 16, seed=1), stored(500, 16)  # 32,000 bytes each
 OTHER = stored(500, 16, seed=2)
 MODEL = single({EMBED: TABLE, HEAD: OUTPUT})

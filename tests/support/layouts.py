@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from support.checkpoints import INDEX, Stored, safetensors, single, stored, with_length
+from support.checkpoints import EMBED, INDEX, Stored, safetensors, single, stored, with_length
 from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.errors import SurveyError
@@ -19,9 +19,8 @@ from survey.targets.locate import locate
 V, D = 96, 8
 FULL, SQUARE, VECTOR = (V, D), (D, D), (D,)
 LLAMA = {"model_type": "llama", "vocab_size": V, "hidden_size": D}
-TIED, UNTIED = LLAMA | {"tie_word_embeddings": True}, LLAMA | {"tie_word_embeddings": False}
-EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-LAYER = {"model.layers.0.self_attn.q_proj.weight": SQUARE}
+LLAMA_TIED, LLAMA_UNTIED = LLAMA | {"tie_word_embeddings": True}, LLAMA | {"tie_word_embeddings": False}
+LAYERS = {"model.layers.0.self_attn.q_proj.weight": SQUARE}
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 TABLE, OUTPUT, NORM = stored(*FULL), stored(*FULL, seed=1), stored(D, seed=2)
 

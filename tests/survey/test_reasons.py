@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.checkpoints import SINGLE, Stored, safetensors, single, stored
+from support.checkpoints import EMBED, HEAD, SINGLE, Stored, safetensors, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.errors import REASONS, SurveyError
@@ -16,7 +16,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "reasons.md"
 EXAMPLES = dict(
     re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", PAGE.read_text().partition("## What")[2], re.MULTILINE)
 )
-EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 TABLE = stored(96, 8, dtype="BF16")
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 EXL3 = {"tie_word_embeddings": True, "quantization_config": {"quant_method": "exl3", "bits": 4}}

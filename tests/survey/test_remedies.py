@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.checkpoints import SINGLE, safetensors, single, stored
+from support.checkpoints import EMBED, HEAD, SINGLE, safetensors, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 
 from survey.checkpoints.folder import FolderCheckpoint
@@ -15,7 +15,6 @@ from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 TABLE = stored(96, 8, dtype="BF16")
-EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n"
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 NAMED = ("after the colon: a, b", ("convert",))

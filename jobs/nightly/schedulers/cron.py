@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from jobs.nightly.crontab import BEGIN, END, edit_crontab, read_crontab, without_block
 from jobs.nightly.environment import secret_names
-from jobs.nightly.job import PREFIX, Job
+from jobs.nightly.job import UNIT_PREFIX, Job
 from jobs.nightly.machine import JobMachine
 from jobs.nightly.quoting import comments, crontab_command, lines, one_line
 from jobs.nightly.unit_files import log_file, prepare_folders, write_unit
@@ -78,7 +78,7 @@ def installed(machine: JobMachine) -> list[str]:
     return [
         f"{line.removeprefix(BEGIN).split()[0]}  {lines[number + 1].removeprefix('# ')}"
         for number, line in enumerate(lines[:-1])
-        if line.startswith(BEGIN + PREFIX)
+        if line.startswith(BEGIN + UNIT_PREFIX)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from jobs.nightly.environment import CERTIFICATES, carried_away, left_behind, secret_names
-from jobs.nightly.job import PREFIX, Job
+from jobs.nightly.job import UNIT_PREFIX, Job
 from jobs.nightly.machine import JobMachine
 from jobs.nightly.package import pip_install
 from jobs.nightly.quoting import Expression, checked_text, comments, lines, one_line, without_expressions
@@ -90,7 +90,7 @@ def installed(machine: JobMachine) -> list[str]:
     """The name and title of each workflow that `survey nightly` made."""
     return [
         f"{path.stem}  {path.read_text(encoding='utf-8').partition(chr(10))[0].removeprefix('# ')}"
-        for path in sorted(_folder(machine).glob(f"{PREFIX}*.yml"))
+        for path in sorted(_folder(machine).glob(f"{UNIT_PREFIX}*.yml"))
     ]
 
 

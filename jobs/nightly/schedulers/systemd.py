@@ -6,7 +6,7 @@ import shlex
 import subprocess
 
 from jobs.nightly.environment import secret_names
-from jobs.nightly.job import PREFIX, Job
+from jobs.nightly.job import UNIT_PREFIX, Job
 from jobs.nightly.machine import JobMachine
 from jobs.nightly.quoting import (
     comments,
@@ -95,7 +95,7 @@ def install(job: Job, machine: JobMachine) -> list[str]:
 def installed(machine: JobMachine) -> list[str]:
     """The name and description of each timer that `survey nightly` made."""
     timers = []
-    for path in sorted(machine.units.glob(f"{PREFIX}*.timer")):
+    for path in sorted(machine.units.glob(f"{UNIT_PREFIX}*.timer")):
         lines = path.read_text(encoding="utf-8").splitlines()
         (title,) = [line for line in lines if line.startswith("Description=")][:1] or [""]
         timers.append(f"{path.stem}  {title.removeprefix('Description=').replace('%%', '%')}")

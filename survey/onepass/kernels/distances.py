@@ -38,7 +38,7 @@ def _add_squares(values: NDArray[np.float32], centre: np.float32, sums: NDArray[
 
 
 @compiled
-def neighbour_distances(
+def find_nearest(
     rows: NDArray[np.float32], sample: NDArray[np.float32], nearest: NDArray[np.float32]
 ) -> None:
     """Set nearest [R, N] to ‖row − other‖² of the N nearest in a sample for each row of [R, 32], ascending.

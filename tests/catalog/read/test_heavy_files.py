@@ -9,27 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.deliveries import delivered
-from support.little_models import little
 
 from catalog.read.reader import QueryLimits, Reader
-from catalog.store.open import CatalogStore, open_for_writing
-from catalog.write.commit import commit
-from jobs.demo.checkpoints import write
+from catalog.store.open import CatalogStore
 from survey.errors import UsageError
 
 Bombs = Callable[[str], AbstractContextManager[Path]]
 SQL = "SELECT repo, family FROM models"
-
-
-@pytest.fixture(scope="module")
-def committed(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
-    folder = tmp_path_factory.mktemp("heavy")
-    store = open_for_writing(str(folder / "catalog"))
-    for name in ("one", "two"):
-        write(little(name), folder / name)
-        commit(store, delivered(folder / name).tables)
-    return store
 
 
 @pytest.fixture

@@ -8,30 +8,14 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from support.deliveries import delivered
 
 from catalog.read.describer import Describer
 from catalog.read.functions import names_of
 from catalog.read.reader import Reader
-from catalog.store.open import CatalogStore, open_for_writing
-from catalog.write.commit import commit
-from jobs.demo.checkpoints import write
+from catalog.store.open import CatalogStore
 from queries.library import load
 from survey.errors import UsageError
-from tests.conftest import little
 from tests.functions import QUERIES, installed
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
-    """A catalog of two little models."""
-    folder = tmp_path_factory.mktemp("asked")
-    store = open_for_writing(str(folder / "catalog"))
-    for name in ("one", "two"):
-        write(little(name), folder / name)
-        commit(store, delivered(folder / name).tables)
-    return store
-
 
 COPYING = "WITH x AS (COPY (SELECT 1) TO '{file}') SELECT 1"
 WRITING = {
@@ -56,25 +40,27 @@ WRITING = {
 
 
 @pytest.mark.parametrize("sql", WRITING.values(), ids=WRITING.keys())
-def test_a_query_that_writes_is_refused(filled: CatalogStore, sql: str) -> None:
-    rows = filled.files("rows")[0].path
+def test_a_query_that_writes_is_refused(committed: CatalogStore, sql: str) -> None:
+    rows = committed.files("rows")[0].path
     before = Path(rows).read_bytes()
     [serialized] = duckdb.execute("SELECT json_serialize_sql(?)", [COPYING.format(file=rows)]).fetchall()[0]
     serialized = serialized.replace("'", "''")
-    with Reader(filled) as reader, pytest.raises(UsageError, match="is not allowed"):
+    with Reader(committed) as reader, pytest.raises(UsageError, match="is not allowed"):
         reader.ask(sql.format(file=rows, serialized=serialized, quoted=serialized.replace("'", "''")))
     assert Path(rows).read_bytes() == before
 
 
 @pytest.mark.parametrize("sql", [WRITING["COPY in a WITH"], WRITING["COPY of a PIVOT"]])
-def test_past_the_check_of_the_statement_the_files_cannot_be_written(filled: CatalogStore, sql: str) -> None:
-    [file, *_] = filled.files("rows")
+def test_past_the_check_of_the_statement_the_files_cannot_be_written(
+    committed: CatalogStore, sql: str
+) -> None:
+    [file, *_] = committed.files("rows")
     for name in (file.path, file.url, f"{Path(file.path).parent}/new.parquet", "catalog://rows/new.parquet"):
-        with Reader(filled) as reader:
+        with Reader(committed) as reader:
             reader.ask("SELECT 1 FROM models")
             with pytest.raises(duckdb.Error, match=r"only read|disabled|Permission"):
                 reader._connection.execute(sql.format(file=name))
-    with Reader(filled) as reader:
+    with Reader(committed) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(2,)]
 
 
@@ -157,8 +143,8 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize("sql", OUTSIDE)
-def test_a_query_sees_nothing_but_the_views(filled: CatalogStore, sql: str) -> None:
-    with Reader(filled) as reader, pytest.raises(UsageError, match=r"is not allowed|no view"):
+def test_a_query_sees_nothing_but_the_views(committed: CatalogStore, sql: str) -> None:
+    with Reader(committed) as reader, pytest.raises(UsageError, match=r"is not allowed|no view"):
         reader.ask(sql)
 
 
@@ -171,19 +157,19 @@ def _is_a_pivot_that_looks(sql: str) -> bool:
 
 
 @pytest.mark.parametrize("form", ["PIVOT ({}) ON a", "PIVOT models ON family UNION ({})", "WITH made AS ({}) PIVOT made ON a", "FROM ({}), (PIVOT models ON family)"])  # fmt: skip
-def test_nor_does_one_with_a_pivot_that_looks_for_its_columns(filled: CatalogStore, form: str) -> None:
+def test_nor_does_one_with_a_pivot_that_looks_for_its_columns(committed: CatalogStore, form: str) -> None:
     statements = [sql for sql in map(form.format, OUTSIDE) if _is_a_pivot_that_looks(sql)]
     assert len(statements) > len(OUTSIDE) * 0.8
-    with Reader(filled) as reader:
+    with Reader(committed) as reader:
         for sql in statements:
             with pytest.raises(UsageError, match=r"is not allowed|no view"):
                 reader.ask(sql)
 
 
 @pytest.mark.parametrize("relation", sorted(names_of("views").refused))
-def test_a_system_view_is_refused_by_any_of_its_names(filled: CatalogStore, relation: str) -> None:
+def test_a_system_view_is_refused_by_any_of_its_names(committed: CatalogStore, relation: str) -> None:
     name = relation.rpartition(".")[2]
-    with Reader(filled) as reader:
+    with Reader(committed) as reader:
         for called in {name, relation, f"main.{name}", f"pg_catalog.{name}", f"system.main.{name}"}:
             for sql in (f"FROM {called}", f"PIVOT {called} ON a", f"WITH {name} AS (SELECT 1) FROM {called}"):
                 with pytest.raises(UsageError, match=r"is not allowed|no view"):
@@ -264,16 +250,16 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("sql", INSIDE)
-def test_what_only_reads_is_answered(filled: CatalogStore, sql: str) -> None:
-    with Reader(filled) as reader:
+def test_what_only_reads_is_answered(committed: CatalogStore, sql: str) -> None:
+    with Reader(committed) as reader:
         assert reader.ask(sql).names
 
 
 @pytest.mark.parametrize("name", sorted(load()))
-def test_every_named_query_only_reads(filled: CatalogStore, name: str) -> None:
+def test_every_named_query_only_reads(committed: CatalogStore, name: str) -> None:
     from catalog.read.read_only import refuse_writes
 
-    with Reader(filled) as reader:
+    with Reader(committed) as reader:
         refuse_writes(reader._connection, load()[name].sql)
 
 
@@ -289,8 +275,8 @@ SLOW = {
 
 
 @pytest.mark.parametrize("sql", SLOW.values(), ids=SLOW.keys())
-def test_a_long_statement_is_checked_quickly(filled: CatalogStore, sql: str) -> None:
-    with Reader(filled) as reader:
+def test_a_long_statement_is_checked_quickly(committed: CatalogStore, sql: str) -> None:
+    with Reader(committed) as reader:
         began = time.process_time()
         with contextlib.suppress(UsageError):
             reader.ask(sql)
@@ -321,8 +307,8 @@ IN_SIZE = {
 
 
 @pytest.mark.parametrize("sql", OVERSIZED.values(), ids=OVERSIZED)
-def test_an_oversized_statement_is_refused_by_name(filled: CatalogStore, sql: str) -> None:
-    with Reader(filled) as reader, Describer() as describer:
+def test_an_oversized_statement_is_refused_by_name(committed: CatalogStore, sql: str) -> None:
+    with Reader(committed) as reader, Describer() as describer:
         for ask in (reader.ask, reader.ask_parquet, lambda sql: describer.columns(sql, {})):
             with pytest.raises(UsageError, match=r"expected [\d,]+ or fewer|nested too deeply"):
                 ask(sql)
@@ -344,20 +330,23 @@ RECURSING = [
 
 
 @pytest.mark.parametrize("sql", RECURSING)
-def test_what_recurses_on_a_text_is_refused(filled: CatalogStore, sql: str) -> None:
-    with Reader(filled) as reader, pytest.raises(UsageError, match="is not allowed: a catalog is only read"):
+def test_what_recurses_on_a_text_is_refused(committed: CatalogStore, sql: str) -> None:
+    with (
+        Reader(committed) as reader,
+        pytest.raises(UsageError, match="is not allowed: a catalog is only read"),
+    ):
         reader.ask(sql)
 
 
-def test_what_does_not_recurse_on_a_text_is_answered(filled: CatalogStore) -> None:
-    with Reader(filled) as reader:
+def test_what_does_not_recurse_on_a_text_is_answered(committed: CatalogStore) -> None:
+    with Reader(committed) as reader:
         sql = f"SELECT json_valid({DEEP}), json_extract('{{\"a\": [1, 2]}}', '$.a[1]')::INTEGER"
         assert reader.ask(sql).rows[0][1] == 2
 
 
 @pytest.mark.parametrize("sql", IN_SIZE.values(), ids=IN_SIZE)
-def test_a_statement_of_reasonable_size_is_answered(filled: CatalogStore, sql: str) -> None:
-    with Reader(filled) as reader:
+def test_a_statement_of_reasonable_size_is_answered(committed: CatalogStore, sql: str) -> None:
+    with Reader(committed) as reader:
         assert reader.ask(sql).rows
 
 

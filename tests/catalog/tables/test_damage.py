@@ -310,33 +310,44 @@ def open_to_all(folder: Path) -> None:
         path.chmod(0o777 if path.is_dir() else 0o666)
 
 
+def run_of(catalog: Path) -> list[str]:
+    model = catalog.parent / "model"
+    return ["run", str(model), "--catalog", str(catalog), "--executor", "serial"]
+
+
+@pytest.fixture
+def shared_catalog(survey: Survey, checkpoint: Make) -> Iterator[Path]:
+    """A catalog with the row of the model beside it, where every user may write."""
+    with tempfile.TemporaryDirectory() as folder:
+        catalog = Path(folder, "c")
+        shutil.copytree(checkpoint(), Path(folder, "model"))
+        assert survey(*run_of(catalog)).code == 0
+        open_to_all(Path(folder))
+        yield catalog
+
+
 def test_another_user_s_row_stays_and_is_not_measured_again(
-    survey: Survey, checkpoint: Make, as_nobody: Callable[[], None]
+    survey: Survey, shared_catalog: Path, as_nobody: Callable[[], None]
 ) -> None:
-    with tempfile.TemporaryDirectory() as shared:
-        catalog = Path(shared, "c")
-        model = shutil.copytree(checkpoint(), Path(shared, "model"))
-        command = ["run", str(model), "--catalog", str(catalog), "--executor", "serial"]
-        assert survey(*command).code == 0
-        open_to_all(Path(shared))
-        (row,) = (catalog / "rows").iterdir()
-        before = row.read_bytes()
-        row.chmod(0o600)
-        try:
-            as_nobody()
-            answer = survey(
-                "sql", "SELECT 1 AS one FROM models", "--catalog", str(catalog), "--format", "csv"
-            )
-            runs = [survey(*command), survey(*command, "--resurvey")]
-        finally:
-            os.seteuid(0)
-        assert (answer.code, answer.out) == (0, "one\n")
-        assert f"{row.name}: cannot be read: Permission denied; left out" in answer.err
-        for ran in runs:
-            assert ran.code == 1
-            assert "is there and cannot be read\n    → let this user read it" in ran.out
-        assert row.read_bytes() == before
-        assert not (catalog / "damaged").exists()
+    command = run_of(shared_catalog)
+    (row,) = (shared_catalog / "rows").iterdir()
+    before = row.read_bytes()
+    row.chmod(0o600)
+    try:
+        as_nobody()
+        answer = survey(
+            "sql", "SELECT 1 AS one FROM models", "--catalog", str(shared_catalog), "--format", "csv"
+        )
+        runs = [survey(*command), survey(*command, "--resurvey")]
+    finally:
+        os.seteuid(0)
+    assert (answer.code, answer.out) == (0, "one\n")
+    assert f"{row.name}: cannot be read: Permission denied; left out" in answer.err
+    for ran in runs:
+        assert ran.code == 1
+        assert "is there and cannot be read\n    → let this user read it" in ran.out
+    assert row.read_bytes() == before
+    assert not (shared_catalog / "damaged").exists()
 
 
 def test_a_damaged_row_that_cannot_be_moved_stops_no_other(
@@ -369,23 +380,18 @@ def test_a_damaged_row_that_cannot_be_moved_stops_no_other(
 
 
 def test_a_tokens_file_that_cannot_be_read_is_no_reason_to_read_the_matrix_again(
-    survey: Survey, checkpoint: Make, as_nobody: Callable[[], None]
+    survey: Survey, shared_catalog: Path, as_nobody: Callable[[], None]
 ) -> None:
-    with tempfile.TemporaryDirectory() as shared:
-        catalog = Path(shared, "c")
-        model = shutil.copytree(checkpoint(), Path(shared, "model"))
-        command = ["run", str(model), "--catalog", str(catalog), "--executor", "serial"]
-        assert survey(*command).code == 0
-        open_to_all(Path(shared))
-        next((catalog / "tokens").iterdir()).chmod(0o600)
-        try:
-            as_nobody()
-            ran = survey(*command)
-        finally:
-            os.seteuid(0)
-        assert ran.code == 0
-        assert "0 measured, 1 unchanged" in ran.out
-        assert "cannot be read: Permission denied; left out" in ran.err
+    command = run_of(shared_catalog)
+    next((shared_catalog / "tokens").iterdir()).chmod(0o600)
+    try:
+        as_nobody()
+        ran = survey(*command)
+    finally:
+        os.seteuid(0)
+    assert ran.code == 0
+    assert "0 measured, 1 unchanged" in ran.out
+    assert "cannot be read: Permission denied; left out" in ran.err
 
 
 def test_a_catalog_that_may_not_be_entered_is_one_line(survey: Survey, as_nobody: Callable[[], None]) -> None:

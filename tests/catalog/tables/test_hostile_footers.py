@@ -6,27 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.deliveries import delivered
 
 from catalog.read.reader import Reader
-from catalog.store.open import CatalogStore, open_for_writing
+from catalog.store.open import CatalogStore
 from catalog.tables.footer import schema_of
-from catalog.write.commit import commit
-from jobs.demo.checkpoints import write
-from tests.conftest import little
 
 STRING = bytes.fromhex("1c 00 00")  # the logical type of text, as in {1: {}}
 LIST, STRUCT = 9, 12
-
-
-@pytest.fixture(scope="module")
-def committed(tmp_path_factory: pytest.TempPathFactory) -> CatalogStore:
-    folder = tmp_path_factory.mktemp("footers")
-    store = open_for_writing(str(folder / "catalog"))
-    for name in ("one", "two"):
-        write(little(name), folder / name)
-        commit(store, delivered(folder / name).tables)
-    return store
 
 
 @pytest.fixture

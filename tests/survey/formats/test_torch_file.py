@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.checkpoints import INDEX, SINGLE, safetensors, single, stored, write
+from support.checkpoints import EMBED, HEAD, INDEX, SINGLE, safetensors, single, stored, write
 from support.commands import Ran
 from support.pickles import archive, tensor_pickle
 
@@ -32,7 +32,6 @@ from survey.targets.locate import locate
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 CONFIG = b'{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}'
 TIED = b'{"model_type": "llama", "tie_word_embeddings": true}'
-HEAD, EMBED = "lm_head.weight", "model.embed_tokens.weight"
 WHERE = "org/model/pytorch_model.bin"
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before-1.6"])
 

@@ -5,20 +5,8 @@ import re
 import traceback
 
 import pytest
-from support.checkpoints import sharded
-from support.hub_model import (
-    EMBED,
-    HEAD,
-    MODEL,
-    OUTPUT,
-    STRANGER,
-    TABLE,
-    TOKEN,
-    asked,
-    planned,
-    read,
-    settings,
-)
+from support.checkpoints import EMBED, HEAD, sharded
+from support.hub_model import MODEL, OUTPUT, STRANGER, TABLE, TOKEN, asked, planned, read, settings
 
 import survey
 from jobs.demo.hub.local_hub import (

@@ -9,21 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.checkpoints import CONFIG, INDEX, TIED, sharded, single, sparse_safetensors, stored
-from support.hub_model import (
-    EMBED,
-    HEAD,
-    MODEL,
-    OUTPUT,
-    TABLE,
-    TOKEN,
-    asked,
-    located,
-    planned,
-    read,
-    settings,
-    span,
-)
+from support.checkpoints import CONFIG, EMBED, HEAD, INDEX, TIED, sharded, single, sparse_safetensors, stored
+from support.hub_model import MODEL, OUTPUT, TABLE, TOKEN, asked, located, planned, read, settings, span
 
 import survey
 from jobs.demo.hub.local_hub import Fault, LocalHub, ReplyShape, ResetAfter, ShortBody, Stall, Status

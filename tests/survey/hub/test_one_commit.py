@@ -3,8 +3,8 @@
 import threading
 
 import pytest
-from support.checkpoints import single
-from support.hub_model import EMBED, HEAD, OTHER, OUTPUT, TABLE, located, planned, read, settings
+from support.checkpoints import EMBED, HEAD, single
+from support.hub_model import OTHER, OUTPUT, TABLE, located, planned, read, settings
 
 import survey
 from jobs.demo.hub.local_hub import Fault, LocalHub, ResetAfter, WrongCommit

@@ -7,8 +7,8 @@ import json
 from itertools import islice
 
 import pytest
-from support.checkpoints import single
-from support.hub_model import HEAD, MODEL, OUTPUT, TOKEN, asked, settings
+from support.checkpoints import HEAD, single
+from support.hub_model import MODEL, OUTPUT, TOKEN, asked, settings
 
 from jobs.demo.hub.local_hub import Fault, LocalHub, Status, WithHeaders
 from survey.errors import BrokenFile, SurveyError

@@ -10,7 +10,7 @@ import pytest
 from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.onepass.geometry import PROJECTION_DIMS
-from survey.onepass.kernels.distances import SAMPLE_BLOCK, neighbour_distances, square_distances
+from survey.onepass.kernels.distances import SAMPLE_BLOCK, find_nearest, square_distances
 from survey.onepass.kernels.exact_sum import add_up
 from survey.onepass.kernels.fold import COUNTER_ROUNDS, MANY_OTHERS, STRETCH, count_exponents
 from survey.onepass.projection import signs
@@ -98,7 +98,7 @@ def test_the_nearest_of_a_sample_are_those_of_all_distances(others: int) -> None
     columns = np.full((PROJECTION_DIMS, -(-others // SAMPLE_BLOCK) * SAMPLE_BLOCK), np.inf, dtype="f4")
     columns[:, :others] = sample.T
     nearest = np.empty((len(rows), min(5, others)), dtype="f4")
-    neighbour_distances(rows, columns, nearest)
+    find_nearest(rows, columns, nearest)
     for row, result in zip(rows, nearest, strict=True):
         apart = np.empty(others, dtype="f4")
         square_distances(sample, row, apart)

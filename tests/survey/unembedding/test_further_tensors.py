@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from support.checkpoints import single, stored
+from support.checkpoints import EMBED, HEAD, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 from support.layouts import (
-    EMBED,
     FULL,
-    HEAD,
-    LAYER,
+    LAYERS,
+    LLAMA_TIED,
+    LLAMA_UNTIED,
     SQUARE,
-    TIED,
-    UNTIED,
     VECTOR,
     D,
     Layout,
@@ -39,7 +37,7 @@ from survey.sharding.pieces import stream_rows
 )
 def test_rows_in_a_tensor_of_their_own_follow_the_others(matrix: MatrixName, name: str, dtype: str) -> None:
     tensors = {EMBED: stored(*FULL), HEAD: stored(*FULL, seed=1), name: stored(2, D, dtype=dtype, seed=2)}
-    files = single(tensors, UNTIED)
+    files = single(tensors, LLAMA_UNTIED)
     if dtype != "F32":  # tensors of two dtypes are not one matrix
         assert refused(files, matrix).reason == "split-head"
         return
@@ -64,10 +62,10 @@ def test_rows_in_a_tensor_of_their_own_follow_the_others(matrix: MatrixName, nam
     ],
 )
 def test_rows_in_a_tensor_of_their_own_are_never_dropped(name: str, tied: bool) -> None:
-    tensors = {EMBED: FULL, name: (2, D), **LAYER}
+    tensors = {EMBED: FULL, name: (2, D), **LAYERS}
     if not tied or "head" in name:
         tensors[HEAD] = FULL
-    files = Layout(tensors, TIED if tied else UNTIED, "").files()
+    files = Layout(tensors, LLAMA_TIED if tied else LLAMA_UNTIED, "").files()
     of_head = HEAD in name or "lm_head" in name
     for matrix in ("output", "input"):
         concerned = (tied and HEAD not in tensors) or of_head is (matrix == "output")
@@ -91,15 +89,15 @@ def test_rows_in_a_tensor_of_their_own_are_never_dropped(name: str, tied: bool) 
     ],
 )
 def test_harmless_neighbours_of_a_matrix_add_no_rows(name: str, shape: tuple[int, ...]) -> None:
-    files = Layout({EMBED: FULL, HEAD: FULL, name: shape, **LAYER}, UNTIED, "").files()
+    files = Layout({EMBED: FULL, HEAD: FULL, name: shape, **LAYERS}, LLAMA_UNTIED, "").files()
     assert [chosen(files, matrix).spec.name for matrix in ("output", "input")] == [HEAD, EMBED]
 
 
 @pytest.mark.parametrize("rest", ["lora_embedding_A.default", "token_adapter.trainable_tokens_delta.default"])
 @pytest.mark.parametrize("matrix", ["output", "input"])
 def test_an_update_of_the_embedding_is_refused_on_both_sides(rest: str, matrix: MatrixName) -> None:
-    tensors = {"model.embed_tokens.base_layer.weight": FULL, f"model.embed_tokens.{rest}": (2, V), **LAYER}
-    error = refused(Layout(tensors, TIED, "").files(), matrix)
+    tensors = {"model.embed_tokens.base_layer.weight": FULL, f"model.embed_tokens.{rest}": (2, V), **LAYERS}
+    error = refused(Layout(tensors, LLAMA_TIED, "").files(), matrix)
     assert (error.reason, rest in error.problem) == ("no-head", True)
 
 
@@ -120,7 +118,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize(("name", "reason"), ELSEWHERE.items(), ids=ELSEWHERE)
 def test_updates_and_further_rows_outside_the_module_are_refused(name: str, reason: str) -> None:
-    files = Layout({EMBED: FULL, HEAD: FULL, name: (2, D), **LAYER}, UNTIED, "").files()
+    files = Layout({EMBED: FULL, HEAD: FULL, name: (2, D), **LAYERS}, LLAMA_UNTIED, "").files()
     error = refused(files, "output" if "lm_head" in name else "input")
     assert (error.reason, name in error.problem) == (reason, True), error
 
@@ -136,8 +134,8 @@ def test_updates_and_further_rows_outside_the_module_are_refused(name: str, reas
 )
 def test_of_two_whole_matrices_none_is_chosen_unless_they_are_one(name: str, matrix: MatrixName) -> None:
     tensors = {EMBED: stored(*FULL), HEAD: stored(*FULL, seed=1), name: stored(*FULL, seed=2)}
-    error = refused(single(tensors, UNTIED), matrix)
+    error = refused(single(tensors, LLAMA_UNTIED), matrix)
     assert (error.reason, name in error.problem) == ("unknown-head", True)
     one = HEAD if matrix == "output" else EMBED
     del tensors[name]
-    assert chosen(with_metadata(tensors, {name: one}, UNTIED), matrix).spec.shape == FULL
+    assert chosen(with_metadata(tensors, {name: one}, LLAMA_UNTIED), matrix).spec.shape == FULL

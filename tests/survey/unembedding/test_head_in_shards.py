@@ -5,21 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.checkpoints import INDEX, Stored, safetensors, stored
+from support.checkpoints import EMBED, HEAD, INDEX, Stored, safetensors, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 from support.layouts import (
-    EMBED,
     FIRST,
     FULL,
-    HEAD,
     LLAMA,
+    LLAMA_TIED,
+    LLAMA_UNTIED,
     NORM,
     OUTPUT,
     SECOND,
     SQUARE,
     TABLE,
-    TIED,
-    UNTIED,
     D,
     chosen,
     refused,
@@ -31,7 +29,7 @@ from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 
-@pytest.mark.parametrize("config", [TIED, UNTIED, LLAMA], ids=["tied", "untied", "silent"])
+@pytest.mark.parametrize("config", [LLAMA_TIED, LLAMA_UNTIED, LLAMA], ids=["tied", "untied", "silent"])
 @pytest.mark.parametrize(
     "listed", [{FIRST, SECOND}, {FIRST}], ids=["its-shard-listed", "its-shard-not-listed"]
 )
@@ -48,22 +46,22 @@ def test_a_head_that_the_index_omits_is_read_from_its_shard(config: dict[str, An
 def test_a_head_that_no_shard_holds_is_tied_if_the_config_says_so() -> None:
     claimed = {EMBED: FIRST, HEAD: SECOND, "model.norm.weight": SECOND}
     tensors = {"first": {EMBED: TABLE}, "second": {"model.norm.weight": NORM}}
-    target = chosen(shards(claimed, TIED, **tensors))
+    target = chosen(shards(claimed, LLAMA_TIED, **tensors))
     assert (target.spec.name, target.identity.tied) == (EMBED, True)
-    for config in (UNTIED, LLAMA):
+    for config in (LLAMA_UNTIED, LLAMA):
         assert refused(shards(claimed, config, **tensors)).reason == "index-mismatch"
 
 
 def test_an_embedding_that_no_shard_holds_is_tied_to_the_head() -> None:
     claimed = {EMBED: SECOND, HEAD: SECOND, "model.norm.weight": FIRST}
-    files = shards(claimed, TIED, first={"model.norm.weight": NORM}, second={HEAD: OUTPUT})
+    files = shards(claimed, LLAMA_TIED, first={"model.norm.weight": NORM}, second={HEAD: OUTPUT})
     for matrix in ("output", "input"):
         target = chosen(files, matrix)
         assert (target.spec.name, target.identity.tied) == (HEAD, True)
 
 
 def test_without_a_shard_nobody_knows_whether_there_is_a_head() -> None:
-    files = shards({EMBED: FIRST, "model.norm.weight": SECOND}, TIED, first={EMBED: TABLE}, second={})
+    files = shards({EMBED: FIRST, "model.norm.weight": SECOND}, LLAMA_TIED, first={EMBED: TABLE}, second={})
     del files[SECOND]
     error = refused(files)
     assert error.reason == "index-mismatch"
@@ -73,13 +71,13 @@ def test_without_a_shard_nobody_knows_whether_there_is_a_head() -> None:
 def test_an_unknown_head_that_the_index_omits_is_refused() -> None:
     claimed = {EMBED: FIRST, "model.norm.weight": SECOND}
     tensors = {"first": {EMBED: TABLE}, "second": {"unembedder.weight": OUTPUT, "model.norm.weight": NORM}}
-    assert refused(shards(claimed, TIED, **tensors)).reason == "unknown-head"
+    assert refused(shards(claimed, LLAMA_TIED, **tensors)).reason == "unknown-head"
 
 
 @pytest.mark.parametrize("indexed", [False, True], ids=["no-index", "an-index-that-names-neither"])
 def test_a_name_that_two_shards_hold_is_not_chosen_silently(indexed: bool) -> None:
     tensors = {"first": {EMBED: TABLE, HEAD: OUTPUT}, "second": {HEAD: TABLE, "model.norm.weight": NORM}}
-    files = shards({EMBED: FIRST, "model.norm.weight": SECOND}, UNTIED, **tensors)
+    files = shards({EMBED: FIRST, "model.norm.weight": SECOND}, LLAMA_UNTIED, **tensors)
     if not indexed:
         del files[INDEX]
     error = refused(files)
@@ -89,12 +87,12 @@ def test_a_name_that_two_shards_hold_is_not_chosen_silently(indexed: bool) -> No
 
 def test_the_index_decides_between_two_shards() -> None:
     tensors = {"first": {EMBED: TABLE, HEAD: OUTPUT}, "second": {HEAD: TABLE}}
-    assert chosen(shards({EMBED: FIRST, HEAD: SECOND}, UNTIED, **tensors)).spec.file == SECOND
+    assert chosen(shards({EMBED: FIRST, HEAD: SECOND}, LLAMA_UNTIED, **tensors)).spec.file == SECOND
 
 
 def test_no_other_shard_is_read_if_the_index_names_both() -> None:
     tensors = {"first": {EMBED: TABLE}, "second": {HEAD: OUTPUT}}
-    checkpoint = HeldCheckpoint(shards({EMBED: FIRST, HEAD: SECOND}, UNTIED, **tensors))
+    checkpoint = HeldCheckpoint(shards({EMBED: FIRST, HEAD: SECOND}, LLAMA_UNTIED, **tensors))
     locate(lay_out(checkpoint), "output")
     assert [file for file, _ in checkpoint.read] == ["config.json", INDEX, SECOND]
 
@@ -119,15 +117,15 @@ def test_a_rival_in_a_shard_that_is_otherwise_not_read_is_refused(
     claimed = {EMBED: FIRST, HEAD: FIRST, name: SECOND, "ema.model.layers.0.mlp.up.weight": SECOND}
     layer = {"ema.model.layers.0.mlp.up.weight": stored(*SQUARE)}
     tensors = {"first": {EMBED: TABLE, HEAD: OUTPUT}, "second": {name: stored(*FULL, seed=3), **layer}}
-    error = refused(shards(claimed, UNTIED, **tensors), matrix)
+    error = refused(shards(claimed, LLAMA_UNTIED, **tensors), matrix)
     assert (error.reason, name in error.problem) == (reason, True)
     # of another size, or in the index alone, it is none
     tensors["second"] = {name: stored(4, 3), **layer}
-    assert chosen(shards(claimed, UNTIED, **tensors), matrix).spec.file == FIRST
+    assert chosen(shards(claimed, LLAMA_UNTIED, **tensors), matrix).spec.file == FIRST
     tensors["second"] = layer
-    assert chosen(shards(claimed, UNTIED, **tensors), matrix).spec.file == FIRST
+    assert chosen(shards(claimed, LLAMA_UNTIED, **tensors), matrix).spec.file == FIRST
     # and nobody knows what a file that is not there holds
-    files = shards(claimed, UNTIED, **tensors)
+    files = shards(claimed, LLAMA_UNTIED, **tensors)
     del files[SECOND]
     assert refused(files, matrix).reason == "index-mismatch"
 
@@ -135,7 +133,7 @@ def test_a_rival_in_a_shard_that_is_otherwise_not_read_is_refused(
 @pytest.mark.parametrize("name", NO_RIVALS)
 def test_a_name_that_is_no_rival_costs_no_request(name: str) -> None:
     tensors = {"first": {EMBED: TABLE, HEAD: OUTPUT}, "second": {name: NORM}}
-    checkpoint = HeldCheckpoint(shards({EMBED: FIRST, HEAD: FIRST, name: SECOND}, UNTIED, **tensors))
+    checkpoint = HeldCheckpoint(shards({EMBED: FIRST, HEAD: FIRST, name: SECOND}, LLAMA_UNTIED, **tensors))
     layout = lay_out(checkpoint)
     for matrix in ("output", "input"):
         locate(layout, matrix)
@@ -149,7 +147,7 @@ def test_a_name_that_is_no_rival_costs_no_request(name: str) -> None:
 def test_tensors_that_the_index_omits_in_the_heads_own_shard_are_refused(omitted: str, reason: str) -> None:
     claimed = {EMBED: FIRST, HEAD: SECOND}
     tensors = {"first": {EMBED: TABLE}, "second": {HEAD: OUTPUT, omitted: stored(2, D)}}
-    assert refused(shards(claimed, UNTIED, **tensors)).reason == reason
+    assert refused(shards(claimed, LLAMA_UNTIED, **tensors)).reason == reason
 
 
 @pytest.mark.parametrize("file", ["first", "second"])
@@ -159,20 +157,20 @@ def test_a_scale_that_the_index_omits_is_applied(file: str) -> None:
         "second": {HEAD: stored(*FULL, dtype="F8_E4M3")},
     }
     tensors[file]["lm_head.weight_scale"] = stored(1)
-    target = chosen(shards({EMBED: FIRST, HEAD: SECOND}, UNTIED, **tensors))
+    target = chosen(shards({EMBED: FIRST, HEAD: SECOND}, LLAMA_UNTIED, **tensors))
     assert target.identity.scale == "lm_head.weight_scale per tensor"
 
 
 def test_a_vague_name_in_the_index_hides_no_head() -> None:
     tensors = {"first": {EMBED: TABLE, "output.weight": TABLE}, "second": {HEAD: OUTPUT}}
-    target = chosen(shards({EMBED: FIRST, "output.weight": FIRST}, UNTIED, **tensors))
+    target = chosen(shards({EMBED: FIRST, "output.weight": FIRST}, LLAMA_UNTIED, **tensors))
     assert target.spec.name == HEAD
 
 
 def test_a_head_in_a_file_beside_the_shards_is_refused() -> None:
     files = shards(
         {EMBED: FIRST, "model.norm.weight": SECOND},
-        TIED,
+        LLAMA_TIED,
         first={EMBED: TABLE},
         second={"model.norm.weight": NORM},
     )
@@ -184,7 +182,7 @@ def test_a_head_in_a_file_beside_the_shards_is_refused() -> None:
 @pytest.mark.parametrize("cap", ["_MOST_SHARDS", "_MOST_TENSORS"])
 def test_the_number_of_shards_to_read_is_capped(cap: str, monkeypatch: pytest.MonkeyPatch) -> None:
     files = shards(
-        {EMBED: FIRST, "model.norm.weight": SECOND}, TIED, first={EMBED: TABLE}, second={HEAD: NORM}
+        {EMBED: FIRST, "model.norm.weight": SECOND}, LLAMA_TIED, first={EMBED: TABLE}, second={HEAD: NORM}
     )
     monkeypatch.setattr(f"survey.checkpoints.index_claims.{cap}", 1)
     error = refused(files)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from support.checkpoints import EMBED, HEAD
 from support.layouts import (
-    EMBED,
     FULL,
-    HEAD,
-    LAYER,
+    LAYERS,
     LLAMA,
+    LLAMA_TIED,
+    LLAMA_UNTIED,
     SQUARE,
-    TIED,
-    UNTIED,
     VECTOR,
     D,
     Layout,
@@ -23,27 +22,27 @@ from support.layouts import (
 def below(prefix: str, *names: str) -> dict[str, tuple[int, ...]]:
     """An untied model whose names all begin so."""
     tensors = dict.fromkeys(names, FULL)
-    return {prefix + name: shape for name, shape in {**tensors, **LAYER}.items()}
+    return {prefix + name: shape for name, shape in {**tensors, **LAYERS}.items()}
 
 
 MEASURED = {
     # wrappers that no list names
-    "compiled": Layout(below("_orig_mod.", EMBED, HEAD), UNTIED, f"_orig_mod.{HEAD}", f"_orig_mod.{EMBED}"),
-    "distributed": Layout(below("module.", EMBED, HEAD), UNTIED, f"module.{HEAD}", f"module.{EMBED}"),
+    "compiled": Layout(below("_orig_mod.", EMBED, HEAD), LLAMA_UNTIED, f"_orig_mod.{HEAD}", f"_orig_mod.{EMBED}"),
+    "distributed": Layout(below("module.", EMBED, HEAD), LLAMA_UNTIED, f"module.{HEAD}", f"module.{EMBED}"),
     "an adapter inside": Layout(
         below("llm.base_model.model.", EMBED, HEAD),
-        UNTIED,
+        LLAMA_UNTIED,
         f"llm.base_model.model.{HEAD}",
         f"llm.base_model.model.{EMBED}",
     ),
-    "a wrapper that nobody has heard of": Layout(below("zeta.eta.", EMBED, HEAD), UNTIED, f"zeta.eta.{HEAD}", f"zeta.eta.{EMBED}"),
+    "a wrapper that nobody has heard of": Layout(below("zeta.eta.", EMBED, HEAD), LLAMA_UNTIED, f"zeta.eta.{HEAD}", f"zeta.eta.{EMBED}"),
     "moondream": Layout(
         {"model.text.wte": FULL, "model.text.lm_head.weight": FULL, "model.text.blocks.0.attn.qkv.weight": SQUARE, "model.vision.pos_emb": (1, 4, D)},
         {"model_type": "moondream1"},
         "model.text.lm_head.weight",
         "model.text.wte",
     ),
-    "ernie's own body": Layout({"ernie.embed_tokens.weight": FULL, HEAD: FULL, "ernie.layers.0.mlp.weight": SQUARE}, UNTIED, HEAD, "ernie.embed_tokens.weight"),
+    "ernie's own body": Layout({"ernie.embed_tokens.weight": FULL, HEAD: FULL, "ernie.layers.0.mlp.weight": SQUARE}, LLAMA_UNTIED, HEAD, "ernie.embed_tokens.weight"),
     "voxtral in mistral's format": Layout(
         {"mm_whisper_embeddings.tok_embeddings.weight": FULL, "output.weight": FULL, "layers.0.attention.wq.weight": SQUARE},
         {"dim": D, "vocab_size": V},
@@ -78,25 +77,25 @@ MEASURED = {
     ),
     # adapters
     "a head that an adapter trained": Layout(
-        {EMBED: FULL, "lm_head.original_module.weight": FULL, "lm_head.modules_to_save.default.weight": FULL, **LAYER},
-        TIED,
+        {EMBED: FULL, "lm_head.original_module.weight": FULL, "lm_head.modules_to_save.default.weight": FULL, **LAYERS},
+        LLAMA_TIED,
         "lm_head.modules_to_save.default.weight",
     ),
-    "the same by another name": Layout({EMBED: FULL, "lm_head.original_module.weight": FULL, "lm_head.modules_to_save.mine.weight": FULL}, UNTIED, "lm_head.modules_to_save.mine.weight"),
-    "a head beside which nothing was trained": Layout({EMBED: FULL, "lm_head.base_layer.weight": FULL}, TIED, "lm_head.base_layer.weight"),
-    "an embedding beside which nothing was trained": Layout({"model.embed_tokens.base_layer.weight": FULL}, TIED, "model.embed_tokens.base_layer.weight", "model.embed_tokens.base_layer.weight", tied=True),
-    "a head that a compiler wrapped": Layout({EMBED: FULL, "lm_head._orig_mod.weight": FULL, **LAYER}, TIED, "lm_head._orig_mod.weight"),
-    "a head that was wrapped twice": Layout({"model.embed_tokens._checkpoint_wrapped_module.weight": FULL, "lm_head._fsdp_wrapped_module.module.weight": FULL, **LAYER}, UNTIED, "lm_head._fsdp_wrapped_module.module.weight", "model.embed_tokens._checkpoint_wrapped_module.weight"),
-    "integers that are made of an embedding": Layout({EMBED: FULL, "model.embed_tokens.weight_integer": FULL, **LAYER}, TIED, EMBED, tied=True),
+    "the same by another name": Layout({EMBED: FULL, "lm_head.original_module.weight": FULL, "lm_head.modules_to_save.mine.weight": FULL}, LLAMA_UNTIED, "lm_head.modules_to_save.mine.weight"),
+    "a head beside which nothing was trained": Layout({EMBED: FULL, "lm_head.base_layer.weight": FULL}, LLAMA_TIED, "lm_head.base_layer.weight"),
+    "an embedding beside which nothing was trained": Layout({"model.embed_tokens.base_layer.weight": FULL}, LLAMA_TIED, "model.embed_tokens.base_layer.weight", "model.embed_tokens.base_layer.weight", tied=True),
+    "a head that a compiler wrapped": Layout({EMBED: FULL, "lm_head._orig_mod.weight": FULL, **LAYERS}, LLAMA_TIED, "lm_head._orig_mod.weight"),
+    "a head that was wrapped twice": Layout({"model.embed_tokens._checkpoint_wrapped_module.weight": FULL, "lm_head._fsdp_wrapped_module.module.weight": FULL, **LAYERS}, LLAMA_UNTIED, "lm_head._fsdp_wrapped_module.module.weight", "model.embed_tokens._checkpoint_wrapped_module.weight"),
+    "integers that are made of an embedding": Layout({EMBED: FULL, "model.embed_tokens.weight_integer": FULL, **LAYERS}, LLAMA_TIED, EMBED, tied=True),
     # what looks like a head and is none
-    "a table of positions of the same size": Layout({EMBED: FULL, "model.embed_positions.weight": FULL}, TIED, EMBED, tied=True),
-    "tables for each layer": Layout({EMBED: FULL, "model.embed_tokens_per_layer.weight": FULL}, TIED, EMBED, tied=True),
-    "the head of a draft": Layout({EMBED: FULL, "model.mtp.lm_head.weight": FULL, "medusa_head.0.1.weight": FULL}, TIED, EMBED, tied=True),
-    "a second head in a layer": Layout({EMBED: FULL, "model.layers.9.shared_head.head.weight": FULL, "model.layers.9.embed_tokens.weight": FULL}, TIED, EMBED, tied=True),
-    "towers": Layout({EMBED: FULL, "vision_tower.head.weight": (10, D), "audio_tower.output.weight": (V, 4), "talker.lm_head.weight": (V // 2, D)}, TIED, EMBED, tied=True),
+    "a table of positions of the same size": Layout({EMBED: FULL, "model.embed_positions.weight": FULL}, LLAMA_TIED, EMBED, tied=True),
+    "tables for each layer": Layout({EMBED: FULL, "model.embed_tokens_per_layer.weight": FULL}, LLAMA_TIED, EMBED, tied=True),
+    "the head of a draft": Layout({EMBED: FULL, "model.mtp.lm_head.weight": FULL, "medusa_head.0.1.weight": FULL}, LLAMA_TIED, EMBED, tied=True),
+    "a second head in a layer": Layout({EMBED: FULL, "model.layers.9.shared_head.head.weight": FULL, "model.layers.9.embed_tokens.weight": FULL}, LLAMA_TIED, EMBED, tied=True),
+    "towers": Layout({EMBED: FULL, "vision_tower.head.weight": (10, D), "audio_tower.output.weight": (V, 4), "talker.lm_head.weight": (V // 2, D)}, LLAMA_TIED, EMBED, tied=True),
     "what a head does before": Layout({"bert.embeddings.word_embeddings.weight": FULL, "cls.predictions.transform.dense.weight": SQUARE, "lm_head.dense.weight": SQUARE, "lm_head.layer_norm.weight": VECTOR}, LLAMA | {"model_type": "bert"}, "bert.embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight", tied=True),
-    "outputs of attention": Layout({EMBED: FULL, "model.layers.0.attn.output.weight": SQUARE, "model.output_layer_norm.weight": VECTOR}, TIED, EMBED, tied=True),
-    "codes of layers": Layout({EMBED: FULL, "model.layers.0.mlp.trellis": (4, 4), "model.layers.0.mlp.svh": VECTOR}, TIED, EMBED, tied=True),
+    "outputs of attention": Layout({EMBED: FULL, "model.layers.0.attn.output.weight": SQUARE, "model.output_layer_norm.weight": VECTOR}, LLAMA_TIED, EMBED, tied=True),
+    "codes of layers": Layout({EMBED: FULL, "model.layers.0.mlp.trellis": (4, 4), "model.layers.0.mlp.svh": VECTOR}, LLAMA_TIED, EMBED, tied=True),
 }  # fmt: skip
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.layouts import EMBED, HEAD, LLAMA, OUTPUT, TABLE, TIED, UNTIED, chosen, refused, with_metadata
+from support.checkpoints import EMBED, HEAD
+from support.layouts import LLAMA, LLAMA_TIED, LLAMA_UNTIED, OUTPUT, TABLE, chosen, refused, with_metadata
 
 
 @pytest.mark.parametrize(
-    "config", [TIED, UNTIED, LLAMA, {"model_type": "gpt2"}], ids=["tied", "untied", "silent", "gpt-2"]
+    "config",
+    [LLAMA_TIED, LLAMA_UNTIED, LLAMA, {"model_type": "gpt2"}],
+    ids=["tied", "untied", "silent", "gpt-2"],
 )
 @pytest.mark.parametrize(
     ("kept", "left_out"), [(HEAD, EMBED), (EMBED, HEAD)], ids=["head-kept", "embedding-kept"]
@@ -27,4 +30,4 @@ def test_save_model_notes_the_name_that_it_leaves_out(
     "metadata", [{"format": "pt"}, {HEAD: "model.norm.weight.absent"}, {EMBED: EMBED}], ids=str
 )
 def test_other_metadata_names_nothing(metadata: dict[str, str]) -> None:
-    assert refused(with_metadata({EMBED: TABLE}, metadata, UNTIED)).reason == "no-head"
+    assert refused(with_metadata({EMBED: TABLE}, metadata, LLAMA_UNTIED)).reason == "no-head"

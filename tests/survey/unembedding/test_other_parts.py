@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.checkpoints import Stored, single, stored
+from support.checkpoints import EMBED, HEAD, Stored, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
-from support.layouts import EMBED, FULL, HEAD, LLAMA, SQUARE, TIED, UNTIED, D, V
+from support.layouts import FULL, LLAMA, LLAMA_TIED, LLAMA_UNTIED, SQUARE, D, V
 
 from survey.errors import NotThere
 from survey.records.target import MatrixName, Target
@@ -62,9 +62,9 @@ def test_the_only_language_model_is_found_whatever_its_holder_is_called(prefix: 
         "vision_tower.blocks.1.attn.weight": SQUARE,
     }
     untied = {**below(prefix, {**ONLINE, HEAD: FULL}), **towers}
-    assert chosen(untied, UNTIED).spec.name == prefix + HEAD
-    assert chosen(untied, UNTIED, "input").spec.name == prefix + EMBED
-    tied = chosen({**below(prefix, ONLINE), **towers}, TIED)
+    assert chosen(untied, LLAMA_UNTIED).spec.name == prefix + HEAD
+    assert chosen(untied, LLAMA_UNTIED, "input").spec.name == prefix + EMBED
+    tied = chosen({**below(prefix, ONLINE), **towers}, LLAMA_TIED)
     assert (tied.spec.name, tied.identity.tied) == (prefix + EMBED, True)
 
 
@@ -80,7 +80,7 @@ def test_the_only_language_model_is_found_whatever_its_holder_is_called(prefix: 
     ids=["codes", "an update", "a second table", "in a tower of its own"],
 )
 def test_what_is_odd_about_a_head_is_odd_there_too(prefix: str, added: Shapes, reason: str) -> None:
-    error = refused({**below(prefix, {**ONLINE, **added})}, TIED)
+    error = refused({**below(prefix, {**ONLINE, **added})}, LLAMA_TIED)
     assert (error.reason, prefix in error.problem) == (reason, True), error
 
 
@@ -91,7 +91,7 @@ def test_silence_ties_nothing_in_a_part_of_another_name(config: dict[str, Any]) 
 
 def test_a_codecs_table_of_codes_is_not_the_tokens() -> None:
     codec: Shapes = {"codec.embed_tokens.weight": (V // 4, D), "codec.layers.0.mlp.up.weight": SQUARE}
-    assert refused(codec, TIED).reason == "no-head"
+    assert refused(codec, LLAMA_TIED).reason == "no-head"
 
 
 TWO = [("", "ema."), ("model.", "ema."), ("student.", "teacher."), ("policy.", "ref_model."),
@@ -103,9 +103,9 @@ def test_of_two_language_models_both_are_named(one: str, other: str) -> None:
     tied = {**below(one, ONLINE), **below(other, ONLINE)}
     untied = {**below(one, {**ONLINE, HEAD: FULL}), **below(other, {**ONLINE, HEAD: FULL})}
     cases: list[tuple[Shapes, dict[str, Any], MatrixName, str]] = [
-        (tied, TIED, "output", EMBED),
-        (untied, UNTIED, "output", HEAD),
-        (untied, UNTIED, "input", EMBED),
+        (tied, LLAMA_TIED, "output", EMBED),
+        (untied, LLAMA_UNTIED, "output", HEAD),
+        (untied, LLAMA_UNTIED, "input", EMBED),
     ]
     for shapes, config, matrix, name in cases:
         error = refused(shapes, config, matrix)
@@ -138,7 +138,7 @@ PLACED: dict[str, Shapes] = {
 }
 
 
-@pytest.mark.parametrize("config", [TIED, UNTIED], ids=["tied", "untied"])
+@pytest.mark.parametrize("config", [LLAMA_TIED, LLAMA_UNTIED], ids=["tied", "untied"])
 @pytest.mark.parametrize("added", UNPLACED.values(), ids=UNPLACED.keys())
 def test_a_head_in_another_part_is_refused_unless_that_part_explains_it(
     added: Shapes, config: dict[str, Any]
@@ -150,22 +150,22 @@ def test_a_head_in_another_part_is_refused_unless_that_part_explains_it(
 
 @pytest.mark.parametrize("added", PLACED.values(), ids=PLACED.keys())
 def test_another_parts_own_head_changes_nothing(added: Shapes) -> None:
-    target = chosen({**ONLINE, **added}, TIED)
+    target = chosen({**ONLINE, **added}, LLAMA_TIED)
     assert (target.spec.name, target.identity.tied) == (EMBED, True)
 
 
 def test_an_embedding_in_another_part_is_not_passed_over() -> None:
     shapes = {HEAD: FULL, "model.layers.0.mlp.up.weight": SQUARE, "tts_codec.embed_tokens.weight": FULL}
-    error = refused(shapes, TIED, "input")
+    error = refused(shapes, LLAMA_TIED, "input")
     assert (error.reason, "tts_codec.embed_tokens.weight" in error.problem) == ("unknown-head", True)
-    assert not chosen(shapes, TIED).identity.tied
+    assert not chosen(shapes, LLAMA_TIED).identity.tied
 
 
 TOWER = {"text_model.embeddings.token_embedding.weight": FULL, "text_model.encoder.layers.0.mlp.fc1.weight": SQUARE}  # fmt: skip
 
 
 @pytest.mark.parametrize("prefix", ["", "owlvit.", "model."])
-@pytest.mark.parametrize("config", [LLAMA, TIED, UNTIED], ids=["silent", "tied", "untied"])
+@pytest.mark.parametrize("config", [LLAMA, LLAMA_TIED, LLAMA_UNTIED], ids=["silent", "tied", "untied"])
 def test_the_table_of_a_text_tower_is_an_input_and_no_output(prefix: str, config: dict[str, Any]) -> None:
     shapes = below(prefix, TOWER)
     embedding = chosen(shapes, config, "input")

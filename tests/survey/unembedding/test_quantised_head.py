@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from support.checkpoints import single, stored
-from support.layouts import EMBED, FULL, HEAD, LAYER, LLAMA, TIED, UNTIED, D, Layout, V, chosen, refused
+from support.checkpoints import EMBED, HEAD, single, stored
+from support.layouts import FULL, LAYERS, LLAMA, LLAMA_TIED, LLAMA_UNTIED, D, Layout, V, chosen, refused
 
 QUANTISED = {
     "exl3": ["lm_head.trellis", "lm_head.suh", "lm_head.svh", "lm_head.mul1"],
@@ -31,11 +31,11 @@ IN_ONE_MODULE = [
 ]
 
 
-@pytest.mark.parametrize("config", [TIED, UNTIED, LLAMA], ids=["tied", "untied", "silent"])
+@pytest.mark.parametrize("config", [LLAMA_TIED, LLAMA_UNTIED, LLAMA], ids=["tied", "untied", "silent"])
 @pytest.mark.parametrize("names", QUANTISED.values(), ids=QUANTISED)
 def test_codes_are_recognised_by_the_tensors_beside_them(names: list[str], config: dict[str, Any]) -> None:
     codes = dict.fromkeys(names, (V // 2, 2 * D))
-    files = Layout({EMBED: FULL, **codes, **LAYER}, config, "", integers=tuple(names)).files()
+    files = Layout({EMBED: FULL, **codes, **LAYERS}, config, "", integers=tuple(names)).files()
     error = refused(files)
     assert error.reason == "quantised-head"
     assert any(name in error.problem for name in names)
@@ -50,7 +50,7 @@ def test_an_embedding_in_codes_makes_nothing_else_the_matrix(
     names: list[str], beside: dict[str, tuple[int, ...]]
 ) -> None:
     codes = {name.replace("lm_head", "model.embed_tokens"): (V // 2, 2 * D) for name in names}
-    files = Layout({**codes, **beside, **LAYER}, TIED, "", integers=tuple(codes)).files()
+    files = Layout({**codes, **beside, **LAYERS}, LLAMA_TIED, "", integers=tuple(codes)).files()
     assert refused(files, "input").reason == "quantised-head"
     if HEAD in beside:
         assert not chosen(files).identity.tied
@@ -65,4 +65,4 @@ def test_an_embedding_in_codes_makes_nothing_else_the_matrix(
 def test_codes_under_an_unknown_name_are_refused(module: str, endings: tuple[str, ...]) -> None:
     codes = {f"{module}.{endings[0]}": stored(V, D // 4, dtype="I32")}
     codes |= {f"{module}.{ending}": stored(V, 1) for ending in endings[1:]}
-    assert refused(single({EMBED: stored(*FULL), **codes}, TIED)).reason == "quantised-head"
+    assert refused(single({EMBED: stored(*FULL), **codes}, LLAMA_TIED)).reason == "quantised-head"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.layouts import EMBED, FULL, HEAD, LAYER, TIED, D, Layout, V, chosen, refused
+from support.checkpoints import EMBED, HEAD
+from support.layouts import FULL, LAYERS, LLAMA_TIED, D, Layout, V, chosen, refused
 
 SECOND_TABLES = """
     tail.1.weight final.1.weight logits.0.weight generator.1.weight model.layers.33.weight
@@ -24,8 +25,8 @@ LISTED_LAYERS = {f"model.layers.{number}.mlp.up_proj.weight": (V, D) for number 
 @pytest.mark.parametrize("wrapper", ["", "language_model."], ids=["alone", "wrapped"])
 @pytest.mark.parametrize("name", SECOND_TABLES)
 def test_a_second_table_is_refused_by_its_shape(name: str, wrapper: str, shape: tuple[int, ...]) -> None:
-    tensors = {EMBED: FULL, name: shape, **LAYER}
-    files = Layout({wrapper + key: value for key, value in tensors.items()}, TIED, "").files()
+    tensors = {EMBED: FULL, name: shape, **LAYERS}
+    files = Layout({wrapper + key: value for key, value in tensors.items()}, LLAMA_TIED, "").files()
     error = refused(files)
     assert (error.reason, wrapper + name in error.problem) == ("unknown-head", True), error
 
@@ -42,22 +43,22 @@ def test_a_second_table_is_refused_by_its_shape(name: str, wrapper: str, shape: 
     ],
 )
 def test_other_parts_and_other_tables_have_that_shape_too(name: str) -> None:
-    layout = Layout({EMBED: FULL, name: FULL, **LISTED_LAYERS}, TIED, "")
+    layout = Layout({EMBED: FULL, name: FULL, **LISTED_LAYERS}, LLAMA_TIED, "")
     assert chosen(layout.files()).identity.tied
 
 
 @pytest.mark.parametrize("shape", [(V + 64, D), (V // 2, D), (D, V // 2)], ids=["padded", "half", "turned"])
 @pytest.mark.parametrize("name", ["final_proj.weight", "tail.weight", "fc.weight"])
 def test_a_padded_or_cut_table_is_refused(name: str, shape: tuple[int, ...]) -> None:
-    error = refused(Layout({EMBED: FULL, name: shape, **LAYER}, TIED, "").files())
+    error = refused(Layout({EMBED: FULL, name: shape, **LAYERS}, LLAMA_TIED, "").files())
     assert (error.reason, name in error.problem) == ("unknown-head", True)
 
 
 @pytest.mark.parametrize("wrapper", ["", "language_model."], ids=["alone", "wrapped"])
 @pytest.mark.parametrize("name", ["model.wordvecs.weight", "model.word_embed.weight", "model.tail.weight"])
 def test_a_head_is_no_embedding_beside_a_second_table(name: str, wrapper: str) -> None:
-    tensors = {wrapper + key: shape for key, shape in {HEAD: FULL, name: FULL, **LAYER}.items()}
-    files = Layout(tensors, TIED, "").files()
+    tensors = {wrapper + key: shape for key, shape in {HEAD: FULL, name: FULL, **LAYERS}.items()}
+    files = Layout(tensors, LLAMA_TIED, "").files()
     error = refused(files, "input")
     assert (error.reason, wrapper + name in error.problem) == ("unknown-head", True)
     assert (chosen(files).spec.name, chosen(files).identity.tied) == (wrapper + HEAD, False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.layouts import EMBED, FULL, HEAD, LAYER, LLAMA, UNTIED, D, Layout, V, chosen, refused
+from support.checkpoints import EMBED, HEAD
+from support.layouts import FULL, LAYERS, LLAMA, LLAMA_UNTIED, D, Layout, V, chosen, refused
 
 CONFIGS = {
     "gpt-2": {"vocab_size": V, "n_embd": D},
@@ -38,7 +39,7 @@ SHAPES = {
 def test_a_shape_that_is_not_the_whole_matrix_is_refused(
     shape: tuple[int, ...], config: dict[str, Any]
 ) -> None:
-    files = Layout({"transformer.wte.weight": FULL, HEAD: shape, **LAYER}, config, "").files()
+    files = Layout({"transformer.wte.weight": FULL, HEAD: shape, **LAYERS}, config, "").files()
     error = refused(files)
     assert (error.reason, HEAD in error.problem) == ("no-head", True)
 
@@ -62,15 +63,18 @@ def test_half_of_the_columns_is_not_enough(config: dict[str, Any]) -> None:
     ],
 )
 def test_other_shapes_are_measured(shape: tuple[int, ...], config: dict[str, Any]) -> None:
-    assert chosen(Layout({EMBED: FULL, HEAD: shape, **LAYER}, config, "").files()).spec.shape == shape
+    assert chosen(Layout({EMBED: FULL, HEAD: shape, **LAYERS}, config, "").files()).spec.shape == shape
 
 
 @pytest.mark.parametrize("key", ["moe_intermediate_size", "head_dim", "max_window_size", "dimensionality"])
 def test_only_an_embeddings_width_excuses_fewer_columns(key: str) -> None:
-    files = Layout({EMBED: FULL, HEAD: (V, D // 2), **LAYER}, UNTIED | {key: D // 2}, "").files()
+    files = Layout({EMBED: FULL, HEAD: (V, D // 2), **LAYERS}, LLAMA_UNTIED | {key: D // 2}, "").files()
     assert (refused(files).reason, "columns" in refused(files).problem) == ("no-head", True)
 
 
 @pytest.mark.parametrize("rows", [V + 256, 8 * V])
 def test_many_more_rows_than_tokens_are_for_others(rows: int) -> None:
-    assert refused(Layout({EMBED: FULL, HEAD: (rows, D), **LAYER}, UNTIED, "").files()).reason == "no-head"
+    assert (
+        refused(Layout({EMBED: FULL, HEAD: (rows, D), **LAYERS}, LLAMA_UNTIED, "").files()).reason
+        == "no-head"
+    )

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.checkpoints import single, stored
+from support.checkpoints import EMBED, HEAD, single, stored
 from support.layouts import (
-    EMBED,
     FULL,
-    HEAD,
-    LAYER,
+    LAYERS,
     LLAMA,
+    LLAMA_TIED,
+    LLAMA_UNTIED,
     SQUARE,
     TABLE,
-    TIED,
-    UNTIED,
     VECTOR,
     D,
     Layout,
@@ -65,12 +63,12 @@ UNKNOWN: dict[str, tuple[dict[str, tuple[int, ...]], str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("config", [TIED, UNTIED, LLAMA], ids=["tied", "untied", "silent"])
+@pytest.mark.parametrize("config", [LLAMA_TIED, LLAMA_UNTIED, LLAMA], ids=["tied", "untied", "silent"])
 @pytest.mark.parametrize(("tensors", "reason", "name"), UNKNOWN.values(), ids=UNKNOWN)
 def test_a_possible_head_is_refused_by_name_whatever_the_config_says(
     tensors: dict[str, tuple[int, ...]], reason: str, name: str, config: dict[str, Any]
 ) -> None:
-    files = Layout({EMBED: FULL, **tensors, **LAYER}, config, "").files()
+    files = Layout({EMBED: FULL, **tensors, **LAYERS}, config, "").files()
     error = refused(files)
     assert (error.reason, name in error.problem) == (reason, True), error
     embedding = chosen(files, "input")
@@ -87,15 +85,15 @@ def test_a_possible_head_is_refused_by_name_whatever_the_config_says(
 def test_integers_are_no_codes_beside_a_whole_matrix_in_floats(inner: str, reason: str, name: str) -> None:
     integers = ("lm_head.complement_map",)
     shape = FULL if reason == "unknown-head" else (4, D)
-    tensors = {EMBED: FULL, inner: shape, integers[0]: (V,), **LAYER}
-    error = refused(Layout(tensors, TIED, "", integers=integers).files())
+    tensors = {EMBED: FULL, inner: shape, integers[0]: (V,), **LAYERS}
+    error = refused(Layout(tensors, LLAMA_TIED, "", integers=integers).files())
     assert (error.reason, name in error.problem) == (reason, True), error
 
 
 def test_of_an_embedding_and_its_trained_copy_none_is_the_head() -> None:
     trained = "model.embed_tokens.modules_to_save.default.weight"
-    tensors = {"model.embed_tokens.original_module.weight": FULL, trained: FULL, **LAYER}
-    files = Layout(tensors, TIED, "").files()
+    tensors = {"model.embed_tokens.original_module.weight": FULL, trained: FULL, **LAYERS}
+    files = Layout(tensors, LLAMA_TIED, "").files()
     error = refused(files)
     assert (error.reason, trained in error.problem) == ("unknown-head", True)
     assert chosen(files, "input").spec.name == trained
@@ -109,7 +107,7 @@ def test_a_static_embedding_is_an_input_and_no_output() -> None:
     assert refused(files).reason == "no-head"
 
 
-@pytest.mark.parametrize("config", [TIED, UNTIED, LLAMA], ids=["tied", "untied", "silent"])
+@pytest.mark.parametrize("config", [LLAMA_TIED, LLAMA_UNTIED, LLAMA], ids=["tied", "untied", "silent"])
 @pytest.mark.parametrize("file", ["lm_head.safetensors", "lm_head.bin", "unembedding.pt"])
 def test_a_file_named_like_a_head_is_refused(file: str, config: dict[str, Any]) -> None:
     files = {**single({EMBED: stored(*FULL)}, config), file: b"?"}
@@ -123,25 +121,25 @@ def test_a_file_named_like_a_head_is_refused(file: str, config: dict[str, Any]) 
 
 @pytest.mark.parametrize("file", ["medusa_lm_head.pt", "lm_head.md", "optimizer.bin", "visual_lm_head.bin"])
 def test_other_files_say_nothing_of_a_head(file: str) -> None:
-    assert chosen({**single({EMBED: stored(*FULL)}, TIED), file: b"?"}).identity.tied
+    assert chosen({**single({EMBED: stored(*FULL)}, LLAMA_TIED), file: b"?"}).identity.tied
 
 
 @pytest.mark.parametrize(
     "file", ["onnx/lm_head.onnx", "lm_head.onnx", "coreml/lm_head.bin", "checkpoint-100/text_head.pt"]
 )
 def test_files_of_other_runtimes_and_folders_say_nothing_of_a_head(file: str) -> None:
-    assert chosen({**single({EMBED: TABLE}, TIED), file: b"?"}).identity.tied
+    assert chosen({**single({EMBED: TABLE}, LLAMA_TIED), file: b"?"}).identity.tied
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLMEagle", "Eagle3Speculator", "MedusaModel"])
 def test_a_draft_without_a_head_uses_that_of_another_model(name: str) -> None:
-    error = refused(single({EMBED: stored(*FULL)}, TIED | {"architectures": [name]}))
+    error = refused(single({EMBED: stored(*FULL)}, LLAMA_TIED | {"architectures": [name]}))
     assert (error.reason, "draft" in error.problem) == ("no-head", True)
 
 
 @pytest.mark.parametrize("name", ["Eagle2_5_VLForConditionalGeneration", "Eagle2ChatModel"])
 def test_a_family_of_a_drafts_name_is_no_draft(name: str) -> None:
-    target = chosen(single({EMBED: stored(*FULL)}, TIED | {"architectures": [name]}))
+    target = chosen(single({EMBED: stored(*FULL)}, LLAMA_TIED | {"architectures": [name]}))
     assert (target.spec.name, target.identity.tied) == (EMBED, True)
 
 
@@ -152,7 +150,7 @@ OTHERS = {"many more rows": (4000, D), "of no multiple": (2009, D), "another wid
 
 def beside_a_long_table(shape: tuple[int, ...], dtype: str = "F32", name: str = "model.zeta.weight") -> dict[str, bytes]:  # fmt: skip
     tensors = {EMBED: stored(LONG, D), name: stored(*shape, seed=1, dtype=dtype)}
-    return single(tensors, TIED | {"vocab_size": LONG})
+    return single(tensors, LLAMA_TIED | {"vocab_size": LONG})
 
 
 @pytest.mark.parametrize("shape", PADDED.values(), ids=PADDED)
