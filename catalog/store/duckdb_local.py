@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import datetime
 
-from catalog.files import File
+import xxhash
+
+from catalog.files import MAX_FOOTER_BYTES, File
 from catalog.store.duckdb_filesystem import CatalogFileSystem, PositionedFile
 from catalog.store.regular_files import descriptor_to_read
 
@@ -13,11 +16,21 @@ WHOLE_FILE_BYTES = 1 << 18  # files up to this size are read whole, as DuckDB re
 
 
 class LocalFiles(CatalogFileSystem):
-    """Files of a folder. Size and time are those of the file as it was opened last."""
+    """Files of a folder. Size and time are those of the file as it was opened last.
+
+    DuckDB gets no other footer than the one that was inspected, also in hours of a shell or a server: a file
+    with another one counts as gone. Its time or inode would not tell it on every file system.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._states: dict[str, os.stat_result] = {}
+        self._inspected: dict[str, bytes] = {}  # the digest of each file's footer
+
+    def show_inspected(self, file: File, footer: bytes) -> None:
+        """Let a file be read as long as it has this footer."""
+        self._inspected[file.inside] = xxhash.xxh3_128_digest(footer)
+        self.show([file])
 
     def opened(self, file: File) -> PositionedFile:
         try:
@@ -38,9 +51,26 @@ class LocalFiles(CatalogFileSystem):
         descriptor = _Descriptor(descriptor_to_read(file.path))
         state = self._states[file.inside] = os.fstat(descriptor.number)
         if state.st_size > WHOLE_FILE_BYTES:
-            return _large_file(descriptor, state.st_size, file, self.failures)
+            end = self._inspected_end(file, os.pread(descriptor.number, 8, state.st_size - 8), descriptor)
+            return _large_file(descriptor, state.st_size, end, file, self.failures)
         content = os.read(descriptor.number, state.st_size)
-        return PositionedFile(state.st_size, lambda start, stop: content[start:stop])
+        self._inspected_end(file, content)
+        return PositionedFile(len(content), lambda start, stop: content[start:stop])
+
+    def _inspected_end(self, file: File, content: bytes, descriptor: _Descriptor | None = None) -> bytes:
+        """The footer of a file, with what follows it.
+
+        content: of the file, or, of a large one, its last bytes. Raises FileNotFoundError if it is another
+        footer than the one inspected.
+        """
+        end_bytes = int.from_bytes(content[-8:-4], "little") + 8
+        if descriptor is not None and end_bytes <= MAX_FOOTER_BYTES:
+            size = os.fstat(descriptor.number).st_size
+            content = os.pread(descriptor.number, end_bytes, max(0, size - end_bytes))
+        end = content[-end_bytes:]
+        if xxhash.xxh3_128_digest(end[:-8]) != self._inspected[file.inside]:
+            raise FileNotFoundError(errno.ENOENT, "written anew since it was inspected", file.shown)
+        return end
 
     def _state(self, path: str) -> os.stat_result:
         file = self._listed(path)
@@ -57,14 +87,20 @@ class _Descriptor:
         os.close(self.number)
 
 
-def _large_file(descriptor: _Descriptor, size: int, file: File, failures: list[str]) -> PositionedFile:
-    """A file read by offsets, so that threads do not wait for each other."""
+def _large_file(
+    descriptor: _Descriptor, size: int, end: bytes, file: File, failures: list[str]
+) -> PositionedFile:
+    """A file read by offsets, so that threads do not wait for each other. end: its footer, kept in memory."""
 
     def read_at(start: int, stop: int) -> bytes:
+        kept_from = size - len(end)
+        if start >= kept_from:
+            return end[start - kept_from : stop - kept_from]
         try:
-            return os.pread(descriptor.number, stop - start, start)
+            content = os.pread(descriptor.number, min(stop, kept_from) - start, start)
         except OSError as error:
             failures.append(f"{file.shown}: {error.strerror}")
             raise
+        return content + end[: max(0, stop - kept_from)]
 
     return PositionedFile(size, read_at)

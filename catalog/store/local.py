@@ -148,7 +148,7 @@ class LocalFolder:
         for file in files:  # one after another, because a footer may have megabytes
             end = end_of(file.path)
             if isinstance(end, End) and end.footer:
-                self.duckdb_files.show([file])
+                self.duckdb_files.show_inspected(file, end.footer)
             yield end
 
     def copy(self, file: File, to: IO[bytes]) -> None:

@@ -20,6 +20,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 ANSWER_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"  # the policy of every answer
+# A proxy in front may look at the last of several, and we at the first.
+ONCE = frozenset((b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"))
 HEADER_HINT = "ask with the header X-Requested-With: survey, which pages of other origins cannot send"
 
 
@@ -37,9 +39,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        request = Request(scope)
-        if scope["path"] != "/" and not self._may_ask(request):
-            refusal = JSONResponse({"error": f"pages of other origins may not ask; {HEADER_HINT}"}, 403)
+        if (refusal := self._refusal(scope)) is not None:
             refusal.headers.update({**HEADERS, "Content-Security-Policy": ANSWER_POLICY})
             return await refusal(scope, receive, send)
 
@@ -51,6 +51,15 @@ class Guard:
             await send(message)
 
         return await self._app(scope, receive, with_headers)
+
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        names = [name for name, _ in scope["headers"] if name in ONCE]
+        if len(names) > len(set(names)):
+            twice = next(name for name in names if names.count(name) > 1).decode()
+            return JSONResponse({"error": f"the header {twice} came more than once, expected one"}, 400)
+        if scope["path"] != "/" and not self._may_ask(Request(scope)):
+            return JSONResponse({"error": f"pages of other origins may not ask; {HEADER_HINT}"}, 403)
+        return None
 
     def _may_ask(self, request: Request) -> bool:
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):

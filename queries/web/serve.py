@@ -18,7 +18,7 @@ def listen(served: Served, host: str, port: int, names: Sequence[str], tell: Cal
     """
     import uvicorn
 
-    from queries.web.bounded_connections import CONNECTIONS, BoundedProtocol
+    from queries.web.bounded_connections import CONNECTIONS, MAX_CONNECTIONS, BoundedProtocol
 
     listening = _listening_socket(host, port)
     shown = f"[{host}]" if ":" in host else host
@@ -26,7 +26,8 @@ def listen(served: Served, host: str, port: int, names: Sequence[str], tell: Cal
         app(served, ["127.0.0.1", "localhost", shown, *names]),
         http=BoundedProtocol,
         ws="none",
-        limit_concurrency=CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
+        backlog=MAX_CONNECTIONS,  # so many are accepted at once, each with a file descriptor
         log_level="warning",
         server_header=False,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,37 @@ def test_no_footer_stops_an_answer(
                 assert [item.file.name for item in reader.left_out] == [files[which].name] * (not counts)
     finally:
         files[which].write_bytes(whole)
+
+
+LATER = {name: case for name, case in HOSTILE.items() if name in ("millions of notes", "a note of nobody's")}
+
+
+@pytest.mark.timeout(60, func_only=True)
+@pytest.mark.parametrize("whole_bytes", [0, 1 << 18], ids=["a large file", "a small one"])
+@pytest.mark.parametrize(("change", "counts"), LATER.values(), ids=LATER)
+def test_a_file_that_is_replaced_after_it_was_inspected_is_inspected_again(
+    committed: CatalogStore,
+    files: list[Path],
+    change: Callable[[bytes], bytes],
+    counts: bool,
+    whole_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("catalog.store.duckdb_local.WHOLE_FILE_BYTES", whole_bytes)
+    sql = "SELECT repo, family FROM models"
+    with Reader(committed) as reader:
+        assert len(reader.ask(sql).rows) == 2
+        whole, state = files[1].read_bytes(), files[1].stat()
+        at = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+        footer = change(whole[at:-8])
+        files[1].write_bytes(whole[:at] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+        os.utime(files[1], ns=(state.st_atime_ns, state.st_mtime_ns))
+        try:
+            for _ in range(2):
+                assert len(reader.ask(sql).rows) == 1 + counts
+                assert [item.file.name for item in reader.left_out] == [files[1].name] * (not counts)
+        finally:
+            files[1].write_bytes(whole)
 
 
 def test_a_terabyte_of_nothing_is_not_read(committed: CatalogStore, files: list[Path]) -> None:

@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import pytest
 import uvicorn
@@ -17,6 +19,7 @@ from starlette.routing import Route
 from queries.web.bounded_connections import BoundedProtocol
 
 LARGE = 64 << 20
+PAGE = 8 << 20  # more than the system keeps of a connection
 
 
 class Hasty(BoundedProtocol):
@@ -25,26 +28,36 @@ class Hasty(BoundedProtocol):
     head_s, look_s, reader_bytes_s = 1.0, 0.2, 1 << 20
 
 
+class Crowded(BoundedProtocol):
+    """The same patience as that of `survey serve`, for fewer connections."""
+
+    most_open = 8
+
+
 def answer(request: Request) -> Response:
     if request.url.path == "/slow":
         time.sleep(2.5)
-    return PlainTextResponse("x" * (LARGE if request.url.path == "/large" else 3))
+    return PlainTextResponse("x" * {"/large": LARGE, "/page": PAGE}.get(request.url.path, 3))
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    routes = [Route(path, answer) for path in ("/", "/slow", "/large")]
-    config = uvicorn.Config(
-        Starlette(routes=routes), http=Hasty, limit_concurrency=8, log_level="critical", ws="none"
-    )
+@contextmanager
+def served(http: type[BoundedProtocol], **settings: Any) -> Iterator[tuple[int, uvicorn.Server]]:
+    routes = [Route(path, answer) for path in ("/", "/slow", "/large", "/page")]
+    config = uvicorn.Config(Starlette(routes=routes), http=http, log_level="critical", ws="none", **settings)
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    yield listening.getsockname()[1]
+    yield listening.getsockname()[1], server
     server.should_exit = True
     thread.join(20)
     listening.close()
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with served(Hasty, limit_concurrency=8) as (port, _):
+        yield port
 
 
 def connected(port: int) -> socket.socket:
@@ -117,3 +130,27 @@ def test_beyond_a_number_of_connections_a_client_is_told_to_come_back(port: int)
     finally:
         for one in waiting:
             one.close()
+
+
+BEGUN = {
+    "nothing": b"",
+    "half a head": b"GET / HTTP/1.1\r\nHost: x\r\n",
+    "an answer that nobody reads": b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
+def test_three_hundred_connections_that_wait_shut_nobody_out(begun: bytes) -> None:
+    with served(Crowded, limit_concurrency=16, backlog=128) as (port, server), ExitStack() as stack:
+        threads = threading.active_count()
+        for _ in range(300):
+            with suppress(OSError):  # it was ended already, to make room
+                stack.enter_context(connected(port)).sendall(begun)
+        for _ in range(3):
+            began = time.monotonic()
+            with connected(port) as opened:
+                opened.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                assert opened.makefile("rb").read().startswith(b"HTTP/1.1 200")
+            assert time.monotonic() - began < 5
+        assert len(server.server_state.connections) <= 16
+        assert threading.active_count() - threads <= 40  # those in which the application answers

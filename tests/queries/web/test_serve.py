@@ -207,6 +207,23 @@ def test_pages_of_other_origins_may_not_ask(url: str) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
+TWICE = ["Host: {host}", "Origin: http://{host}", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"]
+
+
+@pytest.mark.parametrize("path", ["/", "/api/status"])
+@pytest.mark.parametrize("header", TWICE)
+def test_a_header_that_must_be_single_is_refused_twice(url: str, header: str, path: str) -> None:
+    host, _, port = url.removeprefix("http://").partition(":")
+    name = header.partition(":")[0]
+    others = {"Host": f"Host: {host}:{port}", "X-Requested-With": "X-Requested-With: test"}
+    first = others.pop(name, header.format(host=f"{host}:{port}"))
+    second = f"{name}: evil.example" if name == "Host" else header.format(host="evil.example")
+    lines = [f"GET {path} HTTP/1.1", *others.values(), first, second, "Connection: close", "", ""]
+    with socket.create_connection((host, int(port)), timeout=60) as opened:
+        opened.sendall("\r\n".join(lines).encode())
+        assert opened.makefile("rb").read().startswith(b"HTTP/1.1 400")
+
+
 FOREIGN: list[tuple[str, Mapping[str, str]]] = [
     ("a browser that says nothing of itself", {}),
     ("a form or an image", {"Sec-Fetch-Site": "cross-site"}),
