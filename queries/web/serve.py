@@ -18,7 +18,7 @@ def listen(served: Served, host: str, port: int, names: Sequence[str], tell: Cal
     """
     import uvicorn
 
-    from queries.web.bounded_connections import CONNECTIONS, MAX_CONNECTIONS, BoundedProtocol
+    from queries.web.bounded_connections import MAX_CONNECTIONS, BoundedProtocol
 
     listening = _listening_socket(host, port)
     shown = f"[{host}]" if ":" in host else host
