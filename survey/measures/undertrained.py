@@ -1,11 +1,6 @@
 """Candidates for rows that were never trained: populations of rows that lie close together.
 
-Every population is described, and most are candidates. But trained rows may lie close together, too: a
-thousand numbers, say. Such a block lies outside, as far from the other rows' mean as these do themselves, and
-its rows are no shorter; rows that only common gradients moved stay nearer to the middle, or shorter. So a
-population outside is a candidate only if it is too large for a block of alike words, or if the tokenizer
-names at least half of it as nothing that a text holds: as phantom or special. Several that lie far out are
-clusters of trained rows, languages say, or rows that were never met: that cannot be told.
+Every population is described here; which of them count is judged by `survey.measures.candidates`.
 """
 
 from __future__ import annotations
@@ -16,28 +11,27 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.measures.candidates import judged, remark, undecided_note
 from survey.numerics.vectors import finite_or_none, mean_and_std
 from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
-from survey.populations.search import LEAST_DIMS, LEAST_ROWS, MAJORITY_FARTHER, Population, populations
-from survey.records.measured_columns import Measurement, Undertrained, UndertrainedPopulation
+from survey.populations.search import LEAST_DIMS, LEAST_ROWS, Population, populations
+from survey.records.measured_columns import (
+    Measurement,
+    PopulationShape,
+    Undertrained,
+    UndertrainedPopulation,
+)
 from survey.records.tokenizer import TokenColumns
-
-OUTSIDE = 0.9  # of the other rows' median distance from their centre: as far as these lie
-NO_SHORTER = 0.8  # of the other rows' median norm
-LARGE, LARGE_ROWS = 1 / 8, 320  # of all rows, and more than 256 bytes: no block of alike words is so large
-FAR_OUT, NOT_SHORT = 0.7, 0.5  # as OUTSIDE and NO_SHORTER: two populations like that are clusters
-RESERVED = 0.5  # of a population's rows: then they are no words
 
 TOO_FEW = (
     f"fewer than {LEAST_ROWS} different rows that are finite and not almost zero, or fewer than {LEAST_DIMS} "
     "dimensions: whether some lie apart cannot be told"
 )
-CLUSTERS = (
-    "several populations lie far from the other rows' centre: whether they are clusters of trained rows or "
-    "were never trained cannot be told"
-)
-UNDECIDED = "most rows lie closer together than the few others: which of them were trained cannot be told"
+ONE_LENGTH = 0.01  # the lengths' standard deviation, divided by their mean: less is rounding
+AT_ORIGIN = 0.25  # of a population's own median distance from its centre
+MIDDLE = 0.2  # of the other rows' median distance from their centre: nearer is in the same place
+GAUSSIAN = 1.25  # times the spread of lengths that independent numbers give, √(1 / 2D)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,9 @@ def with_names(columns: Undertrained, population: NDArray[np.int32], names: Toke
     """The columns once the tokens' names are known. population: number of each row's, [V]."""
     if columns.undertrained_populations is None:
         return columns
-    reserved = names.is_special if names.phantom is None else names.phantom | names.is_special
+    reserved = names.is_special | np.array([reach == "unreachable" for reach in names.reach], dtype=bool)
+    if names.phantom is not None:
+        reserved |= names.phantom
     counts = np.bincount(population, minlength=len(columns.undertrained_populations) + 1)
     reserved_counts = np.bincount(population[reserved], minlength=len(counts))
     return _columns(
@@ -121,69 +117,34 @@ def _described(result: PassResult, item: Population, members: NDArray[np.int64])
         relative_norm=finite_or_none(item.relative_length),
         contrast=finite_or_none(item.farther),
         centre_distance=finite_or_none(item.outside),
+        density=finite_or_none(item.denser),
+        shape=_shape(item, result.hidden_dim),
         compared_share=item.share,
         reserved_share=None,
         candidate=None,  # until all are judged together
     )
 
 
-def _judged(described: Sequence[UndertrainedPopulation]) -> tuple[UndertrainedPopulation, ...]:
-    """Whether the rows of each count as undertrained; None if that cannot be told."""
-    in_clusters = (
-        sum(_is_far_out(item, FAR_OUT, NOT_SHORT) and not _is_reserved(item) for item in described) > 1
-    )
-    return tuple(replace(item, candidate=_is_candidate(item, in_clusters)) for item in described)
-
-
-def _is_candidate(item: UndertrainedPopulation, in_clusters: bool) -> bool | None:
-    """in_clusters: whether several populations lie far out."""
-    if _is_reserved(item):
-        return True
-    if _is_undecided_majority(item):
-        return None
-    is_large = item.compared_share >= LARGE and item.rows >= LARGE_ROWS
-    if _is_far_out(item, OUTSIDE, NO_SHORTER) and not is_large:
-        return False
-    return None if in_clusters and _is_far_out(item, FAR_OUT, NOT_SHORT) else True
-
-
-def _is_reserved(item: UndertrainedPopulation) -> bool:
-    return item.reserved_share is not None and item.reserved_share >= RESERVED
-
-
-def _is_undecided_majority(item: UndertrainedPopulation) -> bool:
-    """As `Population.is_undecided`."""
-    return item.compared_share > 0.5 and item.contrast is not None and item.contrast < MAJORITY_FARTHER
-
-
-def _is_far_out(item: UndertrainedPopulation, distance: float, length: float) -> bool:
-    return (item.centre_distance or 0.0) >= distance and (item.relative_norm or 0.0) >= length
+def _shape(item: Population, dims: int) -> PopulationShape:
+    """dims: D."""
+    if max(item.length_spread, item.others_spread) < ONE_LENGTH:
+        return "cone"
+    chance = 1.0 / float(np.sqrt(len(item.rows)))  # by which the rows' mean misses their centre
+    if item.offset > max(AT_ORIGIN, 2.0 * chance):
+        return "centre"
+    is_random = item.length_spread * float(np.sqrt(2 * dims)) < GAUSSIAN + 2.0 * chance
+    return "initial values" if is_random and item.outside >= MIDDLE else "origin"
 
 
 def _columns(described: tuple[UndertrainedPopulation, ...] | None, note: str | None = None) -> Undertrained:
     if described is None:
         return Undertrained(**dict.fromkeys(Undertrained.__dataclass_fields__) | {"undertrained_note": note})
-    described = _judged(described)
+    described = judged(described)
     candidates = [item for item in described if item.candidate]
-    undecided = any(item.candidate is None for item in described)
+    why_unknown = undecided_note(described)
     return Undertrained(
-        undertrained_rows=None if undecided else sum(item.rows for item in candidates),
-        undertrained_contrast=candidates[0].contrast if candidates and not undecided else None,
+        undertrained_rows=None if why_unknown else sum(item.rows for item in candidates),
+        undertrained_contrast=candidates[0].contrast if candidates and not why_unknown else None,
         undertrained_populations=described,
-        undertrained_note=_undecided_note(described) if undecided else _remark(described),
-    )
-
-
-def _undecided_note(described: Sequence[UndertrainedPopulation]) -> str:
-    majority = any(item.candidate is None and _is_undecided_majority(item) for item in described)
-    return UNDECIDED if majority else CLUSTERS
-
-
-def _remark(described: Sequence[UndertrainedPopulation]) -> str | None:
-    left_out = sum(item.rows for item in described if item.candidate is False)
-    if left_out == 0:
-        return None
-    return (
-        f"{left_out} rows lie close together, but outside and no shorter than the others, as trained rows "
-        "do: they are not counted"
+        undertrained_note=why_unknown or remark(described),
     )

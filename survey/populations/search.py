@@ -46,6 +46,9 @@ class Population:
     denser: how many times closer to each other than the others. farther: how many times farther from its
     centre the others lie, by medians. outside: how far its centre lies from the others', in units of the
     median distance of these from their centre. relative_length: its median norm divided by theirs.
+    offset: how far its centre lies from the origin, in units of its rows' median distance from it.
+    length_spread, others_spread: standard deviations of its rows' norms and of the others', divided by
+    their means.
     """
 
     rows: RowNumbers
@@ -54,6 +57,9 @@ class Population:
     farther: float
     outside: float
     relative_length: float
+    offset: float
+    length_spread: float
+    others_spread: float
 
     @property
     def share(self) -> float:
@@ -162,6 +168,9 @@ def _described(spots: Spots, inner: RowNumbers, outer: RowNumbers, centre: NDArr
         farther=_ratio(outer_median, inner_median),
         outside=_ratio(apart, float(np.median(far.distances(far_centre)))),
         relative_length=_ratio(float(np.median(near.lengths)), float(np.median(far.lengths))),
+        offset=_ratio(_length(centre), inner_median),
+        length_spread=float(near.lengths.std() / near.lengths.mean()),
+        others_spread=float(far.lengths.std() / far.lengths.mean()),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from survey.records.column_meaning import Float32, TokenId, UInt64, Vector, column
 
@@ -163,6 +163,9 @@ class Frozen:
     frozen_rows: int | None = column("unique rows that lie with the dead; NULL if none is dead", "rows")
 
 
+PopulationShape = Literal["initial values", "origin", "centre", "cone"]
+
+
 @dataclass(frozen=True, slots=True)
 class UndertrainedPopulation:
     """Rows that lie closer together than the others, around a centre of their own."""
@@ -176,16 +179,25 @@ class UndertrainedPopulation:
     centre_distance: float | None = column(
         "distance of its centre from the other rows' centre, divided by their own median distance from that"
     )
+    density: float | None = column(
+        "how many times closer to each other its rows lie than the other rows do, by the fourth nearest"
+    )
+    shape: PopulationShape = column(
+        "initial values: around the origin, with lengths as random numbers give, and the others' centre is "
+        "elsewhere; origin: around it otherwise; centre: around one of its own; cone: all rows are as long"
+    )
     compared_share: float = column(
         "its share of the different rows that it was compared with, its own included"
     )
     reserved_share: float | None = column(
-        "share of its rows that are phantom or special tokens; NULL without a tokenizer"
+        "share of its rows that are phantom, special or unreachable tokens; NULL without a tokenizer"
     )
     candidate: bool | None = column(
-        "whether its rows count as undertrained: it lies inside the cloud of the other rows or is shorter; "
-        "or it holds an eighth of all rows and 320 or more, or phantom and special tokens for the most part; "
-        "NULL if it holds most rows and lies too little apart to tell, or if several lie far out"
+        "whether its rows count as undertrained. Not if it lies outside the cloud of the other rows and is "
+        "no shorter, unless it holds an eighth of all rows and 320 or more. Yes if it is of initial values "
+        "or a cone, or dense: 3 times, or 8 around the origin or if it is no shorter; and if its tokens are "
+        "phantom, special or unreachable for the most part. NULL if trained rows may look like it: it is "
+        "less dense, it holds most rows and lies too little apart, or several lie far out"
     )
 
 

@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402 - the two folders above hold what is imported below
 from indicators.published import precision_and_recall, published  # noqa: E402
-from support.planted_rows import TRAINED, UNTRAINED, planted  # noqa: E402
+from support.planted_rows import LOOKALIKES, TRAINED, UNTRAINED, planted  # noqa: E402
 
 import survey  # noqa: E402
 
@@ -29,7 +29,10 @@ SEEDS = {1_000: 3, 4_000: 2, 20_000: 2, 262_144: 1}
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Of one matrix. indicators: R-precisions of norm, cosine and L2; precision and recall of the others."""
+    """Of one matrix. indicators: R-precisions of norm, cosine and L2; precision and recall of the others.
+
+    is_known: whether our flag is known at all.
+    """
 
     untrained: int
     indicators: tuple[float | None, ...]
@@ -37,6 +40,7 @@ class Result:
     mergekit: tuple[float | None, float | None]
     ours: tuple[float | None, float | None]
     flagged: int
+    is_known: bool
 
     @property
     def on_target(self) -> bool:
@@ -52,7 +56,12 @@ def main() -> int:
     options = parser.parse_args()
     sizes = [size for size in SIZES if size[0] <= options.most_rows]
     lines, missed = [], 0
-    for title, cases in (("Untrained rows", UNTRAINED), ("Trained rows alone", TRAINED)):
+    tables = (
+        ("Untrained rows", UNTRAINED),
+        ("Trained rows alone", TRAINED),
+        ("Trained rows in the shape of untrained ones", LOOKALIKES),
+    )
+    for title, cases in tables:
         lines += ["", f"## {title}", "", *_head(bool(cases is UNTRAINED))]
         for name, make in cases.items():
             for rows, dims in sizes:
@@ -74,14 +83,14 @@ def _result(make: Callable[..., object], seed: int, rows: int, dims: int) -> Res
         precision_and_recall(item, matrix.untrained) for item in (others.unsloth, others.mergekit, flags)
     ]
     count, flagged = int(matrix.untrained.sum()), int(flags.sum())
-    return Result(count, (others.norm, others.cosine, others.l2), *judged, flagged=flagged)
+    return Result(count, (others.norm, others.cosine, others.l2), *judged, flagged, measured is not None)
 
 
 def _head(with_untrained: bool) -> list[str]:
     if not with_untrained:
         return [
-            "| matrix | V × D | seeds | falsely flagged: mergekit's rule | ours |",
-            "|---|---|---|---|---|",
+            "| matrix | V × D | seeds | falsely flagged: mergekit's rule | ours | NULL |",
+            "|---|---|---|---|---|---|",
         ]
     return [
         "| untrained rows | V × D | how many | norm | cosine | L2 | unsloth | mergekit | **ours** |",
@@ -93,7 +102,8 @@ def _line(name: str, rows: int, dims: int, results: Sequence[Result]) -> str:
     size = f"{rows:,} × {dims:,}"
     if results[0].untrained == 0:
         flagged = max(result.flagged for result in results)
-        return f"| {name} | {size} | {len(results)} | 5 % | {flagged} |"
+        unknown = sum(not result.is_known for result in results)
+        return f"| {name} | {size} | {len(results)} | 5 % | {flagged} | {unknown} |"
     r_precisions = [_lowest(column) for column in zip(*(item.indicators for item in results), strict=True)]
     rules = [
         " / ".join(_lowest(column) for column in zip(*pairs, strict=True))
@@ -126,8 +136,9 @@ def _introduction(missed: int) -> Iterator[str]:
         "- *ours*: the flag `undertrained`, precision / recall. It is told nothing.",
         "",
         "Geometry alone cannot tell everything: a block of trained rows (bytes, a language) that is twice as dense",
-        "as the others and lies a little nearer to the middle, or a third of the rows half as long around a centre",
-        "of their own, has the shape of untrained rows, and is flagged.",
+        "as the others and lies a little nearer to the middle, or rarer words around a centre of their own, have the",
+        "shape of untrained rows. Then nothing is flagged: `undertrained_rows` is NULL, unless the tokenizer decides,",
+        "and `undertrained_note` says why. The last column counts the seeds of which that is so.",
     )
 
 

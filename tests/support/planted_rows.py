@@ -227,3 +227,74 @@ TRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "rare words shorter": _rare_shorter,
     "rare words drift, without a gap": _drifting,
 }
+
+
+def _languages(least: float, most: float) -> Callable[[Draw, int, int], Planted]:
+    """Six languages of uneven size, each around a centre of its own and of another scale."""
+
+    def make(draw: Draw, rows: int, dims: int) -> Planted:
+        counts = [int(share * rows) for share in (0.2, 0.15, 0.15, 0.1, 0.1)]
+        languages = [
+            np.exp(draw.uniform(-0.3, 0.3))
+            * _around(draw, draw.uniform(least, most) * _direction(draw, dims), 1.0, count)
+            for count in (rows - sum(counts), *counts)
+        ]
+        return _none(np.concatenate(languages))
+
+    return make
+
+
+def _variances(draw: Draw, rows: int, dims: int) -> Planted:
+    """Six clusters, each with a variance of its own."""
+    spreads, cluster = np.exp(draw.uniform(-1.0, 0.3, size=6)), draw.integers(0, 6, rows)
+    centres = 2.0 * _normal(draw, 6, dims)
+    return _none(centres[cluster] + spreads[cluster][:, None] * _normal(draw, rows, dims))
+
+
+def _bytes(distance: float, spread: float) -> Callable[[Draw, int, int], Planted]:
+    """256 bytes that were trained: close together, nearer to the middle than most rows."""
+
+    def make(draw: Draw, rows: int, dims: int) -> Planted:
+        count = min(256, rows // 4)
+        lengths = np.exp(0.15 * draw.normal(size=(count, 1)))
+        block = lengths * _around(draw, distance * _direction(draw, dims), spread, count)
+        return _none(np.concatenate([block, _live(draw, rows - count, dims)]))
+
+    return make
+
+
+def _rare_apart(ratio: float, distance: float, share: float) -> Callable[[Draw, int, int], Planted]:
+    """Rarer words: shorter, around a centre of their own."""
+
+    def make(draw: Draw, rows: int, dims: int) -> Planted:
+        count = int(share * rows)
+        lengths = np.exp(0.1 * draw.normal(size=(rows, 1)))
+        rare = ratio * lengths[:count] * _normal(draw, count, dims) + distance * _direction(draw, dims)
+        often = 1.1 * lengths[count:] * _normal(draw, rows - count, dims) + 0.2 * _direction(draw, dims)
+        return _none(np.concatenate([rare, often]))
+
+    return make
+
+
+def _scales(*scales: float) -> Callable[[Draw, int, int], Planted]:
+    """One cloud in several scales, around one centre."""
+    return lambda draw, rows, dims: _none(
+        np.array(scales)[draw.integers(0, len(scales), rows)][:, None] * _normal(draw, rows, dims)
+    )
+
+
+# Trained rows in shapes that untrained ones have, too: without names nobody can tell.
+LOOKALIKES: dict[str, Callable[[Draw, int, int], Planted]] = {
+    "languages": _languages(0.5, 1.2),
+    "languages far apart": _languages(1.2, 2.0),
+    "clusters of six variances": _variances,
+    "256 bytes, 0.65 from the middle": _bytes(0.65, 0.4),
+    "256 bytes, 0.8 from the middle": _bytes(0.8, 0.5),
+    "256 bytes, 0.9 from the middle": _bytes(0.9, 0.25),
+    "rarer words, 0.6 of the length": _rare_apart(0.6, 0.3, 1 / 3),
+    "rarer words, half the length": _rare_apart(0.5, 0.5, 1 / 3),
+    "rarer words, 0.4 of the length": _rare_apart(0.4, 0.5, 0.2),
+    "two scales": _scales(0.5, 1.0),
+    "three scales": _scales(0.5, 1.0, 2.0),
+    "three scales, far apart": _scales(0.3, 1.0, 3.0),
+}

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from support.planted_rows import TRAINED, UNTRAINED, planted
+from support.planted_rows import LOOKALIKES, TRAINED, UNTRAINED, planted
 
 import survey
-from survey.measures.undertrained import CLUSTERS, TOO_FEW, UNDECIDED, with_reserved
+from survey.measures.candidates import CLUSTERS, LOOSE, UNDECIDED
+from survey.measures.undertrained import TOO_FEW, with_reserved
 from survey.records.measured_columns import Measurement
-from survey.records.tokenizer import TokenColumns
+from survey.records.tokenizer import Reach, TokenColumns
 
 Rows = NDArray[np.float64]
 V, D = 12_000, 96
@@ -141,6 +142,35 @@ def test_of_trained_rows_none_is_flagged(name: str, seed: int, rows: int, dims: 
     assert flagged(planted(TRAINED[name], seed, rows, dims).rows).tolist() == []
 
 
+@pytest.mark.parametrize("name", LOOKALIKES)
+@pytest.mark.parametrize(("seed", "rows", "dims"), [(1, 4_000, 96), (2, 1_000, 64), (3, 3_000, 256)])
+def test_of_trained_rows_that_look_untrained_none_is_flagged_and_a_note_says_why(
+    name: str, seed: int, rows: int, dims: int
+) -> None:
+    result = survey.measure(planted(LOOKALIKES[name], seed, rows, dims).rows, device="cpu")
+    assert not result.undertrained_rows
+    candidates = [item.candidate for item in result.undertrained_populations or ()]
+    if result.undertrained_rows == 0:
+        assert not any(candidates)
+        assert result.tokens.undertrained is not None
+        assert not result.tokens.undertrained.any()
+    else:
+        assert None in candidates
+        assert result.tokens.undertrained is None
+        assert str(result.undertrained_note).endswith((CLUSTERS, UNDECIDED, LOOSE))
+
+
+def test_dense_rows_count_beside_others_of_which_it_cannot_be_told() -> None:
+    """100 rows near zero and 256 bytes, which may have been trained: the note says that these do not count."""
+    matrix = planted(LOOKALIKES["256 bytes, 0.65 from the middle"], 4, 3_000, 96).rows
+    matrix[:100] *= np.float32(0.02)
+    flags = flagged(matrix)
+    assert flags.tolist() == list(range(100))
+    result = survey.measure(matrix)
+    assert {item.candidate for item in result.undertrained_populations or ()} == {True, None}
+    assert str(result.undertrained_note).endswith(f"{LOOSE}, and they are not counted")
+
+
 def test_each_population_is_described_by_itself() -> None:
     """800 rows near zero, 300 that drifted to a length of 0.4, and a thousand numbers that were trained."""
     draw = np.random.default_rng(3)
@@ -158,19 +188,25 @@ def test_each_population_is_described_by_itself() -> None:
     assert near_zero.contrast == pytest.approx(50, rel=0.1)
     assert drifted.contrast == pytest.approx(np.hypot(1, 0.4) / 0.05, rel=0.1)
     assert drifted.centre_distance == pytest.approx(0.4, rel=0.1)
+    assert drifted.density == pytest.approx(1 / 0.05, rel=0.3)
+    assert [numbers.shape, near_zero.shape, drifted.shape] == ["centre", "origin", "centre"]
     assert result.undertrained_contrast == near_zero.contrast
     assert result.undertrained_rows == 1100
     assert str(result.undertrained_note).startswith("1000 rows lie close together, but outside")
     assert {item.reserved_share for item in result.undertrained_populations} == {None}
 
 
-def named(result: Measurement, special: slice, phantom: slice) -> Measurement:
+def named(
+    result: Measurement, special: slice, phantom: slice, unreachable: slice = slice(0, 0)
+) -> Measurement:
     flags = np.zeros((2, result.vocab_rows), dtype=bool)
     flags[0, special], flags[1, phantom] = True, True
     none = np.zeros(result.vocab_rows, dtype=bool)
     nothing = [None] * result.vocab_rows
+    reach: list[Reach | None] = ["reachable"] * result.vocab_rows
+    reach[unreachable] = ["unreachable"] * len(reach[unreachable])
     texts = TokenColumns(
-        text=nothing, reach=nothing, phantom=flags[1], is_special=flags[0], is_byte=none, is_added=none
+        text=nothing, reach=reach, phantom=flags[1], is_special=flags[0], is_byte=none, is_added=none
     )
     return with_reserved(result, texts)
 
@@ -200,6 +236,26 @@ def test_names_tell_a_block_of_words_from_reserved_rows(
     assert result.undertrained_rows == counted
     assert result.tokens.undertrained is not None
     assert result.tokens.undertrained.sum() == counted
+
+
+@pytest.mark.parametrize(
+    ("unreachable", "counted"),
+    [
+        pytest.param(slice(0, 250), 250, id="bytes that are never met"),
+        pytest.param(slice(0, 60), None, id="bytes, a quarter of which is never met"),
+        pytest.param(slice(1_000, 2_000), None, id="others are never met"),
+    ],
+)
+def test_names_tell_bytes_that_are_never_met_from_a_block_of_trained_ones(
+    unreachable: slice, counted: int | None
+) -> None:
+    draw = np.random.default_rng(9)
+    matrix = draw.normal(size=(4_000, D)) / np.sqrt(D)
+    matrix[:250] = 0.8 * draw.normal(size=D) / np.sqrt(D) + 0.4 * matrix[:250]
+    unnamed = survey.measure(matrix.astype(np.float32))
+    assert unnamed.undertrained_rows is None
+    assert str(unnamed.undertrained_note).startswith("250 rows lie closer together")
+    assert named(unnamed, slice(0, 0), slice(0, 0), unreachable).undertrained_rows == counted
 
 
 @pytest.mark.parametrize(

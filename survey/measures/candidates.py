@@ -1,0 +1,121 @@
+"""Which populations of rows that lie close together count as undertrained.
+
+Trained rows may lie close together, too: a thousand numbers, the bytes, a language, rarer words around a
+centre of their own. Rows that only common gradients moved are shorter than the others, and as close to each
+other as their initial values were; trained rows are at most 2.6 times as close as others. So
+
+- a population outside, as far from the other rows' mean as these themselves, and no shorter, is trained,
+  unless it is too large for a block of alike words;
+- one of initial values, one in a matrix whose rows have one length, or one that is dense was not trained;
+- of any other it cannot be told. Neither if it holds most rows and lies little apart, or if several lie far
+  out: languages, say, or rows that were never met.
+
+If the tokenizer names at least half of a population's tokens as nothing that a text holds, they are no words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from survey.populations.search import MAJORITY_FARTHER
+from survey.records.measured_columns import UndertrainedPopulation
+
+OUTSIDE = 0.9  # of the other rows' median distance from their centre: as far as these lie
+NO_SHORTER = 0.8  # of the other rows' median norm
+LARGE, LARGE_ROWS = 1 / 8, 320  # of all rows, and more than 256 bytes: no block of alike words is so large
+FAR_OUT, NOT_SHORT = 0.7, 0.5  # as OUTSIDE and NO_SHORTER: two populations like that are clusters
+RESERVED = 0.5  # of a population's rows: then they are no words
+# Times closer to each other than the other rows are. The latter around the origin, as scales of one cloud are
+# that differ tenfold, and if they are as long as LONG of the others' median norm, as blocks of words may be.
+DENSE, VERY_DENSE, LONG = 3.0, 8.0, 0.7
+
+CLUSTERS = (
+    "several populations lie far from the other rows' centre: whether they are clusters of trained rows or "
+    "were never trained cannot be told"
+)
+UNDECIDED = "most rows lie closer together than the few others: which of them were trained cannot be told"
+LOOSE = (
+    "rows lie closer together than the others, but no closer than trained rows may, such as bytes, a "
+    "language or rarer words: whether they were trained cannot be told"
+)
+
+
+def judged(described: Sequence[UndertrainedPopulation]) -> tuple[UndertrainedPopulation, ...]:
+    """Whether the rows of each count as undertrained; None if that cannot be told."""
+    in_clusters = _in_clusters(described)
+    return tuple(replace(item, candidate=_is_candidate(item, in_clusters)) for item in described)
+
+
+def undecided_note(described: Sequence[UndertrainedPopulation]) -> str | None:
+    """Why it is not known which rows count, if it is not; described: judged.
+
+    Populations that are dense count whatever some loose rows are.
+    """
+    undecided = [item for item in described if item.candidate is None]
+    if any(_is_undecided_majority(item) for item in undecided):
+        return UNDECIDED
+    if any(_is_cluster(item) for item in undecided) and _in_clusters(described):
+        return CLUSTERS
+    if not undecided or any(item.candidate and _is_dense(item) for item in described):
+        return None
+    return f"{sum(item.rows for item in undecided)} {LOOSE}"
+
+
+def remark(described: Sequence[UndertrainedPopulation]) -> str | None:
+    """Which rows are not counted, if some lie close together; described: judged."""
+    left_out = sum(item.rows for item in described if item.candidate is False)
+    loose = sum(item.rows for item in described if item.candidate is None)
+    remarks = []
+    if left_out:
+        remarks.append(
+            f"{left_out} rows lie close together, but outside and no shorter than the others, as trained "
+            "rows do: they are not counted"
+        )
+    if loose:
+        remarks.append(f"{loose} {LOOSE}, and they are not counted")
+    return "; ".join(remarks) or None
+
+
+def _is_candidate(item: UndertrainedPopulation, in_clusters: bool) -> bool | None:
+    """in_clusters: whether several populations lie far out."""
+    if _is_reserved(item):
+        return True
+    if _is_undecided_majority(item):
+        return None
+    if _is_far_out(item, OUTSIDE, NO_SHORTER) and not _is_large(item):
+        return False
+    if in_clusters and _is_cluster(item):
+        return None
+    return True if item.shape in ("initial values", "cone") or _is_dense(item) else None
+
+
+def _is_reserved(item: UndertrainedPopulation) -> bool:
+    return item.reserved_share is not None and item.reserved_share >= RESERVED
+
+
+def _is_undecided_majority(item: UndertrainedPopulation) -> bool:
+    """As `Population.is_undecided`."""
+    return item.compared_share > 0.5 and item.contrast is not None and item.contrast < MAJORITY_FARTHER
+
+
+def _is_large(item: UndertrainedPopulation) -> bool:
+    return item.compared_share >= LARGE and item.rows >= LARGE_ROWS
+
+
+def _is_dense(item: UndertrainedPopulation) -> bool:
+    is_block = (item.relative_norm or 0.0) >= LONG and not _is_large(item)
+    least = VERY_DENSE if is_block or item.shape == "origin" else DENSE
+    return item.density is None or item.density >= least  # None: infinitely many times
+
+
+def _in_clusters(described: Sequence[UndertrainedPopulation]) -> bool:
+    return sum(_is_cluster(item) and not _is_reserved(item) for item in described) > 1
+
+
+def _is_cluster(item: UndertrainedPopulation) -> bool:
+    return _is_far_out(item, FAR_OUT, NOT_SHORT)
+
+
+def _is_far_out(item: UndertrainedPopulation, distance: float, length: float) -> bool:
+    return (item.centre_distance or 0.0) >= distance and (item.relative_norm or 0.0) >= length
