@@ -76,9 +76,11 @@ def stored_token_table(store: CatalogStore, file: File, columns: Sequence[str] |
 def _undertrained_of(row: pa.Table) -> Undertrained | None:
     names = [field.name for field in dataclasses.fields(Undertrained)]
     values = {name: row[name][0].as_py() for name in names}
-    if values["undertrained_populations"] is None:
-        return None
-    populations = tuple(UndertrainedPopulation(**fields) for fields in values["undertrained_populations"])
+    stored = values["undertrained_populations"]
+    fields = [field.name for field in dataclasses.fields(UndertrainedPopulation)]
+    if stored is None or any(population.keys() != set(fields) for population in stored):
+        return None  # of an older version
+    populations = tuple(UndertrainedPopulation(**population) for population in stored)
     return Undertrained(**values | {"undertrained_populations": populations})
 
 
