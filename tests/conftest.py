@@ -51,6 +51,7 @@ LONGEST = (
     "tests/survey/process/test_home_folder.py",
     "tests/jobs/executors/test_ray_embedded.py",
     "tests/survey/vocabulary/process/test_isolation.py",
+    "tests/survey/vocabulary/process/test_server.py",
 )
 
 

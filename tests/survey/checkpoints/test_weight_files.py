@@ -4,18 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from support.checkpoints import CONFIG, SINGLE, Stored, safetensors, sharded, single, stored, write
+from support.checkpoints import CONFIG, INDEX, SINGLE, Stored, safetensors, sharded, single, stored, write
+from support.llama_files import LLAMA, MISTRAL, STORED_EMBEDDING, STORED_HEAD, UNTIED_CONFIG, read
 
 import survey
 from jobs.demo.hub.local_hub import LocalHub
 from survey.checkpoints.weight_files import find_weights
 from survey.errors import NotThere, SurveyError
 
-HEAD, EMBEDDING = stored(6, 4, seed=1), stored(6, 4)
-LLAMA = {"model.embed_tokens.weight": EMBEDDING, "lm_head.weight": HEAD}
-MISTRAL = {"tok_embeddings.weight": EMBEDDING, "output.weight": HEAD}
-UNTIED = CONFIG | {"tie_word_embeddings": False}
-INDEX, PARAMS = "model.safetensors.index.json", b'{"dim": 4, "vocab_size": 6}'
+PARAMS = b'{"dim": 4, "vocab_size": 6}'
 FIRST, SECOND, THIRD = (f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3))
 PEFT = "base_model.model."
 LORA = {f"{PEFT}model.layers.0.mlp.up_proj.lora_A.weight": stored(2, 4)}
@@ -198,12 +195,10 @@ def test_what_cannot_be_named_is_refused_with_what_can(part: str, problem: str) 
     assert caught.value.remedy == f"what may be named after the colon: {shown}"
 
 
-def read(matrix: survey.Matrix) -> bytes:
-    return b"".join(bytes(block) for block in matrix.blocks())
-
-
-SHARDS = sharded([{"model.embed_tokens.weight": EMBEDDING}, {"lm_head.weight": HEAD}], UNTIED)
-OTHER: dict[str, Stored] = {"output.weight": stored(6, 4, seed=9), "tok_embeddings.weight": EMBEDDING}
+SHARDS = sharded(
+    [{"model.embed_tokens.weight": STORED_EMBEDDING}, {"lm_head.weight": STORED_HEAD}], UNTIED_CONFIG
+)
+OTHER: dict[str, Stored] = {"output.weight": stored(6, 4, seed=9), "tok_embeddings.weight": STORED_EMBEDDING}
 # what a repository holds -> the file and the tensor that are read
 REPOSITORIES: dict[str, tuple[dict[str, bytes], str, str]] = {
     "Mistral's own format": (
@@ -222,7 +217,7 @@ REPOSITORIES: dict[str, tuple[dict[str, bytes], str, str]] = {
         "lm_head.weight",
     ),
     "a folder": (
-        {f"final/{name}": content for name, content in single(LLAMA, UNTIED).items()},
+        {f"final/{name}": content for name, content in single(LLAMA, UNTIED_CONFIG).items()},
         f"final/{SINGLE}",
         "lm_head.weight",
     ),
@@ -232,14 +227,14 @@ REPOSITORIES: dict[str, tuple[dict[str, bytes], str, str]] = {
         "lm_head.weight",
     ),
     "a folder and its config at the root": (
-        {"config.json": json.dumps(UNTIED).encode(), f"weights/{SINGLE}": safetensors(LLAMA)},
+        {"config.json": json.dumps(UNTIED_CONFIG).encode(), f"weights/{SINGLE}": safetensors(LLAMA)},
         f"weights/{SINGLE}",
         "lm_head.weight",
     ),
     "an adapter with a head": (
         {
             "adapter_config.json": b'{"base_model_name_or_path": "org/base-7b"}',
-            "adapter_model.safetensors": safetensors(LORA | {f"{PEFT}lm_head.weight": HEAD}),
+            "adapter_model.safetensors": safetensors(LORA | {f"{PEFT}lm_head.weight": STORED_HEAD}),
         },
         "adapter_model.safetensors",
         f"{PEFT}lm_head.weight",
@@ -247,7 +242,9 @@ REPOSITORIES: dict[str, tuple[dict[str, bytes], str, str]] = {
     "an adapter with a head, as early PEFT wrote it": (
         {
             "adapter_config.json": b"{}",
-            "adapter_model.safetensors": safetensors(LORA | {f"{PEFT}lm_head.modules_to_save.weight": HEAD}),
+            "adapter_model.safetensors": safetensors(
+                LORA | {f"{PEFT}lm_head.modules_to_save.weight": STORED_HEAD}
+            ),
         },
         "adapter_model.safetensors",
         f"{PEFT}lm_head.modules_to_save.weight",
@@ -268,7 +265,7 @@ def test_it_is_read_from_a_folder_and_from_the_hub(
     ]
     for matrix in opened:
         assert (matrix.target.spec.file, matrix.target.spec.name) == (file, tensor)
-        assert read(matrix) == HEAD.data
+        assert read(matrix) == STORED_HEAD.data
         assert not matrix.target.identity.tied
 
 
@@ -294,22 +291,23 @@ def test_an_adapter_without_a_head_names_its_base_model(tmp_path: Path) -> None:
 
 
 def test_an_embedding_that_an_adapter_holds_never_stands_for_the_unembedding(tmp_path: Path) -> None:
-    files = adapter({f"{PEFT}model.embed_tokens.weight": EMBEDDING})
+    files = adapter({f"{PEFT}model.embed_tokens.weight": STORED_EMBEDDING})
     files["config.json"] = json.dumps(CONFIG | {"tie_word_embeddings": True}).encode()
     assert refused(files, tmp_path).reason == "no-head"
     embedding = survey.open_matrix(tmp_path, "input")
-    assert (read(embedding), embedding.target.identity.tied) == (EMBEDDING.data, False)
+    assert (read(embedding), embedding.target.identity.tied) == (STORED_EMBEDDING.data, False)
 
 
 def test_a_head_with_a_low_rank_update_is_not_the_models_head(tmp_path: Path) -> None:
     error = refused(
-        adapter({f"{PEFT}lm_head.weight": HEAD, f"{PEFT}lm_head.lora_A.weight": stored(2, 4)}), tmp_path
+        adapter({f"{PEFT}lm_head.weight": STORED_HEAD, f"{PEFT}lm_head.lora_A.weight": stored(2, 4)}),
+        tmp_path,
     )
     assert (error.reason, "low-rank update" in error.problem) == ("no-head", True)
 
 
 def test_an_adapters_base_model_is_recorded(tmp_path: Path) -> None:
-    files = adapter({f"{PEFT}lm_head.weight": HEAD}, base="meta-llama/Llama-3.1-8B")
+    files = adapter({f"{PEFT}lm_head.weight": STORED_HEAD}, base="meta-llama/Llama-3.1-8B")
     identity = survey.open_matrix(write(tmp_path, files)).target.identity
     assert (identity.base_model, identity.family) == ("meta-llama/Llama-3.1-8B", "Llama")
 
@@ -317,170 +315,28 @@ def test_an_adapters_base_model_is_recorded(tmp_path: Path) -> None:
 def test_mistrals_own_format_may_be_tied(tmp_path: Path) -> None:
     files = {
         "params.json": b'{"tied_embeddings": true}',
-        "consolidated.safetensors": safetensors({"tok_embeddings.weight": EMBEDDING}),
+        "consolidated.safetensors": safetensors({"tok_embeddings.weight": STORED_EMBEDDING}),
     }
     identity = survey.open_matrix(write(tmp_path, files)).target.identity
     assert (identity.tensor, identity.tied, identity.tie_stated) == ("tok_embeddings.weight", True, True)
 
 
 def test_an_encoder_alone_has_an_embedding_and_no_unembedding(tmp_path: Path) -> None:
-    tensors = {"embeddings.word_embeddings.weight": EMBEDDING}
+    tensors = {"embeddings.word_embeddings.weight": STORED_EMBEDDING}
     files = single(tensors, {"model_type": "bert", "architectures": ["BertModel"]})
     assert refused(files, tmp_path).reason == "no-head"
-    assert read(survey.open_matrix(tmp_path, "input")) == EMBEDDING.data
+    assert read(survey.open_matrix(tmp_path, "input")) == STORED_EMBEDDING.data
 
 
 def test_a_change_in_an_inner_folder_changes_the_sha(tmp_path: Path) -> None:
     (tmp_path / "final").mkdir()
-    files = {f"final/{name}": content for name, content in single(LLAMA, UNTIED).items()}
+    files = {f"final/{name}": content for name, content in single(LLAMA, UNTIED_CONFIG).items()}
     before = survey.open_matrix(write(tmp_path, files)).target.identity.sha
     files["final/config.json"] += b" "
     assert survey.open_matrix(write(tmp_path, files)).target.identity.sha != before
 
 
 def test_folders_beside_weights_are_not_looked_into(tmp_path: Path) -> None:
-    before = survey.open_matrix(write(tmp_path, single(LLAMA, UNTIED))).target.identity.sha
-    write(tmp_path / "checkpoint-10", single(LLAMA, UNTIED))
+    before = survey.open_matrix(write(tmp_path, single(LLAMA, UNTIED_CONFIG))).target.identity.sha
+    write(tmp_path / "checkpoint-10", single(LLAMA, UNTIED_CONFIG))
     assert survey.open_matrix(tmp_path).target.identity.sha == before
-
-
-# ---- files side by side, and a part that is named
-
-
-VISION = {"encoder.conv_in.weight": stored(4, 4)}
-SIDE_BY_SIDE: dict[str, tuple[dict[str, Stored], dict[str, Stored]]] = {
-    "a model and a decoder of images": (LLAMA, VISION),
-    "the head in one, the embedding in the other": (
-        {"lm_head.weight": HEAD},
-        {"model.embed_tokens.weight": EMBEDDING},
-    ),
-}
-RIVALS: dict[str, tuple[dict[str, Stored], dict[str, Stored], str]] = {
-    "one model twice": (LLAMA, LLAMA, "both a.safetensors and b.safetensors hold an unembedding"),
-    "two models": (LLAMA, MISTRAL, "hold an unembedding → write .* a colon and one of a.safetensors, b.safe"),
-    "one name twice": (LLAMA | VISION, VISION, "hold encoder.conv_in.weight"),
-}
-
-
-@pytest.mark.parametrize(("one", "other"), SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
-def test_files_side_by_side_are_one_model_if_one_holds_the_matrix(
-    one: dict[str, Stored], other: dict[str, Stored], tmp_path: Path
-) -> None:
-    files = {"a.safetensors": safetensors(one), "b.safetensors": safetensors(other)}
-    write(tmp_path, {"config.json": json.dumps(UNTIED).encode(), **files})
-    assert read(survey.open_matrix(tmp_path)) == HEAD.data
-    assert read(survey.open_matrix(tmp_path, "input")) == EMBEDDING.data
-
-
-@pytest.mark.parametrize(("one", "other", "problem"), RIVALS.values(), ids=RIVALS)
-def test_files_side_by_side_that_could_both_be_it_are_refused(
-    one: dict[str, Stored], other: dict[str, Stored], problem: str, tmp_path: Path
-) -> None:
-    files = {"a.safetensors": safetensors(one), "b.safetensors": safetensors(other)}
-    write(tmp_path, {"config.json": json.dumps(UNTIED).encode(), **files})
-    with pytest.raises(NotThere, match=problem) as caught:
-        survey.open_matrix(tmp_path)
-    assert caught.value.reason == "no-safetensors"
-    if problem.startswith("both"):
-        assert read(survey.open_matrix(f"{tmp_path}:b.safetensors")) == HEAD.data
-
-
-def test_a_named_folder_of_a_checkpoint_is_a_model_of_its_own(tmp_path: Path) -> None:
-    write(tmp_path, single(LLAMA, UNTIED))
-    write(tmp_path / "runs" / "last", single({"lm_head.weight": EMBEDDING}, UNTIED))
-    root, inner = survey.open_matrix(tmp_path), survey.open_matrix(f"{tmp_path}:runs/last")
-    assert (read(root), read(inner)) == (HEAD.data, EMBEDDING.data)
-    assert inner.target.identity.repo == f"{tmp_path}:runs/last"
-    assert inner.target.key != root.target.key
-    before = inner.target.identity.sha
-    (tmp_path / "runs" / "last" / "config.json").write_text("{}")
-    assert survey.open_matrix(f"{tmp_path}:runs/last").target.identity.sha != before
-
-
-def test_a_named_part_of_a_repository_is_read_at_its_commit(hub: LocalHub) -> None:
-    files = {
-        f"{at}/{name}": content for at in ("fp16", "bf16") for name, content in single(LLAMA, UNTIED).items()
-    }
-    files["bf16/model.safetensors"] = single({"lm_head.weight": EMBEDDING}, UNTIED)[SINGLE]
-    sha = hub.add_repo("org/two", files)
-    for part, data in (
-        ("fp16", HEAD.data),
-        ("bf16", EMBEDDING.data),
-        ("bf16/model.safetensors", EMBEDDING.data),
-    ):
-        matrix = survey.open_matrix(f"org/two@main:{part}", endpoint=hub.endpoint)
-        assert read(matrix) == data
-        identity = matrix.target.identity
-        assert (identity.repo, identity.revision, identity.sha) == (f"org/two:{part}", "main", sha)
-        assert identity.org == "org"
-    with pytest.raises(NotThere, match="one of bf16, fp16"):
-        survey.open_matrix("org/two", endpoint=hub.endpoint)
-
-
-# ---- the Hub's own cache, and clones without their files
-
-
-def cache(tmp_path: Path, main: str | None, commits: tuple[str, ...] = ("0123abcd",)) -> Path:
-    root = tmp_path / "models--org--name"
-    for commit in commits:
-        write(root / "snapshots" / commit, single(LLAMA, UNTIED))
-    (root / "snapshots").mkdir(parents=True, exist_ok=True)
-    (root / "refs").mkdir()
-    if main is not None:
-        (root / "refs" / "main").write_text(main)
-    return root
-
-
-def test_the_root_of_the_hubs_cache_works_as_the_commit_that_main_stands_for(tmp_path: Path) -> None:
-    root = cache(tmp_path, "0123abcd", ("0123abcd", "ffff"))
-    write(root / "snapshots" / "ffff", single({"lm_head.weight": EMBEDDING}, UNTIED))
-    matrix = survey.open_matrix(root)
-    assert (read(matrix), matrix.target.identity.repo) == (HEAD.data, str(root))
-    (root / "refs" / "main").write_text("ffff")
-    moved = survey.open_matrix(root)
-    assert read(moved) == EMBEDDING.data
-    assert moved.target.identity.sha != matrix.target.identity.sha
-
-
-def test_a_cache_with_one_commit_needs_no_main(tmp_path: Path) -> None:
-    assert read(survey.open_matrix(cache(tmp_path, None))) == HEAD.data
-
-
-@pytest.mark.parametrize(
-    ("main", "commits", "problem"),
-    [
-        pytest.param(None, ("aa", "bb"), "has no main → name one of its folders .*: aa, bb", id="no-main"),
-        pytest.param("cc", ("aa", "bb"), r"main \(cc\) is not in it", id="a-main-that-was-not-fetched"),
-        pytest.param("../../..", ("aa",), "is not in it", id="a-main-that-leads-elsewhere"),
-        pytest.param(None, (), "has no main", id="no-commit"),
-    ],
-)
-def test_a_cache_that_leaves_the_commit_open_is_refused(
-    main: str | None, commits: tuple[str, ...], problem: str, tmp_path: Path
-) -> None:
-    root = cache(tmp_path, main, commits)
-    with pytest.raises(NotThere, match=problem) as caught:
-        survey.open_matrix(root)
-    assert caught.value.reason == "no-config"
-
-
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 4976698672\n"
-
-
-@pytest.mark.parametrize(
-    ("file", "others", "reason"),
-    [
-        pytest.param(SINGLE, {"config.json": b"{}"}, "bad-header", id="weights"),
-        pytest.param("pytorch_model.bin", {"config.json": b"{}"}, "bad-pickle", id="a-pickle"),
-        pytest.param("config.json", single(LLAMA), "no-config", id="the-config"),
-        pytest.param(INDEX, {"config.json": b"{}"}, "index-mismatch", id="the-index"),
-    ],
-)
-def test_a_git_lfs_pointer_is_called_one(
-    file: str, others: dict[str, bytes], reason: str, tmp_path: Path
-) -> None:
-    with pytest.raises(
-        SurveyError, match="Git LFS pointer, not the file of 4,976,698,672 bytes itself"
-    ) as caught:
-        survey.open_matrix(write(tmp_path, others | {file: POINTER}))
-    assert (caught.value.reason, caught.value.where) == (reason, f"{tmp_path}/{file}")
