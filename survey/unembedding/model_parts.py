@@ -11,7 +11,7 @@ from survey.formats.bounded_json import NAME_CHARS
 _OTHER = re.compile(
     r"(?i)vision|visual|image|img_|pixel|audio|speech|acoustic|video|siglip|clip_|(^|[._])(vit|vpm|apm|tts|vq|vae|dit"
     r"|mtp|clip|unet)[._]|tower|talker|2wav|codec|codebook|quantizer|vqmodel|vqgan|depth_?(former|decoder)|draft"
-    r"|nextn|altup|medusa|eagle|hydra|q_?former|projector|connector|resampler|patcher|perceiver|diffusion"
+    r"|nextn|altup|medusa|eagle|hydra|q_?former|(?<!output_)(?<!vocab_)(?<!logits_)(?<!logit_)(?<!token_)projector|connector|resampler|patcher|perceiver|diffusion"
 )
 # Drafts predict tokens of the same vocabulary, with a matrix of the same shape.
 _DRAFT = re.compile(r"(?i)(^|[._])mtp[._]|nextn|draft|medusa|eagle|hydra")
@@ -20,9 +20,9 @@ _LAYERS = re.compile(r"(?:^|[._])(?:layers?|h|blocks?)\.[0-9]+\.")
 _NUMBERED = re.compile(r"\.[0-9]+\.")
 # Names of heads, whatever their shape and their prefix.
 SOUNDS_LIKE_A_HEAD = re.compile(
-    r"(?i)lm_?heads?|un_?embed|(?:^|[._])un_?emb|embed(?:ding)?s?_?out|embed(?:ding)?s?_\w*_out|out(?:put)?_?embed|to_logits|logits?_?(?:proj|head|layer|out)"
-    r"|vocab_?(?:proj|head|out|dec)|(?:to|out|proj|head)_?vocab"
-    r"|(?:^|[._])(?:sequence|text|token|language|word|mlm|llm|causal|vocab)\w*_head"
+    r"(?i)lm[_-]?heads?|un[_-]?embed|(?:^|[._/-])un_?emb|embed(?:ding)?s?[_-]?out|embed(?:ding)?s?_\w*_out|out(?:put)?[_-]?embed|to[_-]?logits|logits?[_-]?(?:proj|head|layer|out)"
+    r"|vocab(?:ulary)?[_-]?(?:proj|head|out|dec)|(?:to|out|proj|head)[_-]?vocab"
+    r"|(?:^|[._/-])(?:sequence|text|token|language|word|mlm|llm|causal|vocab)\w*[_-]head"
 )
 # Lists and sequences that may hold a matrix of the whole model.
 _NUMBERED_MATRIX = re.compile(r"(?i)embed|wte|(?:^|[._])(?:output|head|decoder|classifier|scores?)\w*$"

@@ -102,6 +102,10 @@ class Stem:
         """Every tensor that is the matrix, before or after training."""
         return [name for rest, name in self.rests.items() if any(form.fullmatch(rest) for form in _WHOLE)]
 
+    def known(self) -> list[str]:
+        """Every tensor that is the matrix or a part of it, changes it, or decodes it."""
+        return [*self.forms(), *self.pieces(), *self.added(), *self.updates(), *self.codes()]
+
     def copies(self) -> list[str]:
         """Trained copies beside the original in an adapter; empty if the original is not stored."""
         saved = [name for rest, name in self.rests.items() if _WHOLE[0].fullmatch(rest)]

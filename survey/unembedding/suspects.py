@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft, of_another_part
+from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_another_part
 from survey.unembedding.module_names import (
     EMBEDDING_WORDS,
     HEAD_PARTS,
@@ -18,6 +18,13 @@ from survey.unembedding.module_names import (
     module_name,
     module_parent,
 )
+from survey.unembedding.other_uses import (
+    of_a_drafts_layer,
+    of_other_language_model,
+    repeats,
+    without_numbers,
+)
+from survey.unembedding.part_suspects import part_suspects
 from survey.unembedding.quantisation import is_packed, looks_packed
 from survey.unembedding.suspect_shapes import (
     is_matrix_or_part,
@@ -31,17 +38,13 @@ from survey.unembedding.tensor_names import TensorNames
 _MAYBE_A_HEAD = re.compile(
     r"(?i)head|output|(?:^|\.)(?:out|decoder|generator)\.\w+$|predict|logit|classif|read_?out"
 )
-# A draft head repeats the embedding in a layer of its own.
-_DRAFT_TENSOR = re.compile(r"(?i)\.(?:embed_tokens|shared_head(?:\.head)?)\.weight$")
-_IN_A_LAYER = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages?)\.[0-9]+\.[^.]+\.[^.]+")
-_NUMBERS = re.compile(r"(?<=\.)[0-9]+(?=\.)")
 
 
 def head_suspects(names: TensorNames) -> list[str]:
     """Tensors that may be a head although they have no known name. Assumes that no known head exists."""
     rows, dims = possible_sizes(names)
-    tables = {name for stem in names.embeddings for name in (*stem.forms(), *stem.updates(), *stem.codes())}
-    shaped = set(matrix_shaped_suspects(names, tables))
+    tables = {name for stem in names.embeddings for name in stem.known()}
+    shaped = {*matrix_shaped_suspects(names, tables), *part_suspects(names, tables)}
     others = [name for name in names.outside if name not in shaped and name not in tables]
     return sorted(
         [
@@ -73,7 +76,7 @@ def embedding_suspects(names: TensorNames) -> list[str]:
         and len(outline.shape) == 2
         and (outline.shape[0] in rows if rows else outline.shape[0] > outline.shape[1])
         and (not dims or looks_packed(name) or outline.shape[1] in dims)
-        and not (names.is_elsewhere(name) and (not dims or _is_explained(names, name)))
+        and not (names.is_elsewhere(name) and (not dims or of_other_language_model(names, name)))
     )
 
 
@@ -84,20 +87,20 @@ def matrix_shaped_suspects(names: TensorNames, explained: Collection[str]) -> li
     """
     rows, dims = possible_sizes(names)
     shaped = [
-        name for name in names.all if (shape := _shape_of(names, name)) and is_whole_matrix(shape, rows, dims)
+        name for name in names.all if (shape := names.shape_of(name)) and is_whole_matrix(shape, rows, dims)
     ]
-    repeated = Counter(_NUMBERS.sub("#", name) for name in shaped)
+    repeated = Counter(without_numbers(name) for name in shaped)
     return sorted(
         name
         for name in shaped
         if name not in explained
-        and not (_is_excused(names, name) or is_table_name(name) or _repeats(name, repeated, names.all))
+        and not (_is_excused(names, name) or is_table_name(name) or repeats(name, repeated, names.all))
     )
 
 
 def _is_suspect(names: TensorNames, name: str, rows: set[int], dims: set[int]) -> bool:
     """Whether a tensor of the language model may be a head."""
-    shape, packed = _shape_of(names, name), _is_packed(names, name)
+    shape, packed = names.shape_of(name), _is_packed(names, name)
     if SOUNDS_LIKE_A_HEAD.search(name):
         return packed or not (HEAD_PARTS.search(name) or (shape is not None and len(shape) < 2))
     if shape is None or HEAD_PARTS.search(name) or is_table_name(name):
@@ -110,12 +113,12 @@ def _is_suspect(names: TensorNames, name: str, rows: set[int], dims: set[int]) -
 
 def _is_suspect_elsewhere(names: TensorNames, name: str, rows: set[int], dims: set[int]) -> bool:
     """Whether a tensor of another part may be the head of the language model."""
-    shape = _shape_of(names, name)
+    shape = names.shape_of(name)
     if shape is None or not SOUNDS_LIKE_A_HEAD.search(name):
         return False
     packed = _is_packed(names, name)
     fits = may_hold_codes(shape, rows, dims) if packed else is_matrix_or_part(shape, rows, dims, max_parts=1)
-    return fits and not _is_explained(names, name)
+    return fits and not of_other_language_model(names, name)
 
 
 def _is_packed(names: TensorNames, name: str) -> bool:
@@ -129,35 +132,5 @@ def _is_excused(names: TensorNames, name: str) -> bool:
     table = (
         of_another_part(module) and EMBEDDING_WORDS.search(module) and not SOUNDS_LIKE_A_HEAD.search(module)
     )
-    draft = _DRAFT_TENSOR.search(name) and _NUMBERS.search(name)
-    aside = of_another_part(module) or HEAD_PARTS.search(module) or _is_explained(names, name)
-    return bool(table or draft or (names.is_elsewhere(module_parent(name)) and aside))
-
-
-def _is_explained(names: TensorNames, name: str) -> bool:
-    """Whether another part explains a tensor of the matrix's size: a draft, or a language model of its own.
-
-    A language model has layers and a table of the same shape; a codec with a head for tokens has no table.
-    """
-    part, shape = names.part_of(name), _shape_of(names, name)
-    if of_a_draft(part) or shape is None:
-        return True
-    beside = [other for other in names.all if other.startswith(part) and other != name]
-    return any(_IN_A_LAYER.search(other) for other in beside) and any(
-        EMBEDDING_WORDS.search(module_name(other)) and _shape_of(names, other) == shape for other in beside
-    )
-
-
-def _shape_of(names: TensorNames, name: str) -> tuple[int, ...] | None:
-    outline = names.outline_of(name)
-    return outline.shape if outline else None
-
-
-def _repeats(name: str, repeated: Mapping[str, int], names: Collection[str]) -> bool:
-    """Whether a tensor belongs to one of several layers of the same kind, or to the only layer."""
-    if not _IN_A_LAYER.search(name) or SOUNDS_LIKE_A_HEAD.search(name):
-        return False
-    if repeated[_NUMBERS.sub("#", name)] > 1:
-        return True
-    front, first, _ = name.partition(".0.")
-    return bool(first) and not any(other.startswith(f"{front}.1.") for other in names)
+    aside = of_another_part(module) or HEAD_PARTS.search(module) or of_other_language_model(names, name)
+    return bool(table or of_a_drafts_layer(name) or (names.is_elsewhere(module_parent(name)) and aside))

@@ -101,6 +101,11 @@ class TensorNames:
             or any(prefix + name in self.all for name in BIASES for prefix in (*self._hinted, *self._learnt))
         )
 
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """The shape of a tensor; None if its header was not read."""
+        outline = self.outline_of(name)
+        return outline.shape if outline else None
+
     def matrix(self, stem: Stem) -> str | None:
         """The name of the tensor that is a stem's matrix."""
         return stem.whole() or stem.last_of_sequence(self.outline_of, self.rows)

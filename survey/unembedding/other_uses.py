@@ -1,0 +1,60 @@
+"""What explains a tensor of a vocabulary matrix's shape that is none: its layer, a draft, another model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft
+from survey.unembedding.module_names import EMBEDDING_WORDS, module_name
+from survey.unembedding.tensor_names import TensorNames
+
+# A draft head repeats the embedding in a layer of its own.
+_DRAFT_TENSOR = re.compile(r"(?i)\.(?:embed_tokens|shared_head(?:\.head)?)\.weight$")
+_IN_A_LAYER = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages?)\.[0-9]+\.[^.]+\.[^.]+")
+_NUMBERS = re.compile(r"(?<=\.)[0-9]+(?=\.)")
+
+
+def without_numbers(name: str) -> str:
+    """A name in which each number of a layer is `#`, the same for all layers of a kind."""
+    return _NUMBERS.sub("#", name)
+
+
+def within_layer(name: str) -> str | None:
+    """The part of a name that begins with its layer (`layers.0.mlp.up.weight`); None if it is in no layer."""
+    layer = _IN_A_LAYER.search(name)
+    return name[layer.start() :] if layer else None
+
+
+def of_a_drafts_layer(name: str) -> bool:
+    """Whether a tensor is a draft's head, or its embedding, in a layer behind the model's."""
+    return (_DRAFT_TENSOR.search(name) and _NUMBERS.search(name)) is not None
+
+
+def of_other_language_model(names: TensorNames, name: str) -> bool:
+    """Whether a tensor in another part belongs to a draft, or to a language model of that part's own.
+
+    A language model has layers and a table of the same shape; a codec with a head for tokens has no table.
+    """
+    part, shape = names.part_of(name), names.shape_of(name)
+    if of_a_draft(part) or shape is None:
+        return True
+    beside = [other for other in names.all if other.startswith(part) and other != name]
+    return any(_IN_A_LAYER.search(other) for other in beside) and any(
+        EMBEDDING_WORDS.search(module_name(other)) and names.shape_of(other) == shape for other in beside
+    )
+
+
+def repeats(name: str, repeated: Mapping[str, int], names: Collection[str]) -> bool:
+    """Whether a tensor belongs to one of several layers of the same kind, or to the only layer.
+
+    repeated: how many tensors have the same name but for the numbers. A layer holds further tensors; a
+    single one in a list is what ends a sequence.
+    """
+    if within_layer(name) is None or SOUNDS_LIKE_A_HEAD.search(name):
+        return False
+    if repeated[without_numbers(name)] > 1:
+        return True
+    front, first, _ = name.partition(".0.")
+    in_layer = [other for other in names if other.startswith(front + first)] if first else []
+    return len(in_layer) > 1 and not any(other.startswith(f"{front}.1.") for other in names)

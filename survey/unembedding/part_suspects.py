@@ -1,0 +1,64 @@
+"""Tensors that look like a part of a vocabulary matrix, or several of them, and that no rule explains."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft, without_shared_prefix
+from survey.unembedding.module_names import is_table_name
+from survey.unembedding.other_uses import of_a_drafts_layer, repeats, within_layer, without_numbers
+from survey.unembedding.part_shapes import is_part_or_multiple
+from survey.unembedding.suspect_shapes import possible_sizes
+from survey.unembedding.tensor_names import TensorNames
+
+# Many other parts have such names, too: a head only by a shape that is related to V exactly.
+_HINT_OF_A_HEAD = re.compile(
+    r"(?i)head|output|predict|logit|classif|read_?out|scor(?:e|ing)|vocab|generator|softmax"
+    r"|(?:^|[./-])(?:out|pred|decoder)(?=$|[._/-])|_(?:out|decoder)(?=$|[./]|_(?:w|weight|kernel|[0-9]+)(?:$|[./]))"
+)
+
+
+def part_suspects(names: TensorNames, explained: Collection[str]) -> list[str]:
+    """Tensors of the shape of a part, or of several, of the matrix, wherever in the model they lie.
+
+    explained: tensors that a rule explains.
+    """
+    rows, dims = possible_sizes(names)
+    shaped = [
+        name for name in names.all if name not in explained and _is_part_shaped(names, name, rows, dims)
+    ]
+    repeated = Counter(without_numbers(name) for name in shaped)
+    return [name for name in shaped if not _is_explained(names, name, repeated)]
+
+
+def _is_part_shaped(names: TensorNames, name: str, rows: set[int], dims: set[int]) -> bool:
+    shape = names.shape_of(name)
+    if not shape or not is_part_or_multiple(shape, rows, dims, named=True):
+        return False
+    if _hints_at_a_head(names, name):
+        return True
+    in_list = without_numbers(name) != name  # such as the tables of several codebooks, one after the other
+    return is_part_or_multiple(shape, rows, dims, named=False) and not (in_list and max(shape) > max(rows))
+
+
+def _is_explained(names: TensorNames, name: str, repeated: Mapping[str, int]) -> bool:
+    """Whether a name says what a tensor of the shape of a part is, if not a head."""
+    if of_a_draft(names.part_of(name)) or of_a_drafts_layer(name):
+        return True
+    if sounds := SOUNDS_LIKE_A_HEAD.search(name):
+        return names.is_elsewhere(name[: name.rfind(".", 0, sounds.start() + 1) + 1])
+    if is_table_name(name) or names.is_elsewhere(name) or "patch" in name:
+        return True
+    layer = within_layer(name)
+    if layer is None:
+        return False
+    return not _hints_at_a_head(names, layer) or repeats(name, repeated, names.all)
+
+
+def _hints_at_a_head(names: TensorNames, name: str) -> bool:
+    """Whether a name may be that of a head; what wraps the embedding, too, says nothing."""
+    embedding = next((stem.path for stem in names.embeddings), "")
+    own = without_shared_prefix(name, embedding)
+    return (SOUNDS_LIKE_A_HEAD.search(name) or _HINT_OF_A_HEAD.search(own)) is not None
