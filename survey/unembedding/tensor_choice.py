@@ -15,7 +15,7 @@ from typing import Any
 from survey.errors import NotThere
 from survey.records.target import MatrixName
 from survey.unembedding.known_names import TOWER_EMBEDDINGS
-from survey.unembedding.model_class import reads_tokens, why_scoring
+from survey.unembedding.model_class import reads_tokens, why_scoring, why_unknown
 from survey.unembedding.refusals import refuse_suspects
 from survey.unembedding.stem_choice import Choice, choose_stem
 from survey.unembedding.suspects import embedding_suspects, head_suspects, matrix_shaped_suspects
@@ -94,6 +94,10 @@ def _refuse_untied(names: TensorNames, embedding: Choice, where: str) -> None:
         raise NotThere("unknown-head", where, problem)
     if embedding.tensor.removesuffix(".weight").endswith(TOWER_EMBEDDINGS):
         raise NotThere("no-head", where, f"{embedding.tensor} belongs to a text tower, which gives no logits")
+    stem = next(stem for stem in names.embeddings if names.matrix(stem) == embedding.tensor)
+    if not names.head_bias and (unknown := why_unknown(names.config, wrapped=not names.is_hinted(stem))):
+        problem = f"the files hold no head, and nothing says that {embedding.tensor} is one, too: {unknown}"
+        raise NotThere("unknown-head", where, f"{problem}, and the config says nothing of tying")
     if names.token_table_prefixes and stated_tie(names.config) is not True:
         problem = (
             f"{embedding.tensor} lies in a part named like a tower, and neither a head nor the config says"

@@ -189,6 +189,45 @@ def test_a_value_head_beside_a_language_model_changes_nothing() -> None:
     )
 
 
+SPANS = ["rnn.lstm.weight_ih_l0", "span_rep_layer.span_rep_layer.project_start.0.weight"]
+ENCODERS = {
+    "spans": ("token_rep_layer.bert_layer.model.", {"max_len": 384, "name": "span level"}),
+    "spans, with a type of its own": ("token_rep_layer.bert_layer.model.", {"model_type": "spans"}),
+    "a table of its own": ("text_encoder.auto_model.", {"model_type": "retriever", "vocab_size": 96}),
+    "remote code for another task": ("encoder_wrapper.", {"auto_map": {"AutoModelForTokenClassification": "x.Y"}}),
+    "an unknown class": ("", {"architectures": ["Extractor"], "model_type": "extractor"}),
+}  # fmt: skip
+TOKENS: dict[str, dict[str, Any]] = {
+    "said": TIED,
+    "a class": {"architectures": ["NewForMaskedLM"]},
+    "another class": {"architectures": ["BigGPT2"]},
+    "remote code": {"auto_map": {"AutoConfig": "x.Y", "AutoModelForCausalLM": "x.Z"}},
+}
+
+
+@pytest.mark.parametrize(("prefix", "config"), ENCODERS.values(), ids=ENCODERS)
+@pytest.mark.parametrize("beside", [[], SPANS], ids=["alone", "with its output"])
+def test_silence_does_not_make_an_encoder_of_an_unknown_model_a_head(
+    prefix: str, config: dict[str, Any], beside: list[str]
+) -> None:
+    table = f"{prefix}embeddings.word_embeddings.weight"
+    names = [table, f"{prefix}encoder.layer.0.attention.self.query.weight", *beside]
+    with pytest.raises(NotThere) as caught:
+        choose_among(TensorNames(names, config), "output", "org/model")
+    assert (caught.value.reason, table in caught.value.problem) == ("unknown-head", True)
+    embedding = choose_among(TensorNames(names, config), "input", "")
+    assert (embedding.tensor, embedding.tied) == (table, False)
+    biased = TensorNames([*names, "cls.predictions.bias"], config)
+    assert choose_among(biased, "output", "").tied
+
+
+@pytest.mark.parametrize("said", TOKENS.values(), ids=TOKENS)
+@pytest.mark.parametrize("prefix", ["", "model.", "zeta.eta.", "token_rep_layer.bert_layer.model."])
+def test_what_says_that_it_predicts_tokens_is_tied(prefix: str, said: dict[str, Any]) -> None:
+    names = [f"{prefix}embed_tokens.weight", f"{prefix}layers.0.mlp.up_proj.weight"]
+    assert choose_among(TensorNames(names, said), "output", "").tied
+
+
 def test_a_draft_models_short_vocabulary_is_refused() -> None:
     with pytest.raises(NotThere, match="draft model") as caught:
         choose_among(

@@ -69,7 +69,12 @@ CODES = st.sampled_from(
 )
 SHAPES = st.sampled_from([(V, D), (D, V), (V // 2, D), (V // 3, D), (1, D), (V + 32, D)])
 TIES = st.sampled_from(
-    [{"tie_word_embeddings": True}, {"tie_word_embeddings": False}, {}, {"tie_embedding": True}]
+    [
+        {"tie_word_embeddings": True},
+        {"tie_word_embeddings": False},
+        {"architectures": ["NewForCausalLM"]},
+        {"tie_embedding": True},
+    ]
 )
 SIZES = st.sampled_from(
     [{"vocab_size": V, "hidden_size": D}, {"vocab_size": V, "n_embd": D}, {"text_config": {"vocab_size": V, "d_model": D}}]
