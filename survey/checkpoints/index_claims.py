@@ -6,12 +6,12 @@ If the index names both matrices, as that of an ordinary untied model does, noth
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from survey.checkpoints.shard_sets import same_set
 from survey.checkpoints.weight_files import beside_shards
-from survey.errors import BrokenFile, NotThere
+from survey.errors import BrokenFile
 from survey.formats.safetensors_header import Header
 from survey.unembedding.tensor_choice import named_matrices
 from survey.unembedding.tying import implied_tie
@@ -58,6 +58,20 @@ class _Shards:
         return self.headers[file]
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedIndex:
+    """The file of each tensor: by the index, or by the shards if they decide a matrix.
+
+    duplicates: tensor -> a second shard that holds it, if the index names neither. missing: shards that do
+    not exist, if any of them may hold a matrix. strays: the head in a file that no index names, by the file.
+    """
+
+    file_of: Mapping[str, str]
+    duplicates: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    strays: Mapping[str, str] = field(default_factory=dict)
+
+
 def checked_index(
     claimed: Mapping[str, str],
     config: Mapping[str, Any],
@@ -65,45 +79,36 @@ def checked_index(
     headers: dict[str, Header],
     read: ReadHeader,
     where: str,
-) -> Mapping[str, str]:
-    """The file of each tensor: by the index, or by the shards if they decide a matrix.
+) -> CheckedIndex:
+    """Check an index against its shards, if it leaves a matrix open.
 
-    claimed: the index. headers: those read so far; further ones are added.
-    Raises BrokenFile (`index-mismatch`) if a shard that decides does not exist, and NotThere
-    (`unknown-head`) if a file beside the shards holds a head.
+    claimed: the index. headers: those read so far; further ones are added. Raises BrokenFile.
     """
     shards = _Shards(files, headers, read, where)
     head, embedding = named_matrices(claimed, config, sure=True)
     tied = implied_tie(config) is True
     if head and embedding and not (tied and _is_missing(head, embedding, claimed, shards)):
-        return claimed
+        return CheckedIndex(claimed)
     names = sorted({*claimed.values(), *same_set(claimed.values(), files)})
-    _read_all(names, shards)
+    missing = tuple(file for file in names if file not in files)
+    _read_all([file for file in names if file in files], shards)
     stored, duplicates = tensors_of(headers)
     # transformers ties a matrix of a tied model that is missing in the files.
     kept = {
         name: file
         for name, file in claimed.items()
-        if name in headers[file].tensors or not (tied or name in stored)
+        if file in missing or name in headers[file].tensors or not (tied or name in stored)
     }
-    matrices = named_matrices(stored, config)
-    if undecided := sorted(name for name in duplicates if name not in kept and name in matrices):
-        name = undecided[0]
-        problem = f"holds {name}, as {duplicates[name]} does, and the index names neither"
-        raise BrokenFile("index-mismatch", f"{where}/{stored[name]}", problem)
-    if matrices[0] is None:
-        _refuse_strays(config, set(names), shards)
-    return {**stored, **kept}
+    duplicates = {name: file for name, file in duplicates.items() if name not in kept}
+    strays = {} if named_matrices(stored, config)[0] else _strays(config, set(names), shards)
+    return CheckedIndex({**stored, **kept}, duplicates, missing, strays)
 
 
 def _read_all(names: Collection[str], shards: _Shards) -> None:
-    """Read the header of every shard. Raises BrokenFile (`index-mismatch`) if one is missing, or too many."""
+    """Read the header of every shard. Raises BrokenFile (`index-mismatch`) if there are too many."""
     refuse_many(names, shards.where)
     tensors = 0
     for file in names:
-        if file not in shards.files:
-            problem = "the index names this file, which does not exist: it may hold the head"
-            raise BrokenFile("index-mismatch", f"{shards.where}/{file}", problem)
         tensors += len(shards.header(file).tensors)
         if tensors > _MOST_TENSORS:
             problem = f"its shards hold more than {_MOST_TENSORS:,} tensors, our cap"
@@ -117,14 +122,15 @@ def refuse_many(shards: Collection[str], where: str) -> None:
         raise BrokenFile("index-mismatch", where, problem)
 
 
-def _refuse_strays(config: Mapping[str, Any], names: set[str], shards: _Shards) -> None:
-    """Raise NotThere (`unknown-head`) if a file beside the shards holds a head and no embedding."""
+def _strays(config: Mapping[str, Any], names: set[str], shards: _Shards) -> dict[str, str]:
+    """The head in each file beside the shards that holds one and no embedding."""
+    strays = {}
     for file in beside_shards(names, shards.files):
         header = shards.headers.get(file) or shards.read(file)  # not kept: it is no shard of this index
         head, embedding = named_matrices(header.tensors, config)
         if head is not None and embedding is None:
-            problem = f"holds {head}, and the index names no such file"
-            raise NotThere("unknown-head", f"{shards.where}/{file}", problem)
+            strays[file] = head
+    return strays
 
 
 def _is_missing(head: str, embedding: str, claimed: Mapping[str, str], shards: _Shards) -> bool:

@@ -15,6 +15,7 @@ from survey.records.tensors import TensorSpec
 from survey.sharding.cut_layout import ReadParts
 from survey.sharding.joining import MatrixSize, join_parts
 from survey.unembedding.tensor_names import TensorNames
+from survey.unembedding.unread_files import ALL_READ, UnreadFiles
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class CheckpointLayout:
 
     headers: those read so far. rule: how the files were chosen. adapter_of: of an adapter, the model that it
     changes (empty if it names none). duplicates: tensor -> a second file that holds it, too, if no index
-    decides between them. other_files: files beside the weights that hold none of the tensors. parts_of:
+    decides between them. unread: files that may hold a matrix, too. parts_of:
     tensors that are stored in parts, by the name of the whole. size: of a vocabulary matrix, as far as it is
     stated; sizes: of tensors whose own size the files state. left_out: number of further tensors, of kinds
     that have thousands. by_index: whether an index decided, and few headers were read.
@@ -36,7 +37,7 @@ class CheckpointLayout:
     rule: str = ""
     adapter_of: str | None = None
     duplicates: Mapping[str, str] = field(default_factory=dict)
-    other_files: tuple[str, ...] = ()
+    unread: UnreadFiles = ALL_READ
     parts_of: Mapping[str, ReadParts] = field(default_factory=dict)
     size: MatrixSize = MatrixSize()
     sizes: Mapping[str, MatrixSize] = field(default_factory=dict)
@@ -51,9 +52,7 @@ class CheckpointLayout:
     @cached_property
     def names(self) -> TensorNames:
         """The roles of the tensors in a language model, by their names."""
-        return TensorNames(
-            self.file_of.keys(), self.config, self.outline_of, self.other_files, self.known_spec
-        )
+        return TensorNames(self.file_of.keys(), self.config, self.outline_of, self.unread, self.known_spec)
 
     def known_spec(self, tensor: str) -> TensorSpec | None:
         """A tensor as its file's header describes it; None if that was not read or has no such tensor."""

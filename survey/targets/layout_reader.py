@@ -25,6 +25,7 @@ from survey.sharding.cut_layout import (
 from survey.sharding.distributed import distributed_parts
 from survey.sharding.joining import TensorPart
 from survey.targets.checkpoint_layout import CheckpointLayout
+from survey.unembedding.unread_files import UnreadFiles
 
 
 def lay_out(checkpoint: Checkpoint) -> CheckpointLayout:
@@ -52,9 +53,10 @@ def _from_index(
     index = read_weight_map(checkpoint, file, weights.folder)
     headers: dict[str, Header] = {}
     read = partial(file_header, checkpoint)
-    file_of = checked_index(index.file_of, config, checkpoint.files, headers, read, checkpoint.repo)
-    layout = CheckpointLayout(checkpoint, config, file_of, headers, weights.rule, by_index=True)
-    return replace(layout, other_files=_other_files(checkpoint, file_of), left_out=index.left_out)
+    checked = checked_index(index.file_of, config, checkpoint.files, headers, read, checkpoint.repo)
+    layout = CheckpointLayout(checkpoint, config, checked.file_of, headers, weights.rule, by_index=True)
+    unread = UnreadFiles(_other_files(checkpoint, checked.file_of), checked.missing, checked.strays)
+    return replace(layout, duplicates=checked.duplicates, unread=unread, left_out=index.left_out)
 
 
 def _from_headers(
@@ -73,7 +75,7 @@ def _from_headers(
     file_of, duplicates = tensors_of(headers)
     layout = CheckpointLayout(checkpoint, config, file_of, headers, weights.rule, adapter_of, duplicates)
     left_out = sum(header.left_out for header in headers.values())
-    return replace(layout, other_files=_other_files(checkpoint, file_of), left_out=left_out)
+    return replace(layout, unread=UnreadFiles(_other_files(checkpoint, file_of)), left_out=left_out)
 
 
 def _with_numbered_parts(layout: CheckpointLayout) -> CheckpointLayout:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from survey.errors import NotThere
+from survey.errors import BrokenFile, NotThere
 from survey.records.target import MatrixName
 from survey.unembedding.known_names import TOWER_EMBEDDINGS
 from survey.unembedding.model_class import reads_tokens, why_scoring, why_unknown
@@ -34,7 +34,8 @@ _DRAFT_TENSORS = frozenset({"d2t", "t2d"})  # EAGLE-3: which tokens its short vo
 def choose_among(names: TensorNames, matrix: MatrixName, where: str) -> Choice:
     """The tensor that serves as `matrix`.
 
-    Raises NotThere: `no-head`, `unknown-head`, `split-head` or `quantised-head`, with the tensor at fault.
+    Raises NotThere: `no-head`, `unknown-head`, `split-head` or `quantised-head`, with the tensor at fault;
+    BrokenFile (`index-mismatch`), if it may lie in a file that does not exist.
     """
     return _embedding(names, where) if matrix == "input" else _unembedding(names, where)
 
@@ -74,12 +75,11 @@ def _unembedding(names: TensorNames, where: str) -> Choice:
 
 
 def _refuse_headless(names: TensorNames, where: str) -> None:
-    """Raise NotThere if a model scores, or may have a head that no rule knows."""
+    """Raise NotThere or BrokenFile if a model scores, or may have a head that no rule knows."""
+    names.unread.refuse_missing("head", where)
     if scores := _why_scores(names):
         raise NotThere("no-head", where, f"the files hold no head for tokens: {scores}")
-    if names.files:
-        problem = f"{names.files[0]} has a head's name, and is none of the files that are read"
-        raise NotThere("unknown-head", where, problem)
+    names.unread.refuse_head(where)
     refuse_suspects(names, head_suspects(names), "head", where)
 
 
@@ -111,6 +111,7 @@ def _embedding(names: TensorNames, where: str) -> Choice:
         return replace(
             embedding, tied=_serves_as_both(names, embedding, where), rule="the name of an embedding"
         )
+    names.unread.refuse_missing("embedding", where)
     refuse_suspects(names, embedding_suspects(names) or _second_tables(names), "embedding", where)
     if _is_tied_to_head(names) and (head := choose_stem(names, names.heads, where)):
         return replace(head, tied=True, rule="no embedding in the files: tied to the head as the config says")
@@ -120,7 +121,7 @@ def _embedding(names: TensorNames, where: str) -> Choice:
 def _serves_as_both(names: TensorNames, embedding: Choice, where: str) -> bool:
     try:
         return _unembedding(names, where).tensor == embedding.tensor
-    except NotThere:
+    except (NotThere, BrokenFile):
         return False
 
 

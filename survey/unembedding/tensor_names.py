@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from survey.formats.suffixes import WEIGHT_SUFFIXES
 from survey.records.tensors import TensorSpec
 from survey.unembedding.known_names import (
     BIASES,
@@ -25,7 +24,6 @@ from survey.unembedding.known_names import (
 )
 from survey.unembedding.model_config import model_types, stated_rows, stated_shapes, stated_widths
 from survey.unembedding.model_parts import (
-    SOUNDS_LIKE_A_HEAD,
     model_bodies,
     of_another_part,
     other_part,
@@ -33,8 +31,8 @@ from survey.unembedding.model_parts import (
     without_shared_prefix,
 )
 from survey.unembedding.stems import OutlineOf, Stem
+from survey.unembedding.unread_files import ALL_READ, UnreadFiles
 
-_OTHER_RUNTIMES = (".onnx", ".h5", ".msgpack")  # exports of the same model
 _MAX_COMPONENTS = 32  # of a name; only a hostile file has more
 _LISTS = (HEADS, VAGUE_HEADS, EMBEDDINGS, VAGUE_EMBEDDINGS)
 
@@ -45,7 +43,7 @@ class TensorNames:
     outline_of    dtype and shape of a tensor; None if its header was not read
     spec_of       the tensor with its byte range; None if its header was not read
     outside       the tensors of no numbered layer
-    files         weight files named like a head, which are not read
+    unread        files that may hold a matrix, too
     heads, embeddings   the stems that have tensors, the preferred first
     token_table_prefixes   prefixes of the tables of tokens, if all of them lie in parts named like a tower
     """
@@ -55,11 +53,11 @@ class TensorNames:
         names: Collection[str],
         config: Mapping[str, Any],
         outline_of: OutlineOf = lambda name: None,
-        files: Collection[str] = (),
+        unread: UnreadFiles = ALL_READ,
         spec_of: Callable[[str], TensorSpec | None] = lambda name: None,
     ) -> None:
         self.all, self.config, self.outline_of, self.spec_of = names, config, outline_of, spec_of
-        self.files = sorted(file for file in files if _is_named_like_a_head(file))
+        self.unread = unread
         self.outside = outside_layers(names)
         kinds = [kind.replace("-", "_") + "." for kind in model_types(config)]
         bodies = tuple(dict.fromkeys((*BODIES, *kinds)))
@@ -170,11 +168,6 @@ class TensorNames:
             return next((index, ranked[path]) for index, ranked in enumerate(ranks) if path in ranked)
 
         return [Stem(path, rests[path]) for path in sorted(rests, key=rank)]
-
-
-def _is_named_like_a_head(file: str) -> bool:
-    sounds = SOUNDS_LIKE_A_HEAD.search(file.rpartition("/")[2]) and not of_another_part(file)
-    return bool(sounds) and file.endswith(WEIGHT_SUFFIXES) and not file.endswith(_OTHER_RUNTIMES)
 
 
 def _dotted_prefixes(name: str) -> Iterator[str]:

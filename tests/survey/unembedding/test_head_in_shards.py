@@ -66,6 +66,28 @@ def test_without_a_shard_nobody_knows_whether_there_is_a_head() -> None:
     error = refused(files)
     assert error.reason == "index-mismatch"
     assert SECOND in error.where
+    assert not chosen(files, "input").identity.tied
+
+
+MISSING = {
+    "the head's shard": ({EMBED: FIRST, HEAD: SECOND}, "output", "input"),
+    "the embedding's shard": ({HEAD: FIRST, EMBED: SECOND}, "input", "output"),
+    "a shard of neither": ({EMBED: FIRST, "model.norm.weight": SECOND}, "output", "input"),
+}
+
+
+@pytest.mark.parametrize("config", [TIED, UNTIED, LLAMA], ids=["tied", "untied", "silent"])
+@pytest.mark.parametrize(("claimed", "refused_matrix", "matrix"), MISSING.values(), ids=MISSING)
+def test_a_missing_shard_refuses_only_the_matrix_that_it_may_hold(
+    claimed: dict[str, str], refused_matrix: MatrixName, matrix: MatrixName, config: dict[str, Any]
+) -> None:
+    first = next(name for name, file in claimed.items() if file == FIRST)
+    files = shards(claimed, config, first={first: TABLE}, second={})
+    del files[SECOND]
+    error = refused(files, refused_matrix)
+    assert (error.reason, SECOND in error.where) == ("index-mismatch", True)
+    target = chosen(files, matrix)
+    assert (target.spec.name, target.spec.file, target.identity.tied) == (first, FIRST, False)
 
 
 def test_an_unknown_head_that_the_index_omits_is_refused() -> None:
@@ -82,7 +104,7 @@ def test_a_name_that_two_shards_hold_is_not_chosen_silently(indexed: bool) -> No
         del files[INDEX]
     error = refused(files)
     assert (error.reason, HEAD in error.problem) == ("index-mismatch", True)
-    assert chosen(files, "input").spec.name == EMBED if not indexed else True
+    assert chosen(files, "input").spec.name == EMBED
 
 
 def test_the_index_decides_between_two_shards() -> None:
@@ -174,7 +196,9 @@ def test_a_head_in_a_file_beside_the_shards_is_refused() -> None:
         first={EMBED: TABLE},
         second={"model.norm.weight": NORM},
     )
-    assert refused(files | {"extra.safetensors": safetensors({HEAD: OUTPUT})}).reason == "unknown-head"
+    stray = files | {"extra.safetensors": safetensors({HEAD: OUTPUT})}
+    assert refused(stray).reason == "unknown-head"
+    assert (chosen(stray, "input").spec.name, chosen(stray, "input").identity.tied) == (EMBED, False)
     for other in ({EMBED: TABLE, HEAD: OUTPUT}, {"zeta": NORM}):  # a copy, and something else
         assert chosen(files | {"extra.safetensors": safetensors(other)}).identity.tied
 
