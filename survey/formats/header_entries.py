@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from array import array
 from typing import Any
 
@@ -12,27 +13,32 @@ from survey.numerics.dtypes import BITS
 from survey.records.tensors import ByteRange
 
 SIZE_CAP_BITS = 1 << 63
+# Formats of numbers are added from time to time; a file that holds one is read for its other tensors.
+_DTYPE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
 def checked_entry(
     name: str, entry: Any
 ) -> tuple[str, tuple[int, ...], ByteRange]:  # Any: a value of somebody's JSON
-    """dtype, shape, and bytes [start, stop) of the data. Raises ValueError if they contradict each other."""
+    """dtype, shape, and bytes [start, stop) of the data. Raises ValueError if they contradict each other.
+
+    The dtype may be one that is not in BITS; then nothing says how many bytes the shape takes.
+    """
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{name} is {_shown(entry)}, expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in BITS:
+    if not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
         raise ValueError(f"{name}'s dtype is {_shown(dtype)}, expected one of the format's")
     if not _are_lengths(shape):
         raise ValueError(f"{name}'s shape is {_shown(shape)}, expected a list of lengths")
     if not _are_lengths(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ValueError(f"{name}'s data_offsets are {_shown(offsets)}, expected its start and its end")
-    bits = BITS[dtype]
+    bits = BITS.get(dtype, 1)
     for length in [0] if 0 in shape else shape:
         bits *= length
         if bits > SIZE_CAP_BITS:
             raise ValueError(f"{name}'s shape is {_shown(shape)}: larger than any file")
-    if bits != 8 * (offsets[1] - offsets[0]):
+    if dtype in BITS and bits != 8 * (offsets[1] - offsets[0]):
         problem = f"{name} has {offsets[1] - offsets[0]:,} bytes, {dtype} of shape {_shown(shape)} needs "
         raise ValueError(problem + (f"{bits // 8:,}" if bits % 8 == 0 else f"{bits:,} bits"))
     return dtype, tuple(shape), ByteRange(*offsets)

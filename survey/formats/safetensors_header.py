@@ -1,11 +1,13 @@
 """The header of a safetensors file: 8 bytes of length, JSON, then the tensors' data.
 
 A header that contradicts itself is refused here, with a message that names the tensor. The reference parser
-(the safetensors library), which returns no byte offsets, must accept the header, too.
+(the safetensors library), which returns no byte offsets, must accept the header, too; to it, a tensor of an
+unknown dtype is shown as the bytes that it takes.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from survey.formats.git_lfs import refuse_pointer
 from survey.formats.header_entries import Coverage, checked_entry
 from survey.formats.json_stream import members
 from survey.formats.name_kinds import Kinds
+from survey.numerics.dtypes import BITS
 from survey.records.tensors import ByteRange, TensorSpec
 
 LENGTH_BYTES = 8
@@ -95,6 +98,7 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
     kinds = None if fits(header) else Kinds("bad-header", where)
     metadata: Mapping[str, str] = {}
     tensors: dict[str, TensorSpec] = {}
+    unknown: dict[str, ByteRange] = {}
     coverage, data_bytes = Coverage(), size - len(header)
     try:
         for name, entry in _entries(header, where, whole=kinds is None):
@@ -104,14 +108,18 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
             refuse_long_name(name, "bad-header", where)
             dtype, shape, span = checked_entry(name, entry)
             coverage.add(span, data_bytes)
+            if dtype not in BITS:
+                unknown[name] = span
             if kinds is None or kinds.keep(name):
                 in_file = ByteRange(len(header) + span.start, len(header) + span.stop)
                 tensors[name] = TensorSpec(name, file, dtype, shape, in_file)
         coverage.check(data_bytes)
     except ValueError as error:
         raise BrokenFile("bad-header", where, str(error)) from error
-    if len(header) <= REFERENCE_CAP_BYTES:
-        _validate(header, size, where)
+    if unknown and kinds is None:
+        header = _with_bytes(header, unknown)
+    if len(header) <= REFERENCE_CAP_BYTES and not (unknown and kinds):
+        _validate(header, len(header) + data_bytes, where)
     return Header(file, size, tensors, metadata, left_out=kinds.left_out if kinds else 0)
 
 
@@ -123,6 +131,15 @@ def _entries(header: bytes, where: str, *, whole: bool) -> Iterable[tuple[str, A
     if not isinstance(entries, dict):
         raise BrokenFile("bad-header", where, f"header is a {type(entries).__name__}, expected an object")
     return entries.items()
+
+
+def _with_bytes(header: bytes, unknown: Mapping[str, ByteRange]) -> bytes:
+    """A header in which the tensors of unknown dtypes are bytes. unknown: the part of the data of each."""
+    entries = json.loads(header[LENGTH_BYTES:])
+    for name, span in unknown.items():
+        entries[name] |= {"dtype": "U8", "shape": [len(span)]}
+    text = json.dumps(entries).encode()
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
 def _validate(header: bytes, size: int, where: str) -> None:

@@ -9,7 +9,7 @@ from survey.checkpoints.checkpoint import short_text
 from survey.checkpoints.index_claims import refuse_many, tensors_of
 from survey.checkpoints.shard_sets import same_set
 from survey.errors import BrokenFile, NotThere
-from survey.numerics.dtypes import FLOATS, float_format_of
+from survey.numerics.dtypes import FLOATS
 from survey.records.target import Identity, MatrixName, Target
 from survey.records.tensors import ScaleSpec, TensorSpec
 from survey.sharding.joining import MatrixSize, TensorPart, join_parts
@@ -102,14 +102,16 @@ def _other_matrix(layout: CheckpointLayout, matrix: MatrixName, spec: TensorSpec
 
 
 def _matrix_spec(layout: CheckpointLayout, choice: Choice) -> TensorSpec:
-    """The chosen tensor as a matrix of numbers that can be measured. Raises NotThere."""
+    """The chosen tensor as a matrix of numbers that can be measured. Raises NotThere, BrokenFile."""
     tensor = choice.tensor
     spec = layout.spec_of(tensor)
     where = f"{layout.repo}/{spec.file}"
     if is_packed(spec.dtype):
         by = scheme(layout.config, layout.file_of.keys(), tensor)
         raise NotThere("quantised-head", where, f"{tensor} is {spec.dtype}, quantised by {by}")
-    float_format_of(spec.dtype, where)
+    if spec.dtype not in FLOATS:
+        problem = f"{tensor}'s dtype is {spec.dtype}, expected one of {', '.join(FLOATS)}"
+        raise BrokenFile("unsupported-dtype", where, problem)
     return _with_added_rows(layout, spec, choice.added)
 
 

@@ -6,11 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+from survey.numerics.dtypes import BITS
 from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft, without_shared_prefix
 from survey.unembedding.module_names import is_table_name
 from survey.unembedding.other_uses import of_a_drafts_layer, repeats, within_layer, without_numbers
 from survey.unembedding.part_shapes import is_part_or_multiple
-from survey.unembedding.suspect_shapes import possible_sizes
+from survey.unembedding.suspect_shapes import may_hold_as_much, possible_sizes
 from survey.unembedding.tensor_names import TensorNames
 
 # Many other parts have such names, too: a head only by a shape that is related to V exactly.
@@ -34,8 +35,12 @@ def part_suspects(names: TensorNames, explained: Collection[str]) -> list[str]:
 
 
 def _is_part_shaped(names: TensorNames, name: str, rows: set[int], dims: set[int]) -> bool:
-    shape = names.shape_of(name)
-    if not shape or not is_part_or_multiple(shape, rows, dims, named=True):
+    outline = names.outline_of(name)
+    if outline is None:
+        return False
+    shape = outline.shape
+    unread = outline.dtype not in BITS and may_hold_as_much(shape, rows, dims)
+    if not (unread or is_part_or_multiple(shape, rows, dims, named=True)):
         return False
     if _hints_at_a_head(names, name):
         return True

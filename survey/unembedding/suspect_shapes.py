@@ -97,10 +97,14 @@ def _matrix_shapes(names: TensorNames, candidates: Iterable[str]) -> list[tuple[
 def may_hold_codes(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:
     """Whether a shape may be that of a matrix's codes; one element holds up to sixteen codes."""
     count = prod(shape)
-    smallest = min(dims, default=1)
     if max(shape, default=0) == count:  # flat
         sizes = {size * width for size in rows for width in dims}
         return count not in rows and any(count * codes in sizes for codes in _CODES)
-    return any(16 * count >= size * smallest for size in rows) and any(
+    return may_hold_as_much(shape, rows, dims) and any(
         size in {length * codes for codes in _CODES} for length in shape for size in rows
     )
+
+
+def may_hold_as_much(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:
+    """Whether a tensor may hold V · D numbers, or more, with several in each element."""
+    return max(_CODES) * prod(shape) >= min(rows, default=1) * min(dims, default=1)

@@ -159,7 +159,7 @@ def test_a_header_of_a_hundred_thousand_tensors_is_read() -> None:
         pytest.param(
             b"[2, 4]", b"[9999999999998, 10000000000000]", "tensors end at byte", id="past-the-file"
         ),
-        pytest.param(b'"BF16"', b'"BF17"', "BF17", id="a-dtype"),
+        pytest.param(b'"BF16"', b'"BF 17"', "BF 17", id="a-dtype"),
         pytest.param(b"w1.weight_packed", b"w2.weight_packed", "is named twice", id="a-name-twice"),
     ],
 )
@@ -174,6 +174,13 @@ def test_a_large_header_is_checked_as_a_small_one_is(old: bytes, new: bytes, pro
     assert (caught.value.reason, problem in caught.value.problem) == ("bad-header", True), (
         caught.value.problem
     )
+
+
+def test_a_large_header_may_hold_a_dtype_that_nobody_knows() -> None:
+    names = experts(70_000)
+    text = header(names).replace(b'"BF16"', b'"BF17"', 1)
+    assert not fits(text)
+    assert "BF17" in {spec.dtype for spec in parsed(text, len(names)).tensors.values()}
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,15 @@ def test_a_header_says_where_its_tensors_lie_in_the_file(tmp_path: Path) -> None
         ),
         pytest.param(b'{"a":{"dtype":"F4","shape":[6],"data_offsets":[0,3]}}', 3, ["a"], id="four-bits"),
         pytest.param(
+            b'{"a":{"dtype":"F128","shape":[6],"data_offsets":[0,7]},"b":{"dtype":"U8","shape":[3],"data_offsets":[7,10]}}',
+            10,
+            ["a", "b"],
+            id="an-unknown-dtype",
+        ),
+        pytest.param(
+            b'{"a":{"dtype":"int3_x2","shape":[0],"data_offsets":[0,0]}}', 0, ["a"], id="another-spelling"
+        ),
+        pytest.param(
             '{"Größe":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'.encode(), 1, ["Größe"], id="utf-8"
         ),
     ],
@@ -134,8 +143,43 @@ def tensor(dtype: bytes = b'"F32"', shape: bytes = b"[2,3]", offsets: bytes = b"
             id="metadata-that-is-no-text",
         ),
         pytest.param(b"[" * 200_000, 0, "is not JSON", id="nested-too-deep"),
-        pytest.param(tensor(dtype=b'"F128"'), 24, 'dtype is "F128", expected one of', id="unknown-dtype"),
-        pytest.param(tensor(dtype=b'"f32"'), 24, 'dtype is "f32", expected one of', id="lower-case-dtype"),
+        pytest.param(
+            tensor(dtype=b'"F128"'),
+            23,
+            "tensors end at byte 24 of the data, the file at 23",
+            id="unknown-dtype-past-the-end",
+        ),
+        pytest.param(
+            tensor(dtype=b'"F128"'),
+            25,
+            "tensors end at byte 24 of the data, the file at 25",
+            id="unknown-dtype-before-the-end",
+        ),
+        pytest.param(
+            tensor(dtype=b'"F128"', offsets=b"[24,0]"),
+            24,
+            "a's data_offsets are [24, 0]",
+            id="unknown-dtype-backwards",
+        ),
+        pytest.param(
+            tensor(dtype=b'"F128"', shape=b"[-2]"), 24, "a's shape is [-2]", id="unknown-dtype-of-no-shape"
+        ),
+        pytest.param(
+            tensor(dtype=b'"F128"', shape=b"[9223372036854775809]"),
+            24,
+            "larger than any file",
+            id="unknown-dtype-too-large",
+        ),
+        pytest.param(
+            tensor(dtype=b'"F128"')[:-1] + b',"__metadata__":{"a":1}}',
+            24,
+            "invalid type: integer `1`",
+            id="unknown-dtype-beside-broken-metadata",
+        ),
+        pytest.param(tensor(dtype=b'"F 1"'), 24, 'dtype is "F 1", expected one of', id="dtype-of-no-name"),
+        pytest.param(
+            tensor(dtype=b'"%s"' % (b"F" * 33)), 24, "expected one of the format's", id="dtype-of-a-long-name"
+        ),
         pytest.param(tensor(dtype=b"32"), 24, "dtype is 32, expected one of", id="dtype-that-is-a-number"),
         pytest.param(
             tensor(shape=b"[-2,-3]"),

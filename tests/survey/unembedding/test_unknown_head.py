@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.checkpoints import EMBED, HEAD, single, stored
+from support.checkpoints import EMBED, HEAD, Stored, single, stored
 from support.layouts import (
     FULL,
     LAYERS,
@@ -174,3 +174,41 @@ def test_flat_codes_of_a_whole_matrix_are_not_passed_over(codes: int, dtype: str
 @pytest.mark.parametrize("length", [LONG, LONG * D // 3, 7])
 def test_other_flat_integers_are_no_codes_of_a_matrix(length: int) -> None:
     assert chosen(beside_a_long_table((length,), "I32", "model.counts")).identity.tied
+
+
+UNREAD = {
+    "a layer's": ("model.layers.0.mlp.up.weight", (D, D)),
+    "a norm's": ("model.output_norm.weight", (D,)),
+    "a tower's": ("vision_tower.head.weight", (V, D + 1)),
+    "a table's": ("model.embed_positions.weight", (V, D)),
+}
+UNREAD_HEADS = {
+    "a head": ("lm_head.weight", (V, D), "unsupported-dtype"),
+    "codes of a head": ("lm_head.weight", (V, D // 2), "unsupported-dtype"),
+    "a module of a head": ("lm_head.dense.weight", (V, D // 4), "unknown-head"),
+    "a hint": ("out.1.weight", (V * D // 16, 7), "unknown-head"),
+    "a flat one": ("predictor.weight", (V * D // 2,), "unknown-head"),
+    "a second table": ("model.zeta.weight", (V, D), "unknown-head"),
+}
+
+
+@pytest.mark.parametrize(("name", "shape"), UNREAD.values(), ids=UNREAD)
+def test_an_unknown_dtype_is_no_matter_in_a_tensor_that_is_not_needed(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    unread = Stored("F5_E2M2", shape, bytes(3))
+    assert chosen(single({EMBED: TABLE, name: unread}, LLAMA_TIED)).identity.tied
+    untied = chosen(single({EMBED: unread, HEAD: TABLE, name: unread}, LLAMA_UNTIED))
+    assert (untied.spec.name, untied.identity.tied) == (HEAD, False)
+
+
+@pytest.mark.parametrize("config", [LLAMA_TIED, LLAMA_UNTIED, LLAMA], ids=["tied", "untied", "silent"])
+@pytest.mark.parametrize(("name", "shape", "reason"), UNREAD_HEADS.values(), ids=UNREAD_HEADS)
+def test_a_possible_head_of_an_unknown_dtype_is_refused_by_name(
+    name: str, shape: tuple[int, ...], reason: str, config: dict[str, Any]
+) -> None:
+    files = single({EMBED: TABLE, name: Stored("F5_E2M2", shape, bytes(3))}, config)
+    error = refused(files)
+    assert (error.reason, name in error.problem, "F5_E2M2" in error.problem) == (reason, True, True), error
+    embedding = chosen(files, "input")
+    assert (embedding.spec.name, embedding.identity.tied) == (EMBED, False)
