@@ -76,7 +76,7 @@ MISSING = {
 }
 
 
-@pytest.mark.parametrize("config", [TIED, UNTIED, LLAMA], ids=["tied", "untied", "silent"])
+@pytest.mark.parametrize("config", [LLAMA_TIED, LLAMA_UNTIED, LLAMA], ids=["tied", "untied", "silent"])
 @pytest.mark.parametrize(("claimed", "refused_matrix", "matrix"), MISSING.values(), ids=MISSING)
 def test_a_missing_shard_refuses_only_the_matrix_that_it_may_hold(
     claimed: dict[str, str], refused_matrix: MatrixName, matrix: MatrixName, config: dict[str, Any]
