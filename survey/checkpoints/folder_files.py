@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
+from survey.checkpoints.checkpoint import INDEX_CAP_BYTES
 from survey.checkpoints.folder_weights import CONFIG, is_of_devices
+from survey.checkpoints.weight_index import folders_of_shards
 from survey.errors import NotThere, storable
 from survey.process.bounded_file import read_at
 
@@ -38,11 +41,33 @@ def file_sizes(folder: Path, part: str | None) -> dict[str, int]:
     """The size in bytes of each file, by name: of the folder, and of its part.
 
     If the folder holds no weights itself, or the part does not exist: also of the files in its inner folders,
-    which the user could name instead.
+    which the user could name instead. Of an index: also of the files in the folders that it names.
 
     Symbolic links are followed, as the Hub's own cache consists of them (see `folder_links` for texts).
     Names that are not UTF-8 are left out; neither an index nor the catalog can hold them.
     """
+    files = _sizes_without_shards(folder, part)
+    for index in [file for file in files if file.endswith(".index.json")]:
+        above = index[: index.rfind("/") + 1]
+        with contextlib.suppress(OSError):  # whoever needs the index reports it
+            for inner in sorted(folders_of_shards(read_at(folder / index, 0, INDEX_CAP_BYTES))):
+                others = {
+                    file: size for file, size in files.items() if not file.startswith(f"{above}{inner}/")
+                }
+                files = others | _in_real_folder(folder, above + inner)
+    return files
+
+
+def _in_real_folder(folder: Path, inner: str) -> dict[str, int]:
+    """The size of each file in an inner folder, unless a link leads there: it may lead out of the folder."""
+    steps = [folder / inner, *(folder / inner).parents]
+    if not (folder / inner).is_dir() or any(step.is_symlink() for step in steps[: inner.count("/") + 1]):
+        return {}
+    files = (path for path in _named(folder / inner) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def _sizes_without_shards(folder: Path, part: str | None) -> dict[str, int]:
     files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}
     if part is not None and (folder / part).exists():
         return files | _of_part(folder, part)

@@ -43,9 +43,13 @@ def _is_noted(name: str, header: Header) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shards:
-    """The files beside an index. headers: those read so far; further ones are added. where: for messages."""
+class Shards:
+    """The files of an index. headers: those read so far; further ones are added. where: for messages.
 
+    folder: that of the index; empty, or ending in a slash.
+    """
+
+    folder: str
     files: Mapping[str, int]
     headers: dict[str, Header]
     read: ReadHeader
@@ -72,39 +76,28 @@ class CheckedIndex:
     strays: Mapping[str, str] = field(default_factory=dict)
 
 
-def checked_index(
-    claimed: Mapping[str, str],
-    config: Mapping[str, Any],
-    files: Mapping[str, int],
-    headers: dict[str, Header],
-    read: ReadHeader,
-    where: str,
-) -> CheckedIndex:
-    """Check an index against its shards, if it leaves a matrix open.
-
-    claimed: the index. headers: those read so far; further ones are added. Raises BrokenFile.
-    """
-    shards = _Shards(files, headers, read, where)
+def checked_index(claimed: Mapping[str, str], config: Mapping[str, Any], shards: Shards) -> CheckedIndex:
+    """Check an index (`claimed`) against its shards, if it leaves a matrix open. Raises BrokenFile."""
     head, embedding = named_matrices(claimed, config, sure=True)
     tied = implied_tie(config) is True
     if head and embedding and not (tied and _is_missing(head, embedding, claimed, shards)):
         return CheckedIndex(claimed)
-    names = sorted({*claimed.values(), *same_set(claimed.values(), files)})
-    missing = tuple(file for file in names if file not in files)
-    _read_all([file for file in names if file in files], shards)
-    stored, duplicates = tensors_of(headers)
+    names = sorted({*claimed.values(), *same_set(claimed.values(), shards.files)})
+    missing = tuple(file for file in names if file not in shards.files)
+    _read_all([file for file in names if file in shards.files], shards)
+    stored, duplicates = tensors_of(shards.headers)
     # transformers ties a matrix of a tied model that is missing in the files.
     kept = {
         name: file
         for name, file in claimed.items()
-        if file in missing or name in headers[file].tensors or not (tied or name in stored)
+        if file in missing or name in shards.headers[file].tensors or not (tied or name in stored)
     }
     duplicates = {name: file for name, file in duplicates.items() if name not in kept}
     strays = {} if named_matrices(stored, config)[0] else _strays(config, set(names), shards)
     return CheckedIndex({**stored, **kept}, duplicates, missing, strays)
 
 
-def _read_all(names: Collection[str], shards: _Shards) -> None:
+def _read_all(names: Collection[str], shards: Shards) -> None:
     """Read the header of every shard. Raises BrokenFile (`index-mismatch`) if there are too many."""
     refuse_many(names, shards.where)
     tensors = 0
@@ -122,10 +115,10 @@ def refuse_many(shards: Collection[str], where: str) -> None:
         raise BrokenFile("index-mismatch", where, problem)
 
 
-def _strays(config: Mapping[str, Any], names: set[str], shards: _Shards) -> dict[str, str]:
+def _strays(config: Mapping[str, Any], names: set[str], shards: Shards) -> dict[str, str]:
     """The head in each file beside the shards that holds one and no embedding."""
     strays = {}
-    for file in beside_shards(names, shards.files):
+    for file in beside_shards(names, shards.folder, shards.files):
         header = shards.headers.get(file) or shards.read(file)  # not kept: it is no shard of this index
         head, embedding = named_matrices(header.tensors, config)
         if head is not None and embedding is None:
@@ -133,7 +126,7 @@ def _strays(config: Mapping[str, Any], names: set[str], shards: _Shards) -> dict
     return strays
 
 
-def _is_missing(head: str, embedding: str, claimed: Mapping[str, str], shards: _Shards) -> bool:
+def _is_missing(head: str, embedding: str, claimed: Mapping[str, str], shards: Shards) -> bool:
     """Whether the head, or an embedding in the same shard, is missing in its shard."""
     file = claimed[head]
     if file not in shards.files:

@@ -115,9 +115,12 @@ def _refuse_without_weights(names: Collection[str], where: str) -> NoReturn:
     raise NotThere("no-safetensors", where, problem + (f" (found {', '.join(others[:3])})" if others else ""))
 
 
-def beside_shards(shards: Collection[str], files: Collection[str]) -> list[str]:
-    """A few files of weights beside an index's shards that belong to no set of shards."""
-    folders = {shard.rpartition("/")[0] for shard in shards}
+def beside_shards(shards: Collection[str], folder: str, files: Collection[str]) -> list[str]:
+    """A few files of weights beside an index or its shards that belong to no set of shards.
+
+    folder: that of the index.
+    """
+    folders = {folder.removesuffix("/"), *(shard.rpartition("/")[0] for shard in shards)}
     strays = [
         file
         for file in sorted(files)

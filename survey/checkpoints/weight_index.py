@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from survey.errors import BrokenFile
 from survey.formats.bounded_json import fits, parse_json, refuse_long_name
 from survey.formats.json_stream import members
 from survey.formats.name_kinds import Kinds
+
+_PATH = re.compile(rb'"([^"\\]{1,500}\.(?:safetensors|bin))"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,23 @@ def _entries(text: bytes, where: str, *, whole: bool) -> Iterable[tuple[str, Any
     return weight_map.items() if isinstance(weight_map, dict) else ()
 
 
+def _is_below(shard: str) -> bool:
+    """Whether the path of a shard leads to a file in the index's own folder, or in one below it."""
+    return "\\" not in shard and not {"", ".", ".."}.intersection(shard.split("/"))
+
+
+def folders_of_shards(text: bytes) -> set[str]:
+    """The folders, by their paths from the index, in which an index says that shards lie; unchecked text."""
+    folders = {match[1].rpartition(b"/")[0] for match in _PATH.finditer(text)}
+    paths = {folder.decode(errors="replace") for folder in folders}
+    return {path for path in paths if _is_below(path)}
+
+
 def _checked(entries: Iterable[tuple[str, Any]], kind: str, where: str) -> Iterator[tuple[str, str]]:
     for name, shard in entries:
         refuse_long_name(name, "index-mismatch", where)
-        if not isinstance(shard, str) or "/" in shard or "\\" in shard or not shard.endswith(kind):
-            problem = (
-                f"{name} is said to lie in {str(shard)[:200]!r}, expected a *{kind} file beside the index"
-            )
+        if not isinstance(shard, str) or not _is_below(shard) or not shard.endswith(kind):
+            problem = f"{name} is said to lie in {str(shard)[:200]!r}, "
+            problem += f"expected a *{kind} file beside the index, or in a folder beside it"
             raise BrokenFile("index-mismatch", where, problem)
         yield name, shard

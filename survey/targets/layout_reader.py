@@ -10,7 +10,7 @@ from typing import Any
 from survey.checkpoints.checkpoint import CONFIG_CAP_BYTES, Checkpoint, read_json, short_text
 from survey.checkpoints.file_header import file_header
 from survey.checkpoints.folder_weights import ADAPTER_CONFIG
-from survey.checkpoints.index_claims import checked_index, tensors_of
+from survey.checkpoints.index_claims import Shards, checked_index, tensors_of
 from survey.checkpoints.loose_files import refuse_several
 from survey.checkpoints.weight_files import Weights, find_weights
 from survey.checkpoints.weight_index import read_weight_map
@@ -53,9 +53,12 @@ def _from_index(
     index = read_weight_map(checkpoint, file, weights.folder)
     headers: dict[str, Header] = {}
     read = partial(file_header, checkpoint)
-    checked = checked_index(index.file_of, config, checkpoint.files, headers, read, checkpoint.repo)
+    shards = Shards(weights.folder, checkpoint.files, headers, read, checkpoint.repo)
+    checked = checked_index(index.file_of, config, shards)
     layout = CheckpointLayout(checkpoint, config, checked.file_of, headers, weights.rule, by_index=True)
-    unread = UnreadFiles(_other_files(checkpoint, checked.file_of), checked.missing, checked.strays)
+    unread = UnreadFiles(
+        _other_files(checkpoint, checked.file_of, weights.folder), checked.missing, checked.strays
+    )
     return replace(layout, duplicates=checked.duplicates, unread=unread, left_out=index.left_out)
 
 
@@ -75,7 +78,9 @@ def _from_headers(
     file_of, duplicates = tensors_of(headers)
     layout = CheckpointLayout(checkpoint, config, file_of, headers, weights.rule, adapter_of, duplicates)
     left_out = sum(header.left_out for header in headers.values())
-    return replace(layout, unread=UnreadFiles(_other_files(checkpoint, file_of)), left_out=left_out)
+    return replace(
+        layout, unread=UnreadFiles(_other_files(checkpoint, file_of, weights.folder)), left_out=left_out
+    )
 
 
 def _with_numbered_parts(layout: CheckpointLayout) -> CheckpointLayout:
@@ -95,10 +100,10 @@ def _named_parts(layout: CheckpointLayout, names: Sequence[str]) -> tuple[Tensor
     return tuple(TensorPart(layout.spec_of(name)) for name in names)
 
 
-def _other_files(checkpoint: Checkpoint, file_of: Mapping[str, str]) -> tuple[str, ...]:
-    """Files in the folders of the weights that hold none of the tensors."""
+def _other_files(checkpoint: Checkpoint, file_of: Mapping[str, str], folder: str) -> tuple[str, ...]:
+    """Files in the folders of the weights, and in `folder`, that hold none of the tensors."""
     weights = set(file_of.values())
-    folders = {file.rpartition("/")[0] for file in weights}
+    folders = {folder.removesuffix("/")} | {file.rpartition("/")[0] for file in weights}
     beside = (file for file in checkpoint.files if file.rpartition("/")[0] in folders)
     return tuple(file for file in beside if file not in weights)
 

@@ -17,6 +17,8 @@ from survey.checkpoints.file_header import file_header
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile, SurveyError
 from survey.process.bounded_file import open_regular
+from survey.targets.layout_reader import lay_out
+from survey.targets.locate import locate
 
 TABLE = {"model.embed_tokens.weight": stored(6, 4), "lm_head.weight": stored(6, 4, seed=1)}
 CAP = 1 << 20
@@ -96,6 +98,42 @@ def test_weights_may_be_linked_from_anywhere(tmp_path: Path) -> None:
     (folder / SINGLE).rename(tmp_path / "weights.of-last-week")
     (folder / SINGLE).symlink_to("../weights.of-last-week")
     assert FolderCheckpoint(folder).files[SINGLE] == (tmp_path / "weights.of-last-week").stat().st_size
+
+
+def in_folders(tmp_path: Path, inner: str) -> tuple[Path, Path]:
+    """A checkpoint whose index names shards in an inner folder, and that folder, which is not made."""
+    files = sharded([{name: tensor} for name, tensor in TABLE.items()])
+    index = json.loads(files.pop(INDEX))
+    index["weight_map"] = {name: f"{inner}/{file}" for name, file in index["weight_map"].items()}
+    above = {name: content for name, content in files.items() if not name.endswith(".safetensors")}
+    folder = write(tmp_path / "model", above | {INDEX: json.dumps(index).encode(), "lora.safetensors": b"?"})
+    write(tmp_path / "elsewhere", {name: content for name, content in files.items() if name not in above})
+    return folder, folder / inner
+
+
+@pytest.mark.parametrize("inner", ["shards", "weights/bf16"])
+def test_an_index_may_name_shards_in_an_inner_folder(tmp_path: Path, inner: str) -> None:
+    folder, shards = in_folders(tmp_path, inner)
+    shards.parent.mkdir(exist_ok=True)
+    (folder / "other").mkdir()
+    (folder / "other" / "notes.txt").write_text("not of the checkpoint")
+    (tmp_path / "elsewhere").rename(shards)
+    checkpoint = FolderCheckpoint(folder)
+    assert locate(lay_out(checkpoint), "output").spec.file.startswith(f"{inner}/model-0000")
+    assert "other/notes.txt" not in checkpoint.files
+
+
+@pytest.mark.parametrize("inner", ["shards", "weights/bf16"])
+@pytest.mark.parametrize("alone", [False, True], ids=["beside-weights", "alone"])
+def test_an_inner_folder_that_is_a_link_is_not_read(tmp_path: Path, inner: str, alone: bool) -> None:
+    folder, shards = in_folders(tmp_path, inner)
+    if alone:
+        (folder / "lora.safetensors").unlink()
+    shards.parent.mkdir(exist_ok=True)
+    shards.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BrokenFile, match="the index names this file") as refused:
+        locate(lay_out(FolderCheckpoint(folder)), "output")
+    assert refused.value.reason == "index-mismatch"
 
 
 @pytest.mark.timeout(60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -211,3 +212,34 @@ def test_the_number_of_shards_to_read_is_capped(cap: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(f"survey.checkpoints.index_claims.{cap}", 1)
     error = refused(files)
     assert (error.reason, "our cap" in error.problem) == ("index-mismatch", True)
+
+
+@pytest.mark.parametrize("inner", ["shards/", "weights/bf16/"])
+def test_shards_may_lie_in_a_folder_below_the_index(inner: str) -> None:
+    tensors = {"first": {EMBED: TABLE}, "second": {HEAD: OUTPUT, "model.norm.weight": NORM}}
+    files = shards({EMBED: inner + FIRST, HEAD: inner + SECOND}, LLAMA_UNTIED, **tensors)
+    moved = {inner + name if name in (FIRST, SECOND) else name: content for name, content in files.items()}
+    assert chosen(moved).spec.file == inner + SECOND
+    assert chosen(moved, "input").spec.file == inner + FIRST
+    claimed = {EMBED: inner + FIRST, "model.norm.weight": inner + SECOND}
+    omitted = {**moved, INDEX: json.dumps({"weight_map": claimed}).encode()}
+    assert chosen(omitted).spec.name == HEAD
+    hidden = {**omitted, inner + SECOND: safetensors({"model.norm.weight": NORM})}
+    for stray in ("extra.safetensors", f"{inner}extra.safetensors", "lm_head.bin", f"{inner}lm_head.bin"):
+        error = refused({**hidden, stray: safetensors({HEAD: OUTPUT})})
+        assert (error.reason, stray in str(error)) == ("unknown-head", True)
+
+
+@pytest.mark.parametrize(
+    "path", ["../x/", "/x/", "./", "shards/../", "shards//", "shards/./", "shards\\", "~/../", "../shards/"]
+)
+def test_no_index_leads_out_of_its_folder(path: str) -> None:
+    files = shards(
+        {EMBED: path + FIRST, HEAD: path + SECOND}, LLAMA_UNTIED, first={EMBED: TABLE}, second={HEAD: OUTPUT}
+    )
+    for moved in (
+        files,
+        {path + name if name in (FIRST, SECOND) else name: content for name, content in files.items()},
+    ):
+        error = refused(moved)
+        assert (error.reason, "said to lie in" in error.problem) == ("index-mismatch", True)
