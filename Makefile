@@ -4,12 +4,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit debian hub audit architectures indicators bench docs pictures clean
+.PHONY: demo test lint types kernels types-and-kernels unit debian hub audit architectures indicators bench docs pictures clean
 
 demo: .venv/ready
 	$(BIN)/survey demo
 
-test: lint types unit
+test: lint types-and-kernels unit
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -17,6 +17,14 @@ lint: .venv/ready
 
 types: .venv/ready
 	$(BIN)/mypy
+
+# Compiles the loops, which many processes of a fresh machine's first tests would otherwise each do for themselves.
+kernels: .venv/ready
+	$(BIN)/pytest -q tests/survey/onepass/test_kernels.py
+
+# Side by side, as each takes one core.
+types-and-kernels: .venv/ready
+	$(MAKE) --no-print-directory -j 2 types kernels
 
 # Three files at a time on CI's two cores, as many mostly wait. The longest come first (tests/conftest.py).
 # The tests start a thousand processes: whatever the environment says, Python keeps what it compiles.
