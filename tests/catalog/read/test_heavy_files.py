@@ -76,7 +76,7 @@ def test_a_file_that_unpacks_to_gigabytes_is_named_and_the_others_are_answered(
     limits: QueryLimits | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("catalog.read.reader.FIRST_MB", 400)  # of 4 GB, which a larger bomb would take
+    monkeypatch.setattr("catalog.read.open_catalog.FIRST_MB", 400)  # of 4 GB, which a larger bomb would take
     with bombs(column) as file, Reader(committed, limits) as reader:
         assert file.stat().st_size < 1 << 20
         assert len(reader.ask(SQL).rows) == 1
@@ -88,7 +88,7 @@ def test_a_file_that_unpacks_to_gigabytes_is_named_and_the_others_are_answered(
 def test_a_question_that_takes_more_than_the_first_memory_gets_more(
     committed: CatalogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catalog.read.reader.FIRST_MB", 40)
+    monkeypatch.setattr("catalog.read.open_catalog.FIRST_MB", 40)
     with Reader(committed) as reader:
         assert reader.ask("SELECT len(list(range)) FROM range(10000000)").rows == [(10000000,)]
         assert not reader.left_out

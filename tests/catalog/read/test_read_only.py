@@ -59,7 +59,7 @@ def test_past_the_check_of_the_statement_the_files_cannot_be_written(
         with Reader(committed) as reader:
             reader.ask("SELECT 1 FROM models")
             with pytest.raises(duckdb.Error, match=r"only read|disabled|Permission"):
-                reader._connection.execute(sql.format(file=name))
+                reader._catalog.connection.execute(sql.format(file=name))
     with Reader(committed) as reader:
         assert reader.ask("SELECT count(*) FROM models").rows == [(2,)]
 
@@ -260,7 +260,7 @@ def test_every_named_query_only_reads(committed: CatalogStore, name: str) -> Non
     from catalog.read.read_only import refuse_writes
 
     with Reader(committed) as reader:
-        refuse_writes(reader._connection, load()[name].sql)
+        refuse_writes(reader._catalog.connection, load()[name].sql)
 
 
 SLOW = {

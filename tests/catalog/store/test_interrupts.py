@@ -161,7 +161,7 @@ def test_a_signal_while_a_catalog_is_closed_stops(catalog: str, monkeypatch: pyt
     reader = Reader(open_for_reading(catalog))
     reader.ask("SELECT * FROM models")
     kept = PositionedFile(0, lambda start, stop: b"")
-    close = reader._connection.close
+    close = reader._catalog.connection.close
 
     class Connection:
         def close(self) -> None:
@@ -169,7 +169,7 @@ def test_a_signal_while_a_catalog_is_closed_stops(catalog: str, monkeypatch: pyt
             del kept
             close()
 
-    monkeypatch.setattr(reader, "_connection", Connection())
+    monkeypatch.setattr(reader._catalog, "connection", Connection())
     with signalled(monkeypatch, PositionedFile, "__del__", 0) as calls, stoppable():
         with pytest.raises(KeyboardInterrupt):
             reader.__exit__()

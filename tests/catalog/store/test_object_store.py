@@ -349,7 +349,7 @@ def test_sql_reads_this_catalog_and_nothing_else(bucket: str, checkpoint: Make, 
         # Past our own check of the statement, DuckDB and the file system refuse, too.
         if not sql.startswith("SELECT"):
             with pytest.raises(Exception, match=r"read|locked|Permission|disabled"):
-                reader._connection.execute(sql)
+                reader._catalog.connection.execute(sql)
     assert [file.name for file in store.files(ROWS)] == names
 
 
