@@ -78,6 +78,51 @@ def test_six_at_once_write_six_units(
     assert len(nightly.installed(scheduler, machine)) == 6
 
 
+# Each is a catalog of its own: names that schedulers read in their own ways, and names that would leave a line.
+AWKWARD = [
+    "a%b",
+    "a'b",
+    'a"b',
+    "a b$HOME",
+    "${{ github.token }}-c",
+    "$(touch here)",
+    "`touch here`",
+    "a\\b;touch here",
+]
+HOSTILE = [
+    "x\n* * * * * touch here",
+    "x\r* * * * * touch here",
+    "x\x85touch here",
+    "x\u2028ExecStart=touch here",
+]
+
+
+@pytest.mark.parametrize("scheduler", ["cron", "systemd", "github"])
+def test_awkward_and_hostile_names_at_once_lose_nothing_and_inject_nothing(
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path], scheduler: str
+) -> None:
+    kept = commands_seen("crontab", SLOW_CRONTAB.replace("0.2", "0.02")).with_name("crontab.kept")
+    commands_seen("systemctl", "sleep 0.05")
+
+    def install(name: str) -> str | None:
+        try:
+            prefix = "s3://bucket/" if scheduler == "github" else "/c/"
+            nightly.install(scheduler, job(scheduler, catalog=prefix + name), machine)
+        except UsageError:
+            return None
+        return name
+
+    with ThreadPoolExecutor(12) as pool:
+        installed = [name for name in pool.map(install, [*AWKWARD, *HOSTILE]) if name is not None]
+    assert not set(installed) & set(HOSTILE)
+    assert len(installed) > len(AWKWARD) / 2
+    assert len(nightly.installed(scheduler, machine)) == len(installed)
+    folder = machine.units if scheduler == "systemd" else machine.folder / ".github/workflows"
+    units = [kept] if scheduler == "cron" else list(folder.iterdir())
+    lines = [line.lstrip() for unit in units for line in unit.read_text().split("\n")]
+    assert not [line for line in lines if line.startswith(("touch here", "* * * * *", "ExecStart=touch"))]
+
+
 def test_an_installation_that_is_stuck_is_named(
     machine: JobMachine,
     job: Callable[..., Job],
