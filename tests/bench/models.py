@@ -67,7 +67,7 @@ def many(hub: Served, repos: list[str], folder: Path) -> None:
     listed.write_text("\n".join(repos))
     hub.shape(ReplyShape())
     first = run(folder / "small", listed, hub)
-    second, bare = (min(found) for found in zip(*((run(folder / "small", listed, hub), look_up(repos, hub)) for _ in range(3)), strict=True))  # fmt: skip
+    second, bare = (min(times) for times in zip(*((run(folder / "small", listed, hub), look_up(repos, hub)) for _ in range(3)), strict=True))  # fmt: skip
     print(f"{SMALL:,} models of {VOCAB * DIMS * 2 / 1e6:.0f} MB, embedded Ray")
     print(f"  first run          {first:6.1f} s   {SMALL / first:.0f} models a second")
     print(

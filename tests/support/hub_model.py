@@ -1,4 +1,4 @@
-"""A model on a local Hub, planned and read as a task does it, and what the Hub was then asked for."""
+"""A model on a local Hub, planned and read as a task does it, and the requests that the Hub then got."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def read(matrix: Matrix) -> bytes:
     return b"".join(bytes(block) for block in matrix.blocks())
 
 
-def asked(hub: LocalHub) -> list[str]:
-    """The requests in short: HEAD, and the ranges of the matrix that were asked of the CDN."""
+def request_log(hub: LocalHub) -> list[str]:
+    """The requests in short: HEAD, and the ranges of the matrix that the CDN got."""
     return [entry.method if entry.server == "hub" else str(entry.range) for entry in hub.log]
 
 

@@ -16,13 +16,13 @@ import pytest
 
 
 class Proxy(ThreadingHTTPServer):
-    """asked: method and target of each request. tunnels: the ports that CONNECT may lead to; None, all."""
+    """requests: method and target of each request. tunnels: the ports that CONNECT may lead to; None, all."""
 
     daemon_threads = True
 
     def __init__(self, password: str | None, tunnels: frozenset[int] | None) -> None:
         self.password, self.tunnels = password, tunnels
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -38,10 +38,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Kept in `asked`."""
+        """Kept in `requests`."""
 
     def _is_refused(self, *, port: int | None = None) -> bool:
-        self.server.asked.append((self.command, self.path))
+        self.server.requests.append((self.command, self.path))
         given = self.headers.get("Proxy-Authorization", "")
         pair = base64.b64decode(given.removeprefix("Basic ")).decode()
         status = None

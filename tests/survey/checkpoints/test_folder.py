@@ -208,8 +208,8 @@ from survey.errors import BrokenFile
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.records.tensors import ByteRange, FileRange
 
-wanted = [ByteRange(0, 1 << 19), ByteRange(1 << 19, 1 << 20)]
-blocks = FolderCheckpoint(Path({str(tmp_path)!r})).stream([FileRange("w.safetensors", one) for one in wanted], lambda count: None)
+ranges = [ByteRange(0, 1 << 19), ByteRange(1 << 19, 1 << 20)]
+blocks = FolderCheckpoint(Path({str(tmp_path)!r})).stream([FileRange("w.safetensors", one) for one in ranges], lambda count: None)
 assert len(next(blocks)) == 1 << 19
 os.truncate(Path({str(tmp_path)!r}) / "w.safetensors", 100)
 try:

@@ -203,8 +203,8 @@ def test_a_plan_loads_no_compiler(measured: Path) -> None:
 def test_import_survey_is_light_and_measures_in_a_notebook() -> None:
     program = (
         "import sys, survey; light = not {'torch', 'numba', 'ray', 'pyarrow', 'duckdb', 'numpy'} & set(sys.modules);"
-        "import torch; found = survey.measure(torch.ones(3, 4));"
-        "assert light and found.black_hole_sizes == (3,), found"
+        "import torch; row = survey.measure(torch.ones(3, 4));"
+        "assert light and row.black_hole_sizes == (3,), row"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 

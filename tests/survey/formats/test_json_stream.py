@@ -257,8 +257,8 @@ checkpoint = FolderCheckpoint(Path(sys.argv[1]))
 room = int(open("/proc/self/statm").read().split()[0]) * 4096 + (256 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (room, room))
 try:
-    found = read_weight_map(checkpoint, {INDEX!r}, "")
-    print(len(found.file_of) + found.left_out)
+    weight_map = read_weight_map(checkpoint, {INDEX!r}, "")
+    print(len(weight_map.file_of) + weight_map.left_out)
 except SurveyError as error:
     print(error.reason)
 """
@@ -288,7 +288,7 @@ checkpoint = FolderCheckpoint(Path(sys.argv[1]))
 room = int(open("/proc/self/statm").read().split()[0]) * 4096 + (256 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (room, room))
 name, size = "w.safetensors", checkpoint.files["w.safetensors"]
-print(read_header(lambda wanted: checkpoint.read_range(name, wanted), name, size, "here").left_out)
+print(read_header(lambda span: checkpoint.read_range(name, span), name, size, "here").left_out)
 """
     ran = subprocess.run(
         [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False

@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 from support.checkpoints import EMBED, HEAD, sharded
-from support.hub_model import MODEL, OUTPUT, STRANGER, TABLE, TOKEN, asked, planned, read, settings
+from support.hub_model import MODEL, OUTPUT, STRANGER, TABLE, TOKEN, planned, read, request_log, settings
 
 import survey
 from jobs.demo.hub.local_hub import (
@@ -114,7 +114,7 @@ def test_a_model_gated_after_planning_is_refused(hub: LocalHub) -> None:
     with pytest.raises(NotOffered) as caught:
         read(open_target(target, settings(hub)))
     assert caught.value.reason == "gated"
-    assert asked(hub) == ["HEAD"]
+    assert request_log(hub) == ["HEAD"]
 
 
 def test_all_branches_and_tags_are_listed(hub: LocalHub) -> None:

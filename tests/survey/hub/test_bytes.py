@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.checkpoints import CONFIG, EMBED, HEAD, INDEX, TIED, sharded, single, sparse_safetensors, stored
-from support.hub_model import MODEL, OUTPUT, TABLE, TOKEN, asked, located, planned, read, settings, span
+from support.hub_model import MODEL, OUTPUT, TABLE, TOKEN, located, planned, read, request_log, settings, span
 
 import survey
 from jobs.demo.hub.local_hub import Fault, LocalHub, ReplyShape, ResetAfter, ShortBody, Stall, Status
@@ -196,7 +196,7 @@ def test_a_task_asks_for_a_signature_and_the_matrix_alone(hub: LocalHub) -> None
     opened = open_target(target, settings(hub))
     assert hub.log == []
     assert read(opened) == OUTPUT.data
-    assert asked(hub) == ["HEAD", span(target)]
+    assert request_log(hub) == ["HEAD", span(target)]
 
 
 def test_a_consumer_who_leaves_early_costs_no_more_than_the_window(hub: LocalHub) -> None:

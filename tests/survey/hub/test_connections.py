@@ -184,7 +184,7 @@ def test_the_environments_proxy_is_gone_through(
         assert read(pool, url, 7, 700) == CONTENT[7:700]
         monkeypatch.setenv("no_proxy", "127.0.0.1,127.0.0.2")
         assert read(pool, url, 7, 700) == CONTENT[7:700]
-    assert proxy.asked == [("GET", url)]
+    assert proxy.requests == [("GET", url)]
 
 
 def test_a_proxy_of_another_kind_is_refused(

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from support.hub_model import OUTPUT, TRIES, asked, planned, read, settings, span
+from support.hub_model import OUTPUT, TRIES, planned, read, request_log, settings, span
 
 from jobs.demo.hub.local_hub import (
     Fault,
@@ -91,7 +91,7 @@ def test_a_fault_that_passes_costs_requests_and_no_bytes_of_the_matrix(
     counts: list[int] = []
     assert b"".join(bytes(block) for block in opened.blocks(counts.append)) == OUTPUT.data
     assert sum(counts) == len(OUTPUT.data)
-    assert asked(hub) == ["HEAD" if item == "sign" else span(target, int(item)) for item in requests]
+    assert request_log(hub) == ["HEAD" if item == "sign" else span(target, int(item)) for item in requests]
     assert opened.checkpoint.traffic.requests == len(requests)
     assert opened.checkpoint.traffic.retries == sum(fault.hits for fault in hub.faults)
 

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from huggingface_hub.utils import close_session
 from support.checkpoints import SINGLE
-from support.hub_model import OUTPUT, TRIES, asked, planned, read, settings, span
+from support.hub_model import OUTPUT, TRIES, planned, read, request_log, settings, span
 
 from jobs.demo.hub.local_hub import (
     Fault,
@@ -25,7 +25,7 @@ from survey.errors import BrokenFile, SurveyError, Unreachable
 from survey.hub.repositories import refs, resolve
 from survey.opening import open_target
 
-# A fault for ever, how the task then fails, and what it had asked for until then.
+# A fault for ever, how the task then fails, and its requests until then.
 STAYING = {
     "500": (Fault(Status(500), server="cdn"), "network", ["sign"] + [0] * TRIES),
     "503": (Fault(Status(503), server="cdn"), "network", ["sign"] + [0] * TRIES),
@@ -72,7 +72,7 @@ def test_a_fault_that_stays_is_reported_after_as_many_tries_as_allowed(
     with pytest.raises(SurveyError) as caught:
         read(opened)
     assert caught.value.reason == reason
-    assert asked(hub) == ["HEAD" if item == "sign" else span(target, int(item)) for item in requests]
+    assert request_log(hub) == ["HEAD" if item == "sign" else span(target, int(item)) for item in requests]
     assert opened.checkpoint.traffic.requests == len(requests)
     assert opened.checkpoint.traffic.retries == hub.faults[0].hits - 1
 
@@ -136,7 +136,7 @@ def test_a_file_of_another_size_than_listed_is_refused(hub: LocalHub) -> None:
     with pytest.raises(BrokenFile, match=r"expected .* as the Hub lists it") as caught:
         read(open_target(larger, settings(hub)))
     assert (caught.value.reason, caught.value.where) == ("bad-header", f"org/model/{SINGLE}")
-    assert asked(hub) == ["HEAD"]
+    assert request_log(hub) == ["HEAD"]
 
 
 def test_a_small_file_that_is_huge_is_not_read_to_its_end(hub: LocalHub) -> None:

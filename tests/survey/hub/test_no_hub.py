@@ -96,7 +96,7 @@ def test_a_proxy_that_wants_a_password_is_named(scheme: str, monkeypatch: pytest
         error = str(refused(f"{scheme}://hub.test:443"))
     assert "407" in error
     assert f"{scheme}_proxy" in error
-    assert len(proxy.asked) == 1
+    assert len(proxy.requests) == 1
 
 
 def test_everything_goes_through_the_proxy(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +104,8 @@ def test_everything_goes_through_the_proxy(hub: LocalHub, monkeypatch: pytest.Mo
         alone(monkeypatch, http_proxy=f"http://user:word@{proxy.address}")
         checkpoint = resolve("org/model", None, settings(hub))
         assert checkpoint.read_file("config.json", 10_000)
-    assert [method for method, _ in proxy.asked] == ["GET", "GET", "GET"]
-    assert all(target.startswith("http://127.0.0.1:") for _, target in proxy.asked)
+    assert [method for method, _ in proxy.requests] == ["GET", "GET", "GET"]
+    assert all(target.startswith("http://127.0.0.1:") for _, target in proxy.requests)
 
 
 # ---- certificates

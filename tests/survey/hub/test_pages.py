@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 from support.checkpoints import HEAD, single
-from support.hub_model import MODEL, OUTPUT, TOKEN, asked, settings
+from support.hub_model import MODEL, OUTPUT, TOKEN, request_log, settings
 
 from jobs.demo.hub.local_hub import Fault, LocalHub, Status, WithHeaders
 from survey.errors import BrokenFile, SurveyError
@@ -137,7 +137,7 @@ def test_gzip_is_read(hub: LocalHub) -> None:
     packed = Status(200, {"Content-Encoding": "gzip"}, gzip.compress(MODEL["config.json"]))
     hub.faults = [Fault(packed, path_contains="config.json")]
     assert checkpoint.read_file("config.json", 10_000) == MODEL["config.json"]
-    assert asked(hub) == ["GET"]
+    assert request_log(hub) == ["GET"]
 
 
 def test_a_small_file_of_another_size_than_listed_is_refused(hub: LocalHub) -> None:
