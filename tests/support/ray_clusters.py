@@ -37,13 +37,13 @@ def cluster_of(*nodes: dict[str, Any]) -> Iterator[Cluster]:  # Any: arguments o
     import ray
     from ray.cluster_utils import Cluster
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUICK_TO_NOTICE.items():
-            patch.setenv(f"RAY_health_check_{name}", value)
-        cluster = Cluster(shutdown_at_exit=False)
-        for resources in nodes:
-            cluster.add_node(**COMMON | resources)
+    cluster = Cluster(shutdown_at_exit=False)
     try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in QUICK_TO_NOTICE.items():
+                patch.setenv(f"RAY_health_check_{name}", value)
+            for resources in nodes:
+                cluster.add_node(**COMMON | resources)
         yield cluster
     finally:
         ray.shutdown()
