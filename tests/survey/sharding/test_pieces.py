@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import io
 import json
-import os
-import pickle
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -15,10 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
-from support.checkpoints import CONFIG, Stored, safetensors, sharded, single, with_length, write
-from torch.distributed import checkpoint as distributed
+from support.checkpoints import EMBED, HEAD, Stored, safetensors, sharded, single, with_length, write
+from support.cut_matrices import (
+    TABLE,
+    WHOLE,
+    D,
+    Files,
+    Floats,
+    V,
+    columns,
+    config,
+    described,
+    of_devices,
+    read,
+    rows,
+    tensor,
+    without,
+)
 
 import survey
 from jobs.demo.hub.local_hub import LocalHub
@@ -27,52 +35,8 @@ from survey.checkpoints.folder import FolderCheckpoint
 from survey.checkpoints.rank_files import is_of_ranks, rank_of
 from survey.errors import BrokenFile, NotThere, SurveyError
 from survey.onepass.geometry import BLOCK_BYTES, row_blocks
-from survey.opening import Matrix
 from survey.sharding.row_ranges import picked_rows
 from survey.targets.layout_reader import lay_out
-
-V, D = 1200, 24
-HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
-Floats = NDArray[np.float32]
-Files = dict[str, bytes]
-
-
-def values(seed: int) -> Floats:
-    """Rows of which some are identical, within a part and across the borders of any."""
-    table = np.random.default_rng(seed).normal(size=(V, D)).astype("<f4")
-    table[[3, 299, 300, 599, 600, 1199]] = table[0]
-    table[[7, 8]] = table[9]
-    return table
-
-
-WHOLE, TABLE = values(1), values(2)
-
-
-def tensor(part: Floats) -> Stored:
-    return Stored("F32", part.shape, np.ascontiguousarray(part).tobytes())
-
-
-def config(**stated: Any) -> dict[str, Any]:  # Any: JSON
-    return CONFIG | {"vocab_size": V, "hidden_size": D, "tie_word_embeddings": False} | stated
-
-
-def described(**stated: Any) -> Files:
-    return {"config.json": json.dumps(config(**stated)).encode()}
-
-
-def rows(count: int, whole: Floats = WHOLE) -> list[Floats]:
-    return np.array_split(whole, count)
-
-
-def columns(count: int, whole: Floats = WHOLE) -> list[Floats]:
-    return np.array_split(whole, count, axis=1)
-
-
-def of_devices(parts: list[Floats], name: str = "m-00006-TP-{:03}.safetensors", **stated: Any) -> Files:
-    """A file for each device, and one for what they share."""
-    files = {name.format(rank): safetensors({HEAD: tensor(part)}) for rank, part in enumerate(parts)}
-    shared = {"m-00000-TP-common.safetensors": safetensors({EMBEDDING: tensor(TABLE)})}
-    return described(**stated) | files | shared
 
 
 def noted(tensors: Mapping[str, tuple[Floats, list[int]]]) -> bytes:
@@ -97,16 +61,16 @@ def noted_parts(**stated: Any) -> Files:
     """The head by rows over two devices, the embedding by rows and columns over four, in another order."""
     top, bottom = WHOLE[:500], WHOLE[500:]
     return described(**stated) | {
-        shard(1): noted({HEAD: (top, [0, 0]), EMBEDDING: (TABLE[700:, :8], [700, 0])}),
-        shard(2): noted({HEAD: (bottom, [500, 0]), EMBEDDING: (TABLE[:700, 8:], [0, 8])}),
-        shard(3): noted({EMBEDDING: (TABLE[:700, :8], [0, 0])}),
-        shard(4): noted({EMBEDDING: (TABLE[700:, 8:], [700, 8])}),
+        shard(1): noted({HEAD: (top, [0, 0]), EMBED: (TABLE[700:, :8], [700, 0])}),
+        shard(2): noted({HEAD: (bottom, [500, 0]), EMBED: (TABLE[:700, 8:], [0, 8])}),
+        shard(3): noted({EMBED: (TABLE[:700, :8], [0, 0])}),
+        shard(4): noted({EMBED: (TABLE[700:, 8:], [700, 8])}),
     }
 
 
 def numbered(names: list[str], parts: list[Floats], **stated: Any) -> Files:
     parts_by_name = {name: tensor(part) for name, part in zip(names, parts, strict=True)}
-    return single({EMBEDDING: tensor(TABLE), **parts_by_name}, config(**stated))
+    return single({EMBED: tensor(TABLE), **parts_by_name}, config(**stated))
 
 
 CUT: dict[str, Files] = {
@@ -131,7 +95,7 @@ CUT: dict[str, Files] = {
     "ranks in the module's name": numbered([f"lm_head_rank{number}.weight" for number in range(2)], rows(2)),
     "numbers in shards": sharded(
         [
-            {EMBEDDING: tensor(TABLE), f"{HEAD}.0": tensor(WHOLE[:600])},
+            {EMBED: tensor(TABLE), f"{HEAD}.0": tensor(WHOLE[:600])},
             {f"{HEAD}.1": tensor(WHOLE[600:])},
         ],
         config(),
@@ -143,10 +107,6 @@ def bits(value: Any) -> Any:  # Any: whatever a column may hold
     if is_dataclass(value):
         return {item.name: bits(getattr(value, item.name)) for item in fields(value)}
     return value.tobytes() if isinstance(value, np.ndarray) else value
-
-
-def read(matrix: Matrix) -> bytes:
-    return b"".join(map(bytes, matrix.blocks()))
 
 
 @pytest.mark.parametrize("files", CUT.values(), ids=CUT)
@@ -199,10 +159,6 @@ def test_rows_in_columns_are_joined_in_bounded_memory(tmp_path: Path) -> None:
     wide = survey.open_matrix(write(tmp_path / "w", of_devices([WHOLE]))).target.spec
     assert all(len(block) <= 4 * BLOCK_BYTES for block in row_blocks(spec))
     assert expected_memory_bytes(spec, 8) > expected_memory_bytes(wide, 8) + 8 * BLOCK_BYTES
-
-
-def without(files: Files, *names: str) -> Files:
-    return {name: content for name, content in files.items() if name not in names}
 
 
 MISSING: dict[str, tuple[Files, str]] = {
@@ -329,7 +285,7 @@ NO_PARTS: dict[str, dict[str, Stored]] = {
 def test_what_is_numbered_for_another_reason_is_not_put_together(
     heads: dict[str, Stored], tmp_path: Path
 ) -> None:
-    files = single({EMBEDDING: tensor(TABLE), **heads}, config())
+    files = single({EMBED: tensor(TABLE), **heads}, config())
     checkpoint = FolderCheckpoint(write(tmp_path, files))
     layout = lay_out(checkpoint)
     assert not layout.parts_of
@@ -339,7 +295,7 @@ def test_what_is_numbered_for_another_reason_is_not_put_together(
 def test_layers_of_a_model_are_no_parts_of_its_matrix(tmp_path: Path) -> None:
     layers = {f"model.layers.{number}.head.weight": tensor(WHOLE[:600]) for number in range(2)}
     tables = {f"model.layers.0.embed.{number}.weight": tensor(WHOLE[:600]) for number in range(2)}
-    files = single({EMBEDDING: tensor(TABLE), HEAD: tensor(WHOLE), **layers, **tables}, config())
+    files = single({EMBED: tensor(TABLE), HEAD: tensor(WHOLE), **layers, **tables}, config())
     assert read(survey.open_matrix(write(tmp_path, files))) == WHOLE.tobytes()
 
 
@@ -367,113 +323,6 @@ NAMES: dict[str, int | None] = {
 def test_a_files_name_says_which_device_wrote_it(file: str) -> None:
     assert rank_of(file) == NAMES[file]
     assert is_of_ranks(file) is (NAMES[file] is not None)
-
-
-# ---- Meta's own format
-
-
-def saved(tensors: Mapping[str, Floats]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save({name: torch.from_numpy(part.copy()) for name, part in tensors.items()}, buffer)
-    return buffer.getvalue()
-
-
-def of_meta(devices: int, vocab_size: int = -1) -> Files:
-    """The embedding by columns, the head by rows: Llama 1 and 2, whose tokenizer alone knows V."""
-    parts = zip(columns(devices, TABLE), rows(devices), strict=True)
-    return {"params.json": json.dumps({"dim": D, "vocab_size": vocab_size}).encode()} | {
-        f"consolidated.{rank:02}.pth": saved({"tok_embeddings.weight": table, "output.weight": head})
-        for rank, (table, head) in enumerate(parts)
-    }
-
-
-@pytest.mark.parametrize(
-    "files", [of_meta(1), of_meta(2), of_meta(4), of_meta(2, V)], ids=["1", "2", "4", "stated"]
-)
-def test_metas_own_format_is_put_together(files: Files, tmp_path: Path) -> None:
-    matrix = survey.open_matrix(write(tmp_path, files))
-    assert (matrix.shape, read(matrix)) == ((V, D), WHOLE.tobytes())
-    assert read(survey.open_matrix(tmp_path, "input")) == TABLE.tobytes()
-    before = matrix.target.identity.sha
-    os.utime(tmp_path / "consolidated.00.pth", ns=(0, 1))
-    assert survey.open_matrix(tmp_path).target.identity.sha != before
-
-
-def test_of_metas_own_format_one_device_alone_is_no_matrix(tmp_path: Path) -> None:
-    write(tmp_path, without(of_meta(2), "consolidated.01.pth"))
-    for matrix in ("output", "input"):
-        with pytest.raises(NotThere) as caught:
-            survey.open_matrix(tmp_path, matrix)  # type: ignore[arg-type]
-        assert caught.value.reason == "split-head"
-
-
-# ---- torch's distributed checkpoints
-
-
-def of_torch(folder: Path, *, drop: int | None = None) -> Path:
-    """What torch writes, with its metadata as if two devices had held a half of the head each."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it runs in one process alone
-        halves = {f"half{n}": torch.from_numpy(part.copy()) for n, part in enumerate(rows(2))}
-        tensors = {"model.embed_tokens.weight": torch.from_numpy(TABLE.copy()), **halves}
-        distributed.save({"model": tensors, "step": 3}, checkpoint_id=folder, no_dist=True)
-    metadata = pickle.loads((folder / ".metadata").read_bytes())  # noqa: S301 - torch wrote it just now
-    state, stored = metadata.state_dict_metadata, metadata.storage_data
-    whole = state["model.lm_head.weight"] = copy.deepcopy(state["model.half0"])
-    whole.size, whole.chunks = torch.Size([V, D]), []
-    for number in range(2):
-        (chunk,) = state.pop(f"model.half{number}").chunks
-        key_of_half = next(key for key in stored if key.fqn == f"model.half{number}")
-        info = stored.pop(key_of_half)
-        if number == drop:
-            continue
-        chunk.offsets = torch.Size([600 * number, 0])
-        whole.chunks.append(chunk)
-        stored[type(key_of_half)("model.lm_head.weight", chunk.offsets, number)] = info
-    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
-    return write(folder, described())
-
-
-def test_torchs_distributed_checkpoints_are_put_together(tmp_path: Path) -> None:
-    matrix = survey.open_matrix(of_torch(tmp_path))
-    assert (matrix.target.identity.tensor, matrix.target.identity.file) == (
-        "model.lm_head.weight",
-        "__0_0.distcp",
-    )
-    assert (matrix.shape, read(matrix)) == ((V, D), WHOLE.tobytes())
-    assert read(survey.open_matrix(tmp_path, "input")) == TABLE.tobytes()
-
-
-@pytest.mark.parametrize(("drop", "missing"), [(0, "rows 0 to 599"), (1, "rows 600 to 1,199")])
-def test_a_distributed_checkpoint_without_a_part_is_refused(drop: int, missing: str, tmp_path: Path) -> None:
-    with pytest.raises(NotThere, match=f"{missing} of 1,200 are missing") as caught:
-        survey.open_matrix(of_torch(tmp_path, drop=drop))
-    assert caught.value.reason == "split-head"
-
-
-def test_a_distributed_checkpoint_without_a_file_is_refused(tmp_path: Path) -> None:
-    of_torch(tmp_path).joinpath("__0_0.distcp").rename(tmp_path / "__1_0.distcp")
-    with pytest.raises(
-        BrokenFile, match=r"ends at byte [0-9,]+ of __0_0.distcp, which does not exist"
-    ) as caught:
-        survey.open_matrix(tmp_path)
-    assert caught.value.reason == "index-mismatch"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(b"cos\nsystem\n(S'true'\ntR.", id="a-call"),
-        pytest.param(b"\x80\x04]\x94.", id="a-list"),
-        pytest.param(b"\x80\x04\x8c\x05torch\x8c\x04load\x93)\x81.", id="a-foreign-record"),
-        pytest.param(b"", id="nothing"),
-    ],
-)
-def test_metadata_that_is_none_is_refused_and_not_run(content: bytes, tmp_path: Path) -> None:
-    of_torch(tmp_path).joinpath(".metadata").write_bytes(content)
-    with pytest.raises(BrokenFile) as caught:
-        survey.open_matrix(tmp_path)
-    assert caught.value.reason == "bad-pickle"
 
 
 # ---- on the Hub
