@@ -5,10 +5,12 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from support.checkpoints import Stored, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
+from support.planted_heads import Planted, passed_over
 
 from survey.errors import NotThere
 from survey.targets.layout_reader import lay_out
@@ -180,3 +182,15 @@ def test_half_a_million_names_take_seconds() -> None:
     started = monotonic()
     assert choose_among(TensorNames([*names, "model.embed_tokens.weight"], {}), "output", "").tied
     assert monotonic() - started < 60  # 2 s on an idle machine
+
+
+@pytest.mark.parametrize("first", range(0, 480, 80))
+def test_no_part_of_a_head_is_passed_over_whatever_its_name_and_shape(first: int) -> None:
+    assert passed_over(range(first, first + 80)) == []
+
+
+@pytest.mark.parametrize(("shape", "passed"), [((D,), True), ((V // 2, D), False)], ids=["a norm", "a half"])
+def test_what_is_measured_in_place_of_a_tensor_passes_it_over(shape: tuple[int, ...], passed: bool) -> None:
+    name, config = "output_norm.weight", {"tie_word_embeddings": True, "vocab_size": V, "hidden_size": D}
+    tensors = {"embed_tokens.weight": TABLE, name: stored(*shape)}
+    assert Planted(tensors, config, name, shape, whole=False).is_passed_over() is passed
