@@ -95,7 +95,7 @@ def _refuse_untied(names: TensorNames, embedding: Choice, where: str) -> None:
     if embedding.tensor.removesuffix(".weight").endswith(TOWER_EMBEDDINGS):
         raise NotThere("no-head", where, f"{embedding.tensor} belongs to a text tower, which gives no logits")
     stem = next(stem for stem in names.embeddings if names.matrix(stem) == embedding.tensor)
-    if not names.head_bias and (unknown := why_unknown(names.config, wrapped=not names.is_hinted(stem))):
+    if (unknown := why_unknown(names.config, wrapped=not names.is_hinted(stem))) and not names.head_bias:
         problem = f"the files hold no head, and nothing says that {embedding.tensor} is one, too: {unknown}"
         raise NotThere("unknown-head", where, f"{problem}, and the config says nothing of tying")
     if names.token_table_prefixes and stated_tie(names.config) is not True:
