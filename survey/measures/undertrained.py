@@ -15,7 +15,7 @@ from survey.measures.candidates import judged, remark, undecided_note
 from survey.numerics.vectors import finite_or_none, mean_and_std
 from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
-from survey.populations.search import LEAST_DIMS, LEAST_ROWS, Population, populations
+from survey.populations.search import LEAST_DIMS, LEAST_ROWS, ONE_LENGTH, Population, populations
 from survey.records.measured_columns import (
     Measurement,
     PopulationShape,
@@ -28,7 +28,6 @@ TOO_FEW = (
     f"fewer than {LEAST_ROWS} different rows that are finite and not almost zero, or fewer than {LEAST_DIMS} "
     "dimensions: whether some lie apart cannot be told"
 )
-ONE_LENGTH = 0.01  # the lengths' standard deviation, divided by their mean: less is rounding
 AT_ORIGIN = 0.25  # of a population's own median distance from its centre
 MIDDLE = 0.2  # of the other rows' median distance from their centre: nearer is in the same place
 GAUSSIAN = 1.25  # times the spread of lengths that independent numbers give, √(1 / 2D)

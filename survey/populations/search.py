@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from survey.numerics.vectors import row_lengths
 from survey.onepass.projection import FineRows, Projections
+from survey.populations.cones import cone_axes
 from survey.populations.dense_spots import NEIGHBOURS, SAMPLE, RowNumbers, SignOrder, Spots
 from survey.populations.evenly import evenly
 from survey.populations.valley import FEWEST, valley_or_void
@@ -36,6 +37,8 @@ FARTHER = 1.75  # times as far from the centre as the population's rows: the oth
 LEAST_DENSER, DENSER_OF_FARTHER, MOST_DENSER = 1.2, 0.6, 2.0
 FEW_ROWS, FEW_DENSER = 64, 1.3  # so few rows must be so much denser: clusters of some rows are, by chance
 MAJORITY_FARTHER = 3.0  # if the population holds most rows: the few others may be the odd ones
+CONE_FARTHER = 1.3  # as FARTHER among rows of one length, of which none are nearer because they are short
+ONE_LENGTH = 0.01  # the lengths' standard deviation, divided by their mean: less is rounding
 SNAP = 0.5  # of the rows' distances from their centre: then the origin is better, as norms are exact
 
 
@@ -94,16 +97,42 @@ def _next_population(spots: Spots) -> Population | None:
     """The first population, starting from the densest spot; the origin is tried last."""
     undecided: Population | None = None
     for centre in _centres(spots):
-        inner, outer, centre = _divided(spots, centre)
-        if len(inner) < FEWEST or len(outer) < FEWEST:
-            continue
-        population = _described(spots, inner, outer, centre)
-        if not _is_apart(population):
+        population = _around(spots, centre)
+        if population is None or not _is_apart(population):
             continue
         if not population.is_undecided:
             return population
         undecided = undecided or population
-    return undecided
+    return undecided or _lone_cone(spots)
+
+
+def _lone_cone(spots: Spots) -> Population | None:
+    """Among rows of one length, those of a cone, if there is one; several are clusters of trained rows."""
+    lengths = spots.fine_sample.lengths
+    if lengths.std() >= ONE_LENGTH * lengths.mean():
+        return None
+    cones: list[Population] = []
+    for axis in cone_axes(spots.fine_sample):
+        cone = _around(spots, axis)
+        if cone is None or any(_is_same(cone, other) for other in cones):
+            continue
+        cones.append(cone)
+    lone = cones[0] if len(cones) == 1 else None
+    return lone if lone and lone.share <= 0.5 and lone.farther >= CONE_FARTHER else None
+
+
+def _is_same(one: Population, other: Population) -> bool:
+    """Whether they share half of the rows of the smaller."""
+    common = len(np.intersect1d(one.rows, other.rows, assume_unique=True))
+    return 2 * common >= min(len(one.rows), len(other.rows))
+
+
+def _around(spots: Spots, centre: NDArray[np.float64]) -> Population | None:
+    """The population around a centre [128], described; None without one."""
+    inner, outer, centre = _divided(spots, centre)
+    if len(inner) < FEWEST or len(outer) < FEWEST:
+        return None
+    return _described(spots, inner, outer, centre)
 
 
 def _centres(spots: Spots) -> Iterator[NDArray[np.float64]]:

@@ -150,6 +150,9 @@ UNTRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "60 % kept their initial values": _majority_kept,
     "a cone of contrast 2.7": _cones(0.5),
     "a cone of contrast 2.0": _cones(0.7),
+    "a cone of contrast 1.9": _cones(0.745),
+    "a cone of contrast 1.6": _cones(0.95),
+    "a cone of contrast 1.4": _cones(1.17),
     "tied, 40 % never met and longer": _tied,
 }
 
@@ -200,6 +203,10 @@ def _drifting(draw: Draw, rows: int, dims: int) -> Planted:
     return _none((1.2 - 0.6 * rank) * _normal(draw, rows, dims) + 0.5 * rank * _direction(draw, dims))
 
 
+def _of_length_1(make: Callable[[Draw, int, int], Planted]) -> Callable[[Draw, int, int], Planted]:
+    return lambda draw, rows, dims: _none(_units(make(draw, rows, dims)[1]))
+
+
 TRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "Gaussian": lambda draw, rows, dims: _none(_normal(draw, rows, dims)),
     "off-centre": lambda draw, rows, dims: _none(_live(draw, rows, dims)),
@@ -215,6 +222,16 @@ TRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "a hundred clusters": _clustered(100, 3.0),
     "a cone": lambda draw, rows, dims: _none(_units(_around(draw, 0.5 * _direction(draw, dims), 1.0, rows))),
     "rows of length 1": lambda draw, rows, dims: _none(_units(_normal(draw, rows, dims))),
+    "rows of length 1, three clusters": _of_length_1(_clustered(3, 1.0)),
+    "rows of length 1, twenty clusters": _of_length_1(_clustered(20, 1.0)),
+    "rows of length 1, a hundred clusters": _of_length_1(_clustered(100, 1.5)),
+    "rows of length 1, clusters of uneven size": _of_length_1(_uneven_clusters),
+    "rows of length 1, anisotropic": lambda draw, rows, dims: _none(
+        _units(_normal(draw, rows, dims) / np.arange(1, dims + 1) ** 0.5)
+    ),
+    "rows of length 1, elements with a heavy tail": lambda draw, rows, dims: _none(
+        _units(draw.standard_t(2.0, size=(rows, dims)))
+    ),
     "a thousand numbers, trained": _numbers,
     "elements with a heavy tail": lambda draw, rows, dims: _none(
         draw.standard_t(2.0, size=(rows, dims)) / np.sqrt(dims)
