@@ -18,11 +18,14 @@ ANCHORS = 512  # rows from which a mean is moved
 NEAREST = (8, 16, 24, 24)  # of which the mean is taken, step by step
 WIDE = 64  # rows of a second, steadier mean around each axis
 AXES = 8  # the narrowest cones
+STANDS_OUT = 4.0  # times as far from the second closest as this from the last
 ALIKE = 0.9  # cosine of axes that are one
 
 
-def cone_axes(rows: FineRows) -> list[NDArray[np.float64]]:
-    """Means of rows around which others lie closest, the closest first, [128] each; rows: a sample, [S, 128].
+def cone_axes(rows: FineRows) -> tuple[list[NDArray[np.float64]], bool]:
+    """Means of rows around which others lie closest, the closest first, [128] each; whether it stands out.
+
+    rows: a sample, [S, 128].
 
     Sums of bfloat16 numbers are exact in float64 but for the smallest, so that no order of summation shows.
     """
@@ -33,15 +36,17 @@ def cone_axes(rows: FineRows) -> list[NDArray[np.float64]]:
     closeness = np.linalg.norm(sums, axis=1)
     axes, chosen = sums / closeness[:, None], np.empty((0, sums.shape[1]))
     means: list[NDArray[np.float64]] = []
+    best: list[float] = []
     for index in np.argsort(-closeness, kind="stable").tolist():
         if (chosen @ axes[index] >= ALIKE).any():
             continue
         chosen = np.vstack([chosen, axes[index]])
+        best.append(float(closeness[index]))
         wide = _sums_of_nearest(sums[index : index + 1], directions, WIDE)[0]
         means += [sums[index] / NEAREST[-1], wide / min(WIDE, len(directions))]
         if len(chosen) == AXES:
             break
-    return means
+    return means, len(best) == AXES and best[0] - best[1] >= STANDS_OUT * (best[1] - best[-1])
 
 
 def _sums_of_nearest(

@@ -20,7 +20,7 @@ from survey.onepass.projection import FineRows, Projections
 from survey.populations.cones import cone_axes
 from survey.populations.dense_spots import NEIGHBOURS, SAMPLE, RowNumbers, SignOrder, Spots
 from survey.populations.evenly import evenly
-from survey.populations.valley import FEWEST, valley_or_void
+from survey.populations.valley import FEWEST, SIGMAS, valley_or_void
 
 MOST_POPULATIONS = 8
 LEAST_ROWS = 32  # fewer distinct rows are no two populations
@@ -38,6 +38,7 @@ LEAST_DENSER, DENSER_OF_FARTHER, MOST_DENSER = 1.2, 0.6, 2.0
 FEW_ROWS, FEW_DENSER = 64, 1.3  # so few rows must be so much denser: clusters of some rows are, by chance
 MAJORITY_FARTHER = 3.0  # if the population holds most rows: the few others may be the odd ones
 CONE_FARTHER = 1.3  # as FARTHER among rows of one length, of which none are nearer because they are short
+CONE_SIGMAS = 2.5  # of a valley, if the axis stands out, which says by itself that there is a cone
 ONE_LENGTH = 0.01  # the lengths' standard deviation, divided by their mean: less is rounding
 SNAP = 0.5  # of the rows' distances from their centre: then the origin is better, as norms are exact
 
@@ -112,8 +113,9 @@ def _lone_cone(spots: Spots) -> Population | None:
     if lengths.std() >= ONE_LENGTH * lengths.mean():
         return None
     cones: list[Population] = []
-    for axis in cone_axes(spots.fine_sample):
-        cone = _around(spots, axis)
+    axes, first_stands_out = cone_axes(spots.fine_sample)
+    for axis in axes:
+        cone = _around(spots, axis, CONE_SIGMAS if first_stands_out and len(cones) == 0 else SIGMAS)
         if cone is None or any(_is_same(cone, other) for other in cones):
             continue
         cones.append(cone)
@@ -127,9 +129,9 @@ def _is_same(one: Population, other: Population) -> bool:
     return 2 * common >= min(len(one.rows), len(other.rows))
 
 
-def _around(spots: Spots, centre: NDArray[np.float64]) -> Population | None:
+def _around(spots: Spots, centre: NDArray[np.float64], sigmas: float = SIGMAS) -> Population | None:
     """The population around a centre [128], described; None without one."""
-    inner, outer, centre = _divided(spots, centre)
+    inner, outer, centre = _divided(spots, centre, sigmas)
     if len(inner) < FEWEST or len(outer) < FEWEST:
         return None
     return _described(spots, inner, outer, centre)
@@ -159,20 +161,22 @@ def _centres(spots: Spots) -> Iterator[NDArray[np.float64]]:
     yield np.zeros(rows.directions.shape[1])
 
 
-def _divided(spots: Spots, centre: NDArray[np.float64]) -> tuple[RowNumbers, RowNumbers, NDArray[np.float64]]:
+def _divided(
+    spots: Spots, centre: NDArray[np.float64], sigmas: float
+) -> tuple[RowNumbers, RowNumbers, NDArray[np.float64]]:
     """The active rows near a centre, those far from it, and the near ones' own centre.
 
-    No row is near if nothing divides them.
+    No row is near if nothing divides them. sigmas: the least of a valley.
     """
     active, nothing = spots.active, (spots.active[:0], spots.active, centre)
     distances = spots.distances(centre)
-    divided = valley_or_void(distances, narrow_void=CORE_VOID if centre.any() else None)
+    divided = valley_or_void(distances, sigmas, CORE_VOID if centre.any() else None)
     if divided is None:
         return nothing
     if centre.any():  # once more, from the centre of all rows within the cut
         centre = centre_of(spots.projections.subset(evenly(active[distances < divided[0]], SAMPLE)))
         distances = spots.distances(centre)
-        divided = valley_or_void(distances, narrow_void=NARROW_VOID)
+        divided = valley_or_void(distances, sigmas, NARROW_VOID)
         if divided is None:
             return nothing
         if _length(centre) < SNAP * float(np.median(distances[distances < divided[0]])):
