@@ -18,14 +18,14 @@ ANCHORS = 512  # rows from which a mean is moved
 NEAREST = (8, 16, 24, 24)  # of which the mean is taken, step by step
 WIDE = 64  # rows of a second, steadier mean around each axis
 AXES = 8  # the narrowest cones
-STANDS_OUT = 4.0  # times as far from the second closest as this from the last
 ALIKE = 0.9  # cosine of axes that are one
 
 
-def cone_axes(rows: FineRows) -> tuple[list[NDArray[np.float64]], bool]:
-    """Means of rows around which others lie closest, the closest first, [128] each; whether it stands out.
+def cone_axes(rows: FineRows) -> tuple[list[NDArray[np.float64]], float]:
+    """Means of rows around which others lie closest, the closest first, [128] each; how far it stands out.
 
-    rows: a sample, [S, 128].
+    That is, how much closer it is than the second, in units of how much closer this is than the last; 0 if
+    there are too few to tell. rows: a sample, [S, 128].
 
     Sums of bfloat16 numbers are exact in float64 but for the smallest, so that no order of summation shows.
     """
@@ -46,7 +46,8 @@ def cone_axes(rows: FineRows) -> tuple[list[NDArray[np.float64]], bool]:
         means += [sums[index] / NEAREST[-1], wide / min(WIDE, len(directions))]
         if len(chosen) == AXES:
             break
-    return means, len(best) == AXES and best[0] - best[1] >= STANDS_OUT * (best[1] - best[-1])
+    usual = best[1] - best[-1] if len(best) == AXES else 0.0
+    return means, (best[0] - best[1]) / usual if usual > 0.0 else 0.0
 
 
 def _sums_of_nearest(

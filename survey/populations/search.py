@@ -38,7 +38,9 @@ LEAST_DENSER, DENSER_OF_FARTHER, MOST_DENSER = 1.2, 0.6, 2.0
 FEW_ROWS, FEW_DENSER = 64, 1.3  # so few rows must be so much denser: clusters of some rows are, by chance
 MAJORITY_FARTHER = 3.0  # if the population holds most rows: the few others may be the odd ones
 CONE_FARTHER = 1.3  # as FARTHER among rows of one length, of which none are nearer because they are short
-CONE_SIGMAS = 2.5  # of a valley, if the axis stands out, which says by itself that there is a cone
+# How far an axis stands out, which says by itself that there is a cone, and the sigmas of a valley that are
+# enough then. Of rows with a heavy tail an axis stood out by 3.4, with a valley of 2.5 to 3 sigmas around it.
+CONE_SIGMAS = ((4.0, 2.5), (2.5, 3.5))
 ONE_LENGTH = 0.01  # the lengths' standard deviation, divided by their mean: less is rounding
 SNAP = 0.5  # of the rows' distances from their centre: then the origin is better, as norms are exact
 
@@ -113,9 +115,10 @@ def _lone_cone(spots: Spots) -> Population | None:
     if lengths.std() >= ONE_LENGTH * lengths.mean():
         return None
     cones: list[Population] = []
-    axes, first_stands_out = cone_axes(spots.fine_sample)
+    axes, stands_out = cone_axes(spots.fine_sample)
+    sigmas = next((least for clear, least in CONE_SIGMAS if stands_out >= clear), SIGMAS)
     for axis in axes:
-        cone = _around(spots, axis, CONE_SIGMAS if first_stands_out and len(cones) == 0 else SIGMAS)
+        cone = _around(spots, axis, SIGMAS if cones else sigmas)
         if cone is None or any(_is_same(cone, other) for other in cones):
             continue
         cones.append(cone)
