@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from survey.records.catalog_rows import ROW_GROUPS, Attempt, TokenRow
-from survey.records.column_meaning import Float32, TokenId, UInt64, Vector, columns_of
+from survey.records.column_field import Float32, TokenId, UInt64, Vector, columns_of
 from survey.records.measured_columns import BlackHole, UndertrainedPopulation
 from survey.records.results import RESULTS
 

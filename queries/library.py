@@ -1,4 +1,7 @@
-"""The named queries: one `.sql` file each; line 1 is its help, `-- params:` its parameters."""
+"""The named queries: one `.sql` file each; line 1 is its help, `-- params:` its parameters.
+
+To add one: a file in `sql/` that names its columns and orders them totally.
+"""
 
 from __future__ import annotations
 

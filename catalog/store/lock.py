@@ -2,7 +2,8 @@
 
 In a local folder, a lock of the operating system, which releases it when the holder dies. In an object
 store, and in a folder whose file system has no locks, a small object: created only if there is none,
-refreshed while its holder lives, and taken over once it is stale.
+refreshed while its holder lives, and taken over once it is stale; the operations on it are in
+`compare_and_swap.py` (which takes those on a file from `lock_file.py`).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from catalog.schema_of_records import (
 from survey.errors import storable
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Attempt, Measured
-from survey.records.column_meaning import values_of
+from survey.records.column_field import values_of
 from survey.records.measured_columns import Undertrained
 from survey.records.tokenizer import TokenColumns, TokenizerSummary
 

@@ -14,7 +14,7 @@ from survey.errors import UsageError
 from survey.onepass.device import choose_device
 from survey.opening import Matrix, open_model
 from survey.process.atomic_write import write_atomically
-from survey.records.column_meaning import values_of
+from survey.records.column_field import values_of
 from survey.records.results import ClusterRow, WhichMatrix
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef

@@ -11,7 +11,7 @@ from jobs.single_results.commit import commit_row, made_here
 from survey.dynamics.history import History, Holds
 from survey.dynamics.kinematics import kinematics
 from survey.dynamics.motion import Frame
-from survey.records.column_meaning import values_of
+from survey.records.column_field import values_of
 from survey.records.results import KinematicsRow, Motion
 
 

@@ -13,7 +13,7 @@ from jobs.single_results.commit import commit_row, made_here
 from survey.dynamics.config import Training
 from survey.dynamics.figures import figures_of, is_history_of, options_row
 from survey.errors import UsageError
-from survey.records.column_meaning import values_of
+from survey.records.column_field import values_of
 from survey.records.results import TrainingRow
 
 KIND = "training_runs"

@@ -1,7 +1,8 @@
 """Which errors of a request are tried again, and the wait that a server states.
 
 How often, and how long to wait if the server states nothing: `RetryPolicy` in `survey/records/settings.py`.
-The loops are in `request_policy.py` (small requests) and `range_reader.py` (byte ranges).
+The loops are in `request_policy.py` (small requests) and `range_reader.py` (byte ranges). An object store's
+retries: `catalog/store/object_store_retries.py`.
 """
 
 from __future__ import annotations

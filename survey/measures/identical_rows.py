@@ -6,7 +6,7 @@ from survey.measures.dead_and_live import live_mean
 from survey.numerics.vectors import finite_or_none
 from survey.onepass.result import PassResult
 from survey.onepass.row_identity import by_population
-from survey.records.column_meaning import TokenId, UInt64
+from survey.records.column_field import TokenId, UInt64
 from survey.records.measured_columns import BlackHole, IdenticalRows
 
 

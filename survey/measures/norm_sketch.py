@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.records.column_meaning import Float32
+from survey.records.column_field import Float32
 from survey.records.measured_columns import NormSketch, Tokens
 
 IDS_IN_OCTAVE = 64

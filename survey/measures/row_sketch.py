@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import xxhash
 
-from survey.records.column_meaning import UInt64
+from survey.records.column_field import UInt64
 from survey.records.measured_columns import RowSketch, Tokens
 
 SKETCH_ROWS = 512  # standard error ≤ 0.022; it shows 99.4 % of the pairs that share 1 % of their rows

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.onepass import kernels
-from survey.records.column_meaning import Vector
+from survey.records.column_field import Vector
 
 NEAR_ZERO = 1e-6  # of the median norm of the rows that are not zero
 # A compiler takes half a second to load, and Python adds up 1,000 numbers in 20 µs.

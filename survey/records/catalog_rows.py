@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from survey.records.column_meaning import Float32, TokenId, UInt64, column
+from survey.records.column_field import Float32, TokenId, UInt64, column
 from survey.records.measured_columns import Measurement
 from survey.records.target import Identity
 from survey.records.tokenizer import Reach, TokenColumns, TokenizerSummary

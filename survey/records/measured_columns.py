@@ -1,6 +1,7 @@
 """The measured columns of a matrix, group by group, and its per-token table.
 
-The value of each is computed in `survey/measures/`, whose registry holds the versions.
+The value of each is computed in `survey/measures/`, whose registry holds the versions. A new group is also
+among the bases of Measurement. Other columns (model, tokenizer, attempt): `survey/records/__init__.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from survey.records.column_meaning import Float32, TokenId, UInt64, Vector, column
+from survey.records.column_field import Float32, TokenId, UInt64, Vector, column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Shape:
     """The matrix itself."""
 
-    dtype: str = column("stored dtype: F64, F32, F16, BF16, F8_E4M3 or F8_E5M2")
+    dtype: str = column("stored dtype: a float of 8 to 64 bits, such as BF16 or F8_E4M3")
     vocab_rows: int = column("V, rows of the matrix, padding included", "rows")
     hidden_dim: int = column("D, the hidden size", "dimensions")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from survey.records.column_meaning import TokenId, column
+from survey.records.column_field import TokenId, column
 from survey.records.target import MatrixName
 
 
@@ -149,7 +149,7 @@ class WhichMatrix:
 class Cluster:
     """The sky of a matrix, and the rows that bf16 cannot tell from a reference row h by their dot product."""
 
-    dtype: str = column("stored dtype: F64, F32, F16, BF16, F8_E4M3 or F8_E5M2")
+    dtype: str = column("stored dtype: a float of 8 to 64 bits, such as BF16 or F8_E4M3")
     vocab_rows: int = column("V, rows of the matrix, padding included", "rows")
     hidden_dim: int = column("D, the hidden size", "dimensions")
     nonfinite_rows: int = column("rows with a NaN or an infinity: they are nowhere in the sky", "rows")

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from survey.records.column_meaning import column
+from survey.records.column_field import column
 from survey.records.tensors import ScaleSpec, TensorSpec
 
 MatrixName = Literal["output", "input"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from survey.records.column_meaning import column
+from survey.records.column_field import column
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,7 @@ from survey.onepass.row_identity import RowIdentity, by_population, row_digests,
 from survey.onepass.slabs import slabs
 from survey.onepass.spool import Spool
 from survey.records.blocks import Block
-from survey.records.column_meaning import TokenId
+from survey.records.column_field import TokenId
 from survey.records.results import Cluster
 from survey.sky.basis import Axes, Basis, basis, check_axes
 from survey.sky.covariance import Covariance, CovarianceSum, rows_per_slab

@@ -1,7 +1,8 @@
 """The names of unembeddings and embeddings in checkpoints: to support a new architecture, add its names here.
 
 A name is `wrapper + body + stem + rest`: the module of the language model (within a multimodal model or an
-adapter), the module of its layers, the name of the matrix, and the tensor's role in it (`.weight`).
+adapter), the module of its layers, the name of the matrix, and the tensor's role in it (`.weight`). Words of
+configs for tying are in `tying.py`.
 """
 
 from __future__ import annotations

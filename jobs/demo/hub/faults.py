@@ -5,7 +5,8 @@
 A request takes the first fault that matches it and has hits left.
 
 To add a fault: a record here, its line in FaultAction, and its effect in `spoil`, if it changes the reply,
-or in `http_connection`, if it replaces the reply or changes timing or the connection.
+or in `http_connection`, if it replaces the reply or changes timing or the connection; its name also in
+`local_hub.py`, from which all is imported.
 """
 
 from collections.abc import Iterable, Mapping

@@ -17,7 +17,7 @@ from jobs.demo.checkpoints import write
 from jobs.demo.hub.local_hub import Fault, Garbage, LocalHub, Stall, Status
 from jobs.demo.hub.repos import folder_files
 from survey.records.catalog_rows import ROW_GROUPS
-from survey.records.column_meaning import columns_of
+from survey.records.column_field import columns_of
 
 Survey = Callable[..., Ran]
 # Ray's nodes leave sockets unclosed in this process.
