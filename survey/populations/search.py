@@ -41,7 +41,7 @@ CONE_FARTHER = 1.3  # as FARTHER among rows of one length, of which none are nea
 # How far an axis stands out, which says by itself that there is a cone, and the sigmas of a valley that are
 # enough then. Of rows with a heavy tail an axis stood out by 3.4, with a valley of 2.5 to 3 sigmas around it.
 CONE_SIGMAS = ((4.0, 2.5), (2.5, 3.5))
-ONE_LENGTH = 0.01  # the lengths' standard deviation, divided by their mean: less is rounding
+ONE_LENGTH = 0.003  # standard deviation of lengths, divided by their mean: less is rounding, at any D
 SNAP = 0.5  # of the rows' distances from their centre: then the origin is better, as norms are exact
 
 
