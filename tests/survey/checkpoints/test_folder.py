@@ -265,3 +265,41 @@ def test_links_are_followed_as_those_of_the_hubs_cache(tmp_path: Path) -> None:
         (snapshot / name).symlink_to(blobs / name)
     (snapshot / "gone.safetensors").symlink_to("nowhere")
     assert sorted(FolderCheckpoint(snapshot).files) == ["config.json", SINGLE]
+
+
+@pytest.mark.parametrize("cpus", [2, 16], ids=["one reader", "four readers"])
+def test_ranges_come_in_their_order_however_many_threads_read(
+    cpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("survey.checkpoints.folder.cpus", lambda: cpus)
+    tensor = stored(5_000, 64)
+    checkpoint = FolderCheckpoint(write(tmp_path / "big", single({"lm_head.weight": tensor})))
+    size = checkpoint.files[SINGLE]
+    ranges = [FileRange(SINGLE, ByteRange(at, min(at + 999, size))) for at in range(0, size, 999)]
+    counts: list[int] = []
+    read = b"".join(checkpoint.stream(ranges, counts.append))
+    assert read == (tmp_path / "big" / SINGLE).read_bytes()
+    assert counts == [len(one.bytes) for one in ranges]
+
+
+@pytest.mark.parametrize("cpus", [2, 16], ids=["one reader", "four readers"])
+def test_a_file_that_is_cut_short_is_read_up_to_its_end(
+    cpus: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("survey.checkpoints.folder.cpus", lambda: cpus)
+    checkpoint = FolderCheckpoint(folder)
+    size = checkpoint.files[SHARD]
+    ranges = [FileRange(SHARD, ByteRange(at, at + 10)) for at in range(0, size + 20, 10)]
+    arrived: list[int] = []
+    with pytest.raises(BrokenFile, match=f"ends at byte {size}"):
+        list(checkpoint.stream(ranges, arrived.append))
+    assert arrived == [10] * (size // 10)
+
+
+def test_who_stops_reading_leaves_nothing_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("survey.checkpoints.folder.cpus", lambda: 16)
+    blocks = FolderCheckpoint(folder).stream([FileRange(SHARD, ByteRange(0, 10))] * 20, lambda count: None)
+    assert bytes(next(blocks)) == (folder / SHARD).read_bytes()[:10]
+    before = len(os.listdir("/proc/self/fd"))
+    blocks.close()  # type: ignore[attr-defined]  # it is a generator
+    assert len(os.listdir("/proc/self/fd")) == before - 1
