@@ -17,7 +17,7 @@ from survey.measures.unused_distances import StoredMatrix, UnusedDistances, unus
 from survey.numerics.dtypes import FLOATS, FloatFormat, float_format_of
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
-from survey.onepass.device import choose_device, usable_cpus
+from survey.onepass.device import DeviceRows, choose_device, device_of_rows, usable_cpus
 from survey.onepass.fold import fold
 from survey.opening import Matrix, OnProgress, open_model
 from survey.records.blocks import Block
@@ -78,11 +78,16 @@ def measure(
     """Every measured column of a matrix [V, D] in F64, F32, F16, BF16 or FP8 (E4M3, E5M2).
 
     matrix: a torch tensor on any device, a numpy array, or an open `Matrix`. Rows are identical if their
-    bytes are. threads: CPU threads; None is one for each CPU. Raises TypeError or ValueError for another
+    bytes are. device: `auto` measures a tensor on a GPU where it lies, and all else there only if the GPU is
+    in use already. threads: CPU threads; None is one for each CPU. Raises TypeError or ValueError for another
     dtype or shape.
     """
     float_format, shape, blocks, scale = _blocks(matrix, on_progress)
-    with fold(blocks, float_format, shape, choose_device(device), scale, threads) as result:
+    if isinstance(blocks, DeviceRows):
+        chosen = device_of_rows(blocks, device)
+    else:
+        chosen = choose_device(device, shape[0] * shape[1] * float_format.item_bytes)
+    with fold(blocks, float_format, shape, chosen.name, scale, threads) as result:
         return measure_result(result, tokens=tokens, threads=threads or usable_cpus())
 
 
@@ -113,7 +118,7 @@ def cluster(
         axes=axes or AXES,
         token=token,
         view=field,
-        device=choose_device(device),
+        device=choose_device(device).name,
     )
 
 
@@ -135,10 +140,10 @@ def _blocks(
         float_format = float_format_of(matrix.dtype, matrix.target.identity.repo)
         return float_format, matrix.shape, matrix.blocks(on_progress), matrix.scale()
     code, shape, stored = _stored(matrix)
-    return FLOATS[code], shape, [stored], None
+    return FLOATS[code], shape, stored, None
 
 
-def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int, int], Block]:
+def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int, int], Iterable[Block]]:
     """dtype code, shape (V, D) and stored bytes of a tensor. Raises TypeError, ValueError."""
     import torch  # here: it takes seconds to load, and an open matrix needs none
 
@@ -163,9 +168,12 @@ def _stored(matrix: torch.Tensor | NDArray[np.generic]) -> tuple[str, tuple[int,
         raise TypeError(f"dtype is {tensor.dtype}, expected one of {expected}: convert it first")
     if tensor.ndim != 2 or 0 in tensor.shape:
         raise ValueError(f"shape is {tuple(tensor.shape)}, expected [V, D] with V, D ≥ 1")
+    shape = tensor.shape[0], tensor.shape[1]
+    if tensor.is_cuda:
+        return codes[tensor.dtype], shape, DeviceRows(tensor.resolve_neg())
     try:
         contiguous = tensor.resolve_neg().cpu().contiguous()
         stored = contiguous.view(torch.uint8).numpy().data.cast("B")
     except RuntimeError as error:  # a tensor whose rows have no memory, or more than there is
         raise ValueError(f"the tensor's bytes cannot be laid out in memory: {error}") from error
-    return codes[tensor.dtype], (tensor.shape[0], tensor.shape[1]), stored
+    return codes[tensor.dtype], shape, [stored]

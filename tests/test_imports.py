@@ -66,7 +66,7 @@ DOORS = {
     "sentencepiece": ("survey/vocabulary/",),
     "numba": ("survey/onepass/kernels/jit.py",),
     "torch": (
-        "survey/onepass/sums_gpu.py",
+        "survey/onepass/cuda/",
         "survey/onepass/device.py",
         "survey/api.py",
         "survey/dynamics/",
@@ -74,6 +74,7 @@ DOORS = {
         "jobs/executors/ray_sweep.py",
         "jobs/demo/",
     ),
+    "triton": ("survey/onepass/cuda/kernels.py", "survey/onepass/cuda/digests.py"),
     "jinja2": ("queries/web/report.py",),
     "starlette": ("queries/web/",),
     "uvicorn": ("queries/web/",),

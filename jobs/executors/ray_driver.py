@@ -15,10 +15,11 @@ from jobs.executors.ray_resources import ClusterResources, cluster_resources
 from jobs.executors.ray_session import RayOptions, coordinated_cluster, outside, pinned_to
 from jobs.executors.ray_worker import measure_on_node
 from jobs.executors.ray_workload import RayTask
-from jobs.planning.memory import gpu_memory_bytes
+from jobs.planning.memory import gpu_memory_bytes, local_bytes
 from jobs.tasks.measure_one import deadline_s
 from jobs.tasks.outcome import Failed, Outcome, infeasible
 from survey.hub.repositories import stored_token
+from survey.onepass.device import Device, auto_device
 from survey.records.settings import Settings
 from survey.records.target import Target
 
@@ -77,8 +78,10 @@ class ModelWorkload:
         self._least_cpu_share = min((self._cpu_share(target, cluster) for target in remote), default=1.0)
         # Declared once: each declaration is sent to every worker that runs it.
         self._on_cpu = ray.remote(max_retries=0)(measure_on_node)
-        # A GPU's process is used once: after measuring it keeps its CUDA context.
-        self._on_gpu = ray.remote(max_retries=0, max_calls=1)(measure_on_node)
+        # A GPU's process measures many models (Ray's own default is one): torch and CUDA take 5 s to start.
+        # If its node has several GPUs, it stays with the first that it had.
+        self._on_gpu = ray.remote(max_retries=0, max_calls=0)(measure_on_node)
+        self._local_bytes = local_bytes(targets)
 
     def refusal(self, work: ModelWork, cluster: ClusterResources) -> Failed | None:
         """The failure of a target that no living node can measure; None if one can."""
@@ -117,7 +120,7 @@ class ModelWorkload:
             options["num_gpus"] = work.gpu_share
         declared = self._on_gpu if work.gpu_share else self._on_cpu
         ref = declared.options(**options).remote(
-            work.target, task.tries, self._settings_of_task(cluster), self._coordinator, self._commit_to
+            work.target, task.tries, self._settings_of_task(work, cluster), self._coordinator, self._commit_to
         )
         self._progress.started(work.target)
         return ref
@@ -161,15 +164,21 @@ class ModelWorkload:
         may_queue = not (_is_large(target) or self._gpu_share(target, cluster) or self._connections)
         return cluster.cpus * (2 if may_queue else 1)
 
-    def _settings_of_task(self, cluster: ClusterResources) -> Settings:
-        """The settings with a task's part of the connections that all tasks share."""
+    def _settings_of_task(self, work: ModelWork, cluster: ClusterResources) -> Settings:
+        """The settings with a task's device, and its part of the connections that all tasks share."""
+        settings = self._settings
+        if settings.device == "auto":
+            chosen = self._auto_device(cluster)
+            if chosen.name == "cuda" and not work.gpu_share:
+                chosen = Device("cpu", "the GPUs were taken")
+            settings = replace(settings, device=chosen.name, device_reason=chosen.reason)
         if self._connections is None:
-            return self._settings
+            return settings
         tasks_at_once = max(1, int(cluster.cpus / self._least_cpu_share))
         # Each task has one connection at least.
         tasks_at_once = min(tasks_at_once, self._remote_targets, self._connections)
         part = self._connections // tasks_at_once
-        return replace(self._settings, connections=min(self._settings.connections, part))
+        return replace(settings, connections=min(settings.connections, part))
 
     def _cpu_share(self, target: Target, cluster: ClusterResources) -> float:
         """The share of a CPU that a target needs: a whole one to feed a GPU that it may get."""
@@ -178,9 +187,13 @@ class ModelWorkload:
 
     def _gpu_share(self, target: Target, cluster: ClusterResources) -> float:
         """The share of one GPU that a target needs, in hundredths; 0 if it is to have none."""
-        if cluster.gpus <= 0 or self._settings.device not in ("auto", "cuda"):
+        device = self._settings.device
+        if (self._auto_device(cluster).name if device == "auto" else device) != "cuda" or cluster.gpus <= 0:
             return 0.0
         return min(1.0, math.ceil(100 * gpu_memory_bytes(target.spec) / GPU_BYTES) / 100)
+
+    def _auto_device(self, cluster: ClusterResources) -> Device:
+        return auto_device(cluster.gpus > 0, self._local_bytes, int(cluster.cpus))
 
 
 def _is_large(target: Target) -> bool:

@@ -22,6 +22,7 @@ from survey.records.settings import Settings
 from survey.records.target import Target
 
 REPORT_S = 0.25  # how often a task reports its bytes, and asks whether the Hub wants it to wait
+GPU_TASK_THREADS = 4
 COORDINATOR_TIMEOUT_S = 5.0  # a coordinator that does not answer is out of reach: go on without it
 
 Try = tuple[TaskName, int]  # a task and the number of its try: each try may run on another node
@@ -107,10 +108,8 @@ def measure_on_node(
 ) -> Outcome:
     """The task: measure one target with what Ray assigned to it."""
     coordinator.started.remote(target.key, tries, ray.get_runtime_context().get_node_id())
-    settings = replace(settings, threads=1)  # a task has one CPU, or a share of one
-    if settings.device == "auto":
-        # num_gpus=0 does not hide GPUs: only Ray's assignment says whether the task has one.
-        settings = replace(settings, device="cuda" if ray.get_gpu_ids() else "cpu")
+    # A task has one CPU, or a share of one; what feeds a GPU soon waits for it.
+    settings = replace(settings, threads=GPU_TASK_THREADS if settings.device == "cuda" else 1)
     meter = _Meter(target.key, coordinator)
     return measure_one(target, settings, ClusterThrottle(coordinator), meter.add, commit_to)
 

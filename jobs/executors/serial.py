@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from catalog.store.open import CatalogStore
 from jobs.executors.progress import Progress
+from jobs.planning.memory import local_bytes
 from jobs.tasks.measure_one import measure_one
 from jobs.tasks.outcome import Outcome, infeasible
 from survey.hub.throttle import Throttle
+from survey.onepass.device import choose_device
 from survey.process.machine import memory_bytes
 from survey.records.settings import Settings
 from survey.records.target import Target
@@ -24,6 +27,9 @@ def run_serially(
 ) -> Iterator[tuple[Outcome, int]]:
     """Yield each target's outcome and the number of tries, as they end. commit_to: as in measure_one."""
     limit_bytes = memory_bytes()
+    if settings.device == "auto":  # once for all of them: a GPU takes seconds to start
+        chosen = choose_device("auto", local_bytes=local_bytes(targets))
+        settings = replace(settings, device=chosen.name, device_reason=chosen.reason)
     for target in targets:
         progress.started(target)
         if target.memory_bytes > limit_bytes:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from survey.checkpoints.tokenizer_files import expected_names_bytes
 from survey.hub.prefetch import window_blocks
 from survey.onepass.geometry import (
+    BATCHES,
     CHUNK_ROWS,
-    GPU_BUFFERS,
     GROUP_ROWS,
-    LANE_DIMS,
     MAX_THREADS,
     SPOOL_BYTES,
+    batch_rows,
     block_bytes,
     slab_rows,
 )
@@ -25,12 +27,17 @@ PROCESS_BYTES = 450 << 20
 # row's direction and of the row, and one of its direction to 128 dimensions of 16 bits.
 ROW_BYTES = 325 + 2 * 128 + 256
 GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA
+# What a GPU leaves of a row: two floats, a digest, and projections to 32 and to 128 dimensions.
+RESULT_BYTES = 2 * 8 + 16 + 4 * 32 + 2 * 128
+CUDA_BYTES = 1 << 30  # on the host, of a process that has loaded torch, CUDA and Triton
 
 
 def task_memory_bytes(target: Target, settings: Settings) -> int:
     """Upper estimate of the peak resident bytes of the task that measures and names a target."""
     matrix = expected_memory_bytes(target.spec, settings.connections)
-    return matrix + expected_names_bytes(dict(target.tokenizer_files)) + _gram_bytes(target, settings)
+    on_gpu = CUDA_BYTES + BATCHES * _batch_bytes(target.spec) if settings.device == "cuda" else 0
+    names = expected_names_bytes(dict(target.tokenizer_files))
+    return matrix + on_gpu + names + _gram_bytes(target, settings)
 
 
 def _gram_bytes(target: Target, settings: Settings) -> int:
@@ -39,12 +46,23 @@ def _gram_bytes(target: Target, settings: Settings) -> int:
     return 4 * 8 * dims * (dims + CHUNK_ROWS) if settings.reference else 0
 
 
+def local_bytes(targets: Sequence[Target]) -> int:
+    """Bytes of the matrices in folders of this machine, which may come faster than CPUs measure them."""
+    return sum(len(target.spec.bytes) for target in targets if target.folder is not None)
+
+
 def gpu_memory_bytes(spec: TensorSpec) -> int:
     """Upper estimate of the GPU memory that measuring this matrix takes."""
-    _, dims = spec.shape
-    padded = -(-dims // LANE_DIMS) * LANE_DIMS
-    # Widened values and squares, a copy for scaled ones, the stored rows, and their words.
-    return GPU_CONTEXT_BYTES + GPU_BUFFERS * CHUNK_ROWS * padded * (3 * 8 + 8 + 4)
+    vocab_rows, dims = spec.shape
+    rows = batch_rows(vocab_rows, spec.row_bytes)
+    return GPU_CONTEXT_BYTES + BATCHES * _batch_bytes(spec) + rows // GROUP_ROWS * dims * 8
+
+
+def _batch_bytes(spec: TensorSpec) -> int:
+    """Bytes of a batch on a GPU, its rows and their results; as many are pinned on the host."""
+    vocab_rows, dims = spec.shape
+    rows = batch_rows(vocab_rows, spec.row_bytes)
+    return rows * (spec.row_bytes + RESULT_BYTES) + rows // CHUNK_ROWS * dims * 8
 
 
 def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:

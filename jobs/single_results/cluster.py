@@ -47,7 +47,7 @@ def study_cluster(
     has no such row, field or axis.
     """
     start = time.perf_counter()
-    device = choose_device(settings.device)
+    device = choose_device(settings.device).name
     with open_model(request.model, request.matrix, settings) as matrix:
         study = cluster(
             matrix,

@@ -11,6 +11,7 @@ from jobs.tasks.tokenizer import TokenizerResult
 from survey import version
 from survey.measures.token_flags import token_flags
 from survey.measures.undertrained import with_reserved
+from survey.onepass.device import Device
 from survey.opening import Matrix
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Measured, Provenance
@@ -22,7 +23,7 @@ from survey.records.settings import Settings
 class Spent:
     """The device that did the arithmetic, and the time of the whole task."""
 
-    device: str
+    device: Device
     elapsed_s: float
 
 
@@ -65,7 +66,8 @@ def _provenance(matrix: Matrix, settings: Settings, spent: Spent) -> Provenance:
         survey_version=version(),
         run_id=settings.run_id,
         measured_at=utc_now(),
-        device=spent.device,
+        device=spent.device.name,
+        device_reason=spent.device.reason,
         host=socket.gethostname(),
         tensor_bytes=len(target.spec.bytes),
         fetched_bytes=traffic.bytes,

@@ -18,7 +18,7 @@ from survey.api import measure
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile, SurveyError, Unreachable
 from survey.hub.throttle import Throttle
-from survey.onepass.device import choose_device
+from survey.onepass.device import Device, choose_device
 from survey.opening import AT_REST, Matrix, open_target
 from survey.process.redaction import redacted
 from survey.process.ulimits import shortage
@@ -77,9 +77,13 @@ class _Try:
         """Read, measure and name the matrix. Raises SurveyError, and what torch and the memory raise."""
         settings, target = self._settings, self._target
         matrix = self._matrix = open_target(target, settings, throttle, self._limit_s)
-        device = choose_device(settings.device)
+        device = _device(settings)
         measurement = measure(
-            matrix, device=device, threads=settings.threads, tokens=settings.tokens, on_progress=self._advance
+            matrix,
+            device=device.name,
+            threads=settings.threads,
+            tokens=settings.tokens,
+            on_progress=self._advance,
         )
         _refuse_change(target)
         left_s = self._limit_s - self._elapsed_s()
@@ -110,6 +114,12 @@ class _Try:
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._started
+
+
+def _device(settings: Settings) -> Device:
+    """The device that the executor chose, or the requested one. Raises NotRunnable if it is not there."""
+    device = choose_device(settings.device)
+    return device if settings.device_reason is None else Device(device.name, settings.device_reason)
 
 
 def _refuse_change(target: Target) -> None:

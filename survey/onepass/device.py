@@ -1,10 +1,64 @@
-"""The device and the CPUs that a pass uses."""
+"""The device and the CPUs that a pass uses.
+
+`auto` is the GPU only if it is faster, its start included: torch, CUDA and the kernels take 5 s before the
+first row, and the CPUs measure meanwhile. What the Hub sends comes slower than CPUs measure it.
+Figures: docs/explanation.md.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import os.path
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from survey.errors import NotRunnable
-from survey.onepass.geometry import MAX_THREADS
+from survey.onepass.geometry import BATCH_BYTES, MAX_THREADS
 from survey.process.machine import cpus
+from survey.records.blocks import Block
+
+if TYPE_CHECKING:
+    import torch
+
+STAGING_THREADS = 8  # copy what a GPU fetches; more do not make the pass faster
+GPU_PAYS_BYTES = 16_000_000_000  # for each CPU that measures otherwise
+LEAST_BYTES = 256 << 20  # a smaller matrix is measured before its pass on a GPU has begun
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device's name, and why it was chosen."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRows:
+    """The rows of a tensor [V, D] that lies on a GPU; to iterate over them copies them to the host."""
+
+    tensor: torch.Tensor
+
+    @property
+    def device(self) -> str:
+        return str(self.tensor.device)
+
+    def __iter__(self) -> Iterator[Block]:
+        import torch
+
+        rows, row_bytes = len(self.tensor), self.tensor.shape[1] * self.tensor.itemsize
+        step = max(1, BATCH_BYTES // row_bytes)
+        for start in range(0, rows, step):
+            part = self.tensor[start : start + step].cpu().contiguous()
+            yield part.view(torch.uint8).numpy().data.cast("B")
+
+
+def staging_threads() -> int:
+    """Number of threads that copy a matrix to memory from which a GPU fetches it."""
+    return min(cpus(), STAGING_THREADS)
 
 
 def usable_cpus() -> int:
@@ -12,24 +66,56 @@ def usable_cpus() -> int:
     return min(cpus(), MAX_THREADS)
 
 
-def choose_device(requested: str) -> str:
-    """The device to measure on: `auto` is CUDA if there is a CUDA device, else the CPU.
+def choose_device(requested: str, matrix_bytes: int = 0, local_bytes: int = 0) -> Device:
+    """The device to measure on, and why.
 
-    Raises NotRunnable (`infeasible`) if this machine lacks the requested device.
+    matrix_bytes: of the matrix to be measured next. local_bytes: of all matrices in folders of this machine
+    that this process is to measure. Raises NotRunnable (`infeasible`) if this machine lacks the requested
+    device.
     """
-    if requested == "cpu":
-        return requested
+    if requested == "auto":
+        if _is_warm() and matrix_bytes >= LEAST_BYTES:
+            return Device("cuda", "the GPU is in use already")
+        return auto_device(_has_gpu(), local_bytes, usable_cpus())
+    if requested != "cpu" and (lack := _lack_of(requested.partition(":")[0])):
+        raise NotRunnable("infeasible", f"device {requested}", lack, "choose another --device")
+    return Device(requested, "requested")
+
+
+def auto_device(has_gpu: bool, local_bytes: int, threads: int) -> Device:
+    """The faster device for matrices of `local_bytes` in folders, beside as many threads on the CPU."""
+    if not has_gpu:
+        return Device("cpu", "no CUDA GPU")
+    least = threads * GPU_PAYS_BYTES
+    if local_bytes < least:
+        return Device("cpu", f"a GPU pays from {least / 1e9:.0f} GB in folders")
+    return Device("cuda", f"{local_bytes / 1e9:.0f} GB in folders")
+
+
+def device_of_rows(rows: DeviceRows, requested: str) -> Device:
+    """The device to measure a tensor on that lies on a GPU."""
+    if requested == "auto" and _lack_of("cuda"):
+        return Device("cpu", "no CUDA GPU")
+    return Device(rows.device, "the matrix lies there") if requested == "auto" else choose_device(requested)
+
+
+def _is_warm() -> bool:
+    """Whether this process has measured on a GPU."""
+    return "survey.onepass.cuda.batches" in sys.modules and not _lack_of("cuda")
+
+
+def _has_gpu() -> bool:
+    # A driver's file first: torch takes seconds to load, and most machines have no GPU.
+    return any(map(os.path.exists, GPU_DRIVERS)) and not _lack_of("cuda")
+
+
+def _lack_of(kind: str) -> str | None:
+    """What this machine lacks of a kind of device; None if it has all."""
     import torch  # here, so that a measurement on the CPU never loads it
 
-    if requested == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = requested.partition(":")[0]
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not available.get(kind, False):
-        raise NotRunnable(
-            "infeasible", f"device {requested}", "is not available on this machine", "choose another --device"
-        )
-    return requested
+    is_there = torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
+    if kind not in ("cuda", "mps") or not is_there:
+        return "is not available on this machine"
+    if kind == "cuda" and importlib.util.find_spec("triton") is None:
+        return "needs Triton, which torch for CUDA brings: pip install triton"
+    return None

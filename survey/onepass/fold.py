@@ -13,12 +13,19 @@ import numpy as np
 from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
-from survey.onepass.device import usable_cpus
-from survey.onepass.geometry import CHUNK_ROWS, GPU_BUFFERS, slab_rows
+from survey.onepass.device import DeviceRows, staging_threads, usable_cpus
+from survey.onepass.geometry import slab_rows
 from survey.onepass.result import PassResult
-from survey.onepass.row_identity import Digests, RowIdentity, row_digests
+from survey.onepass.row_identity import (
+    Digests,
+    RowIdentity,
+    StoredRows,
+    is_hashed_in_words,
+    row_digests,
+    rows_of_slab,
+)
 from survey.onepass.slabs import slabs
-from survey.onepass.sums import SlabSums, Totals
+from survey.onepass.sums import ChunkSums, SlabSums, Totals
 from survey.onepass.sums_cpu import CompiledSums
 from survey.records.blocks import Block
 
@@ -45,20 +52,19 @@ def fold(
     """
     rows, dims = shape
     decoder = RowDecoder(float_format, dims, scale)
-    on_cpu = scale is not None or not device.startswith("cuda")
-    # On a GPU a launch costs more than the cache saves. Scaled values take 8 bytes each, as float64.
-    rows_per_slab = slab_rows(decoder.row_bytes if scale is None else dims * 8) if on_cpu else CHUNK_ROWS
-    all_slabs = slabs(blocks, rows_per_slab * decoder.row_bytes)
-    if on_cpu:
-        folded_slabs = _on_cpu(all_slabs, decoder, rows_per_slab, threads or usable_cpus())
-    else:
-        folded_slabs = _on_gpu(all_slabs, decoder, rows_per_slab, device)
+    on_gpu = scale is None and device.startswith("cuda")
+    # Scaled values take 8 bytes each, as float64.
+    rows_per_slab = slab_rows(decoder.row_bytes if scale is None else dims * 8)
     totals = Totals(shape, rows_per_slab, float_format.exponent_values)
     identity = RowIdentity(rows, decoder.row_bytes)
     try:
-        for slab, digests, sums in folded_slabs:
-            identity.add(slab, digests)
-            totals.add(sums)
+        if on_gpu:
+            _on_gpu(blocks, decoder, device, threads, identity, totals)
+        else:
+            all_slabs = slabs(blocks, rows_per_slab * decoder.row_bytes)
+            for slab, digests, sums in _on_cpu(all_slabs, decoder, rows_per_slab, threads or usable_cpus()):
+                identity.add(digests, rows_of_slab(slab, decoder.row_bytes))
+                totals.add(sums)
         yield _result(decoder, rows, totals, identity)
     finally:
         identity.close()
@@ -123,19 +129,23 @@ def _cpu_sums(decoder: RowDecoder, rows_per_slab: int) -> Callable[[Block, int],
 
 
 def _on_gpu(
-    all_slabs: Iterable[Block], decoder: RowDecoder, rows_per_slab: int, device: str
-) -> Iterator[FoldedSlab]:
-    """Sum slabs on a GPU while the CPU hashes them, GPU_BUFFERS of them in flight; yield them in order."""
+    blocks: Iterable[Block],
+    decoder: RowDecoder,
+    device: str,
+    threads: int | None,
+    identity: RowIdentity,
+    totals: Totals,
+) -> None:
+    """Hash and sum the rows on a GPU, many chunks at a launch."""
     # Here: torch takes seconds to load, and the CPU needs none.
-    from survey.onepass.sums_gpu import SlabBuffers, TorchSums
+    from survey.onepass.cuda.batches import GpuPass
 
-    sums = TorchSums(decoder.float_format, decoder.dims, rows_per_slab, device)
-    in_flight: deque[tuple[Block, Digests, SlabBuffers]] = deque()
-    for slab in all_slabs:
-        started = sums.begin(slab)
-        in_flight.append((slab, row_digests(slab, decoder.row_bytes), started))
-        if len(in_flight) == GPU_BUFFERS:
-            oldest, digests, started = in_flight.popleft()
-            yield oldest, digests, sums.finish(started)
-    for oldest, digests, started in in_flight:
-        yield oldest, digests, sums.finish(started)
+    def take(digests: Digests, stored_rows: StoredRows, sums: ChunkSums) -> None:
+        identity.add(digests, stored_rows)
+        totals.add_chunks(sums)
+
+    if isinstance(blocks, DeviceRows) and is_hashed_in_words(decoder.row_bytes):
+        GpuPass(decoder, totals.vocab_rows, blocks.device, take).of_tensor(blocks.tensor)
+    else:
+        gpu = GpuPass(decoder, totals.vocab_rows, device, take)
+        gpu.of_blocks(blocks, threads or staging_threads())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import xxhash
@@ -23,6 +23,7 @@ WORD_BYTES = 8
 MOST_ROWS = 2**31 - 1  # row numbers are kept in 32 bits
 
 Digests = NDArray[np.uint64]  # [R, 2]: high and low half
+StoredRows = Callable[[Sequence[int]], Iterable[Block]]  # the stored bytes of rows by number, in this order
 
 
 def by_population(rows: Sequence[int]) -> tuple[int, int]:
@@ -58,9 +59,9 @@ class RowIdentity:
     def close(self) -> None:
         self._vectors.close()
 
-    def add(self, slab: Block, digests: Digests) -> None:
-        """Add the next R rows: their stored bytes, and the digest of each, [R, 2]."""
-        view, start = memoryview(slab), self._rows
+    def add(self, digests: Digests, stored_rows: StoredRows) -> None:
+        """Add the next R rows: the digest of each, [R, 2], and what reads the stored bytes of some."""
+        start = self._rows
         self._rows += len(digests)
         assert self._rows <= len(self._digests), "a stream delivers no more rows than announced"
         self._digests[start : self._rows] = digests
@@ -70,16 +71,14 @@ class RowIdentity:
         )
         repeats = np.flatnonzero(first != np.arange(start, self._rows))
         self._repeats += len(repeats)
-        for index in repeats.tolist():
-            stored = view[index * self._row_bytes : (index + 1) * self._row_bytes]
-            self._add_repeat(int(first[index]), start + index, stored)
-
-    def _add_repeat(self, first: int, row: int, stored: memoryview) -> None:
-        if first in self._black_holes:
-            self._black_holes[first].append(row)
-            return
-        self._black_holes[first] = [first, row]
-        self._vectors.write(stored)
+        firsts = []  # repeats that make a black hole
+        for index, first_row in zip(repeats.tolist(), first[repeats].tolist(), strict=True):
+            if first_row not in self._black_holes:
+                self._black_holes[first_row] = [first_row]
+                firsts.append(index)
+            self._black_holes[first_row].append(start + index)
+        for stored in stored_rows(firsts) if firsts else ():
+            self._vectors.write(stored)
 
     @property
     def unique_rows(self) -> int:
@@ -102,10 +101,21 @@ class RowIdentity:
         return self._digests[: self._rows, 1].copy()
 
 
+def rows_of_slab(slab: Block, row_bytes: int) -> StoredRows:
+    """The rows of a slab that lies in memory, by their numbers in it."""
+    view = memoryview(slab)
+    return lambda rows: (view[row * row_bytes : (row + 1) * row_bytes] for row in rows)
+
+
+def is_hashed_in_words(row_bytes: int) -> bool:
+    """Whether rows of this length are hashed by loops of ours; the library hashes all others."""
+    return row_bytes > SHORT_BYTES and row_bytes % WORD_BYTES == 0
+
+
 def row_digests(slab: Block, row_bytes: int) -> Digests:
     """xxh3-128 of each row's bytes, [R, 2]."""
     view = memoryview(slab)
-    if row_bytes > SHORT_BYTES and row_bytes % WORD_BYTES == 0:
+    if is_hashed_in_words(row_bytes):
         words = np.frombuffer(view, dtype="<u8").reshape(-1, row_bytes // WORD_BYTES)
         if words.flags.aligned:
             hashes = np.empty((len(words), 2), dtype=np.uint64)

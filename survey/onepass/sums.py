@@ -2,7 +2,7 @@
 
 A library's own reduction changes its order with the vector width, the number of threads and the
 device, and with it the last bits. Here the order is ours, and two paths follow it bit by bit: loops
-compiled for the CPU (sums_cpu.py), and torch's elementwise operations on a GPU (sums_gpu.py).
+compiled for the CPU (sums_cpu.py), and kernels compiled for a GPU (survey/onepass/cuda/).
 
 - column sums: the rows of a chunk of 1,024 are added pairwise (neighbours, then neighbouring pairs,
   and so on up; a row left out counts as zeros), and the chunks' sums one after another. Any 2^n
@@ -45,15 +45,30 @@ class SlabSums:
     fine_directions: NDArray[np.uint16]
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkSums:
+    """What consecutive whole chunks of rows add, the last one perhaps shorter: as `SlabSums`, less columns.
+
+    columns: sums of each chunk by band of norms, [chunks, D].
+    """
+
+    norms: NDArray[np.float64]
+    finite: NDArray[np.bool_]
+    columns: Mapping[int, NDArray[np.float64]]
+    exponents: NDArray[np.int64]
+    directions: NDArray[np.float32]
+    fine_directions: NDArray[np.uint16]
+
+
 class Totals:
     """The sum of slabs of equal length, added in order; only the last one may be shorter."""
 
     def __init__(self, shape: tuple[int, int], rows_per_slab: int, exponent_values: int) -> None:
-        vocab_rows, self._dims = shape
-        self._norms = np.empty(vocab_rows)
-        self._finite = np.empty(vocab_rows, dtype=bool)
-        self._directions = np.empty((vocab_rows, PROJECTION_DIMS), dtype=np.float32)
-        self._fine_directions = np.empty((vocab_rows, DIRECTION_DIMS), dtype=np.uint16)
+        self.vocab_rows, self._dims = shape
+        self._norms = np.empty(self.vocab_rows)
+        self._finite = np.empty(self.vocab_rows, dtype=bool)
+        self._directions = np.empty((self.vocab_rows, PROJECTION_DIMS), dtype=np.float32)
+        self._fine_directions = np.empty((self.vocab_rows, DIRECTION_DIMS), dtype=np.uint16)
         self._exponents = np.zeros(exponent_values, dtype=np.int64)
         self._rows = 0
         self._columns: dict[int, NDArray[np.float64]] = {}
@@ -62,12 +77,7 @@ class Totals:
 
     def add(self, slab: SlabSums) -> None:
         """Add the next slab."""
-        here = slice(self._rows, self._rows + len(slab.norms))
-        self._rows = here.stop
-        self._norms[here], self._finite[here] = slab.norms, slab.finite
-        self._directions[here] = slab.directions
-        self._fine_directions[here] = slab.fine_directions
-        self._exponents += slab.exponents
+        self._add_rows(slab)
         for band, columns in slab.columns.items():
             if band not in self._columns:
                 self._columns[band] = np.zeros(self._dims)
@@ -76,6 +86,24 @@ class Totals:
         self._slab += 1
         if self._slab == self._slabs_in_chunk:
             self._close_chunk()
+
+    def add_chunks(self, sums: ChunkSums) -> None:
+        """Add the next chunks; all that comes before is whole chunks, too."""
+        self._add_rows(sums)
+        for band, chunks in sums.columns.items():
+            total = self._columns.setdefault(band, np.zeros(self._dims))
+            with np.errstate(over="ignore", invalid="ignore"):  # as in added_pairwise
+                for columns in chunks:
+                    total += columns
+
+    def _add_rows(self, sums: SlabSums | ChunkSums) -> None:
+        """Keep what each row has of its own, and add the exponents."""
+        here = slice(self._rows, self._rows + len(sums.norms))
+        self._rows = here.stop
+        self._norms[here], self._finite[here] = sums.norms, sums.finite
+        self._directions[here] = sums.directions
+        self._fine_directions[here] = sums.fine_directions
+        self._exponents += sums.exponents
 
     def columns(self) -> dict[int, NDArray[np.float64]]:
         """Sum of the finite rows of each band of norms, [D]."""
@@ -130,8 +158,8 @@ def norm_bands(norms: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def rows_by_band(norms: NDArray[np.float64]) -> dict[int, NDArray[np.bool_]]:
     """For each band among these norms [R] the rows in it, [R]; ZERO_BAND is left out."""
+    ends = norm_bands(np.array([norms.min(), norms.max()]))  # NaN if a norm is
+    if ends[0] == ends[1] != ZERO_BAND:  # the rule, and many times as fast
+        return {int(ends[0]): np.ones(len(norms), dtype=bool)}
     bands = norm_bands(norms)
-    first = int(bands[0])
-    if (bands == first).all():  # the rule, and several times as fast
-        return {} if first == ZERO_BAND else {first: np.ones(len(bands), dtype=bool)}
     return {band: bands == band for band in np.unique(bands).tolist() if band != ZERO_BAND}

@@ -29,6 +29,7 @@ class Provenance:
     run_id: str = column("the run that measured it")
     measured_at: datetime = column("end of the measurement", "UTC")
     device: str = column("device that did the arithmetic")
+    device_reason: str | None = column("why it was chosen")
     host: str = column("machine that measured")
     tensor_bytes: int = column("bytes of the matrix", "bytes")
     fetched_bytes: int = column(

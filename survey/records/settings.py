@@ -28,13 +28,14 @@ class Settings:
     """How to reach the Hub and how to measure; the same in this process and in a Ray worker.
 
     timeout_s: deadline of one model, from its start. threads: CPU threads; None is one for each CPU that the
-    process may use. token: never printed (repr is off).
+    process may use. device_reason: why the device was chosen, if it was. token: never printed (repr is off).
     """
 
     endpoint: str = "https://huggingface.co"
     token: str | None = field(default=None, repr=False)
     connections: int = 16  # at most; fewer are used if more bring no more bytes
     device: str = "auto"
+    device_reason: str | None = None
     threads: int | None = None
     tokens: bool = True
     timeout_s: float = 1800.0

@@ -12,7 +12,7 @@ from survey.errors import UsageError
 from survey.numerics.row_decoder import DecodedRows, RowDecoder
 from survey.numerics.vectors import finite_or_none
 from survey.onepass.geometry import CHUNK_ROWS
-from survey.onepass.row_identity import RowIdentity, by_population, row_digests, rows_in
+from survey.onepass.row_identity import RowIdentity, by_population, row_digests, rows_in, rows_of_slab
 from survey.onepass.slabs import slabs
 from survey.onepass.spool import Spool
 from survey.records.blocks import Block
@@ -131,7 +131,7 @@ def _covariance(
         slab_bytes = rows_per_slab(decoder.dims) * decoder.row_bytes
         for first_row, slab in decoder.numbered(slabs(blocks, slab_bytes)):
             total.add(decoder.values(slab, first_row))
-            identity.add(slab, row_digests(slab, decoder.row_bytes))
+            identity.add(row_digests(slab, decoder.row_bytes), rows_of_slab(slab, decoder.row_bytes))
         black_hole_rows = sorted(identity.black_hole_rows, key=by_population)
     finally:
         identity.close()

@@ -167,6 +167,7 @@ def test_the_fixed_names_are_there() -> None:
         "run_id",
         "measured_at",
         "device",
+        "device_reason",
         "host",
         "tensor_bytes",
         "fetched_bytes",

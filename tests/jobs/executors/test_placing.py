@@ -98,6 +98,7 @@ def placed(
             "gpus": ray.get_gpu_ids(), "visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "process": os.getpid(),
             "node": context.get_node_id(), "share": context.get_assigned_resources().get("GPU", 0),
             "memory": context.get_assigned_resources().get("memory"), "from": began, "to": time.time(),
+            "device": settings.device, "reason": settings.device_reason,
         }  # fmt: skip
         return Failed(target, "described", json.dumps(environment))
 
@@ -116,16 +117,27 @@ def placed(
 def test_models_share_a_gpu_by_memory_while_other_nodes_work_too(
     with_gpu: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("survey.onepass.device.GPU_PAYS_BYTES", 0)
     tasks = placed(with_gpu, targets, "auto", monkeypatch)
     on_gpu = [task for task in tasks if task["gpus"]]
-    assert {task["share"] for task in on_gpu} == {0.05}  # 0.7 of 16 GB
+    assert {task["share"] for task in on_gpu} == {0.04}  # 0.6 of 16 GB
     assert {(tuple(task["gpus"]), task["visible"]) for task in on_gpu} == {((0,), "0")}
     assert any(one["from"] < other["from"] < one["to"] for one in on_gpu for other in on_gpu)
-    assert len({task["process"] for task in on_gpu}) == len(on_gpu)  # a new process for each
+    assert len({task["process"] for task in on_gpu}) < len(on_gpu)  # one starts torch and CUDA once
     assert len({task["node"] for task in on_gpu}) == 1
     assert len({task["node"] for task in tasks}) == 2
     assert 0 < len(on_gpu) < len(tasks)
     assert {task["memory"] for task in tasks} == {targets[0].memory_bytes}
+
+
+def test_auto_leaves_a_gpu_alone_that_would_not_pay(
+    with_gpu: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = placed(with_gpu, targets[:3], "auto", monkeypatch, lasting_s=0.1)
+    assert [task["gpus"] for task in tasks] == [[], [], []]
+    assert {(task["device"], task["reason"]) for task in tasks} == {
+        ("cpu", "a GPU pays from 64 GB in folders")
+    }
 
 
 def test_a_big_model_has_a_gpu_to_itself(

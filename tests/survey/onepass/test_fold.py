@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -20,15 +20,11 @@ from survey.errors import SurveyError
 from survey.measures import measure_result
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FLOATS
-from survey.numerics.row_decoder import RowDecoder
 from survey.onepass import fold as one_pass
 from survey.onepass import row_identity
 from survey.onepass.fold import fold
 from survey.onepass.geometry import slab_rows
-from survey.onepass.slabs import slabs
-from survey.onepass.sums import Totals
 from survey.onepass.sums_cpu import CompiledSums
-from survey.onepass.sums_gpu import TorchSums
 from survey.records.blocks import Block
 
 
@@ -125,71 +121,6 @@ def test_same_bits_whatever_the_number_of_threads(code: str, monkeypatch: pytest
     monkeypatch.setattr(one_pass, "slab_rows", lambda row_bytes: 32)  # 47 slabs to share out
     result = [measured_bits([raw(tensor)], tensor, threads) for threads in (1, 2, 3, 8)]
     assert all(other == result[0] for other in result)
-
-
-def far_apart(code: str, rows: int, dims: int) -> torch.Tensor:
-    """Rows of magnitudes that are summed apart, in one group and in groups of their own."""
-    tensor = matrix(code, rows, dims)
-    small = {"F64": 1e-200, "F32": 1e-30, "F16": 1e-4, "BF16": 1e-30}[code]
-    tensor[5:1030:7] *= small
-    tensor[1100:1200] *= small
-    tensor[1300] = -0.0
-    return tensor
-
-
-@pytest.mark.parametrize("code", TORCH)
-@pytest.mark.parametrize("make", [matrix, far_apart], ids=["one magnitude", "several"])
-@pytest.mark.parametrize(
-    ("rows", "dims"),
-    [
-        pytest.param(2055, 5, id="less than the lanes"),
-        pytest.param(2048, 256, id="the lanes exactly"),
-        pytest.param(1601, 700, id="lanes and a rest, groups and a rest"),
-    ],
-)
-def test_compiled_loops_and_torch_give_the_same_bits(
-    rows: int, dims: int, make: Callable[[str, int, int], torch.Tensor], code: str
-) -> None:
-    """What a GPU runs, here on the CPU."""
-    ours, theirs = both_paths(raw(make(code, rows, dims)), code, dims)
-    assert bits(ours) == bits(theirs)
-
-
-@pytest.mark.parametrize("code", FLOATS)
-def test_both_paths_agree_on_words_of_chance(code: str) -> None:
-    stored = np.random.default_rng(0).bytes(1100 * 260 * FLOATS[code].item_bytes)
-    ours, theirs = both_paths(bytearray(stored), code, 260)
-    assert bits(ours) == bits(theirs)
-
-
-def both_paths(stored: bytearray, code: str, dims: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """What the loops made of it, 64 rows at a time, and what torch did, 1,024 rows at a time."""
-    form = FLOATS[code]
-    row_bytes = dims * form.item_bytes
-    shape = len(stored) // row_bytes, dims
-    compiled, by_torch = CompiledSums(form, dims, 64), TorchSums(form, dims, 1024, "cpu")
-    ours, theirs = (Totals(shape, rows, form.exponent_values) for rows in (64, 1024))
-    for slab in slabs([stored], 64 * row_bytes):
-        ours.add(compiled.of(slab))
-    for slab in slabs([stored], 1024 * row_bytes):
-        theirs.add(by_torch.finish(by_torch.begin(slab)))
-    return everything(ours), everything(theirs)
-
-
-def everything(totals: Totals) -> tuple[Any, ...]:
-    columns = totals.columns()
-    finite = totals.finite()
-    # A NaN may carry any payload; which rows hold one is what counts.
-    norms = np.where(finite, totals.norms(), np.nan)
-    return (
-        *columns,
-        *columns.values(),
-        norms,
-        finite,
-        totals.exponents(),
-        totals.directions(),
-        totals.fine_directions(),
-    )
 
 
 @pytest.mark.parametrize("code", FLOATS)
@@ -388,16 +319,3 @@ def test_a_tensor_without_memory_of_its_own_is_measured_or_refused() -> None:
 def test_a_name_that_no_file_system_takes_is_no_model(name: str) -> None:
     with pytest.raises(SurveyError):
         open_matrix(name)
-
-
-@pytest.mark.parametrize("rows", [5, 1024, 3 * 1024 + 7], ids=["one slab", "one full slab", "several slabs"])
-def test_slabs_in_flight_on_a_gpu_come_in_order_with_their_own_digests_and_sums(rows: int) -> None:
-    tensor = cloud("BF16", rows, 6)
-    decoder, stored = RowDecoder(FLOATS["BF16"], 6), raw(tensor)
-    slab_bytes = 1024 * decoder.row_bytes
-    on_cpu = list(one_pass._on_cpu(slabs([stored], slab_bytes), decoder, 1024, 1))
-    on_gpu = list(one_pass._on_gpu(slabs([stored], slab_bytes), decoder, 1024, "cpu"))
-    assert [bytes(slab) for slab, _, _ in on_gpu] == [bytes(slab) for slab, _, _ in on_cpu]
-    assert [(bits(digests), bits(sums)) for _, digests, sums in on_gpu] == [
-        (bits(digests), bits(sums)) for _, digests, sums in on_cpu
-    ]

@@ -10,7 +10,7 @@ import pytest
 import xxhash
 
 from survey.onepass.kernels.first_seen import find_first
-from survey.onepass.row_identity import RowIdentity, row_digests
+from survey.onepass.row_identity import RowIdentity, row_digests, rows_of_slab
 
 
 def drawn(count: int) -> bytes:
@@ -55,7 +55,7 @@ def test_equal_rows_are_grouped_as_by_a_dictionary(rows: int, kinds: int) -> Non
     identity = RowIdentity(rows, 8)
     for start in range(0, rows, 100):  # slabs
         slab = words[start : start + 100].tobytes()
-        identity.add(slab, row_digests(slab, 8))
+        identity.add(row_digests(slab, 8), rows_of_slab(slab, 8))
     assert identity.black_hole_rows == repeated
     assert identity.unique_rows == len(rows_of)
     assert b"".join(identity.vectors(2)) == b"".join(words[group[0]].tobytes() for group in repeated)
@@ -76,16 +76,16 @@ def test_rows_made_to_share_half_a_digest_take_no_longer(half: int) -> None:
     digests = np.zeros((1_000_000, 2), dtype=np.uint64)
     digests[:, half] = np.arange(len(digests), dtype=np.uint64) << np.uint64(40)
     identity = RowIdentity(len(digests), 1)
-    identity.add(bytes(len(digests)), digests)
+    identity.add(digests, rows_of_slab(bytearray(len(digests)), 1))
     assert identity.unique_rows == len(digests)
     identity.close()
 
 
 def test_more_rows_than_announced_are_refused() -> None:
     identity, row = RowIdentity(1, 8), b"12345678"
-    identity.add(row, row_digests(row, 8))
+    identity.add(row_digests(row, 8), rows_of_slab(row, 8))
     with pytest.raises(AssertionError, match="no more rows than announced"):
-        identity.add(row, row_digests(row, 8))
+        identity.add(row_digests(row, 8), rows_of_slab(row, 8))
     identity.close()
 
 
