@@ -15,11 +15,11 @@ from jobs.executors.ray_resources import ClusterResources, cluster_resources
 from jobs.executors.ray_session import RayOptions, coordinated_cluster, outside, pinned_to
 from jobs.executors.ray_worker import measure_on_node
 from jobs.executors.ray_workload import RayTask
-from jobs.planning.memory import gpu_memory_bytes, local_bytes
+from jobs.planning.memory import gpu_host_bytes, gpu_memory_bytes, local_bytes
 from jobs.tasks.measure_one import deadline_s
 from jobs.tasks.outcome import Failed, Outcome, infeasible
 from survey.hub.repositories import stored_token
-from survey.onepass.device import Device, auto_device
+from survey.onepass.device import REQUESTED, Device, auto_device
 from survey.records.settings import Settings
 from survey.records.target import Target
 
@@ -113,7 +113,10 @@ class ModelWorkload:
             return None
         if self._connections is not None and len(running) >= self._connections:
             return None
-        options: dict[str, Any] = {"memory": work.memory_bytes, "num_cpus": work.cpu_share, "name": "measure"}
+        memory_bytes = work.memory_bytes
+        if work.gpu_share and self._settings.device == "auto":  # the plan did not know of a GPU
+            memory_bytes += gpu_host_bytes(work.target.spec)
+        options: dict[str, Any] = {"memory": memory_bytes, "num_cpus": work.cpu_share, "name": "measure"}
         if work.target.folder is not None:
             options["scheduling_strategy"] = pinned_to(self._here)
         if work.gpu_share:
@@ -166,12 +169,10 @@ class ModelWorkload:
 
     def _settings_of_task(self, work: ModelWork, cluster: ClusterResources) -> Settings:
         """The settings with a task's device, and its part of the connections that all tasks share."""
-        settings = self._settings
-        if settings.device == "auto":
-            chosen = self._auto_device(cluster)
-            if chosen.name == "cuda" and not work.gpu_share:
-                chosen = Device("cpu", "the GPUs were taken")
-            settings = replace(settings, device=chosen.name, device_reason=chosen.reason)
+        chosen = self._device(work.target, cluster)
+        if chosen.name == "cuda" and not work.gpu_share:
+            chosen = Device("cpu", "the GPUs were taken")
+        settings = replace(self._settings, device=chosen.name, device_reason=chosen.reason)
         if self._connections is None:
             return settings
         tasks_at_once = max(1, int(cluster.cpus / self._least_cpu_share))
@@ -187,13 +188,19 @@ class ModelWorkload:
 
     def _gpu_share(self, target: Target, cluster: ClusterResources) -> float:
         """The share of one GPU that a target needs, in hundredths; 0 if it is to have none."""
-        device = self._settings.device
-        if (self._auto_device(cluster).name if device == "auto" else device) != "cuda" or cluster.gpus <= 0:
+        if self._device(target, cluster).name != "cuda" or cluster.gpus <= 0:
             return 0.0
         return min(1.0, math.ceil(100 * gpu_memory_bytes(target.spec) / GPU_BYTES) / 100)
 
-    def _auto_device(self, cluster: ClusterResources) -> Device:
-        return auto_device(cluster.gpus > 0, self._local_bytes, int(cluster.cpus))
+    def _device(self, target: Target, cluster: ClusterResources) -> Device:
+        """The device for a target, if it is free, and why."""
+        if self._settings.device != "auto":
+            return Device(self._settings.device, REQUESTED)
+        chosen = auto_device(cluster.gpus > 0, self._local_bytes, int(cluster.cpus))
+        needed = target.memory_bytes + gpu_host_bytes(target.spec)
+        if chosen.name == "cuda" and needed > cluster.node_memory_bytes:
+            return Device("cpu", f"a GPU needs {needed / 1e9:.1f} GB of its node's memory")
+        return chosen
 
 
 def _is_large(target: Target) -> bool:

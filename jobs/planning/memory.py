@@ -29,13 +29,13 @@ ROW_BYTES = 325 + 2 * 128 + 256
 GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA
 # What a GPU leaves of a row: two floats, a digest, and projections to 32 and to 128 dimensions.
 RESULT_BYTES = 2 * 8 + 16 + 4 * 32 + 2 * 128
-CUDA_BYTES = 1 << 30  # on the host, of a process that has loaded torch, CUDA and Triton
+CUDA_BYTES = 2 << 30  # on the host, of a process that has loaded torch, CUDA and Triton
 
 
 def task_memory_bytes(target: Target, settings: Settings) -> int:
     """Upper estimate of the peak resident bytes of the task that measures and names a target."""
     matrix = expected_memory_bytes(target.spec, settings.connections)
-    on_gpu = CUDA_BYTES + BATCHES * _batch_bytes(target.spec) if settings.device == "cuda" else 0
+    on_gpu = gpu_host_bytes(target.spec) if settings.device == "cuda" else 0
     names = expected_names_bytes(dict(target.tokenizer_files))
     return matrix + on_gpu + names + _gram_bytes(target, settings)
 
@@ -56,6 +56,11 @@ def gpu_memory_bytes(spec: TensorSpec) -> int:
     vocab_rows, dims = spec.shape
     rows = batch_rows(vocab_rows, spec.row_bytes)
     return GPU_CONTEXT_BYTES + BATCHES * _batch_bytes(spec) + rows // GROUP_ROWS * dims * 8
+
+
+def gpu_host_bytes(spec: TensorSpec) -> int:
+    """Upper estimate of the memory of the host that measuring on a GPU takes beyond measuring on a CPU."""
+    return CUDA_BYTES + BATCHES * _batch_bytes(spec)
 
 
 def _batch_bytes(spec: TensorSpec) -> int:

@@ -16,9 +16,9 @@ from jobs.tasks.tokenizer import tokenizer_of_target
 from jobs.tasks.unused_distances import with_distances
 from survey.api import measure
 from survey.checkpoints.folder import FolderCheckpoint
-from survey.errors import BrokenFile, SurveyError, Unreachable
+from survey.errors import BrokenFile, NotRunnable, SurveyError, Unreachable
 from survey.hub.throttle import Throttle
-from survey.onepass.device import Device, choose_device
+from survey.onepass.device import REQUESTED, Device, choose_device
 from survey.opening import AT_REST, Matrix, open_target
 from survey.process.redaction import redacted
 from survey.process.ulimits import shortage
@@ -117,8 +117,13 @@ class _Try:
 
 
 def _device(settings: Settings) -> Device:
-    """The device that the executor chose, or the requested one. Raises NotRunnable if it is not there."""
-    device = choose_device(settings.device)
+    """The device that the executor chose, or the requested one. Raises NotRunnable if that is not there."""
+    try:
+        device = choose_device(settings.device)
+    except NotRunnable as error:
+        if settings.device_reason in (None, REQUESTED):
+            raise
+        return Device("cpu", str(error))  # Ray says that a node has a GPU, and torch there cannot use it
     return device if settings.device_reason is None else Device(device.name, settings.device_reason)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STAGING_THREADS = 8  # copy what a GPU fetches; more do not make the pass faster
 GPU_PAYS_BYTES = 16_000_000_000  # for each CPU that measures otherwise
 LEAST_BYTES = 256 << 20  # a smaller matrix is measured before its pass on a GPU has begun
+REQUESTED = "requested"
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
@@ -79,7 +80,7 @@ def choose_device(requested: str, matrix_bytes: int = 0, local_bytes: int = 0) -
         return auto_device(_has_gpu(), local_bytes, usable_cpus())
     if requested != "cpu" and (lack := _lack_of(requested.partition(":")[0])):
         raise NotRunnable("infeasible", f"device {requested}", lack, "choose another --device")
-    return Device(requested, "requested")
+    return Device(requested, REQUESTED)
 
 
 def auto_device(has_gpu: bool, local_bytes: int, threads: int) -> Device:

@@ -26,7 +26,7 @@ from jobs.demo.checkpoints import write
 from jobs.demo.hub.local_hub import Fault, LocalHub, Stall
 from jobs.executors.progress import Silence
 from jobs.executors.ray_driver import LARGE_BYTES
-from jobs.planning.memory import task_memory_bytes
+from jobs.planning.memory import gpu_host_bytes, task_memory_bytes
 from jobs.tasks.outcome import Failed
 from survey.opening import open_checkpoint
 from survey.records.settings import Settings
@@ -127,7 +127,9 @@ def test_models_share_a_gpu_by_memory_while_other_nodes_work_too(
     assert len({task["node"] for task in on_gpu}) == 1
     assert len({task["node"] for task in tasks}) == 2
     assert 0 < len(on_gpu) < len(tasks)
-    assert {task["memory"] for task in tasks} == {targets[0].memory_bytes}
+    on_cpu = [task for task in tasks if not task["gpus"]]
+    assert {task["memory"] for task in on_cpu} == {targets[0].memory_bytes}
+    assert {task["memory"] for task in on_gpu} == {targets[0].memory_bytes + gpu_host_bytes(targets[0].spec)}
 
 
 def test_auto_leaves_a_gpu_alone_that_would_not_pay(

@@ -1,0 +1,75 @@
+"""The device of a task: what its executor chose, unless the machine of the task cannot use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.checkpoints import single, stored, write
+from support.deliveries import delivered
+
+from jobs.executors import serial
+from jobs.executors.progress import Silence
+from jobs.tasks.outcome import Delivered
+from survey.hub.throttle import LocalThrottle
+from survey.onepass.device import Device
+from survey.opening import open_checkpoint
+from survey.records.settings import Settings
+from survey.records.target import ModelRef
+from survey.targets.layout_reader import lay_out
+from survey.targets.locate import locate
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tensors = {"model.embed_tokens.weight": stored(6, 4), "lm_head.weight": stored(6, 4, seed=1)}
+    return write(tmp_path / "model", single(tensors))
+
+
+def device_of(outcome: Delivered) -> tuple[Any, Any]:
+    assert outcome.tables is not None
+    row = outcome.tables.row.to_pylist()[0]
+    return row["device"], row["device_reason"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param(Settings(device="cpu"), ("cpu", "requested"), id="requested"),
+        pytest.param(Settings(), ("cpu", "no CUDA GPU"), id="nobody chose"),
+        pytest.param(
+            Settings(device="cpu", device_reason="the GPUs were taken"),
+            ("cpu", "the GPUs were taken"),
+            id="its executor chose the CPU",
+        ),
+        pytest.param(
+            Settings(device="cuda", device_reason="64 GB in folders"),
+            ("cpu", "device cuda: is not available on this machine → choose another --device"),
+            id="its executor chose a GPU that torch does not see",
+        ),
+    ],
+)
+def test_a_row_says_what_measured_it_and_why(
+    settings: Settings, expected: tuple[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of(delivered(folder, settings)) == expected
+
+
+def test_a_run_of_one_process_chooses_once_by_the_bytes_of_all_its_folders(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[int] = []
+
+    def choose(requested: str, local_bytes: int) -> Device:
+        chosen.append(local_bytes)
+        return Device("cpu", "so many bytes")
+
+    monkeypatch.setattr(serial, "choose_device", choose)
+    settings = Settings()
+    target = locate(lay_out(open_checkpoint(ModelRef(str(folder), folder=folder), settings)), "output")
+    outcomes = [one for one, _ in serial.run_serially([target] * 3, settings, LocalThrottle(), Silence())]
+    assert chosen == [3 * 6 * 4 * 4]
+    assert {device_of(one) for one in outcomes if isinstance(one, Delivered)} == {("cpu", "so many bytes")}
