@@ -17,6 +17,9 @@ for name in ("HF_TOKEN", "HF_ENDPOINT", "RAY_ADDRESS", "HF_HUB_OFFLINE"):
 # OpenMP's threads wait asleep, not busily: where files run side by side, torch takes a quarter of the CPU time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# A GPU's kernels are interpreted on the CPU: Triton reads this when it is first imported, by whomever.
+os.environ["TRITON_INTERPRET"] = "1"
+
 from support.commands import Ran
 from support.little_models import little
 

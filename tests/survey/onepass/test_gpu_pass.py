@@ -21,11 +21,8 @@ from survey.onepass.device import DeviceRows
 from survey.onepass.result import PassResult
 from survey.records.blocks import Block
 
-os.environ["TRITON_INTERPRET"] = "1"  # read while kernels are declared, Triton's own among them
 pytest.importorskip("triton", reason="Triton is not installed: kernels of the GPU are not tested")
 from survey.onepass.cuda import batch_sums, batches
-
-del os.environ["TRITON_INTERPRET"]  # a process that is started here compiles
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of NaN and overflow in kernels
 
@@ -33,7 +30,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of
 @pytest.fixture(autouse=True)
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """`cuda` is the interpreter, with few and large programs: each takes as long as many rows would."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
     gpu_pass = batches.GpuPass
     monkeypatch.setattr(
         batches, "GpuPass", lambda decoder, rows, device, take: gpu_pass(decoder, rows, "cpu", take)
