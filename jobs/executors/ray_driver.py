@@ -72,6 +72,7 @@ class ModelWorkload:
         self._connections, self._commit_to = options.connections, options.commit_to
         self._is_outside = outside()
         self._here = ray.get_runtime_context().get_node_id()  # from outside: the cluster's head
+        self._local_bytes = local_bytes(targets)
         remote = [target for target in targets if target.folder is None]
         self._remote_targets = max(1, len(remote))
         cluster = cluster_resources()
@@ -81,7 +82,6 @@ class ModelWorkload:
         # A GPU's process measures many models (Ray's own default is one): torch and CUDA take 5 s to start.
         # If its node has several GPUs, it stays with the first that it had.
         self._on_gpu = ray.remote(max_retries=0, max_calls=0)(measure_on_node)
-        self._local_bytes = local_bytes(targets)
 
     def refusal(self, work: ModelWork, cluster: ClusterResources) -> Failed | None:
         """The failure of a target that no living node can measure; None if one can."""

@@ -173,7 +173,7 @@ def test_models_that_take_their_time_to_come_share_a_cpu(
         replace(target, spec=replace(target.spec, bytes=ByteRange(0, LARGE_BYTES))) for target in targets[:5]
     ]
     # One of five at a time would begin with the others, or within two seconds.
-    assert most_at_once(placed(ray_address, large, "cpu", monkeypatch, together=4, lasting_s=2)) == 4
+    assert most_at_once(placed(ray_address, large, "auto", monkeypatch, together=4, lasting_s=2)) == 4
 
 
 def test_a_training_whose_worker_dies_is_started_again_and_at_last_given_up(
