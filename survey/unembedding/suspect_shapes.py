@@ -14,9 +14,12 @@ _CODES = (1, 2, 4, 8, 16)  # in one element
 
 
 def possible_sizes(names: TensorNames) -> tuple[set[int], set[int]]:
-    """Every V and every D that the checkpoint may have, by its config and by the embedding's header."""
+    """Every V and every D that the checkpoint may have, by its config and by the embedding's header.
+
+    None is 0: an embedding that is stored empty, as a placeholder, says nothing of the sizes.
+    """
     shapes = [shape for shape in (*stated_shapes(names.config), names.embedding_shape) if shape]
-    return {rows for rows, _ in shapes}, {dims for _, dims in shapes if dims is not None}
+    return {rows for rows, _ in shapes if rows}, {dims for _, dims in shapes if dims}
 
 
 def is_whole_matrix(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> bool:

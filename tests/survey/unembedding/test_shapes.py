@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.checkpoints import EMBED, HEAD
-from support.layouts import FULL, LAYERS, LLAMA, LLAMA_UNTIED, D, Layout, V, chosen, refused
+from support.layouts import FULL, LAYERS, LLAMA, LLAMA_TIED, LLAMA_UNTIED, D, Layout, V, chosen, refused
 
 CONFIGS = {
     "gpt-2": {"vocab_size": V, "n_embd": D},
@@ -42,6 +42,16 @@ def test_a_shape_that_is_not_the_whole_matrix_is_refused(
     files = Layout({"transformer.wte.weight": FULL, HEAD: shape, **LAYERS}, config, "").files()
     error = refused(files)
     assert (error.reason, HEAD in error.problem) == ("no-head", True)
+
+
+@pytest.mark.parametrize("config", [LLAMA_TIED, {}], ids=["stated", "nothing"])
+@pytest.mark.parametrize("shape", [(0, D), (V, 0)], ids=["no rows", "no columns"])
+def test_an_empty_embedding_is_refused_whatever_lies_beside_it(
+    shape: tuple[int, ...], config: dict[str, Any]
+) -> None:
+    beside = {"thing.w": (2 * D, D), "head.parts": (3, 1, 7), "head.empty": (3, 0, 7), **LAYERS}
+    error = refused(Layout({EMBED: shape, **beside}, config, "").files())
+    assert (error.reason, EMBED in error.problem) == ("no-head", True)
 
 
 @pytest.mark.parametrize("config", [config for name, config in CONFIGS.items() if name != "nothing"], ids=str)
