@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,7 @@ from catalog.files import ATTEMPTS, File
 from catalog.read.duckdb_errors import plain_text
 from catalog.read.macros import named_in
 from catalog.read.open_catalog import ATTEMPTS_TO_READ, WHEN_NAMED, OpenCatalog
+from catalog.read.pieces import BATCH_ROWS, Pieces, in_pieces, row_groups
 from catalog.read.read_only import refuse_writes
 from catalog.read.view_columns import view_columns
 from catalog.store.open import CatalogStore
@@ -71,22 +73,40 @@ class Reader:
         """The files left out that are ours and broken."""
         return [item.file for item in self.left_out if item.fate == "damaged"]
 
-    def ask(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
+    def ask(self, sql: str, parameters: Mapping[str, Any] | None = None, most: int | None = None) -> Answer:
         """Run one statement that only reads.
 
         Raises UsageError if it does not parse, would write, fails, or exceeds the limit of memory. An answer
-        with more rows than the limits allow is truncated, and says so.
+        with more rows than the limits allow, or than `most`, is truncated, and says so.
+        """
+        most = most if self._limits is None else min(most or self._limits.rows, self._limits.rows)
+        return self.ask_pieces(sql, parameters, lambda pieces: _answer(pieces, most))
+
+    def ask_pieces(self, sql: str, parameters: Mapping[str, Any] | None, use: Callable[[Pieces], _T]) -> _T:
+        """What `use` makes of the answer, which need not fit into memory. Raises UsageError as `ask`.
+
+        use: called anew, from the first row, if the catalog has changed meanwhile. No limit of rows applies.
         """
         self._refuse_writes(sql)
-        return self._ask_views(sql, lambda: self._answer(sql, parameters or {}))
+        return self._ask_views(
+            sql, lambda: use(in_pieces(self._catalog.connection.execute(sql, dict(parameters or {}))))
+        )
 
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
         """The same answer as a Parquet file, with its types kept.
 
         Raises UsageError also if it has more rows than the limits allow.
         """
+        content = io.BytesIO()
+        self.write_parquet(sql, parameters, content)
+        return content.getvalue()
+
+    def write_parquet(
+        self, sql: str, parameters: Mapping[str, Any] | None, to: io.BytesIO | io.RawIOBase
+    ) -> None:
+        """Write the answer as a Parquet file, row group by row group. Raises UsageError as `ask_parquet`."""
         self._refuse_writes(sql)
-        return self._ask_views(sql, lambda: self._parquet(sql, parameters or {}))
+        self._ask_views(sql, lambda: self._parquet(sql, parameters or {}, to))
 
     def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
         """The nested rows of these keys (repo, sha, matrix), as they are stored."""
@@ -131,35 +151,32 @@ class Reader:
         except MemoryError as error:
             raise UsageError("the answer takes more memory than there is: ask for less") from error
 
-    def _answer(self, sql: str, parameters: Mapping[str, Any]) -> Answer:
-        result = self._catalog.connection.execute(sql, dict(parameters))
-        described = result.description or []
-        rows = result.fetchmany(self._limits.rows + 1) if self._limits else result.fetchall()
-        return Answer(
-            [str(column[0]) for column in described],
-            [str(column[1]) for column in described],
-            rows[: self._limits.rows] if self._limits else rows,
-            truncated=self._limits is not None and len(rows) > self._limits.rows,
-        )
-
-    def _parquet(self, sql: str, parameters: Mapping[str, Any]) -> bytes:
+    def _parquet(self, sql: str, parameters: Mapping[str, Any], to: io.BytesIO | io.RawIOBase) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        out, rows = pa.BufferOutputStream(), 0
-        batches = self._catalog.connection.sql(sql, params=dict(parameters)).to_arrow_reader(1 << 16)
+        to.seek(0)
+        to.truncate()  # what an earlier try wrote
+        batches = self._catalog.connection.sql(sql, params=dict(parameters)).to_arrow_reader(BATCH_ROWS)
         try:
-            with pq.ParquetWriter(out, batches.schema) as writer:
-                for batch in batches:
-                    rows += batch.num_rows
-                    if self._limits is not None and rows > self._limits.rows:
-                        raise UsageError(f"the answer has more than {self._limits.rows:,} rows: add a LIMIT")
-                    writer.write_batch(batch)
+            with pq.ParquetWriter(to, batches.schema) as writer:
+                for table in row_groups(batches, self._limits.rows if self._limits else None):
+                    writer.write_table(table)
         except (pa.ArrowException, OSError) as error:  # an error of DuckDB while its rows are fetched
             self._store.duckdb_files.stops.refuse()
             self._store.duckdb_files.refuse_failures()
-            raise UsageError(f"the answer cannot be made: {error}") from error
-        return bytes(out.getvalue())
+            problem = str(error).strip().partition("\n")[0]  # the rest are settings, which are locked
+            raise UsageError(f"the answer cannot be made: {problem}") from error
+
+
+def _answer(pieces: Pieces, most: int | None) -> Answer:
+    rows: list[tuple[Any, ...]] = []
+    for piece in pieces.rows:
+        rows += piece
+        if most is not None and len(rows) > most:
+            break
+    truncated = most is not None and len(rows) > most
+    return Answer(list(pieces.names), list(pieces.types), rows[:most], truncated)
 
 
 def _named(sql: str) -> list[str]:

@@ -17,7 +17,8 @@ from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
 from catalog.read.view_columns import view_columns
-from queries.shell.shell import COMMANDS, FORMS, is_complete
+from queries.shell.shell import COMMANDS, is_complete
+from queries.text.forms import FORMS
 
 
 def prompt_session(history: Path, queries: Sequence[str]) -> PromptSession[str]:

@@ -15,12 +15,15 @@ import duckdb
 from rich.console import Console
 from rich.markup import escape
 
+from catalog.read.pieces import Pieces
 from catalog.read.reader import Answer, Reader
 from catalog.read.statement_limits import refuse_oversized
 from catalog.read.view_columns import view_columns
 from queries.library import Query, pick, query_list
-from queries.text.render import as_csv, as_json, as_markdown, as_terminal_csv, print_queries, print_table
+from queries.text.forms import FORMS, terminal_csv_text, whole
+from queries.text.render import TABLE_ROWS, print_queries, print_table
 from survey.errors import UsageError, printable
+from survey.process.spool import Spool
 
 COMMANDS = {
     ".help": "these lines",
@@ -31,7 +34,6 @@ COMMANDS = {
     ".format table|csv|json|md": "how answers are printed",
     ".quit": "leave (or Ctrl-D)",
 }
-FORMS: dict[str, Callable[[Answer], str]] = {"csv": as_csv, "json": as_json, "md": as_markdown}
 
 
 @dataclass
@@ -50,11 +52,14 @@ class Shell:
         Raises UsageError if one cannot be run, with what is expected.
         """
         text = text.strip()
-        if text.startswith("."):
-            self._command(text)
-        else:
-            for statement in _split(text):
-                self._print(self.reader.ask(statement))
+        try:
+            if text.startswith("."):
+                self._command(text)
+            else:
+                for statement in _split(text):
+                    self._ask(statement, {})
+        except MemoryError as error:
+            raise UsageError("its table takes more memory than there is: ask for less") from error
 
     def _command(self, text: str) -> None:
         try:
@@ -93,15 +98,27 @@ class Shell:
         if wrong := [word for word in given if "=" not in word]:
             raise UsageError(f"{wrong[0]}: write name=value. {name} takes {chosen.signature}")
         values = chosen.bind(dict(word.split("=", 1) for word in given))
-        self._print(self.reader.ask(chosen.sql, values))
+        self._ask(chosen.sql, values)
+
+    def _ask(self, sql: str, parameters: Mapping[str, object]) -> None:
+        if self.form == "table":
+            print_table(self.reader.ask(sql, parameters, TABLE_ROWS), self.console)
+        else:
+            self._print_pieces(lambda use: self.reader.ask_pieces(sql, parameters, use))
 
     def _print(self, answer: Answer) -> None:
         if self.form == "table":
             print_table(answer, self.console)
         else:
-            terminal_csv = self.form == "csv" and self.console.is_terminal
-            form = as_terminal_csv if terminal_csv else FORMS[self.form]
-            self.console.out(form(answer), end="", highlight=False)
+            self._print_pieces(lambda use: use(whole(answer)))
+
+    def _print_pieces(self, ask: Callable[[Callable[[Pieces], None]], None]) -> None:
+        terminal_csv = self.form == "csv" and self.console.is_terminal
+        form = terminal_csv_text if terminal_csv else FORMS[self.form]
+        with Spool() as spool:
+            ask(lambda pieces: spool.fill(form(pieces)))
+            for text in spool.texts():
+                self.console.out(text, end="", highlight=False)
 
 
 def is_complete(text: str) -> bool:

@@ -87,7 +87,7 @@ def _main() -> int:
     limit_memory(question.memory_mb + _OWN_MB)
     from catalog.read.reader import QueryLimits, Reader
     from catalog.store.open import open_for_reading
-    from queries.text.render import as_download_csv, as_markdown, as_page_json
+    from queries.text.forms import as_download_csv, as_markdown, as_page_json
 
     forms = {"json": as_page_json, "csv": as_download_csv, "md": as_markdown}
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from catalog.read.reader import Answer, Reader
 from queries.histograms import ExponentCounts, Histograms, ModelKey, histograms
 from queries.text.card_facts import FACTS
-from queries.text.render import json_value
+from queries.text.forms import json_value
 
 SHOWN_BLACK_HOLES = 8  # in a card
 _MODELS = """

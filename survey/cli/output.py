@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,13 @@ from survey.cli.streams import say, show_all_characters, spelled_out
 from survey.errors import SurveyError, UsageError, printable
 from survey.process.memory_limit import limited_memory
 from survey.process.output_path import check_output_path
+from survey.process.spool import Spool
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.segment import Segment
 
+    from catalog.read.pieces import Pieces
     from catalog.read.reader import Answer, Reader
     from catalog.tables.inspection import LeftOut
 
@@ -43,29 +46,51 @@ def answer(uri: str, output_format: str, statement: str, parameters: dict[str, A
 
 def print_answer(reader: Reader, output_format: str, statement: str, parameters: dict[str, Any]) -> None:
     """Ask an open catalog and print the answer. Raises UsageError."""
-    if output_format == "parquet":
-        _print_bytes(lambda: reader.ask_parquet(statement, parameters))
-        return
-    print_in(output_format, reader.ask(statement, parameters))
+    from queries.text.render import TABLE_ROWS, print_table
+
+    if output_format == "table":
+        print_table(reader.ask(statement, parameters, TABLE_ROWS), console())
+    elif output_format == "parquet":
+        _print_bytes(lambda spool: reader.write_parquet(statement, parameters, spool))
+    else:
+        _print_pieces(output_format, lambda use: reader.ask_pieces(statement, parameters, use))
 
 
 def print_in(output_format: str, answer: Answer) -> None:
     """Print an answer in the format of --format. Raises UsageError for Parquet on a terminal."""
-    from queries.text.render import as_csv, as_json, as_markdown, as_terminal_csv, formulas, print_table
+    from queries.text.forms import whole
+    from queries.text.render import print_table
 
     if output_format == "table":
         print_table(answer, console())
-        return
-    if output_format == "parquet":
+    elif output_format == "parquet":
         from catalog.write.arrow_tables import as_parquet
 
-        _print_bytes(lambda: as_parquet(answer.names, answer.types, answer.rows))
-        return
-    written = as_terminal_csv if sys.stdout.isatty() else as_csv
-    printers: dict[str, Callable[[Answer], str]] = {"csv": written, "json": as_json, "md": as_markdown}
-    click.echo(printers[output_format](answer), nl=False)
-    if output_format == "csv" and (cells := formulas(answer)):
-        say(f"a spreadsheet would run {cells} cells as formulas: text that begins with = + - @")
+        content = as_parquet(answer.names, answer.types, answer.rows)
+        _print_bytes(lambda spool: spool.write(content))
+    else:
+        _print_pieces(output_format, lambda use: use(whole(answer)))
+
+
+def _print_pieces(output_format: str, ask: Callable[[Callable[[Pieces], None]], None]) -> None:
+    """Print what `ask` passes to its argument, perhaps more than once, when all of it is there."""
+    from queries.text.forms import FORMS, formulas, terminal_csv_text
+
+    is_csv, cells = output_format == "csv", [0]
+    form = terminal_csv_text if is_csv and sys.stdout.isatty() else FORMS[output_format]
+
+    def counted(pieces: Pieces) -> Iterator[Sequence[tuple[Any, ...]]]:
+        cells[:] = [formulas([pieces.names])]
+        for rows in pieces.rows:
+            cells.append(formulas(rows))
+            yield rows
+
+    with Spool() as spool:
+        ask(lambda pieces: spool.fill(form(replace(pieces, rows=counted(pieces)) if is_csv else pieces)))
+        for text in spool.texts():
+            click.echo(text, nl=False)
+    if sum(cells):
+        say(f"a spreadsheet would run {sum(cells)} cells as formulas: text that begins with = + - @")
 
 
 def print_results(kind: str, rows: Sequence[Any], output_format: str) -> None:
@@ -89,10 +114,13 @@ def print_single_result(
         print_results(kind, [row], output_format)
 
 
-def _print_bytes(content: Callable[[], bytes]) -> None:
+def _print_bytes(write: Callable[[Spool], object]) -> None:
     if sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add > FILE.parquet")
-    sys.stdout.buffer.write(content())
+    with Spool() as spool:
+        write(spool)
+        for chunk in spool.chunks():
+            sys.stdout.buffer.write(chunk)
 
 
 @contextmanager

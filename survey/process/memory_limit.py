@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from survey.process.machine import memory_bytes
-from survey.process.ulimits import process_memory_bytes
+from survey.process.ulimits import process_memory_bytes, unused_memory_bytes
 
 _MOST = 0.75  # of the memory that this process may use
+_SPARE_BYTES = 64 << 20  # for what a library allocates that crashes if it cannot
 
 
 def limit_memory(megabytes: int) -> None:
@@ -37,3 +38,20 @@ def limited_memory() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def spare_memory() -> Callable[[], None]:
+    """What to call between steps that allocate: raises MemoryError if only a little memory is left.
+
+    DuckDB's allocator keeps addresses of memory that it gave back, and they count: after a statement that
+    took all there may be little from the start. Then half of that is spared.
+    """
+    unused = unused_memory_bytes()
+    spare_bytes = 0 if unused is None else min(_SPARE_BYTES, unused // 2)
+
+    def refuse() -> None:
+        left = unused_memory_bytes()
+        if left is not None and left < spare_bytes:
+            raise MemoryError
+
+    return refuse

@@ -18,18 +18,23 @@ MEASURING = frozenset({"run", "demo", "cluster", "kinematics", "train"})
 _NO_MEMORY = ("failed to map segment", "annot allocate memory", "out of memory", "bad_alloc")
 _NO_LIMIT = "see the limits of this machine or container"
 _OWN_THREADS = 5  # beside one for each CPU
+_PAGE_BYTES = resource.getpagesize()
 _NO_THREAD = "can't start new thread"
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """A limit of this process. flag: of ulimit. needed: MB that a command needs, one that measures too."""
+    """A limit of this process. flag: of ulimit. needed: MB that a command needs, one that measures too.
+
+    column: of /proc/self/statm, with the pages that count against it.
+    """
 
     kind: int
     flag: str
     what: str
     needed_mb: int
     needed_to_measure_mb: int
+    column: int
 
     @property
     def limit_bytes(self) -> int | None:
@@ -42,8 +47,8 @@ class MemoryLimit:
 
 
 _LIMITS = (
-    MemoryLimit(resource.RLIMIT_DATA, "d", "data", 300, 550),
-    MemoryLimit(resource.RLIMIT_AS, "v", "addresses", 800, 2000),
+    MemoryLimit(resource.RLIMIT_DATA, "d", "data", 300, 550, 5),
+    MemoryLimit(resource.RLIMIT_AS, "v", "addresses", 800, 2000, 0),
 )
 
 
@@ -51,6 +56,19 @@ def process_memory_bytes() -> int | None:
     """The memory that this process alone may use by its limits; None if it has none."""
     limits = [limit.limit_bytes for limit in _LIMITS]
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def unused_memory_bytes() -> int | None:
+    """What the limits of this process leave of its memory; None if it has none, or on another system."""
+    limits = [(limit.limit_bytes, limit.column) for limit in _LIMITS]
+    if all(limit is None for limit, _ in limits):
+        return None
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            pages = [int(word) for word in file.read().split()]
+    except OSError:
+        return None
+    return min(limit - pages[column] * _PAGE_BYTES for limit, column in limits if limit is not None)
 
 
 def too_small_for(command: str) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from catalog.read.reader import Answer
-from queries.text.render import (
+from queries.text.forms import (
     as_csv,
     as_download_csv,
     as_json,
@@ -19,9 +19,8 @@ from queries.text.render import (
     as_page_json,
     as_terminal_csv,
     formulas,
-    print_table,
-    short,
 )
+from queries.text.render import print_table, short
 from survey.errors import printable
 
 SHOWN = [
@@ -121,21 +120,21 @@ def test_a_formula_in_a_download_is_text(text: str) -> None:
     written = as_download_csv(answer).partition("\n")[2].strip('"\n')
     assert written.startswith("'")
     assert written.replace("'", "") == text
-    assert formulas(answer) == 1
+    assert formulas([answer.names, *answer.rows]) == 1
 
 
 @pytest.mark.parametrize(("text", "written"), BEHIND_SEPARATORS.items())
 def test_a_formula_behind_a_separator_of_other_countries_is_text(text: str, written: str) -> None:
     answer = Answer(["a"], ["VARCHAR"], [(text,)])
     assert as_download_csv(answer) == f"a\n{written}\n"
-    assert formulas(answer) == 1
+    assert formulas([answer.names, *answer.rows]) == 1
 
 
 @pytest.mark.parametrize("value", ["a=1", "a-b; c", "", -1, -1.5, None, [-1]])
 def test_what_is_no_formula_stays_as_it_is(value: object) -> None:
     answer = Answer(["a"], ["VARCHAR"], [(value,)])
     assert as_download_csv(answer) == as_csv(answer)
-    assert formulas(answer) == 0
+    assert formulas([answer.names, *answer.rows]) == 0
 
 
 @pytest.mark.parametrize(
