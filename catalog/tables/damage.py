@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from catalog.files import MAX_FOOTER_BYTES, File
 from catalog.store.object_store_errors import Unreadable
@@ -18,6 +18,11 @@ from catalog.tables.claimed_counts import refuse_claims
 from catalog.tables.footer import schema_of
 from catalog.tables.thrift import MalformedFooter, StrangeFooter
 from catalog.tables.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+MAX_UNPACKED_BYTES = 1 << 30  # of a row group: a part has 256 MB in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +97,16 @@ def _read_all(copy: IO[bytes]) -> tuple[str, bytes | None]:
 
     copy.seek(0)
     try:
-        file = pq.ParquetFile(copy, page_checksum_verification=True)
-        # By few rows: a dictionary of one long text may stand for millions.
-        for _ in file.iter_batches(batch_size=64):
+        metadata = pq.read_metadata(copy)
+        _refuse_large(metadata)
+        # A dictionary of one long text may stand for millions, which are not made of it then.
+        texts = [
+            column.path
+            for column in map(metadata.schema.column, range(metadata.num_columns))
+            if column.physical_type == "BYTE_ARRAY"
+        ]
+        file = pq.ParquetFile(copy, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
+        for _ in file.iter_batches(batch_size=64, use_threads=False):
             pass
         return "", (file.metadata.metadata or {}).get(MARK)
     except (MemoryError, NotImplementedError):  # not enough memory, or a codec that this pyarrow lacks
@@ -103,6 +115,15 @@ def _read_all(copy: IO[bytes]) -> tuple[str, bytes | None]:
         if isinstance(error, OSError) and error.errno is not None:  # of the copy: Arrow's own have none
             raise
         return _in_a_line(error), None
+
+
+def _refuse_large(metadata: pq.FileMetaData) -> None:
+    """Raises MemoryError if a row group claims to unpack to more than any of ours does."""
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        size = sum(group.column(column).total_uncompressed_size for column in range(group.num_columns))
+        if size > MAX_UNPACKED_BYTES:
+            raise MemoryError(f"it unpacks to {size:,} bytes, expected {MAX_UNPACKED_BYTES:,} or fewer")
 
 
 def _in_a_line(error: Exception) -> str:

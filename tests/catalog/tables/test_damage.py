@@ -27,6 +27,7 @@ from catalog.store.lock import Lock
 from catalog.store.object_store import ObjectStore
 from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore, open_for_writing
+from catalog.tables import damage
 from catalog.tables.damage import examine
 from catalog.write.arrow_tables import Tables
 from catalog.write.commit import commit, commit_result
@@ -505,13 +506,32 @@ def test_a_single_result_that_comes_later_is_shown_whatever_the_clock_of_the_fir
         compact(store, Lock())
 
 
-def test_a_second_opinion_on_a_file_that_unpacks_to_gigabytes_takes_little_memory(tmp_path: Path) -> None:
-    """One text stands for a thousand: 1 kB that would unpack to 4 GB."""
+def _repeated(text: str) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array([text]))
+
+
+BOMBS: dict[str, tuple[Callable[[], pa.Array], str]] = {
+    "one text stands for a thousand": (lambda: _repeated("x" * 4_000_000), "foreign"),
+    "all of them in one row": (
+        lambda: pa.ListArray.from_arrays([0, 1000], _repeated("x" * 4_000_000)),
+        "foreign",
+    ),
+    "its numbers take more than any of ours": (lambda: pa.array(range(1000)), "unreadable"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_second_opinion_on_a_file_that_unpacks_to_gigabytes_takes_little_memory(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_for_writing(str(tmp_path))
-    text = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array(["x" * 4_000_000]))
-    name = "part-20260101T000000000000-000.parquet"
-    pq.write_table(pa.table({"repo": text}), tmp_path / ROWS / name, compression="zstd", store_schema=False)
+    column, fate = BOMBS[name]
+    if fate == "unreadable":
+        monkeypatch.setattr(damage, "MAX_UNPACKED_BYTES", 10)
+    table = pa.table({"repo": column()})
+    path = tmp_path / ROWS / "part-20260101T000000000000-000.parquet"
+    pq.write_table(table, path, compression="zstd", store_schema=False)
     pool = pa.default_memory_pool()
     before = pool.bytes_allocated()
-    assert examine(store, store.files(ROWS)[0]).fate == "foreign"
+    assert examine(store, store.files(ROWS)[0]).fate == fate
     assert pool.max_memory() - before < 1 << 30
