@@ -57,6 +57,11 @@ def open_client(url: str) -> Any:  # Any: fsspec is not typed
     return client
 
 
+def deadline(client: Any, seconds: float) -> dict[str, float]:  # Any: fsspec is not typed
+    """The argument that ends a whole request, in the file systems that have one."""
+    return {"timeout": seconds} if getattr(client, "async_impl", False) else {}
+
+
 def map_concurrently(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
     """Call `work` for each item, several at a time; the results in the order of the items."""
     from concurrent.futures import ThreadPoolExecutor

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from catalog.files import DAMAGED, ENDING, PROTOCOL, End, File, NoEnd, Write
-from catalog.store.fsspec_client import CONCURRENT_REQUESTS, map_concurrently, open_client
+from catalog.store.fsspec_client import CONCURRENT_REQUESTS, deadline, map_concurrently, open_client
 from catalog.store.object_store_errors import Unreadable
 from catalog.store.object_store_listing import base_name, described_file, list_objects
 from catalog.store.object_store_retries import with_retries
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from catalog.store.duckdb_object_store import StoreFiles
+
+READING_S = 300.0  # of one range, of 16 MB or less
 
 
 @dataclass(slots=True)
@@ -174,7 +176,8 @@ class ObjectStore:
         path = self.inside(file.folder, file.name)
 
         def read() -> bytes:
-            content: bytes = self.fs.cat_file(path, start=start, end=stop)
+            limit = deadline(self.fs, READING_S)
+            content: bytes = self.fs.cat_file(path, start=start, end=stop, **limit)
             # Some libraries take a broken connection for the end of the file.
             if len(content) != stop - start:
                 raise ConnectionError(f"{len(content)} bytes came, expected {stop - start}")

@@ -37,6 +37,8 @@ def is_transient(error: Exception) -> bool:
     """Whether another try may help: the server is busy or ill, or the connection broke."""
     if _is_refused_by_google(error) or s3_code(error) in _FINAL:
         return False
+    if type(error).__name__ == "FSTimeoutError":  # of a whole request: it took minutes
+        return False
     if "Credential" in type(error).__name__ or "Token" in type(error).__name__:
         return False
     final = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
@@ -57,6 +59,8 @@ def _text(error: Exception) -> str:
             f"{text}: set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`, "
             "with rights to the bucket"
         )
+    if name == "FSTimeoutError":
+        return "the store did not end its answer in minutes"
     if isinstance(error, PermissionError):
         return f"permission denied ({text}): check the credentials in the environment and their rights"
     if s3_code(error) == "NoSuchBucket":

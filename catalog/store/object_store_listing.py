@@ -5,19 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from catalog.files import PROTOCOL, File
+from catalog.store.fsspec_client import deadline
 from catalog.store.object_store_errors import Unreadable, s3_code
 from catalog.store.object_store_retries import with_retries
 
 # What backends tell of an object's version.
 _VERSION_KEYS = ("ETag", "etag", "generation", "mtime", "created", "LastModified")
+MAX_OBJECTS = 1_000_000  # of one folder; the Hub has two million models, most of them copies
+_MAX_OBJECT_BYTES = 1 << 50  # no store has larger objects
+LISTING_S = 300.0  # a thousand names take 0.1 s
 
 
 def list_objects(client: Any, path: str) -> list[dict[str, Any]]:  # Any: fsspec is not typed
-    """The descriptions of what lies directly below a path; none if nothing does. Raises Unreadable."""
+    """The descriptions of what lies directly below a path; none if nothing does.
+
+    Raises Unreadable, also if the listing is none: of another path, without an end, or with impossible sizes.
+    """
 
     def list_now() -> list[dict[str, Any]]:
         client.invalidate_cache()
-        items: list[dict[str, Any]] = client.ls(path, detail=True)
+        items: list[dict[str, Any]] = client.ls(path, detail=True, **deadline(client, LISTING_S))
         return items
 
     try:
@@ -26,7 +33,24 @@ def list_objects(client: Any, path: str) -> list[dict[str, Any]]:  # Any: fsspec
         if not error.gone or s3_code(error.__cause__) == "NoSuchBucket":
             raise
         return []
-    return [item for item in items if item["name"].strip("/") != path.strip("/")]
+    if len(items) > MAX_OBJECTS:
+        raise Unreadable(
+            f"{path} holds {len(items):,} objects, expected {MAX_OBJECTS:,} or fewer: compact it"
+        )
+    items = [item for item in items if item["name"].strip("/") != path.strip("/")]
+    if client.protocol != "hf":  # which names its revisions in its own way
+        for item in items:
+            _refuse_lies(item, path)
+    return items
+
+
+def _refuse_lies(item: dict[str, Any], path: str) -> None:
+    """Raises Unreadable if an object does not lie directly below a path, or has a size that none has."""
+    name, size = item["name"].strip("/"), item.get("size") or 0
+    if name.rpartition("/")[0] != path.strip("/") or name.rpartition("/")[2] in ("", ".", ".."):
+        raise Unreadable(f"the store's listing of {path} holds {name}, which does not lie there")
+    if not isinstance(size, int) or not 0 <= size <= _MAX_OBJECT_BYTES:
+        raise Unreadable(f"the store's listing of {path} says that {name} has {size} bytes")
 
 
 def described_file(url: str, folder: str, item: dict[str, Any]) -> File:
