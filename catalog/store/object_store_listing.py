@@ -11,7 +11,7 @@ from catalog.store.object_store_retries import with_retries
 
 # What backends tell of an object's version.
 _VERSION_KEYS = ("ETag", "etag", "generation", "mtime", "created", "LastModified")
-MAX_OBJECTS = 1_000_000  # of one folder; the Hub has two million models, most of them copies
+MAX_OBJECTS = 1_000_000  # of one folder
 _MAX_OBJECT_BYTES = 1 << 50  # no store has larger objects
 LISTING_S = 300.0  # a thousand names take 0.1 s
 
