@@ -11,15 +11,16 @@ import ray
 
 from jobs.executors.progress import Progress
 from jobs.executors.ray_loop import RayLoop
+from jobs.executors.ray_nodes import Node, auto_device_on, largest_memory_bytes, possible_nodes, refusal_by
 from jobs.executors.ray_resources import ClusterResources, cluster_resources
 from jobs.executors.ray_session import RayOptions, coordinated_cluster, outside, pinned_to
 from jobs.executors.ray_worker import measure_on_node
 from jobs.executors.ray_workload import RayTask
 from jobs.planning.memory import gpu_host_bytes, gpu_memory_bytes, local_bytes
 from jobs.tasks.measure_one import deadline_s
-from jobs.tasks.outcome import Failed, Outcome, infeasible
+from jobs.tasks.outcome import Failed, Outcome
 from survey.hub.repositories import stored_token
-from survey.onepass.device import REQUESTED, Device, auto_device
+from survey.onepass.device import REQUESTED, Device
 from survey.records.settings import Settings
 from survey.records.target import Target
 
@@ -76,7 +77,8 @@ class ModelWorkload:
         remote = [target for target in targets if target.folder is None]
         self._remote_targets = max(1, len(remote))
         cluster = cluster_resources()
-        self._least_cpu_share = min((self._cpu_share(target, cluster) for target in remote), default=1.0)
+        works = (ModelWork(target, target.memory_bytes) for target in remote)
+        self._least_cpu_share = min((self._cpu_share(work, cluster) for work in works), default=1.0)
         # Declared once: each declaration is sent to every worker that runs it.
         self._on_cpu = ray.remote(max_retries=0)(measure_on_node)
         # A GPU's process measures many models (Ray's own default is one): torch and CUDA take 5 s to start.
@@ -90,20 +92,7 @@ class ModelWorkload:
             return _refused(
                 target, "not-on-cluster", "the folder is on this machine, which is no node of the cluster"
             )
-        # Only the driver's machine is sure to see a folder, so it must be able to measure it.
-        own_node = cluster.nodes.get(self._here, {}) if target.folder else None
-        memory_bytes = cluster.node_memory_bytes if own_node is None else own_node.get("memory", 0.0)
-        if target.memory_bytes > memory_bytes:
-            return infeasible(
-                target, memory_bytes, "the largest node" if own_node is None else "the driver's node"
-            )
-        if own_node is not None and own_node.get("CPU", 0.0) < 1:
-            return _refused(
-                target, "infeasible", "only the driver's node sees the folder, and it has no CPU for tasks"
-            )
-        if self._settings.device == "cuda" and cluster.gpu_cpus < 1:
-            return _refused(target, "infeasible", "no node has a GPU, and a CPU for tasks beside it")
-        return None
+        return refusal_by(self._nodes(target, cluster), target, self._settings.device)
 
     def launch(
         self, task: RayTask[ModelWork], running: Sequence[ModelWork], cluster: ClusterResources
@@ -134,12 +123,15 @@ class ModelWorkload:
     def with_more_memory(self, work: ModelWork, cluster: ClusterResources) -> ModelWork | None:
         """The same target with twice the memory; None if no node has it, or it had that already."""
         twice = 2 * work.memory_bytes
-        if work.was_out_of_memory or twice > cluster.node_memory_bytes:
+        if work.was_out_of_memory or twice > largest_memory_bytes(self._nodes(work.target, cluster)):
             return None
         return ModelWork(work.target, twice, was_out_of_memory=True)
 
     def failure(self, task: RayTask[ModelWork], reason: str, problem: str) -> Failed:
         return replace(_refused(task.work.target, reason, problem), elapsed_s=task.elapsed_s())
+
+    def _nodes(self, target: Target, cluster: ClusterResources) -> list[Node]:
+        return possible_nodes(target, cluster.nodes, self._here)
 
     # ------------------------------------------------------------------------------ shares
 
@@ -147,29 +139,29 @@ class ModelWorkload:
         self, work: ModelWork, running: Sequence[ModelWork], cluster: ClusterResources
     ) -> bool:
         """Set the shares of CPU and GPU that a task gets beside those that run; False if it must wait."""
-        share = self._gpu_share(work.target, cluster)
+        share = self._gpu_share(work, cluster)
         in_use = [other.gpu_share for other in running if other.gpu_share]
         # A task that waited for a CPU beside a GPU would leave the other nodes idle.
         fits = sum(in_use) + share <= cluster.gpus + 1e-9 and len(in_use) < cluster.gpu_cpus
         work.gpu_share = share if fits else 0.0
         if work.gpu_share == 0.0 and self._settings.device == "cuda":
             return False
-        work.cpu_share = 1.0 if work.gpu_share else self._cpu_share(work.target, cluster)
+        work.cpu_share = 1.0 if work.gpu_share else self._cpu_share(work, cluster)
         cpus_in_use = sum(other.cpu_share for other in running)
-        return not running or cpus_in_use + work.cpu_share <= self._cpu_limit(work.target, cluster)
+        return not running or cpus_in_use + work.cpu_share <= self._cpu_limit(work, cluster)
 
-    def _cpu_limit(self, target: Target, cluster: ClusterResources) -> float:
+    def _cpu_limit(self, work: ModelWork, cluster: ClusterResources) -> float:
         """The CPUs that tasks may claim together.
 
         Small tasks may claim twice what there is: the next ones wait at Ray, and start while the driver
         handles one that has ended. They may not if they share a GPU or a limit of connections.
         """
-        may_queue = not (_is_large(target) or self._gpu_share(target, cluster) or self._connections)
+        may_queue = not (_is_large(work.target) or self._gpu_share(work, cluster) or self._connections)
         return cluster.cpus * (2 if may_queue else 1)
 
     def _settings_of_task(self, work: ModelWork, cluster: ClusterResources) -> Settings:
         """The settings with a task's device, and its part of the connections that all tasks share."""
-        chosen = self._device(work.target, cluster)
+        chosen = self._device(work, cluster)
         if chosen.name == "cuda" and not work.gpu_share:
             chosen = Device("cpu", "the GPUs were taken")
         settings = replace(self._settings, device=chosen.name, device_reason=chosen.reason)
@@ -181,26 +173,23 @@ class ModelWorkload:
         part = self._connections // tasks_at_once
         return replace(settings, connections=min(settings.connections, part))
 
-    def _cpu_share(self, target: Target, cluster: ClusterResources) -> float:
+    def _cpu_share(self, work: ModelWork, cluster: ClusterResources) -> float:
         """The share of a CPU that a target needs: a whole one to feed a GPU that it may get."""
-        waits = target.folder is None and _is_large(target) and not self._gpu_share(target, cluster)
+        waits = work.target.folder is None and _is_large(work.target) and not self._gpu_share(work, cluster)
         return CPU_SHARE if waits else 1.0
 
-    def _gpu_share(self, target: Target, cluster: ClusterResources) -> float:
+    def _gpu_share(self, work: ModelWork, cluster: ClusterResources) -> float:
         """The share of one GPU that a target needs, in hundredths; 0 if it is to have none."""
-        if self._device(target, cluster).name != "cuda" or cluster.gpus <= 0:
+        if self._device(work, cluster).name != "cuda" or cluster.gpus <= 0:
             return 0.0
-        return min(1.0, math.ceil(100 * gpu_memory_bytes(target.spec) / GPU_BYTES) / 100)
+        return min(1.0, math.ceil(100 * gpu_memory_bytes(work.target.spec) / GPU_BYTES) / 100)
 
-    def _device(self, target: Target, cluster: ClusterResources) -> Device:
+    def _device(self, work: ModelWork, cluster: ClusterResources) -> Device:
         """The device for a target, if it is free, and why."""
         if self._settings.device != "auto":
             return Device(self._settings.device, REQUESTED)
-        chosen = auto_device(cluster.gpus > 0, self._local_bytes, int(cluster.cpus))
-        needed = target.memory_bytes + gpu_host_bytes(target.spec)
-        if chosen.name == "cuda" and needed > cluster.node_memory_bytes:
-            return Device("cpu", f"a GPU needs {needed / 1e9:.1f} GB of its node's memory")
-        return chosen
+        nodes = self._nodes(work.target, cluster)
+        return auto_device_on(nodes, work.target, work.memory_bytes, self._local_bytes)
 
 
 def _is_large(target: Target) -> bool:

@@ -1,4 +1,4 @@
-"""The CPUs, GPUs and memory of the living nodes of a Ray cluster."""
+"""The CPUs and GPUs of the living nodes of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ray
 
 @dataclass(frozen=True, slots=True)
 class ClusterResources:
-    """The sums over the living nodes, and the memory of the largest.
+    """The sums over the living nodes.
 
     gpu_cpus: CPUs of the nodes with GPUs; a task on a GPU takes one of them, too.
     nodes: the resources of each node, by its id.
@@ -18,7 +18,6 @@ class ClusterResources:
     cpus: float
     gpus: float
     gpu_cpus: float
-    node_memory_bytes: float
     nodes: dict[str, dict[str, float]]
 
 
@@ -30,6 +29,5 @@ def cluster_resources() -> ClusterResources:
         cpus=sum(item.get("CPU", 0.0) for item in resources),
         gpus=sum(item.get("GPU", 0.0) for item in resources),
         gpu_cpus=sum(item.get("CPU", 0.0) for item in resources if item.get("GPU", 0.0) > 0),
-        node_memory_bytes=max((item.get("memory", 0.0) for item in resources), default=0.0),
         nodes=alive,
     )

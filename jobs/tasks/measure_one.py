@@ -18,7 +18,7 @@ from survey.api import measure
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile, NotRunnable, SurveyError, Unreachable
 from survey.hub.throttle import Throttle
-from survey.onepass.device import REQUESTED, Device, choose_device
+from survey.onepass.device import REQUESTED, Device, choose_device, device_of_pass
 from survey.opening import AT_REST, Matrix, open_target
 from survey.process.redaction import redacted
 from survey.process.ulimits import shortage
@@ -77,7 +77,7 @@ class _Try:
         """Read, measure and name the matrix. Raises SurveyError, and what torch and the memory raise."""
         settings, target = self._settings, self._target
         matrix = self._matrix = open_target(target, settings, throttle, self._limit_s)
-        device = _device(settings)
+        device = device_of_pass(_device(settings), is_scaled=target.scale is not None)
         measurement = measure(
             matrix,
             device=device.name,
