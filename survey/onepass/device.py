@@ -77,7 +77,8 @@ def choose_device(requested: str, matrix_bytes: int = 0, local_bytes: int = 0) -
     if requested == "auto":
         if _is_warm() and matrix_bytes >= LEAST_BYTES:
             return Device("cuda", "the GPU is in use already")
-        return auto_device(_has_gpu(), local_bytes, usable_cpus())
+        chosen = auto_device(_has_driver(), local_bytes, usable_cpus())
+        return (_cpu_if_it_lacks_cuda() if chosen.name == "cuda" else None) or chosen
     if requested != "cpu" and (lack := _lack_of(requested.partition(":")[0])):
         raise NotRunnable("infeasible", f"device {requested}", lack, "choose another --device")
     return Device(requested, REQUESTED)
@@ -95,9 +96,19 @@ def auto_device(has_gpu: bool, local_bytes: int, threads: int) -> Device:
 
 def device_of_rows(rows: DeviceRows, requested: str) -> Device:
     """The device to measure a tensor on that lies on a GPU."""
-    if requested == "auto" and _lack_of("cuda"):
-        return Device("cpu", "no CUDA GPU")
-    return Device(rows.device, "the matrix lies there") if requested == "auto" else choose_device(requested)
+    if requested != "auto":
+        return choose_device(requested)
+    return _cpu_if_it_lacks_cuda() or Device(rows.device, "the matrix lies there")
+
+
+def device_of_pass(chosen: Device, *, is_scaled: bool) -> Device:
+    """What does the arithmetic if this device was chosen. is_scaled: whether it has a scale."""
+    kind = chosen.name.partition(":")[0]
+    if kind == "mps":
+        return Device("cpu", "mps has no float64")
+    if kind == "cuda" and is_scaled:
+        return Device("cpu", "a matrix with a scale is measured on the CPU")
+    return chosen
 
 
 def _is_warm() -> bool:
@@ -105,9 +116,14 @@ def _is_warm() -> bool:
     return "survey.onepass.cuda.batches" in sys.modules and not _lack_of("cuda")
 
 
-def _has_gpu() -> bool:
-    # A driver's file first: torch takes seconds to load, and most machines have no GPU.
-    return any(map(os.path.exists, GPU_DRIVERS)) and not _lack_of("cuda")
+def _has_driver() -> bool:
+    # Its file, as torch takes seconds to load, and most machines have no GPU.
+    return any(map(os.path.exists, GPU_DRIVERS))
+
+
+def _cpu_if_it_lacks_cuda() -> Device | None:
+    lack = _lack_of("cuda")
+    return None if lack is None else Device("cpu", f"cuda {lack}")
 
 
 def _lack_of(kind: str) -> str | None:

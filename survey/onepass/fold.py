@@ -13,7 +13,7 @@ import numpy as np
 from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
-from survey.onepass.device import DeviceRows, staging_threads, usable_cpus
+from survey.onepass.device import Device, DeviceRows, device_of_pass, staging_threads, usable_cpus
 from survey.onepass.geometry import slab_rows
 from survey.onepass.result import PassResult
 from survey.onepass.row_identity import (
@@ -43,8 +43,8 @@ def fold(
 
     blocks      stored bytes in row order; block boundaries do not change a bit of the result
     shape       (V, D)
-    device      "cpu", "cuda", "cuda:0" or "mps" (no float64 there: the CPU does the work)
-    scale       multiplies the stored values, on the CPU; identity and exponents see them as stored
+    device      "cpu", "cuda", "cuda:0" or "mps"; `device_of_pass` says which does the work
+    scale       multiplies the stored values; identity and exponents see them as stored
     threads     CPU threads; None: one for each usable CPU, at most MAX_THREADS
 
     Yields a PassResult that is valid inside the `with` block (it holds a temporary file).
@@ -52,7 +52,7 @@ def fold(
     """
     rows, dims = shape
     decoder = RowDecoder(float_format, dims, scale)
-    on_gpu = scale is None and device.startswith("cuda")
+    on_gpu = device_of_pass(Device(device, ""), is_scaled=scale is not None).name != "cpu"
     # Scaled values take 8 bytes each, as float64.
     rows_per_slab = slab_rows(decoder.row_bytes if scale is None else dims * 8)
     totals = Totals(shape, rows_per_slab, float_format.exponent_values)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from support.checkpoints import single, stored, write
 from support.deliveries import delivered
+from support.scaled_matrices import factors, in_8_bits, matrix
 
 from jobs.executors import serial
 from jobs.executors.progress import Silence
@@ -56,6 +57,25 @@ def test_a_row_says_what_measured_it_and_why(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device_of(delivered(folder, settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "is_scaled", "reason"),
+    [
+        pytest.param("cuda", True, "a matrix with a scale is measured on the CPU", id="a scale"),
+        pytest.param("mps", False, "mps has no float64", id="Apple's GPU"),
+        pytest.param("cpu", True, "requested", id="the CPU, with a scale"),
+    ],
+)
+def test_a_row_does_not_name_a_device_that_did_nothing(
+    device: str, is_scaled: bool, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("survey.onepass.device._lack_of", lambda kind: None)
+    tensors = {"lm_head.weight": matrix("F8_E4M3", in_8_bits("F8_E4M3", 30, 8))}
+    if is_scaled:
+        tensors["lm_head.weight_scale"] = factors(1)[1]
+    folder = write(tmp_path / "model", single(tensors))
+    assert device_of(delivered(folder, Settings(device=device))) == ("cpu", reason)
 
 
 def test_a_run_of_one_process_chooses_once_by_the_bytes_of_all_its_folders(

@@ -56,6 +56,13 @@ def test_where_no_driver_is_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("with_gpu")
+def test_if_a_gpu_would_not_pay_torch_is_not_asked_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "survey.onepass.cuda.batches", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert choose_device("auto", local_bytes=GB) == Device("cpu", "a GPU pays from 64 GB in folders")
+
+
+@pytest.mark.usefixtures("with_gpu")
 def test_a_gpu_in_use_already_takes_matrices_that_are_not_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "survey.onepass.cuda.batches", sys)
     assert choose_device("auto", matrix_bytes=2 * GB) == Device("cuda", "the GPU is in use already")
@@ -88,7 +95,9 @@ def test_a_gpu_without_the_compiler_of_its_kernels_is_refused_and_left_alone(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NotRunnable, match="needs Triton"):
         choose_device("cuda")
-    assert choose_device("auto", local_bytes=999 * GB) == Device("cpu", "no CUDA GPU")
+    lack = "cuda needs Triton, which torch for CUDA brings: pip install triton"
+    assert choose_device("auto", local_bytes=999 * GB) == Device("cpu", lack)
+    assert device_of_rows(DeviceRows(torch.ones(3, 4)), "auto") == Device("cpu", lack)
 
 
 def test_a_tensor_on_a_gpu_is_measured_there_unless_another_device_is_requested(
@@ -99,7 +108,7 @@ def test_a_tensor_on_a_gpu_is_measured_there_unless_another_device_is_requested(
     assert device_of_rows(rows, "auto") == Device("cuda:1", "the matrix lies there")
     assert device_of_rows(rows, "cpu") == Device("cpu", "requested")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert device_of_rows(rows, "auto").name == "cpu"
+    assert device_of_rows(rows, "auto") == Device("cpu", "cuda is not available on this machine")
 
 
 def test_rows_on_a_gpu_can_be_read_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
