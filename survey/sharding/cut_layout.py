@@ -89,9 +89,20 @@ def numbered_parts(file_of: Mapping[str, str], size: MatrixSize, look_up: LookUp
         # only parts that fill the matrix by rows are joined.
         enough = sum(tensor.shape[0] for tensor in tensors if tensor.shape) >= (size.rows or 0)
         plain = all(plain for *_, plain in members)
-        if is_cut(tensors, size, columns=plain) and (enough or plain):
+        if not (is_cut(tensors, size, columns=plain) and (enough or plain)):
+            continue
+        # The tables of several codebooks may have together about as many rows as there are tokens.
+        if plain or not _is_whole_elsewhere(whole, size, file_of, look_up):
             joined[whole] = names
     return joined
+
+
+def _is_whole_elsewhere(name: str, size: MatrixSize, file_of: Mapping[str, str], look_up: LookUp) -> bool:
+    """Whether a module of the same name in another part of the model holds all rows of the matrix."""
+    own_name = name.split(".")[-2]
+    others = [other for other in file_of if other.endswith(f".{own_name}.weight")]
+    shapes = [look_up(other).shape for other in others if not _OF_A_LAYER.search(other)]
+    return any(len(shape) == 2 and 10 * shape[0] >= 9 * (size.rows or 0) for shape in shapes)
 
 
 def _number(cut: re.Match[str]) -> int:

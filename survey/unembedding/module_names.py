@@ -11,8 +11,9 @@ EMBEDDING_WORDS = re.compile(
 )
 # Judged by the module's own name: its parent may be called language_model.
 OTHER_TABLE_WORDS = re.compile(
-    r"(?i)position|pos_|_pos|wpe|segment|per_layer|relative|rotary"
-    r"|(?:^|_)(?:type|char|value|shape|pronunciation|lang|langs|language|languages|freq|frequency|time|timestep)(?:_|$)"
+    r"(?i)position|pos_|_pos|wpe|segment|per_layer|relative|rotary|ngram|(?:^|_)rel_"
+    r"|(?:^|_)(?:type|char|value|shape|pronunciation|lang|langs|language|languages|freq|frequency|time|timestep"
+    r"|row|rows|column|columns|task|tasks|speaker|speakers|speaker_id|entity|entities|modality|frame|page|duration|pitch|energy)(?:_|$)"
 )
 # Parts of a head before or beside its matrix; a tensor of the matrix's own shape is more than that.
 HEAD_PARTS = re.compile(

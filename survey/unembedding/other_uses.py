@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft
+from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft, without_shared_prefix
 from survey.unembedding.module_names import EMBEDDING_WORDS, module_name
 from survey.unembedding.tensor_names import TensorNames
 
@@ -13,6 +13,20 @@ from survey.unembedding.tensor_names import TensorNames
 _DRAFT_TENSOR = re.compile(r"(?i)\.(?:embed_tokens|shared_head(?:\.head)?)\.weight$")
 _IN_A_LAYER = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages?)\.[0-9]+\.[^.]+\.[^.]+")
 _NUMBERS = re.compile(r"(?<=\.)[0-9]+(?=\.)")
+_IN_AN_ENTRY = re.compile(r"\.[0-9]+\.(?=[^.]+\.[^.]+)")
+_MOST_WIDTHS = 8  # a layer's inner width, or several that are stored as one, is at most 8 D
+# Many other parts have such names, too: a head only by a shape that is related to V exactly.
+_HINT_OF_A_HEAD = re.compile(
+    r"(?i)head|output|predict|logit|classif|read_?out|scor(?:e|ing)|vocab|generator|softmax"
+    r"|(?:^|[./-])(?:out|pred|decoder)(?=$|[._/-])|_(?:out|decoder)(?=$|[./]|_(?:w|weight|kernel|[0-9]+)(?:$|[./]))"
+)
+
+
+def hints_at_a_head(names: TensorNames, name: str) -> bool:
+    """Whether a name may be that of a head; what wraps the embedding, too, says nothing."""
+    embedding = next((stem.path for stem in names.embeddings), "")
+    own = without_shared_prefix(name, embedding)
+    return (SOUNDS_LIKE_A_HEAD.search(name) or _HINT_OF_A_HEAD.search(own)) is not None
 
 
 def without_numbers(name: str) -> str:
@@ -58,3 +72,26 @@ def repeats(name: str, repeated: Mapping[str, int], names: Collection[str]) -> b
     front, first, _ = name.partition(".0.")
     in_layer = [other for other in names if other.startswith(front + first)] if first else []
     return len(in_layer) > 1 and not any(other.startswith(f"{front}.1.") for other in names)
+
+
+def repeats_in_list(name: str, repeated: Mapping[str, int], names: Collection[str]) -> bool:
+    """Whether a tensor belongs to several entries of a list, each of which holds further tensors.
+
+    Not every list of layers is called so (XLM's `ffns.0.lin1.weight`).
+    """
+    entry = _IN_AN_ENTRY.search(name)
+    if entry is None or repeated[without_numbers(name)] < 2:
+        return False
+    return sum(other.startswith(name[: entry.end()]) for other in names) > 2
+
+
+def is_layers_width(names: TensorNames, name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor of a layer has the shape [V, D] as V is a width that layers have.
+
+    Such a layer may be the only one of its kind, as the dense one among those of experts.
+    """
+    layer = within_layer(name)
+    if layer is None or max(shape) > _MOST_WIDTHS * min(shape) or hints_at_a_head(names, layer):
+        return False
+    number = _NUMBERS.search(name, len(name) - len(layer))
+    return number is not None and sum(other.startswith(name[: number.end() + 1]) for other in names.all) > 2

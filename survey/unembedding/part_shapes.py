@@ -1,7 +1,8 @@
 """Shapes that tell of a part of a vocabulary matrix [V, D], or of several of them one after the other.
 
 Judged by lengths that are related to V exactly: V / k, V · k, or V and padding, with D beside them; or V,
-with D / k beside it. In most models nothing else has such a shape by chance.
+with D / k beside it. In most models nothing else has such a shape by chance; but the widths of layers and a
+round or a tiny V have many divisors in common, so a length that may be such a width tells little.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from math import prod
 
 _MOST_PARTS = 16
 _MOST_PARTS_UNNAMED = 8  # a tensor whose name says nothing of a head
-_MOST_PADDING = 256  # rows
+_MOST_PADDING = 256  # rows, and no more than there are tokens
 _COLUMN_PARTS = (2, 3, 4, 8, 16)
 _MOST_WIDTHS = 4  # a layer's inner width is D, 2 D, 3 D or 4 D
 
@@ -41,11 +42,14 @@ def _is_related(length: int, width: int, rows: set[int], *, named: bool) -> bool
     """Whether a length beside D is V / k, V · k, or V and padding."""
     if _is_padded_or_whole(length, rows, named=named):
         return True
-    is_inner_width = length % width == 0 and length <= _MOST_WIDTHS * width
-    most = _MOST_PARTS if named else 2 if is_inner_width else _MOST_PARTS_UNNAMED
+    may_be_inner_width = length <= _MOST_WIDTHS * width
+    if may_be_inner_width and not named:
+        return False
+    most = _MOST_PARTS if named else _MOST_PARTS_UNNAMED
     return any(
-        (length % size == 0 and length <= most * size)
-        or any(abs(length * parts - size) < parts for parts in range(2, most + 1))
+        (length % size == 0 and length <= most * size and not may_be_inner_width)
+        # A part has more rows than there are parts: two rows are no part of a tiny vocabulary.
+        or any(abs(length * parts - size) < parts < length for parts in range(2, most + 1))
         for size in rows
     )
 
@@ -54,7 +58,9 @@ def _is_padded_or_whole(length: int, rows: set[int], *, named: bool) -> bool:
     """Whether a length is V, with padding or rounded to equal parts if `named`."""
     if not named:
         return length in rows
-    return any(size - _MOST_PARTS < length <= size + _MOST_PADDING for size in rows)
+    return any(
+        size - min(_MOST_PARTS, size // 2) < length <= size + min(_MOST_PADDING, size) for size in rows
+    )
 
 
 def _is_column_part(width: int, dims: set[int]) -> bool:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 
 from survey.numerics.dtypes import BITS
-from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft, without_shared_prefix
+from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft
 from survey.unembedding.module_names import is_table_name
-from survey.unembedding.other_uses import of_a_drafts_layer, repeats, within_layer, without_numbers
+from survey.unembedding.other_uses import (
+    hints_at_a_head,
+    of_a_drafts_layer,
+    repeats,
+    repeats_in_list,
+    within_layer,
+    without_numbers,
+)
 from survey.unembedding.part_shapes import is_part_or_multiple
 from survey.unembedding.suspect_shapes import may_hold_as_much, possible_sizes
 from survey.unembedding.tensor_names import TensorNames
-
-# Many other parts have such names, too: a head only by a shape that is related to V exactly.
-_HINT_OF_A_HEAD = re.compile(
-    r"(?i)head|output|predict|logit|classif|read_?out|scor(?:e|ing)|vocab|generator|softmax"
-    r"|(?:^|[./-])(?:out|pred|decoder)(?=$|[._/-])|_(?:out|decoder)(?=$|[./]|_(?:w|weight|kernel|[0-9]+)(?:$|[./]))"
-)
 
 
 def part_suspects(names: TensorNames, explained: Collection[str]) -> list[str]:
@@ -42,7 +42,7 @@ def _is_part_shaped(names: TensorNames, name: str, rows: set[int], dims: set[int
     unread = outline.dtype not in BITS and may_hold_as_much(shape, rows, dims)
     if not (unread or is_part_or_multiple(shape, rows, dims, named=True)):
         return False
-    if _hints_at_a_head(names, name):
+    if hints_at_a_head(names, name):
         return True
     in_list = without_numbers(name) != name  # such as the tables of several codebooks, one after the other
     return is_part_or_multiple(shape, rows, dims, named=False) and not (in_list and max(shape) > max(rows))
@@ -54,16 +54,9 @@ def _is_explained(names: TensorNames, name: str, repeated: Mapping[str, int]) ->
         return True
     if sounds := SOUNDS_LIKE_A_HEAD.search(name):
         return names.is_elsewhere(name[: name.rfind(".", 0, sounds.start() + 1) + 1])
-    if is_table_name(name) or names.is_elsewhere(name) or "patch" in name:
+    if is_table_name(name) or names.is_elsewhere(name) or "patch" in name or "per_layer" in name:
         return True
     layer = within_layer(name)
     if layer is None:
-        return False
-    return not _hints_at_a_head(names, layer) or repeats(name, repeated, names.all)
-
-
-def _hints_at_a_head(names: TensorNames, name: str) -> bool:
-    """Whether a name may be that of a head; what wraps the embedding, too, says nothing."""
-    embedding = next((stem.path for stem in names.embeddings), "")
-    own = without_shared_prefix(name, embedding)
-    return (SOUNDS_LIKE_A_HEAD.search(name) or _HINT_OF_A_HEAD.search(own)) is not None
+        return not hints_at_a_head(names, name) and repeats_in_list(name, repeated, names.all)
+    return not hints_at_a_head(names, layer) or "router" in layer or repeats(name, repeated, names.all)

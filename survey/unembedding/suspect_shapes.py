@@ -26,7 +26,10 @@ def is_whole_matrix(shape: tuple[int, ...], rows: set[int], dims: set[int]) -> b
     """Whether a shape is [V, D], transposed, flat or padded or not, for some V of `rows` and D of `dims`."""
     lengths = [length for length in shape if length != 1]
     if len(lengths) == 1:
-        return any(lengths[0] == size * width for size in rows for width in dims if width > 1)
+        known = rows | dims  # a bias, or a norm
+        return lengths[0] not in known and any(
+            lengths[0] == size * width for size in rows for width in dims if width > 1
+        )
     return len(lengths) == 2 and any(
         (long in rows or _is_padded(long, rows)) and short in dims and long != short
         for long, short in (lengths, lengths[::-1])

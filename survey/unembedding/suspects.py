@@ -19,9 +19,12 @@ from survey.unembedding.module_names import (
     module_parent,
 )
 from survey.unembedding.other_uses import (
+    hints_at_a_head,
+    is_layers_width,
     of_a_drafts_layer,
     of_other_language_model,
     repeats,
+    repeats_in_list,
     without_numbers,
 )
 from survey.unembedding.part_suspects import part_suspects
@@ -86,15 +89,23 @@ def matrix_shaped_suspects(names: TensorNames, explained: Collection[str]) -> li
     explained: tensors that a rule explains.
     """
     rows, dims = possible_sizes(names)
-    shaped = [
-        name for name in names.all if (shape := names.shape_of(name)) and is_whole_matrix(shape, rows, dims)
-    ]
+    shaped = {
+        name: shape
+        for name in names.all
+        if (shape := names.shape_of(name)) and is_whole_matrix(shape, rows, dims)
+    }
     repeated = Counter(without_numbers(name) for name in shaped)
     return sorted(
         name
-        for name in shaped
+        for name, shape in shaped.items()
         if name not in explained
-        and not (_is_excused(names, name) or is_table_name(name) or repeats(name, repeated, names.all))
+        and not (
+            _is_excused(names, name)
+            or is_table_name(name)
+            or repeats(name, repeated, names.all)
+            or is_layers_width(names, name, shape)
+            or (repeats_in_list(name, repeated, names.all) and not hints_at_a_head(names, name))
+        )
     )
 
 

@@ -292,6 +292,17 @@ def test_what_is_numbered_for_another_reason_is_not_put_together(
     assert set(heads) < set(layout.file_of)
 
 
+def test_tables_of_codebooks_are_no_parts_of_the_table_of_tokens(tmp_path: Path) -> None:
+    codebooks = {f"embed_tokens.{number}.weight": tensor(WHOLE[: V // 4 + 9]) for number in range(4)}
+    table = f"decoder.{EMBED}"
+    files = single({table: tensor(TABLE), **codebooks, f"decoder.{HEAD}": tensor(WHOLE)}, config())
+    folder = write(tmp_path, files)
+    assert read(survey.open_matrix(folder)) == WHOLE.tobytes()
+    with pytest.raises(SurveyError) as caught:
+        survey.open_matrix(folder, matrix="input")
+    assert (caught.value.reason, "embed_tokens.0.weight" in caught.value.problem) == ("split-head", True)
+
+
 def test_layers_of_a_model_are_no_parts_of_its_matrix(tmp_path: Path) -> None:
     layers = {f"model.layers.{number}.head.weight": tensor(WHOLE[:600]) for number in range(2)}
     tables = {f"model.layers.0.embed.{number}.weight": tensor(WHOLE[:600]) for number in range(2)}
