@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import duckdb
 
 from catalog.files import TOKENS, File, is_part
-from catalog.read.connection import connect_catalog
+from catalog.read.connection import connect_catalog, half_of_memory_mb
 from catalog.read.table_files import TableFiles, listed
 from catalog.store.open import CatalogStore
 
@@ -22,10 +22,13 @@ MAX_RESULT_MB = 256  # a row has 1 MB, a run of 100,000 attempts 50
 
 
 def heavy_files(store: CatalogStore, files: Sequence[File]) -> Iterator[tuple[File, int]]:
-    """The files that take more memory than any of ours, each with the MB that one of ours may take."""
+    """The files that take more memory than any of ours, each with the MB that it exceeds."""
     for most_mb in (MAX_MANY_ROWS_MB, MAX_RESULT_MB):
-        of_this_size = [file for file in files if _most_mb(file) == most_mb]
-        yield from ((file, most_mb) for file in _beyond(store, of_this_size, most_mb))
+        # A process with less memory judges by what it has, if that holds every file of ours.
+        limit_mb = min(most_mb, half_of_memory_mb())
+        if limit_mb >= most_mb // 2:
+            of_this_size = [file for file in files if _most_mb(file) == most_mb]
+            yield from ((file, limit_mb) for file in _beyond(store, of_this_size, limit_mb))
 
 
 def _most_mb(file: File) -> int:

@@ -85,6 +85,27 @@ def test_a_file_that_unpacks_to_gigabytes_is_named_and_the_others_are_answered(
     assert "takes more than 256 MB of memory" in left_out.problem
 
 
+@pytest.mark.parametrize(
+    ("half_mb", "problem"),
+    [
+        pytest.param(200, "takes more than 200 MB of memory", id="less than usual"),
+        pytest.param(100, None, id="too little for files of ours"),
+    ],
+)
+def test_a_process_with_little_memory_calls_no_file_too_large_that_it_could_not_hold_anyway(
+    committed: CatalogStore, bombs: Bombs, half_mb: int, problem: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.read.heavy_files.half_of_memory_mb", lambda: half_mb)
+    with bombs("family"), Reader(committed, QueryLimits(memory_mb=half_mb, rows=100)) as reader:
+        if problem is None:
+            with pytest.raises(UsageError, match="ask for less"):
+                reader.ask(SQL)
+            assert not reader.left_out
+        else:
+            assert len(reader.ask(SQL).rows) == 1
+            assert problem in reader.left_out[0].problem
+
+
 def test_a_question_that_takes_more_than_the_first_memory_gets_more(
     committed: CatalogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
