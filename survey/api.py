@@ -17,7 +17,7 @@ from survey.measures.unused_distances import StoredMatrix, UnusedDistances, unus
 from survey.numerics.dtypes import FLOATS, FloatFormat, float_format_of
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
-from survey.onepass.device import DeviceRows, choose_device, device_of_rows, usable_cpus
+from survey.onepass.device import DeviceRows, choose_device, device_of_pass, device_of_rows, usable_cpus
 from survey.onepass.fold import fold
 from survey.opening import Matrix, OnProgress, open_model
 from survey.records.blocks import Block
@@ -118,7 +118,7 @@ def cluster(
         axes=axes or AXES,
         token=token,
         view=field,
-        device=choose_device(device).name,
+        device=device_of_pass(choose_device(device), is_scaled=False).name,
     )
 
 

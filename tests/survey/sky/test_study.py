@@ -162,6 +162,11 @@ def test_many_slabs_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None
     assert_sky_agrees(survey.cluster(planted_rows()), planted_rows().double().numpy())
 
 
+def test_a_gpu_that_has_no_float64_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("survey.onepass.device._lack_of", lambda kind: None)  # as on a Mac
+    assert_sky_agrees(survey.cluster(planted_rows(), device="mps"), planted_rows().double().numpy())
+
+
 def test_the_matrix_is_read_once_and_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(covariance, "COVARIANCE_SLAB_BYTES", 1 << 20)
     rows, dims, reads = 12_000, 256, []
