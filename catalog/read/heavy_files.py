@@ -21,18 +21,28 @@ MAX_MANY_ROWS_MB = 1024  # a part has 256 MB, and a little more in DuckDB's memo
 MAX_RESULT_MB = 256  # a row has 1 MB, a run of 100,000 attempts 50
 
 
-def heavy_files(store: CatalogStore, files: Sequence[File]) -> Iterator[tuple[File, int]]:
-    """The files that take more memory than any of ours, each with the MB that it exceeds."""
-    for most_mb in (MAX_MANY_ROWS_MB, MAX_RESULT_MB):
+def heavy_files(
+    store: CatalogStore, files: Sequence[File], answer_mb: int | None = None
+) -> Iterator[tuple[File, int]]:
+    """The files that take more memory than any of ours, each with the MB that it exceeds.
+
+    answer_mb: of an answer, if it has a limit; a file of many rows that does not fit would stop all of them.
+    """
+    many = [file for file in files if _has_many_rows(file)]
+    few = [file for file in files if not _has_many_rows(file)]
+    for alike, most_mb, most_of_answer_mb in (
+        (many, MAX_MANY_ROWS_MB, answer_mb or MAX_MANY_ROWS_MB),
+        (few, MAX_RESULT_MB, MAX_RESULT_MB),
+    ):
         # A process with less memory judges by what it has, if that holds every file of ours.
-        limit_mb = min(most_mb, half_of_memory_mb())
-        if limit_mb >= most_mb // 2:
-            of_this_size = [file for file in files if _most_mb(file) == most_mb]
-            yield from ((file, limit_mb) for file in _beyond(store, of_this_size, limit_mb))
+        half_mb = half_of_memory_mb()
+        if half_mb >= most_mb // 2:
+            limit_mb = min(most_mb, half_mb, max(most_of_answer_mb, most_mb // 2))
+            yield from ((file, limit_mb) for file in _beyond(store, alike, limit_mb))
 
 
-def _most_mb(file: File) -> int:
-    return MAX_MANY_ROWS_MB if is_part(file) or file.folder == TOKENS else MAX_RESULT_MB
+def _has_many_rows(file: File) -> bool:
+    return is_part(file) or file.folder == TOKENS
 
 
 def _beyond(store: CatalogStore, files: Iterable[File], most_mb: int) -> Iterator[File]:

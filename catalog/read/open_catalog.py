@@ -85,7 +85,7 @@ class OpenCatalog:
         files = [file for files in self._files.values() for file in files]
         heavy = [
             LeftOut(file, "unreadable", f"it takes more than {most:,} MB of memory; no file of ours does")
-            for file, most in heavy_files(self._store, files)
+            for file, most in heavy_files(self._store, files, self._limit_mb)
         ]
         had_all = self._limit_mb is not None or self._memory_mb is None
         if not heavy:

@@ -143,8 +143,11 @@ class Pages:
 
     def _build(self) -> str:
         served = self._served
-        with Reader(open_for_reading(served.catalog)) as reader:
-            return build_report(reader, served.heading, served.limit, lambda _: None, live=self.live)
+        try:
+            with Reader(open_for_reading(served.catalog)) as reader:
+                return build_report(reader, served.heading, served.limit, lambda _: None, live=self.live)
+        except MemoryError as error:
+            raise UsageError("the page takes more memory than there is: name a smaller --limit") from error
 
     @cached_property
     def _query_list(self) -> bytes:

@@ -13,6 +13,7 @@ from survey.cli.options import catalog_option, queries_option
 from survey.cli.report import page_options
 from survey.cli.streams import say
 from survey.errors import UsageError
+from survey.process.memory_limit import limited_memory
 
 _HOST = r"(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]"  # a name, all names below one, or [an IPv6 address]
 
@@ -69,5 +70,6 @@ def command(
         host_names = " or ".join(names) or "localhost alone: name others with --allow-host"
         say(f"whoever reaches this machine may ask; browsers call it {host_names}")
     served = Served(uri, Heading(title, VERSION), folders=folders, **limits)
-    listen(served, host, port, names, lambda url: say(f"{url} (Ctrl-C ends it)"))
+    with limited_memory():  # the page is built in this process
+        listen(served, host, port, names, lambda url: say(f"{url} (Ctrl-C ends it)"))
     return 0

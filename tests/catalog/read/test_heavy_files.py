@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from catalog.files import File
+from catalog.read.heavy_files import heavy_files
 from catalog.read.reader import QueryLimits, Reader
 from catalog.store.open import CatalogStore
 from survey.errors import UsageError
@@ -128,3 +131,35 @@ def test_a_long_text_by_itself_is_no_reason_to_leave_a_file_out(committed: Catal
     with Reader(committed) as reader:
         assert len(reader.ask(SQL).rows) == 2
         assert not reader.left_out
+
+
+@pytest.mark.parametrize(("limit_mb", "most_mb"), [(64, 512), (600, 600), (2000, 1024)])
+def test_what_is_named_like_a_part_may_take_the_memory_of_an_answer(
+    committed: CatalogStore, monkeypatch: pytest.MonkeyPatch, limit_mb: int, most_mb: int
+) -> None:
+    """But never less than twice what a part of ours takes."""
+    used: list[int] = []
+
+    def beyond(store: CatalogStore, files: list[File], most_mb: int) -> list[File]:
+        used.append(most_mb)
+        return files
+
+    monkeypatch.setattr("catalog.read.heavy_files._beyond", beyond)
+    [loose, *_] = committed.files("rows")
+    part = replace(loose, name="part-20260101T000000000000-000.parquet")
+    assert list(heavy_files(committed, [loose, part], limit_mb)) == [(part, most_mb), (loose, 256)]
+    assert used == [most_mb, 256]
+
+
+def test_a_part_that_stops_the_answers_of_a_server_is_left_out(committed: CatalogStore, file: Path) -> None:
+    """It unpacks to 900 MB, as no part of ours does; other files may take 1 GB."""
+    _repeated(file, "family", "x" * (16 << 20), 56)
+    part = file.rename(file.with_name("part-20260101T000000000000-000.parquet"))
+    try:
+        with Reader(committed, QueryLimits(memory_mb=520, rows=100)) as reader:
+            assert len(reader.ask(SQL).rows) == 1
+            [left_out] = reader.left_out
+        assert (left_out.file.path, left_out.fate) == (str(part), "unreadable")
+        assert "takes more than 520 MB of memory" in left_out.problem
+    finally:
+        part.unlink()

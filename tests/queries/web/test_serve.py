@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -34,6 +35,7 @@ from queries.web.application import Served, app
 from queries.web.bounded_connections import BoundedProtocol
 from queries.web.question_queue import MAX_QUESTIONS
 from queries.web.report import Heading
+from survey.process.machine import memory_bytes
 
 Survey = Callable[..., Ran]
 PROGRAM = [sys.executable, "-c", "from survey.cli import entry; entry()"]
@@ -368,3 +370,31 @@ def test_a_query_that_fails_is_answered_in_words(url: str) -> None:
         page.locator("#question").press("Control+Enter")
         expect(page.locator("#answer [role=alert]")).to_contain_text("syntax error")
         assert page.locator("#answer img").count() == 0
+
+
+def test_a_page_that_takes_all_memory_is_one_line(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_report(*_: object, **__: object) -> str:
+        raise MemoryError
+
+    monkeypatch.setattr("queries.web.application.build_report", build_report)
+    served = Served(str(catalog), Heading("Survey", "1"), limit=10, seconds=5, memory_mb=64)
+    page = TestClient(app(served, ["localhost"]), base_url="http://localhost").get("/")
+    assert (page.status_code, page.json()) == (
+        400,
+        {"error": "the page takes more memory than there is: name a smaller --limit"},
+    )
+
+
+def test_the_process_of_the_page_has_a_limit_of_memory(
+    survey: Survey, catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = []
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+
+    def listen(*_: object) -> None:
+        limits.append(resource.getrlimit(resource.RLIMIT_DATA)[0])
+
+    monkeypatch.setattr("queries.web.serve.listen", listen)
+    assert survey("serve", "--catalog", catalog).code == 0
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+    assert limits[0] < memory_bytes()
