@@ -24,6 +24,7 @@ _MODULE = re.compile(
     r"([^.]*?)(?:\.(?:modules_to_save(?:\.\w+)?|base_layer|original_module|embedding|W_E))?(?:\.weight)?$"
 )
 _POSITIONS = re.compile(r"(?i)(?:^|[._])pos(?:ition)?s?(?:al)?_?enc")
+_ENTRY = re.compile(r"\.[0-9]+(?=\.weight$|$)")
 _TABLES = tuple(f".{table}" for table in (*EMBEDDINGS, *VAGUE_EMBEDDINGS))
 
 
@@ -41,8 +42,11 @@ def module_parent(name: str) -> str:
 
 def is_table_name(name: str) -> bool:
     """Whether a name is that of a lookup table: of tokens, or of positions, types, languages, …"""
+    name = _ENTRY.sub("", name)  # one of several, in a list
     module = module_name(name)
     path = module_parent(name) + module
-    return (f".{path}".endswith(_TABLES) or _POSITIONS.search(module) is not None) or (
+    # A class that encodes positions keeps its table under a name of its own (`pos_encoder.pe`).
+    positions = _POSITIONS.search(".".join(path.split(".")[-2:]))
+    return (f".{path}".endswith(_TABLES) or positions is not None) or (
         OTHER_TABLE_WORDS.search(module) is not None and EMBEDDING_WORDS.search(module) is not None
     )

@@ -14,6 +14,7 @@ _DRAFT_TENSOR = re.compile(r"(?i)\.(?:embed_tokens|shared_head(?:\.head)?)\.weig
 _IN_A_LAYER = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages?)\.[0-9]+\.[^.]+\.[^.]+")
 _NUMBERS = re.compile(r"(?<=\.)[0-9]+(?=\.)")
 _IN_AN_ENTRY = re.compile(r"\.[0-9]+\.(?=[^.]+\.[^.]+)")
+_LEAVES_A_MIXER = re.compile(r"out_proj|output")
 _MOST_WIDTHS = 8  # a layer's inner width, or several that are stored as one, is at most 8 D
 # Many other parts have such names, too: a head only by a shape that is related to V exactly.
 _HINT_OF_A_HEAD = re.compile(
@@ -85,13 +86,16 @@ def repeats_in_list(name: str, repeated: Mapping[str, int], names: Collection[st
     return sum(other.startswith(name[: entry.end()]) for other in names) > 2
 
 
-def is_layers_width(names: TensorNames, name: str, shape: tuple[int, ...]) -> bool:
+def is_layers_width(names: TensorNames, name: str, shape: tuple[int, ...], *, part: bool = False) -> bool:
     """Whether a tensor of a layer has the shape [V, D] as V is a width that layers have.
 
     Such a layer may be the only one of its kind, as the dense one among those of experts.
+    part: whether it is the shape of a part of the matrix; then what leaves the layer's mixer has it, too.
     """
     layer = within_layer(name)
-    if layer is None or max(shape) > _MOST_WIDTHS * min(shape) or hints_at_a_head(names, layer):
+    if layer is None or not shape or max(shape) > _MOST_WIDTHS * min(shape):
+        return False
+    if hints_at_a_head(names, _LEAVES_A_MIXER.sub("", layer) if part else layer):
         return False
     number = _NUMBERS.search(name, len(name) - len(layer))
     return number is not None and sum(other.startswith(name[: number.end() + 1]) for other in names.all) > 2

@@ -10,6 +10,7 @@ from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft
 from survey.unembedding.module_names import is_table_name
 from survey.unembedding.other_uses import (
     hints_at_a_head,
+    is_layers_width,
     of_a_drafts_layer,
     repeats,
     repeats_in_list,
@@ -59,4 +60,6 @@ def _is_explained(names: TensorNames, name: str, repeated: Mapping[str, int]) ->
     layer = within_layer(name)
     if layer is None:
         return not hints_at_a_head(names, name) and repeats_in_list(name, repeated, names.all)
-    return not hints_at_a_head(names, layer) or "router" in layer or repeats(name, repeated, names.all)
+    if not hints_at_a_head(names, layer) or "router" in layer or repeats(name, repeated, names.all):
+        return True
+    return is_layers_width(names, name, names.shape_of(name) or (), part=True)

@@ -21,6 +21,9 @@ NO_HEAD: dict[str, tuple[int, int, Shapes]] = {
     "positions": (64, 32, {"model.encoder.rel_embeddings.weight": (512, 32)}),
     "rows and columns of patches": (2048, 32, {"model.row_embedder.weight": (1024, 32), "model.column_embedder.weight": (256, 32)}),
     "positions of n-grams": (32, 64, {"model.ngram_embeddings.weight": (2, 64)}),
+    "positions under the name of a formula": (4096, 64, {"model.pos_encoder.pe": (2048, 1, 64)}),
+    "values in a list": (2048, 64, {f"value_embeds.{number}.weight": (2048, 16) for number in range(2)}),
+    "the only mixer": (2048, 64, {"model.layers.3.mixer.out_proj.weight": (64, 128), "model.layers.3.mixer.in_proj.weight": (132, 64), "model.layers.3.norm.weight": (64,)}),
     "a list of another name": (2048, 64, {f"model.ffns.{number}.{name}.weight": (1024, 64) for number in range(2) for name in ("one", "two", "three")}),
     "tables for each layer": (4096, 32, {"model.per_layer_model_projection.weight": (512, 32)}),
 }  # fmt: skip
@@ -32,6 +35,8 @@ MAYBE_A_HEAD: dict[str, tuple[int, int, Shapes]] = {
     "a third table in a list": (2048, 64, {f"model.zeta.{number}.weight": (2048, 64) for number in range(2)}),
     "two names in a list": (2048, 64, {f"model.heads.{number}.proj.weight": (1024, 64) for number in range(2)}),
     "an eighth of a head": (4096, 32, {"model.zeta.weight": (512, 32)}),
+    "an output in a layer of its own": (2048, 64, {"model.layers.3.out_proj.weight": (128, 64), UP.format(0): (64, 64), UP.format(1): (64, 64)}),
+    "a head among a layer's tensors": (2048, 64, {"model.layers.3.head.weight": (128, 64), UP.format(3): (64, 64), "model.layers.3.norm.weight": (64,), UP.format(4): (64, 64)}),
     "a layer of no width": (4096, 32, {"model.layers.0.zeta.weight": (4096, 32), UP.format(0): (64, 32), UP.format(1): (64, 32)}),
 }  # fmt: skip
 
