@@ -52,10 +52,11 @@ def _beyond(store: CatalogStore, files: Iterable[File], most_mb: int) -> Iterato
         table = listed(TableFiles([file]))
         try:
             connection.execute(f"create or replace temp table unpacked as select * from {table}")
-        except duckdb.OutOfMemoryException:
+        except duckdb.OutOfMemoryException as error:
             connection.close()
             connection = None  # a new one: what this one still holds would count against the next file
-            yield file
+            if "used)" in str(error):  # else the process has no memory, which says nothing about the file
+                yield file
         except duckdb.Error as error:  # another problem, which says nothing about memory
             store.duckdb_files.stops.refuse(error)
     if connection is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -34,7 +35,7 @@ from catalog.write.commit import commit, commit_result
 from catalog.write.compact import compact
 from catalog.write.retire import retire
 from jobs.single_results.commit import commit_row
-from survey.errors import CommitError
+from survey.errors import CommitError, UsageError
 from tests.bench.catalog import rows
 
 Make = Callable[..., Path]
@@ -535,3 +536,17 @@ def test_a_second_opinion_on_a_file_that_unpacks_to_gigabytes_takes_little_memor
     before = pool.bytes_allocated()
     assert examine(store, store.files(ROWS)[0]).fate == fate
     assert pool.max_memory() - before < 1 << 30
+
+
+def test_a_full_disk_for_the_copy_says_nothing_about_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_for_writing(str(tmp_path))
+    pq.write_table(pa.table({"repo": ["a"]}), tmp_path / ROWS / "part-20260101T000000000000-000.parquet")
+
+    def copy(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("catalog.store.local.LocalFolder.copy", copy)
+    with pytest.raises(UsageError, match="has no room to examine"):
+        examine(store, store.files(ROWS)[0])
