@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 
 from survey.process.machine import memory_bytes
 from survey.process.ulimits import process_memory_bytes, unused_memory_bytes
 
 _MOST = 0.75  # of the memory that this process may use
+_LEAST_BYTES = 300_000_000  # that a command needs besides stacks (see `ulimits.py`)
+_STACK_BYTES = 8 << 20  # of a thread, at most, if no limit says so
 _SPARE_BYTES = 64 << 20  # for what a library allocates that crashes if it cannot
 
 
@@ -33,11 +36,23 @@ def limited_memory() -> Iterator[None]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (int(memory_bytes() * _MOST), before[1]))
+    most = max(int(memory_bytes() * _MOST), _LEAST_BYTES + _stack_bytes())
+    resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _stack_bytes() -> int:
+    """What the stacks of DuckDB's threads and of Arrow's count against a limit; little of it is ever used.
+
+    Both start one for each CPU of the machine, also in a container that has little of its memory.
+    """
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return 2 * (os.cpu_count() or 1) * (_STACK_BYTES if soft == resource.RLIM_INFINITY else soft)
 
 
 def spare_memory() -> Callable[[], None]:

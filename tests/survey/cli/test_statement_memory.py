@@ -71,6 +71,22 @@ def test_a_statement_that_takes_all_memory_is_one_line(sql: str, tmp_path: Path)
     assert int(peak_kb) < 1 << 20
 
 
+def test_the_stacks_of_many_threads_leave_room_for_an_answer() -> None:
+    """In a container with a little of the memory of a machine of 64 cores."""
+    code = """
+import os
+os.cpu_count = lambda: 64
+import duckdb
+from survey.process import memory_limit
+memory_limit.memory_bytes = lambda: 512 << 20
+with memory_limit.limited_memory():
+    connection = duckdb.connect(config={"threads": 64})
+    print(len(connection.execute("SELECT range AS x FROM range(500000)").fetchall()))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("500000\n", "")
+
+
 def test_a_prompt_goes_on_after_it(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     ran = subprocess.run([sys.executable, "-c", PROMPT, str(tmp_path / "c")], capture_output=True, text=True)
