@@ -9,6 +9,7 @@ from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.folder_files import snapshot
 from survey.checkpoints.folder_links import strange_link
 from survey.errors import BrokenFile
+from survey.formats.bounded_json import refuse_long_name
 from survey.formats.safetensors_header import Header, read_header
 from survey.formats.torch_file import read_pickled
 
@@ -22,7 +23,7 @@ def file_header(checkpoint: Checkpoint, file: str) -> Header:
     except BrokenFile as error:
         _quote_nothing_linked(checkpoint, file, error)
         raise
-    return _with_noted_names(header)
+    return _with_noted_names(header, where)
 
 
 def _quote_nothing_linked(checkpoint: Checkpoint, file: str, error: BrokenFile) -> None:
@@ -38,14 +39,17 @@ def _quote_nothing_linked(checkpoint: Checkpoint, file: str, error: BrokenFile) 
         raise BrokenFile(error.reason, error.where, problem, "copy the weights into the folder") from None
 
 
-def _with_noted_names(header: Header) -> Header:
+def _with_noted_names(header: Header, where: str) -> Header:
     """The header, with the further names that its metadata gives to its tensors.
 
     safetensors' `save_model` writes tensors that share their memory once, and notes their other names.
+    Raises BrokenFile (`bad-header`) if such a name is too long.
     """
     noted = {
         name: header.tensors[kept]
         for name, kept in header.metadata.items()
         if name not in header.tensors and kept in header.tensors
     }
+    for name in noted:
+        refuse_long_name(name, "bad-header", where)
     return replace(header, tensors={**header.tensors, **noted}) if noted else header

@@ -44,6 +44,18 @@ def checked_entry(
     return dtype, tuple(shape), ByteRange(*offsets)
 
 
+def checked_metadata(entry: Any) -> dict[str, str]:  # Any: a value of somebody's JSON
+    """What the writer noted. Raises ValueError if it is anything but texts; null stands for nothing.
+
+    The reference parser checks it, too, but is not asked about large headers.
+    """
+    if entry is None:
+        return {}
+    if not isinstance(entry, dict) or not all(isinstance(note, str) for note in entry.values()):
+        raise ValueError(f"__metadata__ is {_shown(entry)}, expected texts by name")
+    return entry
+
+
 def _are_lengths(value: Any) -> bool:
     return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from survey.errors import BrokenFile
 from survey.formats.bounded_json import fits, parse_json, refuse_long_name
 from survey.formats.git_lfs import refuse_pointer
-from survey.formats.header_entries import Coverage, checked_entry
+from survey.formats.header_entries import Coverage, checked_entry, checked_metadata
 from survey.formats.json_stream import members
 from survey.formats.name_kinds import Kinds
 from survey.numerics.dtypes import BITS
@@ -103,7 +103,7 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
     try:
         for name, entry in _entries(header, where, whole=kinds is None):
             if name == "__metadata__":
-                metadata = entry or {}
+                metadata = checked_metadata(entry)
                 continue
             refuse_long_name(name, "bad-header", where)
             dtype, shape, span = checked_entry(name, entry)

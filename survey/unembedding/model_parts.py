@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from heapq import nsmallest
 
 from survey.formats.bounded_json import NAME_CHARS
 
+MAX_COMPONENTS = 32  # of a name; only a hostile file has more
+# Modules that hold layers, with their parents; real models have a dozen. Each is compared with each name.
+_MAX_BODIES = 256
 # Towers for images and sound, their codes, draft heads: a language model only if there is no other.
 _OTHER = re.compile(
     r"(?i)vision|visual|image|img_|pixel|audio|speech|acoustic|video|siglip|clip_|(^|[._])(vit|vpm|apm|tts|vq|vae|dit"
@@ -15,7 +19,10 @@ _OTHER = re.compile(
 )
 # Drafts predict tokens of the same vocabulary, with a matrix of the same shape.
 _DRAFT = re.compile(r"(?i)(^|[._])mtp[._]|nextn|draft|medusa|eagle|hydra")
-_LAYER_LIST = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages?|mtp)$")
+# What `(?:^|[._])\w*` matches before a word, tried once in each run of letters: from each `_` of thousands,
+# it would take quadratic time.
+WORDS_BEFORE = r"(?:(?:^|\.)\w*|[^\w.][^\W_]*_\w*)"
+_LAYER_LIST = re.compile(rf"(?i)(?:^|[._])(?:layers?|h|experts?|stages?|mtp)$|{WORDS_BEFORE}blocks?$")
 _LAYERS = re.compile(r"(?:^|[._])(?:layers?|h|blocks?)\.[0-9]+\.")
 _NUMBERED = re.compile(r"\.[0-9]+\.")
 # Names of heads, whatever their shape and their prefix.
@@ -81,13 +88,14 @@ def model_bodies(names: Iterable[str], *, of_other_parts: bool = False) -> list[
     """Prefixes of the module that holds a language model's layers, and of its parents; the outermost first.
 
     Layers at `a.b.layers.0.` give ``, `a.` and `a.b.`: whatever wraps a model, its head is in one of them.
-    of_other_parts: consider only layers whose names say that they belong to another part.
+    of_other_parts: consider only layers whose names say that they belong to another part. Of more than
+    _MAX_BODIES the outermost are given: a matrix beside the others is no known one, and thus a suspect.
     """
     layers = ((name, layer.start() + 1) for name in names if (layer := _LAYERS.search(name[:NAME_CHARS])))
     holders = {name[: name.rfind(".", 0, stop) + 1] for name, stop in layers}
     prefixes = {""}
     for holder in holders:
         if of_another_part(holder) is of_other_parts:
-            parts = holder.split(".")[:-1]
+            parts = holder.split(".")[:-1][:MAX_COMPONENTS]
             prefixes.update(".".join(parts[:count]) + "." for count in range(1, len(parts) + 1))
-    return sorted(prefixes, key=lambda prefix: (prefix.count("."), prefix))
+    return nsmallest(_MAX_BODIES, prefixes, key=lambda prefix: (prefix.count("."), prefix))

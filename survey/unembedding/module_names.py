@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from survey.unembedding.known_names import EMBEDDINGS, VAGUE_EMBEDDINGS
+from survey.unembedding.model_parts import WORDS_BEFORE
 
 EMBEDDING_WORDS = re.compile(
     r"(?i)embed|(?:^|[._])(?:emb|wte|wpe|tok|shared)|(?:^|[._])w[._]|vocab|lookup|position"
@@ -17,7 +18,8 @@ OTHER_TABLE_WORDS = re.compile(
 )
 # Parts of a head before or beside its matrix; a tensor of the matrix's own shape is more than that.
 HEAD_PARTS = re.compile(
-    r"(?i)(?:^|[._])(?:bias\w*|\w*norm[0-9]*|ln\w*|dense|transform|lora\w*|\w*scale)(?:[._]|$)"
+    r"(?i)(?:^|[._])(?:bias\w*|ln\w*|dense|transform|lora\w*)(?:[._]|$)"
+    rf"|{WORDS_BEFORE}(?:norm[0-9]*|scale)(?:[._]|$)"
 )
 # A module's own name, before what an adapter or a class appends to it.
 _MODULE = re.compile(

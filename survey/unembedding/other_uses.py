@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from itertools import islice
 
-from survey.unembedding.model_parts import SOUNDS_LIKE_A_HEAD, of_a_draft, without_shared_prefix
+from survey.unembedding.model_parts import (
+    SOUNDS_LIKE_A_HEAD,
+    WORDS_BEFORE,
+    of_a_draft,
+    without_shared_prefix,
+)
 from survey.unembedding.module_names import EMBEDDING_WORDS, module_name
-from survey.unembedding.tensor_names import TensorNames
+from survey.unembedding.tensor_names import PartUse, TensorNames
 
 # A draft head repeats the embedding in a layer of its own.
 _DRAFT_TENSOR = re.compile(r"(?i)\.(?:embed_tokens|shared_head(?:\.head)?)\.weight$")
-_IN_A_LAYER = re.compile(r"(?i)(?:^|[._])(?:layers?|h|\w*blocks?|experts?|stages?)\.[0-9]+\.[^.]+\.[^.]+")
+_IN_A_LAYER = re.compile(
+    rf"(?i)(?:(?:^|[._])(?:layers?|h|experts?|stages?)|{WORDS_BEFORE}blocks?)\.[0-9]+\.[^.]+\.[^.]+"
+)
 _NUMBERS = re.compile(r"(?<=\.)[0-9]+(?=\.)")
 _IN_AN_ENTRY = re.compile(r"\.[0-9]+\.(?=[^.]+\.[^.]+)")
 _LEAVES_A_MIXER = re.compile(r"out_proj|output")
@@ -54,13 +62,24 @@ def of_other_language_model(names: TensorNames, name: str) -> bool:
     part, shape = names.part_of(name), names.shape_of(name)
     if of_a_draft(part) or shape is None:
         return True
-    beside = [other for other in names.all if other.startswith(part) and other != name]
-    return any(_IN_A_LAYER.search(other) for other in beside) and any(
-        EMBEDDING_WORDS.search(module_name(other)) and names.shape_of(other) == shape for other in beside
-    )
+    layers, tables = _language_model_in(names, part)
+    return any(other != name for other in layers) and any(other != name for other in tables.get(shape, ()))
 
 
-def repeats(name: str, repeated: Mapping[str, int], names: Collection[str]) -> bool:
+def _language_model_in(names: TensorNames, part: str) -> PartUse:
+    """Of a part: two of the tensors in its layers, and its tables by their shape; looked up once."""
+    if part not in names.parts:
+        beside = names.below(part)
+        layers = list(islice((other for other in beside if _IN_A_LAYER.search(other)), 2))
+        tables: dict[tuple[int, ...], list[str]] = {}
+        for other in beside:
+            if EMBEDDING_WORDS.search(module_name(other)) and (shape := names.shape_of(other)) is not None:
+                tables.setdefault(shape, []).append(other)
+        names.parts[part] = layers, tables
+    return names.parts[part]
+
+
+def repeats(name: str, repeated: Mapping[str, int], names: TensorNames) -> bool:
     """Whether a tensor belongs to one of several layers of the same kind, or to the only layer.
 
     repeated: how many tensors have the same name but for the numbers. A layer holds further tensors; a
@@ -71,11 +90,10 @@ def repeats(name: str, repeated: Mapping[str, int], names: Collection[str]) -> b
     if repeated[without_numbers(name)] > 1:
         return True
     front, first, _ = name.partition(".0.")
-    in_layer = [other for other in names if other.startswith(front + first)] if first else []
-    return len(in_layer) > 1 and not any(other.startswith(f"{front}.1.") for other in names)
+    return bool(first) and names.count_below(front + first) > 1 and not names.count_below(f"{front}.1.")
 
 
-def repeats_in_list(name: str, repeated: Mapping[str, int], names: Collection[str]) -> bool:
+def repeats_in_list(name: str, repeated: Mapping[str, int], names: TensorNames) -> bool:
     """Whether a tensor belongs to several entries of a list, each of which holds further tensors.
 
     Not every list of layers is called so (XLM's `ffns.0.lin1.weight`).
@@ -83,7 +101,7 @@ def repeats_in_list(name: str, repeated: Mapping[str, int], names: Collection[st
     entry = _IN_AN_ENTRY.search(name)
     if entry is None or repeated[without_numbers(name)] < 2:
         return False
-    return sum(other.startswith(name[: entry.end()]) for other in names) > 2
+    return names.count_below(name[: entry.end()]) > 2
 
 
 def is_layers_width(names: TensorNames, name: str, shape: tuple[int, ...], *, part: bool = False) -> bool:
@@ -98,4 +116,4 @@ def is_layers_width(names: TensorNames, name: str, shape: tuple[int, ...], *, pa
     if hints_at_a_head(names, _LEAVES_A_MIXER.sub("", layer) if part else layer):
         return False
     number = _NUMBERS.search(name, len(name) - len(layer))
-    return number is not None and sum(other.startswith(name[: number.end() + 1]) for other in names.all) > 2
+    return number is not None and names.count_below(name[: number.end() + 1]) > 2

@@ -59,7 +59,7 @@ def _is_explained(names: TensorNames, name: str, repeated: Mapping[str, int]) ->
         return True
     layer = within_layer(name)
     if layer is None:
-        return not hints_at_a_head(names, name) and repeats_in_list(name, repeated, names.all)
-    if not hints_at_a_head(names, layer) or "router" in layer or repeats(name, repeated, names.all):
+        return not hints_at_a_head(names, name) and repeats_in_list(name, repeated, names)
+    if not hints_at_a_head(names, layer) or "router" in layer or repeats(name, repeated, names):
         return True
     return is_layers_width(names, name, names.shape_of(name) or (), part=True)

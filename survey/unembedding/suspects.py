@@ -102,9 +102,9 @@ def matrix_shaped_suspects(names: TensorNames, explained: Collection[str]) -> li
         and not (
             _is_excused(names, name)
             or is_table_name(name)
-            or repeats(name, repeated, names.all)
+            or repeats(name, repeated, names)
             or is_layers_width(names, name, shape)
-            or (repeats_in_list(name, repeated, names.all) and not hints_at_a_head(names, name))
+            or (repeats_in_list(name, repeated, names) and not hints_at_a_head(names, name))
         )
     )
 

@@ -8,8 +8,9 @@ is named like a tower (`video_lm.`), that part is the language model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import lru_cache
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 from survey.records.tensors import TensorSpec
@@ -24,6 +25,7 @@ from survey.unembedding.known_names import (
 )
 from survey.unembedding.model_config import model_types, stated_rows, stated_shapes, stated_widths
 from survey.unembedding.model_parts import (
+    MAX_COMPONENTS,
     model_bodies,
     of_another_part,
     other_part,
@@ -33,7 +35,8 @@ from survey.unembedding.model_parts import (
 from survey.unembedding.stems import OutlineOf, Stem
 from survey.unembedding.unread_files import ALL_READ, UnreadFiles
 
-_MAX_COMPONENTS = 32  # of a name; only a hostile file has more
+# The tensors in the layers of a part, and its tables by their shape (see `other_uses`).
+PartUse = tuple[Collection[str], Mapping[tuple[int, ...], list[str]]]
 _LISTS = (HEADS, VAGUE_HEADS, EMBEDDINGS, VAGUE_EMBEDDINGS)
 
 
@@ -45,6 +48,7 @@ class TensorNames:
     outside       the tensors of no numbered layer
     unread        files that may hold a matrix, too
     heads, embeddings   the stems that have tensors, the preferred first
+    parts         what other parts of the model hold, as far as it was looked up
     token_table_prefixes   prefixes of the tables of tokens, if all of them lie in parts named like a tower
     """
 
@@ -57,6 +61,7 @@ class TensorNames:
         spec_of: Callable[[str], TensorSpec | None] = lambda name: None,
     ) -> None:
         self.all, self.config, self.outline_of, self.spec_of = names, config, outline_of, spec_of
+        self.parts: dict[str, PartUse] = {}
         self.unread = unread
         self.outside = outside_layers(names)
         kinds = [kind.replace("-", "_") + "." for kind in model_types(config)]
@@ -68,6 +73,25 @@ class TensorNames:
         if not self.has_embedding():
             self._search_other_parts()
         self.heads = self._stems(HEADS, VAGUE_HEADS if self.has_embedding() else ())
+
+    @cached_property
+    def _ordered(self) -> list[str]:
+        return sorted(self.all)
+
+    def _span_below(self, prefix: str) -> tuple[int, int]:
+        # To compare each of 100,000 names with each other takes hours.
+        start = bisect_left(self._ordered, prefix)
+        return start, bisect_right(self._ordered, prefix, start, key=lambda name: name[: len(prefix)])
+
+    def below(self, prefix: str) -> Sequence[str]:
+        """The names that begin with a prefix, sorted."""
+        start, stop = self._span_below(prefix)
+        return self._ordered[start:stop]
+
+    def count_below(self, prefix: str) -> int:
+        """How many names begin with a prefix."""
+        start, stop = self._span_below(prefix)
+        return stop - start
 
     def has_embedding(self) -> bool:
         """Whether an embedding exists, in whatever form."""
@@ -173,7 +197,7 @@ class TensorNames:
 def _dotted_prefixes(name: str) -> Iterator[str]:
     """The prefix before each dot of a name, then the whole name."""
     dot = name.find(".")
-    for _ in range(_MAX_COMPONENTS):
+    for _ in range(MAX_COMPONENTS):
         if dot < 0:
             break
         yield name[:dot]
