@@ -120,11 +120,15 @@ class FolderCheckpoint:
     def _digest(self) -> str:
         """A digest of configs and indexes, of the weights' structure, and of the files' sizes and times."""
         digest = xxhash.xxh3_128()
-        names = tokenizer_files(self.files, self.part)
+        names, left_bytes = tokenizer_files(self.files, self.part), 2 * INDEX_CAP_BYTES
         for file, size in self.files.items():
             if self._is_config_or_index(file):
                 digest.update(f"{file}\0{size}\0".encode())
-                digest.update(read_at(self._root / file, 0, INDEX_CAP_BYTES + 1))  # a larger one is refused
+                whole = size <= min(left_bytes, INDEX_CAP_BYTES)  # a larger one is refused
+                left_bytes -= size if whole else 0
+                digest.update(read_at(self._root / file, 0, size if whole else FIRST_READ_BYTES))
+                if not whole:
+                    digest.update(f"{(self._root / file).stat().st_mtime_ns}\0".encode())
             elif file in names or self._holds_weights(file):
                 changed = (self._root / file).stat().st_mtime_ns
                 digest.update(f"{file}\0{size}\0{changed}\0".encode())

@@ -47,7 +47,11 @@ def file_sizes(folder: Path, part: str | None) -> dict[str, int]:
     Names that are not UTF-8 are left out; neither an index nor the catalog can hold them.
     """
     files = _sizes_without_shards(folder, part)
+    left_bytes = 2 * INDEX_CAP_BYTES  # of all indexes; a hostile folder holds thousands of zeros alone
     for index in [file for file in files if file.endswith(".index.json")]:
+        if files[index] > min(left_bytes, INDEX_CAP_BYTES):
+            continue
+        left_bytes -= files[index]
         above = index[: index.rfind("/") + 1]
         with contextlib.suppress(OSError):  # whoever needs the index reports it
             for inner in sorted(folders_of_shards(read_at(folder / index, 0, INDEX_CAP_BYTES))):

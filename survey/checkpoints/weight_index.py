@@ -15,6 +15,8 @@ from survey.formats.name_kinds import Kinds
 
 _PATH = re.compile(rb'"([^"\\]{1,500}\.(?:safetensors|bin))"')
 
+_MOST_FOLDERS = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class WeightMap:
@@ -58,10 +60,18 @@ def _is_below(shard: str) -> bool:
 
 
 def folders_of_shards(text: bytes) -> set[str]:
-    """The folders, by their paths from the index, in which an index says that shards lie; unchecked text."""
-    folders = {match[1].rpartition(b"/")[0] for match in _PATH.finditer(text)}
-    paths = {folder.decode(errors="replace") for folder in folders}
-    return {path for path in paths if _is_below(path)}
+    """The folders, by their paths from the index, in which an index says that shards lie; unchecked text.
+
+    Of more than _MOST_FOLDERS the first: each is looked up, and so many shards are refused later.
+    """
+    folders: set[str] = set()
+    for match in _PATH.finditer(text):
+        path = match[1].rpartition(b"/")[0].decode(errors="replace")
+        if _is_below(path):
+            folders.add(path)
+        if len(folders) == _MOST_FOLDERS:
+            break
+    return folders
 
 
 def _checked(entries: Iterable[tuple[str, Any]], kind: str, where: str) -> Iterator[tuple[str, str]]:

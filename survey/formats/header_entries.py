@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from survey.errors import BrokenFile
 from survey.numerics.dtypes import BITS
 from survey.records.tensors import ByteRange
 
@@ -44,15 +45,15 @@ def checked_entry(
     return dtype, tuple(shape), ByteRange(*offsets)
 
 
-def checked_metadata(entry: Any) -> dict[str, str]:  # Any: a value of somebody's JSON
-    """What the writer noted. Raises ValueError if it is anything but texts; null stands for nothing.
+def checked_metadata(entry: Any, where: str) -> dict[str, str]:  # Any: a value of somebody's JSON
+    """What the writer noted; null stands for nothing. Raises BrokenFile if it is anything but texts.
 
     The reference parser checks it, too, but is not asked about large headers.
     """
     if entry is None:
         return {}
     if not isinstance(entry, dict) or not all(isinstance(note, str) for note in entry.values()):
-        raise ValueError(f"__metadata__ is {_shown(entry)}, expected texts by name")
+        raise BrokenFile("bad-header", where, f"__metadata__ is {_shown(entry)}, expected texts by name")
     return entry
 
 

@@ -96,14 +96,14 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
     Raises BrokenFile (`bad-header`) if it contradicts itself, or the reference parser refuses it.
     """
     kinds = None if fits(header) else Kinds("bad-header", where)
-    metadata: Mapping[str, str] = {}
+    noted: Any = None  # of any kind, as long as nobody checked it
     tensors: dict[str, TensorSpec] = {}
     unknown: dict[str, ByteRange] = {}
     coverage, data_bytes = Coverage(), size - len(header)
     try:
         for name, entry in _entries(header, where, whole=kinds is None):
             if name == "__metadata__":
-                metadata = checked_metadata(entry)
+                noted = entry
                 continue
             refuse_long_name(name, "bad-header", where)
             dtype, shape, span = checked_entry(name, entry)
@@ -120,6 +120,7 @@ def parse_header(header: bytes, file: str, size: int, where: str) -> Header:
         header = _with_bytes(header, unknown)
     if len(header) <= REFERENCE_CAP_BYTES and not (unknown and kinds):
         _validate(header, len(header) + data_bytes, where)
+    metadata = checked_metadata(noted, where)
     return Header(file, size, tensors, metadata, left_out=kinds.left_out if kinds else 0)
 
 

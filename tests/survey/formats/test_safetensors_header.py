@@ -6,7 +6,7 @@ import pytest
 from support.checkpoints import with_length
 
 from survey.errors import BrokenFile
-from survey.formats.safetensors_header import Header, read_header
+from survey.formats.safetensors_header import REFERENCE_CAP_BYTES, Header, read_header
 from survey.records.tensors import ByteRange, TensorSpec
 
 WHERE = "org/name/w.safetensors"
@@ -312,6 +312,25 @@ def test_a_header_that_contradicts_itself_or_its_file_is_refused(
         read(tmp_path, with_length(text) + bytes(data_bytes))
     assert (caught.value.reason, caught.value.where) == ("bad-header", WHERE)
     assert problem in caught.value.problem
+
+
+@pytest.mark.parametrize("padding", [0, REFERENCE_CAP_BYTES], ids=["small", "large"])
+@pytest.mark.parametrize("noted", [b"5", b"1.5", b"true", b'"x"', b"[1]", b'{"x":["a"]}', b'{"x":{"a":"b"}}'])
+def test_what_a_writer_noted_is_texts_or_is_refused(tmp_path: Path, noted: bytes, padding: int) -> None:
+    text = b'{"__metadata__":' + noted + b"," + GOOD[1:] + b" " * padding
+    with pytest.raises(
+        BrokenFile, match=r"invalid type" if padding == 0 else "expected texts by name"
+    ) as caught:
+        read(tmp_path, with_length(text) + bytes(24))
+    assert caught.value.reason == "bad-header"
+
+
+@pytest.mark.parametrize("padding", [0, REFERENCE_CAP_BYTES], ids=["small", "large"])
+@pytest.mark.parametrize("noted", [b"{}", b"null", b'{"x":"a"}'])
+def test_notes_are_read_in_a_header_of_any_length(tmp_path: Path, noted: bytes, padding: int) -> None:
+    text = b'{"__metadata__":' + noted + b"," + GOOD[1:] + b" " * padding
+    header, _ = read(tmp_path, with_length(text) + bytes(24))
+    assert (list(header.tensors), header.metadata) == (["a"], {"x": "a"} if b"x" in noted else {})
 
 
 @pytest.mark.parametrize(
