@@ -14,7 +14,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 _NORMS = """
 select
     repo, sha, matrix, count(*) as count,
-    least(floor(norm / token_norm_median / $step), $bars)::int as bar
+    least(greatest(floor(norm / token_norm_median / $step), 0), $bars)::int as bar
 from tokens
 join (
     select repo, sha, matrix, token_norm_median

@@ -8,7 +8,7 @@ import duckdb
 
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File
 from catalog.read.connection import connect_catalog
-from catalog.read.duckdb_errors import first_line, is_about_a_file, is_missing_column
+from catalog.read.duckdb_errors import first_line, is_about_a_file, is_defect, is_missing_column
 from catalog.read.heavy_files import FIRST_MB, heavy_files
 from catalog.read.macros import MACROS
 from catalog.read.table_files import has_all_columns, with_rows
@@ -42,6 +42,11 @@ class OpenCatalog:
             self.connection.close()
             del self.connection
 
+    def reopen(self) -> None:
+        """Replace the connection, and list the files that exist now."""
+        self.connection.close()
+        self._connect()
+
     def token_files(self) -> list[File]:
         """The files of per-token tables that can be read."""
         return self._sound(TOKENS)
@@ -70,6 +75,8 @@ class OpenCatalog:
             return self._recover_memory()
         suspects = self._suspects(error)
         if not suspects:
+            if is_defect(error):  # this connection may answer nothing more
+                self.reopen()
             return False
         if self._has_new_files():
             return True
@@ -97,8 +104,7 @@ class OpenCatalog:
     def _has_new_files(self) -> bool:
         """Open the catalog again; True if it has files that it did not have before."""
         before = self._files
-        self.connection.close()
-        self._connect()
+        self.reopen()
         self._files |= {folder: self._sound(folder) for folder in before if folder in WHEN_NAMED}
         return any(set(files) - set(self._files[folder]) for folder, files in before.items())
 

@@ -45,10 +45,17 @@ def in_pieces(result: duckdb.DuckDBPyConnection) -> Pieces:
 
 def _rows(result: duckdb.DuckDBPyConnection, count: int) -> Iterator[list[tuple[Any, ...]]]:
     refuse_little_memory = spare_memory()
-    while piece := result.fetchmany(count):
+    while piece := _fetched(result, count):
         yield piece
         if len(piece) == count:  # a few rows need no more than what is there
             refuse_little_memory()
+
+
+def _fetched(result: duckdb.DuckDBPyConnection, count: int) -> list[tuple[Any, ...]]:
+    try:
+        return result.fetchmany(count)
+    except (OverflowError, ValueError) as error:  # of Python: it has no interval of a million years
+        raise UsageError(f"a value is beyond Python's types: {error}; cast it to VARCHAR") from error
 
 
 def row_groups(batches: pa.RecordBatchReader, most: int | None) -> Iterator[pa.Table]:

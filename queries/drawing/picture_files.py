@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from queries.drawing.chart_page import chart_page
 from survey.errors import UsageError
-from survey.process.output_path import check_output_path
+from survey.process.output_path import check_output_path, write_output
 
 if TYPE_CHECKING:
     import altair as alt
@@ -67,7 +67,7 @@ def save_picture(chart: alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HCon
     else:
         picture = _packed(vl_convert.vegalite_to_png(drawn, scale=PIXELS))
     try:
-        path.write_bytes(picture)
+        write_output(path, picture)
     except OSError as error:
         raise UsageError(f"--plot {path}: cannot be written: {error.strerror}") from error
 

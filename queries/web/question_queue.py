@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
+from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
@@ -36,12 +38,22 @@ class QuestionQueue:
         try:
             with self._turns:
                 content = ask_apart(question, self._seconds)
+            form = question.form
+            headers = {} if form == "json" else {"Content-Disposition": _download(f"{name}.{form}")}
+            return _QueuedResponse(self._entries, content, media_type=MEDIA[form], headers=headers)
         except BaseException:
             self._entries.release()
             raise
-        form = question.form
-        headers = {} if form == "json" else {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
-        return _QueuedResponse(self._entries, content, media_type=MEDIA[form], headers=headers)
+
+
+def _download(name: str) -> str:
+    """The header of a download. Its name is that of a query's file, which may hold anything."""
+    plain = re.sub(r"[^\w .-]", "_", name)
+    return (
+        f'attachment; filename="{plain}"'
+        if plain.isascii()
+        else f"attachment; filename*=UTF-8''{quote(plain)}"
+    )
 
 
 class _QueuedResponse(Response):

@@ -43,15 +43,16 @@ def card_charts() -> dict[str, Any]:
 
 
 def _point(model: ReportModel) -> ModelPoint | None:
-    """The model in the charts that compare models; None without a centroid ratio."""
+    """The model in the charts that compare models; None without a centroid ratio that is a finite number."""
     row = model.row
-    if row["centroid_ratio"] is None:
+    ratio = brief(row["centroid_ratio"])
+    if ratio is None:
         return None
     dead, live = row["dead_centroid_l2"], row["live_centroid_l2"]
     return ModelPoint(
         repo=chart_name(model.card.title),
         family=chart_name(row["family"] or "(unknown)"),
-        ratio=brief(row["centroid_ratio"]),
+        ratio=ratio,
         angle=brief(row["dead_live_angle_deg"]),
         dead=row["dead_count"],
         relative=brief(dead / live) if live and dead is not None else None,

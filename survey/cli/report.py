@@ -11,7 +11,7 @@ from survey.cli.options import catalog_option, options_of
 from survey.cli.output import catalog_reader, console
 from survey.cli.streams import say
 from survey.errors import UsageError
-from survey.process.output_path import check_output_path
+from survey.process.output_path import check_output_path, write_output
 from survey.records.units import bytes_text
 
 page_options = options_of(
@@ -52,7 +52,7 @@ def command(out: Path, title: str, limit: int, uri: str) -> int:
     with catalog_reader(uri) as reader, progress.status("reading the catalog") as status:
         page = write_report(reader, Heading(title, VERSION), limit, status.update)
     try:
-        out.write_text(page, encoding="utf-8")
+        write_output(out, page.encode())
     except OSError as error:  # it names no file if the write itself fails, as on a full disk
         raise UsageError(f"-o {out}: cannot be written: {error.strerror}") from error
     say(f"{out}: {bytes_text(len(page.encode()))}")

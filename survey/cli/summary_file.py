@@ -31,7 +31,7 @@ def write_summary(path: Path, result: RunLedger) -> int:
     text = summary_json(result)
     try:
         if path.is_file() or not path.exists():
-            write_atomically(Path(os.path.realpath(path)), text.encode())
+            write_atomically(_file_to_write(path), text.encode())
         else:  # a pipe, or /dev/stdout
             path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -43,6 +43,11 @@ def write_summary(path: Path, result: RunLedger) -> int:
 def _first_byte(path: Path) -> bytes:
     with path.open("rb") as opened:
         return opened.read(1)
+
+
+def _file_to_write(path: Path) -> Path:
+    """The file itself; of a link that was planted since the check the link, which is replaced."""
+    return Path(os.path.realpath(path)) if path.is_relative_to("/dev") else path
 
 
 def _paths_to_write(path: Path) -> list[Path]:

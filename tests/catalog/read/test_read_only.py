@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from catalog.read import reader as reader_module
 from catalog.read.describer import Describer
 from catalog.read.functions import names_of
 from catalog.read.reader import Reader
@@ -342,6 +343,46 @@ def test_what_does_not_recurse_on_a_text_is_answered(committed: CatalogStore) ->
     with Reader(committed) as reader:
         sql = f"SELECT json_valid({DEEP}), json_extract('{{\"a\": [1, 2]}}', '$.a[1]')::INTEGER"
         assert reader.ask(sql).rows[0][1] == 2
+
+
+# DuckDB binds an operator's operands to one type, and those of the function of that name to none: it then
+# reads a row as a number, which ends the process.
+COMPARING = ["=", "!=", "<", "<=", ">", ">=", "is distinct from", "is not distinct from"]
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_a_comparison_is_an_operator_and_no_function(committed: CatalogStore, name: str) -> None:
+    calls = [f"\"{name}\"({{'a': 1}}, 1e308)", f"main.\"{name.upper()}\"(1, 'a')"]
+    with Reader(committed) as reader:
+        for call in (*calls, f"list_transform([1], lambda x: {calls[0]})"):
+            with pytest.raises(UsageError, match="is not allowed: a catalog is only read"):
+                reader.ask(f"SELECT {call} FROM models")
+        assert reader.ask(f"SELECT repo {name} 'a', (1, 2) {name} (1, 3), [1] {name} [2] FROM models").rows
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ('SELECT "!="([1], list(repo)) FROM models', "INTERNAL Error: [^\n]*; this is a defect of DuckDB"),
+        ('SELECT "="(1, list(repo)) FROM models', "INTERNAL Error: [^\n]*; this is a defect of DuckDB"),
+    ],
+)
+def test_after_a_defect_of_duckdb_the_next_statement_is_answered(
+    committed: CatalogStore, monkeypatch: pytest.MonkeyPatch, sql: str, message: str
+) -> None:
+    monkeypatch.setattr(reader_module, "refuse_writes", lambda *_: None)  # which refuses those that we know
+    with Reader(committed) as reader:
+        with pytest.raises(UsageError, match=f"^{message}[^\n]*$"):
+            reader.ask(sql)
+        assert reader.ask("SELECT count(*) FROM models").rows == [(2,)]
+
+
+def test_a_value_beyond_the_types_of_python_is_named(committed: CatalogStore) -> None:
+    with Reader(committed) as reader:
+        for value in ("INTERVAL '9999999 years'", "[{'a': INTERVAL '9999999 years'}]"):
+            with pytest.raises(UsageError, match=r"beyond Python's types: .*; cast it to VARCHAR"):
+                reader.ask(f"SELECT {value}")
+            assert reader.ask(f"SELECT {value}::VARCHAR").rows
 
 
 @pytest.mark.parametrize("sql", IN_SIZE.values(), ids=IN_SIZE)

@@ -30,7 +30,7 @@ from support.little_models import LITTLE, little
 
 from jobs.demo.checkpoints import write
 from queries.library import query_list
-from queries.web import application
+from queries.web import application, question_queue
 from queries.web.application import Served, app
 from queries.web.bounded_connections import BoundedProtocol
 from queries.web.question_queue import MAX_QUESTIONS
@@ -198,6 +198,32 @@ def test_only_its_own_names_are_answered(url: str) -> None:
         assert get(f"{url}/api/status", {"Host": host})[0] == 400
     for host in (f"localhost:{port}", "survey.example", f"127.0.0.1:{port}"):
         assert get(f"{url}/api/status", {"Host": host})[0] == 200
+
+
+# By the name of a query's file: the header of the download. What it holds otherwise was a fault of the server,
+# which also kept its entry in the queue.
+DOWNLOADS = {
+    "families_2": 'filename="families_2.csv"',
+    'a.exe"; b="': 'filename="a.exe__ b__.csv"',
+    "a\r\nX-Other: b": 'filename="a__X-Other_ b.csv"',
+    "\N{RIGHT-TO-LEFT OVERRIDE}gpj": 'filename="_gpj.csv"',
+    "\N{CJK UNIFIED IDEOGRAPH-65E5}": "filename*=UTF-8''%E6%97%A5.csv",
+}
+
+
+def test_a_download_has_a_harmless_name_and_leaves_the_queue(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(question_queue, "ask_apart", lambda question, seconds: b"a\n1\n")
+    for name in DOWNLOADS:
+        (tmp_path / f"{name}.sql").write_text("-- one\nSELECT 1 AS a")
+    served = Served(str(catalog), Heading("names", "0"), 1, 20, 300, [tmp_path], questions=1)
+    with TestClient(app(served, ["localhost"]), base_url="http://localhost", headers=ASKS) as client:
+        for name, header in DOWNLOADS.items():
+            answer = client.get(f"/api/query/{quote(name)}?format=csv")
+            assert (answer.status_code, answer.text) == (200, "a\n1\n")
+            assert answer.headers["Content-Disposition"] == f"attachment; {header}"
+            assert "X-Other" not in answer.headers
 
 
 def test_pages_of_other_origins_may_not_ask(url: str) -> None:

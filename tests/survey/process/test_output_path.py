@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from survey.errors import UsageError
-from survey.process.output_path import check_output_path
+from survey.process.output_path import check_output_path, write_output
 
 
 @pytest.fixture
@@ -37,3 +37,29 @@ def test_files_links_to_their_folder_pipes_and_the_standard_streams_are_names(
     names = (precious, tmp_path / "new", tmp_path / "link" / "new", tmp_path / "pipe", tmp_path / "to-a-pipe")
     for name in (*names, Path("/dev/stdout"), Path("/dev/fd/1")):
         check_output_path(name)
+
+
+def test_a_link_that_was_planted_since_the_check_is_not_followed(tmp_path: Path, precious: Path) -> None:
+    output = tmp_path / "report.html"
+    check_output_path(output)
+    output.symlink_to(precious)
+    with pytest.raises(OSError, match="it became a link to another file"):
+        write_output(output, b"page")
+    assert precious.read_text() == "mine"
+
+
+def test_what_is_written_replaces_the_content_and_keeps_the_mode(tmp_path: Path, precious: Path) -> None:
+    precious.chmod(0o600)
+    write_output(precious, b"you")
+    write_output(tmp_path / "new", b"page")
+    assert (precious.read_text(), precious.stat().st_mode & 0o777) == ("you", 0o600)
+    assert (tmp_path / "new").read_text() == "page"
+
+
+def test_what_a_link_leads_to_is_written_if_it_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to-a-pipe").symlink_to("pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_output(tmp_path / "to-a-pipe", b"page")
+    assert os.read(reader, 9) == b"page"
+    os.close(reader)
