@@ -12,7 +12,7 @@ with phantom_counts as (
 select
     models.repo, family, vocab_rows, tokenizer_size, phantom_rows,
     if(phantoms is null or phantom_rows is null, null, dead_phantoms) as dead_phantoms,
-    dead_count, (vocab_rows & -vocab_rows)::bigint as multiple_of
+    dead_count, if(vocab_rows > 0, vocab_rows & -vocab_rows, null)::bigint as multiple_of
 from models
 left join phantom_counts using (repo, sha, matrix)
 where matrix = $matrix

@@ -87,8 +87,8 @@ def _key(row: _Row) -> ModelKey:
 def _summary(row: _Row) -> str:
     angle = row["dead_live_angle_deg"]
     return (
-        f"{row['vocab_rows']:,} × {row['hidden_dim']:,} {row['dtype']}, "
-        f"{row['black_hole_count']:,} black holes of {row['dead_count']:,} rows, "
+        f"{row['vocab_rows'] or 0:,} × {row['hidden_dim'] or 0:,} {row['dtype']}, "
+        f"{row['black_hole_count'] or 0:,} black holes of {row['dead_count'] or 0:,} rows, "
         f"centroid ratio {short(row['centroid_ratio'])}"
         + ("" if angle is None else f", dead–live angle {angle:.1f}°")
     )

@@ -15,10 +15,11 @@ COUNTS = """
 select
     count(distinct repo) as models, count(*) as matrices, count(distinct family) as families,
     count(*) filter (black_hole_count > 0) as with_black_holes,
-    sum(tensor_bytes)::bigint as tensor_bytes, sum(fetched_bytes)::bigint as fetched_bytes,
+    try_cast(sum(tensor_bytes) as bigint) as tensor_bytes,
+    try_cast(sum(fetched_bytes) as bigint) as fetched_bytes,
     -- Both matrices of a model lie in one repository.
-    (select sum(bytes)::bigint from (select max(repo_bytes) as bytes from models_history group by repo, sha))
-        as repo_bytes,
+    (select try_cast(sum(bytes) as bigint)
+        from (select max(repo_bytes) as bytes from models_history group by repo, sha)) as repo_bytes,
     (select count(*) from clusters) as clusters, (select count(*) from kinematics) as kinematics,
     (select count(*) from training_runs) as training_runs
 from models_history
@@ -51,8 +52,8 @@ def print_status(reader: Reader, title: str, console: Console) -> None:
     console.print(f"{models} models, {rows} matrices, {families} families; {holes} with black holes")
     if rows:
         console.print(
-            f"{bytes_text(measured)} of matrices measured; {bytes_text(fetched)} fetched of "
-            f"{bytes_text(repositories)} of repositories"
+            f"{bytes_text(measured or 0)} of matrices measured; {bytes_text(fetched or 0)} fetched of "
+            f"{bytes_text(repositories or 0)} of repositories"
         )
     if clusters or motions or trainings:
         console.print(f"{clusters} clusters, {motions} histories followed, {trainings} training runs")

@@ -131,8 +131,8 @@ def _counts(reader: Reader) -> str:
         return "Nothing has been measured yet."
     return (
         f"{models:,} models of {families:,} families, {matrices:,} matrices, {holes:,} with black holes. "
-        f"{bytes_text(fetched)} were read of repositories of {bytes_text(repositories)}, "
-        f"for {bytes_text(measured)} of matrices."
+        f"{bytes_text(fetched or 0)} were read of repositories of {bytes_text(repositories or 0)}, "
+        f"for {bytes_text(measured or 0)} of matrices."
     )
 
 

@@ -24,7 +24,7 @@ def report_charts(models: Sequence[ReportModel]) -> dict[str, Any]:
     points = [point for model in output if (point := _point(model)) is not None]
     most_dead = sorted(
         (model for model in output if model.histograms.norms),
-        key=lambda model: (-model.row["dead_count"], model.card.title),
+        key=lambda model: (-(model.row["dead_count"] or 0), model.card.title),
     )[:SMALL_MULTIPLES]
     norms = {chart_name(model.card.title): norm_bars(model.histograms.norms or []) for model in most_dead}
     exponents = _mean_exponents(output)
@@ -74,7 +74,7 @@ def _mean_exponents(models: Sequence[ReportModel]) -> list[ExponentShare]:
     Of models with dead and live rows, those of the dtype that most of them have.
     """
     both = [
-        (model.row["dtype"], counts)
+        (model.row["dtype"] or "", counts)
         for model in models
         if (counts := model.histograms.exponents) and sum(counts.dead) and sum(counts.live)
     ]

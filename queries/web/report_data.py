@@ -107,7 +107,7 @@ def _card(row: Mapping[str, Any], drawn: Histograms, holes: Sequence[Sequence[An
         norms=drawn.norms,
         exponents=drawn.exponents,
         holes=holes,
-        more_holes=max(0, row["black_hole_count"] - SHOWN_BLACK_HOLES),
+        more_holes=max(0, (row["black_hole_count"] or 0) - SHOWN_BLACK_HOLES),
     )
 
 

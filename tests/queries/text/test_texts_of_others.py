@@ -1,8 +1,9 @@
-"""Texts of a catalog are foreign: none steers the terminal, is markup, or prevents a page."""
+"""Values of a catalog are foreign: no text steers the terminal or is markup, and none prevents a page."""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +20,9 @@ from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables.versions import file_schema
 from catalog.write.commit import commit, commit_attempts
 from jobs.demo.checkpoints import write
+from queries.library import load
 from queries.text.card import print_card
-from queries.text.status import print_status
+from queries.text.status import COUNTS, print_status
 from queries.web.report import Heading, build_report
 from tests.conftest import little
 
@@ -75,3 +77,47 @@ def test_a_page_is_made_of_them(hostile: CatalogStore) -> None:
         page = build_report(reader, Heading(TEXT, "0"), 10, lambda _: None)
     assert "of a later version of this program" in page
     assert "</script><script>\x1b" not in page
+
+
+# By the type of a column.
+NUMBERS: dict[str, Callable[[pa.DataType], float | int | None]] = {
+    "none": lambda kind: None,
+    "nan": lambda kind: math.nan if pa.types.is_floating(kind) else 2 ** (kind.bit_width - 1) - 1,
+    "infinity": lambda kind: math.inf if pa.types.is_floating(kind) else 2 ** (kind.bit_width - 1) - 1,
+    "minus-infinity": lambda kind: -math.inf if pa.types.is_floating(kind) else -(2 ** (kind.bit_width - 1)),
+    "least": lambda kind: -3e38 if pa.types.is_floating(kind) else -1,
+}
+
+
+def _with_number(table: pa.Table, number: Callable[[pa.DataType], float | int | None]) -> pa.Table:
+    """The table with this number in every column of numbers; if it is none, with no text, too."""
+    for index, field in enumerate(table.schema):
+        is_text = pa.types.is_string(field.type) and field.name not in ("repo", "sha", "matrix")
+        is_number = pa.types.is_floating(field.type) or pa.types.is_signed_integer(field.type)
+        if is_number or (is_text and number is NUMBERS["none"]):
+            values = pa.array([number(field.type)] * len(table), field.type)
+            table = table.set_column(index, field, values)
+    return table
+
+
+def test_rows_of_impossible_numbers_stop_no_answer(tmp_path: Path) -> None:
+    store = open_for_writing(str(tmp_path / "catalog"))
+    for name in ("good", *NUMBERS):
+        write(little(name), tmp_path / name)
+        commit(store, delivered(tmp_path / name).tables)
+    for name, number in NUMBERS.items():
+        for folder in ("rows", "tokens"):
+            [path] = [Path(file.path) for file in store.files(folder) if f"--{name}@" in file.name]
+            pq.write_table(_with_number(pq.read_table(path), number), path)
+    console = Console(file=io.StringIO())
+    with Reader(store) as reader:
+        page = build_report(reader, Heading("", "0"), 10, lambda _: None)
+        print_status(reader, "", console)
+        assert reader.ask(COUNTS).rows[0][4] is None  # their sum is beyond what it is counted in
+        for name in ("good", *NUMBERS):
+            assert f"/{name}" in page
+            print_card(reader, str(tmp_path / name), console)
+        for query in load().values():
+            if None not in query.parameters.values():
+                assert reader.ask(query.sql, query.bind({})).names
+        assert not reader.left_out
