@@ -19,6 +19,7 @@ from catalog.schema_of_records import (
 from survey.records.results import RESULTS
 
 KEY_COLUMNS = "repo, sha, matrix"
+KEY_IS_KNOWN = "repo is not null and sha is not null and matrix is not null"
 COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
     ROWS: row_columns,
     TOKENS: token_columns,
@@ -43,7 +44,7 @@ def with_rows(
     complete = {file.name for file in rows if not is_part(file)}
     if parts := [file for file in rows if is_part(file)]:
         keys = connection.execute(
-            f"select {KEY_COLUMNS} from {listed(TableFiles(parts))} where repo is not null"
+            f"select {KEY_COLUMNS} from {listed(TableFiles(parts))} where {KEY_IS_KNOWN}"
         ).fetchall()
         complete |= {file_key(repo, sha, matrix) + ENDING for repo, sha, matrix in keys}
     return [file for file in tokens if file.name in complete]

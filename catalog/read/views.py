@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File, is_part
-from catalog.read.table_files import KEY_COLUMNS, TableFiles, listed, typed_nulls, union
+from catalog.read.table_files import KEY_COLUMNS, KEY_IS_KNOWN, TableFiles, listed, typed_nulls, union
 from catalog.read.view_columns import SKETCHES, VECTORS, view_columns
 from catalog.schema_of_records import (
     RESULT_KEY,
@@ -134,7 +134,7 @@ def _newest_rows(files: TableFiles) -> str:
         )
     return f"""
         select {names} from ({rows})
-        where repo is not null
+        where {KEY_IS_KNOWN}
         qualify row_number() over (partition by {KEY_COLUMNS} order by {order}) = 1"""
 
 

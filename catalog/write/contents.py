@@ -128,9 +128,10 @@ def _stamps(
         return stamps
     table = listed(TableFiles(files), ", filename = true")
     paths = {file.url: file.path for file in files}
+    is_known = " and ".join(f"{part} is not null" for part in kind.key)
     rows = connection.execute(
         f"select filename, {', '.join((*kind.key, *kind.stamp))} from {table} "
-        f"where {kind.key[0]} is not null group by filename, {', '.join(kind.key)}"
+        f"where {is_known} group by filename, {', '.join(kind.key)}"
     ).fetchall()
     keys = len(kind.key)
     for url, *values in rows:

@@ -203,6 +203,23 @@ def test_a_crash_at_any_step_loses_nothing(
     assert len(store.files(ROWS)) == 1
 
 
+@pytest.mark.parametrize("column", ["repo", "sha", "matrix"])
+def test_a_row_of_no_model_is_no_row_and_stops_nothing(tmp_path: Path, tables: Tables, column: str) -> None:
+    store = open_for_writing(str(tmp_path / "catalog"))
+    add(store, tables, ["a/good", "a/nameless"])
+    [file] = [file for file in loose_files(store) if "nameless" in file.name]
+    table = pq.read_table(file.path)
+    index = table.schema.get_field_index(column)
+    pq.write_table(
+        table.set_column(index, table.schema.field(index), pa.array([None], pa.string())), file.path
+    )
+    for removed in (0, 1, 0):
+        assert compact(store, Lock()).removed == removed
+        with Reader(store) as reader:
+            assert reader.ask("SELECT repo FROM models").rows == [("a/good",)]
+    assert Path(file.path).exists()
+
+
 def test_two_equal_parts_never_both_go(tmp_path: Path, tables: Tables) -> None:
     store = open_for_writing(str(tmp_path / "c"))
     add(store, tables, ["org/a"])
