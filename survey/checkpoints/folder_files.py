@@ -8,7 +8,7 @@ from pathlib import Path
 
 from survey.checkpoints.checkpoint import INDEX_CAP_BYTES
 from survey.checkpoints.folder_weights import CONFIG, is_of_devices
-from survey.checkpoints.weight_index import folders_of_shards
+from survey.checkpoints.weight_index import folders_of_shards, is_below
 from survey.errors import NotThere, storable
 from survey.process.bounded_file import read_at
 
@@ -73,7 +73,7 @@ def _in_real_folder(folder: Path, inner: str) -> dict[str, int]:
 
 def _sizes_without_shards(folder: Path, part: str | None) -> dict[str, int]:
     files = {path.name: path.stat().st_size for path in _named(folder) if path.is_file()}
-    if part is not None and (folder / part).exists():
+    if part is not None and is_below(part) and (folder / part).exists():
         return files | _of_part(folder, part)
     if part is None and any(name.endswith((".safetensors", ".bin")) or is_of_devices(name) for name in files):
         return files

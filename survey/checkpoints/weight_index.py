@@ -54,8 +54,8 @@ def _entries(text: bytes, where: str, *, whole: bool) -> Iterable[tuple[str, Any
     return weight_map.items() if isinstance(weight_map, dict) else ()
 
 
-def _is_below(shard: str) -> bool:
-    """Whether the path of a shard leads to a file in the index's own folder, or in one below it."""
+def is_below(shard: str) -> bool:
+    """Whether a path, of a shard or of a named part, leads to something in its folder, or below it."""
     return "\\" not in shard and not {"", ".", ".."}.intersection(shard.split("/"))
 
 
@@ -67,7 +67,7 @@ def folders_of_shards(text: bytes) -> set[str]:
     folders: set[str] = set()
     for match in _PATH.finditer(text):
         path = match[1].rpartition(b"/")[0].decode(errors="replace")
-        if _is_below(path):
+        if is_below(path):
             folders.add(path)
         if len(folders) == _MOST_FOLDERS:
             break
@@ -77,7 +77,7 @@ def folders_of_shards(text: bytes) -> set[str]:
 def _checked(entries: Iterable[tuple[str, Any]], kind: str, where: str) -> Iterator[tuple[str, str]]:
     for name, shard in entries:
         refuse_long_name(name, "index-mismatch", where)
-        if not isinstance(shard, str) or not _is_below(shard) or not shard.endswith(kind):
+        if not isinstance(shard, str) or not is_below(shard) or not shard.endswith(kind):
             problem = f"{name} is said to lie in {str(shard)[:200]!r}, "
             problem += f"expected a *{kind} file beside the index, or in a folder beside it"
             raise BrokenFile("index-mismatch", where, problem)

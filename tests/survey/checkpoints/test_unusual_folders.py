@@ -119,3 +119,12 @@ def test_a_claim_that_no_file_holds_is_named(begin: bytes, tmp_path: Path) -> No
         open_matrix(folder)
     assert SINGLE in str(refused.value)
     assert len(str(refused.value)) < 2000
+
+
+@pytest.mark.parametrize("part", ["../other", "../model/../other", "./../other", "..", ".", "/"])
+def test_no_part_of_a_folder_lies_outside_it(part: str, tmp_path: Path) -> None:
+    for name in ("model", "other"):
+        write(tmp_path / name, single(TABLE))
+    with pytest.raises(SurveyError) as refused:
+        open_matrix(f"{tmp_path / 'model'}:{part}")
+    assert refused.value.reason == "no-safetensors"
