@@ -96,7 +96,13 @@ def _main() -> int:
             if question.form == "parquet":
                 answer = reader.ask_parquet(question.sql, question.parameters)
             else:
-                answer = forms[question.form](reader.ask(question.sql, question.parameters)).encode()
+                rows = reader.ask(question.sql, question.parameters)
+                if rows.truncated and question.form != "json":  # which alone says that there are more
+                    raise UsageError(
+                        f"the answer has more than {question.rows:,} rows, the most in a {question.form} "
+                        "file: ask for less (LIMIT), or for format=parquet"
+                    )
+                answer = forms[question.form](rows).encode()
     except UsageError as error:
         print(error, file=sys.stderr)
         return REFUSED

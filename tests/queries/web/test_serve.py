@@ -149,6 +149,13 @@ def test_a_long_answer_is_cut_and_says_so(url: str) -> None:
     assert (len(answer["rows"]), answer["truncated"]) == (10_000, True)
 
 
+def test_a_file_is_whole_or_refused(url: str) -> None:
+    code, body = sql(url, "SELECT range FROM range(20000)", "md")
+    assert code == 400
+    assert "more than 10,000 rows" in json.loads(body)["error"]
+    assert sql(url, "SELECT range FROM range(20000)", "csv")[1].count(b"\n") == 20_001
+
+
 def test_queries_at_the_same_time_are_all_answered(url: str) -> None:
     codes: list[int] = []
     asking = [threading.Thread(target=lambda: codes.append(sql(url, "SELECT 1")[0])) for _ in range(5)]
