@@ -1,9 +1,11 @@
-"""Where rows of one length lie close together: the axes of narrow cones among them.
+"""Among rows of one length, those of the one narrow cone that stands out.
 
 If all rows have one length, nothing is shorter, and untrained rows may lie little closer together than
 trained ones: the four nearest rows of any row are near by chance, and hide a cone. So from many rows the mean
 of the nearest is taken, and of those nearest to that mean, as a mean shift does (Fukunaga and Hostetler
-1975): it moves to the axis of a cone, on which chance averages out.
+1975): it moves to the axis of a cone, on which chance averages out. Coordinates start at the common mean of
+all rows: what these share hides a cone, and the way from there to its centre is the line along which it lies
+farthest apart. Clusters of trained rows lie as close together as each other: none of them stands out.
 """
 
 from __future__ import annotations
@@ -11,51 +13,111 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.onepass.projection import FineRows
+from survey.numerics.vectors import row_lengths
+from survey.onepass.projection import FineRows, Projections
+from survey.populations.dense_spots import SAMPLE, RowNumbers
 from survey.populations.evenly import evenly
+from survey.populations.valley import FEWEST
+
+Vectors = NDArray[np.float64]
 
 ANCHORS = 512  # rows from which a mean is moved
 NEAREST = (8, 16, 24, 24)  # of which the mean is taken, step by step
-WIDE = 64  # rows of a second, steadier mean around each axis
-AXES = 8  # the narrowest cones
-ALIKE = 0.9  # cosine of axes that are one
+ALIKE = 0.5  # cosine of axes whose cones overlap
+# Times farther along their axis than the next cone's rows lie: planted ones 1.27 or more, trained rows up to
+# 1.07, trained rows of other lengths brought to length 1 up to 1.16.
+STANDS_OUT = 1.2
+EXACT = 4096.0  # the mean is a multiple of 1/4096, so that sums of differences from it are exact in float64
+TAIL = 3.0  # standard deviations of the other rows: where a cone's rows are first looked for
+STEPS, ROUNDS = 4, 3  # in which the cut settles, and the axis
 
 
-def cone_axes(rows: FineRows) -> tuple[list[NDArray[np.float64]], float]:
-    """Means of rows around which others lie closest, the closest first, [128] each; how far it stands out.
+def lone_cone(projections: Projections, active: RowNumbers, sample: RowNumbers) -> RowNumbers | None:
+    """The rows of the cone that stands out, ascending; None without one. sample: some of the active rows."""
+    mean, axis = _axis_that_stands_out(_directions(projections, sample))
+    if axis is None:
+        return None
+    along = _along(projections, active, mean, axis)
+    for _ in range(ROUNDS):
+        inside = _inside(along)
+        if len(inside) < FEWEST:
+            return None
+        along = _along_their_axis(projections, active, mean, evenly(inside, SAMPLE))
+    return active[_inside(along)]
 
-    That is, how much closer it is than the second, in units of how much closer this is than the last; 0 if
-    there are too few to tell. rows: a sample, [S, 128].
 
-    Sums of bfloat16 numbers are exact in float64 but for the smallest, so that no order of summation shows.
+def _axis_that_stands_out(rows: Vectors) -> tuple[Vectors, Vectors | None]:
+    """The rows' mean, and the axis from there on which rows lie closer together than on any other, [128].
+
+    No axis if others are as good. rows: of length 1, [S, 128]. Sums of bfloat16 numbers are exact in float64
+    but for the smallest, so that no order of summation shows.
     """
-    directions = FineRows(np.ones(len(rows.lengths)), rows.directions).vectors().astype(np.float64)
-    sums = directions[evenly(np.arange(len(directions)), ANCHORS)]
+    mean: Vectors = np.round(np.add.reduce(rows, axis=0) / len(rows) * EXACT) / EXACT
+    rows = rows - mean
+    sums = rows[evenly(np.arange(len(rows)), ANCHORS)]
     for count in NEAREST:
-        sums = _sums_of_nearest(sums, directions, count)
-    closeness = np.linalg.norm(sums, axis=1)
-    axes, chosen = sums / closeness[:, None], np.empty((0, sums.shape[1]))
-    means: list[NDArray[np.float64]] = []
-    best: list[float] = []
-    for index in np.argsort(-closeness, kind="stable").tolist():
-        if (chosen @ axes[index] >= ALIKE).any():
-            continue
-        chosen = np.vstack([chosen, axes[index]])
-        best.append(float(closeness[index]))
-        wide = _sums_of_nearest(sums[index : index + 1], directions, WIDE)[0]
-        means += [sums[index] / NEAREST[-1], wide / min(WIDE, len(directions))]
-        if len(chosen) == AXES:
-            break
-    usual = best[1] - best[-1] if len(best) == AXES else 0.0
-    return means, (best[0] - best[1]) / usual if usual > 0.0 else 0.0
+        sums = _sums_of_farthest(sums, rows, count)
+    closeness = row_lengths(sums)
+    if not closeness.all():
+        return mean, None
+    axes = sums / closeness[:, None]
+    best = int(np.argmax(closeness))
+    others = closeness[axes @ axes[best] < ALIKE]
+    stands_out = len(others) > 0 and closeness[best] >= STANDS_OUT * others.max()
+    return mean, axes[best] if stands_out else None
 
 
-def _sums_of_nearest(
-    sums: NDArray[np.float64], directions: NDArray[np.float64], count: int
-) -> NDArray[np.float64]:
-    """The sum of the directions [S, 128] nearest in angle to each of these vectors, [N, 128]."""
-    cosines = sums @ directions.T
-    count = min(count, len(directions))
-    nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-    summed: NDArray[np.float64] = directions[nearest].sum(axis=1)
+def _sums_of_farthest(sums: Vectors, rows: Vectors, count: int) -> Vectors:
+    """The sum of those of these rows [S, 128] that lie farthest along each of these vectors, [N, 128]."""
+    along = sums @ rows.T
+    count = min(count, len(rows))
+    farthest = np.argpartition(-along, count - 1, axis=1)[:, :count]
+    summed: Vectors = rows[farthest].sum(axis=1)
     return summed
+
+
+def _along(projections: Projections, active: RowNumbers, mean: Vectors, axis: Vectors) -> Vectors:
+    """The coordinate of each active row's direction along an axis of length 1, from the mean on, [N]."""
+    directions = FineRows(np.ones(len(projections.fine)), projections.fine)
+    distances = directions.distances(axis)[active].astype(np.float64)
+    along: Vectors = 1.0 - distances * distances / 2.0 - float(np.add.reduce(mean * axis))
+    return along
+
+
+def _along_their_axis(
+    projections: Projections, active: RowNumbers, mean: Vectors, some: RowNumbers
+) -> Vectors:
+    """As `_along`, on the axis of some of the active rows; of each of these, on the axis of the others.
+
+    Otherwise each would pull the axis towards itself: of twenty rows, four that are none of them stay.
+    """
+    rows = _directions(projections, active[some]) - mean
+    total = np.add.reduce(rows, axis=0)
+    along = _along(projections, active, mean, total / row_lengths(total[None])[0])
+    others = total - rows
+    along[some] = np.add.reduce(others * rows, axis=1) / row_lengths(others)
+    return along
+
+
+def _inside(along: Vectors) -> RowNumbers:
+    """Indices of the coordinates [N] that lie in the cone; none if nothing stands apart.
+
+    The cut lies where two normal distributions of one width are equally dense (Fisher's discriminant).
+    """
+    low, middle = np.quantile(along, (0.1587, 0.5)).tolist()
+    width = middle - low  # a standard deviation, on the side where no cone is
+    cut = middle + TAIL * width
+    for _ in range(STEPS):
+        is_inside = along > cut
+        count = int(is_inside.sum())
+        if not 0 < count < len(along):
+            break
+        inner, outer = float(along[is_inside].mean()), float(along[~is_inside].mean())
+        ratio = float(np.log((len(along) - count) / count))
+        cut = (inner + outer) / 2.0 + width * width * ratio / (inner - outer)
+    return np.flatnonzero(along > cut)
+
+
+def _directions(projections: Projections, rows: RowNumbers) -> Vectors:
+    """Of length 1, [R, 128]."""
+    return FineRows(np.ones(len(rows)), projections.fine[rows]).vectors().astype(np.float64)

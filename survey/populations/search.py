@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from survey.numerics.vectors import row_lengths
 from survey.onepass.projection import FineRows, Projections
-from survey.populations.cones import cone_axes
+from survey.populations.cones import lone_cone
 from survey.populations.dense_spots import NEIGHBOURS, SAMPLE, RowNumbers, SignOrder, Spots
 from survey.populations.evenly import evenly
 from survey.populations.valley import FEWEST, SIGMAS, valley_or_void
@@ -38,9 +38,6 @@ LEAST_DENSER, DENSER_OF_FARTHER, MOST_DENSER = 1.2, 0.6, 2.0
 FEW_ROWS, FEW_DENSER = 64, 1.3  # so few rows must be so much denser: clusters of some rows are, by chance
 MAJORITY_FARTHER = 3.0  # if the population holds most rows: the few others may be the odd ones
 CONE_FARTHER = 1.3  # as FARTHER among rows of one length, of which none are nearer because they are short
-# How far an axis stands out, which says by itself that there is a cone, and the sigmas of a valley that are
-# enough then. Of rows with a heavy tail an axis stood out by 3.4, with a valley of 2.5 to 3 sigmas around it.
-CONE_SIGMAS = ((4.0, 2.5), (2.5, 3.5))
 ONE_LENGTH = 0.003  # standard deviation of lengths, divided by their mean: less is rounding, at any D
 SNAP = 0.5  # of the rows' distances from their centre: then the origin is better, as norms are exact
 
@@ -110,31 +107,22 @@ def _next_population(spots: Spots) -> Population | None:
 
 
 def _lone_cone(spots: Spots) -> Population | None:
-    """Among rows of one length, those of a cone, if there is one; several are clusters of trained rows."""
+    """Among rows of one length, those of a cone, if one stands out."""
     lengths = spots.fine_sample.lengths
     if lengths.std() >= ONE_LENGTH * lengths.mean():
         return None
-    cones: list[Population] = []
-    axes, stands_out = cone_axes(spots.fine_sample)
-    sigmas = next((least for clear, least in CONE_SIGMAS if stands_out >= clear), SIGMAS)
-    for axis in axes:
-        cone = _around(spots, axis, SIGMAS if cones else sigmas)
-        if cone is None or any(_is_same(cone, other) for other in cones):
-            continue
-        cones.append(cone)
-    lone = cones[0] if len(cones) == 1 else None
-    return lone if lone and lone.share <= 0.5 and lone.farther >= CONE_FARTHER else None
+    inner = lone_cone(spots.projections, spots.active, spots.sample)
+    if inner is None or len(inner) < FEWEST:
+        return None
+    outer = np.setdiff1d(spots.active, inner, assume_unique=True)
+    centre = centre_of(spots.projections.subset(evenly(inner, SAMPLE)))
+    cone = _described(spots, inner, outer, centre)
+    return cone if cone.share <= 0.5 and cone.farther >= CONE_FARTHER else None
 
 
-def _is_same(one: Population, other: Population) -> bool:
-    """Whether they share half of the rows of the smaller."""
-    common = len(np.intersect1d(one.rows, other.rows, assume_unique=True))
-    return 2 * common >= min(len(one.rows), len(other.rows))
-
-
-def _around(spots: Spots, centre: NDArray[np.float64], sigmas: float = SIGMAS) -> Population | None:
+def _around(spots: Spots, centre: NDArray[np.float64]) -> Population | None:
     """The population around a centre [128], described; None without one."""
-    inner, outer, centre = _divided(spots, centre, sigmas)
+    inner, outer, centre = _divided(spots, centre)
     if len(inner) < FEWEST or len(outer) < FEWEST:
         return None
     return _described(spots, inner, outer, centre)
@@ -164,22 +152,20 @@ def _centres(spots: Spots) -> Iterator[NDArray[np.float64]]:
     yield np.zeros(rows.directions.shape[1])
 
 
-def _divided(
-    spots: Spots, centre: NDArray[np.float64], sigmas: float
-) -> tuple[RowNumbers, RowNumbers, NDArray[np.float64]]:
+def _divided(spots: Spots, centre: NDArray[np.float64]) -> tuple[RowNumbers, RowNumbers, NDArray[np.float64]]:
     """The active rows near a centre, those far from it, and the near ones' own centre.
 
-    No row is near if nothing divides them. sigmas: the least of a valley.
+    No row is near if nothing divides them.
     """
     active, nothing = spots.active, (spots.active[:0], spots.active, centre)
     distances = spots.distances(centre)
-    divided = valley_or_void(distances, sigmas, CORE_VOID if centre.any() else None)
+    divided = valley_or_void(distances, SIGMAS, CORE_VOID if centre.any() else None)
     if divided is None:
         return nothing
     if centre.any():  # once more, from the centre of all rows within the cut
         centre = centre_of(spots.projections.subset(evenly(active[distances < divided[0]], SAMPLE)))
         distances = spots.distances(centre)
-        divided = valley_or_void(distances, sigmas, NARROW_VOID)
+        divided = valley_or_void(distances, SIGMAS, NARROW_VOID)
         if divided is None:
             return nothing
         if _length(centre) < SNAP * float(np.median(distances[distances < divided[0]])):
