@@ -126,7 +126,7 @@ def _introduction(missed: int) -> Iterator[str]:
         "which they occur; trained rows that only look like them, too (`tests/support/planted_rows.py`). Each figure is",
         "the lowest of up to three seeds. The target is 95 % of the untrained rows flagged, and 95 % of the flagged",
         "rows untrained, wherever a published indicator has an R-precision of 95 %, and no flag if no row is",
-        f"untrained: {'every matrix meets it' if missed == 0 else f'{missed} matrices miss it'}.",
+        f"untrained: {_how_many_miss(missed)}.",
         "",
         "- *norm*, *cosine*, *L2*: the indicators of Land and Bartolo (2024), which rank rows: R-precision, the share of",
         "  untrained rows among as many of the first as there are. The latter two are told up to fifty untrained rows.",
@@ -144,6 +144,12 @@ def _introduction(missed: int) -> Iterator[str]:
         "and each draws the centre towards itself. Without that, on the axis of the 19 others, three rows of one of",
         "the three matrices lie 2.5 to 3.1 standard deviations out, and so does a trained one with 2.7.",
     )
+
+
+def _how_many_miss(missed: int) -> str:
+    if missed == 0:
+        return "every matrix meets it"
+    return "one matrix misses it" if missed == 1 else f"{missed} matrices miss it"
 
 
 if __name__ == "__main__":
