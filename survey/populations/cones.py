@@ -1,14 +1,17 @@
-"""Among rows of one length, those of the one narrow cone that stands out.
+"""Among rows of one length, the axes of narrow cones, and the rows of the one that stands out.
 
 If all rows have one length, nothing is shorter, and untrained rows may lie little closer together than
 trained ones: the four nearest rows of any row are near by chance, and hide a cone. So from many rows the mean
 of the nearest is taken, and of those nearest to that mean, as a mean shift does (Fukunaga and Hostetler
 1975): it moves to the axis of a cone, on which chance averages out. Coordinates start at the common mean of
 all rows: what these share hides a cone, and the way from there to its centre is the line along which it lies
-farthest apart. Clusters of trained rows lie as close together as each other: none of them stands out.
+farthest apart. Clusters of trained rows lie as close together as each other: none of them stands out. Neither
+does a cone of a third of all rows or more, as their mean lies near it; but a valley divides so many.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,7 @@ Vectors = NDArray[np.float64]
 
 ANCHORS = 512  # rows from which a mean is moved
 NEAREST = (8, 16, 24, 24)  # of which the mean is taken, step by step
+AXES = 8  # the narrowest cones
 ALIKE = 0.5  # cosine of axes whose cones overlap
 # Times farther along their axis than the next cone's rows lie: planted ones 1.27 or more, trained rows up to
 # 1.07, trained rows of other lengths brought to length 1 up to 1.16.
@@ -32,39 +36,55 @@ TAIL = 3.0  # standard deviations of the other rows: where a cone's rows are fir
 STEPS, ROUNDS = 4, 3  # in which the cut settles, and the axis
 
 
-def lone_cone(projections: Projections, active: RowNumbers, sample: RowNumbers) -> RowNumbers | None:
-    """The rows of the cone that stands out, ascending; None without one. sample: some of the active rows."""
-    mean, axis = _axis_that_stands_out(_directions(projections, sample))
-    if axis is None:
-        return None
-    along = _along(projections, active, mean, axis)
-    for _ in range(ROUNDS):
-        inside = _inside(along)
-        if len(inside) < FEWEST:
-            return None
-        along = _along_their_axis(projections, active, mean, evenly(inside, SAMPLE))
-    return active[_inside(along)]
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Axes of narrow cones, from the rows' common mean on. mean: [128]. directions: of length 1, [A, 128].
 
-
-def _axis_that_stands_out(rows: Vectors) -> tuple[Vectors, Vectors | None]:
-    """The rows' mean, and the axis from there on which rows lie closer together than on any other, [128].
-
-    No axis if others are as good. rows: of length 1, [S, 128]. Sums of bfloat16 numbers are exact in float64
-    but for the smallest, so that no order of summation shows.
+    reach: how far along it the mean of its farthest rows lies, the farthest first, [A].
     """
+
+    mean: Vectors
+    directions: Vectors
+    reach: Vectors
+
+    @property
+    def first_stands_out(self) -> bool:
+        return len(self.reach) > 1 and bool(self.reach[0] >= STANDS_OUT * self.reach[1])
+
+    def centres(self) -> list[Vectors]:
+        """Where the cones' rows lie, [128] each."""
+        return list(self.mean + self.reach[:, None] * self.directions)
+
+
+def cone_axes(projections: Projections, sample: RowNumbers) -> Axes:
+    """The axes on which rows of a sample lie farthest from their mean; none overlap, at most AXES.
+
+    Sums of bfloat16 numbers are exact in float64 but for the smallest, so that no order of summation shows.
+    """
+    rows = _directions(projections, sample)
     mean: Vectors = np.round(np.add.reduce(rows, axis=0) / len(rows) * EXACT) / EXACT
     rows = rows - mean
     sums = rows[evenly(np.arange(len(rows)), ANCHORS)]
     for count in NEAREST:
         sums = _sums_of_farthest(sums, rows, count)
-    closeness = row_lengths(sums)
-    if not closeness.all():
-        return mean, None
-    axes = sums / closeness[:, None]
-    best = int(np.argmax(closeness))
-    others = closeness[axes @ axes[best] < ALIKE]
-    stands_out = len(others) > 0 and closeness[best] >= STANDS_OUT * others.max()
-    return mean, axes[best] if stands_out else None
+    reach = row_lengths(sums)
+    directions = sums / np.where(reach > 0.0, reach, 1.0)[:, None]
+    chosen: list[int] = []
+    for index in np.argsort(-reach, kind="stable").tolist():
+        if len(chosen) < AXES and (directions[chosen] @ directions[index] < ALIKE).all():
+            chosen.append(index)
+    return Axes(mean, directions[chosen], reach[chosen] / min(NEAREST[-1], len(rows)))
+
+
+def rows_of_first(projections: Projections, active: RowNumbers, axes: Axes) -> RowNumbers:
+    """The active rows of the cone around the first axis, ascending; few or none if it has no end."""
+    along = _along(projections, active, axes.mean, axes.directions[0])
+    for _ in range(ROUNDS):
+        inside = _inside(along)
+        if len(inside) < FEWEST:
+            return active[inside]
+        along = _along_their_axis(projections, active, axes.mean, evenly(inside, SAMPLE))
+    return active[_inside(along)]
 
 
 def _sums_of_farthest(sums: Vectors, rows: Vectors, count: int) -> Vectors:

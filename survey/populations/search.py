@@ -9,7 +9,7 @@ are left out, and the search goes on among the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from survey.numerics.vectors import row_lengths
 from survey.onepass.projection import FineRows, Projections
-from survey.populations.cones import lone_cone
+from survey.populations.cones import cone_axes, rows_of_first
 from survey.populations.dense_spots import NEIGHBOURS, SAMPLE, RowNumbers, SignOrder, Spots
 from survey.populations.evenly import evenly
 from survey.populations.valley import FEWEST, SIGMAS, valley_or_void
@@ -107,17 +107,45 @@ def _next_population(spots: Spots) -> Population | None:
 
 
 def _lone_cone(spots: Spots) -> Population | None:
-    """Among rows of one length, those of a cone, if one stands out."""
+    """Among rows of one length, those of a cone that stands out, or else of the only one behind a valley.
+
+    Several are clusters of trained rows.
+    """
     lengths = spots.fine_sample.lengths
     if lengths.std() >= ONE_LENGTH * lengths.mean():
         return None
-    inner = lone_cone(spots.projections, spots.active, spots.sample)
-    if inner is None or len(inner) < FEWEST:
+    axes = cone_axes(spots.projections, spots.sample)
+    if axes.first_stands_out:
+        inner = rows_of_first(spots.projections, spots.active, axes)
+        outer = np.setdiff1d(spots.active, inner, assume_unique=True)
+        lone = _with_centre_of_inner(spots, inner, outer)
+    else:
+        lone = _only_one(_around(spots, centre) for centre in axes.centres())
+    return lone if lone and lone.share <= 0.5 and lone.farther >= CONE_FARTHER else None
+
+
+def _with_centre_of_inner(spots: Spots, inner: RowNumbers, outer: RowNumbers) -> Population | None:
+    """The inner rows as a population around their own centre; None if they or the outer ones are too few."""
+    if len(inner) < FEWEST or len(outer) < FEWEST:
         return None
-    outer = np.setdiff1d(spots.active, inner, assume_unique=True)
     centre = centre_of(spots.projections.subset(evenly(inner, SAMPLE)))
-    cone = _described(spots, inner, outer, centre)
-    return cone if cone.share <= 0.5 and cone.farther >= CONE_FARTHER else None
+    return _described(spots, inner, outer, centre)
+
+
+def _only_one(cones: Iterable[Population | None]) -> Population | None:
+    """The first of these if the others have half of their rows in common with it, too."""
+    first: Population | None = None
+    for cone in cones:
+        if cone is not None and first is not None and not _is_same(cone, first):
+            return None
+        first = first or cone
+    return first
+
+
+def _is_same(one: Population, other: Population) -> bool:
+    """Whether they share half of the rows of the smaller."""
+    common = len(np.intersect1d(one.rows, other.rows, assume_unique=True))
+    return 2 * common >= min(len(one.rows), len(other.rows))
 
 
 def _around(spots: Spots, centre: NDArray[np.float64]) -> Population | None:

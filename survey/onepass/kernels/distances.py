@@ -9,6 +9,7 @@ from survey.onepass.geometry import DIRECTION_DIMS, PROJECTION_DIMS
 from survey.onepass.kernels.jit import compiled, njit
 
 SAMPLE_BLOCK = 256  # distances that are computed together
+PART = 64  # of these, that are looked through together
 SUM_LANES = 16
 LAST_DIMS = 12  # of a projection: in these alone most pairs are too far apart, and no order was made by them
 WINDOW = 16  # rows before and behind a row in the order of signs that it is compared with
@@ -31,10 +32,34 @@ def square_distances(
 
 
 @njit()
-def _add_squares(values: NDArray[np.float32], centre: np.float32, sums: NDArray[np.float32]) -> None:
+def _set_squares(
+    columns: tuple[NDArray[np.float32], ...], centre: NDArray[np.float32], sums: NDArray[np.float32]
+) -> None:
+    """Set sums to a block's squared differences in four dimensions, whose sums stay in registers."""
+    first, second, third, fourth = columns
+    centre0, centre1, centre2, centre3 = centre[0], centre[8], centre[16], centre[24]
     for i in range(SAMPLE_BLOCK):
-        difference = values[i] - centre
-        sums[i] += difference * difference
+        apart0, apart1 = first[i] - centre0, second[i] - centre1
+        apart2, apart3 = third[i] - centre2, fourth[i] - centre3
+        sums[i] = ((apart0 * apart0 + apart1 * apart1) + apart2 * apart2) + apart3 * apart3
+
+
+@njit()
+def _add_lanes(lanes: NDArray[np.float32]) -> None:
+    """Add the 8 lanes of a block in numpy's order, to the first."""
+    lane0, lane1, lane2, lane3 = lanes[0], lanes[1], lanes[2], lanes[3]
+    lane4, lane5, lane6, lane7 = lanes[4], lanes[5], lanes[6], lanes[7]
+    for i in range(SAMPLE_BLOCK):
+        lower = (lane0[i] + lane1[i]) + (lane2[i] + lane3[i])
+        lane0[i] = lower + ((lane4[i] + lane5[i]) + (lane6[i] + lane7[i]))
+
+
+@njit()
+def _any_below(values: NDArray[np.float32], most: np.float32) -> bool:
+    count = np.int32(0)
+    for i in range(PART):
+        count += np.int32(values[i] < most)
+    return bool(count > 0)
 
 
 @compiled
@@ -49,22 +74,30 @@ def find_nearest(
     last = nearest.shape[1] - 1
     lanes = np.empty((8, SAMPLE_BLOCK), dtype=np.float32)
     for r in range(rows.shape[0]):
-        least = nearest[r]
+        row, least = rows[r], nearest[r]
         least[:] = np.inf
         for start in range(0, sample.shape[1], SAMPLE_BLOCK):
-            lanes[:] = 0.0
-            for d in range(PROJECTION_DIMS):
-                _add_squares(sample[d, start : start + SAMPLE_BLOCK], rows[r, d], lanes[d % 8])
-            for i in range(SAMPLE_BLOCK):
-                lower = (lanes[0, i] + lanes[1, i]) + (lanes[2, i] + lanes[3, i])
-                lanes[0, i] = lower + ((lanes[4, i] + lanes[5, i]) + (lanes[6, i] + lanes[7, i]))
-            for distance in lanes[0]:
-                if distance < least[last]:
-                    index = last
-                    while index > 0 and distance < least[index - 1]:
-                        least[index] = least[index - 1]
-                        index -= 1
-                    least[index] = distance
+            end = start + SAMPLE_BLOCK
+            for lane in range(8):
+                columns = (
+                    sample[lane, start:end],
+                    sample[lane + 8, start:end],
+                    sample[lane + 16, start:end],
+                    sample[lane + 24, start:end],
+                )
+                _set_squares(columns, row[lane:], lanes[lane])
+            _add_lanes(lanes)
+            for first in range(0, SAMPLE_BLOCK, PART):
+                part = lanes[0, first : first + PART]
+                if not _any_below(part, least[last]):
+                    continue
+                for distance in part:
+                    if distance < least[last]:
+                        index = last
+                        while index > 0 and distance < least[index - 1]:
+                            least[index] = least[index - 1]
+                            index -= 1
+                        least[index] = distance
 
 
 @compiled

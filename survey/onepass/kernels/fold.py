@@ -307,29 +307,39 @@ def _fold_quad(
 
 
 @njit()
-def _store_directions(lanes: NDArray[np.float64], single: NDArray[np.float32], fine: UInt16s) -> None:
+def _squared_length(values: NDArray[np.float64], squares: NDArray[np.float64]) -> float:
+    """‖values‖² of 128 values, added in halves by loops of fixed length. squares: a buffer, [64]."""
+    for lane in range(64):
+        upper = values[64 + lane]
+        squares[lane] = values[lane] * values[lane] + upper * upper
+    for lane in range(32):
+        squares[lane] += squares[32 + lane]
+    for lane in range(16):
+        squares[lane] += squares[16 + lane]
+    for lane in range(8):
+        squares[lane] += squares[8 + lane]
+    even = (squares[0] + squares[4]) + (squares[2] + squares[6])
+    return float(even + ((squares[1] + squares[5]) + (squares[3] + squares[7])))
+
+
+@njit()
+def _store_directions(
+    lanes: NDArray[np.float64], squares: NDArray[np.float64], single: NDArray[np.float32], fine: UInt16s
+) -> None:
     """Set fine [QUAD_ROWS, 128] to the rows' first lanes at length 1, as bfloat16; zeros if a row has none.
 
-    single: a buffer, [128]. The same bits as `fine_directions` in survey/onepass/projection.py.
+    squares, single: buffers, [64] and [128]. The same bits as `fine_directions` in projection.py.
     """
     words = single.view(np.uint32)
-    squares = np.empty(DIRECTION_DIMS, np.float64)
     for row in range(QUAD_ROWS):
-        values = lanes[row]
-        for lane in range(DIRECTION_DIMS):
-            squares[lane] = values[lane] * values[lane]
-        half = DIRECTION_DIMS // 2
-        while half > 0:
-            for lane in range(half):
-                squares[lane] += squares[half + lane]
-            half //= 2
-        if not 0.0 < squares[0] < np.inf:
-            fine[row] = np.uint16(0)
+        values, stored = lanes[row], fine[row]
+        squared = _squared_length(values, squares)
+        if not 0.0 < squared < np.inf:
+            stored[:] = np.uint16(0)
             continue
-        factor = 1.0 / np.sqrt(squares[0])
+        factor = 1.0 / np.sqrt(squared)
         for lane in range(DIRECTION_DIMS):
             single[lane] = np.float32(values[lane] * factor)
-        stored = fine[row]
         for lane in range(DIRECTION_DIMS):  # rounded to the nearest, ties to even
             word = words[lane]
             odd = (word >> np.uint32(16)) & np.uint32(1)
@@ -338,11 +348,15 @@ def _store_directions(lanes: NDArray[np.float64], single: NDArray[np.float32], f
 
 @njit(forceinline=True)
 def _halve_lanes(
-    lanes: NDArray[np.float64], signed: NDArray[np.float64], single: NDArray[np.float32], fine: UInt16s
+    lanes: NDArray[np.float64],
+    signed: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    single: NDArray[np.float32],
+    fine: UInt16s,
 ) -> None:
     """Add the lanes in halves: of squares until one is left, of signed values until PROJECTION_DIMS are.
 
-    fine: set to the directions [QUAD_ROWS, 128], when as many are left. single: a buffer, [128].
+    fine: set to the directions [QUAD_ROWS, 128], when as many are left. squares, single: buffers.
     """
     half = LANE_DIMS // 2
     while half > 0:
@@ -350,7 +364,7 @@ def _halve_lanes(
         if half >= PROJECTION_DIMS:
             _halve(signed, half)
         if half == DIRECTION_DIMS:
-            _store_directions(signed, single, fine)
+            _store_directions(signed, squares, single, fine)
         half //= 2
 
 
@@ -393,14 +407,14 @@ def fold_rows(
     lanes, signed = _lanes(), _lanes()
     last = np.zeros((QUAD_ROWS, LANE_DIMS), stored.dtype)
     wide = np.empty((QUAD_ROWS, LANE_DIMS), np.float32)
-    single = np.empty(DIRECTION_DIMS, np.float32)
+    squares, single = np.empty(DIRECTION_DIMS // 2), np.empty(DIRECTION_DIMS, np.float32)
     for group in range(stored.shape[0] // GROUP_ROWS):
         first = group * GROUP_ROWS
         count_exponents(upper[first : first + GROUP_ROWS].reshape(-1), stride, mantissa_bits, counts)
         for quad in range(quads):
             r = first + quad * QUAD_ROWS
             _fold_quad(stored, r, bfloat16, float16, table, signs, lanes, signed, totals[quad], last, wide)
-            _halve_lanes(lanes, signed, single, fine[r : r + QUAD_ROWS])
+            _halve_lanes(lanes, signed, squares, single, fine[r : r + QUAD_ROWS])
             for row in range(QUAD_ROWS):
                 squared[r + row] = lanes[row, 0]
                 for lane in range(PROJECTION_DIMS):
