@@ -109,7 +109,7 @@ def _majority_kept(draw: Draw, rows: int, dims: int) -> Planted:
     return 0.3 * _normal(draw, count, dims), _live(draw, rows - count, dims)
 
 
-def _cones(spread: float, share: float = 0.02) -> Callable[[Draw, int, int], Planted]:
+def cones(spread: float, share: float = 0.02) -> Callable[[Draw, int, int], Planted]:
     """Rows of length 1: trained ones in a wide cone, untrained ones in a narrower one."""
 
     def make(draw: Draw, rows: int, dims: int) -> Planted:
@@ -148,11 +148,11 @@ UNTRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "70 % never met": _share(0.7),
     "90 % never met": _share(0.9),
     "60 % kept their initial values": _majority_kept,
-    "a cone of contrast 2.7": _cones(0.5),
-    "a cone of contrast 2.0": _cones(0.7),
-    "a cone of contrast 1.9": _cones(0.745),
-    "a cone of contrast 1.6": _cones(0.95),
-    "a cone of contrast 1.4": _cones(1.17),
+    "a cone of contrast 2.7": cones(0.5),
+    "a cone of contrast 2.0": cones(0.7),
+    "a cone of contrast 1.9": cones(0.745),
+    "a cone of contrast 1.6": cones(0.95),
+    "a cone of contrast 1.4": cones(1.17),
     "tied, 40 % never met and longer": _tied,
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from support.planted_rows import LOOKALIKES, TRAINED, UNTRAINED, planted
+from support.planted_rows import LOOKALIKES, TRAINED, UNTRAINED, cones, planted
 
 import survey
 from survey.measures.candidates import CLUSTERS, LOOSE, UNDECIDED
@@ -134,6 +134,13 @@ def test_of_planted_rows_nineteen_in_twenty_are_flagged_and_of_flagged_ones_plan
     right = int(matrix.untrained[flags].sum())
     assert right >= 0.95 * matrix.untrained.sum()
     assert right >= 0.95 * len(flags)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.45])
+def test_a_faint_cone_may_hold_almost_half_of_the_rows(share: float) -> None:
+    matrix = planted(cones(1.17, share), 0, 4_000, 256)
+    assert np.mean(matrix.untrained[flags := flagged(matrix.rows)]) >= 0.95
+    assert len(flags) >= 0.95 * matrix.untrained.sum()
 
 
 @pytest.mark.parametrize("name", TRAINED)
