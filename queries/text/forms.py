@@ -62,21 +62,6 @@ FORMS: Mapping[str, Callable[[Pieces], Iterator[str]]] = {
 }
 
 
-def as_csv(answer: Answer) -> str:
-    """All of `csv_text`."""
-    return "".join(csv_text(whole(answer)))
-
-
-def as_terminal_csv(answer: Answer) -> str:
-    """All of `terminal_csv_text`."""
-    return "".join(terminal_csv_text(whole(answer)))
-
-
-def as_json(answer: Answer) -> str:
-    """All of `json_text`."""
-    return "".join(json_text(whole(answer)))
-
-
 def as_markdown(answer: Answer) -> str:
     """All of `markdown_text`."""
     return "".join(markdown_text(whole(answer)))

@@ -11,17 +11,23 @@ import pytest
 from rich.console import Console
 
 from catalog.read.reader import Answer
-from queries.text.forms import (
-    as_csv,
-    as_download_csv,
-    as_json,
-    as_markdown,
-    as_page_json,
-    as_terminal_csv,
-    formulas,
-)
+from queries.text import forms
+from queries.text.forms import as_download_csv, as_markdown, as_page_json, formulas
 from queries.text.render import print_table, short
 from survey.errors import printable
+
+
+def as_csv(answer: Answer) -> str:
+    return "".join(forms.csv_text(forms.whole(answer)))
+
+
+def as_terminal_csv(answer: Answer) -> str:
+    return "".join(forms.terminal_csv_text(forms.whole(answer)))
+
+
+def as_json(answer: Answer) -> str:
+    return "".join(forms.json_text(forms.whole(answer)))
+
 
 SHOWN = [
     (None, "·"),
