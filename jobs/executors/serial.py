@@ -8,11 +8,11 @@ from functools import partial
 
 from catalog.store.open import CatalogStore
 from jobs.executors.progress import Progress
-from jobs.planning.memory import local_bytes
+from jobs.planning.memory import gpu_host_bytes, local_bytes
 from jobs.tasks.measure_one import measure_one
 from jobs.tasks.outcome import Outcome, infeasible
 from survey.hub.throttle import Throttle
-from survey.onepass.device import choose_device
+from survey.onepass.device import Device, choose_device
 from survey.process.machine import memory_bytes
 from survey.records.settings import Settings
 from survey.records.target import Target
@@ -27,16 +27,23 @@ def run_serially(
 ) -> Iterator[tuple[Outcome, int]]:
     """Yield each target's outcome and the number of tries, as they end. commit_to: as in measure_one."""
     limit_bytes = memory_bytes()
+    chosen = None
     if settings.device == "auto":  # once for all of them: a GPU takes seconds to start
         chosen = choose_device("auto", local_bytes=local_bytes(targets))
-        settings = replace(settings, device=chosen.name, device_reason=chosen.reason)
     for target in targets:
         progress.started(target)
         if target.memory_bytes > limit_bytes:
             outcome: Outcome = infeasible(target, limit_bytes, "this process")
         else:
-            outcome = measure_one(
-                target, settings, throttle, partial(progress.advanced, target.key), commit_to
-            )
+            own = settings if chosen is None else _with_device(settings, chosen, target, limit_bytes)
+            outcome = measure_one(target, own, throttle, partial(progress.advanced, target.key), commit_to)
         progress.finished(target.key)
         yield outcome, 1
+
+
+def _with_device(settings: Settings, chosen: Device, target: Target, limit_bytes: int) -> Settings:
+    """The settings with the device that `auto` chose, or the CPU if the memory is too small."""
+    needed = target.memory_bytes + gpu_host_bytes(target.spec)  # the plan did not know of a GPU
+    if chosen.name != "cpu" and needed > limit_bytes:
+        chosen = Device("cpu", f"a GPU needs {needed / 1e9:.1f} GB of memory")
+    return replace(settings, device=chosen.name, device_reason=chosen.reason)

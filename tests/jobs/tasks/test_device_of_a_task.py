@@ -13,6 +13,7 @@ from support.scaled_matrices import factors, in_8_bits, matrix
 
 from jobs.executors import serial
 from jobs.executors.progress import Silence
+from jobs.planning.memory import gpu_host_bytes
 from jobs.tasks.outcome import Delivered
 from survey.hub.throttle import LocalThrottle
 from survey.onepass.device import Device
@@ -93,3 +94,16 @@ def test_a_run_of_one_process_chooses_once_by_the_bytes_of_all_its_folders(
     outcomes = [one for one, _ in serial.run_serially([target] * 3, settings, LocalThrottle(), Silence())]
     assert chosen == [3 * 6 * 4 * 4]
     assert {device_of(one) for one in outcomes if isinstance(one, Delivered)} == {("cpu", "so many bytes")}
+
+
+def test_a_gpu_for_which_the_memory_does_not_suffice_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings()
+    target = locate(lay_out(open_checkpoint(ModelRef(str(folder), folder=folder), settings)), "output")
+    needed = target.memory_bytes + gpu_host_bytes(target.spec)
+    monkeypatch.setattr(serial, "choose_device", lambda *_, **__: Device("cuda", "64 GB in folders"))
+    monkeypatch.setattr(serial, "memory_bytes", lambda: needed - 1)
+    [(outcome, _)] = serial.run_serially([target], settings, LocalThrottle(), Silence())
+    assert isinstance(outcome, Delivered)
+    assert device_of(outcome) == ("cpu", f"a GPU needs {needed / 1e9:.1f} GB of memory")
