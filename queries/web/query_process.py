@@ -98,9 +98,10 @@ def _main() -> int:
             else:
                 rows = reader.ask(question.sql, question.parameters)
                 if rows.truncated and question.form != "json":  # which alone says that there are more
+                    others = ", or for format=csv" if question.form == "md" else ""  # which holds more
                     raise UsageError(
                         f"the answer has more than {question.rows:,} rows, the most in a {question.form} "
-                        "file: ask for less (LIMIT), or for format=parquet"
+                        f"file: ask for less (LIMIT){others}"
                     )
                 answer = forms[question.form](rows).encode()
     except UsageError as error:

@@ -152,7 +152,10 @@ def test_a_long_answer_is_cut_and_says_so(url: str) -> None:
 def test_a_file_is_whole_or_refused(url: str) -> None:
     code, body = sql(url, "SELECT range FROM range(20000)", "md")
     assert code == 400
-    assert "more than 10,000 rows" in json.loads(body)["error"]
+    problem = (
+        "the answer has more than 10,000 rows, the most in a md file: ask for less (LIMIT), or for format=csv"
+    )
+    assert json.loads(body)["error"] == problem
     assert sql(url, "SELECT range FROM range(20000)", "csv")[1].count(b"\n") == 20_001
 
 
