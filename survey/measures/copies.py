@@ -34,9 +34,9 @@ def _copied_rows(result: PassResult) -> int | None:
         rows for rows in result.black_hole_rows if len(rows) <= MOST_COPIES and projections.usable[rows[0]]
     ]
     live = distinct[~projections.dead[distinct]]
-    if not holes or len(live) < LEAST_ROWS:
+    if not holes:
         return 0
-    if len(holes) > MOST_TRIED:
+    if len(live) < LEAST_ROWS or len(holes) > MOST_TRIED:
         return None
     firsts = np.array([rows[0] for rows in holes], dtype=np.int64)
     all_firsts = projections.firsts[projections.usable[projections.firsts]][:SAMPLE]
