@@ -1,6 +1,6 @@
 """Checkpoints in which a tensor is planted that may be a head, or a part of one, by seed.
 
-By hand, over many of them, from the folder tests: python -m support.planted_heads 20000
+By hand, over many of them: PYTHONPATH=.:tests python -m support.planted_heads 20000
 """
 
 from __future__ import annotations
