@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +26,10 @@ from survey.measures import measure_result
 from survey.numerics.dtypes import FLOATS
 from survey.onepass.device import DeviceRows
 from survey.onepass.fold import fold
-from survey.onepass.result import PassResult
 from survey.process.interpreter import python_command
 from survey.process.machine import cpus
 from survey.records.blocks import Block
+from tests.support.pass_bits import pass_bits
 
 MODULE = "tests.bench.gpu"
 HEADS = (("0.78 GB", 151_936, 2_560), ("2.1 GB", 128_256, 8_192))
@@ -65,23 +64,6 @@ def random_words(code: str, rows: int, dims: int) -> torch.Tensor:
     return words
 
 
-def left(result: PassResult) -> dict[str, Any]:
-    """What a pass leaves behind, each field as its bytes; a NaN may carry any payload."""
-    fields = {
-        "norms": np.where(result.finite, result.norms, np.nan),
-        "finite": result.finite,
-        "exponents": result.exponents,
-        "directions": result.directions,
-        "fine_directions": result.fine_directions,
-        "row_hashes": result.identity.row_hashes(),
-        **{f"columns, band {band}": columns for band, columns in result.totals.items()},
-    }
-    bits: dict[str, Any] = {name: values.tobytes() for name, values in fields.items()}
-    bits["black holes"] = result.black_hole_rows
-    bits["vectors"] = b"".join(result.identity.vectors(1 << 16))
-    return bits
-
-
 def check_bits(gpu: str) -> bool:
     """Check each format in a process of its own, as compiling its kernels takes most of the time."""
     print("every bit of the pass, beside the CPU's")
@@ -104,10 +86,10 @@ def check_bits_of(code: str, gpu: str) -> None:
         stored = words.numpy().data.cast("B")
         tensor = words.to(gpu).view(getattr(torch, form.torch_name))
         with fold([stored], form, (rows, dims), "cpu") as folded:
-            expected = left(folded)
+            expected = pass_bits(folded)
         for way, source in (("host", cut(stored)), ("GPU", DeviceRows(tensor))):
             with fold(source, form, (rows, dims), gpu) as folded:
-                got = left(folded)
+                got = pass_bits(folded)
             wrong = [field for field in expected | got if expected.get(field) != got.get(field)]
             if wrong:
                 print(f"  WRONG {code}, {name}, from the {way}: {', '.join(wrong)}")

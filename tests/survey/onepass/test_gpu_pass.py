@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 from support.matrices import cloud, plant, raw, repeat
+from support.pass_bits import pass_bits
 
 from survey.numerics.dtypes import FLOATS
 from survey.onepass import fold as one_pass
 from survey.onepass.device import DeviceRows
-from survey.onepass.result import PassResult
 from survey.records.blocks import Block
 
 pytest.importorskip("triton", reason="Triton is not installed: kernels of the GPU are not tested")
@@ -45,25 +45,9 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "batch_rows", lambda vocab_rows, row_bytes: 1024)
 
 
-def left(result: PassResult) -> dict[str, Any]:
-    """What a pass leaves behind, bit by bit. A NaN may carry any payload; which rows hold one is what counts."""
-    fields = {
-        "norms": np.where(result.finite, result.norms, np.nan),
-        "finite": result.finite,
-        "exponents": result.exponents,
-        "directions": result.directions,
-        "fine_directions": result.fine_directions,
-        "row_hashes": result.identity.row_hashes(),
-        **{f"columns of band {band}": columns for band, columns in result.totals.items()},
-    }
-    vectors = b"".join(result.identity.vectors(1 << 16))
-    bits = {name: values.tobytes() for name, values in fields.items()}
-    return bits | {"black holes": result.black_hole_rows, "vectors": vectors}
-
-
 def folded(source: Iterable[Block], code: str, shape: tuple[int, int], device: str) -> dict[str, Any]:
     with one_pass.fold(source, FLOATS[code], shape, device, threads=2) as result:
-        return left(result)
+        return pass_bits(result)
 
 
 def cut(stored: bytearray, block_bytes: int = 40_001) -> Iterable[Block]:
