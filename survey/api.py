@@ -14,8 +14,9 @@ from survey.errors import NotOffered
 from survey.hub.access import stated_endpoint
 from survey.measures import measure_result
 from survey.measures.unused_distances import StoredMatrix, UnusedDistances, unused_distances
-from survey.numerics.dtypes import FLOATS, FloatFormat, float_format_of
+from survey.numerics.dtypes import FLOATS
 from survey.numerics.row_decoder import RowDecoder
+from survey.numerics.row_formats import RowFormat
 from survey.numerics.scale import Scale
 from survey.onepass.device import DeviceRows, choose_device, device_of_pass, device_of_rows, usable_cpus
 from survey.onepass.fold import fold
@@ -82,12 +83,12 @@ def measure(
     in use already. threads: CPU threads; None is one for each CPU. Raises TypeError or ValueError for another
     dtype or shape.
     """
-    float_format, shape, blocks, scale = _blocks(matrix, on_progress)
+    row_format, shape, blocks, scale = _blocks(matrix, on_progress)
     if isinstance(blocks, DeviceRows):
         chosen = device_of_rows(blocks, device)
     else:
-        chosen = choose_device(device, shape[0] * shape[1] * float_format.item_bytes)
-    with fold(blocks, float_format, shape, chosen.name, scale, threads) as result:
+        chosen = choose_device(device, shape[0] * row_format.row_bytes(shape[1]))
+    with fold(blocks, row_format, shape, chosen.name, scale, threads) as result:
         return measure_result(result, tokens=tokens, threads=threads or usable_cpus())
 
 
@@ -110,15 +111,15 @@ def cluster(
     """
     from survey.sky.study import AXES, study  # here: a survey needs none of it
 
-    float_format, (vocab_rows, dims), blocks, scale = _blocks(matrix, on_progress)
+    row_format, (vocab_rows, dims), blocks, scale = _blocks(matrix, on_progress)
     return study(
         blocks,
-        RowDecoder(float_format, dims, scale),
+        RowDecoder(row_format, dims, scale),
         vocab_rows,
         axes=axes or AXES,
         token=token,
         view=field,
-        device=device_of_pass(choose_device(device), is_scaled=False).name,
+        device=device_of_pass(choose_device(device), is_decoded=False).name,
     )
 
 
@@ -127,18 +128,17 @@ def distances_to_unused(
 ) -> UnusedDistances:
     """Distances of every row to the mean of the `unused` rows; reads the matrix twice. Raises SurveyError."""
     vocab_rows, dims = matrix.shape
-    decoder = RowDecoder(float_format_of(matrix.dtype, matrix.target.identity.repo), dims, matrix.scale())
+    decoder = RowDecoder(matrix.row_format, dims, matrix.scale())
     stored = StoredMatrix(lambda: matrix.blocks(on_progress), vocab_rows, decoder)
     return unused_distances(stored, unused)
 
 
 def _blocks(
     matrix: torch.Tensor | NDArray[np.generic] | Matrix, on_progress: OnProgress
-) -> tuple[FloatFormat, tuple[int, int], Iterable[Block], Scale | None]:
+) -> tuple[RowFormat, tuple[int, int], Iterable[Block], Scale | None]:
     """Format, shape (V, D), stored bytes and scale of a matrix."""
     if isinstance(matrix, Matrix):
-        float_format = float_format_of(matrix.dtype, matrix.target.identity.repo)
-        return float_format, matrix.shape, matrix.blocks(on_progress), matrix.scale()
+        return matrix.row_format, matrix.shape, matrix.blocks(on_progress), matrix.scale()
     code, shape, stored = _stored(matrix)
     return FLOATS[code], shape, stored, None
 

@@ -10,6 +10,7 @@ from survey.checkpoints.checkpoint import Card, Checkpoint
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile
 from survey.hub.throttle import Throttle
+from survey.numerics.row_formats import RowFormat, row_format_of
 from survey.numerics.scale import Scale, scale_of
 from survey.onepass.geometry import row_blocks
 from survey.records.blocks import Block
@@ -59,6 +60,11 @@ class Matrix:
         """(V, D)."""
         rows, dims = self.target.spec.shape
         return rows, dims
+
+    @property
+    def row_format(self) -> RowFormat:
+        """How its rows are stored. Raises BrokenFile (`unsupported-dtype`)."""
+        return row_format_of(self.dtype, self.target.identity.repo)
 
     @property
     def dtype(self) -> str:

@@ -64,6 +64,7 @@ DOORS = {
     "ijson": ("survey/formats/json_stream.py",),
     "tokenizers": ("survey/vocabulary/",),
     "sentencepiece": ("survey/vocabulary/",),
+    "gguf": ("survey/numerics/ggml_types.py",),
     "numba": ("survey/onepass/kernels/jit.py",),
     "torch": (
         "survey/onepass/cuda/",

@@ -48,7 +48,7 @@ def study_cluster(
     """
     start = time.perf_counter()
     # Its products are of decoded values.
-    device = device_of_pass(choose_device(settings.device), is_scaled=False).name
+    device = device_of_pass(choose_device(settings.device), is_decoded=False).name
     with open_model(request.model, request.matrix, settings) as matrix:
         study = cluster(
             matrix,

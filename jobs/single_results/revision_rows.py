@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from catalog.read.reader import Reader
 from survey.errors import UsageError
-from survey.numerics.decoding import widen
-from survey.numerics.dtypes import float_format_of
+from survey.numerics.row_decoder import RowDecoder
+from survey.numerics.row_formats import row_format_of
 from survey.opening import open_checkpoint
 from survey.records.settings import Settings
 from survey.records.target import MatrixName, ModelRef
@@ -61,8 +61,8 @@ class DeadRows:
                 known, dtype = {}, revision.dtype  # the same values have other bytes
             hashes = self._hashes(revision)
             stored, known = self._stored(revision, hashes, known)
-            float_format = float_format_of(dtype, f"{self._repo}@{revision.name}")
-            vectors = widen(b"".join(stored), float_format, revision.hidden_dim)
+            row_format = row_format_of(dtype, f"{self._repo}@{revision.name}")
+            vectors = RowDecoder(row_format, revision.hidden_dim).stored_values(b"".join(stored))
             if not np.isfinite(vectors).all():
                 raise UsageError(f"{self._repo}@{revision.name}: a dead row holds a NaN or an infinity")
             yield vectors

@@ -18,6 +18,7 @@ from survey.api import measure
 from survey.checkpoints.folder import FolderCheckpoint
 from survey.errors import BrokenFile, NotRunnable, SurveyError, Unreachable
 from survey.hub.throttle import Throttle
+from survey.numerics.dtypes import FLOATS
 from survey.onepass.device import REQUESTED, Device, choose_device, device_of_pass
 from survey.opening import AT_REST, Matrix, open_target
 from survey.process.redaction import redacted
@@ -77,7 +78,8 @@ class _Try:
         """Read, measure and name the matrix. Raises SurveyError, and what torch and the memory raise."""
         settings, target = self._settings, self._target
         matrix = self._matrix = open_target(target, settings, throttle, self._limit_s)
-        device = device_of_pass(_device(settings), is_scaled=target.scale is not None)
+        is_decoded = target.scale is not None or target.spec.dtype not in FLOATS
+        device = device_of_pass(_device(settings), is_decoded=is_decoded)
         measurement = measure(
             matrix,
             device=device.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ def exponents(result: PassResult) -> Exponents:
     such rows are left out of the offset and of the shared dimensions.
     """
     every, sums = result.exponents, result.dead_sums
+    if not len(every):  # codes of a quantised matrix
+        return Exponents(**dict.fromkeys(field.name for field in fields(Exponents)))
     live_mean, nonzero_mean = _mean(every - sums.exponents), _mean(sums.nonzero_exponents)
     return Exponents(
         exponent_entropy_bits=_entropy_bits(every),

@@ -69,7 +69,7 @@ def _rows_around(
     cloud: the first row of each. distances: of every row from the cloud's centre, [V]; median: of these.
     """
     length = _length(centre)
-    radius = max(float(distances[cloud].max()), ULPS * projections.half_ulp * length)
+    radius = max(float(distances[cloud].max()), ULPS * projections.half_step * length)
     farthest = min(length, median) / 2
     # Of 150,000 rows few lie so near, and only these are sorted; unusable rows are infinitely far.
     nearby = distances[distances <= VOID_FACTOR * max(radius, farthest)]

@@ -8,5 +8,5 @@ from survey.records.measured_columns import Shape
 
 def shape(result: PassResult) -> Shape:
     """dtype, V and D."""
-    code = result.decoder.float_format.code
+    code = result.decoder.row_format.code
     return Shape(dtype=code, vocab_rows=result.vocab_rows, hidden_dim=result.hidden_dim)

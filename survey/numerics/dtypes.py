@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from survey.errors import BrokenFile
-
 
 @dataclass(frozen=True, slots=True)
 class FloatFormat:
@@ -31,6 +29,15 @@ class FloatFormat:
     def exponent_values(self) -> int:
         """Number of values of the biased exponent."""
         return 1 << self.exponent_bits
+
+    @property
+    def half_step(self) -> float:
+        """How far rounding moves a value, as a share of it: half a unit of the last of 1 + mantissa bits."""
+        return 2.0 ** (self.exponent_bits - self.bits)
+
+    def row_bytes(self, dims: int) -> int:
+        """Bytes of a row of D = `dims` elements."""
+        return dims * self.item_bytes
 
 
 FLOATS: dict[str, FloatFormat] = {
@@ -65,13 +72,3 @@ BITS: dict[str, int] = {
     "U64": 64,
     "C64": 64,
 }
-
-
-def float_format_of(code: str, where: str) -> FloatFormat:
-    """The format of a measurable dtype. where: named in the message.
-
-    Raises BrokenFile (`unsupported-dtype`) for any other code.
-    """
-    if code not in FLOATS:
-        raise BrokenFile("unsupported-dtype", where, f"dtype is {code}, expected one of {', '.join(FLOATS)}")
-    return FLOATS[code]

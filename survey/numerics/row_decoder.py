@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.numerics.block_formats import BlockFormat
 from survey.numerics.decoding import biased_exponents, widen
-from survey.numerics.dtypes import FloatFormat
+from survey.numerics.dtypes import FLOATS, FloatFormat
+from survey.numerics.row_formats import RowFormat
 from survey.numerics.scale import Scale
 from survey.records.blocks import Block
 
@@ -20,21 +22,41 @@ DecodedRows = NDArray[np.float64]
 class RowDecoder:
     """Rows of D = `dims` elements. scale: multiplies the stored values; None if they are the values."""
 
-    float_format: FloatFormat
+    row_format: RowFormat
     dims: int
     scale: Scale | None = None
 
     @property
     def row_bytes(self) -> int:
-        return self.dims * self.float_format.item_bytes
+        return self.row_format.row_bytes(self.dims)
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the stored values become others before they are summed, which the CPU does."""
+        return self.scale is not None or isinstance(self.row_format, BlockFormat)
+
+    @property
+    def summed_as(self) -> FloatFormat:
+        """The format whose loops sum the rows: their own, or that of the values they are decoded to."""
+        if self.scale is not None:
+            return FLOATS["F64"]  # scaled values are exact in it
+        return self.row_format if isinstance(self.row_format, FloatFormat) else FLOATS["F32"]
 
     def stored_values(self, stored: Block | bytes) -> DecodedRows:
         """The values as stored, without the scale, [R, D]; exact."""
-        return widen(stored, self.float_format, self.dims)
+        if isinstance(self.row_format, FloatFormat):
+            return widen(stored, self.row_format, self.dims)
+        return self.row_format.values(stored, self.dims).astype(np.float64)
 
     def exponents(self, stored: Block | bytes) -> NDArray[np.integer]:
-        """The biased exponent field of every element as stored, [R, D], in the smallest unsigned type."""
-        return biased_exponents(stored, self.float_format, self.dims)
+        """The biased exponent field of every element as stored, [R, D], in the smallest unsigned type.
+
+        Of quantised rows, that of the values in float32.
+        """
+        if isinstance(self.row_format, FloatFormat):
+            return biased_exponents(stored, self.row_format, self.dims)
+        values = self.row_format.values(stored, self.dims)
+        return biased_exponents(values.tobytes(), FLOATS["F32"], self.dims)
 
     def scaled(self, stored_values: DecodedRows, row_ids: NDArray[np.int64]) -> DecodedRows:
         """The model's values, from the stored ones [R, D] of the rows with these numbers [R]."""
@@ -47,11 +69,15 @@ class RowDecoder:
 
     def values(self, stored: Block, first_row: int) -> NDArray[np.floating]:
         """As `exact`, but in float32 if that is exact, too; read-only."""
-        if self.scale is None and self.float_format.code == "BF16":
+        if self.scale is not None:
+            return self.exact(stored, first_row)
+        if isinstance(self.row_format, BlockFormat):
+            return self.row_format.values(stored, self.dims)
+        if self.row_format.code == "BF16":
             words = np.frombuffer(stored, dtype="<u2").astype(np.uint32)
             words <<= 16
             return words.view(np.float32).reshape(-1, self.dims)
-        if self.scale is None and self.float_format.code == "F32":
+        if self.row_format.code == "F32":
             return np.frombuffer(stored, dtype="<f4").reshape(-1, self.dims)
         return self.exact(stored, first_row)
 

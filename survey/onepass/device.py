@@ -101,13 +101,13 @@ def device_of_rows(rows: DeviceRows, requested: str) -> Device:
     return _cpu_if_it_lacks_cuda() or Device(rows.device, "the matrix lies there")
 
 
-def device_of_pass(chosen: Device, *, is_scaled: bool) -> Device:
-    """What does the arithmetic if this device was chosen. is_scaled: whether it has a scale."""
+def device_of_pass(chosen: Device, *, is_decoded: bool) -> Device:
+    """What does the arithmetic if this device was chosen. is_decoded: whether values are decoded first."""
     kind = chosen.name.partition(":")[0]
     if kind == "mps":
         return Device("cpu", "mps has no float64")
-    if kind == "cuda" and is_scaled:
-        return Device("cpu", "a matrix with a scale is measured on the CPU")
+    if kind == "cuda" and is_decoded:
+        return Device("cpu", "a matrix with a scale, or quantised, is measured on the CPU")
     return chosen
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.numerics.row_decoder import RowDecoder
+from survey.numerics.row_formats import RowFormat
 from survey.numerics.scale import Scale
 from survey.onepass.device import Device, DeviceRows, device_of_pass, staging_threads, usable_cpus
 from survey.onepass.geometry import slab_rows
@@ -33,7 +33,7 @@ from survey.records.blocks import Block
 @contextmanager
 def fold(
     blocks: Iterable[Block],
-    float_format: FloatFormat,
+    row_format: RowFormat,
     shape: tuple[int, int],
     device: str,
     scale: Scale | None = None,
@@ -51,11 +51,11 @@ def fold(
     Raises AssertionError if the stream delivers more or fewer rows than V.
     """
     rows, dims = shape
-    decoder = RowDecoder(float_format, dims, scale)
-    on_gpu = device_of_pass(Device(device, ""), is_scaled=scale is not None).name != "cpu"
-    # Scaled values take 8 bytes each, as float64.
-    rows_per_slab = slab_rows(decoder.row_bytes if scale is None else dims * 8)
-    totals = Totals(shape, rows_per_slab, float_format.exponent_values)
+    decoder = RowDecoder(row_format, dims, scale)
+    on_gpu = device_of_pass(Device(device, ""), is_decoded=decoder.is_decoded).name != "cpu"
+    # Decoded values take up to 8 bytes each; those of 4 stay in the processor's cache then.
+    rows_per_slab = slab_rows(dims * 8 if decoder.is_decoded else decoder.row_bytes)
+    totals = Totals(shape, rows_per_slab, row_format.exponent_values)
     identity = RowIdentity(rows, decoder.row_bytes)
     try:
         if on_gpu:
@@ -114,18 +114,19 @@ def _on_cpu(
 
 def _cpu_sums(decoder: RowDecoder, rows_per_slab: int) -> Callable[[Block, int], SlabSums]:
     """A function from a slab and the number of its first row to its sums."""
-    if decoder.scale is None:
-        sums = CompiledSums(decoder.float_format, decoder.dims, rows_per_slab)
+    sums = CompiledSums(decoder.summed_as, decoder.dims, rows_per_slab, exponents=not decoder.is_decoded)
+    if not decoder.is_decoded:
         return lambda slab, first_row: sums.of(slab)
-    # Scaled values are exact in float64, so they are summed as if they had been stored so.
-    sums = CompiledSums(FLOATS["F64"], decoder.dims, rows_per_slab)
+    exponent_values = decoder.row_format.exponent_values
 
-    def scaled_sums(slab: Block, first_row: int) -> SlabSums:
-        values, fields = decoder.exact(slab, first_row), decoder.exponents(slab)
-        exponents = np.bincount(fields.ravel(), minlength=decoder.float_format.exponent_values)
-        return replace(sums.of(values.data.cast("B")), exponents=exponents)
+    def decoded_sums(slab: Block, first_row: int) -> SlabSums:
+        added = sums.of(decoder.values(slab, first_row).data.cast("B"))
+        if not exponent_values:
+            return added
+        fields = decoder.exponents(slab).ravel()
+        return replace(added, exponents=np.bincount(fields, minlength=exponent_values))
 
-    return scaled_sums
+    return decoded_sums
 
 
 def _on_gpu(

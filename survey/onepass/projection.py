@@ -58,7 +58,7 @@ class Projections:
 
     lengths: the exact norms in the same units, 0 if a row is not usable, [V]. fine: the rows' directions in
     bfloat16, [V, 128]. usable: rows that are finite and not almost zero, [V]. dead: rows in a black hole,
-    [V]. firsts: the first row of each black hole, the most populous first, [K]. half_ulp: how far rounding
+    [V]. firsts: the first row of each black hole, the most populous first, [K]. half_step: how far rounding
     may move a row, relative to its length. dims: D.
     """
 
@@ -68,7 +68,7 @@ class Projections:
     usable: RowFlags
     dead: RowFlags
     firsts: NDArray[np.int64]
-    half_ulp: float
+    half_step: float
     dims: int
 
     def subset(self, chosen: NDArray[np.int64]) -> FineRows:

@@ -25,7 +25,7 @@ class DeadSums:
     totals: Σ of the dead rows of each band of norms, [D]. vector_total: Σ of the vectors, each once, [D].
     exponents: elements of the dead rows by biased exponent; nonzero_exponents: of those that are finite and
     not zero. shared_exponent_dims: dimensions in which all such vectors have the same exponent; None without
-    one.
+    one. Codes have no exponents: then there are none.
     """
 
     totals: Mapping[int, Float64s]
@@ -120,7 +120,6 @@ class PassResult:
         usable = self.finite & (self.norms > 0) & (self.norms >= least)
         usable_norms = self.sorted_norms[(self.sorted_norms > 0) & (self.sorted_norms >= least)]
         median = float(usable_norms[(len(usable_norms) - 1) // 2]) if len(usable_norms) else 1.0
-        float_format = self.decoder.float_format
         lengths = relative_lengths(self.norms, usable, median)
         return Projections(
             rows=self.directions * lengths.astype(np.float32)[:, None],
@@ -130,25 +129,26 @@ class PassResult:
             dead=self.dead,
             firsts=_firsts(sorted(self.black_hole_rows, key=by_population)),
             dims=self.hidden_dim,
-            half_ulp=2.0 ** (float_format.exponent_bits - float_format.bits),  # 1 sign bit, so 1 + mantissa
+            half_step=self.decoder.row_format.half_step,
         )
 
     @cached_property
     def dead_sums(self) -> DeadSums:
         """Sums over the black holes' vectors, which are read back in one sweep."""
-        dims, exponent_values = self.hidden_dim, self.decoder.float_format.exponent_values
+        dims, exponent_values = self.hidden_dim, self.decoder.row_format.exponent_values
         totals: dict[int, Float64s] = {}
         vector_total = np.zeros(dims)
         exponents, nonzero = (np.zeros(exponent_values, dtype=np.int64) for _ in range(2))
         low, high = np.full(dims, exponent_values), np.full(dims, -1)
         for batch in self._batches():
-            fields = self.decoder.exponents(batch.stored)
+            fields = self.decoder.exponents(batch.stored) if exponent_values else None
             for index, rows in enumerate(batch.black_hole_rows):
-                counts = len(rows) * np.bincount(fields[index], minlength=exponent_values)
-                exponents += counts
-                if self.finite[rows[0]] and self.norms[rows[0]] > 0.0:
-                    nonzero += counts
-                    low, high = np.minimum(low, fields[index]), np.maximum(high, fields[index])
+                if fields is not None:
+                    counts = len(rows) * np.bincount(fields[index], minlength=exponent_values)
+                    exponents += counts
+                    if self.finite[rows[0]] and self.norms[rows[0]] > 0.0:
+                        nonzero += counts
+                        low, high = np.minimum(low, fields[index]), np.maximum(high, fields[index])
                 if self.finite[rows[0]]:
                     vector_total += batch.values[index]
                 for band, total in self._totals_of(batch, index):

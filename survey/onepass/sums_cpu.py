@@ -29,8 +29,12 @@ class _Folded(NamedTuple):
 class CompiledSums:
     """Sums of slabs of at most `rows_per_slab` rows; threads may share it."""
 
-    def __init__(self, float_format: FloatFormat, dims: int, rows_per_slab: int) -> None:
+    def __init__(
+        self, float_format: FloatFormat, dims: int, rows_per_slab: int, *, exponents: bool = True
+    ) -> None:
+        """exponents: whether they are counted."""
         self._float_format, self._dims = float_format, dims
+        self._exponent_values = float_format.exponent_values if exponents else 0
         self._groups = rows_per_slab // GROUP_ROWS
         self._words = np.dtype(f"<u{float_format.item_bytes}")
         self._signs = np.zeros(-(-dims // LANE_DIMS) * LANE_DIMS)
@@ -47,7 +51,8 @@ class CompiledSums:
         if missing := -rows % GROUP_ROWS:  # the matrix ends within a group: zeros change no sum
             words = np.concatenate([words, np.zeros((missing, self._dims), self._words)])
         squared, projected, fine, groups, exponents = self._fold(words)
-        exponents[0] -= missing * self._dims
+        if missing and len(exponents):
+            exponents[0] -= missing * self._dims
         norms = np.sqrt(squared)
         if self._float_format.bits == 64:
             values, scale = scaled(words.view(np.float64))
@@ -74,7 +79,7 @@ class CompiledSums:
         projected = np.empty((len(words), PROJECTION_DIMS))
         fine = np.empty((len(words), DIRECTION_DIMS), dtype=np.uint16)
         groups = np.zeros((self._groups, self._dims))
-        counts = np.zeros(float_format.exponent_values, dtype=np.int64)
+        counts = np.zeros(self._exponent_values, dtype=np.int64)
         if not words.flags.aligned:
             words = words.copy()
         words.flags.writeable = False  # so that numba compiles one specialisation instead of two

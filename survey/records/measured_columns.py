@@ -130,9 +130,9 @@ class Copies:
 
 @dataclass(frozen=True, kw_only=True)
 class Exponents:
-    """The biased exponent field of every stored element, before any scale; all rows."""
+    """The biased exponent field of every stored float, before any scale; all rows. NULL of quantised rows."""
 
-    exponent_entropy_bits: float = column("Shannon entropy of the exponents of all rows", "bits")
+    exponent_entropy_bits: float | None = column("Shannon entropy of the exponents of all rows", "bits")
     dead_exponent_mean: float | None = column("mean biased exponent of the dead rows")
     live_exponent_mean: float | None = column("mean biased exponent of the live rows")
     exponent_offset: float | None = column(
@@ -142,8 +142,8 @@ class Exponents:
         "dimensions in which all black holes have the same exponent, but for those of zeros, NaN or infinity",
         "dimensions",
     )
-    exponents_all: tuple[int, ...] = column("elements by biased exponent (the index), all rows")
-    exponents_dead: tuple[int, ...] = column("the same for the dead rows")
+    exponents_all: tuple[int, ...] | None = column("elements by biased exponent (the index), all rows")
+    exponents_dead: tuple[int, ...] | None = column("the same for the dead rows")
 
 
 @dataclass(frozen=True, kw_only=True)

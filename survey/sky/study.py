@@ -166,7 +166,7 @@ def _figures(
     ref_dot = reading.neighbours.dots[reference]
     dead = rows_in(reading.black_hole_rows, vocab_rows)
     return Cluster(
-        dtype=decoder.float_format.code,
+        dtype=decoder.row_format.code,
         vocab_rows=vocab_rows,
         hidden_dim=decoder.dims,
         nonfinite_rows=int(vocab_rows - reading.finite.sum()),

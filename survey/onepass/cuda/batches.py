@@ -62,7 +62,7 @@ class GpuPass:
         self._row_bytes, self._device, self._take = decoder.row_bytes, torch.device(device), take
         self._rows = batch_rows(vocab_rows, decoder.row_bytes)
         self._is_cuda = self._device.type == "cuda"
-        self._sums = BatchSums(decoder.float_format, decoder.dims, self._rows // CHUNK_ROWS, self._device)
+        self._sums = BatchSums(decoder.summed_as, decoder.dims, self._rows // CHUNK_ROWS, self._device)
         self._streams: _Streams | None = None  # there are none in tests
         if self._is_cuda:
             copying, computing = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)

@@ -397,7 +397,8 @@ def fold_rows(
 
     stored: float32 or float64; or words, with what they are: bfloat16, float16, or a table of the values of
     all words of 8 bits. The other two are None, as branches on None are not compiled. upper: the same in
-    words of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in `count_exponents`.
+    words of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in `count_exponents`; empty
+    counts if nobody asks for them.
     signs: of the dimensions, padded with zeros to whole LANE_DIMS. groups: zeros [2^n, D], a buffer for the
     sums of each GROUP_ROWS rows; the sum of all rows replaces the first.
     """
@@ -410,7 +411,8 @@ def fold_rows(
     squares, single = np.empty(DIRECTION_DIMS // 2), np.empty(DIRECTION_DIMS, np.float32)
     for group in range(stored.shape[0] // GROUP_ROWS):
         first = group * GROUP_ROWS
-        count_exponents(upper[first : first + GROUP_ROWS].reshape(-1), stride, mantissa_bits, counts)
+        if len(counts):
+            count_exponents(upper[first : first + GROUP_ROWS].reshape(-1), stride, mantissa_bits, counts)
         for quad in range(quads):
             r = first + quad * QUAD_ROWS
             _fold_quad(stored, r, bfloat16, float16, table, signs, lanes, signed, totals[quad], last, wide)

@@ -63,7 +63,9 @@ def test_a_row_says_what_measured_it_and_why(
 @pytest.mark.parametrize(
     ("device", "is_scaled", "reason"),
     [
-        pytest.param("cuda", True, "a matrix with a scale is measured on the CPU", id="a scale"),
+        pytest.param(
+            "cuda", True, "a matrix with a scale, or quantised, is measured on the CPU", id="a scale"
+        ),
         pytest.param("mps", False, "mps has no float64", id="Apple's GPU"),
         pytest.param("cpu", True, "requested", id="the CPU, with a scale"),
     ],

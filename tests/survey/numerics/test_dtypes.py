@@ -6,7 +6,8 @@ from safetensors import SafetensorError, deserialize
 from support.checkpoints import with_length
 
 from survey.errors import BrokenFile
-from survey.numerics.dtypes import BITS, FLOATS, float_format_of
+from survey.numerics.dtypes import BITS, FLOATS
+from survey.numerics.row_formats import row_format_of
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from survey.numerics.dtypes import BITS, FLOATS, float_format_of
 def test_a_measured_dtype_is_laid_out_as_ieee_says(
     code: str, bits: int, exponent_values: int, exponent_of_one: int
 ) -> None:
-    form = float_format_of(code, "here")
+    form = FLOATS[code]
     assert (form.bits, form.item_bytes, form.exponent_values) == (bits, bits // 8, exponent_values)
     one = torch.ones(1, dtype=getattr(torch, form.torch_name))
     stored = int.from_bytes(one.view(torch.uint8).numpy().tobytes(), "little")
@@ -33,7 +34,7 @@ def test_a_measured_dtype_is_laid_out_as_ieee_says(
 @pytest.mark.parametrize("code", [*sorted(BITS.keys() - FLOATS.keys()), "F128", "bf16", ""])
 def test_any_other_dtype_is_refused_by_name(code: str) -> None:
     with pytest.raises(BrokenFile, match=f"dtype is {code}, expected one of F64, F32, F16, BF16") as caught:
-        float_format_of(code, "org/model")
+        row_format_of(code, "org/model")
     assert (caught.value.reason, caught.value.where) == ("unsupported-dtype", "org/model")
 
 
