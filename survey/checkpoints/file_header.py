@@ -10,6 +10,7 @@ from survey.checkpoints.folder_files import snapshot
 from survey.checkpoints.folder_links import strange_link
 from survey.errors import BrokenFile
 from survey.formats.bounded_json import refuse_long_name
+from survey.formats.gguf_header import GgufHeader, read_gguf
 from survey.formats.safetensors_header import Header, read_header
 from survey.formats.torch_file import read_pickled
 
@@ -24,6 +25,16 @@ def file_header(checkpoint: Checkpoint, file: str) -> Header:
         _quote_nothing_linked(checkpoint, file, error)
         raise
     return _with_noted_names(header, where)
+
+
+def gguf_header(checkpoint: Checkpoint, file: str) -> GgufHeader:
+    """Read the header of a file of llama.cpp, with its values: a few requests. Raises BrokenFile."""
+    where = f"{checkpoint.repo}/{file}"
+    try:
+        return read_gguf(partial(checkpoint.read_range, file), file, checkpoint.files[file], where)
+    except BrokenFile as error:
+        _quote_nothing_linked(checkpoint, file, error)
+        raise
 
 
 def _quote_nothing_linked(checkpoint: Checkpoint, file: str, error: BrokenFile) -> None:

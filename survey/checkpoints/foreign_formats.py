@@ -23,7 +23,7 @@ _FOREIGN = {
         "load it with from_tf=True and save it",
     ),
     "a checkpoint of torch's that lacks its .metadata": (r".*\.distcp", "upload all of its files"),
-    "a model for llama.cpp": (r".*\.gguf|(?:.*/)?ggml-.*\.bin", "survey the model that it was made from"),
+    "a model for an older llama.cpp": (r"(?:.*/)?ggml-.*\.bin", "convert it to GGUF, or survey its original"),
 }
 
 

@@ -28,6 +28,7 @@ from survey.checkpoints.folder_weights import (
     weights_in_folder,
 )
 from survey.checkpoints.foreign_formats import foreign_format
+from survey.checkpoints.gguf_files import GgufModel, choose_gguf, gguf_models, gguf_names, named_gguf
 from survey.checkpoints.rank_files import is_of_ranks
 from survey.checkpoints.shard_sets import SHARD
 from survey.errors import NotThere
@@ -42,6 +43,7 @@ class Weights:
 
     config: the file that describes them. rule: how they were chosen. by_devices: whether a tensor may lie in
     several of the files, in parts. loose: whether only their headers can tell that they are a single model.
+    gguf: files of llama.cpp, which describe themselves.
     """
 
     config: str
@@ -51,6 +53,7 @@ class Weights:
     shards: tuple[str, ...] = ()
     by_devices: bool = False
     loose: bool = False
+    gguf: tuple[str, ...] = ()
 
     @property
     def is_adapter(self) -> bool:
@@ -63,7 +66,7 @@ class Weights:
     @property
     def folder(self) -> str:
         """The folder of the files: empty, or ending in a slash."""
-        file = self.single or self.index or self.shards[0]
+        file = self.single or self.index or (*self.shards, *self.gguf)[0]
         return file[: file.rfind("/") + 1]
 
 
@@ -85,6 +88,8 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
         folder = "" if "" in copies else inner[0]
         return _described(folder, *copies[folder], folders)
     loose = loose_weights(folders[""])
+    if not (inner or loose) and (models := gguf_models(files)):
+        return _of_gguf(choose_gguf(models, where), len(models))
     if not (inner or loose) and (foreign := foreign_format(files)):
         raise NotThere("no-safetensors", where, foreign)
     _refuse_without_config(folders, where)
@@ -137,7 +142,10 @@ def beside_shards(shards: Collection[str], folder: str, files: Collection[str]) 
 
 
 def _named_part(part: str, folders: dict[str, set[str]], where: str) -> Weights:
-    """The weights in a folder or file that the user named."""
+    """The weights in a folder or file that the user named, or in a quantisation of llama.cpp's."""
+    files = [folder + name for folder, names in folders.items() for name in names]
+    if (model := named_gguf(files, part, where)) is not None:
+        return _of_gguf(model)
     folder, slash, name = part.rpartition("/")
     if name in folders.get(folder + slash, ()):
         if not name.endswith((".safetensors", ".bin", ".pth", ".index.json")):
@@ -168,7 +176,14 @@ def nameable_parts(folders: Mapping[str, Collection[str]]) -> list[str]:
         folder.removesuffix("/") for folder in sorted(folders) if weights_in_folder(set(folders[folder]))
     ]
     files = sorted(name for name in folders[""] if name.endswith((".safetensors", ".bin")))
-    return [folder for folder in inner if folder] + files
+    models = gguf_models([folder + name for folder, names in folders.items() for name in names])
+    return [folder for folder in inner if folder] + files + gguf_names(models)
+
+
+def _of_gguf(model: GgufModel, of: int = 1) -> Weights:
+    """The files of one quantisation. of: the number of quantisations from which it was chosen."""
+    rule = f"{model.files[0]}, the most precise of {of} quantisations" if of > 1 else model.files[0]
+    return Weights("", rule, gguf=model.files)
 
 
 def _described(folder: str, rule: str, names: list[str], folders: dict[str, set[str]]) -> Weights:

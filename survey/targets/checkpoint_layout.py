@@ -10,10 +10,12 @@ from typing import Any
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.file_header import file_header
 from survey.errors import BrokenFile, NotThere
+from survey.formats.gguf_values import Values
 from survey.formats.safetensors_header import Header, Outline
 from survey.records.tensors import TensorSpec
 from survey.sharding.cut_layout import ReadParts
 from survey.sharding.joining import MatrixSize, join_parts
+from survey.unembedding.gguf_tensors import BIAS
 from survey.unembedding.tensor_names import TensorNames
 from survey.unembedding.unread_files import ALL_READ, UnreadFiles
 
@@ -27,7 +29,8 @@ class CheckpointLayout:
     decides between them. unread: files that may hold a matrix, too. parts_of:
     tensors that are stored in parts, by the name of the whole. size: of a vocabulary matrix, as far as it is
     stated; sizes: of tensors whose own size the files state. left_out: number of further tensors, of kinds
-    that have thousands. by_index: whether an index decided, and few headers were read.
+    that have thousands. by_index: whether an index decided, and few headers were read. gguf: the values
+    of a file of llama.cpp, which name its parts. base_model: from which it was made, as the files state.
     """
 
     checkpoint: Checkpoint
@@ -43,6 +46,8 @@ class CheckpointLayout:
     sizes: Mapping[str, MatrixSize] = field(default_factory=dict)
     left_out: int = 0
     by_index: bool = False
+    gguf: Values | None = None
+    base_model: str | None = None
 
     @property
     def repo(self) -> str:
@@ -53,6 +58,11 @@ class CheckpointLayout:
     def names(self) -> TensorNames:
         """The roles of the tensors in a language model, by their names."""
         return TensorNames(self.file_of.keys(), self.config, self.outline_of, self.unread, self.known_spec)
+
+    @property
+    def head_bias(self) -> bool:
+        """Whether the files hold a bias beside the unembedding."""
+        return BIAS in self.file_of if self.gguf is not None else self.names.head_bias
 
     def known_spec(self, tensor: str) -> TensorSpec | None:
         """A tensor as its file's header describes it; None if that was not read or has no such tensor."""

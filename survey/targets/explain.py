@@ -11,6 +11,7 @@ from survey.records.target import MatrixName
 from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.targets.locate import locate
 from survey.unembedding.config_summary import config_summary
+from survey.unembedding.gguf_tensors import EMBEDDING, HEAD
 from survey.unembedding.suspects import head_suspects
 
 # Names like those of a vocabulary matrix; within a layer, only those of a second head or a table.
@@ -59,9 +60,8 @@ class Explanation:
 def explain(layout: CheckpointLayout) -> Explanation:
     """All that decides which tensors are a checkpoint's matrices. Reads at most two further headers."""
     decisions = tuple(_decide(layout, matrix) for matrix in ("output", "input"))
-    names = layout.names
-    heads, embeddings = names.matrices(names.heads), names.matrices(names.embeddings)
-    known, suspects = {*heads, *embeddings}, set(head_suspects(names))
+    heads, embeddings = _matrices(layout)
+    known, suspects = {*heads, *embeddings}, set() if layout.gguf else set(head_suspects(layout.names))
     similar = sorted(
         name for name in layout.file_of if name not in known and (name in suspects or _sounds_like(name))
     )
@@ -76,6 +76,14 @@ def explain(layout: CheckpointLayout) -> Explanation:
         len(similar) - len(shown),
         decisions,
     )
+
+
+def _matrices(layout: CheckpointLayout) -> tuple[list[str], list[str]]:
+    """The tensors that may be the unembedding, and those that may be the embedding; preferred ones first."""
+    if layout.gguf is None:
+        names = layout.names
+        return names.matrices(names.heads), names.matrices(names.embeddings)
+    return [HEAD] if HEAD in layout.file_of else [], [EMBEDDING] if EMBEDDING in layout.file_of else []
 
 
 def _decide(layout: CheckpointLayout, matrix: MatrixName) -> Decision:

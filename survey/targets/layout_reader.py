@@ -25,12 +25,15 @@ from survey.sharding.cut_layout import (
 from survey.sharding.distributed import distributed_parts
 from survey.sharding.joining import TensorPart
 from survey.targets.checkpoint_layout import CheckpointLayout
+from survey.targets.gguf_layout import lay_out_gguf
 from survey.unembedding.unread_files import UnreadFiles
 
 
 def lay_out(checkpoint: Checkpoint) -> CheckpointLayout:
     """Read the config, and the index or the headers. Raises SurveyError if one is missing or broken."""
     weights = find_weights(checkpoint.files.keys(), checkpoint.repo, checkpoint.part)
+    if weights.gguf:
+        return lay_out_gguf(checkpoint, weights)
     config = read_json(checkpoint, weights.config, CONFIG_CAP_BYTES, "no-config")
     adapter_of = _adapter_of(checkpoint, weights.folder) if weights.is_adapter else None
     if weights.config.endswith(ADAPTER_CONFIG):

@@ -10,12 +10,14 @@ from survey.checkpoints.index_claims import refuse_many, tensors_of
 from survey.checkpoints.shard_sets import same_set
 from survey.errors import BrokenFile, NotThere
 from survey.numerics.dtypes import FLOATS
+from survey.numerics.row_formats import known_row_format
 from survey.records.target import Identity, MatrixName, Target
 from survey.records.tensors import ScaleSpec, TensorSpec
 from survey.sharding.joining import MatrixSize, TensorPart, join_parts
 from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.targets.family import family_of
 from survey.targets.matrix_scale import has_scale, scale_of_matrix
+from survey.unembedding.gguf_tensors import choose_gguf_tensor
 from survey.unembedding.model_config import architecture, stated_shapes
 from survey.unembedding.quantisation import is_packed, scheme
 from survey.unembedding.refusals import refuse_adapter
@@ -83,6 +85,8 @@ def _files_to_read(layout: CheckpointLayout, matrix: MatrixName, choice: Choice)
 
 
 def _choose(layout: CheckpointLayout, matrix: MatrixName) -> Choice:
+    if layout.gguf is not None:
+        return choose_gguf_tensor(layout.file_of.keys(), layout.gguf.scalars, matrix, layout.repo)
     if layout.adapter_of is not None:
         refuse_adapter(layout.file_of.keys(), layout.adapter_of, matrix, layout.repo)
         # Whether an embedding serves as both is for the base model to say.
@@ -109,7 +113,7 @@ def _matrix_spec(layout: CheckpointLayout, choice: Choice) -> TensorSpec:
     if is_packed(spec.dtype):
         by = scheme(layout.config, layout.file_of.keys(), tensor)
         raise NotThere("quantised-head", where, f"{tensor} is {spec.dtype}, quantised by {by}")
-    if spec.dtype not in FLOATS:
+    if known_row_format(spec.dtype) is None:
         problem = f"{tensor}'s dtype is {spec.dtype}, expected one of {', '.join(FLOATS)}"
         raise BrokenFile("unsupported-dtype", where, problem)
     return _with_added_rows(layout, spec, choice.added)
@@ -134,7 +138,7 @@ def _identity(
     checkpoint, config, card = layout.checkpoint, layout.config, layout.checkpoint.card
     model_type = short_text(config.get("model_type"))
     name = checkpoint.folder.name if checkpoint.folder else checkpoint.repo
-    base_model = short_text(card.base_model) or layout.adapter_of or None
+    base_model = short_text(card.base_model) or layout.adapter_of or layout.base_model
     family = family_of(model_type, base_model, name)
     org = checkpoint.repo.partition("/")[0] if not checkpoint.folder else None
     return Identity(
@@ -152,7 +156,7 @@ def _identity(
         file=spec.file,
         tied=choice.tied,
         tie_stated=stated_tie(config),
-        head_bias=layout.names.head_bias,
+        head_bias=layout.head_bias,
         scale=f"{scale.tensor.name} per {scale.per}" if scale else None,
         library_name=short_text(card.library_name),
         tags=tuple(tag for tag in card.tags[:MOST_TAGS] if short_text(tag)),

@@ -19,7 +19,7 @@ def scale_of_matrix(layout: CheckpointLayout, spec: TensorSpec, tensor: str) -> 
 
     Raises NotThere (`quantised-head`, `split-head`) if no rule applies the scale to the matrix.
     """
-    if FLOATS[spec.dtype].bits != 8:
+    if spec.dtype not in FLOATS or FLOATS[spec.dtype].bits != 8:
         return None
     where = f"{layout.repo}/{spec.file}"
     parts_have_scales = tensor in layout.parts_of and tensor not in layout.sizes

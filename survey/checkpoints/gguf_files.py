@@ -1,0 +1,136 @@
+"""Which GGUF files of a repository hold a model, and which of its quantisations is meant.
+
+A repository often holds one model in twenty quantisations, each a file or a set of numbered files, beside
+files that are no language model: the tower of a multimodal one, an importance matrix, a LoRA, a draft.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from survey.errors import NotThere
+
+SUFFIX = ".gguf"
+MOST_SPLITS = 1_000
+_SHOWN = 12
+_SPLIT = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+_NO_MODEL = re.compile(
+    r"(?i)(?:^|[-_.])(?:mm[-_]?proj\w*|imatrix\w*|importance|lora\w*|adapter|draft|drafter|eagle\d?|mtp"
+    r"|vocab(?:-only)?|tokenizer|vae|clip|control[-_]?vector\w*)(?=[-_.]|$)"
+)
+# The quantisation at the end of a file's name, as llama.cpp and its uploaders write it: `Q4_K_M`,
+# `IQ2_XXS`, `UD-Q4_K_XL`, `BF16`, `MXFP4_MOE`.
+_LABEL = re.compile(
+    r"(?i)(?:^|[-_.])(?P<label>(?:UD-)?(?:(?:I?Q|TQ)\d(?:_\d|_K|_[A-Z]+)*(?:_[SMLX]+)?"
+    r"|BF16|F16|FP16|F32|FP32|F64|MXFP4(?:_MOE)?|NVFP4))(?:[-_.](?:imat|i1))?$"
+)
+_FLOATS = {"BF16": 16, "F16": 15, "FP16": 15, "F32": 32, "FP32": 32, "F64": 64, "MXFP4": 4, "NVFP4": 4}
+_MIXES = ("", "XXS", "XS", "S", "M", "L", "XL")
+
+
+@dataclass(frozen=True, slots=True)
+class GgufModel:
+    """One quantisation: its files in order, without gaps if `count` says how many there are.
+
+    stem: their common name without number and suffix. label: the quantisation that it ends in; empty if none.
+    """
+
+    stem: str
+    label: str
+    files: tuple[str, ...]
+    missing: int = 0
+
+    @property
+    def model(self) -> str:
+        """What is quantised: the stem's last part without the label, folded."""
+        name = self.stem.rpartition("/")[2]
+        label = _LABEL.search(name)
+        base = name[: label.start()] if label else name
+        return re.sub(r"(?i)[-_.](?:i1|imat)$", "", base).strip("-_.").lower()
+
+    @property
+    def precision(self) -> tuple[int, int]:
+        """Rank by its label: bits of a weight, then the mix of types (XL, L, M, S); (0, 0) if it has none."""
+        name = self.label.upper().removeprefix("UD-")
+        bits = next((bits for known, bits in _FLOATS.items() if name.startswith(known)), None)
+        digit = re.search(r"\d", name)
+        mix = name.rpartition("_")[2]
+        return bits or (int(digit[0]) if digit else 0), _MIXES.index(mix) if mix in _MIXES else 0
+
+
+def gguf_models(files: Collection[str], *, every: bool = False) -> list[GgufModel]:
+    """The language models among the files, each quantisation once, by name.
+
+    every: also those that are something else by their names.
+    """
+    sets: dict[str, dict[int, str]] = {}
+    counts: dict[str, int] = {}
+    for file in sorted(files):
+        if not file.endswith(SUFFIX) or (not every and _NO_MODEL.search(file.rpartition("/")[2])):
+            continue
+        split = _SPLIT.fullmatch(file)
+        stem = split["stem"] if split else file[: -len(SUFFIX)]
+        key = f"{stem}/{split['count']}" if split else stem + SUFFIX
+        sets.setdefault(key, {})[int(split["number"]) if split else 1] = file
+        counts[key] = int(split["count"]) if split else 1
+    return [_model(key, numbered, counts[key]) for key, numbered in sets.items()]
+
+
+def _model(key: str, numbered: Mapping[int, str], count: int) -> GgufModel:
+    stem = key.removesuffix(SUFFIX) if key.endswith(SUFFIX) else key.rpartition("/")[0]
+    label = _LABEL.search(stem.rpartition("/")[2])
+    in_order = tuple(numbered[number] for number in sorted(numbered))
+    missing = len(set(range(1, min(count, MOST_SPLITS) + 1)) - numbered.keys())
+    return GgufModel(stem, label["label"] if label else "", in_order, missing)
+
+
+def choose_gguf(models: Sequence[GgufModel], where: str) -> GgufModel:
+    """The most precise quantisation of a repository whose models are all quantisations of one.
+
+    Raises NotThere (`no-safetensors`) if there are several models.
+    """
+    if len({model.model for model in models}) > 1:
+        _refuse_several(models, "holds several models for llama.cpp", where)
+    return _whole(max(models, key=lambda model: model.precision), where)
+
+
+def named_gguf(files: Collection[str], part: str, where: str) -> GgufModel | None:
+    """The model that the user named by a file, a quantisation or a folder; None if none has this name.
+
+    Raises NotThere (`no-safetensors`) if several have it.
+    """
+    models = gguf_models(files)
+    by_file = [model for model in gguf_models(files, every=True) if part in (*model.files, model.stem)]
+    by_label = [model for model in models if model.label.lower() == part.lower()]
+    by_folder = [model for model in models if model.stem.startswith(part.rstrip("/") + "/")]
+    for named in (by_file, by_label, by_folder):
+        if len(named) > 1:
+            _refuse_several(named, f"several files are {part}", where)
+        if named:
+            return _whole(named[0], where)
+    return None
+
+
+def gguf_names(models: Sequence[GgufModel]) -> list[str]:
+    """What may be named after the colon: the quantisation if one file has it, else the file."""
+    labels = [model.label.lower() for model in models]
+    return [
+        model.label if model.label and labels.count(model.label.lower()) == 1 else model.files[0]
+        for model in models
+    ]
+
+
+def _whole(model: GgufModel, where: str) -> GgufModel:
+    if model.missing:
+        problem = f"{model.missing:,} of the files that {model.files[0]} counts are missing"
+        raise NotThere("no-safetensors", where, problem, "upload all of its files, or name another")
+    return model
+
+
+def _refuse_several(models: Sequence[GgufModel], problem: str, where: str) -> NoReturn:
+    names = gguf_names(models)
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    raise NotThere("no-safetensors", where, problem, f"write the model's name, a colon and one of {shown}")

@@ -1,0 +1,48 @@
+"""Which tensor of a GGUF file is the matrix: the format has one name for each.
+
+Source: llama.cpp's tables of tensors. A model without `output.weight` uses `token_embd.weight` for both,
+unless its architecture has no head at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from survey.errors import NotThere
+from survey.records.target import MatrixName
+from survey.unembedding.stem_choice import Choice
+
+HEAD, EMBEDDING, BIAS = "output.weight", "token_embd.weight", "output.bias"
+# Architectures whose graph ends in hidden states, for embeddings or classes.
+_WITHOUT_HEAD = re.compile(r"(?i).*bert.*|t5encoder|gemma-embedding|llama-embed|clip|wavtokenizer.*")
+
+Scalars = Mapping[str, int | float | bool | str]
+
+
+def choose_gguf_tensor(names: Collection[str], scalars: Scalars, matrix: MatrixName, where: str) -> Choice:
+    """The tensor that serves as a matrix. Raises NotThere (`no-head`) if the model has none."""
+    if matrix == "input":
+        if EMBEDDING not in names:
+            raise NotThere("no-head", where, f"there is no {EMBEDDING}")
+        tied = HEAD not in names and _lack_of_head(scalars) is None
+        return Choice(EMBEDDING, tied, EMBEDDING)
+    if HEAD in names:
+        return Choice(HEAD, False, HEAD)
+    if EMBEDDING not in names:
+        raise NotThere("no-head", where, f"there is neither {HEAD} nor {EMBEDDING}")
+    if lack := _lack_of_head(scalars):
+        raise NotThere("no-head", where, f"there is no {HEAD}, and {lack}", "measure it with --matrix input")
+    return Choice(EMBEDDING, True, f"no {HEAD}: llama.cpp uses {EMBEDDING} for both")
+
+
+def _lack_of_head(scalars: Scalars) -> str | None:
+    """Why a model without a head of its own has none; None if its embedding serves as one."""
+    kind = str(scalars.get("general.architecture", ""))
+    if _WITHOUT_HEAD.fullmatch(kind):
+        return f"{kind[:80]} models have no head"
+    if scalars.get(f"{kind}.pooling_type", 0) not in (0, -1):
+        return f"{kind[:80]}.pooling_type says that it makes embeddings of texts"
+    if scalars.get(f"{kind}.attention.causal", True) is False:
+        return f"{kind[:80]}.attention.causal says that it is an encoder"
+    return None
