@@ -46,9 +46,9 @@ def open_matrix(
     """Find a model's unembedding (or its embedding, `input`) and open it for streaming.
 
     model: a Hub id such as `Qwen/Qwen3-4B` or `Qwen/Qwen3-4B@main`, or a checkpoint folder (a
-    Path, or a string that names an existing folder); `:` and a folder or file in it if it holds
-    several models. Raises SurveyError with a `reason` if it cannot be read, UsageError if the endpoint is
-    no URL.
+    Path, or a string that names an existing folder); `:` and a folder, a file or a quantisation (`Q4_K_M`) in
+    it if it holds several models; or a .gguf file. Raises SurveyError with a `reason` if it cannot be read,
+    UsageError if the endpoint is no URL.
     """
     settings = Settings(
         endpoint=stated_endpoint(endpoint or None, "endpoint"),
@@ -61,6 +61,8 @@ def open_matrix(
     if not isinstance(model, Path) and not os.path.isdir(model):
         model, _, part = model.rpartition(":") if ":" in model else (model, "", None)
     folder = Path(model) if isinstance(model, Path) or os.path.isdir(model) else None
+    if (folder or Path(model)).suffix == ".gguf" and os.path.isfile(folder or model):
+        folder, part = Path(model).parent, Path(model).name
     if folder is None and revision is None:
         model, _, revision = str(model).partition("@")
     if folder is not None and not os.path.isdir(folder):

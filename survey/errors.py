@@ -35,7 +35,7 @@ REASONS: dict[str, str] = {
     "bad-header": "the file is damaged; download or export it again",
     "bad-pickle": "the file is damaged or holds more than tensors; convert it to safetensors",
     "index-mismatch": "index and files disagree; export the checkpoint again",
-    "unsupported-dtype": "only F64, F32, F16, BF16 and FP8 (E4M3, E5M2) are measured",
+    "unsupported-dtype": "only F64, F32, F16, BF16, FP8 (E4M3, E5M2) and types of GGUF are measured",
     "not-on-cluster": "only the driver's machine has this folder: use the serial executor there, or the Hub",
     "rate-limited": "the Hub asks to slow down; run again later, or set HF_TOKEN",
     "network": "run again if a connection broke; else check what the message names: endpoint, mirror, proxy",

@@ -22,6 +22,10 @@ from survey.records.results import RESULTS
 _PART_NAME = "case when regexp_matches(filename, '/part-[^/@]*$') then parse_filename(filename) end"
 
 
+# Rows of versions before 0.6 do not state it.
+_BITS_OF_FLOATS = "map {'F64': 64.0, 'F32': 32.0, 'F16': 16.0, 'BF16': 16.0, 'F8_E4M3': 8.0, 'F8_E5M2': 8.0}"
+
+
 def stubs() -> dict[str, str]:
     """The views before a statement names them: their columns, and an error if one is read.
 
@@ -114,7 +118,16 @@ def _exponents() -> str:
 
 
 def _model_columns() -> str:
-    return ", ".join(f"measured_rows.{column.name}" for column in view_columns()["models"])
+    """The columns of a matrix; rows of versions that stored floats alone say so."""
+    older = {
+        "stored_as": "coalesce(measured_rows.stored_as, measured_rows.dtype)",
+        "bits_per_weight": f"coalesce(measured_rows.bits_per_weight, {_BITS_OF_FLOATS}[measured_rows.dtype])",
+        "quantised": "coalesce(measured_rows.quantised, measured_rows.scale is not null)",
+    }
+    names = [column.name for column in view_columns()["models"]]
+    return ", ".join(
+        f"{older[name]} as {name}" if name in older else f"measured_rows.{name}" for name in names
+    )
 
 
 def _newest_rows(files: TableFiles) -> str:

@@ -106,7 +106,8 @@ def _list(argument: str, base: Path) -> ListText | None:
     if argument == STANDARD_INPUT:
         return read_standard_input(base)
     path = _path(argument, base, "command line")
-    return read_list(path, base) if path is not None and path.exists() and is_list(path) else None
+    is_text = path is not None and path.exists() and is_list(path) and not _describes_itself(path)
+    return read_list(path, base) if path is not None and is_text else None
 
 
 def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRef:
@@ -132,11 +133,18 @@ def _model(text: str, base: Path, origin: str, endpoint: str = "") -> ModelRef:
         path = path if part is None else _path(text, base, origin)
     if path is not None and path.is_dir():
         return _folder(path, origin, part)
+    if path is not None and _describes_itself(path):
+        return _folder(path.parent, origin, path.name)
     if path is not None and path.exists():
-        raise UsageError(f"{origin}: {path} is a file; a line names a Hub id or a folder")
+        raise UsageError(f"{origin}: {path} is a file; a line names a Hub id, a folder or a .gguf file")
     if text.startswith((".", "/", "~")) or text.endswith(_LIST_SUFFIXES):
         raise UsageError(f"{origin}: no such file or folder: {text}")
     return _on_hub(whole, text, part, origin, endpoint)
+
+
+def _describes_itself(path: Path) -> bool:
+    """Whether a path is a file that is a model without anything beside it."""
+    return path.suffix == ".gguf" and path.is_file()
 
 
 def _folder(path: Path, origin: str, part: str | None = None) -> ModelRef:

@@ -7,7 +7,7 @@ FACT_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "identity",
         (
             "family", "architecture", "base_model", "sha", "matrix", "tensor", "file", "tied",
-            "dtype", "vocab_rows", "hidden_dim", "last_modified",
+            "stored_as", "bits_per_weight", "quantised", "vocab_rows", "hidden_dim", "last_modified",
         ),
     ),
     ("centroid", ("centroid_l2", "centroid_linf", "centroid_l1", "centroid_ratio")),

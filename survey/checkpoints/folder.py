@@ -135,7 +135,7 @@ class FolderCheckpoint:
     def _holds_weights(self, file: str) -> bool:
         name = file.rpartition("/")[2]
         is_pickled = name.startswith(("pytorch_model", "adapter_model")) and name.endswith(".bin")
-        is_known = name.endswith((".safetensors", ".distcp")) or is_pickled or is_of_devices(name)
+        is_known = name.endswith((".safetensors", ".gguf", ".distcp")) or is_pickled or is_of_devices(name)
         return is_known or file == self.part
 
     def _header_bytes(self, file: str, size: int) -> bytes:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 class Shape:
     """The matrix itself."""
 
-    dtype: str = column("stored dtype: a float of 8 to 64 bits, such as BF16 or F8_E4M3")
+    dtype: str = column(
+        "stored dtype: a float of 8 to 64 bits, such as BF16 or F8_E4M3, or the quantisation as in stored_as"
+    )
     vocab_rows: int = column("V, rows of the matrix, padding included", "rows")
     hidden_dim: int = column("D, the hidden size", "dimensions")
 

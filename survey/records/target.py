@@ -74,6 +74,16 @@ class Identity:
     scale: str | None = column(
         "what stored values were multiplied by, and `per tensor`, `row` or tile; NULL if by nothing"
     )
+    stored_as: str | None = column(
+        "format of the stored rows: a float such as `BF16`, a quantisation such as `Q6_K` or `mlx-4bit-g64`"
+    )
+    bits_per_weight: float | None = column(
+        "bits that a row takes, its share of its own factors included, for each element", "bits"
+    )
+    quantised: bool | None = column(
+        "elements are codes that factors multiply: rows that were nearly equal may have become equal, so "
+        "`dead_count` is an upper bound"
+    )
     library_name: str | None = column("the model card's library, e.g. transformers")
     tags: tuple[str, ...] = column("tags of the repository")
     last_modified: datetime | None = column("time of the repository's last commit", "UTC")

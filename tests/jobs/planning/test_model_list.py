@@ -171,7 +171,7 @@ BAD_LINES = [
     ("dots in a name", b"a/b..c", "not a model"),
     ("Latin-1", b"org/caf\xe9", "the line is not UTF-8"),
     ("no such list", b"more.txt", "no such file or folder: more.txt"),
-    ("a list in a list", b"models.txt", "is a file; a line names a Hub id or a folder"),
+    ("a list in a list", b"models.txt", "is a file; a line names a Hub id, a folder or a .gguf file"),
     ("a dataset", b"https://huggingface.co/datasets/a/b", "is a dataset, not a model"),
     ("a line without an end", b"a" * 1_000_000, "has 1,000,000 characters, no name more than 8,192"),
     # Unwrapped one by one, these would take hours.

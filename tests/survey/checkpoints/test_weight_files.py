@@ -90,7 +90,11 @@ REFUSED: dict[str, tuple[list[str], str, str]] = {
     "nothing": ([], "no-config", "no such file"),
     "a page alone": (["README.md"], "no-config", "no such file"),
     "a config alone": (["config.json"], "no-safetensors", "neither model.safetensors nor"),
-    "GGUF": (["config.json", "model-Q4_K_M.gguf"], "no-safetensors", r"llama.cpp \(model-Q4_K_M.gguf\)"),
+    "ggml before GGUF": (
+        ["config.json", "ggml-model-q4_0.bin"],
+        "no-safetensors",
+        r"older llama.cpp \(ggml-model-q4_0.bin\)",
+    ),
     "a pickle of another name": (["config.json", "rwkv.pth"], "no-safetensors", "found rwkv.pth"),
     "a training checkpoint": (
         ["config.json", "last.ckpt", "x.pt"],
@@ -136,7 +140,7 @@ FOREIGN = {
     "flax_model-00001-of-00002.msgpack": "a Flax checkpoint",
     "tf_model.h5": "a TensorFlow checkpoint",
     "__0_0.distcp": "that lacks its .metadata",
-    "ggml-model-q4_0.bin": "a model for llama.cpp",
+    "ggml-model-q4_0.bin": "a model for an older llama.cpp",
 }
 
 

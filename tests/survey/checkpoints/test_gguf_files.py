@@ -1,0 +1,90 @@
+"""Which files of a repository are a model of llama.cpp, and which quantisation is meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from survey.checkpoints.gguf_files import gguf_models
+from survey.checkpoints.weight_files import Weights, find_weights
+from survey.errors import NotThere
+
+QWEN = [
+    f"Qwen3-4B-{label}.gguf"
+    for label in ("IQ2_XXS", "Q2_K", "Q3_K_S", "Q4_0", "Q4_K_M", "UD-Q4_K_XL", "Q6_K")
+]
+BF16 = [f"BF16/Qwen3-4B-BF16-0000{number}-of-00002.gguf" for number in (1, 2)]
+BESIDE = ["mmproj-F16.gguf", "mmproj-Qwen3-4B-BF16.gguf", "Qwen3-4B.imatrix.gguf", "qwen3-lora-F16.gguf",
+          "Qwen3-4B-draft-Q4_0.gguf", "README.md", "imatrix_unsloth.gguf"]  # fmt: skip
+
+CHOSEN: dict[str, tuple[list[str], str | None, list[str]]] = {
+    "the only one": (["model.gguf"], None, ["model.gguf"]),
+    "the most bits": (QWEN, None, ["Qwen3-4B-Q6_K.gguf"]),
+    "a float in two files": ([*QWEN, *BF16], None, BF16),
+    "F32 before F16": (["m-f16.gguf", "m-f32.gguf"], None, ["m-f32.gguf"]),
+    "BF16 before F16": (["m.BF16.gguf", "m.F16.gguf"], None, ["m.BF16.gguf"]),
+    "the larger mix": (["m-Q4_K_S.gguf", "m-Q4_K_M.gguf"], None, ["m-Q4_K_M.gguf"]),
+    "the plain one beside an importance matrix's": (["m.i1-IQ4_XS.gguf", "m.Q8_0.gguf"], None, ["m.Q8_0.gguf"]),
+    "no tower, LoRA, draft or importance matrix": ([*BESIDE, "Qwen3-4B-Q2_K.gguf"], None, ["Qwen3-4B-Q2_K.gguf"]),
+    "safetensors first": (["model.safetensors", "config.json", "m-F32.gguf"], None, []),
+    "a quantisation": ([*QWEN, *BF16], "Q4_K_M", ["Qwen3-4B-Q4_K_M.gguf"]),
+    "in small letters": (QWEN, "q4_k_m", ["Qwen3-4B-Q4_K_M.gguf"]),
+    "one of Unsloth's": (QWEN, "UD-Q4_K_XL", ["Qwen3-4B-UD-Q4_K_XL.gguf"]),
+    "beside safetensors": (["model.safetensors", "config.json", *QWEN], "Q2_K", ["Qwen3-4B-Q2_K.gguf"]),
+    "a file": (QWEN, "Qwen3-4B-Q4_0.gguf", ["Qwen3-4B-Q4_0.gguf"]),
+    "a folder": ([*QWEN, *BF16], "BF16", BF16),
+    "a file of a set": (BF16, BF16[1], BF16),
+    "a draft that is named": (BESIDE, "Qwen3-4B-draft-Q4_0.gguf", ["Qwen3-4B-draft-Q4_0.gguf"]),
+}  # fmt: skip
+
+
+def chosen(files: list[str], part: str | None) -> Weights:
+    return find_weights(files, "org/model", part)
+
+
+@pytest.mark.parametrize(("files", "part", "read"), CHOSEN.values(), ids=CHOSEN)
+def test_one_quantisation_is_chosen(files: list[str], part: str | None, read: list[str]) -> None:
+    assert [chosen(order, part).gguf for order in (files, files[::-1])] == [tuple(read)] * 2
+
+
+REFUSED: dict[str, tuple[list[str], str | None, str]] = {
+    "two models": (
+        ["a-Q4_0.gguf", "b-Q4_0.gguf"],
+        None,
+        "several models for llama.cpp → .* one of a-Q4_0.gguf, b-",
+    ),
+    "a set with a gap": (BF16[1:], None, "1 of the files that .*00002-of-00002.gguf counts are missing"),
+    "a set that counts to 99,999": (["m-00001-of-99999.gguf"], None, "999 of the files"),
+    "nothing but a tower": (["mmproj-F16.gguf", "config.json"], None, "neither model.safetensors nor"),
+    "a quantisation that is not there": (
+        QWEN,
+        "Q8_0",
+        "no such folder or file → .* IQ2_XXS, Q2_K, Q3_K_S, Q4_0",
+    ),
+    "a quantisation of two models": (["a-Q4_0.gguf", "b-Q4_0.gguf"], "Q4_0", "several files are Q4_0"),
+}
+
+
+@pytest.mark.parametrize(("files", "part", "problem"), REFUSED.values(), ids=REFUSED)
+def test_no_quantisation_is_guessed(files: list[str], part: str | None, problem: str) -> None:
+    with pytest.raises(NotThere, match=problem) as caught:
+        chosen(files, part)
+    assert caught.value.reason == "no-safetensors"
+
+
+@pytest.mark.parametrize(
+    ("file", "label", "model"),
+    [
+        ("Qwen3-4B-UD-IQ1_M.gguf", "UD-IQ1_M", "qwen3-4b"),
+        ("tinyllama-1.1b-chat-v1.0.Q4_K_M.gguf", "Q4_K_M", "tinyllama-1.1b-chat-v1.0"),
+        ("gpt-oss-20b-MXFP4_MOE.gguf", "MXFP4_MOE", "gpt-oss-20b"),
+        ("Phi-3-mini-4k-instruct-q4.gguf", "q4", "phi-3-mini-4k-instruct"),
+        ("model.i1-IQ2_XXS.gguf", "IQ2_XXS", "model"),
+        ("bitnet-TQ1_0.gguf", "TQ1_0", "bitnet"),
+        ("q8_0.gguf", "q8_0", ""),
+        ("some-model-v2.gguf", "", "some-model-v2"),
+        ("f16-collector.gguf", "", "f16-collector"),
+    ],
+)
+def test_a_name_ends_in_its_quantisation(file: str, label: str, model: str) -> None:
+    (read,) = gguf_models([file])
+    assert (read.label, read.model) == (label, model)

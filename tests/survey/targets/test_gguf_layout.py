@@ -1,0 +1,150 @@
+"""From GGUF files to a measured matrix: in a folder, in one file, in parts, and on the Hub by byte range."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.gguf_models import GgmlTensor, cloud, coded, decoded, gguf_file, numbers, strings
+from support.hub_model import request_log
+from support.in_memory_checkpoint import HeldCheckpoint
+
+import survey
+from jobs.demo.hub.local_hub import LocalHub
+from survey.errors import SurveyError
+from survey.opening import Matrix
+from survey.records.target import MatrixName, Target
+from survey.targets.layout_reader import lay_out
+from survey.targets.locate import locate
+
+TABLE, HEAD = coded(cloud(seed=1), "Q8_0"), coded(cloud(seed=2), "Q5_1")
+NORM = GgmlTensor(0, (64,), bytes(256))
+TIED = {"token_embd.weight": TABLE, "output_norm.weight": NORM}
+UNTIED = {**TIED, "output.weight": HEAD}
+
+
+def target(matrix: MatrixName, *files: bytes, names: tuple[str, ...] = ("model.gguf",)) -> Target:
+    return locate(lay_out(HeldCheckpoint(dict(zip(names, files, strict=True)))), matrix)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "matrix", "tensor", "tied"),
+    [
+        pytest.param(UNTIED, "output", "output.weight", False, id="a head"),
+        pytest.param(UNTIED, "input", "token_embd.weight", False, id="its embedding"),
+        pytest.param(TIED, "output", "token_embd.weight", True, id="no head"),
+        pytest.param(TIED, "input", "token_embd.weight", True, id="the embedding of a model without a head"),
+        pytest.param(
+            {**TIED, "per_layer_token_embd.weight": coded(cloud(seed=3, dims=256), "Q8_0")},
+            "output",
+            "token_embd.weight",
+            True,
+            id="an embedding of each layer",
+        ),
+    ],
+)
+def test_the_format_names_its_matrices(
+    tensors: dict[str, GgmlTensor], matrix: MatrixName, tensor: str, tied: bool
+) -> None:
+    read = target(matrix, gguf_file(tensors)).identity
+    assert (read.tensor, read.tied, read.model_type, read.family) == (tensor, tied, "llama", None)
+
+
+def test_what_a_row_says_of_its_storage() -> None:
+    read = target("output", gguf_file(UNTIED)).identity
+    assert (read.stored_as, read.bits_per_weight, read.quantised) == ("Q5_1", 6.0, True)
+    float_head = {**TIED, "output.weight": GgmlTensor(30, (40, 64), bytes(40 * 128))}
+    read = target("output", gguf_file(float_head)).identity
+    assert (read.stored_as, read.bits_per_weight, read.quantised) == ("BF16", 16.0, False)
+
+
+REFUSED: dict[str, tuple[dict[str, GgmlTensor], dict[str, object], str, str]] = {
+    "neither": ({"output_norm.weight": NORM}, {}, "no-head", "neither output.weight nor token_embd.weight"),
+    "an encoder by its architecture": (TIED, {"general.architecture": "nomic-bert"}, "no-head", "nomic-bert models have no head"),
+    "an encoder of a decoder's architecture": (TIED, {"llama.pooling_type": 3}, "no-head", "makes embeddings of texts"),
+    "an encoder by its attention": (TIED, {"llama.attention.causal": False}, "no-head", "an encoder"),
+    "an adapter": (TIED, {"general.type": "adapter"}, "no-head", "general.type is 'adapter'"),
+    "a tower": (TIED, {"general.type": "mmproj"}, "no-head", "general.type is 'mmproj'"),
+    "nothing said of the architecture": (TIED, {"general.architecture": 7}, "no-head", "no general.architecture"),
+    "a type that nobody decodes": ({**TIED, "output.weight": GgmlTensor(99, (40, 64), bytes(4096))}, {}, "unsupported-dtype", "ggml type 99"),
+    "integers": ({**TIED, "output.weight": GgmlTensor(26, (40, 64), bytes(10240))}, {}, "quantised-head", "I32"),
+    "fewer rows than tokens": (TIED, {"tokenizer.ggml.tokens": strings(*map(str, range(80)))}, "no-head", "has 40 rows, the config says 80"),
+    "a vector": ({"token_embd.weight": NORM}, {}, "no-head", "expected [V, D]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tensors", "values", "reason", "problem"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_unembedding_is_refused(
+    tensors: dict[str, GgmlTensor], values: dict[str, object], reason: str, problem: str
+) -> None:
+    stated = {"general.architecture": "llama", **values}
+    with pytest.raises(SurveyError) as caught:
+        target("output", gguf_file(tensors, stated))  # type: ignore[arg-type]
+    assert caught.value.reason == reason
+    assert problem in str(caught.value)
+
+
+def test_an_encoder_has_an_embedding() -> None:
+    read = target("input", gguf_file(TIED, {"general.architecture": "bert"})).identity
+    assert (read.tensor, read.tied) == ("token_embd.weight", False)
+
+
+PARTS = ("m-00001-of-00002.gguf", "m-00002-of-00002.gguf")
+
+
+def part(number: int, tensors: dict[str, GgmlTensor], count: int = 2) -> bytes:
+    return gguf_file(tensors, {"general.architecture": "llama", "split.no": number, "split.count": count})
+
+
+def test_the_head_may_lie_in_any_file_of_a_set() -> None:
+    read = target("output", part(0, TIED), part(1, {"output.weight": HEAD}), names=PARTS)
+    assert (read.spec.file, read.identity.tied) == (PARTS[1], False)
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        pytest.param((part(0, TIED), part(1, TIED)), "holds token_embd.weight, as", id="a tensor twice"),
+        pytest.param(
+            (part(1, TIED), part(0, {"output.weight": HEAD})), "split.no is 1", id="in another order"
+        ),
+        pytest.param((part(0, TIED, 3), part(1, {}, 3)), "split.count is 3", id="of a larger set"),
+    ],
+)
+def test_files_that_are_no_set_are_refused(files: tuple[bytes, bytes], problem: str) -> None:
+    with pytest.raises(SurveyError, match=problem) as caught:
+        target("output", *files, names=PARTS)
+    assert caught.value.reason == "index-mismatch"
+
+
+def test_the_figures_are_those_of_the_values_of_the_package(tmp_path: Path) -> None:
+    path = tmp_path / "model-Q5_1.gguf"
+    path.write_bytes(gguf_file(UNTIED))
+    values = decoded(HEAD)
+    for named in (tmp_path, path, str(path), f"{tmp_path}:Q5_1"):
+        figures = survey.measure(survey.open_matrix(named))
+        assert figures.centroid_l2 == pytest.approx(np.linalg.norm(values.mean(0)), rel=1e-12)
+        assert [hole.token_ids for hole in figures.black_holes] == [(3, 7, 8)]
+
+
+def test_of_a_file_on_the_hub_only_the_header_and_the_matrix_are_read(hub: LocalHub) -> None:
+    large = coded(cloud(4_000, 512), "Q8_0")
+    layers = {f"blk.{n}.ffn_up.weight": GgmlTensor(0, (512, 512), bytes(1 << 20)) for n in range(24)}
+    tokens = strings(*(f"token {number}" for number in range(4_000)))
+    values = {"general.architecture": "llama", "tokenizer.ggml.tokens": tokens,
+              "tokenizer.ggml.token_type": numbers(5, *([1] * 4_000))}  # fmt: skip
+    whole = gguf_file({"blk.x": NORM, **layers, "token_embd.weight": large}, values)
+    hub.add_repo("org/model-GGUF", {"model-Q8_0.gguf": whole, "mmproj-F16.gguf": b"GGUF"})
+    opened = survey.open_matrix("org/model-GGUF:Q8_0", endpoint=hub.endpoint)
+    assert survey.measure(opened).dead_count == 3
+    traffic = opened.checkpoint.traffic
+    assert traffic.bytes < len(large.data) + (2 << 20) < len(whole) / 3
+    assert not [line for line in request_log(hub) if "mmproj" in str(line)]
+
+
+def test_the_whole_matrix_opens_as_any_other() -> None:
+    held = HeldCheckpoint({"model.gguf": gguf_file(UNTIED)})
+    opened = Matrix(locate(lay_out(held), "output"), held)
+    assert b"".join(bytes(block) for block in opened.blocks()) == HEAD.data
+    assert (opened.shape, opened.dtype, opened.scale()) == ((40, 64), "Q5_1", None)
