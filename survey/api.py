@@ -18,9 +18,10 @@ from survey.numerics.dtypes import FLOATS
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.row_formats import RowFormat
 from survey.numerics.scale import Scale
-from survey.onepass.device import DeviceRows, choose_device, device_of_pass, device_of_rows, usable_cpus
+from survey.onepass.device import DeviceRows, choose_device, device_of_pass, device_of_rows
 from survey.onepass.fold import fold
 from survey.opening import Matrix, OnProgress, open_model
+from survey.process.machine import cpus
 from survey.records.blocks import Block
 from survey.records.measured_columns import Measurement
 from survey.records.settings import Settings
@@ -91,7 +92,7 @@ def measure(
     else:
         chosen = choose_device(device, shape[0] * row_format.row_bytes(shape[1]))
     with fold(blocks, row_format, shape, chosen.name, scale, threads) as result:
-        return measure_result(result, tokens=tokens, threads=threads or usable_cpus())
+        return measure_result(result, tokens=tokens, threads=threads or cpus())
 
 
 def cluster(

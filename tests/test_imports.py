@@ -66,6 +66,7 @@ DOORS = {
     "sentencepiece": ("survey/vocabulary/",),
     "gguf": ("survey/numerics/ggml_types.py",),
     "numba": ("survey/onepass/kernels/jit.py",),
+    "llvmlite": ("survey/onepass/kernels/jit.py",),
     "torch": (
         "survey/onepass/cuda/",
         "survey/onepass/device.py",

@@ -10,7 +10,6 @@ from survey.onepass.geometry import (
     BATCHES,
     CHUNK_ROWS,
     GROUP_ROWS,
-    MAX_THREADS,
     SPOOL_BYTES,
     batch_rows,
     block_bytes,
@@ -22,6 +21,7 @@ from survey.records.tensors import TensorSpec
 
 # Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
 PROCESS_BYTES = 450 << 20
+THREADS = 4  # of a task, at most: one on Ray, four beside a GPU
 # 40 during the pass (xxh3-128, two to four slots of a table, norms); the rest is the worst case after it:
 # a matrix of pairs alone, each a record and a row of a table; and two projections to 32 dimensions, of the
 # row's direction and of the row, and one of its direction to 128 dimensions of 16 bits.
@@ -77,8 +77,8 @@ def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
     slab = slab_rows(spec.row_bytes)
     # Each thread works on a slab, and keeps its block, or a copy if the slab lies across two; and it
     # keeps the sums of groups of its rows. A chunk keeps its slabs' sums.
-    slabs = (MAX_THREADS + 2) * (block + slab * spec.row_bytes)
-    sums = MAX_THREADS * (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8
+    slabs = (THREADS + 2) * (block + slab * spec.row_bytes)
+    sums = THREADS * (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8
     chunk = CHUNK_ROWS // slab * dims * 8
     # There are at most half as many black holes as rows; beyond SPOOL_BYTES their vectors go to a file.
     black_holes = min(SPOOL_BYTES, len(spec.bytes) // 2)

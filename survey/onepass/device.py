@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from survey.errors import NotRunnable
-from survey.onepass.geometry import BATCH_BYTES, MAX_THREADS
+from survey.onepass.geometry import BATCH_BYTES
 from survey.process.machine import cpus
 from survey.records.blocks import Block
 
@@ -62,11 +62,6 @@ def staging_threads() -> int:
     return min(cpus(), STAGING_THREADS)
 
 
-def usable_cpus() -> int:
-    """Number of CPUs that this process may use, at most MAX_THREADS."""
-    return min(cpus(), MAX_THREADS)
-
-
 def choose_device(requested: str, matrix_bytes: int = 0, local_bytes: int = 0) -> Device:
     """The device to measure on, and why.
 
@@ -77,7 +72,7 @@ def choose_device(requested: str, matrix_bytes: int = 0, local_bytes: int = 0) -
     if requested == "auto":
         if _is_warm() and matrix_bytes >= LEAST_BYTES:
             return Device("cuda", "the GPU is in use already")
-        chosen = auto_device(_has_driver(), local_bytes, usable_cpus())
+        chosen = auto_device(_has_driver(), local_bytes, cpus())
         return (_cpu_if_it_lacks_cuda() if chosen.name == "cuda" else None) or chosen
     if requested != "cpu" and (lack := _lack_of(requested.partition(":")[0])):
         raise NotRunnable("infeasible", f"device {requested}", lack, "choose another --device")

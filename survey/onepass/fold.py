@@ -13,7 +13,7 @@ import numpy as np
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.row_formats import RowFormat
 from survey.numerics.scale import Scale
-from survey.onepass.device import Device, DeviceRows, device_of_pass, staging_threads, usable_cpus
+from survey.onepass.device import Device, DeviceRows, device_of_pass, staging_threads
 from survey.onepass.geometry import slab_rows
 from survey.onepass.result import PassResult
 from survey.onepass.row_identity import (
@@ -25,8 +25,9 @@ from survey.onepass.row_identity import (
     rows_of_slab,
 )
 from survey.onepass.slabs import slabs
-from survey.onepass.sums import ChunkSums, SlabSums, Totals
+from survey.onepass.sums import ChunkSums, RowSums, SlabSums, Totals
 from survey.onepass.sums_cpu import CompiledSums
+from survey.process.machine import cpus
 from survey.records.blocks import Block
 
 
@@ -45,7 +46,7 @@ def fold(
     shape       (V, D)
     device      "cpu", "cuda", "cuda:0" or "mps"; `device_of_pass` says which does the work
     scale       multiplies the stored values; identity and exponents see them as stored
-    threads     CPU threads; None: one for each usable CPU, at most MAX_THREADS
+    threads     CPU threads; None: one for each usable CPU
 
     Yields a PassResult that is valid inside the `with` block (it holds a temporary file).
     Raises AssertionError if the stream delivers more or fewer rows than V.
@@ -62,9 +63,7 @@ def fold(
             _on_gpu(blocks, decoder, device, threads, identity, totals)
         else:
             all_slabs = slabs(blocks, rows_per_slab * decoder.row_bytes)
-            for slab, digests, sums in _on_cpu(all_slabs, decoder, rows_per_slab, threads or usable_cpus()):
-                identity.add(digests, rows_of_slab(slab, decoder.row_bytes))
-                totals.add(sums)
+            _on_cpu(all_slabs, decoder, rows_per_slab, threads or cpus(), identity, totals)
         yield _result(decoder, rows, totals, identity)
     finally:
         identity.close()
@@ -75,11 +74,11 @@ def _result(decoder: RowDecoder, vocab_rows: int, totals: Totals, identity: RowI
         decoder=decoder,
         vocab_rows=vocab_rows,
         totals=totals.columns(),
-        norms=totals.norms(),
-        finite=totals.finite(),
+        norms=totals.rows.norms,
+        finite=totals.rows.finite,
         exponents=totals.exponents(),
-        directions=totals.directions(),
-        fine_directions=totals.fine_directions(),
+        directions=totals.rows.directions,
+        fine_directions=totals.rows.fine_directions,
         identity=identity,
     )
 
@@ -88,17 +87,23 @@ FoldedSlab = tuple[Block, Digests, SlabSums]  # a slab, its rows' digests and it
 
 
 def _on_cpu(
-    all_slabs: Iterable[Block], decoder: RowDecoder, rows_per_slab: int, threads: int
-) -> Iterator[FoldedSlab]:
-    """Hash and sum the slabs in `threads` threads; yield them in order."""
-    slab_sums = _cpu_sums(decoder, rows_per_slab)
+    all_slabs: Iterable[Block],
+    decoder: RowDecoder,
+    rows_per_slab: int,
+    threads: int,
+    identity: RowIdentity,
+    totals: Totals,
+) -> None:
+    """Hash and sum the slabs in `threads` threads; take them in order."""
+    folded = _folding(decoder, rows_per_slab, totals.rows)
 
-    def folded(slab: Block, first_row: int) -> FoldedSlab:
-        return slab, row_digests(slab, decoder.row_bytes), slab_sums(slab, first_row)
+    def take(slab: Block, digests: Digests, sums: SlabSums) -> None:
+        identity.add(digests, rows_of_slab(slab, decoder.row_bytes))
+        totals.add(sums, len(digests))
 
     if threads == 1:
         for first_row, slab in decoder.numbered(all_slabs):
-            yield folded(slab, first_row)
+            take(*folded(slab, first_row))
         return
     # Hashing and summing long rows release the GIL. One slab more than threads is in flight, so that none
     # idles; the first ones load the compiler (0.5 s) while the next are fetched.
@@ -107,26 +112,34 @@ def _on_cpu(
         for first_row, slab in decoder.numbered(all_slabs):
             in_flight.append(pool.submit(folded, slab, first_row))
             if len(in_flight) > threads:
-                yield in_flight.popleft().result()
+                take(*in_flight.popleft().result())
         for future in in_flight:
-            yield future.result()
+            take(*future.result())
 
 
-def _cpu_sums(decoder: RowDecoder, rows_per_slab: int) -> Callable[[Block, int], SlabSums]:
-    """A function from a slab and the number of its first row to its sums."""
+def _folding(decoder: RowDecoder, rows_per_slab: int, rows: RowSums) -> Callable[[Block, int], FoldedSlab]:
+    """A function from a slab and the number of its first row; what rows have of their own goes to `rows`."""
     sums = CompiledSums(decoder.summed_as, decoder.dims, rows_per_slab, exponents=not decoder.is_decoded)
-    if not decoder.is_decoded:
-        return lambda slab, first_row: sums.of(slab)
-    exponent_values = decoder.row_format.exponent_values
+    row_bytes, exponent_values = decoder.row_bytes, decoder.row_format.exponent_values
 
-    def decoded_sums(slab: Block, first_row: int) -> SlabSums:
-        added = sums.of(decoder.values(slab, first_row).data.cast("B"))
+    def folded(slab: Block, first_row: int) -> FoldedSlab:
+        count = len(slab) // row_bytes
+        here = rows.part(first_row, first_row + count)
+        if decoder.is_decoded:
+            return slab, row_digests(slab, row_bytes), decoded_sums(slab, first_row, here)
+        if not is_hashed_in_words(row_bytes):
+            return slab, row_digests(slab, row_bytes), sums.of(slab, here)
+        digests = np.empty((count, 2), dtype=np.uint64)
+        return slab, digests, sums.of(slab, here, digests)
+
+    def decoded_sums(slab: Block, first_row: int, here: RowSums) -> SlabSums:
+        added = sums.of(decoder.values(slab, first_row).data.cast("B"), here)
         if not exponent_values:
             return added
         fields = decoder.exponents(slab).ravel()
         return replace(added, exponents=np.bincount(fields, minlength=exponent_values))
 
-    return decoded_sums
+    return folded
 
 
 def _on_gpu(

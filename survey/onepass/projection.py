@@ -27,31 +27,6 @@ def signs(dims: int) -> NDArray[np.float64]:
     return 1.0 - 2.0 * np.array(drawn, dtype=np.float64)
 
 
-def projected_directions(projected: NDArray[np.float64], squared: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Projections of w_i / ‖w_i‖, [R, 32]; zero if a row has no direction.
-
-    projected: rows, [R, 32]. squared: the rows' squared lengths, [R].
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        directions = (projected / np.sqrt(squared)[:, None]).astype(np.float32)
-    directions[~np.isfinite(squared) | (squared == 0.0)] = 0.0
-    return directions
-
-
-def fine_directions(lanes: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """Rows projected to 128 dimensions [R, 128], at length 1, in bfloat16; zeros if one has none."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = lanes * lanes
-        while squares.shape[1] > 1:
-            half = squares.shape[1] // 2
-            squares = squares[:, :half] + squares[:, half:]
-        usable = (squares > 0.0) & (squares < np.inf)
-        factors = 1.0 / np.sqrt(np.where(usable, squares, 1.0))
-        words = np.where(usable, lanes * factors, 0.0).astype(np.float32).view(np.uint32)
-    directions: NDArray[np.uint16] = ((words + 0x7FFF + ((words >> 16) & 1)) >> 16).astype(np.uint16)
-    return directions
-
-
 @dataclass(frozen=True, slots=True)
 class Projections:
     """Every row's projection in units of the median norm, [V, 32], and which rows can be compared.

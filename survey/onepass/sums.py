@@ -29,55 +29,73 @@ ZERO_BAND = -(1 << 20)  # the band of zero rows, which add nothing
 
 
 @dataclass(frozen=True, slots=True)
-class SlabSums:
-    """What one slab of R rows adds.
+class RowSums:
+    """What each of R rows has of its own.
 
     norms: ‖w_i‖, [R]; not finite if a row holds NaN or infinity. finite: rows that hold neither, [R].
-    columns: sum of the finite rows of each band of norms, [D]. exponents: elements by biased exponent.
-    directions: projections of w_i / ‖w_i‖, [R, 32]. fine_directions: as `fine_directions`, [R, 128].
+    directions: projections of w_i / ‖w_i‖, [R, 32]. fine_directions: rows projected to 128 dimensions, at
+    length 1, in bfloat16, [R, 128]. Both are zeros if a row has no direction.
     """
 
     norms: NDArray[np.float64]
     finite: NDArray[np.bool_]
-    columns: Mapping[int, NDArray[np.float64]]
-    exponents: NDArray[np.int64]
     directions: NDArray[np.float32]
     fine_directions: NDArray[np.uint16]
+
+    @classmethod
+    def empty(cls, rows: int) -> RowSums:
+        return cls(
+            norms=np.empty(rows),
+            finite=np.empty(rows, dtype=bool),
+            directions=np.empty((rows, PROJECTION_DIMS), dtype=np.float32),
+            fine_directions=np.empty((rows, DIRECTION_DIMS), dtype=np.uint16),
+        )
+
+    def part(self, start: int, stop: int) -> RowSums:
+        """Views of the rows [start, stop)."""
+        here = slice(start, stop)
+        return RowSums(self.norms[here], self.finite[here], self.directions[here], self.fine_directions[here])
+
+
+@dataclass(frozen=True, slots=True)
+class SlabSums:
+    """What one slab adds. columns: sum of the finite rows of each band of norms, [D]. exponents: elements."""
+
+    columns: Mapping[int, NDArray[np.float64]]
+    exponents: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSums:
-    """What consecutive whole chunks of rows add, the last one perhaps shorter: as `SlabSums`, less columns.
+    """What consecutive whole chunks of rows add, the last one perhaps shorter.
 
     columns: sums of each chunk by band of norms, [chunks, D].
     """
 
-    norms: NDArray[np.float64]
-    finite: NDArray[np.bool_]
+    rows: RowSums
     columns: Mapping[int, NDArray[np.float64]]
     exponents: NDArray[np.int64]
-    directions: NDArray[np.float32]
-    fine_directions: NDArray[np.uint16]
 
 
 class Totals:
-    """The sum of slabs of equal length, added in order; only the last one may be shorter."""
+    """The sum of slabs of equal length, added in order; only the last one may be shorter.
+
+    rows: what each row has of its own, [V]; threads set the parts of their slabs.
+    """
 
     def __init__(self, shape: tuple[int, int], rows_per_slab: int, exponent_values: int) -> None:
         self.vocab_rows, self._dims = shape
-        self._norms = np.empty(self.vocab_rows)
-        self._finite = np.empty(self.vocab_rows, dtype=bool)
-        self._directions = np.empty((self.vocab_rows, PROJECTION_DIMS), dtype=np.float32)
-        self._fine_directions = np.empty((self.vocab_rows, DIRECTION_DIMS), dtype=np.uint16)
+        self.rows = RowSums.empty(self.vocab_rows)
         self._exponents = np.zeros(exponent_values, dtype=np.int64)
         self._rows = 0
         self._columns: dict[int, NDArray[np.float64]] = {}
         self._chunks: dict[int, NDArray[np.float64]] = {}  # band -> sums of this chunk's slabs
         self._slabs_in_chunk, self._slab = CHUNK_ROWS // rows_per_slab, 0
 
-    def add(self, slab: SlabSums) -> None:
-        """Add the next slab."""
-        self._add_rows(slab)
+    def add(self, slab: SlabSums, rows: int) -> None:
+        """Add the next slab, of so many rows."""
+        self._rows += rows
+        self._exponents += slab.exponents
         for band, columns in slab.columns.items():
             if band not in self._columns:
                 self._columns[band] = np.zeros(self._dims)
@@ -89,43 +107,22 @@ class Totals:
 
     def add_chunks(self, sums: ChunkSums) -> None:
         """Add the next chunks; all that comes before is whole chunks, too."""
-        self._add_rows(sums)
+        start, stop = self._rows, self._rows + len(sums.rows.norms)
+        here, self._rows = self.rows.part(start, stop), stop
+        here.norms[:], here.finite[:] = sums.rows.norms, sums.rows.finite
+        here.directions[:], here.fine_directions[:] = sums.rows.directions, sums.rows.fine_directions
+        self._exponents += sums.exponents
         for band, chunks in sums.columns.items():
             total = self._columns.setdefault(band, np.zeros(self._dims))
             with np.errstate(over="ignore", invalid="ignore"):  # as in added_pairwise
                 for columns in chunks:
                     total += columns
 
-    def _add_rows(self, sums: SlabSums | ChunkSums) -> None:
-        """Keep what each row has of its own, and add the exponents."""
-        here = slice(self._rows, self._rows + len(sums.norms))
-        self._rows = here.stop
-        self._norms[here], self._finite[here] = sums.norms, sums.finite
-        self._directions[here] = sums.directions
-        self._fine_directions[here] = sums.fine_directions
-        self._exponents += sums.exponents
-
     def columns(self) -> dict[int, NDArray[np.float64]]:
         """Sum of the finite rows of each band of norms, [D]."""
+        assert self._rows == self.vocab_rows, "a stream delivers every row or raises"
         self._close_chunk()
         return {band: self._columns[band] for band in sorted(self._columns)}
-
-    def norms(self) -> NDArray[np.float64]:
-        """‖w_i‖ of every row, [V]; not finite if a row holds NaN or infinity."""
-        assert self._rows == len(self._norms), "a stream delivers every row or raises"
-        return self._norms
-
-    def finite(self) -> NDArray[np.bool_]:
-        """Rows that hold neither NaN nor infinity, [V]."""
-        return self._finite
-
-    def directions(self) -> NDArray[np.float32]:
-        """Projections of the rows' directions, [V, 32]."""
-        return self._directions
-
-    def fine_directions(self) -> NDArray[np.uint16]:
-        """The rows' directions in 128 dimensions, in bfloat16, [V, 128]."""
-        return self._fine_directions
 
     def exponents(self) -> NDArray[np.int64]:
         """Elements of all rows by biased exponent, [exponent values]."""

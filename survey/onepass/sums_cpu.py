@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +10,14 @@ from numpy.typing import NDArray
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FloatFormat
 from survey.onepass import kernels
-from survey.onepass.geometry import DIRECTION_DIMS, GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS
-from survey.onepass.projection import projected_directions, signs
-from survey.onepass.sums import SlabSums, rows_by_band
+from survey.onepass.geometry import GROUP_ROWS, LANE_DIMS, QUAD_ROWS
+from survey.onepass.projection import signs
+from survey.onepass.row_identity import WORD_BYTES, Digests
+from survey.onepass.sums import RowSums, SlabSums, rows_by_band
 from survey.records.blocks import Block
 
-
-class _Folded(NamedTuple):
-    """Squared norms [R], projections [R, 32], fine directions [R, 128], column sums [D], exponent counts."""
-
-    squared: NDArray[np.float64]
-    projected: NDArray[np.float64]
-    fine: NDArray[np.uint16]
-    groups: NDArray[np.float64]
-    exponents: NDArray[np.int64]
+Hashed = tuple[NDArray[np.uint64], Digests]  # rows in words of 64 bits, and where their digests go
+NOTHING_HASHED: Hashed = (np.empty((0, 0), dtype=np.uint64), np.empty((0, 2), dtype=np.uint64))
 
 
 class CompiledSums:
@@ -37,6 +31,7 @@ class CompiledSums:
         self._exponent_values = float_format.exponent_values if exponents else 0
         self._groups = rows_per_slab // GROUP_ROWS
         self._words = np.dtype(f"<u{float_format.item_bytes}")
+        self._floats = np.dtype(f"<f{float_format.item_bytes}") if float_format.bits >= 32 else None
         self._signs = np.zeros(-(-dims // LANE_DIMS) * LANE_DIMS)
         self._signs[:dims] = signs(dims)
         self._table: NDArray[np.float32] | None = None
@@ -44,60 +39,71 @@ class CompiledSums:
             with np.errstate(invalid="ignore"):  # NaN that signal, as in `widen`
                 self._table = widen(bytes(range(256)), float_format, 1).reshape(-1).astype(np.float32)
 
-    def of(self, slab: Block) -> SlabSums:
-        """The sums of one slab of whole rows, [R, D]."""
+    def of(self, slab: Block, rows: RowSums, digests: Digests | None = None) -> SlabSums:
+        """The sums of one slab of whole rows, [R, D]; what each row has of its own is set in `rows`, [R].
+
+        digests: of the rows, [R, 2], set if given; their lengths are such that they are hashed in words.
+        """
         words = np.frombuffer(slab, self._words).reshape(-1, self._dims)
-        rows = len(words)
-        if missing := -rows % GROUP_ROWS:  # the matrix ends within a group: zeros change no sum
+        if words.ctypes.data % WORD_BYTES:
+            words = words.copy()
+        hashed = NOTHING_HASHED if digests is None else (words.view(np.uint64), digests)
+        if missing := -len(words) % GROUP_ROWS:  # the matrix ends within a group: zeros change no sum
             words = np.concatenate([words, np.zeros((missing, self._dims), self._words)])
-        squared, projected, fine, groups, exponents = self._fold(words)
+        columns, exponents = self._fold(words, rows, hashed)
         if missing and len(exponents):
             exponents[0] -= missing * self._dims
-        norms = np.sqrt(squared)
         if self._float_format.bits == 64:
             values, scale = scaled(words.view(np.float64))
-            squared, projected, fine, _, _ = self._fold(values.view(self._words))
+            self._fold(values.view(self._words), rows)
             with np.errstate(over="ignore"):
-                norms = np.sqrt(squared) * scale
-        norms, finite = norms[:rows], np.isfinite(squared[:rows])
-        directions, fine = projected_directions(projected[:rows], squared[:rows]), fine[:rows]
-        bands = rows_by_band(norms)
-        if len(bands) == 1 and finite.all():
-            return SlabSums(norms, finite, dict.fromkeys(bands, groups), exponents, directions, fine)
-        columns = {}
-        for band, in_band in bands.items():
-            others = np.ones(len(words), dtype=bool)
-            others[:rows] = ~in_band
-            band_words = words.copy()
-            band_words[others] = 0  # all bits: the value zero in every format
-            columns[band] = self._fold(band_words).groups
-        return SlabSums(norms, finite, columns, exponents, directions, fine)
+                rows.norms[:] *= scale[: len(rows.norms)]
+        bands = rows_by_band(rows.norms)
+        if len(bands) == 1 and rows.finite.all():
+            return SlabSums(dict.fromkeys(bands, columns), exponents)
+        return SlabSums({band: self._columns(words, in_band) for band, in_band in bands.items()}, exponents)
 
-    def _fold(self, words: NDArray[np.unsignedinteger]) -> _Folded:
-        """What the compiled loop makes of whole groups."""
-        float_format, squared = self._float_format, np.empty(len(words))
-        projected = np.empty((len(words), PROJECTION_DIMS))
-        fine = np.empty((len(words), DIRECTION_DIMS), dtype=np.uint16)
+    def _columns(self, words: NDArray[np.unsignedinteger], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """The sum of chosen rows, [D]; the others count as zeros. chosen: of the first rows."""
+        others = np.ones(len(words), dtype=bool)
+        others[: len(chosen)] = ~chosen
+        words = words.copy()
+        words[others] = 0  # all bits: the value zero in every format
+        return self._fold(words, RowSums.empty(0))[0]
+
+    def _fold(
+        self, words: NDArray[np.unsignedinteger], rows: RowSums, hashed: Hashed = NOTHING_HASHED
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The column sums [D] and exponent counts of whole groups; what rows have of their own is set."""
+        float_format, stored = self._float_format, words if self._floats is None else words.view(self._floats)
         groups = np.zeros((self._groups, self._dims))
         counts = np.zeros(self._exponent_values, dtype=np.int64)
-        if not words.flags.aligned:
-            words = words.copy()
-        words.flags.writeable = False  # so that numba compiles one specialisation instead of two
         kernels.fold.fold_rows(
-            words.view(f"<u{min(float_format.item_bytes, 2)}"),
-            words if float_format.bits < 32 else words.view(f"<f{float_format.item_bytes}"),
+            _read_only(words.view(f"<u{min(float_format.item_bytes, 2)}")),
+            _read_only(stored),
             True if float_format.code == "BF16" else None,
             True if float_format.code == "F16" else None,
             self._table,
             min(float_format.bits, 16) - 1 - float_format.exponent_bits,
             counts,
             self._signs,
-            squared,
-            projected,
-            fine,
+            np.zeros((QUAD_ROWS, LANE_DIMS), np.float32 if float_format.bits == 8 else stored.dtype),
             groups,
+            rows.norms,
+            rows.finite,
+            rows.directions,
+            rows.fine_directions,
+            _read_only(hashed[0]),
+            hashed[1],
         )
-        return _Folded(squared, projected, fine, groups[0].copy(), counts)
+        return groups[0].copy(), counts
+
+
+def _read_only(words: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written, so that numba compiles one specialisation instead of two."""
+    view = words.view()
+    view.flags.writeable = False
+    return view
 
 
 def scaled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -17,7 +17,7 @@ from survey.onepass.cuda.results import Results
 from survey.onepass.geometry import CHUNK_ROWS, GROUP_ROWS, LANE_DIMS
 from survey.onepass.projection import signs
 from survey.onepass.row_identity import Digests, is_hashed_in_words
-from survey.onepass.sums import ChunkSums, rows_by_band
+from survey.onepass.sums import ChunkSums, RowSums, rows_by_band
 
 # Of a program, as fast as any on an H200: rows that it folds or hashes, dimensions of a group of rows.
 FOLD_ROWS, HASH_ROWS, GROUP_DIMS = 8, 1, 128
@@ -112,12 +112,9 @@ class BatchSums:
         counts = on_host["counts"].copy()
         counts[0] -= -(rows * self._dims) % (COUNT_BLOCK * COUNT_BLOCKS)  # counted as zeros
         sums = ChunkSums(
-            norms=norms,
-            finite=finite,
+            rows=RowSums(norms, finite, on_host["projected"][:rows], on_host["fine"][:rows]),
             columns=self._columns(stored, rows, norms, finite, on_host["columns"][:chunks]),
             exponents=counts[: self._format.exponent_values],
-            directions=on_host["projected"][:rows],
-            fine_directions=on_host["fine"][:rows],
         )
         return (on_host["digests"][:rows].view(np.uint64) if self.hashes else None), sums
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from survey.onepass.kernels import distances as distances
     from survey.onepass.kernels import exact_sum as exact_sum
+    from survey.onepass.kernels import exponents as exponents
     from survey.onepass.kernels import first_seen as first_seen
     from survey.onepass.kernels import fold as fold
     from survey.onepass.kernels import ggml_blocks as ggml_blocks
     from survey.onepass.kernels import xxh3 as xxh3
 
-_MODULES = frozenset({"distances", "exact_sum", "first_seen", "fold", "ggml_blocks", "xxh3"})
+_MODULES = frozenset({"distances", "exact_sum", "exponents", "first_seen", "fold", "ggml_blocks", "xxh3"})
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -3,18 +3,19 @@
 Floats are added in a fixed order (survey/onepass/sums.py), without `fastmath`: the compiler may then use
 vectors as wide as the processor's, but may neither reorder a sum nor fuse its products. Loops run without the
 GIL. The compiled code is cached beside the loop's file, or in the user's cache folder if that is not writable
-(numba's `NUMBA_CACHE_DIR` names another). A change of that file recompiles the loop, a change of another file
-does not: therefore a loop and all that it calls share a file. After changing an imported constant, or this
-file, delete `survey/onepass/kernels/__pycache__`.
+(numba's `NUMBA_CACHE_DIR` names another). A loop may call others and read constants of other files: if any
+file of this folder changes, or survey/onepass/geometry.py, all of them are compiled again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import ParamSpec
+from pathlib import Path
+from typing import Any, ParamSpec, cast
 
 from survey.process.home_folder import refuse_home_in_working_folder
 
@@ -44,12 +45,42 @@ def _import_without_settings_of_the_folder() -> None:
 refuse_home_in_working_folder()  # who imports this package need not have started by our command
 _import_without_settings_of_the_folder()
 
-from numba import njit as njit  # noqa: E402 - only after its settings are made safe
+from llvmlite import ir as ir  # noqa: E402 - only after numba's settings are made safe
+from numba import njit as njit  # noqa: E402
+from numba import types as types  # noqa: E402
+from numba.extending import intrinsic, models, register_model  # noqa: E402
+
+
+def _stamp_of_sources() -> str:
+    """Of all files that a loop may be made of; numba's own is that of the loop's file alone."""
+    folder = Path(__file__).parent
+    sources = [*sorted(folder.glob("*.py")), folder.parent / "geometry.py"]
+    return hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+_STAMP = _stamp_of_sources()
 
 
 def compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """The loop, compiled at its first call, once for each combination of argument types."""
     try:
-        return njit(nogil=True, cache=True)(loop)
+        dispatcher: Any = njit(nogil=True, cache=True)(loop)
+        dispatcher._cache._cache_file._source_stamp = _STAMP
+        return cast(Callable[Arguments, None], dispatcher)
     except RuntimeError:  # no writable cache folder
         return njit(nogil=True)(loop)
+
+
+def operation(typing: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation of compiled code, by its types and a function that builds its instructions."""
+    return cast(Callable[..., Any], intrinsic(typing))
+
+
+def stored_as(llvm_type: Any, numba_type: type) -> None:
+    """Values of this numba type are values of that LLVM type, in variables, tuples and calls."""
+
+    class Model(models.PrimitiveModel):
+        def __init__(self, manager: Any, of: Any) -> None:
+            super().__init__(manager, of, llvm_type)  # type: ignore[no-untyped-call]
+
+    register_model(numba_type)(Model)

@@ -24,6 +24,8 @@ from survey.onepass import fold as one_pass
 from survey.onepass import row_identity
 from survey.onepass.fold import fold
 from survey.onepass.geometry import slab_rows
+from survey.onepass.projection import signs
+from survey.onepass.sums import RowSums
 from survey.onepass.sums_cpu import CompiledSums
 from survey.records.blocks import Block
 
@@ -119,7 +121,7 @@ def test_same_bits_whatever_the_rows_of_a_slab(
 def test_same_bits_whatever_the_number_of_threads(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tensor = matrix(code, rows=1500, dims=300)
     monkeypatch.setattr(one_pass, "slab_rows", lambda row_bytes: 32)  # 47 slabs to share out
-    result = [measured_bits([raw(tensor)], tensor, threads) for threads in (1, 2, 3, 8)]
+    result = [measured_bits([raw(tensor)], tensor, threads) for threads in (1, 2, 3, 8, 16)]
     assert all(other == result[0] for other in result)
 
 
@@ -134,11 +136,12 @@ def test_every_word_of_a_format_is_widened_exactly(code: str) -> None:
         values = widen(stored, form, 1).reshape(-1)
     sums = CompiledSums(form, 1, 32)
     for start in range(0, 65536, 4096):  # some rows from every part
-        row = sums.of(stored[start * form.item_bytes : (start + 1) * form.item_bytes])
+        row = sums.of(stored[start * form.item_bytes : (start + 1) * form.item_bytes], RowSums.empty(1))
         if np.isfinite(values[start]) and values[start]:
             ((_, column),) = row.columns.items()
             assert column[0] == values[start]
-    whole = CompiledSums(form, 1, 65536).of(stored)
+    whole = RowSums.empty(65536)
+    CompiledSums(form, 1, 65536).of(stored, whole)
     assert np.array_equal(whole.finite, np.isfinite(values))
     assert np.array_equal(whole.norms[whole.finite], np.abs(values[whole.finite]))
 
@@ -192,6 +195,23 @@ def test_rows_are_sketched_in_256_lanes_of_signed_dimensions() -> None:
     with fold([raw(tensor)], FLOATS["F32"], (4, 600), "cpu") as folded:
         directions = np.array(expected) / folded.norms[:, None]
         assert folded.directions.tobytes() == directions.astype(np.float32).tobytes()
+
+
+def test_directions_in_128_lanes_have_length_1_and_are_rounded_to_bfloat16() -> None:
+    tensor = cloud("F32", 40, 600)
+    tensor[3], tensor[5, 7], tensor[6] = 0.0, torch.nan, 1e-30
+    expected = []
+    for row in tensor.numpy().astype(np.float64):
+        lanes = np.zeros(256)
+        for dim, value in enumerate(row * signs(600)):
+            lanes[dim % 256] += value
+        lanes = lanes[:128] + lanes[128:]
+        squared = folded_in_halves(lanes * lanes)
+        usable = 0.0 < squared < np.inf
+        expected.append(lanes * (1.0 / np.sqrt(squared)) if usable else np.zeros(128))
+    with fold([raw(tensor)], FLOATS["F32"], (40, 600), "cpu") as folded:
+        rounded = torch.tensor(np.array(expected).astype(np.float32)).bfloat16().view(torch.int16)
+        assert folded.fine_directions.tobytes() == rounded.numpy().tobytes()
 
 
 def test_sketched_distances_are_unbiased() -> None:

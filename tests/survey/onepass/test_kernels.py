@@ -12,8 +12,9 @@ from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.onepass.geometry import PROJECTION_DIMS
 from survey.onepass.kernels.distances import SAMPLE_BLOCK, find_nearest, square_distances
 from survey.onepass.kernels.exact_sum import add_up
-from survey.onepass.kernels.fold import COUNTER_ROUNDS, MANY_OTHERS, STRETCH, count_exponents
+from survey.onepass.kernels.exponents import COUNTER_ROUNDS, MANY_OTHERS, STRETCH, count_exponents
 from survey.onepass.projection import signs
+from survey.onepass.sums import RowSums
 from survey.onepass.sums_cpu import CompiledSums
 
 
@@ -24,14 +25,12 @@ def test_every_word_is_folded_as_its_value(code: str) -> None:
     words = np.arange(1 << form.bits, dtype=f"<u{form.item_bytes}")
     expected = widen(words.tobytes(), form, 1)[:, 0]
     number = np.isfinite(expected)
-    sums = CompiledSums(form, 1, 1024)
-    parts = [sums.of(part.tobytes()) for part in np.split(words, max(1, len(words) // 1024))]
-    norms, finite, directions = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("norms", "finite", "directions")
-    )
-    assert np.array_equal(finite, number)
-    assert norms[number].tobytes() == np.abs(expected[number]).tobytes()
-    assert np.array_equal(directions[number, 0], np.sign(expected[number]) * signs(1)[0])
+    rows, sums = RowSums.empty(len(words)), CompiledSums(form, 1, 1024)
+    for start in range(0, len(words), 1024):
+        sums.of(words[start : start + 1024].tobytes(), rows.part(start, start + 1024))
+    assert np.array_equal(rows.finite, number)
+    assert rows.norms[number].tobytes() == np.abs(expected[number]).tobytes()
+    assert np.array_equal(rows.directions[number, 0], np.sign(expected[number]) * signs(1)[0])
 
 
 def drawn(kind: str, count: int, form: FloatFormat) -> bytes:

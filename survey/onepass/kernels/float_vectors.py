@@ -1,0 +1,93 @@
+"""Vectors of 8 numbers of float64, as they are stored, and their sums of products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from survey.onepass.kernels.jit import ir, operation, types
+from survey.onepass.kernels.vectors import (
+    EXACT_VECTOR,
+    FLOAT32,
+    FLOAT64,
+    FLOAT_VECTOR,
+    FLOATS,
+    INT16,
+    INT32,
+    constant,
+    loaded,
+    stored,
+)
+
+
+def _widened(builder: Any, vector: Any) -> Any:
+    return builder.fpext(vector, ir.VectorType(FLOAT64, FLOATS))
+
+
+def _of_bfloat16(builder: Any, words: Any) -> Any:
+    """Of bfloat16: their bits are the upper half of a float32's."""
+    wide = builder.shl(builder.zext(words, ir.VectorType(INT32, FLOATS)), constant(INT32, 16))
+    return _widened(builder, builder.bitcast(wide, ir.VectorType(FLOAT32, FLOATS)))
+
+
+def _of_float16(builder: Any, words: Any) -> Any:
+    """Of float16, by the bits of a float32: not every processor widens them itself."""
+    wide = builder.zext(words, ir.VectorType(INT32, FLOATS))
+    magnitude = builder.and_(wide, constant(INT32, 0x7FFF))
+    biases = constant(INT32, 112 << 23)  # 15 and 127
+    normal = builder.add(builder.shl(magnitude, constant(INT32, 13)), biases)
+    no_number = builder.icmp_unsigned(">=", magnitude, constant(INT32, 0x7C00))
+    normal = builder.select(no_number, builder.add(normal, biases), normal)
+    floats = builder.sitofp(magnitude, ir.VectorType(FLOAT32, FLOATS))
+    small = builder.bitcast(builder.fmul(floats, constant(FLOAT32, 2.0**-24)), ir.VectorType(INT32, FLOATS))
+    is_small = builder.icmp_unsigned("<", magnitude, constant(INT32, 0x400))  # subnormal, or zero
+    sign = builder.shl(builder.and_(wide, constant(INT32, 0x8000)), constant(INT32, 16))
+    bits = builder.or_(builder.select(is_small, small, normal), sign)
+    return _widened(builder, builder.bitcast(bits, ir.VectorType(FLOAT32, FLOATS)))
+
+
+@operation
+def no_floats(_typing: Any) -> Any:
+    """Zeros."""
+    return FLOAT_VECTOR(), lambda context, builder, signature, args: constant(FLOAT64, 0.0)
+
+
+@operation
+def load_floats(_typing: Any, array: Any, index: Any) -> Any:
+    """8 of an array's float32 or float64, from an index on."""
+    if array.dtype == types.float32:
+        return EXACT_VECTOR(array, types.intp), loaded(FLOAT32, FLOATS, _widened)
+    return FLOAT_VECTOR(array, types.intp), loaded(FLOAT64, FLOATS)
+
+
+@operation
+def load_bfloat16(_typing: Any, array: Any, index: Any) -> Any:
+    """As `load_floats`, of words that are bfloat16."""
+    return EXACT_VECTOR(array, types.intp), loaded(INT16, FLOATS, _of_bfloat16)
+
+
+@operation
+def load_float16(_typing: Any, array: Any, index: Any) -> Any:
+    """As `load_floats`, of words that are float16."""
+    return EXACT_VECTOR(array, types.intp), loaded(INT16, FLOATS, _of_float16)
+
+
+@operation
+def store_floats(_typing: Any, array: Any, index: Any, floats: Any) -> Any:
+    return types.none(array, types.intp, floats), stored
+
+
+@operation
+def add_floats(_typing: Any, a: Any, b: Any) -> Any:
+    return FLOAT_VECTOR(a, b), lambda context, builder, signature, args: builder.fadd(*args)
+
+
+@operation
+def add_product(_typing: Any, total: Any, a: Any, b: Any) -> Any:
+    """total + a·b. If the product is exact, one instruction does both: it rounds once, as two do then."""
+    flags = ("contract",) if a.exact else ()
+
+    def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return builder.fadd(args[0], builder.fmul(args[1], args[2], flags=flags), flags=flags)
+
+    return FLOAT_VECTOR(total, a, b), build

@@ -1,0 +1,67 @@
+"""Vectors of numbers that loops keep in registers: 8 of float64, or 32 words of 16 bits.
+
+numba leaves it to the compiler to make vectors of a loop, which then keeps sums over rows in memory, a store
+for each product, and gives up on loops over many arrays. These vectors are LLVM's own: it makes of them what
+the processor has, 512 bits or 128. Their arithmetic is that of single numbers: no width changes a bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from survey.onepass.kernels.jit import ir, stored_as, types
+
+FLOATS = 8
+WORDS = 32
+
+INT16, INT32 = ir.IntType(16), ir.IntType(32)
+FLOAT32, FLOAT64 = ir.FloatType(), ir.DoubleType()
+Build = Callable[[Any, Any, Any, Sequence[Any]], Any]  # of LLVM's instructions
+
+
+class FloatVector(types.Type):
+    """8 of float64. exact: products of two are exact in float64."""
+
+    def __init__(self, exact: bool) -> None:
+        self.exact = exact
+        super().__init__(name=f"FloatVector(exact={exact})")
+
+
+class WordVector(types.Type):
+    """32 words of 16 bits."""
+
+    def __init__(self) -> None:
+        super().__init__(name="WordVector")
+
+
+stored_as(ir.VectorType(FLOAT64, FLOATS), FloatVector)
+stored_as(ir.VectorType(INT16, WORDS), WordVector)
+FLOAT_VECTOR, EXACT_VECTOR, WORD_VECTOR = FloatVector(exact=False), FloatVector(exact=True), WordVector()
+
+
+def constant(item: Any, value: float, count: int = FLOATS) -> Any:
+    return ir.Constant(ir.VectorType(item, count), [value] * count)
+
+
+def _pointer(context: Any, builder: Any, signature: Any, args: Sequence[Any], vector: Any) -> Any:
+    """To a vector that begins at an index of an array [N]; args: begin with these two."""
+    array = context.make_array(signature.args[0])(context, builder, value=args[0])
+    return builder.bitcast(builder.gep(array.data, [args[1]]), ir.PointerType(vector))
+
+
+def loaded(item: Any, count: int, widen: Callable[[Any, Any], Any] = lambda builder, vector: vector) -> Build:
+    """Read a vector of an array's items, which need not be aligned."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        pointer = _pointer(context, builder, signature, args, ir.VectorType(item, count))
+        return widen(builder, builder.load(pointer, align=signature.args[0].dtype.bitwidth // 8))
+
+    return build
+
+
+def stored(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+    vector = context.get_value_type(signature.args[2])
+    pointer = _pointer(context, builder, signature, args, vector)
+    builder.store(args[2], pointer, align=signature.args[0].dtype.bitwidth // 8)
+    return context.get_dummy_value()

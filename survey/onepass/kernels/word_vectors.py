@@ -1,0 +1,126 @@
+"""Vectors of 32 words of 16 bits, and of the bits in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from survey.onepass.kernels.jit import ir, operation, types
+from survey.onepass.kernels.vectors import (
+    INT16,
+    INT32,
+    WORD_VECTOR,
+    WORDS,
+    constant,
+    loaded,
+    stored,
+)
+
+
+@operation
+def load_words(_typing: Any, array: Any, index: Any) -> Any:
+    """32 of an array's words of 16 bits, from an index on."""
+    return WORD_VECTOR(array, types.intp), loaded(INT16, WORDS)
+
+
+@operation
+def store_words(_typing: Any, array: Any, index: Any, words: Any) -> Any:
+    return types.none(array, types.intp, words), stored
+
+
+def _spread(builder: Any, word: Any) -> Any:
+    """The same word 32 times."""
+    nothing = ir.Constant(ir.VectorType(INT16, WORDS), ir.Undefined)
+    one = builder.insert_element(nothing, word, ir.Constant(INT32, 0))
+    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(INT32, WORDS), [0] * WORDS))
+
+
+@operation
+def one_hot(_typing: Any, fields: Any, top: Any, lowest: Any, shift: Any) -> Any:
+    """1 << level: how far a field lies below the top, at most `lowest`, in units of 1 << shift."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        fields, *scalars = args
+        top, lowest, shift = (_spread(builder, scalar) for scalar in scalars)
+        below = builder.sub(top, fields)
+        level = builder.select(builder.icmp_unsigned("<", below, lowest), below, lowest)
+        return builder.shl(constant(INT16, 1, WORDS), builder.lshr(level, shift))
+
+    scalar = types.uint16
+    return WORD_VECTOR(WORD_VECTOR, scalar, scalar, scalar), build
+
+
+@operation
+def sum_bits(_typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """The lower bit of the sum of three bits, for each bit of words."""
+    return WORD_VECTOR(a, b, c), lambda context, builder, signature, args: builder.xor(
+        builder.xor(args[0], args[1]), args[2]
+    )
+
+
+@operation
+def carry_bits(_typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """The upper bit of the sum of three bits."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        a, b, c = args
+        return builder.or_(builder.and_(a, b), builder.and_(c, builder.or_(a, b)))
+
+    return WORD_VECTOR(a, b, c), build
+
+
+@operation
+def add_bit(_typing: Any, total: Any, words: Any, bit: Any) -> Any:
+    """total + the bit of this number of each word."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        total, words, bit = args
+        shifted = builder.lshr(words, _spread(builder, bit))
+        return builder.add(total, builder.and_(shifted, constant(INT16, 1, WORDS)))
+
+    return WORD_VECTOR(total, words, types.uint16), build
+
+
+@operation
+def add_words(_typing: Any, a: Any, b: Any) -> Any:
+    return WORD_VECTOR(a, b), lambda context, builder, signature, args: builder.add(*args)
+
+
+@operation
+def or_words(_typing: Any, a: Any, b: Any) -> Any:
+    return WORD_VECTOR(a, b), lambda context, builder, signature, args: builder.or_(*args)
+
+
+def _bits_of(builder: Any, flags: Any) -> Any:
+    """A word of 32 bits of as many flags, the first the lowest."""
+    return builder.bitcast(flags, ir.IntType(WORDS))
+
+
+@operation
+def negative_words(_typing: Any, words: Any) -> Any:
+    """A bit for each word: whether its highest bit is set."""
+    return types.uint32(words), lambda context, builder, signature, args: _bits_of(
+        builder, builder.icmp_signed("<", args[0], constant(INT16, 0, WORDS))
+    )
+
+
+@operation
+def zero_words(_typing: Any, words: Any) -> Any:
+    """A bit for each word: whether it is 0."""
+    return types.uint32(words), lambda context, builder, signature, args: _bits_of(
+        builder, builder.icmp_unsigned("==", args[0], constant(INT16, 0, WORDS))
+    )
+
+
+@operation
+def bit_count(_typing: Any, bits: Any) -> Any:
+    """How many bits are set."""
+    return types.uint32(types.uint32), lambda context, builder, signature, args: builder.ctpop(args[0])
+
+
+@operation
+def lowest_bit(_typing: Any, bits: Any) -> Any:
+    """The number of the lowest bit that is set; at least one is."""
+    return types.uint32(types.uint32), lambda context, builder, signature, args: builder.cttz(
+        args[0], ir.Constant(ir.IntType(1), 1)
+    )
