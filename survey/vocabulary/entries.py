@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -61,6 +61,7 @@ class Vocabulary:
     second_encode  of the other language: Marian cuts source and target each by their own model
     complete       whether these are all tokens; if not, ids without an entry may be tokens, too
     remarks        what a reader of the names should know
+    made_ids       lists the ids that `encode` may give, but for added tokens; None if that is any
     """
 
     entries: Mapping[int, Entry]
@@ -68,6 +69,12 @@ class Vocabulary:
     second_encode: Encode | None = None
     complete: bool = True
     remarks: tuple[str, ...] = ()
+    made_ids: Callable[[], Set[int]] | None = None
+
+    @property
+    def encoders(self) -> Sequence[Encode]:
+        """The encoders that there are."""
+        return [encode for encode in (self.encode, self.second_encode) if encode is not None]
 
     @property
     def size(self) -> int:
@@ -83,7 +90,7 @@ def is_id(number: object) -> bool:
 def spelled(data: bytes, *, added: bool = False, special: bool = False) -> Entry:
     """The entry of a token that stands for these bytes; incomplete characters are shown as `\\xe2`."""
     byte = len(data) == 1 and data[0] >= 0x80
-    return Entry(shown(data), data, added=added, special=special, byte=byte)
+    return Entry(shown(data), data, added, special, byte)
 
 
 def shown(data: bytes) -> str:

@@ -12,6 +12,8 @@ WORD_END = "</w>"
 CONTINUATION = "@@"
 BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
+_NO_BYTE = "\uffff"
+
 Spell = Callable[[str], Entry]
 
 
@@ -34,12 +36,16 @@ def byte_alphabet() -> dict[str, int]:
 
 def byte_level(suffix: str = "") -> Spell:
     """GPT-2's spelling; a piece with another character stands for itself. suffix: the mark of words' ends."""
-    alphabet = byte_alphabet()
-    spells = frozenset(alphabet).issuperset  # this and `translate` are fast: there are 150,000 pieces
-    bytes_of = {ord(char): byte for char, byte in alphabet.items()}
+    # One translation per piece, as there are 150,000: what is no letter of a byte becomes what Latin-1 lacks.
+    bytes_of = dict.fromkeys(range(256), _NO_BYTE) | {
+        ord(char): byte for char, byte in byte_alphabet().items()
+    }
 
     def data_of(piece: str) -> bytes:
-        return piece.translate(bytes_of).encode("latin-1") if spells(piece) else storable(piece).encode()
+        try:
+            return piece.translate(bytes_of).encode("latin-1")
+        except UnicodeEncodeError:
+            return storable(piece).encode()
 
     def spell(piece: str) -> Entry:
         return spelled(data_of(piece))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from survey.errors import storable
 from survey.vocabulary.companions import Companions
 from survey.vocabulary.entries import SPACE_MARK, TokenizerFiles, Vocabulary, spelled
 from survey.vocabulary.spelling import Spell, byte_level, with_spaces, word_piece
-from survey.vocabulary.tokenizers_library import built, encoder_of
+from survey.vocabulary.tokenizers_library import built, encoder_of, merged_ids
 
 ADDED_CAP_BYTES = 4 << 20  # of the list of added tokens; a thousand take 0.2 MB
 _ADDED = re.compile(rb'"added_tokens"\s*:\s*\[')
@@ -34,15 +34,28 @@ def from_tokenizer_json(content: bytes) -> Vocabulary:
     """Parse a tokenizer.json, which defines a whole tokenizer. Raises BadVocabulary."""
     tokenizer = built(lambda: Tokenizer.from_buffer(content))
     spell = _spelling(tokenizer)
-    entries = {number: spell(piece) for piece, number in tokenizer.get_vocab(with_added_tokens=False).items()}
-    # A piece that a list holds twice has two ids, and only the later one by its text.
-    for number in range(tokenizer.get_vocab_size(with_added_tokens=False)):
-        if number not in entries and (piece := tokenizer.id_to_token(number)) is not None:
-            entries[number] = spell(piece)
+    entries = {number: spell(piece) for number, piece in _pieces(tokenizer)}
     added = tokenizer.get_added_tokens_decoder()
     for number, token in added.items():
         entries[number] = spelled(storable(token.content).encode(), added=True, special=token.special)
-    return Vocabulary(entries, encoder_of(tokenizer), remarks=_moved(content, added))
+    return Vocabulary(
+        entries, encoder_of(tokenizer), remarks=_moved(content, added), made_ids=merged_ids(tokenizer)
+    )
+
+
+def _pieces(tokenizer: Tokenizer) -> Iterable[tuple[int, str]]:
+    """The pieces of the vocabulary with their ids, in the order of ids if these have no holes."""
+    model, size = tokenizer.model, tokenizer.get_vocab_size(with_added_tokens=False)
+    pieces = [model.id_to_token(number) for number in range(size)]
+    if None not in pieces:  # as many ids as pieces: they have no others
+        return enumerate(pieces)
+    listed = {number: piece for piece, number in tokenizer.get_vocab(with_added_tokens=False).items()}
+    # A piece that a list holds twice has two ids, and only the later one by its text.
+    unlisted = {number: tokenizer.id_to_token(number) for number in set(range(size)).difference(listed)}
+    return [
+        *listed.items(),
+        *((number, piece) for number, piece in unlisted.items() if piece is not None),
+    ]
 
 
 def _moved(content: bytes, added: Mapping[int, AddedToken]) -> tuple[str, ...]:
