@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from survey.checkpoints.checkpoint import Card, Checkpoint
 from survey.checkpoints.folder import FolderCheckpoint
@@ -15,7 +16,7 @@ from survey.numerics.scale import Scale, scale_of
 from survey.onepass.geometry import row_blocks
 from survey.records.blocks import Block
 from survey.records.settings import Settings
-from survey.records.target import Identity, MatrixName, ModelRef, Target
+from survey.records.target import FileVersion, Identity, MatrixName, ModelRef, Target
 from survey.sharding.pieces import stream_rows
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
@@ -82,9 +83,17 @@ class Matrix:
         return scale_of(spec, self.checkpoint.read_range(spec.tensor.file, spec.tensor.bytes))
 
     def blocks(self, on_progress: OnProgress = lambda count: None) -> Iterator[Block]:
-        """The stored bytes in order. on_progress(count): called as bytes arrive."""
-        spec = self.target.spec
-        return self.clock.over(stream_rows(self.checkpoint, spec, row_blocks(spec), on_progress))
+        """The stored bytes in order. on_progress(count): called as bytes arrive.
+
+        Raises BrokenFile after the last block if a folder changed: its rows may be those of two checkpoints.
+        """
+        return self.clock.over(self._unchanged_blocks(on_progress))
+
+    def _unchanged_blocks(self, on_progress: OnProgress) -> Iterator[Block]:
+        target = self.target
+        yield from stream_rows(self.checkpoint, target.spec, row_blocks(target.spec), on_progress)
+        if target.folder is not None:
+            _unchanged_folder(target, target.folder, "while it was measured")
 
     def __enter__(self) -> Matrix:
         return self
@@ -96,7 +105,7 @@ class Matrix:
 def open_checkpoint(model: ModelRef, settings: Settings, throttle: Throttle | None = None) -> Checkpoint:
     """A Hub repository at a commit (one request), or a folder of this machine. Raises SurveyError."""
     if model.folder is not None:
-        return FolderCheckpoint(model.folder, model.part)
+        return FolderCheckpoint(model.folder, model.part, settings.timeout_s)
     # Here: huggingface_hub takes a while to load, and a folder does not need it.
     from survey.hub.repositories import resolve
 
@@ -108,7 +117,13 @@ def reopen(checkpoint: Checkpoint, settings: Settings, throttle: Throttle | None
     if checkpoint.folder is not None:
         return checkpoint
     return _hub_checkpoint(
-        checkpoint, checkpoint.files, settings, throttle, card=checkpoint.card, part=checkpoint.part
+        checkpoint,
+        checkpoint.files,
+        settings,
+        throttle,
+        card=checkpoint.card,
+        part=checkpoint.part,
+        versions=checkpoint.versions,
     )
 
 
@@ -124,11 +139,18 @@ def open_target(
         files = dict((*target.files, *target.tokenizer_files))
         if target.scale is not None and not target.scale.tensor.pieces:
             files[target.scale.tensor.file] = target.scale.file_bytes
-        return Matrix(target, _hub_checkpoint(identity, files, settings, throttle, limit_s, part=target.part))
-    checkpoint = FolderCheckpoint(target.folder, target.part)
-    if checkpoint.sha != identity.sha:
-        raise BrokenFile("bad-header", identity.repo, "the folder changed after it was planned", AT_REST)
-    return Matrix(target, checkpoint)
+        part, versions = target.part, target.versions
+        commit = _hub_checkpoint(identity, files, settings, throttle, limit_s, part=part, versions=versions)
+        return Matrix(target, commit)
+    return Matrix(target, _unchanged_folder(target, target.folder, "after it was planned"))
+
+
+def _unchanged_folder(target: Target, folder: Path, since: str) -> FolderCheckpoint:
+    """The folder of a planned matrix, as it was planned. Raises BrokenFile if it changed."""
+    checkpoint = FolderCheckpoint(folder, target.part)
+    if checkpoint.sha != target.identity.sha:
+        raise BrokenFile("bad-header", target.identity.repo, f"the folder changed {since}", AT_REST)
+    return checkpoint
 
 
 def _hub_checkpoint(
@@ -140,6 +162,7 @@ def _hub_checkpoint(
     *,
     card: Card | None = None,
     part: str | None,
+    versions: tuple[FileVersion, ...] = (),
 ) -> Checkpoint:
     """A commit of the Hub whose files are known, without a request."""
     from survey.hub.checkpoint import HubCheckpoint  # here: huggingface_hub takes a while to load
@@ -154,6 +177,7 @@ def _hub_checkpoint(
         RequestPolicy(settings, throttle, limit_s),
         card,
         part,
+        versions,
     )
 
 

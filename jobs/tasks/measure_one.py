@@ -15,12 +15,11 @@ from jobs.tasks.outcome import Delivered, Failed, Outcome
 from jobs.tasks.tokenizer import tokenizer_of_target
 from jobs.tasks.unused_distances import with_distances
 from survey.api import measure
-from survey.checkpoints.folder import FolderCheckpoint
-from survey.errors import BrokenFile, NotRunnable, SurveyError, Unreachable
+from survey.errors import NotRunnable, SurveyError, Unreachable
 from survey.hub.throttle import Throttle
 from survey.numerics.dtypes import FLOATS
 from survey.onepass.device import REQUESTED, Device, choose_device, device_of_pass
-from survey.opening import AT_REST, Matrix, open_target
+from survey.opening import Matrix, open_target
 from survey.process.redaction import redacted
 from survey.process.ulimits import shortage
 from survey.records.settings import Settings
@@ -87,7 +86,6 @@ class _Try:
             tokens=settings.tokens,
             on_progress=self._advance,
         )
-        _refuse_change(target)
         left_s = self._limit_s - self._elapsed_s()
         # The tokenizer may take half of the remaining time if the matrix must be read again for distances.
         share = 0.5 if settings.reference else 1.0
@@ -127,14 +125,6 @@ def _device(settings: Settings) -> Device:
             raise
         return Device("cpu", str(error))  # Ray says that a node has a GPU, and torch there cannot use it
     return device if settings.device_reason is None else Device(device.name, settings.device_reason)
-
-
-def _refuse_change(target: Target) -> None:
-    """Raises BrokenFile if a folder changed meanwhile: its rows may be those of two checkpoints."""
-    if target.folder is not None and FolderCheckpoint(target.folder, target.part).sha != target.identity.sha:
-        raise BrokenFile(
-            "bad-header", target.identity.repo, "the folder changed while it was measured", AT_REST
-        )
 
 
 def committed(delivered: Delivered, store: CatalogStore) -> Delivered:

@@ -16,7 +16,7 @@ from survey.formats.bounded_json import parse_json
 from survey.formats.git_lfs import refuse_pointer
 from survey.formats.json_stream import NAME_A_FILE
 from survey.records.blocks import Block
-from survey.records.target import Traffic
+from survey.records.target import FileVersion, Traffic
 from survey.records.tensors import ByteRange, FileRange
 
 CONFIG_CAP_BYTES = 8 << 20
@@ -56,6 +56,11 @@ class Checkpoint(Protocol):
     def card(self) -> Card: ...
     @property
     def traffic(self) -> Traffic: ...
+    @property
+    def versions(self) -> tuple[FileVersion, ...]: ...  # of the files that were read, as the Hub states them
+
+    def refuse_late(self) -> None:
+        """Raise Unreachable (`timeout`) if the model's time is over: hostile names can take minutes."""
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         """The content of a small file. Raises BrokenFile if it is larger than the cap or cannot be read."""

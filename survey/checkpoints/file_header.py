@@ -16,7 +16,8 @@ from survey.formats.torch_file import read_pickled
 
 
 def file_header(checkpoint: Checkpoint, file: str) -> Header:
-    """Read the header of a file of weights: a request or two. Raises BrokenFile."""
+    """Read the header of a file of weights: a request or two. Raises BrokenFile, Unreachable."""
+    checkpoint.refuse_late()
     read = read_header if file.endswith(".safetensors") else read_pickled
     where = f"{checkpoint.repo}/{file}"
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,12 +25,12 @@ from survey.checkpoints.folder_weights import (
     is_of_devices,
 )
 from survey.checkpoints.tokenizer_files import tokenizer_files
-from survey.errors import BrokenFile, NotThere, storable
+from survey.errors import BrokenFile, NotThere, Unreachable, storable
 from survey.formats.safetensors_header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.process.bounded_file import open_regular, read_at
 from survey.process.machine import cpus
 from survey.records.blocks import Block, new_buffer
-from survey.records.target import Traffic, name_with_part
+from survey.records.target import FileVersion, Traffic, name_with_part
 from survey.records.tensors import ByteRange, FileRange
 
 MOST_READERS = 4  # of one file; few cores have enough to do with the bytes that one thread reads
@@ -37,16 +39,18 @@ MOST_READERS = 4  # of one file; few cores have enough to do with the bytes that
 class FolderCheckpoint:
     """A checkpoint folder. `sha` is a digest of the files that decide the measurement."""
 
-    def __init__(self, folder: Path, part: str | None = None) -> None:
-        """part: the folder or file in it that the user named.
+    def __init__(self, folder: Path, part: str | None = None, limit_s: float = math.inf) -> None:
+        """part: the folder or file in it that the user named. limit_s: for planning it, from now.
 
         Raises NotThere if the folder or a file in it cannot be read.
         """
+        self._limit_s, self._deadline = limit_s, time.monotonic() + limit_s
         self.folder, self.part = Path(os.path.realpath(folder)), part
         self.repo = storable(name_with_part(str(self.folder), part))
         self.revision = "main"
         self.card = Card()
         self.traffic = Traffic()  # nothing is read over a network
+        self.versions: tuple[FileVersion, ...] = ()  # a change shows in the sha
         try:
             self._root = snapshot(self.folder)
             self.files: Mapping[str, int] = file_sizes(self._root, part)
@@ -58,6 +62,11 @@ class FolderCheckpoint:
             self.sha = f"local-{self._digest()}"
         except OSError as error:
             raise NotThere("no-config", self.repo, f"cannot be read: {error}", _remedy(error)) from error
+
+    def refuse_late(self) -> None:
+        """Raise Unreachable (`timeout`) if planning it took too long."""
+        if time.monotonic() > self._deadline:
+            raise Unreachable("timeout", self.repo, f"not planned after {self._limit_s:.0f} s")
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         """The content of a small file. Raises BrokenFile if it is larger than the cap or cannot be read."""
@@ -111,6 +120,7 @@ class FolderCheckpoint:
         digest = xxhash.xxh3_128()
         names, left_bytes = tokenizer_files(self.files, self.part), 2 * INDEX_CAP_BYTES
         for file, size in self.files.items():
+            self.refuse_late()
             if self._is_config_or_index(file):
                 digest.update(f"{file}\0{size}\0".encode())
                 whole = size <= min(left_bytes, INDEX_CAP_BYTES)  # a larger one is refused

@@ -9,6 +9,7 @@ from survey.checkpoints.checkpoint import Card, OnBytes
 from survey.errors import Unreachable
 from survey.hub.concurrency import AdaptiveLimit
 from survey.hub.file_sizes import Sizes
+from survey.hub.file_versions import FileVersions
 from survey.hub.prefetch import in_order
 from survey.hub.range_reader import RangeReader
 from survey.hub.request_policy import RequestPolicy
@@ -16,7 +17,7 @@ from survey.hub.signed_files import SignedFiles
 from survey.hub.small_requests import SmallRequests
 from survey.records.blocks import Block
 from survey.records.settings import Settings
-from survey.records.target import Traffic, name_with_part
+from survey.records.target import FileVersion, Traffic, name_with_part
 from survey.records.tensors import ByteRange, FileRange
 
 
@@ -35,21 +36,34 @@ class HubCheckpoint:
         policy: RequestPolicy,
         card: Card | None = None,
         part: str | None = None,
+        versions: tuple[FileVersion, ...] = (),
     ) -> None:
-        """Makes no request: the first is made by a read, or by the look-up of a size that is not listed."""
+        """Makes no request: the first is made by a read, or by the look-up of a size that is not listed.
+
+        versions: of files as an earlier reader of this commit knows them.
+        """
         self.hub_id, self.part, self.repo = repo, part, name_with_part(repo, part)
         self.revision, self.sha = revision, sha
         self.files: Sizes = Sizes(files, self._request_size)
         self.card = card or Card()
         self._settings, self._policy = settings, policy
         self._small = SmallRequests(settings, policy)
-        sizes, small = self.files, self._small
-        self._signed_files = SignedFiles(settings.endpoint, self.hub_id, sha, sizes, small, policy)
+        self._versions = FileVersions(versions)
+        self._signed_files = SignedFiles(
+            settings.endpoint, self.hub_id, sha, self.files, self._versions, self._small, policy
+        )
         self._ranges = RangeReader(self.repo, self._signed_files, policy)
 
     @property
     def traffic(self) -> Traffic:
         return self._policy.counter.total
+
+    @property
+    def versions(self) -> tuple[FileVersion, ...]:
+        return self._versions.known()
+
+    def refuse_late(self) -> None:
+        self._policy.left_s(self.repo)
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         return self._policy.with_retries(lambda: self._read_small(file, cap_bytes), f"{self.repo}/{file}")

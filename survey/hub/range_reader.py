@@ -119,6 +119,7 @@ class RangeReader:
         """Request the missing bytes once; those that arrive are kept, also if the request fails."""
         url, missing = bare(download.signed.url), download.missing
         with self._response(download.signed, missing, download.expected_bytes) as response:
+            self._signed_files.check_version(download.source.file, download.signed.url, headers_of(response))
             if response.length is None or response.length > len(missing):
                 problem = f"announces {response.length} bytes, expected {len(missing):,}"
                 raise Unreachable("network", url, problem)

@@ -60,7 +60,7 @@ def commits_of(
     commits: dict[str, str] = {}
     for info in ApiClient(settings, policy).listing(query, pages=max(requests, 1)):
         name, sha = info.raw.get("id"), info.raw.get("sha")
-        if name in repos and is_commit(sha) and not info.raw.get("disabled"):
+        if isinstance(name, str) and name in repos and is_commit(sha) and not info.raw.get("disabled"):
             commits[name] = sha
         if len(commits) == len(repos):
             break

@@ -11,8 +11,10 @@ from urllib.parse import quote
 from survey.errors import BrokenFile, NotTheHubs, Unreachable
 from survey.hub.errors import FAILURES, status_of
 from survey.hub.file_sizes import Sizes
+from survey.hub.file_versions import FileVersions
 from survey.hub.request_policy import RequestPolicy
 from survey.hub.small_requests import ERROR_CAP_BYTES, REDIRECTS_AT_MOST, Reply, SmallRequests
+from survey.hub.transport.origins import origin_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,17 @@ class SignedFiles:
     """The files of one commit; each is signed when it is first read."""
 
     def __init__(
-        self, endpoint: str, repo: str, sha: str, sizes: Sizes, small: SmallRequests, policy: RequestPolicy
+        self,
+        endpoint: str,
+        repo: str,
+        sha: str,
+        sizes: Sizes,
+        versions: FileVersions,
+        small: SmallRequests,
+        policy: RequestPolicy,
     ) -> None:
         self._root, self._repo, self._sha = f"{endpoint.rstrip('/')}/{repo}/resolve/{sha}", repo, sha
-        self._sizes, self._small, self._policy = sizes, small, policy
+        self._sizes, self._versions, self._small, self._policy = sizes, versions, small, policy
         self._signed: dict[str, SignedFile] = {}
         self._lock = threading.Lock()
 
@@ -80,6 +89,10 @@ class SignedFiles:
             self._signed[file] = moved
         return moved
 
+    def check_version(self, file: str, url: str, headers: Mapping[str, str]) -> None:
+        """Raise NotTheHubs if a response is of another version of the file than those before."""
+        self._versions.check(file, str(origin_of(url)), headers, f"{self._repo}/{file}")
+
     def check_commit(self, reply: Reply, where: str, *, required: bool) -> None:
         """Raise Unreachable if a response names another commit, NotTheHubs if it names none and must."""
         commit = reply.headers.get("X-Repo-Commit")
@@ -107,6 +120,7 @@ class SignedFiles:
                 url = reply.location
                 continue
             self.check_commit(reply, where, required=True)
+            self.check_version(file, url, reply.headers)
             if reply.location is None:
                 return SignedFile(url, self._small.headers(url), self._size(reply, "Content-Length", where))
             # The signature is in the URL: the token stays with the Hub.
@@ -128,6 +142,7 @@ class SignedFiles:
                 url = reply.location
                 continue
             self.check_commit(reply, where, required=True)
+            self.check_version(file, url, reply.headers)
             if reply.location is not None:
                 return SignedFile(reply.location, {}, self._size(reply, "X-Linked-Size", where))
             return SignedFile(url, self._small.headers(url), _total(reply))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from survey.records.column_field import column
 from survey.records.tensors import ScaleSpec, TensorSpec
@@ -89,6 +89,14 @@ class Identity:
     last_modified: datetime | None = column("time of the repository's last commit", "UTC")
 
 
+class FileVersion(NamedTuple):
+    """A version of a file. source: an origin and a header, each of which may state it in its own words."""
+
+    file: str
+    source: str
+    etag: str
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A planned measurement: everything that a task needs, so that it need not look anything up."""
@@ -106,6 +114,7 @@ class Target:
     part: str | None = None  # as in ModelRef
     tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size; the file with the vocabulary first
     memory_bytes: int = 0  # predicted by the plan (jobs/planning/memory.py); 0 before
+    versions: tuple[FileVersion, ...] = ()  # of the files that the plan read on the Hub
 
     @property
     def key(self) -> tuple[str, str, MatrixName]:

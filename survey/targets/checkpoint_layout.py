@@ -75,7 +75,11 @@ class CheckpointLayout:
         return header.tensors.get(tensor) if header else None
 
     def outline_of(self, tensor: str) -> Outline | None:
-        """A tensor's dtype and shape without its bytes, which may cost a request; None as in `known_spec`."""
+        """A tensor's dtype and shape without its bytes, which may cost a request; None as in `known_spec`.
+
+        Whatever compares names asks it for each, so it is here that a model's time is over (Unreachable).
+        """
+        self.checkpoint.refuse_late()
         if tensor in self.parts_of:
             return self.known_spec(tensor)
         header = self.headers.get(self.file_of.get(tensor, ""))

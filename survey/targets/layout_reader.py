@@ -26,6 +26,7 @@ from survey.sharding.distributed import distributed_parts
 from survey.sharding.joining import TensorPart
 from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.targets.gguf_layout import lay_out_gguf
+from survey.unembedding.model_config import refuse_many_settings
 from survey.unembedding.unread_files import UnreadFiles
 
 
@@ -35,6 +36,7 @@ def lay_out(checkpoint: Checkpoint) -> CheckpointLayout:
     if weights.gguf:
         return lay_out_gguf(checkpoint, weights)
     config = read_json(checkpoint, weights.config, CONFIG_CAP_BYTES, "no-config")
+    refuse_many_settings(config, f"{checkpoint.repo}/{weights.config}")
     adapter_of = _adapter_of(checkpoint, weights.folder) if weights.is_adapter else None
     if weights.config.endswith(ADAPTER_CONFIG):
         config = {}

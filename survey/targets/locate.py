@@ -27,6 +27,7 @@ from survey.unembedding.tensor_choice import choose_among
 from survey.unembedding.tying import stated_tie
 
 MOST_TAGS = 1000  # a card of two hundred languages has some three hundred
+MOST_BYTES = (1 << 63) - 1  # that the column holds; sparse files, or a Hub, may claim any number
 
 
 def locate(layout: CheckpointLayout, matrix: MatrixName) -> Target:
@@ -42,6 +43,7 @@ def locate(layout: CheckpointLayout, matrix: MatrixName) -> Target:
     if spec.pieces:
         choice = replace(choice, rule=f"{choice.rule}, put together from {len(spec.pieces)} parts")
     scale = scale_of_matrix(layout, spec, choice.tensor)
+    read = {*spec.files, *(scale.tensor.files if scale else ())}
     return Target(
         identity=_identity(layout, matrix, choice, spec, scale),
         spec=spec,
@@ -49,9 +51,10 @@ def locate(layout: CheckpointLayout, matrix: MatrixName) -> Target:
         part=checkpoint.part,
         rule=choice.rule,
         files=tuple((file, checkpoint.files[file]) for file in spec.files),
-        repo_bytes=sum(checkpoint.files.values()),
+        repo_bytes=min(sum(checkpoint.files.values()), MOST_BYTES),
         planning=checkpoint.traffic,
         scale=scale,
+        versions=tuple(version for version in checkpoint.versions if version.file in read),
     )
 
 

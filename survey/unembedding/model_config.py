@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from survey.errors import BrokenFile
 from survey.unembedding.model_parts import of_another_part
 
 # Keys under which a multimodal or encoder-decoder model's config describes its language part.
@@ -22,6 +23,7 @@ _MAX_DEPTH, _MAX_PARTS = 4, 64
 ROW_KEYS = ("vocab_size", "padded_vocab_size", "n_vocab", "n_words", "tgt_vocab_size", "decoder_vocab_size")
 DIM_KEYS = ("hidden_size", "n_embd", "d_model", "dim", "model_dim", "n_embed", "emb_dim", "embed_dim",
             "hidden_dim", "embedding_dim", "embedding_size")  # fmt: skip
+MOST_SETTINGS = 2_000  # of a model's parts; real configs have some two hundred, each looked at often
 CONFIG_NAME_CHARS = 200  # a longer value names neither a model type nor a class
 
 
@@ -46,6 +48,16 @@ def _parts(path: str, config: Mapping[str, Any], depth: int) -> Iterator[tuple[s
             continue
         if key in LANGUAGE_PARTS or any(_is_count(part.get(row_key)) for row_key in ROW_KEYS):
             yield from _parts(f"{path}.{key}".lstrip("."), part, depth - 1)
+
+
+def refuse_many_settings(config: Mapping[str, Any], where: str) -> None:
+    """Raise BrokenFile (`no-config`) if looking at each setting again and again would take minutes."""
+    count = 0
+    for _, part in language_parts(config):
+        count += len(part)
+        if count > MOST_SETTINGS:
+            problem = f"holds more than {MOST_SETTINGS:,} settings of the model, our cap"
+            raise BrokenFile("no-config", where, problem, "remove what is no setting of the model")
 
 
 def model_types(config: Mapping[str, Any]) -> list[str]:

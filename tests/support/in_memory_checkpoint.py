@@ -14,13 +14,16 @@ from survey.records.tensors import ByteRange, FileRange
 class HeldCheckpoint:
     """Files by name. A read of another file, or of bytes that a file has not, is an AssertionError."""
 
-    repo, revision, sha, folder, part = "org/held", "main", "f" * 40, None, None
+    repo, revision, sha, folder, part, versions = "org/held", "main", "f" * 40, None, None, ()
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
         self._contents = contents
         self.files: Mapping[str, int] = {name: len(content) for name, content in contents.items()}
         self.card, self.traffic = Card(), Traffic()
         self.read: list[tuple[str, ByteRange]] = []
+
+    def refuse_late(self) -> None:
+        """It has all the time."""
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         if self.files[file] > cap_bytes:

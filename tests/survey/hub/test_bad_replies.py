@@ -13,7 +13,7 @@ from support.hub_model import located, planned, read, settings
 
 from jobs.demo.hub.local_hub import Drip, Fault, FaultAction, Garbage, LocalHub, Status, Verbatim, WithHeaders
 from survey.errors import SurveyError
-from survey.hub.repositories import commit_of, listed_models, refs, resolve
+from survey.hub.repositories import commit_of, commits_of, listed_models, refs, resolve
 from survey.hub.throttle import LocalThrottle
 from survey.opening import open_target
 from survey.records.settings import RetryPolicy, Settings
@@ -317,3 +317,13 @@ def test_a_head_that_cannot_be_used_is_named(hub: LocalHub, headers: Any, said: 
     with pytest.raises(SurveyError) as caught:
         read(open_target(target, asking(hub)))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, [], ["org/a"], {}, {"a": []}, "\ud800", "org/b"])
+def test_an_entry_of_the_listing_of_commits_that_is_no_model_is_none_of_ours(
+    hub: LocalHub, wrong: Any
+) -> None:
+    entries = [{"id": wrong, "sha": SHA}, {"id": "org/a", "sha": SHA}, {"id": "org/c", "sha": [SHA]}]
+    hub.faults = [Fault(Garbage(json.dumps(entries).encode()))]
+    ours = frozenset({"org/a", "org/c"})
+    assert commits_of("org", ours, 1, asking(hub), LocalThrottle()) == {"org/a": SHA}

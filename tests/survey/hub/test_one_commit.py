@@ -7,7 +7,7 @@ from support.checkpoints import EMBED, HEAD, single
 from support.hub_model import OTHER, OUTPUT, TABLE, located, planned, read, settings
 
 import survey
-from jobs.demo.hub.local_hub import Fault, LocalHub, ResetAfter, WrongCommit
+from jobs.demo.hub.local_hub import Fault, LocalHub, ResetAfter, WithHeaders, WrongCommit
 from survey.errors import Unreachable
 from survey.hub.repositories import resolve
 from survey.onepass.geometry import row_blocks
@@ -73,3 +73,53 @@ def test_two_models_are_read_at_once_without_disturbing_each_other(hub: LocalHub
     for reader in readers:
         reader.join()
     assert matrices == {"org/model": OUTPUT.data, "org/other": OTHER.data}
+
+
+# ---- behind a mirror a file may change under its commit: a row must not be made of two files
+
+REPLACED: dict[str, Fault] = {
+    "in the storage": Fault(WithHeaders({"ETag": '"another"'}), server="cdn", times=None),
+    "in the storage, while it is read": Fault(
+        WithHeaders({"ETag": '"another"'}), server="cdn", skip=3, times=None
+    ),
+    "by what the Hub says of its content": Fault(
+        WithHeaders({"X-Linked-Etag": '"another"'}), method="HEAD", times=None
+    ),
+}
+THE_SAME: dict[str, Fault] = {
+    "as a proxy that compresses spells it": Fault(WithHeaders({"ETag": "W/{}"}), server="cdn", times=None),
+    "by nothing": Fault(WithHeaders({"ETag": None, "X-Linked-Etag": None}), times=None),
+}
+
+
+def blocks_of(hub: LocalHub, fault: Fault) -> bytes:
+    """The matrix, read in ten ranges after it was planned; `{}` in a header of the fault is its tag."""
+    target, asking = planned(hub), settings(hub)
+    (tag,) = {version.etag for version in target.versions}
+    assert isinstance(fault.action, WithHeaders)
+    stated = {name: value and value.format(tag) for name, value in fault.action.headers.items()}
+    hub.faults = [Fault(WithHeaders(stated), fault.server, method=fault.method, skip=fault.skip, times=None)]
+    ranges = row_blocks(target.spec, 3200)
+    stream = stream_rows(open_target(target, asking).checkpoint, target.spec, ranges, lambda count: None)
+    return b"".join(map(bytes, stream))
+
+
+@pytest.mark.parametrize("fault", REPLACED.values(), ids=REPLACED)
+def test_a_file_that_is_replaced_after_its_header_was_read_gives_no_row(hub: LocalHub, fault: Fault) -> None:
+    with pytest.raises(Unreachable, match="was replaced while it was read: its ETag was") as caught:
+        blocks_of(hub, fault)
+    assert caught.value.reason == "network"
+    assert hub.faults[0].hits == 1  # asking again would not help
+
+
+@pytest.mark.parametrize("fault", THE_SAME.values(), ids=THE_SAME)
+def test_a_file_that_stays_the_same_is_read(hub: LocalHub, fault: Fault) -> None:
+    assert blocks_of(hub, fault) == OUTPUT.data
+    assert hub.faults[0].hits >= 10
+
+
+def test_a_plan_and_a_notebook_compare_with_the_header_that_they_read(hub: LocalHub) -> None:
+    matrix = survey.open_matrix("org/model", endpoint=hub.endpoint)
+    hub.faults = [Fault(WithHeaders({"ETag": '"another"'}), server="cdn", times=None)]
+    with pytest.raises(Unreachable, match="was replaced while it was read"):
+        survey.measure(matrix)

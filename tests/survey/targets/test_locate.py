@@ -19,7 +19,7 @@ from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, Target, Traffic
 from survey.records.tensors import ByteRange
 from survey.targets.layout_reader import lay_out
-from survey.targets.locate import MOST_TAGS, locate
+from survey.targets.locate import MOST_BYTES, MOST_TAGS, locate
 
 EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 EMBEDDING, OUTPUT, VECTOR = stored(6, 4), stored(6, 4, seed=1), stored(4, seed=2)
@@ -80,6 +80,13 @@ def test_the_head_is_found_in_its_file(tmp_path: Path, files: dict[str, bytes], 
     assert dict(target.files) == {target.spec.file: len(files[file])}
     assert target.repo_bytes == sum(map(len, files.values()))
     assert target.planning == Traffic()
+
+
+def test_files_of_more_bytes_than_a_column_holds_keep_no_model_from_being_measured(tmp_path: Path) -> None:
+    """A sparse file may have an exabyte, and a Hub may list any number."""
+    checkpoint = FolderCheckpoint(write(tmp_path, single(UNTIED)))
+    checkpoint.files = {**checkpoint.files, **{f"{number}.iso": (1 << 62) - 1 for number in range(9)}}
+    assert locate(lay_out(checkpoint), "output").repo_bytes == MOST_BYTES == 2**63 - 1
 
 
 def test_texts_of_a_card_have_a_cap(tmp_path: Path) -> None:
@@ -444,6 +451,21 @@ def test_a_folder_that_changed_after_planning_is_refused(tmp_path: Path, name: s
     with pytest.raises(BrokenFile, match="the folder changed after it was planned") as caught:
         open_target(target, Settings())
     assert (caught.value.reason, caught.value.where) == ("bad-header", str(folder))
+
+
+def test_a_folder_that_changes_while_it_is_read_gives_no_row(tmp_path: Path) -> None:
+    """Also in a notebook: the first rows would be of one checkpoint and the last of another."""
+    folder = write(tmp_path, sharded(SHARDS))
+    matrix = survey.open_matrix(folder)
+    blocks = matrix.blocks()
+    next(blocks)
+    os.utime(folder / FIRST, ns=(0, 0))
+    with pytest.raises(BrokenFile, match="the folder changed while it was measured") as caught:
+        list(blocks)
+    assert (caught.value.reason, caught.value.where) == ("bad-header", str(folder))
+    with pytest.raises(BrokenFile, match="the folder changed while it was measured"):
+        survey.measure(matrix)
+    assert survey.measure(survey.open_matrix(folder)).vocab_rows == 6
 
 
 def test_a_folder_that_stayed_is_read_as_planned(tmp_path: Path) -> None:
