@@ -140,7 +140,9 @@ class RangeReader:
         headers = {**signed.headers, "Range": byte_range.http_header(), "Accept-Encoding": "identity"}
         self._policy.counter.add(requests=1)
         limits = self._policy.limits(bare(signed.url), expected_bytes)
-        with connection_pool().request("GET", signed.url, headers, limits) as response:
+        with connection_pool().request(
+            "GET", signed.url, headers, limits, self._signed_files.hub
+        ) as response:
             if response.status >= 400:
                 raise HttpStatusError(response.status, headers_of(response))
             if response.status in REDIRECTS and (location := headers_of(response).get("Location")):

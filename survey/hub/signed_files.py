@@ -44,6 +44,7 @@ class SignedFiles:
     ) -> None:
         self._root, self._repo, self._sha = f"{endpoint.rstrip('/')}/{repo}/resolve/{sha}", repo, sha
         self._sizes, self._versions, self._small, self._policy = sizes, versions, small, policy
+        self.hub = small.origin
         self._signed: dict[str, SignedFile] = {}
         self._lock = threading.Lock()
 

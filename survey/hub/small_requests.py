@@ -60,11 +60,11 @@ class SmallRequests:
 
     def __init__(self, settings: Settings, policy: RequestPolicy) -> None:
         self._settings, self._policy = settings, policy
-        self._origin = origin_of(settings.endpoint)
+        self.origin = origin_of(settings.endpoint)
 
     def is_hubs(self, url: str) -> bool:
         """Whether a URL has the Hub's own origin, which alone may see the token. Raises Unreachable."""
-        return origin_of(url) == self._origin
+        return origin_of(url) == self.origin
 
     def headers(self, url: str, encoding: str = "identity") -> dict[str, str]:
         """The headers that identify us, with the token if the URL is the Hub's. Raises NotOffered."""
@@ -110,7 +110,7 @@ class SmallRequests:
         encoding = "gzip" if method == "GET" and not extra else "identity"
         headers = {**self.headers(url, encoding), **extra}
         self._policy.counter.add(requests=1)
-        with connection_pool().request(method, url, headers, limits) as response:
+        with connection_pool().request(method, url, headers, limits, self.origin) as response:
             received = headers_of(response)
             if response.status < 200 or (300 <= response.status < 400 and response.status not in REDIRECTS):
                 raise Unreachable("network", where, f"answered {response.status}, expected 200")

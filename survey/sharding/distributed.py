@@ -108,11 +108,16 @@ def distributed_parts(
     file_of: dict[str, str] = {}
     cut: dict[str, ReadParts] = {}
     sizes: dict[str, MatrixSize] = {}
+    left = len(storage)  # of parts; tensors of a small pickle can share a list of a hundred thousand
     for name, described in tensors.items():
         size = described.get("size") if type(described) is Record else None
         chunks = described.get("chunks") if type(described) is Record else None
         if not (_are_lengths(size) and len(size) <= 2 and type(chunks) is list and chunks):
             continue  # no tensor, or one that cannot be a matrix or a scale
+        left -= len(chunks)
+        if left < 0:
+            problem = f"lists more parts of tensors than the {len(storage):,} that it says are stored"
+            raise BrokenFile("bad-pickle", where, problem)
         parts = [_chunk(name, chunk, stored, checkpoint, folder, where) for chunk in chunks]
         file_of[name] = parts[0].file
         cut[name] = partial(_parts, checkpoint, name, parts)

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from survey.hub.transport.limits import RequestLimits, limited_response
 from survey.hub.transport.origins import Origin, origin_of, without_user
 from survey.hub.transport.proxies import Proxy
+from survey.hub.transport.reach import Reach, reach_of, refuse_nearer, stated_reach
 from survey.hub.transport.sockets import new_connection, open_connection, proxy_refusal
 
 # The errors of a connection; a new one may not have them.
@@ -35,11 +36,12 @@ Route = tuple[Origin, Proxy | None]
 class ConnectionPool:
     """Idle open connections: the next model's bytes mostly lie on the same host.
 
-    responsive: the origins that ever answered this process.
+    responsive: the origins that ever answered this process. reach: of those that were reached directly.
     """
 
     def __init__(self) -> None:
         self.responsive: set[Origin] = set()
+        self.reach: dict[Origin, Reach] = {}
         self._lock = threading.Lock()
         self._idle: list[tuple[float, Route, http.client.HTTPConnection]] = []
 
@@ -52,10 +54,21 @@ class ConnectionPool:
 
     @contextmanager
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], limits: RequestLimits
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        limits: RequestLimits,
+        hub: Origin | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
-        """The response to one request; redirects are not followed. Raises CONNECTION_ERRORS, Unreachable."""
+        """The response to one request; redirects are not followed.
+
+        hub: the origin that the user named, if a redirect may have led here. Raises CONNECTION_ERRORS,
+        Unreachable.
+        """
         origin = origin_of(url)
+        hub = hub or origin
+        refuse_nearer(origin, stated_reach(origin.host), hub, self.reach.get(hub))
         fresh, proxy = new_connection(origin)
         connection = self._take((origin, proxy)) or fresh
         connection.response_class = limited_response(limits)  # type: ignore[assignment]  # called as a class
@@ -63,6 +76,9 @@ class ConnectionPool:
         try:
             if connection.sock is None:
                 open_connection(connection, origin, proxy, lambda: limits.left_s(limits.connect_s))
+            if proxy is None:
+                self.reach[origin] = reach_of(connection.sock.getpeername()[0].partition("%")[0])
+                refuse_nearer(origin, self.reach[origin], hub, self.reach.get(hub))
             connection.sock.settimeout(limits.left_s(limits.silence_s))
             _send(connection, method, url, headers, origin, proxy)
             response = connection.getresponse()
