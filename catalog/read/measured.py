@@ -17,11 +17,14 @@ RowKey = tuple[str, str, str]  # repo, sha, matrix
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRow:
-    """The columns that decide whether a stored row is still current."""
+    """The columns that decide whether a stored row is still current, and whether it is another's, too."""
 
     measures: Mapping[str, int]
     tied: bool
     has_tokens: bool = True  # its per-token table exists
+    content_key: str | None = None
+    tokenizer_key: str | None = None
+    is_copy: bool = False
 
     def lacks(self, required: Iterable[Measure]) -> bool:
         """Whether one of these measures is missing, or was made by another version of it."""
@@ -79,22 +82,28 @@ class MeasuredRows:
 
 
 NOTHING_MEASURED = MeasuredRows({})
+_DECISIVE = "repo, sha, matrix, tied, measures, content_key, tokenizer_key, measured_from IS NOT NULL"
 
 
 def read_measured(reader: Reader) -> MeasuredRows:
     """Every row of the catalog, with the versions of its measures."""
-    # All figures are read, not only the five that are needed: else a row that is damaged in another column
+    # All figures are read, not only the few that are needed: else a row that is damaged in another column
     # would count as measured for ever.
     figures = ", ".join(column.name for column in view_columns()["models"])
-    answer = reader.ask(f"SELECT repo, sha, matrix, tied, measures, {figures} FROM measured_rows")
+    answer = reader.ask(f"SELECT {_DECISIVE}, {figures} FROM measured_rows")
     # Tables that cannot be read are not missing.
     files = reader.token_files()
     files |= {item.file.name for item in reader.left_out if item.fate == "unreadable"}
     return MeasuredRows(
         {
             (repo, sha, matrix): MeasuredRow(
-                measures, tied, f"{file_key(repo, sha, matrix)}{ENDING}" in files
+                measures,
+                tied,
+                f"{file_key(repo, sha, matrix)}{ENDING}" in files,
+                content,
+                tokenizer,
+                is_copy,
             )
-            for repo, sha, matrix, tied, measures, *_ in answer.rows
+            for repo, sha, matrix, tied, measures, content, tokenizer, is_copy, *_ in answer.rows
         }
     )

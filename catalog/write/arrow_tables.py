@@ -25,8 +25,14 @@ from survey.errors import storable
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Attempt, Measured
 from survey.records.column_field import values_of
+from survey.records.measure_definition import TOKEN_TABLE, TOKENIZER, UNUSED_DISTANCES, Measure
 from survey.records.measured_columns import Undertrained
 from survey.records.tokenizer import TokenColumns, TokenizerSummary
+
+# Columns of the per-token table that a tokenizer decides; of undertrained rows its names tell which count.
+_OF_TOKENIZER = frozenset(
+    ("text", "reach", "unreachable", "phantom", "is_special", "is_byte", "is_added", "undertrained")
+) | {"unused_cosine", "unused_l2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +106,49 @@ def with_tokenizer(
     return Tables(row, tokens)
 
 
+def without_tokens(tables: Tables) -> Tables:
+    """Stored tables as a run makes them that declines the per-token table."""
+    measures = _measures_without(tables.row, TOKEN_TABLE)
+    return Tables(_with_columns(tables.row, {"measures": measures}), None)
+
+
+def without_tokenizer(tables: Tables) -> Tables:
+    """Stored tables without the columns that a tokenizer decides, so that another one's can be added."""
+    columns: dict[str, Any] = {field.name: None for field in dataclasses.fields(TokenizerSummary)}
+    columns["measures"] = _measures_without(tables.row, TOKENIZER, UNUSED_DISTANCES)
+    row = _with_columns(tables.row, columns)
+    if tables.tokens is None:
+        return Tables(row, None)
+    tokens = {name: tables.tokens[name] for name in tables.tokens.column_names if name not in _OF_TOKENIZER}
+    return Tables(row, _typed(tokens, len(tables.tokens)))
+
+
+def _measures_without(row: pa.Table, *measures: Measure) -> list[tuple[str, int]]:
+    names = {measure.name for measure in measures}
+    return [(name, version) for name, version in row["measures"][0].as_py() if name not in names]
+
+
+def under_key(tables: Tables, columns: Mapping[str, Any]) -> Tables:
+    """Stored tables as those of another matrix. columns: of its row, its key among them."""
+    row = _with_columns(tables.row, columns)
+    if tables.tokens is None:
+        return Tables(row, None)
+    stored = {name: tables.tokens[name] for name in tables.tokens.column_names}
+    key = {name: _repeat(columns[name], len(tables.tokens)) for name in ("repo", "sha", "matrix")}
+    return Tables(row, _typed(stored | key, len(tables.tokens)))
+
+
 def renewed(row: pa.Table, columns: Mapping[str, Any], versions: Mapping[str, int]) -> pa.Table:
     """A stored row with these columns, made by these versions of measures.
 
     It is stamped with the current time, as the newest of two rows of a key is shown.
     """
-    new = dict(columns) | {
-        "measures": list((dict(row["measures"][0].as_py() or []) | dict(versions)).items()),
-        "measured_at": utc_now(),
-    }
+    measures = list((dict(row["measures"][0].as_py() or []) | dict(versions)).items())
+    return _with_columns(row, dict(columns) | {"measures": measures, "measured_at": utc_now()})
+
+
+def _with_columns(row: pa.Table, new: Mapping[str, Any]) -> pa.Table:
+    """A stored row with these columns instead of its own."""
     schema = arrow_schema(row_columns())
     values = {
         field.name: pa.array([_plain(new[field.name])], field.type)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import pyarrow as pa
 
 from catalog.read.measured import RowKey
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import Tables, renewed
 from catalog.write.commit import commit
-from catalog.write.stored_matrix import stored_token_table, token_files, tokens_of
+from catalog.write.stored_matrix import each_row, stored_token_table, token_files, tokens_of
 from survey.errors import CommitError
 from survey.records.measured_columns import Tokens
-
-BACKFILL_BATCH_ROWS = 64  # in memory, 50 kB each
 
 Derive = Callable[[Tokens], Mapping[str, Any]]  # Any: a column's value
 
@@ -38,8 +34,7 @@ def fill(store: CatalogStore, keys: Sequence[RowKey], derive: Derive, versions: 
     done = Filled()
     files = token_files(store, keys)
     with Reader(store) as reader:
-        for row in _rows(reader, list(files)):
-            key = (row["repo"][0].as_py(), row["sha"][0].as_py(), row["matrix"][0].as_py())
+        for key, row in each_row(reader, list(files)):
             try:
                 table = stored_token_table(store, files[key], ["norm", "row_hash", "black_hole"])
                 commit(store, Tables(renewed(row, derive(tokens_of(table)), versions), None))
@@ -47,11 +42,3 @@ def fill(store: CatalogStore, keys: Sequence[RowKey], derive: Derive, versions: 
             except CommitError as error:
                 done.problems.append(str(error))
     return done
-
-
-def _rows(reader: Reader, keys: Sequence[RowKey]) -> Iterator[pa.Table]:
-    """Each row as a table of its own."""
-    for first in range(0, len(keys), BACKFILL_BATCH_ROWS):
-        table = reader.rows(keys[first : first + BACKFILL_BATCH_ROWS])
-        for number in range(len(table)):
-            yield table.slice(number, 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,8 @@ from catalog.tables.inspection import inspect
 from catalog.write.arrow_tables import Tables
 from survey.errors import CommitError
 from survey.records.measured_columns import Tokens, Undertrained, UndertrainedPopulation
+
+BATCH_ROWS = 64  # in memory, 50 kB each
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,15 @@ class StoredModel:
     tokens: Tokens | None
     undertrained: Undertrained | None
 
+    @property
+    def name(self) -> str:
+        """Its model and commit, for messages."""
+        return f"{self.value('repo')}@{self.value('sha')}"
+
+    def value(self, column: str) -> Any:  # Any: a column's value
+        """A value of its row."""
+        return self.tables.row[column][0].as_py()
+
 
 def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
     """The stored tables of a repo, sha and matrix. Raises CommitError if they cannot be read."""
@@ -41,7 +53,10 @@ def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
     if len(row) != 1:
         raise CommitError("commit-failed", name, f"found {len(row)} rows, expected one")
     files = token_files(store, [key])
-    tokens = stored_token_table(store, files[key]) if key in files else None
+    return _stored_model(row, stored_token_table(store, files[key]) if key in files else None)
+
+
+def _stored_model(row: pa.Table, tokens: pa.Table | None) -> StoredModel:
     return StoredModel(
         Tables(row, tokens),
         row["vocab_rows"][0].as_py(),
@@ -49,6 +64,30 @@ def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
         None if tokens is None else tokens_of(tokens),
         _undertrained_of(row),
     )
+
+
+def read_each(store: CatalogStore, keys: Sequence[RowKey]) -> Iterator[tuple[RowKey, StoredModel]]:
+    """The stored tables of several matrices, one after another, without those that cannot be read.
+
+    Raises UsageError if the catalog cannot be read.
+    """
+    files = token_files(store, keys)
+    with Reader(store) as reader:
+        for key, row in each_row(reader, keys):
+            try:
+                tokens = stored_token_table(store, files[key]) if key in files else None
+            except CommitError:
+                continue
+            yield key, _stored_model(row, tokens)
+
+
+def each_row(reader: Reader, keys: Sequence[RowKey]) -> Iterator[tuple[RowKey, pa.Table]]:
+    """Each row that exists as a table of its own."""
+    for first in range(0, len(keys), BATCH_ROWS):
+        table = reader.rows(keys[first : first + BATCH_ROWS])
+        for number in range(len(table)):
+            row = table.slice(number, 1)
+            yield (row["repo"][0].as_py(), row["sha"][0].as_py(), row["matrix"][0].as_py()), row
 
 
 def token_files(store: CatalogStore, keys: Iterable[RowKey]) -> dict[RowKey, File]:

@@ -73,7 +73,7 @@ def _name_one(
         )
         if not tokenizer.measures:
             return f"{key[0]}: no names yet: {tokenizer.summary.tokenizer_note}"
-        undertrained, flags = _judged(stored, tokenizer.columns)
+        undertrained, flags = judged(stored, tokenizer.columns)
         if stopped.is_set():
             return f"{key[0]}: no names yet: the run was stopped"
         of_tokenizer = tokenizer.summary, tokenizer.columns, undertrained, flags, tokenizer.measures
@@ -83,7 +83,7 @@ def _name_one(
     return None
 
 
-def _judged(stored: StoredModel, names: TokenColumns | None) -> tuple[Undertrained | None, FlagsByClass]:
+def judged(stored: StoredModel, names: TokenColumns | None) -> tuple[Undertrained | None, FlagsByClass]:
     """What the names change of the columns of undertrained rows; and the flags of rows that follow."""
     if stored.tokens is None:
         return None, {}

@@ -21,6 +21,7 @@ from survey.records.measure_definition import TOKENIZER
 from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, MatrixName, ModelRef, Refusal, Target, Traffic
 from survey.targets.checkpoint_layout import CheckpointLayout
+from survey.targets.content_key import tokenizer_key
 from survey.targets.explain import explain
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
@@ -153,12 +154,14 @@ class ModelPlanner:
 
     def _completed(self, target: Target, model: ModelRef, checkpoint: Checkpoint, booked: Traffic) -> Target:
         """A located target with its line of the list, its tokenizer's files, and the memory of its task."""
+        names = tokenizer_files(checkpoint.files, checkpoint.part)
         completed = replace(
             target,
             planning=target.planning - booked,
             pattern=model.pattern,
             listed_in=model.listed_in,
-            tokenizer_files=tuple(tokenizer_files(checkpoint.files, checkpoint.part).items()),
+            tokenizer_files=tuple(names.items()),
+            tokenizer_key=tokenizer_key(checkpoint, names),
         )
         return replace(completed, memory_bytes=task_memory_bytes(completed, self.settings))
 

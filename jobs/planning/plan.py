@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from catalog.read.measured import MeasuredRows
@@ -64,6 +64,7 @@ class Plan:
     """The plan of every model, in the order of the list.
 
     aliases: other revisions of a commit that is a target already: measured once, recorded under each.
+    sources: of targets whose bytes are known, the row that is copied: of the catalog, or of another target.
     """
 
     targets: Sequence[Target]
@@ -71,6 +72,7 @@ class Plan:
     refusals: Sequence[Refusal]
     aliases: Mapping[tuple[str, str, MatrixName], Sequence[Target]]
     explained: Sequence[Explained] = ()
+    sources: Mapping[tuple[str, str, str], tuple[str, str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,15 @@ class PlanCriteria:
 
     explain: also say why these tensors were chosen.
 
-    measures: those that a row must have to answer this run. measured: the catalog's rows.
+    measures: those that a row must have to answer this run. measured: the catalog's rows. copies: whether the
+    rows of matrices whose bytes are known are copied.
     """
 
     matrix: MatrixChoice
     measures: Collection[Measure]
     measured: MeasuredRows
     explain: bool = False
+    copies: bool = True
 
     @property
     def matrices(self) -> list[MatrixName]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from jobs.planning.known_commits import read_known_commits
 from jobs.planning.model_planner import ModelPlanner
 from jobs.planning.plan import ModelPlan, Plan, PlanCriteria, plan_of
+from jobs.planning.sources import sources_of
 from survey.hub.throttle import Throttle
 from survey.records.settings import Settings
 from survey.records.target import ModelRef
@@ -38,7 +40,8 @@ def make_plan(
             on_planned()
             return plan
 
-        return plan_of(pool.map(plan_one, models))
+        plan = plan_of(pool.map(plan_one, models))
+        return replace(plan, sources=sources_of(plan.targets, criteria))
     finally:
         # Not waited for: a server that stalls would hold up an interrupt.
         pool.shutdown(wait=False, cancel_futures=True)

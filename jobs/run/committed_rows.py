@@ -18,7 +18,7 @@ from survey.records.target import Target
 
 _HEADLINE = [field.name for field in fields(Headline)]
 _ROWS = f"""
-SELECT repo, sha, matrix, fetched_bytes, elapsed_s, host, {", ".join(_HEADLINE)}
+SELECT repo, sha, matrix, fetched_bytes, elapsed_s, host, measured_from, {", ".join(_HEADLINE)}
 FROM measured_rows WHERE run_id = $run_id
 """
 
@@ -36,8 +36,8 @@ def read_committed(
     except (SurveyError, UsageError):
         return None
     committed = {}
-    for repo, sha, matrix, fetched_bytes, elapsed_s, host, *figures in rows:
+    for repo, sha, matrix, fetched_bytes, elapsed_s, host, source, *figures in rows:
         if (target := targets.get((repo, sha, matrix))) is not None:
             headline = Headline(*figures)
-            committed[target.key] = Delivered(target, None, headline, fetched_bytes, elapsed_s, host)
+            committed[target.key] = Delivered(target, None, headline, fetched_bytes, elapsed_s, host, source)
     return committed

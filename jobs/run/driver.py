@@ -14,6 +14,7 @@ from catalog.write.arrow_tables import attempts_table
 from catalog.write.commit import commit_attempts
 from catalog.write.compact import compact, is_due
 from catalog.write.retire import retire
+from jobs.backfill.copies import copy_rows
 from jobs.backfill.from_tokenizer import name_stored
 from jobs.backfill.from_tokens import fill_from_tokens
 from jobs.executors.progress import Progress
@@ -69,6 +70,7 @@ class Run:
         self.progress = progress
         self.ledger = ledger
         self._throttle = LocalThrottle()
+        self._recorded = time.monotonic()
 
     def survey(self, lock: Lock) -> None:
         """Plan, measure, record, and merge loose files; a KeyboardInterrupt ends it with a record."""
@@ -92,7 +94,7 @@ class Run:
             plan, criteria = self._plan(measured)
             self._fill_from_tokens(plan, measured)
             self.progress.measuring(len(plan.targets))
-            self._measure(plan.targets)
+            self._copy_and_measure(plan)
             if any(item.unnamed for item in plan.unchanged):
                 self._commit_attempts()  # naming may take minutes, and a second signal ends it at once
             self._name_stored(plan)
@@ -128,15 +130,48 @@ class Run:
         self.ledger.filled = filled.rows
         self.ledger.warnings += [f"not brought up to date: {problem}" for problem in filled.problems]
 
+    def _copy_and_measure(self, plan: Plan) -> None:
+        """Measure each matrix once: rows of the same bytes are copied, of earlier runs and then of this one.
+
+        A target whose row cannot be copied is measured: a fault of the other model is none of its own.
+        """
+        planned = {target.key for target in plan.targets}
+        own = [target for target in plan.targets if target.key not in plan.sources]
+        known = [target for target in plan.targets if target.key in plan.sources]
+        later = [target for target in known if plan.sources[target.key] in planned]
+        stored = [target for target in known if plan.sources[target.key] not in planned]
+        self._measure([*own, *self._copy(stored, plan)])
+        delivered = {outcome.target.key for outcome in self.ledger.measured}
+        ready = [target for target in later if plan.sources[target.key] in delivered]
+        alone = [target for target in later if plan.sources[target.key] not in delivered]
+        self._measure([*alone, *self._copy(ready, plan)])
+
+    def _copy(self, targets: Sequence[Target], plan: Plan) -> list[Target]:
+        """Copy the rows of targets; returns the targets for which that fails."""
+        failed = []
+        copies = copy_rows(targets, plan.sources, self.settings, self._throttle, self.store)
+        with contextlib.closing(copies):
+            for copied in copies:
+                if copied.delivered is None:
+                    failed.append(copied.target)
+                    repo, source = copied.target.identity.repo, "@".join(plan.sources[copied.target.key][:2])
+                    self.ledger.warnings.append(f"{repo}: not copied from {source}: {copied.problem}")
+                else:
+                    self.progress.finished(copied.target.key)
+                    self._record(copied.delivered, 0)
+        return failed
+
     def _measure(self, targets: Sequence[Target]) -> None:
-        recorded = time.monotonic()
         # Closed at once if the run is stopped: Ray must have ended before the run's record is written.
         with contextlib.closing(self._outcomes(targets)) as outcomes:
             for outcome, tries in outcomes:
-                self.ledger.record_outcome(_committed(outcome, self.store), tries)
-                if time.monotonic() - recorded > ATTEMPTS_S:
-                    self._commit_attempts()
-                    recorded = time.monotonic()
+                self._record(_committed(outcome, self.store), tries)
+
+    def _record(self, outcome: Outcome, tries: int) -> None:
+        self.ledger.record_outcome(outcome, tries)
+        if time.monotonic() - self._recorded > ATTEMPTS_S:
+            self._commit_attempts()
+            self._recorded = time.monotonic()
 
     def _outcomes(self, targets: Sequence[Target]) -> Generator[tuple[Outcome, int], None, None]:
         if not targets:  # starting Ray takes seconds

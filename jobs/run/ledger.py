@@ -63,6 +63,11 @@ class RunLedger:
         return sorted(delivered, key=lambda outcome: order[outcome.target.key])
 
     @property
+    def copied(self) -> list[Delivered]:
+        """The measured targets whose rows are copies: their bytes were measured before."""
+        return [outcome for outcome in self.measured if outcome.measured_from is not None]
+
+    @property
     def failed(self) -> list[Failed]:
         """Targets whose task failed or was stopped."""
         return [entry.outcome for entry in self.entries if isinstance(entry.outcome, Failed)]
@@ -146,7 +151,8 @@ class RunLedger:
         for target in self.pending:
             delivered = (committed or {}).get(target.key)
             stop = Failed(target, "interrupted", f"{target.identity.repo}: {problem}")
-            self.record_outcome(delivered or stop, 1 if delivered else 0)
+            was_measured = delivered is not None and delivered.measured_from is None
+            self.record_outcome(delivered or stop, 1 if was_measured else 0)
 
     def _aliases(self) -> Iterable[Unchanged | Refusal]:
         return (item for entry in self.entries for item in entry.aliases)
@@ -164,6 +170,7 @@ def summary_json(ledger: RunLedger) -> str:
             "unchanged": len(ledger.unchanged) - len(ledger.repeated),
             "repeated": len(ledger.repeated),
             "named": ledger.named,
+            "copied": len(ledger.copied),
             "failed": len(ledger.refused) + len(ledger.failed),
             "interrupted": ledger.interrupted,
             "changes": asdict(changes(ledger.attempts, ledger.before)),

@@ -25,14 +25,19 @@ PLANNED = ("model", "sha", "tensor", "file", "dtype", "V × D", "read", "of", "m
 def print_plan(plan: Plan, console: Console) -> None:
     """Print the plan: the bytes to read of each model, refusals, and explanations if it has any."""
     if plan.targets:
-        _print_targets(plan.targets, console)
-        total = sum(len(target.spec.bytes) for target in plan.targets)
+        _print_targets(plan, console)
+        unknown = [target for target in plan.targets if target.key not in plan.sources]
+        total = sum(len(target.spec.bytes) for target in unknown)
         repositories = {target.key[:2]: target.repo_bytes for target in plan.targets}
         whole = sum(repositories.values())
         console.print(
             f"{len(plan.targets)} to measure: {bytes_text(total)} to read "
             f"of {bytes_text(whole)} in their repositories"
         )
+    for target in plan.targets:
+        if (source := plan.sources.get(target.key)) is not None:
+            known = f"{_named(target.identity)}: the same bytes as {'@'.join(source[:2])}; its row is copied"
+            console.print(escape(printable(known)))
     if plan.unchanged:
         console.print(f"{len({item.key for item in plan.unchanged})} already measured at their commit")
     _print_refused(
@@ -43,9 +48,9 @@ def print_plan(plan: Plan, console: Console) -> None:
         print_explanation(str(explained.model), explained.explanation, console)
 
 
-def _print_targets(targets: Sequence[Target], console: Console) -> None:
+def _print_targets(plan: Plan, console: Console) -> None:
     """A row for each target; a few lines each if the terminal is too narrow: a plan leaves nothing out."""
-    rows = [_planned(target) for target in targets]
+    rows = [_planned(target, is_known=target.key in plan.sources) for target in plan.targets]
     if table_width(PLANNED, rows) <= console.width:
         table = plain_table(*PLANNED)
         for row in rows:
@@ -58,7 +63,8 @@ def _print_targets(targets: Sequence[Target], console: Console) -> None:
         print_indented(f"{shape} {dtype}, reads {read} of {whole}, needs {memory} of memory", console)
 
 
-def _planned(target: Target) -> tuple[str, ...]:
+def _planned(target: Target, *, is_known: bool) -> tuple[str, ...]:
+    """is_known: whether its row is copied, so that nothing of the matrix is read."""
     spec = target.spec
     rows, dims = spec.shape
     return (
@@ -68,7 +74,7 @@ def _planned(target: Target) -> tuple[str, ...]:
         printable(spec.file),
         spec.dtype,
         f"{rows:,} × {dims:,}",
-        bytes_text(len(spec.bytes)),
+        bytes_text(0 if is_known else len(spec.bytes)),
         bytes_text(target.repo_bytes),
         bytes_text(target.memory_bytes),
     )
@@ -89,6 +95,8 @@ def print_result(ledger: RunLedger, console: Console) -> None:
         console,
     )
     _print_changes(ledger, console)
+    if ledger.copied:
+        console.print(f"{len(ledger.copied)} of the measured were copied: their bytes were measured before")
     if ledger.filled:
         console.print(f"{ledger.filled} unchanged brought up to date from the stored tokens")
     if ledger.named:

@@ -21,7 +21,10 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A measured matrix, as the tables that go to the catalog; None if the task committed them."""
+    """A measured matrix, as the tables that go to the catalog; None if the task committed them.
+
+    measured_from: repo@sha of the row that was copied; None if the matrix was read.
+    """
 
     target: Target
     tables: Tables | None
@@ -29,6 +32,7 @@ class Delivered:
     fetched_bytes: int
     elapsed_s: float
     host: str
+    measured_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

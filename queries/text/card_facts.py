@@ -39,7 +39,10 @@ FACT_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("exponents", ("exponent_entropy_bits", "exponent_offset", "shared_exponent_dims")),
     (
         "measured",
-        ("measured_at", "device", "fetched_bytes", "repo_bytes", "requests", "elapsed_s"),
+        (
+            "measured_at", "measured_from", "device", "fetched_bytes", "repo_bytes", "requests",
+            "elapsed_s",
+        ),
     ),
 )  # fmt: skip
 FACTS = tuple(name for _, names in FACT_GROUPS for name in names)

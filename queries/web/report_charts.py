@@ -57,7 +57,17 @@ def _point(model: ReportModel) -> ModelPoint | None:
         dead=row["dead_count"],
         relative=brief(dead / live) if live and dead is not None else None,
         card=model.link,
+        matrix=_matrix(model),
     )
+
+
+def _matrix(model: ReportModel) -> str:
+    """The same for models of the same matrix, as in `families.sql`."""
+    row = model.row
+    if row["rows_hash"] is None:
+        return model.card.title
+    names = ("rows_hash", "dtype", "vocab_rows", "hidden_dim", "token_norm_mean")
+    return " ".join(str(row[name]) for name in names)
 
 
 def _spec(chart: Any) -> dict[str, Any]:  # Any: whichever chart

@@ -62,6 +62,9 @@ class Checkpoint(Protocol):
     def refuse_late(self) -> None:
         """Raise Unreachable (`timeout`) if the model's time is over: hostile names can take minutes."""
 
+    def content_id(self, file: str) -> str | None:
+        """A text that only files of equal bytes have, in any checkpoint; None if nothing states one."""
+
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         """The content of a small file. Raises BrokenFile if it is larger than the cap or cannot be read."""
 

@@ -68,6 +68,21 @@ class FolderCheckpoint:
         if time.monotonic() > self._deadline:
             raise Unreachable("timeout", self.repo, f"not planned after {self._limit_s:.0f} s")
 
+    def content_id(self, file: str) -> str | None:
+        """Of a file: what its folder's digest knows of it, its size and time and the structure of weights.
+
+        A time in whole seconds was set by an archive or a tool, perhaps for many files of equal size: then
+        its path counts, too.
+        """
+        path = self._root / file
+        try:
+            stated = path.stat()
+            structure = xxhash.xxh3_128_hexdigest(self._structure(file, stated.st_size))
+        except OSError:
+            return None
+        at = os.path.realpath(path) if stated.st_mtime_ns % 10**9 == 0 else ""
+        return f"file {stated.st_size} {stated.st_mtime_ns} {structure} {at}"
+
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         """The content of a small file. Raises BrokenFile if it is larger than the cap or cannot be read."""
         if self.files[file] > cap_bytes:
@@ -132,9 +147,13 @@ class FolderCheckpoint:
                 changed = (self._root / file).stat().st_mtime_ns
                 digest.update(f"{file}\0{size}\0{changed}\0".encode())
                 if file not in names:
-                    pickled = not file.endswith(".safetensors")
-                    digest.update(self._ends(file, size) if pickled else self._header_bytes(file, size))
+                    digest.update(self._structure(file, size))
         return digest.hexdigest()
+
+    def _structure(self, file: str, size: int) -> bytes:
+        """The bytes of a file of weights that describe its tensors; of other files, their ends."""
+        is_header_first = file.endswith(".safetensors")
+        return self._header_bytes(file, size) if is_header_first else self._ends(file, size)
 
     def _is_config_or_index(self, file: str) -> bool:
         name = file.rpartition("/")[2]

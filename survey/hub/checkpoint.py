@@ -37,15 +37,18 @@ class HubCheckpoint:
         card: Card | None = None,
         part: str | None = None,
         versions: tuple[FileVersion, ...] = (),
+        content_ids: Mapping[str, str] | None = None,
     ) -> None:
         """Makes no request: the first is made by a read, or by the look-up of a size that is not listed.
 
-        versions: of files as an earlier reader of this commit knows them.
+        versions: of files as an earlier reader of this commit knows them. content_ids: of files, as far as
+        the Hub states them.
         """
         self.hub_id, self.part, self.repo = repo, part, name_with_part(repo, part)
         self.revision, self.sha = revision, sha
         self.files: Sizes = Sizes(files, self._request_size)
         self.card = card or Card()
+        self._content_ids = content_ids or {}
         self._settings, self._policy = settings, policy
         self._small = SmallRequests(settings, policy)
         self._versions = FileVersions(versions)
@@ -64,6 +67,10 @@ class HubCheckpoint:
 
     def refuse_late(self) -> None:
         self._policy.left_s(self.repo)
+
+    def content_id(self, file: str) -> str | None:
+        stated = self._content_ids.get(file)
+        return None if stated is None or self._versions.contradict(file, stated) else stated
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         return self._policy.with_retries(lambda: self._read_small(file, cap_bytes), f"{self.repo}/{file}")

@@ -10,6 +10,8 @@ from typing import Any, TypeGuard, TypeVar
 from survey.errors import NotTheHubs, storable
 
 _SHA = re.compile(r"[0-9a-f]{40}")
+SHA256 = " sha256:"  # in the content id of a large file
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ELSEWHERE = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\|[\x00-\x1f]")  # ``, `.`, `..` between slashes
 FILE_CHARS = 4096  # of a name: the longest path of common systems
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
@@ -79,6 +81,30 @@ def listed_files(siblings: list[Any] | None) -> dict[str, int | None]:  # Any: J
         and len(item["rfilename"]) <= FILE_CHARS
         and not _ELSEWHERE.search(item["rfilename"])
     }
+
+
+def content_ids(siblings: list[Any] | None, endpoint: str, repo: str) -> dict[str, str]:  # Any: JSON
+    """File name -> a text that only files of equal bytes have; without the files for which none is stated.
+
+    The SHA-256 of a large file means the same in all repositories of one Hub. The id of a file in git is a
+    SHA-1, to which an attacker may make another file: it counts within its repository, whose commits git
+    names by it, too.
+    """
+    ids: dict[str, str] = {}
+    for item in siblings or []:
+        if not isinstance(item, dict) or not isinstance(name := item.get("rfilename"), str):
+            continue
+        large, blob = item.get("lfs"), item.get("blobId")
+        if large is None:
+            if is_commit(blob):  # as long as a commit's id, and made alike
+                ids[storable(name)] = f"{endpoint} {repo} git:{blob}"
+        elif isinstance(large, dict) and _is_sha256(large.get("sha256")):
+            ids[storable(name)] = f"{endpoint}{SHA256}{large['sha256']}"
+    return ids
+
+
+def _is_sha256(value: Any) -> bool:  # Any: JSON
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
 def _size(value: Any) -> int | None:  # Any: JSON

@@ -9,7 +9,10 @@ import threading
 from collections.abc import Mapping
 
 from survey.errors import NotTheHubs
+from survey.hub.documents import SHA256
 from survey.records.target import FileVersion
+
+LINKED = "X-Linked-ETag"
 
 
 class FileVersions:
@@ -24,10 +27,18 @@ class FileVersions:
         with self._lock:
             return tuple(FileVersion(*key, etag) for key, etag in sorted(self._first.items()))
 
+    def contradict(self, file: str, content_id: str) -> bool:
+        """Whether a response stated another SHA-256 of a file than its content id, which is the listing's."""
+        _, is_large, sha256 = content_id.partition(SHA256)
+        return bool(is_large) and any(
+            version.file == file and version.source.startswith(LINKED) and version.etag.strip('"') != sha256
+            for version in self.known()
+        )
+
     def check(self, file: str, origin: str, headers: Mapping[str, str], where: str) -> None:
         """Raise NotTheHubs if a response states another version than the first; one without says nothing."""
         # The Hub's redirect to its storage states the content's own tag in the first of these.
-        header = next((name for name in ("X-Linked-ETag", "ETag") if headers.get(name)), None)
+        header = next((name for name in (LINKED, "ETag") if headers.get(name)), None)
         if header is None:
             return
         # Proxies make a tag weak (W/) if they change a response's form, such as its compression.

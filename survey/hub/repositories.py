@@ -12,9 +12,17 @@ from survey.errors import NotTheHubs, storable
 from survey.hub.access import token_for
 from survey.hub.api_client import ApiClient, valid_id
 from survey.hub.checkpoint import HubCheckpoint
-from survey.hub.documents import ApiDocument, document, is_commit, listed_files, model_name
+from survey.hub.documents import (
+    ApiDocument,
+    content_ids,
+    document,
+    is_commit,
+    listed_files,
+    model_name,
+)
 from survey.hub.request_policy import RequestPolicy
 from survey.hub.throttle import Throttle
+from survey.hub.transport.origins import hub_name
 from survey.process.clock import in_utc
 from survey.records.settings import Settings
 
@@ -33,8 +41,10 @@ def resolve(
     policy = RequestPolicy(settings, throttle)
     info = ApiClient(settings, policy).model(repo, revision, blobs="true")
     name, sha = model_name(info, repo), _commit(info, repo)
-    files = listed_files(info.get("siblings", list, None))
-    return HubCheckpoint(name, revision or "main", sha, files, settings, policy, _card(info), part)
+    siblings = info.get("siblings", list, None)
+    ids = content_ids(siblings, hub_name(settings.endpoint), name)
+    files, card = listed_files(siblings), _card(info)
+    return HubCheckpoint(name, revision or "main", sha, files, settings, policy, card, part, content_ids=ids)
 
 
 def commit_of(

@@ -92,6 +92,13 @@ def with_names(columns: Undertrained, population: NDArray[np.int32], names: Toke
     )
 
 
+def without_names(columns: Undertrained) -> Undertrained:
+    """The columns as they are without a tokenizer."""
+    if columns.undertrained_populations is None:
+        return columns
+    return _columns(tuple(replace(item, reserved_share=None) for item in columns.undertrained_populations))
+
+
 def with_reserved(measurement: Measurement, names: TokenColumns | None) -> Measurement:
     """The measurement with what the names say of its populations, and with the flags that follow."""
     population = measurement.tokens.population

@@ -36,6 +36,15 @@ class Provenance:
         "bytes received for it: matrix, headers, metadata and failed attempts", "bytes"
     )
     repo_bytes: int = column("size of the whole repository", "bytes")
+    measured_from: str | None = column(
+        "repo@sha of the row whose figures these are: the same bytes were measured there, and the row was "
+        "copied; NULL if this matrix was read itself"
+    )
+    content_key: str | None = column(
+        "digest of the contents of the matrix's files as the Hub states them, and of the ranges in them: "
+        "rows with the same are of the same bytes; NULL if nothing states the contents"
+    )
+    tokenizer_key: str | None = column("the same of the tokenizer's files")
     requests: int = column("HTTP requests, redirects and retries included")
     retries: int = column("requests that had to be repeated")
     fetch_s: float = column("waiting for bytes", "seconds")
@@ -115,7 +124,7 @@ class Attempt:
     status: Literal["measured", "unchanged", "failed"] = column("the outcome")
     reason: str | None = column("why it failed, from a fixed list")
     message: str | None = column("what the run found and what it expected")
-    tries: int = column("how often the task was started; 0 if planning ended it")
+    tries: int = column("how often the task was started; 0 if planning ended it, or if the row was copied")
     fetched_bytes: int = column("bytes received in the last try, or for the plan", "bytes")
     elapsed_s: float = column("time of the last try, or of planning a refusal", "seconds")
     host: str | None = column("machine of the last try, or of the plan")

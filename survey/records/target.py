@@ -115,6 +115,8 @@ class Target:
     tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size; the file with the vocabulary first
     memory_bytes: int = 0  # predicted by the plan (jobs/planning/memory.py); 0 before
     versions: tuple[FileVersion, ...] = ()  # of the files that the plan read on the Hub
+    content_key: str | None = None  # of the matrix (survey/targets/content_key.py); None if it is not known
+    tokenizer_key: str | None = None  # of the tokenizer's files; as above
 
     @property
     def key(self) -> tuple[str, str, MatrixName]:

@@ -15,6 +15,7 @@ from survey.records.target import Identity, MatrixName, Target
 from survey.records.tensors import ScaleSpec, TensorSpec
 from survey.sharding.joining import MatrixSize, TensorPart, join_parts
 from survey.targets.checkpoint_layout import CheckpointLayout
+from survey.targets.content_key import content_key
 from survey.targets.family import family_of
 from survey.targets.matrix_scale import has_scale, scale_of_matrix
 from survey.unembedding.gguf_tensors import choose_gguf_tensor
@@ -55,6 +56,7 @@ def locate(layout: CheckpointLayout, matrix: MatrixName) -> Target:
         planning=checkpoint.traffic,
         scale=scale,
         versions=tuple(version for version in checkpoint.versions if version.file in read),
+        content_key=content_key(checkpoint, spec, scale),
     )
 
 

@@ -25,6 +25,9 @@ class HeldCheckpoint:
     def refuse_late(self) -> None:
         """It has all the time."""
 
+    def content_id(self, file: str) -> str | None:
+        return None
+
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         if self.files[file] > cap_bytes:
             raise BrokenFile("bad-header", file, f"is larger than {cap_bytes:,} bytes")

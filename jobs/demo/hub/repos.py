@@ -51,12 +51,16 @@ class Repo:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file of a commit with the identities that git and Git LFS would give it."""
+    """One file of a commit with the identities that git and Git LFS would give it.
+
+    sha256: equal only for equal bytes; see `_stated_sha256`. digest: what the commit is named by.
+    """
 
     path: str
     source: Source
     size: int
     sha256: str
+    digest: str
     blob_id: str
     pointer_bytes: int | None  # size of the LFS pointer; None for a file kept in git itself
 
@@ -67,16 +71,17 @@ class StoredFile:
 
 def stored_file(path: str, source: Source, large_file_bytes: int) -> StoredFile:
     """Identify a file; it is large (LFS) by its size or by its suffix."""
-    size, sha256 = source_bytes(source), _content_sha256(source)
+    size, digest = source_bytes(source), _content_sha256(source)
+    sha256 = _stated_sha256(source, digest)
     if size < large_file_bytes and not path.endswith(_LARGE_SUFFIXES):
-        return StoredFile(path, source, size, sha256, _blob_id(Span(source, 0, size).read()), None)
+        return StoredFile(path, source, size, sha256, digest, _blob_id(Span(source, 0, size).read()), None)
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
-    return StoredFile(path, source, size, sha256, _blob_id(pointer), len(pointer))
+    return StoredFile(path, source, size, sha256, digest, _blob_id(pointer), len(pointer))
 
 
 def commit_sha(repo_id: str, parent: str, files: Iterable[StoredFile]) -> str:
     """A name for a commit that depends on its parent and its contents alone."""
-    content = [[file.path, file.size, file.sha256] for file in files]
+    content = [[file.path, file.size, file.digest] for file in files]
     return hashlib.sha1(json.dumps([repo_id, parent, sorted(content)]).encode()).hexdigest()
 
 
@@ -92,8 +97,21 @@ def _blob_id(content: bytes) -> str:
 
 def _content_sha256(source: Source) -> str:
     """The SHA-256 of a file; of its size, time and ends if it is large, as the true one takes too long."""
-    size = source_bytes(source)
-    if isinstance(source, bytes) or size <= 2 * _END_BYTES:
+    if _is_read_whole(source):
+        size = source_bytes(source)
         return hashlib.sha256(Span(source, 0, size).read()).hexdigest()
+    assert isinstance(source, Path)
+    size = source_bytes(source)
     ends = Span(source, 0, _END_BYTES).read() + Span(source, size - _END_BYTES, size).read()
     return hashlib.sha256(b"%d %d " % (size, source.stat().st_mtime_ns) + ends).hexdigest()
+
+
+def _stated_sha256(source: Source, digest: str) -> str:
+    """The SHA-256 that the Hub states: of a file that was not read whole, one that no other file has."""
+    if _is_read_whole(source):
+        return digest
+    return hashlib.sha256(f"{digest} {source!s}".encode()).hexdigest()
+
+
+def _is_read_whole(source: Source) -> bool:
+    return isinstance(source, bytes) or source_bytes(source) <= 2 * _END_BYTES

@@ -42,6 +42,11 @@ def origin_of(url: str) -> Origin:
     return Origin(parts.scheme, parts.hostname, port or _PORTS[parts.scheme])
 
 
+def hub_name(endpoint: str) -> str:
+    """An endpoint as the name of its Hub: without user, password and last slash. Raises Unreachable."""
+    return f"{origin_of(endpoint)}{urlsplit(endpoint).path.rstrip('/')}"
+
+
 def joined_url(base: str, location: str) -> str:
     """The URL that a redirect or a link names. Raises Unreachable if it cannot be requested."""
     try:

@@ -61,6 +61,7 @@ def test_families_compares_them(ask: Ask) -> None:
     assert by_family["Qwen"]["median_angle_deg"] == pytest.approx(26.6, abs=0.05)
     assert by_family["Llama"]["median_angle_deg"] is None
     assert by_family["Llama"]["median_centroid_ratio"] == pytest.approx(0.3836, abs=1e-4)
+    assert {row["copies"] for row in by_family.values()} == {0}
 
 
 def test_black_holes_ranks_by_dead_rows(ask: Ask) -> None:
