@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 from support.in_memory_checkpoint import HeldCheckpoint
 
+from jobs.demo.hub.local_hub import Fault, LocalHub, WithHeaders
 from survey.hub.documents import content_ids
+from survey.hub.repositories import resolve
+from survey.records.settings import Settings
 from survey.records.target import Target
 from survey.records.tensors import ByteRange, Piece, ScaleSpec, TensorSpec
 from survey.targets.content_key import NAMES, content_key, tokenizer_key
@@ -124,3 +129,23 @@ def test_a_tokenizer_is_known_by_the_names_and_contents_of_its_files() -> None:
     assert None not in keys
     assert len(set(keys)) == 3
     assert tokenizer_key(CHECKPOINT, ["a/vocab.json", "unknown"]) is None
+
+
+@pytest.mark.parametrize(
+    ("tag", "is_proof"),
+    [("same", True), ("6" * 64, False), (None, True)],
+    ids=["the same", "another", "none"],
+)
+def test_a_listing_that_the_file_contradicts_is_no_proof(
+    hub: LocalHub, tag: str | None, is_proof: bool
+) -> None:
+    hub.add_repo("org/m", {"config.json": b"{}", "model.safetensors": save({"a": np.zeros(1)})})
+    checkpoint = resolve("org/m", None, Settings(endpoint=hub.endpoint))
+    stated = checkpoint.content_id("model.safetensors")
+    assert stated is not None
+    if tag != "same":
+        hub.faults = [
+            Fault(WithHeaders({"X-Linked-Etag": tag}), server="hub", path_contains="resolve", times=None)
+        ]
+    checkpoint.read_range("model.safetensors", ByteRange(0, 8))
+    assert checkpoint.content_id("model.safetensors") == (stated if is_proof else None)
