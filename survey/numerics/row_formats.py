@@ -6,13 +6,14 @@ from survey.errors import BrokenFile
 from survey.numerics.block_formats import BlockFormat
 from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.numerics.ggml_types import block_format
+from survey.numerics.level_formats import level_format
 
 RowFormat = FloatFormat | BlockFormat
 
 
 def known_row_format(code: str) -> RowFormat | None:
     """The format of this name; None if rows of it are not measured."""
-    return FLOATS.get(code) or block_format(code)
+    return FLOATS.get(code) or level_format(code) or block_format(code)
 
 
 def row_format_of(code: str, where: str) -> RowFormat:

@@ -45,4 +45,7 @@ def scale_of(spec: ScaleSpec, stored: bytes) -> Scale:
         factors = np.where(exponents == 255, np.nan, np.ldexp(1.0, exponents - 127))
     else:
         factors = widen(stored, FLOATS[spec.tensor.dtype], 1)
+    if spec.divides:
+        with np.errstate(divide="ignore"):  # values that are not finite are counted, not hidden
+            factors = 1.0 / factors
     return Scale(factors.reshape(spec.tiles), *spec.tile)

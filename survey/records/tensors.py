@@ -29,7 +29,10 @@ class FileRange:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a matrix that is a tensor of its own; its first element is [row, column] of the whole."""
+    """A part of a matrix that is a tensor of its own; its first element is [row, column] of the whole.
+
+    Of a quantised matrix the parts are bytes, and `column` counts those of a row.
+    """
 
     tensor: TensorSpec
     row: int
@@ -73,6 +76,7 @@ class ScaleSpec:
     """The scale of a matrix: [P, Q] factors (`tiles`), each for a tile of rows × dimensions.
 
     file_bytes: size of the file that holds it. per: `tensor`, `row` or the tile, such as `128×128`.
+    divides: whether values are divided by the factors.
     """
 
     tensor: TensorSpec
@@ -80,3 +84,4 @@ class ScaleSpec:
     tiles: tuple[int, int]
     tile: tuple[int, int]
     per: str
+    divides: bool = False

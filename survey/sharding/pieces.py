@@ -54,11 +54,12 @@ def _strips(spec: TensorSpec, byte_range: ByteRange) -> list[Strip]:
     for piece in spec.pieces:
         rows = range(max(first, piece.row), min(stop, piece.row + piece.tensor.shape[0]))
         if rows:
-            strips.append(_strip(piece, rows, first, spec.row_bytes // spec.shape[1]))
+            strips.append(_strip(piece, rows, first))
     return strips
 
 
-def _strip(piece: Piece, rows: range, first: int, item_bytes: int) -> Strip:
+def _strip(piece: Piece, rows: range, first: int) -> Strip:
+    item_bytes = piece.tensor.row_bytes // piece.tensor.shape[1]
     stored, step = piece.tensor.bytes.start, piece.tensor.row_bytes
     begin, end = rows.start - piece.row, rows.stop - piece.row
     source = FileRange(piece.tensor.file, ByteRange(stored + begin * step, stored + end * step))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from survey.records.tensors import TensorSpec
 from survey.sharding.cut_layout import ReadParts
 from survey.sharding.joining import MatrixSize, join_parts
 from survey.unembedding.gguf_tensors import BIAS
+from survey.unembedding.packings import Packing, packed_spec
 from survey.unembedding.tensor_names import TensorNames
 from survey.unembedding.unread_files import ALL_READ, UnreadFiles
 
@@ -31,6 +32,7 @@ class CheckpointLayout:
     stated; sizes: of tensors whose own size the files state. left_out: number of further tensors, of kinds
     that have thousands. by_index: whether an index decided, and few headers were read. gguf: the values
     of a file of llama.cpp, which name its parts. base_model: from which it was made, as the files state.
+    packed: quantised matrices that lie in several tensors, by the name of the whole.
     """
 
     checkpoint: Checkpoint
@@ -48,6 +50,7 @@ class CheckpointLayout:
     by_index: bool = False
     gguf: Values | None = None
     base_model: str | None = None
+    packed: Mapping[str, Packing] = field(default_factory=dict)
 
     @property
     def repo(self) -> str:
@@ -57,7 +60,12 @@ class CheckpointLayout:
     @cached_property
     def names(self) -> TensorNames:
         """The roles of the tensors in a language model, by their names."""
-        return TensorNames(self.file_of.keys(), self.config, self.outline_of, self.unread, self.known_spec)
+        named = self.file_of.keys()
+        if self.packed:  # factors are parts of their matrices
+            factors = {name for packing in self.packed.values() for name in packing.all}
+            wholes = self.packed.keys()
+            named = dict.fromkeys(name for name in named if name not in factors or name in wholes).keys()
+        return TensorNames(named, self.config, self.outline_of, self.unread, self.known_spec)
 
     @property
     def head_bias(self) -> bool:
@@ -66,11 +74,17 @@ class CheckpointLayout:
 
     def known_spec(self, tensor: str) -> TensorSpec | None:
         """A tensor as its file's header describes it; None if that was not read or has no such tensor."""
-        if tensor in self.parts_of:
-            try:
+        try:
+            if tensor in self.parts_of:
                 return self._joined(tensor, "")
-            except (NotThere, BrokenFile):  # an incomplete tensor has no shape
-                return None
+            if tensor in self.packed:
+                return self._packed(tensor, self.known_part)
+        except (NotThere, BrokenFile):  # an incomplete tensor has no shape
+            return None
+        return self.known_part(tensor)
+
+    def known_part(self, tensor: str) -> TensorSpec | None:
+        """As `known_spec`, of a tensor by its own name in a file."""
         header = self.headers.get(self.file_of.get(tensor, ""))
         return header.tensors.get(tensor) if header else None
 
@@ -80,7 +94,7 @@ class CheckpointLayout:
         Whatever compares names asks it for each, so it is here that a model's time is over (Unreachable).
         """
         self.checkpoint.refuse_late()
-        if tensor in self.parts_of:
+        if tensor in self.parts_of or tensor in self.packed:
             return self.known_spec(tensor)
         header = self.headers.get(self.file_of.get(tensor, ""))
         return header.outline(tensor) if header else None
@@ -92,12 +106,20 @@ class CheckpointLayout:
         """
         if tensor in self.parts_of:
             return self._joined(tensor, self.repo)
+        if tensor in self.packed:
+            spec = self._packed(tensor, self._part)
+            assert spec is not None
+            return spec
+        return self._part(tensor)
+
+    def _part(self, tensor: str) -> TensorSpec:
+        """As `spec_of`, of a tensor by its own name in a file."""
         where = f"{self.repo}/{self.existing_file_of(tensor)}"
         self.read_header(self.file_of[tensor])
         if tensor in self.duplicates:
             problem = f"holds {tensor}, as {self.duplicates[tensor]} does, and no index says which counts"
             raise BrokenFile("index-mismatch", where, problem)
-        spec = self.known_spec(tensor)
+        spec = self.known_part(tensor)
         if spec is None:
             raise BrokenFile("index-mismatch", where, f"holds no {tensor}, though the index says so")
         return spec
@@ -115,6 +137,14 @@ class CheckpointLayout:
         if file not in self.headers:
             self.headers[file] = file_header(self.checkpoint, file)
         return self.headers[file]
+
+    def _packed(self, tensor: str, read: Callable[[str], TensorSpec | None]) -> TensorSpec | None:
+        """The matrix of a packing; None if `read` does not know all of its tensors."""
+        packing = self.packed[tensor]
+        parts = [read(name) for name in packing.names]
+        where = f"{self.repo}/{self.file_of[packing.names[0]]}"
+        known = [part for part in parts if part is not None]
+        return packed_spec(tensor, packing, known, where) if len(known) == len(parts) else None
 
     def _joined(self, tensor: str, where: str) -> TensorSpec:
         return join_parts(tensor, self.parts_of[tensor](), self.sizes.get(tensor, self.size), where)

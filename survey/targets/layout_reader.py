@@ -27,6 +27,7 @@ from survey.sharding.joining import TensorPart
 from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.targets.gguf_layout import lay_out_gguf
 from survey.unembedding.model_config import refuse_many_settings
+from survey.unembedding.packing_schemes import packings
 from survey.unembedding.unread_files import UnreadFiles
 
 
@@ -49,7 +50,16 @@ def lay_out(checkpoint: Checkpoint) -> CheckpointLayout:
         layout = _from_index(checkpoint, config, weights, weights.index)
     else:
         layout = _from_headers(checkpoint, config, weights, adapter_of)
-    return layout if layout.parts_of else _with_numbered_parts(layout)
+    if layout.parts_of:
+        return layout
+    return _with_numbered_parts(_with_packings(layout))
+
+
+def _with_packings(layout: CheckpointLayout) -> CheckpointLayout:
+    """The layout in which the tensors of a quantised matrix are one, under the name of the whole."""
+    packed = packings(layout.file_of.keys(), layout.config)
+    wholes = {whole: layout.file_of[packing.names[0]] for whole, packing in packed.items()}
+    return replace(layout, packed=packed, file_of={**layout.file_of, **wholes})
 
 
 def _from_index(

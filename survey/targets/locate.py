@@ -10,7 +10,7 @@ from survey.checkpoints.index_claims import refuse_many, tensors_of
 from survey.checkpoints.shard_sets import same_set
 from survey.errors import BrokenFile, NotThere
 from survey.numerics.dtypes import FLOATS
-from survey.numerics.row_formats import known_row_format
+from survey.numerics.row_formats import known_row_format, row_format_of
 from survey.records.target import Identity, MatrixName, Target
 from survey.records.tensors import ScaleSpec, TensorSpec
 from survey.sharding.joining import MatrixSize, TensorPart, join_parts
@@ -162,7 +162,7 @@ def _identity(
         tied=choice.tied,
         tie_stated=stated_tie(config),
         head_bias=layout.head_bias,
-        stored_as=spec.dtype,
+        stored_as=row_format_of(spec.dtype, layout.repo).code,
         bits_per_weight=8 * spec.row_bytes / spec.shape[1],
         quantised=scale is not None or spec.dtype not in FLOATS,
         scale=f"{scale.tensor.name} per {scale.per}" if scale else None,

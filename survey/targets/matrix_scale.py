@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from survey.errors import NotThere
 from survey.numerics.dtypes import FLOATS
 from survey.records.tensors import ScaleSpec, TensorSpec
 from survey.targets.checkpoint_layout import CheckpointLayout
+from survey.unembedding.packings import Packing
 from survey.unembedding.scale_tensors import scale_name, scale_of_parts, scale_spec
 
 
@@ -19,6 +23,8 @@ def scale_of_matrix(layout: CheckpointLayout, spec: TensorSpec, tensor: str) -> 
 
     Raises NotThere (`quantised-head`, `split-head`) if no rule applies the scale to the matrix.
     """
+    if tensor in layout.packed:
+        return _scale_of_packing(layout, spec, layout.packed[tensor])
     if spec.dtype not in FLOATS or FLOATS[spec.dtype].bits != 8:
         return None
     where = f"{layout.repo}/{spec.file}"
@@ -35,6 +41,19 @@ def scale_of_matrix(layout: CheckpointLayout, spec: TensorSpec, tensor: str) -> 
         raise NotThere("quantised-head", where, f"{name} is stored in parts, in files of their own")
     file_bytes = layout.checkpoint.files.get(scale.file, 0)
     return scale_spec(spec, scale, file_bytes, layout.config, f"{layout.repo}/{scale.file}")
+
+
+def _scale_of_packing(layout: CheckpointLayout, spec: TensorSpec, packing: Packing) -> ScaleSpec | None:
+    """The one factor of a packed matrix; None if its rows hold all factors. Raises NotThere."""
+    if packing.scale is None:
+        return None
+    name, divides = packing.scale
+    scale = layout.spec_of(name)
+    where = f"{layout.repo}/{scale.file}"
+    if math.prod(scale.shape) != 1:
+        raise NotThere("quantised-head", where, f"{name} has shape {list(scale.shape)}, expected one factor")
+    file_bytes = layout.checkpoint.files.get(scale.file, 0)
+    return replace(scale_spec(spec, scale, file_bytes, layout.config, where), divides=divides)
 
 
 def _scales_of_parts(layout: CheckpointLayout, spec: TensorSpec, tensor: str) -> list[TensorSpec]:

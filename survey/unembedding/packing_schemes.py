@@ -1,0 +1,266 @@
+"""The schemes of quantisation whose matrices are read: what configs state, and the names of their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from survey.records.tensors import TensorSpec
+from survey.unembedding.model_config import stated_shapes
+from survey.unembedding.packings import WEIGHT, PackedShape, Packing
+
+Names = Collection[str]
+Config = Mapping[str, Any]
+_FLOATS = ("F16", "BF16", "F32")
+_MX, _NV = 32, 16  # elements that share a factor in OCP's MX formats, and in NVFP4
+_NF4_STATE, _FP4_STATE = ".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"
+
+
+def packings(names: Names, config: Config) -> dict[str, Packing]:
+    """The quantised matrices by the name that they would have whole, such as `lm_head.weight`."""
+    packed: dict[str, Packing] = {}
+    for scheme in _schemes(config):
+        for name in names:
+            if (matrix := scheme(name, names)) is not None and matrix[0] not in packed:
+                packed[matrix[0]] = matrix[1]
+    return packed
+
+
+Scheme = Callable[[str, Names], tuple[str, Packing] | None]
+
+
+def _schemes(config: Config) -> Iterator[Scheme]:
+    """By what the config states."""
+    mlx, stated = config.get("quantization"), config.get("quantization_config")
+    if isinstance(mlx, Mapping) and "group_size" in mlx:
+        yield partial(_mlx, mlx)
+    if not isinstance(stated, Mapping):
+        return
+    method = stated.get("quant_method")
+    if method == "compressed-tensors" and stated.get("format") == "mxfp8-quantized":
+        yield _mxfp8
+    elif method == "compressed-tensors":
+        yield partial(_compressed, list(_groups(stated)), stated_shapes(config))
+    elif method == "modelopt":
+        yield _modelopt
+    elif method == "bitsandbytes":
+        yield partial(_bitsandbytes, stated_shapes(config))
+    elif method == "torchao":
+        yield _torchao
+
+
+# MLX
+
+
+def _mlx(stated: Config, name: str, names: Names) -> tuple[str, Packing] | None:
+    stem = name.removesuffix(".scales")
+    if stem == name or stem + WEIGHT not in names:
+        return None
+    own = stated.get(stem)
+    settings = {**stated, **own} if isinstance(own, Mapping) else stated
+    biases = (stem + ".biases",) if stem + ".biases" in names else ()
+    return stem + WEIGHT, Packing((stem + WEIGHT, name, *biases), partial(_mlx_shape, settings))
+
+
+def _mlx_shape(stated: Config, parts: Sequence[TensorSpec]) -> PackedShape:
+    levels, factors, *added = parts
+    mode, bits, group = (stated.get(key) for key in ("mode", "bits", "group_size"))
+    rows, _ = _matrix(levels, "U32")
+    groups = _matrix(factors, *_FLOATS, "U8")[1]
+    if type(bits) is not int or type(group) is not int or not 0 < bits <= 8 or not 0 < group <= 1024:
+        raise ValueError(f"the config states {bits!r:.20} bits and groups of {group!r:.20}")
+    dims = groups * group
+    if levels.shape[1] * 32 != dims * bits or factors.shape[0] != rows:
+        raise ValueError(f"the config states {bits} bits and groups of {group}, which need other shapes")
+    if mode in (None, "affine"):
+        if len(added) != 1 or (added[0].dtype, added[0].shape) != (factors.dtype, factors.shape):
+            raise ValueError("expected biases like the scales")
+        return PackedShape(f"mlx-{bits}bit-g{group}/{factors.dtype}", rows, dims)
+    if added or factors.dtype != "U8":
+        raise ValueError(f"expected scales in U8 and no biases in the mode {mode!r:.40}")
+    return PackedShape(f"{mode:.40}", rows, dims)
+
+
+# compressed-tensors
+
+
+def _groups(stated: Config) -> Iterator[Config]:
+    """The settings of weights, of each group of modules."""
+    groups = stated.get("config_groups")
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        weights = group.get("weights") if isinstance(group, Mapping) else None
+        if isinstance(weights, Mapping):
+            yield weights
+
+
+def _compressed(
+    groups: Sequence[Config], shapes: Sequence[tuple[int, int | None]], name: str, names: Names
+) -> tuple[str, Packing] | None:
+    if name.endswith(f"{WEIGHT}_scale"):
+        return _int_rows(groups, name, names)
+    stem = name.removesuffix("_packed")
+    factors = f"{stem}_scale"
+    if stem == name or not stem.endswith(WEIGHT) or factors not in names:
+        return None
+    unread = [other for other in (f"{stem}_zero_point", f"{stem}_g_idx") if other in names]
+    whole = f"{stem}_global_scale"
+    others = tuple(other for other in (f"{stem}_shape", *unread) if other in names)
+    shape_of = (
+        partial(_refused, unread[0]) if unread else partial(_compressed_shape, groups, shapes, whole in names)
+    )
+    return stem, Packing((name, factors), shape_of, (whole, True) if whole in names else None, others)
+
+
+def _int_rows(groups: Sequence[Config], name: str, names: Names) -> tuple[str, Packing] | None:
+    """Bytes that are not packed: `weight` and `weight_scale`."""
+    whole, zeros = name.removesuffix("_scale"), f"{name.removesuffix('_scale')}_zero_point"
+    of_bytes = any(stated.get("num_bits") == 8 and stated.get("type") == "int" for stated in groups)
+    if whole not in names or not of_bytes:
+        return None
+    shape_of = partial(_refused, zeros) if zeros in names else partial(_signed_rows, "int8")
+    return whole, Packing((whole, name), shape_of, others=(zeros,) if zeros in names else ())
+
+
+def _compressed_shape(
+    groups: Sequence[Config],
+    shapes: Sequence[tuple[int, int | None]],
+    has_scale: bool,
+    parts: Sequence[TensorSpec],
+) -> PackedShape:
+    levels, factors = parts
+    if levels.dtype == "U8":
+        if factors.dtype == "F8_E4M3" and not has_scale:
+            raise ValueError("expected a global scale")
+        return _four_bit_floats(parts)
+    rows, words = _matrix(levels, "I32")
+    _, columns = _matrix(factors, *_FLOATS)
+    fitting = set()
+    for stated in groups:
+        bits, size = stated.get("num_bits"), stated.get("group_size")
+        if type(bits) is not int or bits not in (2, 4, 8) or stated.get("type", "int") != "int":
+            continue
+        dims = words * 32 // bits
+        by_row = columns == 1 and size in (None, -1, dims)
+        if by_row or (type(size) is int and size * columns == dims):
+            fitting.add((bits, dims, f"row{dims}" if by_row else f"g{size}"))
+    stated_dims = {dims for _, dims in shapes if dims}
+    fitting = {one for one in fitting if one[1] in stated_dims} or fitting
+    if len(fitting) != 1:
+        problem = "several groups of the config fit" if fitting else "no group of the config fits"
+        raise ValueError(f"{problem} these shapes")
+    bits, dims, group = fitting.pop()
+    return PackedShape(f"int{bits}-{group}/{factors.dtype}", rows, dims)
+
+
+def _mxfp8(name: str, names: Names) -> tuple[str, Packing] | None:
+    whole = name.removesuffix("_scale")
+    if whole == name or not whole.endswith(WEIGHT) or whole not in names:
+        return None
+    return whole, Packing((whole, name), _mxfp8_shape)
+
+
+def _mxfp8_shape(parts: Sequence[TensorSpec]) -> PackedShape:
+    levels, factors = parts
+    rows, dims = _matrix(levels, "F8_E4M3")
+    if _matrix(factors, "U8", "F8_E8M0")[1] * _MX != dims:
+        raise ValueError(f"expected a factor for {_MX} elements")
+    return PackedShape("mxfp8", rows, dims)
+
+
+def _four_bit_floats(parts: Sequence[TensorSpec]) -> PackedShape:
+    """E2M1 with a factor for 16 elements in E4M3 (NVFP4), or for 32 an exponent (MXFP4)."""
+    levels, factors = parts
+    rows, half = _matrix(levels, "U8")
+    _, columns = _matrix(factors, "F8_E4M3", "U8", "F8_E8M0")
+    code, group = ("nvfp4", _NV) if factors.dtype == "F8_E4M3" else ("mxfp4", _MX)
+    if columns * group != 2 * half:
+        raise ValueError(f"expected a factor for {group} elements")
+    return PackedShape(code, rows, 2 * half)
+
+
+# ModelOpt, bitsandbytes, torchao
+
+
+def _modelopt(name: str, names: Names) -> tuple[str, Packing] | None:
+    whole = name.removesuffix("_scale_2")
+    if whole == name or not whole.endswith(WEIGHT) or not _all_in(names, whole, f"{whole}_scale"):
+        return None
+    return whole, Packing((whole, f"{whole}_scale"), _four_bit_floats, (name, False))
+
+
+def _bitsandbytes(
+    shapes: Sequence[tuple[int, int | None]], name: str, names: Names
+) -> tuple[str, Packing] | None:
+    stem = name.removesuffix(".SCB")
+    if stem != name and stem + WEIGHT in names:
+        beside = tuple(other for other in (f"{stem}.weight_format",) if other in names)
+        shape_of = partial(_signed_rows, "bnb-int8")
+        return stem + WEIGHT, Packing((stem + WEIGHT, name), shape_of, others=beside)
+    for state, code in ((_NF4_STATE, "nf4"), (_FP4_STATE, "bnb-fp4")):
+        whole = name.removesuffix(state)
+        if whole == name or not _all_in(names, whole, f"{whole}.absmax"):
+            continue
+        nested = f"{whole}.nested_absmax"
+        beside = tuple(
+            other
+            for other in (name, f"{whole}.quant_map", nested, f"{whole}.nested_quant_map")
+            if other in names
+        )
+        shape_of = partial(_refused, nested) if nested in names else partial(_four_bits, code, shapes)
+        return whole, Packing((whole, f"{whole}.absmax"), shape_of, others=beside)
+    return None
+
+
+def _four_bits(
+    code: str, shapes: Sequence[tuple[int, int | None]], parts: Sequence[TensorSpec]
+) -> PackedShape:
+    """bitsandbytes' levels lie in one column: the config states the shape."""
+    levels, factors = parts
+    elements, blocks = 2 * len(levels.bytes), len(factors.bytes) // 4
+    if levels.dtype != "U8" or factors.dtype != "F32" or not blocks or elements % blocks:
+        raise ValueError("expected levels in U8, and factors in F32 for blocks of them")
+    fitting = [(rows, dims) for rows, dims in shapes if dims and rows * dims == elements]
+    fitting = fitting or [(elements // dims, dims) for _, dims in shapes if dims and elements % dims == 0]
+    if not fitting:
+        raise ValueError(f"the config states no [V, D] of {elements:,} elements")
+    rows, dims = fitting[0]
+    group = elements // blocks
+    if dims % group:
+        raise ValueError(f"blocks of {group} elements lie across rows of {dims:,}")
+    return PackedShape(f"{code}-g{group}/F32", rows, dims)
+
+
+def _torchao(name: str, names: Names) -> tuple[str, Packing] | None:
+    stem = name.removesuffix("._weight_qdata")
+    factors, zeros = f"{stem}._weight_scale", f"{stem}._weight_zero_point"
+    if stem == name or factors not in names:
+        return None
+    shape_of = partial(_refused, zeros) if zeros in names else partial(_signed_rows, "int8")
+    return stem + WEIGHT, Packing((name, factors), shape_of, others=(zeros,) if zeros in names else ())
+
+
+def _signed_rows(code: str, parts: Sequence[TensorSpec]) -> PackedShape:
+    """Signed bytes, and a factor for each row."""
+    levels, factors = parts
+    rows, dims = _matrix(levels, "I8")
+    if factors.dtype not in _FLOATS or factors.shape not in ((rows,), (rows, 1)):
+        raise ValueError("expected a factor for each row")
+    return PackedShape(f"{code}-row{dims}s/{factors.dtype}", rows, dims)
+
+
+def _all_in(names: Names, *tensors: str) -> bool:
+    return all(tensor in names for tensor in tensors)
+
+
+def _refused(unread: str, parts: Sequence[TensorSpec]) -> PackedShape:
+    raise ValueError(f"{unread} lies across rows, or orders their elements anew, and is not read")
+
+
+def _matrix(part: TensorSpec, *dtypes: str) -> tuple[int, int]:
+    """The two lengths of a tensor of one of these dtypes."""
+    if part.dtype not in dtypes or len(part.shape) != 2:
+        shown = f"{part.name} is {part.dtype} {list(part.shape)}"
+        raise ValueError(f"{shown}, expected {' or '.join(dtypes)} [V, …]")
+    rows, columns = part.shape
+    return rows, columns
