@@ -17,6 +17,7 @@ from survey.sharding.cut_layout import ReadParts
 from survey.sharding.joining import MatrixSize, join_parts
 from survey.unembedding.gguf_tensors import BIAS
 from survey.unembedding.packings import Packing, packed_spec
+from survey.unembedding.quantisation import scheme
 from survey.unembedding.tensor_names import TensorNames
 from survey.unembedding.unread_files import ALL_READ, UnreadFiles
 
@@ -144,7 +145,9 @@ class CheckpointLayout:
         parts = [read(name) for name in packing.names]
         where = f"{self.repo}/{self.file_of[packing.names[0]]}"
         known = [part for part in parts if part is not None]
-        return packed_spec(tensor, packing, known, where) if len(known) == len(parts) else None
+        if len(known) < len(parts):
+            return None
+        return packed_spec(tensor, packing, known, scheme(self.config, self.file_of, tensor), where)
 
     def _joined(self, tensor: str, where: str) -> TensorSpec:
         return join_parts(tensor, self.parts_of[tensor](), self.sizes.get(tensor, self.size), where)

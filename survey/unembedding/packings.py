@@ -48,8 +48,8 @@ class Packing:
         return (*self.names, *(self.scale or ())[:1], *self.others)
 
 
-def packed_spec(whole: str, packing: Packing, parts: Sequence[TensorSpec], where: str) -> TensorSpec:
-    """The quantised matrix [V, D] made of these tensors.
+def packed_spec(whole: str, packing: Packing, parts: Sequence[TensorSpec], by: str, where: str) -> TensorSpec:
+    """The quantised matrix [V, D] made of these tensors. by: the name of its scheme.
 
     Raises NotThere (`quantised-head`) if they do not fit.
     """
@@ -65,8 +65,8 @@ def packed_spec(whole: str, packing: Packing, parts: Sequence[TensorSpec], where
             needed = form.row_bytes(dims)
             raise ValueError(f"a row of {form.code} takes {needed:,} bytes, theirs have {sum(widths):,}")
     except ValueError as error:
-        shown = ", ".join(f"{part.name} {part.dtype} {list(part.shape)}" for part in parts)
-        raise NotThere("quantised-head", where, f"{whole} is quantised ({shown}): {error}") from None
+        problem = f"{whole} is {parts[0].dtype}, quantised by {by}: {error}"
+        raise NotThere("quantised-head", where, problem) from None
     pieces, column = [], 0
     for part, width in zip(parts, widths, strict=True):
         pieces.append(Piece(TensorSpec(part.name, part.file, "U8", (rows, width), part.bytes), 0, column))

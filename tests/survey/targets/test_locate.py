@@ -382,7 +382,7 @@ def test_a_head_of_integers_is_refused_with_its_scheme(
         tensors["lm_head" + beside] = stored(6)
     error = refusal(write(tmp_path, single(tensors, CONFIG | config)))
     assert (type(error), error.reason) == (NotThere, "quantised-head")
-    assert error.problem == f"lm_head.weight is {dtype}, quantised by {by}"
+    assert error.problem.startswith(f"lm_head.weight is {dtype}, quantised by {by}")
 
 
 @pytest.mark.parametrize(
