@@ -30,6 +30,7 @@ def file_header(checkpoint: Checkpoint, file: str) -> Header:
 
 def gguf_header(checkpoint: Checkpoint, file: str) -> GgufHeader:
     """Read the header of a file of llama.cpp, with its values: a few requests. Raises BrokenFile."""
+    checkpoint.refuse_late()
     where = f"{checkpoint.repo}/{file}"
     try:
         return read_gguf(partial(checkpoint.read_range, file), file, checkpoint.files[file], where)

@@ -147,7 +147,7 @@ class CheckpointLayout:
         known = [part for part in parts if part is not None]
         if len(known) < len(parts):
             return None
-        return packed_spec(tensor, packing, known, scheme(self.config, self.file_of, tensor), where)
+        return packed_spec(packing, known, scheme(self.config, self.file_of, tensor), where)
 
     def _joined(self, tensor: str, where: str) -> TensorSpec:
         return join_parts(tensor, self.parts_of[tensor](), self.sizes.get(tensor, self.size), where)

@@ -48,7 +48,7 @@ class Packing:
         return (*self.names, *(self.scale or ())[:1], *self.others)
 
 
-def packed_spec(whole: str, packing: Packing, parts: Sequence[TensorSpec], by: str, where: str) -> TensorSpec:
+def packed_spec(packing: Packing, parts: Sequence[TensorSpec], by: str, where: str) -> TensorSpec:
     """The quantised matrix [V, D] made of these tensors. by: the name of its scheme.
 
     Raises NotThere (`quantised-head`) if they do not fit.
@@ -65,7 +65,7 @@ def packed_spec(whole: str, packing: Packing, parts: Sequence[TensorSpec], by: s
             needed = form.row_bytes(dims)
             raise ValueError(f"a row of {form.code} takes {needed:,} bytes, theirs have {sum(widths):,}")
     except ValueError as error:
-        problem = f"{whole} is {parts[0].dtype}, quantised by {by}: {error}"
+        problem = f"{parts[0].name} is {parts[0].dtype}, quantised by {by}: {error}"
         raise NotThere("quantised-head", where, problem) from None
     pieces, column = [], 0
     for part, width in zip(parts, widths, strict=True):

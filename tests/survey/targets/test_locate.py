@@ -408,7 +408,8 @@ def test_a_packed_head_is_refused_with_its_scheme(
 ) -> None:
     error = refusal(write(tmp_path, single(dict.fromkeys(names, VECTOR), CONFIG | config)))
     assert error.reason == "quantised-head"
-    assert error.problem == f"the matrix is quantised by {by} ({names[0]})"
+    assert f"quantised by {by}" in error.problem
+    assert names[0] in error.problem
 
 
 @pytest.mark.parametrize("dtype", ["BOOL", "C64", "F8_E4M3FNUZ"])

@@ -1,0 +1,173 @@
+"""Quantised heads that lie in several tensors: read with the values that their tools give, or refused by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from support.packed_heads import DIMS, HEAD, HEADS, ROWS, PackedHead, cloud
+
+import survey
+from survey.errors import SurveyError
+from survey.numerics.row_decoder import RowDecoder
+
+CONFIG = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "vocab_size": ROWS,
+    "hidden_size": DIMS,
+}
+
+
+def written(
+    folder: Path, tensors: dict[str, torch.Tensor], config: dict[str, Any], *, tied: bool = False
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = {} if tied else {"model.embed_tokens.weight": torch.zeros(ROWS, DIMS).bfloat16()}
+    save_file(
+        {name: tensor.contiguous() for name, tensor in {**beside, **tensors}.items()},
+        folder / "model.safetensors",
+    )
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"tie_word_embeddings": tied} | config))
+    return folder
+
+
+def values_of(folder: Path) -> tuple[np.ndarray, survey.Matrix]:
+    opened = survey.open_matrix(folder)
+    stored = b"".join(bytes(block) for block in opened.blocks())
+    return RowDecoder(opened.row_format, DIMS, opened.scale()).exact(stored, 0), opened
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_a_packed_head_has_the_values_of_its_tool(head: PackedHead, tmp_path: Path) -> None:
+    values, opened = values_of(written(tmp_path, head.tensors, {"quantization_config": head.quantization}))
+    assert np.allclose(values, head.truth, rtol=1e-6, atol=0)
+    identity = opened.target.identity
+    assert (identity.stored_as, identity.quantised, identity.scale) == (head.stored_as, True, head.scale)
+    figures = survey.measure(opened)
+    assert [hole.token_ids for hole in figures.black_holes] == [(3, 7, 8)]
+    assert figures.centroid_l2 == pytest.approx(np.linalg.norm(head.truth.mean(0)), rel=1e-6)
+
+
+mlx = pytest.importorskip("mlx.core", reason="MLX is not installed: its formats are not compared with itself")
+
+
+def as_torch(array: Any) -> torch.Tensor:
+    kinds = {mlx.uint32: np.uint32, mlx.uint8: np.uint8, mlx.float16: np.float16, mlx.float32: np.float32}
+    if array.dtype == mlx.bfloat16:
+        return torch.from_numpy(np.array(array.view(mlx.uint16))).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array).astype(kinds[array.dtype]))
+
+
+def of_mlx(stem: str, dtype: Any, **settings: Any) -> tuple[dict[str, torch.Tensor], np.ndarray]:
+    """The tensors of a module as MLX quantises it, and its values as MLX decodes them, in float32."""
+    parts = mlx.quantize(mlx.array(cloud()).astype(dtype), **settings)
+    wide = [
+        part.astype(mlx.float32) if part.dtype in (mlx.bfloat16, mlx.float16) else part for part in parts[1:]
+    ]
+    decoded = np.array(mlx.dequantize(parts[0], *wide, **settings, dtype=mlx.float32))
+    names = ("weight", "scales", "biases")
+    return {f"{stem}.{name}": as_torch(part) for name, part in zip(names, parts, strict=False)}, decoded
+
+
+AFFINE = [(bits, group) for bits in (2, 3, 4, 5, 6, 8) for group in (32, 64, 128)]
+
+
+@pytest.mark.parametrize(("bits", "group"), AFFINE)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_mlx_is_read_as_mlx_reads_it(dtype: str, bits: int, group: int, tmp_path: Path) -> None:
+    settings = {"group_size": group, "bits": bits}
+    tensors, decoded = of_mlx("lm_head", getattr(mlx, dtype), **settings)
+    values, opened = values_of(written(tmp_path, tensors, {"quantization": settings}))
+    assert np.array_equal(values, decoded.astype(np.float64))
+    assert opened.target.identity.stored_as == f"mlx-{bits}bit-g{group}"
+
+
+@pytest.mark.parametrize("mode", ["mxfp4", "mxfp8", "nvfp4"])
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_the_float_modes_of_mlx_are_read(mode: str, tied: bool, tmp_path: Path) -> None:
+    settings = {
+        "mode": mode,
+        "bits": 8 if mode == "mxfp8" else 4,
+        "group_size": 16 if mode == "nvfp4" else 32,
+    }
+    tensors, decoded = of_mlx("model.embed_tokens" if tied else "lm_head", mlx.bfloat16, mode=mode)
+    values, opened = values_of(written(tmp_path, tensors, {"quantization": settings}, tied=tied))
+    assert np.array_equal(values, decoded.astype(np.float64))
+    assert (opened.target.identity.stored_as, opened.target.identity.tied) == (mode, tied)
+
+
+def test_a_module_may_have_settings_of_its_own(tmp_path: Path) -> None:
+    own = {"group_size": 32, "bits": 8}
+    tensors, decoded = of_mlx("lm_head", mlx.bfloat16, **own)
+    config = {"quantization": {"group_size": 64, "bits": 4, "lm_head": own, "model.embed_tokens": False}}
+    values, opened = values_of(written(tmp_path, tensors, config))
+    assert np.array_equal(values, decoded.astype(np.float64))
+    assert opened.target.identity.stored_as == "mlx-8bit-g32"
+
+
+def test_a_head_that_mlx_left_whole_is_a_plain_one(tmp_path: Path) -> None:
+    tensors = {"lm_head.weight": torch.from_numpy(cloud()).bfloat16()}
+    _, opened = values_of(written(tmp_path, tensors, {"quantization": {"group_size": 64, "bits": 4}}))
+    assert (opened.target.identity.stored_as, opened.target.identity.quantised) == ("BF16", False)
+
+
+MLX_4 = of_mlx("lm_head", mlx.bfloat16, group_size=64, bits=4)[0]
+PACKED = HEADS["compressed-tensors, 4 bits in groups"]
+ZEROS = torch.zeros(1)
+REFUSED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
+    "MLX whose config says nothing": (MLX_4, {}, "quantised by MLX"),
+    "MLX of other bits": (MLX_4, {"quantization": {"group_size": 64, "bits": 8}}, "need other shapes"),
+    "MLX of other groups": (MLX_4, {"quantization": {"group_size": 32, "bits": 4}}, "need other shapes"),
+    "MLX of no bits": (MLX_4, {"quantization": {"group_size": 64, "bits": None}}, "states None bits"),
+    "MLX in a mode that nobody knows": (
+        {name: MLX_4[name].view(torch.uint8) if "scales" in name else MLX_4[name] for name in list(MLX_4)[:2]},
+        {"quantization": {"group_size": 32, "bits": 4, "mode": "fp5"}},
+        "rows of fp5 are not read",
+    ),
+    "MLX without biases": (
+        {name: MLX_4[name] for name in list(MLX_4)[:2]},
+        {"quantization": {"group_size": 64, "bits": 4}},
+        "expected biases",
+    ),
+    "zero points that lie across rows": (
+        {**PACKED.tensors, f"{HEAD}_zero_point": torch.zeros(5, 2, dtype=torch.int32)},
+        {"quantization_config": PACKED.quantization},
+        "weight_zero_point lies across rows",
+    ),
+    "columns in another order": (
+        {**PACKED.tensors, f"{HEAD}_g_idx": torch.zeros(DIMS, dtype=torch.int32)},
+        {"quantization_config": PACKED.quantization},
+        "weight_g_idx lies across rows",
+    ),
+    "groups that the config does not state": (
+        PACKED.tensors,
+        {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {}}},
+        "no group of the config fits",
+    ),
+    "factors of factors": (
+        {**HEADS["bitsandbytes, NF4"].tensors, f"{HEAD}.nested_absmax": ZEROS},
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
+        "nested_absmax lies across rows",
+    ),
+    "GPTQ": ({"lm_head.qweight": ZEROS, "lm_head.scales": ZEROS.clone()}, {"quantization_config": {"quant_method": "gptq"}}, "gptq"),
+    "two factors for the whole": (
+        {**HEADS["ModelOpt, NVFP4"].tensors, f"{HEAD}_scale_2": torch.zeros(2)},
+        {"quantization_config": {"quant_method": "modelopt"}},
+        "expected one factor",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tensors", "config", "problem"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_is_refused_by_the_name_of_its_scheme(
+    tensors: dict[str, torch.Tensor], config: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SurveyError, match=problem) as caught:
+        survey.open_matrix(written(tmp_path, tensors, config))
+    assert caught.value.reason == "quantised-head"
