@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from survey.errors import UsageError
-from survey.hub.repositories import Listed, listed_models
+from survey.hub.listings import TEXT_GENERATION, WEIGHT_FORMATS, Listed, listed_models
 from survey.hub.throttle import LocalThrottle
 from survey.numerics.dtypes import BITS
 from survey.records.settings import Settings
@@ -18,6 +18,9 @@ from survey.targets.family import FAMILY_PATTERNS, MODEL_TYPES, ORGS, family_of
 # A search for a rarely downloaded family must not read the listing of the whole Hub.
 MAX_LISTED = 20_000
 
+_FORMAT_NAMES = {
+    "safetensors": "safetensors", "gguf": "GGUF", "mlx": "MLX", "any": "safetensors, GGUF or MLX",
+}  # fmt: skip
 _AUTHOR = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 # Ids that a line of a list can hold: a name such as `x.txt` would be taken for a list.
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.txt)(?<!\.lst)(?<!\.list)", re.ASCII)
@@ -25,17 +28,21 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.txt)(?<!\.lst)(?
 
 @dataclass(frozen=True, slots=True)
 class ListingFilter:
-    """Conditions on listed models."""
+    """Conditions on listed models. format: safetensors, gguf, mlx, or any of them."""
 
     author: str | None = None
     family: str | None = None
     min_downloads: int = 0
     limit: int = 50
+    format: str = "safetensors"
+
+    def formats(self) -> tuple[str, ...]:
+        return WEIGHT_FORMATS if self.format == "any" else (self.format,)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Models of the Hub's listing. looked_at: entries read; unnamable: entries that no list could name."""
+    """Models of the Hub's listing. looked_at: models read; unnamable: entries that no list could name."""
 
     models: list[Listed]
     looked_at: int
@@ -43,7 +50,7 @@ class Listing:
 
     def summary(self, conditions: ListingFilter) -> str:
         of_whom = f" by {conditions.author}" if conditions.author else ""
-        kind = f"text-generation models with safetensors{of_whom}"
+        kind = f"text-generation models with {_FORMAT_NAMES[conditions.format]}{of_whom}"
         left_out = f"; {self.unnamable} left out: no model ids" if self.unnamable else ""
         if not self.looked_at:
             return f"the Hub lists no {kind}; check the spelling, and set HF_TOKEN for private ones"
@@ -61,19 +68,23 @@ def discover(conditions: ListingFilter, settings: Settings) -> Listing:
         raise UsageError(f"--author {conditions.author!r}: not the name of a user or an organisation")
     family = _family(conditions.family)
     models: dict[str, Listed] = {}
-    looked_at = unnamable = 0
-    for entry in itertools.islice(listed_models(conditions.author, settings, LocalThrottle()), MAX_LISTED):
-        looked_at += 1
+    known: set[str] = set()  # a listing that changes while it is read repeats entries, as several listings do
+    unnamable = 0
+    listing = listed_models(conditions.author, settings, LocalThrottle(), conditions.formats())
+    for entry in itertools.islice(listing, MAX_LISTED):
+        if entry.repo in known or entry.task not in (None, TEXT_GENERATION):
+            continue
+        known.add(entry.repo)
         if entry.downloads < conditions.min_downloads:
             break  # sorted by downloads
         if not _REPO.fullmatch(entry.repo):
             unnamable += 1
         elif family in (None, family_of(entry.model_type, entry.base_model, entry.repo).name):
-            models.setdefault(entry.repo, entry)  # a listing that changes while it is read repeats entries
+            models[entry.repo] = entry
         if len(models) == conditions.limit:
             break
     most_downloaded = sorted(models.values(), key=lambda model: (-model.downloads, model.repo))
-    return Listing(most_downloaded, looked_at, unnamable)
+    return Listing(most_downloaded, len(known), unnamable)
 
 
 def as_list(models: Iterable[Listed]) -> str:

@@ -17,6 +17,14 @@ LISTING_S = 300.0  # a person waits for the list
 @click.option("--author", metavar="NAME", help="A user or an organisation on the Hub.")
 @click.option("--family", metavar="NAME", help="A family, named as in the catalog: Qwen, Llama, Gemma, …")
 @click.option(
+    "--format",
+    type=click.Choice(["safetensors", "gguf", "mlx", "any"]),
+    default="safetensors",
+    show_default=True,
+    metavar="FORMAT",
+    help="Of the weights: safetensors, gguf, mlx or any.",
+)
+@click.option(
     "--min-downloads", type=click.IntRange(min=0), default=0, show_default=True,
     help="Leave out models with fewer downloads in the last 30 days.",
 )  # fmt: skip
@@ -25,11 +33,12 @@ LISTING_S = 300.0  # a person waits for the list
 )
 @endpoint_option
 def command(endpoint: str | None, **criteria: Any) -> int:
-    """Write a list of models from the Hub's listing: text generation, safetensors, by downloads.
+    """Write a list of models from the Hub's listing: text generation, by downloads.
 
     \b
     survey discover --author Qwen --limit 50 > models.txt
     survey discover --family Gemma --min-downloads 10000 > models.txt
+    survey discover --author unsloth --format gguf > models.txt
     """
     from jobs.planning.discover import ListingFilter, as_list
     from jobs.planning.discover import discover as discover_models

@@ -68,6 +68,14 @@ def model_name(info: ApiDocument, repo: str) -> str:
     return str(name)
 
 
+def stated_base_model(info: ApiDocument) -> str | None:
+    """The first base model that a card states; None if it states none."""
+    data = info.raw.get("cardData")
+    base = data.get("base_model") if isinstance(data, dict) else None
+    first = base[0] if isinstance(base, list) and base else base
+    return storable(first) if isinstance(first, str) else None
+
+
 def listed_files(siblings: list[Any] | None) -> dict[str, int | None]:  # Any: JSON
     """File name -> size in bytes, None if unknown.
 

@@ -1,11 +1,8 @@
-"""Repositories on the Hub: their commits, files, revisions and listings."""
+"""Repositories on the Hub: their commits, files and revisions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from survey.checkpoints.checkpoint import Card
 from survey.errors import NotTheHubs, storable
@@ -19,6 +16,7 @@ from survey.hub.documents import (
     is_commit,
     listed_files,
     model_name,
+    stated_base_model,
 )
 from survey.hub.request_policy import RequestPolicy
 from survey.hub.throttle import Throttle
@@ -97,56 +95,6 @@ def refs(repo: str, settings: Settings, throttle: Throttle | None = None) -> dic
     return dict(sorted(commits.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A model in the Hub's listing: strings from outside, of which only the types are checked.
-
-    parameters: their number for each dtype; empty if the Hub has not counted them.
-    """
-
-    repo: str
-    downloads: int
-    gated: bool
-    parameters: Mapping[str, int]
-    model_type: str | None
-    base_model: str | None
-
-
-def listed_models(author: str | None, settings: Settings, throttle: Throttle) -> Iterator[Listed]:
-    """Text-generation models with safetensors, the most downloaded first, requested page by page.
-
-    Raises NotOffered or Unreachable.
-    """
-    query = [("author", author)] if author else []
-    query += [("filter", "safetensors"), ("pipeline_tag", "text-generation"), ("sort", "downloads")]
-    query += [("expand", name) for name in ("downloads", "gated", "safetensors", "config", "cardData")]
-    for info in ApiClient(settings, RequestPolicy(settings, throttle)).listing(query):
-        yield _listed(info)
-
-
-def _listed(info: ApiDocument) -> Listed:
-    config, counted = info.raw.get("config"), info.raw.get("safetensors")
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    counts = counted.get("parameters") if isinstance(counted, dict) else None
-    return Listed(
-        repo=storable(info.get("id", str)),
-        downloads=_count(info.raw.get("downloads")) or 0,
-        gated=bool(info.raw.get("gated")),
-        parameters={
-            storable(dtype): number
-            for dtype, stated in (counts.items() if isinstance(counts, dict) else ())
-            if (number := _count(stated)) is not None
-        },
-        model_type=storable(kind) if isinstance(kind, str) else None,
-        base_model=_base_model(info),
-    )
-
-
-def _count(value: Any) -> int | None:  # Any: JSON
-    """A plausible count; None for anything else."""
-    return value if type(value) is int and 0 <= value < 1 << 62 else None
-
-
 def stored_token(settings: Settings) -> str | None:
     """The token that may be sent to the endpoint: stated, or stored by `hf auth login`. Raises NotOffered."""
     return token_for(settings)
@@ -159,17 +107,10 @@ def _commit(info: ApiDocument, repo: str) -> str:
     return sha
 
 
-def _base_model(info: ApiDocument) -> str | None:
-    data = info.raw.get("cardData")
-    base = data.get("base_model") if isinstance(data, dict) else None
-    first = base[0] if isinstance(base, list) and base else base
-    return storable(first) if isinstance(first, str) else None
-
-
 def _card(info: ApiDocument) -> Card:
     library, tags = info.raw.get("library_name"), info.raw.get("tags")
     return Card(
-        base_model=_base_model(info),
+        base_model=stated_base_model(info),
         library_name=storable(library) if isinstance(library, str) else None,
         tags=tuple(storable(tag) for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
         last_modified=_time(info),

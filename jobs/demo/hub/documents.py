@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobs.demo.hub.file_contents import HubReplyDocument, RepoFiles, parameter_counts, shown_config
+from jobs.demo.hub.gguf_facts import gguf_facts
 from jobs.demo.hub.repos import Commit, Repo, StoredFile
 
 QueryFields = Mapping[str, Sequence[str]]
@@ -28,6 +29,7 @@ def model_document(repo: Repo, commit: Commit, files: RepoFiles, query: QueryFie
         "cardData": repo.card_data or None,
         "config": shown_config(files),
         "safetensors": parameter_counts(files),
+        "gguf": gguf_facts(files),
     }
     document = {
         "_id": hashlib.sha1(repo.id.encode()).hexdigest()[:24],

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jobs.demo.hub.replies import Source, Span, source_bytes
 
-_LARGE_SUFFIXES = (".safetensors", ".bin")
+_LARGE_SUFFIXES = (".safetensors", ".bin", ".gguf")
 _END_BYTES = 1 << 20
 
 

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from support.checkpoints import safetensors, stored
 from support.commands import Ran
+from support.gguf_models import cloud, coded, gguf_file
 
 from jobs.demo.hub.local_hub import Fault, Garbage, LocalHub, Stall, Status
 from jobs.demo.hub.repos import Repo
@@ -43,6 +44,33 @@ def stocked(hub: LocalHub) -> LocalHub:
     return hub
 
 
+@pytest.fixture
+def quantised(stocked: LocalHub) -> LocalHub:
+    """Repositories of quantisations, some of which state no task, beside those of `stocked`."""
+    model = gguf_file({"token_embd.weight": coded(cloud(), "Q8_0")}, {"general.architecture": "qwen3"})
+    both = {"config.json": b"{}", "model.safetensors": WEIGHTS, "both.Q8_0.gguf": model}
+    tags = {"pipeline_tag": None, "model_tags": ("gguf",)}
+    stocked.add_repo("unsloth/A-GGUF", {"A.Q8_0.gguf": model}, downloads=700, **tags)
+    stocked.add_repo(
+        "unsloth/chat-GGUF", {"b.gguf": model}, downloads=20, **{**tags, "pipeline_tag": "text-generation"}
+    )
+    stocked.add_repo(
+        "unsloth/flux-GGUF", {"c.gguf": model}, downloads=9_999, **{**tags, "pipeline_tag": "text-to-image"}
+    )
+    stocked.add_repo("unsloth/broken-GGUF", {"d.gguf": b"GGUF\xff"}, downloads=5, **tags)
+    stocked.add_repo(
+        "unsloth/both",
+        both,
+        downloads=600,
+        pipeline_tag="text-generation",
+        model_tags=("gguf", "safetensors"),
+    )
+    add(stocked, "mlx-community/Qwen3-4bit", 800, library_name="mlx", model_tags=("mlx", "safetensors"))
+    stocked.page_size = 3
+    stocked.clear_log()
+    return stocked  # fmt: skip
+
+
 def names(ran: Ran) -> list[str]:
     return [line.split()[0] for line in ran.out.splitlines()]
 
@@ -68,6 +96,52 @@ def test_the_listing_is_filtered_and_sorted(
     assert ran.code == 0
     assert names(ran) == expected
     assert f"survey: {len(expected)} of " in ran.err
+
+
+GGUF = ["unsloth/A-GGUF", "unsloth/both", "unsloth/chat-GGUF", "unsloth/broken-GGUF"]
+SAFE = [
+    "Qwen/large",
+    "google/gemma",
+    "mlx-community/Qwen3-4bit",
+    "unsloth/both",
+    "Qwen/wired",
+    "Qwen/gated",
+    "Qwen/small",
+]
+FORMATS = [
+    ("safetensors unless stated", [], SAFE, "with safetensors"),
+    ("safetensors", ["--format", "safetensors"], SAFE, "with safetensors"),
+    ("gguf: no other task than text generation", ["--format", "gguf"], GGUF, "with GGUF"),
+    ("gguf: the family by the file's architecture", ["--format", "gguf", "--family", "qwen"], [name for name in GGUF if name != "unsloth/broken-GGUF"], "4 text-generation models with GGUF"),
+    ("gguf: a few", ["--format", "gguf", "--limit", "2"], GGUF[:2], "with GGUF"),
+    ("gguf: an author without any", ["--format", "gguf", "--author", "google"], [], "the Hub lists no text-generation models with GGUF by google"),
+    ("mlx: its library", ["--format", "mlx"], ["mlx-community/Qwen3-4bit"], "with MLX"),
+    ("any: each once, by downloads", ["--format", "any"], ["Qwen/large", "google/gemma", "mlx-community/Qwen3-4bit", "unsloth/A-GGUF", "unsloth/both", "Qwen/wired", "Qwen/gated", "unsloth/chat-GGUF", "Qwen/small", "unsloth/broken-GGUF"], "10 of the 10 text-generation models with safetensors, GGUF or MLX"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "expected", "message"), [case[1:] for case in FORMATS], ids=[case[0] for case in FORMATS]
+)
+def test_a_format_is_chosen(
+    quantised: LocalHub, survey: Survey, options: list[str], expected: list[str], message: str
+) -> None:
+    ran = survey("discover", *options, "--endpoint", quantised.endpoint)
+    assert ran.code == (0 if expected else 1)
+    assert names(ran) == expected
+    assert message in ran.err
+
+
+def test_a_line_of_gguf_says_its_parameters(quantised: LocalHub, survey: Survey) -> None:
+    lines = survey("discover", "--format", "gguf", "--endpoint", quantised.endpoint).out.splitlines()
+    assert lines[0] == "unsloth/A-GGUF       # 0.0 M parameters, 700 downloads"
+    assert lines[3] == "unsloth/broken-GGUF  # size unknown, 5 downloads"
+
+
+def test_a_format_that_nobody_reads_is_refused(stocked: LocalHub, survey: Survey) -> None:
+    ran = survey("discover", "--format", "onnx", "--endpoint", stocked.endpoint)
+    assert (ran.code, stocked.log) == (2, [])
+    assert "'safetensors', 'gguf', 'mlx', 'any'" in ran.err
 
 
 def test_the_output_is_a_list_that_run_reads(stocked: LocalHub, survey: Survey) -> None:

@@ -13,7 +13,8 @@ from support.hub_model import located, planned, read, settings
 
 from jobs.demo.hub.local_hub import Drip, Fault, FaultAction, Garbage, LocalHub, Status, Verbatim, WithHeaders
 from survey.errors import SurveyError
-from survey.hub.repositories import commit_of, commits_of, listed_models, refs, resolve
+from survey.hub.listings import listed_models
+from survey.hub.repositories import commit_of, commits_of, refs, resolve
 from survey.hub.throttle import LocalThrottle
 from survey.opening import open_target
 from survey.records.settings import RetryPolicy, Settings

@@ -12,7 +12,8 @@ from support.hub_model import MODEL, OUTPUT, TOKEN, request_log, settings
 
 from jobs.demo.hub.local_hub import Fault, LocalHub, Status, WithHeaders
 from survey.errors import BrokenFile, SurveyError
-from survey.hub.repositories import commits_of, listed_models, resolve
+from survey.hub.listings import listed_models
+from survey.hub.repositories import commits_of, resolve
 from survey.hub.throttle import LocalThrottle
 
 EMPTY = b"[]"
