@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from survey.onepass.kernels.jit import compiled
 
 Floats = NDArray[np.float32]
-EIGHT = 8  # levels: whole bytes of any width
+_EIGHT = 8  # levels: whole bytes of any width
 
 
 @compiled
@@ -33,11 +33,11 @@ def decode_levels(
     for r in range(packed.shape[0]):
         for group in range(factors.shape[1]):
             factor, term, first = factors[r, group], added[r, group], group * width
-            for start in range(0, width, EIGHT):
-                word, at = np.uint64(0), (first + start) // EIGHT * bits
+            for start in range(0, width, _EIGHT):
+                word, at = np.uint64(0), (first + start) // _EIGHT * bits
                 for byte in range(bits):
                     word |= np.uint64(packed[r, at + byte]) << np.uint64(8 * byte)
-                for i in range(EIGHT):
+                for i in range(_EIGHT):
                     levels[start + i] = np.uint8((word >> np.uint64(i * bits)) & mask)
             out = values[r, first : first + width]
             for i in range(width):
