@@ -97,7 +97,7 @@ def read_measured(reader: Reader) -> MeasuredRows:
     return MeasuredRows(
         {
             (repo, sha, matrix): MeasuredRow(
-                measures,
+                measures or {},
                 tied,
                 f"{file_key(repo, sha, matrix)}{ENDING}" in files,
                 content,

@@ -19,6 +19,7 @@ from catalog.schema_of_records import (
 from survey.records.results import RESULTS
 
 KEY_COLUMNS = "repo, sha, matrix"
+_TIMES = "'0001-01-01'::timestamp and '9998-12-31 23:59:59.999999'::timestamp"
 KEY_IS_KNOWN = "repo is not null and sha is not null and matrix is not null"
 COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
     ROWS: row_columns,
@@ -85,11 +86,26 @@ def union(files: TableFiles, columns: tuple[Column, ...]) -> str:
 
     A file of an older version lacks newer columns: they are NULL.
     """
-    names = ", ".join(f'"{column.name}"' for column in columns)
     empty = f"select {typed_nulls(columns)} where false"
     if not files.files:
         return empty
-    return f"select {names} from ({empty} union all by name select * from {listed(files)})"
+    return f"select {values_of(columns)} from ({empty} union all by name select * from {listed(files)})"
+
+
+def values_of(columns: tuple[Column, ...]) -> str:
+    """The select list of these columns of a file, without times that nobody could read."""
+    return ", ".join(
+        f'{time_of(column.name)} as "{column.name}"' if column.sql_type == "TIMESTAMP" else f'"{column.name}"'
+        for column in columns
+    )
+
+
+def time_of(name: str) -> str:
+    """A stored time as SQL: NULL if it is forged, so that Python has none such, or none after it.
+
+    At some times DuckDB itself fails: one row would stop each answer.
+    """
+    return f'case when "{name}" between {_TIMES} then "{name}" end'
 
 
 def typed_nulls(columns: tuple[Column, ...]) -> str:

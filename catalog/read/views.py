@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File, is_part
-from catalog.read.table_files import KEY_COLUMNS, KEY_IS_KNOWN, TableFiles, listed, typed_nulls, union
+from catalog.read.table_files import (
+    KEY_COLUMNS,
+    KEY_IS_KNOWN,
+    TableFiles,
+    listed,
+    typed_nulls,
+    union,
+    values_of,
+)
 from catalog.read.view_columns import SKETCHES, VECTORS, view_columns
 from catalog.schema_of_records import (
     RESULT_KEY,
@@ -136,7 +144,6 @@ def _newest_rows(files: TableFiles) -> str:
     The file decides which is the last, not the clock of the worker that measured: one that is a day ahead
     would win over later measurements. See `catalog.write.contents.Kind`.
     """
-    names = ", ".join(f'"{column.name}"' for column in row_columns())
     if not any(map(is_part, files.files)):
         order, rows = "measured_at desc", union(files, row_columns())
     else:
@@ -146,7 +153,7 @@ def _newest_rows(files: TableFiles) -> str:
             f"union all by name select * from {listed(files, ', filename = true')}"
         )
     return f"""
-        select {names} from ({rows})
+        select {values_of(row_columns())} from ({rows})
         where {KEY_IS_KNOWN}
         qualify row_number() over (partition by {KEY_COLUMNS} order by {order}) = 1"""
 
@@ -155,11 +162,10 @@ def _attempts(files: TableFiles) -> str:
     """The attempts of each run from one file: a merged run stands in its own file and a part for a while."""
     if not any(map(is_part, files.files)):
         return union(files, attempt_columns())
-    names = ", ".join(column.name for column in attempt_columns())
     empty = f"select {typed_nulls(attempt_columns())}, '' as filename where false"
     rows = f"select * from {listed(files, ', filename = true')}"
     return f"""
-        select {names} from ({empty} union all by name {rows})
+        select {values_of(attempt_columns())} from ({empty} union all by name {rows})
         qualify rank() over (
             partition by run_id order by {_PART_NAME} desc nulls first, filename desc) = 1"""
 

@@ -11,7 +11,14 @@ from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import Tables, renewed
 from catalog.write.commit import commit
-from catalog.write.stored_matrix import each_row, stored_token_table, token_files, tokens_of
+from catalog.write.stored_matrix import (
+    each_row,
+    of_stored_values,
+    stored_token_table,
+    token_files,
+    tokens_of,
+    vocab_rows_of,
+)
 from survey.errors import CommitError
 from survey.records.measured_columns import Tokens
 
@@ -36,8 +43,12 @@ def fill(store: CatalogStore, keys: Sequence[RowKey], derive: Derive, versions: 
     with Reader(store) as reader:
         for key, row in each_row(reader, list(files)):
             try:
-                table = stored_token_table(store, files[key], ["norm", "row_hash", "black_hole"])
-                commit(store, Tables(renewed(row, derive(tokens_of(table)), versions), None))
+                with of_stored_values(key[0]):
+                    vocab_rows = vocab_rows_of(row)
+                table = stored_token_table(store, files[key], vocab_rows, ["norm", "row_hash", "black_hole"])
+                with of_stored_values(key[0]):
+                    filled = renewed(row, derive(tokens_of(table)), versions)
+                commit(store, Tables(filled, None))
                 done.rows += 1
             except CommitError as error:
                 done.problems.append(str(error))

@@ -13,7 +13,7 @@ import duckdb
 
 from catalog.files import ATTEMPTS, ROWS, File, is_part, result_key
 from catalog.read.connection import connect_catalog
-from catalog.read.table_files import TableFiles, listed
+from catalog.read.table_files import TableFiles, listed, time_of
 from catalog.schema_of_records import RESULT_KEY, Column, attempt_columns, row_columns, stored_result_columns
 from catalog.store.open import CatalogStore
 from catalog.tables.inspection import LeftOut, inspect
@@ -50,14 +50,22 @@ class Kind:
         return (*order, stamp, file.path) if self.by_file else (stamp, *order, file.path)
 
 
+def _newest(name: str) -> str:
+    """The newest of a file's times as SQL; the first of all if it has none that can be read."""
+    return f"coalesce(max({time_of(name)}), '0001-01-01'::timestamp)"
+
+
 def _of_results(kind: str) -> Kind:
     columns = partial(stored_result_columns, kind)
-    return Kind(kind, columns, (RESULT_KEY,), ("max(made_at)",), PART_ROWS, False, False)
+    return Kind(kind, columns, (RESULT_KEY,), (_newest("made_at"),), PART_ROWS, False, False)
 
 
+_OF_RUN = (_newest("finished_at"), "count(*)")
 KINDS = (
-    Kind(ROWS, row_columns, ("repo", "sha", "matrix"), ("max(measured_at)",), PART_ROWS, False, True),
-    Kind(ATTEMPTS, attempt_columns, ("run_id",), ("max(finished_at)", "count(*)"), ATTEMPT_ROWS, True, True),
+    Kind(ROWS, row_columns, ("repo", "sha", "matrix"), (_newest("measured_at"),), PART_ROWS, False, True),
+    Kind(
+        ATTEMPTS, attempt_columns, ("run_id",), (_newest("finished_at"), "count(*)"), ATTEMPT_ROWS, True, True
+    ),
     *map(_of_results, RESULTS),
 )
 

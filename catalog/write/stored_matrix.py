@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.files import ENDING, TOKENS, File, file_key
+from catalog.read.heavy_files import heavy_files
 from catalog.read.measured import RowKey
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
@@ -20,6 +23,8 @@ from survey.errors import CommitError
 from survey.records.measured_columns import Tokens, Undertrained, UndertrainedPopulation
 
 BATCH_ROWS = 64  # in memory, 50 kB each
+MAX_VOCAB_ROWS = 1 << 24  # the largest vocabulary that we know has 2^20
+_RESURVEY = "`survey run --resurvey` measures it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +58,7 @@ def read_stored(store: CatalogStore, key: RowKey) -> StoredModel:
     if len(row) != 1:
         raise CommitError("commit-failed", name, f"found {len(row)} rows, expected one")
     files = token_files(store, [key])
-    return _stored_model(row, stored_token_table(store, files[key]) if key in files else None)
-
-
-def _stored_model(row: pa.Table, tokens: pa.Table | None) -> StoredModel:
-    return StoredModel(
-        Tables(row, tokens),
-        row["vocab_rows"][0].as_py(),
-        [hole["token_ids"] for hole in row["black_holes"][0].as_py()],
-        None if tokens is None else tokens_of(tokens),
-        _undertrained_of(row),
-    )
+    return _stored_model(store, key, row, files.get(key), _too_large(store, files.values()))
 
 
 def read_each(store: CatalogStore, keys: Sequence[RowKey]) -> Iterator[tuple[RowKey, StoredModel]]:
@@ -72,13 +67,36 @@ def read_each(store: CatalogStore, keys: Sequence[RowKey]) -> Iterator[tuple[Row
     Raises UsageError if the catalog cannot be read.
     """
     files = token_files(store, keys)
+    too_large = _too_large(store, files.values())
     with Reader(store) as reader:
         for key, row in each_row(reader, keys):
-            try:
-                tokens = stored_token_table(store, files[key]) if key in files else None
-            except CommitError:
-                continue
-            yield key, _stored_model(row, tokens)
+            with suppress(CommitError):
+                yield key, _stored_model(store, key, row, files.get(key), too_large)
+
+
+def _too_large(store: CatalogStore, files: Iterable[File]) -> dict[str, int]:
+    """By their paths, the per-token tables that take more memory than any of ours: the MB they exceed."""
+    return {file.path: most_mb for file, most_mb in heavy_files(store, list(files))}
+
+
+def _stored_model(
+    store: CatalogStore, key: RowKey, row: pa.Table, file: File | None, too_large: Mapping[str, int]
+) -> StoredModel:
+    """The model of a stored row. file: of its per-token table. Raises CommitError."""
+    with of_stored_values(f"{key[0]} in {store}"):
+        vocab_rows, black_holes = vocab_rows_of(row), _black_holes_of(row)
+        undertrained = _undertrained_of(row)
+    if file is not None and file.path in too_large:
+        problem = f"takes more than {too_large[file.path]:,} MB of memory; none of ours does"
+        raise CommitError("commit-failed", str(file), f"the per-token table {problem}", _RESURVEY)
+    tokens = None if file is None else stored_token_table(store, file, vocab_rows)
+    return StoredModel(
+        Tables(row, tokens),
+        vocab_rows,
+        black_holes,
+        None if tokens is None else tokens_of(tokens),
+        undertrained,
+    )
 
 
 def each_row(reader: Reader, keys: Sequence[RowKey]) -> Iterator[tuple[RowKey, pa.Table]]:
@@ -98,18 +116,64 @@ def token_files(store: CatalogStore, keys: Iterable[RowKey]) -> dict[RowKey, Fil
     return {key: file for key, file in files.items() if file.path in sound}
 
 
-def stored_token_table(store: CatalogStore, file: File, columns: Sequence[str] | None = None) -> pa.Table:
+def stored_token_table(
+    store: CatalogStore, file: File, vocab_rows: int, columns: Sequence[str] | None = None
+) -> pa.Table:
     """A per-token table, sorted by token id. Raises CommitError if it cannot be read.
 
+    It raises, too, unless the table has the tokens of a matrix of so many rows, once each.
     columns: those to read, besides token_id; None for all.
     """
     selected = None if columns is None else ["token_id", *columns]
     try:
         with store.open(file) as opened:
-            return pq.read_table(opened, columns=selected).sort_by("token_id").combine_chunks()
+            stated = pq.read_metadata(opened).num_rows
+            _refuse(file, stated != vocab_rows, f"{stated:,} rows, expected {vocab_rows:,}")
+            opened.seek(0)
+            table = pq.read_table(opened, columns=selected).sort_by("token_id").combine_chunks()
     except (pa.ArrowException, OSError) as error:
         problem = f"the per-token table cannot be read: {error}"
         raise CommitError("commit-failed", str(file), problem) from error
+    ids = pa.array(np.arange(vocab_rows, dtype=np.int32))
+    _refuse(file, not table["token_id"].combine_chunks().equals(ids), "other token ids than 0, 1, 2, …")
+    _refuse(file, table["row_hash"].null_count > 0, "rows without a hash")
+    return table
+
+
+@contextmanager
+def of_stored_values(name: str) -> Iterator[None]:
+    """A block that computes with a stored row's values, which may be forged.
+
+    Raises CommitError if that fails: a row that no version of the survey wrote must stop no other. name: of
+    the row.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        problem = f"its row is not one that the survey wrote: {type(error).__name__}: {error}"
+        raise CommitError("commit-failed", name, problem, _RESURVEY) from error
+
+
+def vocab_rows_of(row: pa.Table) -> int:
+    """The number of rows of a stored row's matrix. Raises ValueError if it is no such number."""
+    rows = row["vocab_rows"][0].as_py()
+    if rows is None or not 0 < rows <= MAX_VOCAB_ROWS:
+        raise ValueError(f"vocab_rows is {rows}")
+    return int(rows)
+
+
+def _refuse(file: File, is_wrong: bool, what: str) -> None:
+    if is_wrong:
+        raise CommitError("commit-failed", str(file), f"the per-token table has {what}", _RESURVEY)
+
+
+def _black_holes_of(row: pa.Table) -> list[list[int]]:
+    """The token ids of each black hole. Raises TypeError, ValueError."""
+    holes = [[*hole["token_ids"]] for hole in row["black_holes"][0].as_py()]
+    rows = vocab_rows_of(row)
+    if not all(0 <= token < rows for hole in holes for token in hole):
+        raise ValueError("a black hole holds a token that is none")
+    return holes
 
 
 def _undertrained_of(row: pa.Table) -> Undertrained | None:

@@ -11,7 +11,7 @@ from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import with_tokenizer
 from catalog.write.backfill import Filled
 from catalog.write.commit import commit
-from catalog.write.stored_matrix import StoredModel, read_stored
+from catalog.write.stored_matrix import StoredModel, of_stored_values, read_stored
 from jobs.planning.plan import Unchanged
 from jobs.tasks.tokenizer import tokenizer_of_matrix
 from survey.checkpoints.checkpoint import Checkpoint
@@ -73,11 +73,13 @@ def _name_one(
         )
         if not tokenizer.measures:
             return f"{key[0]}: no names yet: {tokenizer.summary.tokenizer_note}"
-        undertrained, flags = judged(stored, tokenizer.columns)
+        with of_stored_values(key[0]):
+            undertrained, flags = judged(stored, tokenizer.columns)
+            of_tokenizer = tokenizer.summary, tokenizer.columns, undertrained, flags, tokenizer.measures
+            tables = with_tokenizer(stored.tables, *of_tokenizer)
         if stopped.is_set():
             return f"{key[0]}: no names yet: the run was stopped"
-        of_tokenizer = tokenizer.summary, tokenizer.columns, undertrained, flags, tokenizer.measures
-        commit(store, with_tokenizer(stored.tables, *of_tokenizer))
+        commit(store, tables)
     except SurveyError as error:
         return f"{key[0]}: no names yet: {error}"
     return None

@@ -165,7 +165,7 @@ def _print_holes(reader: Reader, row: _Row, console: Console) -> None:
     table.add_column("token ids", overflow="ellipsis", no_wrap=True)
     table.add_column("texts", overflow="ellipsis", no_wrap=True)
     for *line, texts in holes.rows[:SHOWN_HOLES]:
-        shown = "·" if texts is None else " ".join(f'"{printable(text)}"' for text in texts)
+        shown = "·" if texts is None else " ".join(f'"{short(text)}"' for text in texts)
         table.add_row(*(short(value) for value in line), escape(shown))
     console.print(table)
     if len(holes.rows) > SHOWN_HOLES:
@@ -176,5 +176,5 @@ def _print_failures(failures: Answer, console: Console) -> None:
     console.print("\n[bold]failed attempts[/]")
     for finished_at, reason, message in failures.rows:
         console.print(
-            f"  {short(finished_at)}  [red]{escape(short(reason))}[/]  {escape(printable(message or ''))}"
+            f"  {short(finished_at)}  [red]{escape(short(reason))}[/]  {escape(short(message or ''))}"
         )

@@ -15,6 +15,7 @@ from survey.errors import printable
 TABLE_ROWS = 100_000  # more are not printed as a table: each takes a kilobyte of memory, and 0.3 ms
 _CARD_COLUMNS = 14  # a table with more columns prints each row as a card
 _LIST_ITEMS = 6
+_TEXT_CHARS = 10_000  # a forged text may have millions, which take a console minutes
 _TEXT_WIDTH = 16  # the narrowest column of folded text
 _NUMERIC = frozenset({"BIGINT", "DOUBLE", "INTEGER", "UBIGINT", "FLOAT", "HUGEINT"})
 
@@ -69,7 +70,7 @@ def _fits(names: list[str], rows: list[list[str]], numeric: list[bool], width: i
 
 
 def short(value: Any) -> str:  # Any: whatever SQL returns
-    """A value for a person: six digits, a dot for NULL, the head of a long list."""
+    """A value for a person: six digits, a dot for NULL, the head of a long list or text."""
     if value is None:
         return "·"
     if isinstance(value, float):
@@ -79,7 +80,8 @@ def short(value: Any) -> str:  # Any: whatever SQL returns
     if isinstance(value, list | tuple):  # a tuple is an array of fixed length
         shown = ", ".join(short(item) for item in value[:_LIST_ITEMS])
         return f"[{shown}{', …' if len(value) > _LIST_ITEMS else ''}]"
-    return printable(str(value))
+    text = str(value)
+    return printable(text if len(text) <= _TEXT_CHARS else f"{text[:_TEXT_CHARS]}…")
 
 
 def _card(names: list[str], texts: list[str]) -> Table:

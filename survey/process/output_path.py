@@ -8,6 +8,10 @@ import stat
 from pathlib import Path
 
 from survey.errors import UsageError
+from survey.process.atomic_write import open_atomically
+
+# The folder, or the mount of this one file, takes no other file under the name.
+_NO_REPLACEMENT = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV))
 
 
 def check_output_path(path: Path, option: str = "") -> None:
@@ -27,12 +31,46 @@ def check_output_path(path: Path, option: str = "") -> None:
 def write_output(path: Path, content: bytes) -> None:
     """Write a file whose name was checked before a long computation. Raises OSError.
 
+    A file is replaced whole: on a full disk the earlier one stays, and so does the content that it has under
+    another name (a hard link). If it cannot be replaced it is written in place, unless it has such a name.
+
     It raises, too, if the name has become that of a link to a file: in a folder that others may write to, one
     may be planted meanwhile.
     """
+    status = _own_file(path)
+    if status is not None or not os.path.lexists(path):
+        try:
+            with open_atomically(path) as opened:
+                if status is not None:
+                    os.fchmod(opened.fileno(), stat.S_IMODE(status.st_mode))
+                opened.write(content)
+            return
+        except OSError as error:
+            if status is None or error.errno not in _NO_REPLACEMENT:
+                raise
+    _write_in_place(path, content)
+
+
+def _own_file(path: Path) -> os.stat_result | None:
+    """The status of a file of this user's that may be written.
+
+    None for anything else, and in /dev, whose names lead elsewhere.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+    return status if is_own and os.access(path, os.W_OK) and not path.is_relative_to("/dev") else None
+
+
+def _write_in_place(path: Path, content: bytes) -> None:
     descriptor = _open_output(path)
     with os.fdopen(descriptor, "wb") as opened:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            if status.st_nlink > 1 and not path.is_relative_to("/dev"):
+                raise OSError(errno.EMLINK, "it has a second name elsewhere, which would change, too")
             opened.truncate(0)
         opened.write(content)
 

@@ -22,6 +22,7 @@ from catalog.write.commit import commit, commit_attempts
 from jobs.demo.checkpoints import write
 from queries.library import load
 from queries.text.card import print_card
+from queries.text.render import short
 from queries.text.status import COUNTS, print_status
 from queries.web.report import Heading, build_report
 from tests.conftest import little
@@ -77,6 +78,12 @@ def test_a_page_is_made_of_them(hostile: CatalogStore) -> None:
         page = build_report(reader, Heading(TEXT, "0"), 10, lambda _: None)
     assert "of a later version of this program" in page
     assert "</script><script>\x1b" not in page
+
+
+def test_a_person_sees_the_head_of_a_long_text() -> None:
+    assert short("x" * 10_000) == "x" * 10_000
+    assert short("\x1b" * 3_000_000) == "\\u001b" * 10_000 + "…"
+    assert short(["x" * 10_001]) == f"[{'x' * 10_000}…]"
 
 
 # By the type of a column.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,44 @@ def test_what_is_written_replaces_the_content_and_keeps_the_mode(tmp_path: Path,
     write_output(tmp_path / "new", b"page")
     assert (precious.read_text(), precious.stat().st_mode & 0o777) == ("you", 0o600)
     assert (tmp_path / "new").read_text() == "page"
+
+
+def test_what_a_file_has_under_another_name_stays(tmp_path: Path, precious: Path) -> None:
+    (tmp_path / "report.html").hardlink_to(precious)
+    write_output(tmp_path / "report.html", b"page")
+    assert (precious.read_text(), (tmp_path / "report.html").read_text()) == ("mine", "page")
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EACCES], ids=["a-mounted-file", "a-closed-folder"])
+def test_a_file_that_cannot_be_replaced_is_written_in_place_unless_it_has_another_name(
+    tmp_path: Path, precious: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    write_output(precious, b"page")
+    assert precious.read_text() == "page"
+    (tmp_path / "report.html").hardlink_to(precious)
+    with pytest.raises(OSError, match="it has a second name elsewhere"):
+        write_output(tmp_path / "report.html", b"you")
+    assert precious.read_text() == "page"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["precious", "report.html"]
+
+
+def test_on_a_full_disk_the_earlier_file_stays(tmp_path: Path, precious: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # fails as a disk does that is full
+    try:
+        for name in ("precious", "new"):
+            with pytest.raises(OSError, match="File too large"):
+                write_output(tmp_path / name, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [file.name for file in tmp_path.iterdir()] == ["precious"]
+    assert precious.read_text() == "mine"
 
 
 def test_what_a_link_leads_to_is_written_if_it_is_no_file(tmp_path: Path) -> None:
