@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,7 @@ from catalog.read.view_columns import view_columns
 from catalog.read.views import view_bodies
 from catalog.store.local import LocalFolder
 from catalog.store.open import CatalogStore
-from catalog.tables.inspection import inspect
+from catalog.tables.inspection import LeftOut, inspect, without_columns
 from survey.errors import UsageError
 from survey.process.atomic_write import replacement
 from survey.process.output_path import check_output_path
@@ -27,6 +28,8 @@ _NO_EXTENSIONS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
+# Our names end in three hexadecimal digits, so most foreign files are not even opened; none is hidden.
+_PATTERN = f"[!.]*{3 * '[0-9a-f]'}{ENDING}"
 _KEY = "(repo, sha, matrix)"
 
 
@@ -42,9 +45,9 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
     if isinstance(store, LocalFolder):
         _refuse_backslashes("the catalog", str(store.root))
     _refuse_other_things(path)
-    listed = {folder: [file for file in store.files(folder) if file.is_named_by_us] for folder in FOLDERS}
+    listed = {folder: store.files(folder) for folder in FOLDERS}
     _refuse_other_files(store, listed.values())
-    empty = [folder for folder in FOLDERS if not listed[folder]]
+    empty = [folder for folder in FOLDERS if not any(file.is_named_by_us for file in listed[folder])]
     files = {folder: [_all_files(store, folder)] for folder in FOLDERS if folder not in empty}
     bodies = view_bodies(["measured_rows", *view_columns()], files, alike={}, outside=True)
     if TOKENS not in empty:  # a table without its row is the orphan of a crash
@@ -68,9 +71,14 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
 
 def _refuse_other_files(store: CatalogStore, listed: Iterable[Sequence[File]]) -> None:
     """Raise UsageError for files that count for no reader of ours: other clients inspect none.
-    They would stop at a broken file, and count a foreign one.
+    They would stop at a broken file, and count a foreign one of our name. DuckDB opens here, too, whatever
+    the pattern matches.
     """
-    left_out = [item for files in listed for item in inspect(store, files).left_out]
+    left_out: list[LeftOut] = []
+    for files in listed:
+        opened = [file for file in files if fnmatchcase(file.name, _PATTERN)]
+        left_out += inspect(store, [file for file in opened if file.is_named_by_us]).left_out
+        left_out += without_columns(store, [file for file in opened if not file.is_named_by_us])
     if left_out:
         more = f" ({len(left_out) - 1} more files like it)" if len(left_out) > 1 else ""
         problem = "any other client would stop at it, or count it; move it out of the catalog, then attach"
@@ -90,8 +98,7 @@ def _refuse_backslashes(what: str, path: str) -> None:
 def _all_files(store: CatalogStore, folder: str) -> File:
     root = str(store.root) if isinstance(store, LocalFolder) else store.url
     # Named as a part, so that runs which stand in a part and in their own file are shown once.
-    # Our names end in three hexadecimal digits, so most foreign files are not even opened.
-    return File(folder, f"{PART}*", f"{_literally(root)}/{folder}/*{3 * '[0-9a-f]'}{ENDING}", root)
+    return File(folder, f"{PART}*", f"{_literally(root)}/{folder}/{_PATTERN}", root)
 
 
 def _literally(root: str) -> str:

@@ -53,6 +53,22 @@ def inspect(store: CatalogStore, files: Sequence[File]) -> Inspection:
     return inspection
 
 
+def without_columns(store: CatalogStore, files: Sequence[File]) -> list[LeftOut]:
+    """The files of any name whose columns cannot be told: DuckDB would stop as soon as it opens them."""
+    left_out = []
+    for file, end in zip(files, store.ends(files), strict=True):
+        if isinstance(end, NoEnd) or end.footer is None:
+            problem = end.problem if isinstance(end, NoEnd) else "not a whole Parquet file"
+            left_out.append(LeftOut(file, "foreign", problem))
+            continue
+        try:
+            refuse_claims(end.footer)
+            schema_of(end.footer)
+        except MalformedFooter as error:
+            left_out.append(LeftOut(file, "foreign", f"its footer is broken: {error}"))
+    return left_out
+
+
 def unnamed(files: Iterable[File]) -> list[LeftOut]:
     """The files whose names the survey does not give, whatever they contain."""
     problem = "not a name that the survey gives; move it out of the catalog"

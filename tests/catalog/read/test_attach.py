@@ -135,14 +135,17 @@ def test_a_file_at_which_another_client_would_stop_is_named(
     claim = whole[: -8 - 1] + bytes.fromhex("09 08 fc 80 80 80 80 01 00")
     footer_bytes = int.from_bytes(whole[-8:-4], "little") + 8
     claim += footer_bytes.to_bytes(4, "little") + b"PAR1"
-    for content in (whole[:-100], b"PAR1", claim):
-        file.write_bytes(content)
-        ran = survey("attach", "v.duckdb", "--catalog", catalog)
-        assert ran.code == 2
-        assert str(file) in ran.err
-        assert "any other client would stop at it" in ran.err
-        assert not Path("v.duckdb").exists()
-    file.write_bytes(whole)
+    # The pattern of the views also matches some names that the survey does not give.
+    for named in (file, file.with_name("zzz-abc.parquet")):
+        for content in (whole[:-100], b"PAR1", claim):
+            named.write_bytes(content)
+            ran = survey("attach", "v.duckdb", "--catalog", catalog)
+            assert ran.code == 2
+            assert str(named) in ran.err
+            assert "any other client would stop at it" in ran.err
+            assert not Path("v.duckdb").exists()
+        named.write_bytes(whole)
+    file.with_name(".hidden-abc.parquet").write_bytes(b"PAR1")  # as an unfinished file of a program
     assert survey("attach", "v.duckdb", "--catalog", catalog).code == 0
     with client() as connection:
         assert connection.execute("SELECT count(*) FROM models").fetchall() == [(2,)]

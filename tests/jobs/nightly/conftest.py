@@ -53,9 +53,10 @@ def made_machine(folder: Path) -> JobMachine:
 
 @pytest.fixture
 def job(machine: JobMachine) -> Callable[..., Job]:
+    models = machine.folder / "my models.txt"
+    models.write_text("# mine\norg/model@main  # a branch\n")  # once: a test calls `make` in threads
+
     def make(scheduler: str = "cron", **changes: str | None) -> Job:
-        models = machine.folder / "my models.txt"
-        models.write_text("# mine\norg/model@main  # a branch\n")
         image = "registry.example/survey:1" if scheduler == "kubernetes" else None
         package = COMMIT if scheduler == "github" else None
         given = {

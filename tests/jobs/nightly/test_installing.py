@@ -139,6 +139,73 @@ def test_an_installation_that_is_stuck_is_named(
     assert not calls.exists()
 
 
+def _link_to(target: Path) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def _file_of_another_user(path: Path) -> None:
+    path.write_text("touch here\n")
+    path.chmod(0o600)
+    os.chown(path, 65534, -1)
+
+
+def _open_to_all(path: Path) -> None:
+    path.parent.chmod(0o777)
+
+
+def _folder_of_another_user(path: Path) -> None:
+    os.chown(path.parent, 65534, -1)
+
+
+# What another user may put where the folders are shared: the file, and how it is refused.
+PLANTED: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "lock-is-a-link": ("install.lock", _link_to(Path("../precious")), "a link, expected a file"),
+    "lock-is-a-pipe": ("install.lock", _pipe, "a FIFO, expected a file"),
+    "lock-in-an-open-folder": ("install.lock", _open_to_all, "others may write there: chmod o-w"),
+    "secrets-are-a-pipe": ("nightly.env", _pipe, "is no file"),
+    "secrets-are-a-folder": ("nightly.env", Path.mkdir, "is no file"),
+    "secrets-of-another-user": ("nightly.env", _file_of_another_user, "belongs to user 65534"),
+    "secrets-in-an-open-folder": ("nightly.env", _open_to_all, "others may write there: chmod o-w"),
+    "secrets-in-a-folder-of-another-user": ("nightly.env", _folder_of_another_user, "belongs to user 65534"),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(("name", "plant", "problem"), PLANTED.values(), ids=PLANTED)
+def test_what_another_user_put_into_a_shared_folder_is_neither_followed_nor_run(
+    machine: JobMachine,
+    job: Callable[..., Job],
+    commands_seen: Callable[[str, str], Path],
+    name: str,
+    plant: Callable[[Path], None],
+    problem: str,
+) -> None:
+    calls = commands_seen("crontab", "exit 0")
+    folder = machine.state if name == "install.lock" else machine.config
+    folder.mkdir(parents=True)
+    (folder.parent / "precious").write_text("mine")
+    plant(folder / name)
+    with pytest.raises(UsageError, match=problem):
+        nightly.install("cron", job(), machine)
+    assert (folder.parent / "precious").read_text() == "mine"
+    assert not calls.exists() or "-" not in calls.read_text().split()
+
+
+def test_the_users_own_link_to_a_file_of_secrets_is_followed(
+    machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
+) -> None:
+    commands_seen("crontab", "exit 1")
+    machine.config.mkdir(parents=True)
+    (machine.config.parent / "mine").write_text("HF_TOKEN=mine\n")
+    (machine.config.parent / "mine").chmod(0o600)
+    machine.env_file.symlink_to("../mine")
+    nightly_files.prepare_folders(job(), machine)
+
+
 def test_a_crontab_that_another_program_writes_over_is_written_again(
     machine: JobMachine, job: Callable[..., Job], commands_seen: Callable[[str, str], Path]
 ) -> None:
