@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +70,11 @@ def read_each(store: CatalogStore, keys: Sequence[RowKey]) -> Iterator[tuple[Row
     too_large = _too_large(store, files.values())
     with Reader(store) as reader:
         for key, row in each_row(reader, keys):
-            with suppress(CommitError):
-                yield key, _stored_model(store, key, row, files.get(key), too_large)
+            try:
+                stored = _stored_model(store, key, row, files.get(key), too_large)
+            except CommitError:
+                continue
+            yield key, stored
 
 
 def _too_large(store: CatalogStore, files: Iterable[File]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from catalog.read.measured import RowKey
 from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import under_key
 from catalog.write.commit import commit
-from catalog.write.stored_matrix import StoredModel, read_each
+from catalog.write.stored_matrix import StoredModel, of_stored_values, read_each
 from jobs.backfill.copied_columns import Cost, delivered, own_columns, refuse_other_bytes, with_own_tokenizer
 from jobs.backfill.from_tokenizer import CONCURRENT_MODELS
 from jobs.tasks.outcome import Delivered
@@ -76,15 +76,18 @@ class RowCopier:
         """Commit a stored row under the key of a target of the same bytes."""
         started, settings = time.monotonic(), self._settings
         try:
-            refuse_other_bytes(stored, target, settings)
-            # Makes no request; of a folder it checks that it is still as it was planned.
-            checkpoint = open_target(target, settings, self._throttle).checkpoint
-            tables = with_own_tokenizer(stored, target, checkpoint, settings)
-            cost = Cost(target.planning + checkpoint.traffic, time.monotonic() - started)
-            columns = own_columns(stored, target, settings, cost)
+            with of_stored_values(stored.name):
+                refuse_other_bytes(stored, target, settings)
+                # Makes no request; of a folder it checks that it is still as it was planned.
+                checkpoint = open_target(target, settings, self._throttle).checkpoint
+                tables = with_own_tokenizer(stored, target, checkpoint, settings)
+                cost = Cost(target.planning + checkpoint.traffic, time.monotonic() - started)
+                columns = own_columns(stored, target, settings, cost)
+                copied = Copied(target, delivered(stored, target, columns, cost))
+                tables = under_key(tables, columns)
             if self.stopped.is_set():
                 return Copied(target, None, "the run was stopped")
-            commit(self._store, under_key(tables, columns))
+            commit(self._store, tables)
         except SurveyError as error:
             return Copied(target, None, str(error))
-        return Copied(target, delivered(stored, target, columns, cost))
+        return copied
