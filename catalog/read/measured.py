@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from catalog.files import ENDING, ROWS, file_key
 from catalog.read.reader import Reader
@@ -25,6 +26,8 @@ class MeasuredRow:
     content_key: str | None = None
     tokenizer_key: str | None = None
     is_copy: bool = False
+    stored: tuple[str, int, int] | None = None  # dtype, V, D
+    measured_at: datetime | None = None
 
     def lacks(self, required: Iterable[Measure]) -> bool:
         """Whether one of these measures is missing, or was made by another version of it."""
@@ -82,7 +85,10 @@ class MeasuredRows:
 
 
 NOTHING_MEASURED = MeasuredRows({})
-_DECISIVE = "repo, sha, matrix, tied, measures, content_key, tokenizer_key, measured_from IS NOT NULL"
+_DECISIVE = (
+    "repo, sha, matrix, tied, measures, content_key, tokenizer_key, measured_from IS NOT NULL, dtype, "
+    "vocab_rows, hidden_dim, measured_at"
+)
 
 
 def read_measured(reader: Reader) -> MeasuredRows:
@@ -103,7 +109,11 @@ def read_measured(reader: Reader) -> MeasuredRows:
                 content,
                 tokenizer,
                 is_copy,
+                (dtype, rows, dims),
+                at,
             )
-            for repo, sha, matrix, tied, measures, content, tokenizer, is_copy, *_ in answer.rows
+            for repo, sha, matrix, tied, measures, content, tokenizer, is_copy, dtype, rows, dims, at, *_ in (
+                answer.rows
+            )
         }
     )

@@ -42,7 +42,8 @@ class Cost:
 def refuse_other_bytes(stored: StoredModel, target: Target, settings: Settings) -> None:
     """Raises CommitError if the stored row is not, or no longer, one of the target's bytes."""
     shape = stored.vocab_rows, stored.value("hidden_dim")
-    if stored.value("content_key") != target.content_key or shape != target.spec.shape:
+    content = target.same_as.content_key if target.same_as else target.content_key
+    if stored.value("content_key") not in (content, target.content_key) or shape != target.spec.shape:
         raise CommitError("commit-failed", stored.name, "is a row of other bytes by now")
     if settings.tokens and stored.tokens is None:
         raise CommitError("commit-failed", stored.name, "its per-token table cannot be read")
@@ -82,6 +83,7 @@ def own_columns(stored: StoredModel, target: Target, settings: Settings, cost: C
         "fetched_bytes": cost.traffic.bytes,
         "repo_bytes": target.repo_bytes,
         "measured_from": stored.value("measured_from") or f"{stored.value('repo')}@{stored.value('sha')}",
+        "content_key": target.content_key,
         "tokenizer_key": target.tokenizer_key,
         "requests": cost.traffic.requests,
         "retries": cost.traffic.retries,

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from jobs.planning.known_commits import CurrentCommit, KnownCommits
 from jobs.planning.memory import task_memory_bytes
 from jobs.planning.plan import Explained, ModelPlan, PlanCriteria, Unchanged
+from jobs.planning.proofs import Prover
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.errors import NoHub, NotOffered, NotThere, SurveyError
@@ -40,6 +41,7 @@ class ModelPlanner:
     throttle: Throttle
     known_commits: KnownCommits
     has_folders: bool  # on the list
+    prover: Prover
 
     def plan(self, model: ModelRef) -> ModelPlan:
         """The plan of one line of the list, its refusals with the time that they took. Raises NoHub."""
@@ -157,13 +159,18 @@ class ModelPlanner:
         names = tokenizer_files(checkpoint.files, checkpoint.part)
         completed = replace(
             target,
-            planning=target.planning - booked,
             pattern=model.pattern,
             listed_in=model.listed_in,
             tokenizer_files=tuple(names.items()),
             tokenizer_key=tokenizer_key(checkpoint, names),
         )
-        return replace(completed, memory_bytes=task_memory_bytes(completed, self.settings))
+        same_as, elsewhere = self.prover.same_as(completed, checkpoint)
+        return replace(
+            completed,
+            memory_bytes=task_memory_bytes(completed, self.settings),
+            planning=checkpoint.traffic - booked + elsewhere,
+            same_as=same_as,
+        )
 
     def _unchanged(self, model: ModelRef, checkpoint: Checkpoint, matrix: MatrixName) -> Unchanged:
         lacks_names = self._lacks_names(checkpoint.repo, checkpoint.sha, matrix)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from jobs.planning.known_commits import read_known_commits
 from jobs.planning.model_planner import ModelPlanner
 from jobs.planning.plan import ModelPlan, Plan, PlanCriteria, plan_of
-from jobs.planning.sources import sources_of
+from jobs.planning.proofs import Prover
+from jobs.planning.sources import StoredSources, sources_of
 from survey.hub.throttle import Throttle
 from survey.records.settings import Settings
 from survey.records.target import ModelRef
@@ -33,7 +34,9 @@ def make_plan(
     pool = ThreadPoolExecutor(min(PLANNERS, settings.connections), thread_name_prefix="plan")
     try:
         known = read_known_commits(models, repos, settings, throttle, pool)
-        model_planner = ModelPlanner(criteria, settings, throttle, known, has_folders)
+        stored = StoredSources(criteria)
+        prover = Prover(stored, settings, throttle)
+        model_planner = ModelPlanner(criteria, settings, throttle, known, has_folders, prover)
 
         def plan_one(model: ModelRef) -> ModelPlan:
             plan = model_planner.plan(model)
@@ -41,7 +44,7 @@ def make_plan(
             return plan
 
         plan = plan_of(pool.map(plan_one, models))
-        return replace(plan, sources=sources_of(plan.targets, criteria))
+        return replace(plan, sources=sources_of(plan.targets, stored))
     finally:
         # Not waited for: a server that stalls would hold up an interrupt.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -17,7 +17,7 @@ from survey.formats.git_lfs import refuse_pointer
 from survey.formats.json_stream import NAME_A_FILE
 from survey.records.blocks import Block
 from survey.records.target import FileVersion, Traffic
-from survey.records.tensors import ByteRange, FileRange
+from survey.records.tensors import ByteRange, ChunkRun, FileRange
 
 CONFIG_CAP_BYTES = 8 << 20
 INDEX_CAP_BYTES = 96 << 20  # the largest known names 500,000 tensors in 58 MB
@@ -64,6 +64,9 @@ class Checkpoint(Protocol):
 
     def content_id(self, file: str) -> str | None:
         """A text that only files of equal bytes have, in any checkpoint; None if nothing states one."""
+
+    def chunks(self, source: FileRange) -> tuple[ChunkRun, ...]:
+        """The chunks of the storage that hold a range; empty if none are stated. Raises SurveyError."""
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         """The content of a small file. Raises BrokenFile if it is larger than the cap or cannot be read."""

@@ -31,7 +31,7 @@ from survey.process.bounded_file import open_regular, read_at
 from survey.process.machine import cpus
 from survey.records.blocks import Block, new_buffer
 from survey.records.target import FileVersion, Traffic, name_with_part
-from survey.records.tensors import ByteRange, FileRange
+from survey.records.tensors import ByteRange, ChunkRun, FileRange
 
 MOST_READERS = 4  # of one file; few cores have enough to do with the bytes that one thread reads
 
@@ -82,6 +82,9 @@ class FolderCheckpoint:
             return None
         at = os.path.realpath(path) if stated.st_mtime_ns % 10**9 == 0 else ""
         return f"file {stated.st_size} {stated.st_mtime_ns} {structure} {at}"
+
+    def chunks(self, source: FileRange) -> tuple[ChunkRun, ...]:
+        return ()
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         """The content of a small file. Raises BrokenFile if it is larger than the cap or cannot be read."""

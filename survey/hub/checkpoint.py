@@ -15,10 +15,11 @@ from survey.hub.range_reader import RangeReader
 from survey.hub.request_policy import RequestPolicy
 from survey.hub.signed_files import SignedFiles
 from survey.hub.small_requests import SmallRequests
+from survey.hub.xet import XetStorage
 from survey.records.blocks import Block
 from survey.records.settings import Settings
 from survey.records.target import FileVersion, Traffic, name_with_part
-from survey.records.tensors import ByteRange, FileRange
+from survey.records.tensors import ByteRange, ChunkRun, FileRange
 
 
 class HubCheckpoint:
@@ -71,6 +72,13 @@ class HubCheckpoint:
     def content_id(self, file: str) -> str | None:
         stated = self._content_ids.get(file)
         return None if stated is None or self._versions.contradict(file, stated) else stated
+
+    def chunks(self, source: FileRange) -> tuple[ChunkRun, ...]:
+        file_hash = self._signed_files.get(source.file).xet_hash
+        if file_hash is None:
+            return ()
+        storage = XetStorage(self.hub_id, self.sha, self._settings, self._policy)
+        return storage.chunks(file_hash, source.bytes)
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         return self._policy.with_retries(lambda: self._read_small(file, cap_bytes), f"{self.repo}/{file}")

@@ -21,12 +21,13 @@ from survey.hub.transport.origins import origin_of
 class SignedFile:
     """A file in the storage: a URL with its signature, or the Hub's own URL.
 
-    size: None if neither the listing nor the response says.
+    size: None if neither the listing nor the response says. xet_hash: of a file in the Xet storage.
     """
 
     url: str
     headers: Mapping[str, str]
     size: int | None
+    xet_hash: str | None = None
 
 
 class SignedFiles:
@@ -85,7 +86,7 @@ class SignedFiles:
     def move(self, file: str, signed: SignedFile, url: str) -> SignedFile:
         """Follow the redirect of a range; all connections use the new URL from now on. Raises Unreachable."""
         headers = self._small.headers(url) if self._small.is_hubs(url) else {}
-        moved = SignedFile(url, headers, signed.size)
+        moved = replace(signed, url=url, headers=headers)
         with self._lock:
             self._signed[file] = moved
         return moved
@@ -125,7 +126,8 @@ class SignedFiles:
             if reply.location is None:
                 return SignedFile(url, self._small.headers(url), self._size(reply, "Content-Length", where))
             # The signature is in the URL: the token stays with the Hub.
-            return SignedFile(reply.location, {}, self._size(reply, "X-Linked-Size", where))
+            size = self._size(reply, "X-Linked-Size", where)
+            return SignedFile(reply.location, {}, size, reply.headers.get("X-Xet-Hash"))
         raise Unreachable("network", where, "the Hub redirects in circles")
 
     def _lacks_head(self, error: Exception) -> bool:

@@ -85,7 +85,15 @@ class SmallRequests:
         Raises Unreachable, BrokenFile, FAILURES.
         """
         for _ in range(REDIRECTS_AT_MOST):
-            reply = self.once("GET", url, where, cap_bytes, expected_bytes=expected_bytes, **extra)
+            reply = self.once(
+                "GET",
+                url,
+                where,
+                cap_bytes,
+                expected_bytes=expected_bytes,
+                range_is_described=False,
+                **extra,
+            )
             if reply.location is not None:
                 url = reply.location
                 continue
@@ -95,9 +103,20 @@ class SmallRequests:
         raise Unreachable("network", where, "the Hub redirects in circles")
 
     def once(
-        self, method: str, url: str, where: str, cap_bytes: int = 0, *, expected_bytes: int = 0, **extra: str
+        self,
+        method: str,
+        url: str,
+        where: str,
+        cap_bytes: int = 0,
+        *,
+        expected_bytes: int = 0,
+        range_is_described: bool = False,
+        **extra: str,
     ) -> Reply:
-        """One request; a redirect is not followed. Raises Unreachable, BrokenFile, FAILURES."""
+        """One request; a redirect is not followed. Raises Unreachable, BrokenFile, FAILURES.
+
+        range_is_described: whether the answer to a Range is about it, and not the bytes themselves.
+        """
         if constants.HF_HUB_OFFLINE:
             problem, remedy = (
                 "HF_HUB_OFFLINE is set, so no request is made",
@@ -114,7 +133,7 @@ class SmallRequests:
             received = headers_of(response)
             if response.status < 200 or (300 <= response.status < 400 and response.status not in REDIRECTS):
                 raise Unreachable("network", where, f"answered {response.status}, expected 200")
-            if response.status == 200 and "Range" in extra:
+            if response.status == 200 and "Range" in extra and not range_is_described:
                 problem = "answered 200 with all of it, expected 206: byte ranges are not served there"
                 raise NotTheHubs("network", where, problem)
             refused = response.status >= 300

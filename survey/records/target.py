@@ -117,10 +117,19 @@ class Target:
     versions: tuple[FileVersion, ...] = ()  # of the files that the plan read on the Hub
     content_key: str | None = None  # of the matrix (survey/targets/content_key.py); None if it is not known
     tokenizer_key: str | None = None  # of the tokenizer's files; as above
+    same_as: SameBytes | None = None  # a row of another content key, whose bytes are proved to be equal
 
     @property
     def key(self) -> tuple[str, str, MatrixName]:
         return self.identity.repo, self.identity.sha, self.identity.matrix
+
+
+@dataclass(frozen=True, slots=True)
+class SameBytes:
+    """A row of the catalog (repo, sha, matrix), and its content key."""
+
+    row: tuple[str, str, str]
+    content_key: str
 
 
 @dataclass(frozen=True, slots=True)

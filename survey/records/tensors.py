@@ -28,6 +28,30 @@ class FileRange:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkRun:
+    """Chunks [first, stop) of a container of the storage (`xorb`, a hash), as a part of a range of a file.
+
+    start: of their first byte from the range's beginning, negative if it lies before. size: of all of them,
+    in bytes. sizes: of each of them; empty if they are not stated.
+    """
+
+    xorb: str
+    first: int
+    stop: int
+    start: int
+    size: int
+    sizes: tuple[int, ...] = ()
+
+    def start_of(self, chunk: int) -> int | None:
+        """Where a chunk of the run begins, or its end at `stop`; None if that is not known."""
+        if chunk == self.first:
+            return self.start
+        if chunk == self.stop:
+            return self.start + self.size
+        return self.start + sum(self.sizes[: chunk - self.first]) if self.sizes else None
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a matrix that is a tensor of its own; its first element is [row, column] of the whole.
 

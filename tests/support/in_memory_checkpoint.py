@@ -8,7 +8,7 @@ from survey.checkpoints.checkpoint import Card, OnBytes
 from survey.errors import BrokenFile
 from survey.records.blocks import Block
 from survey.records.target import Traffic
-from survey.records.tensors import ByteRange, FileRange
+from survey.records.tensors import ByteRange, ChunkRun, FileRange
 
 
 class HeldCheckpoint:
@@ -27,6 +27,9 @@ class HeldCheckpoint:
 
     def content_id(self, file: str) -> str | None:
         return None
+
+    def chunks(self, source: FileRange) -> tuple[ChunkRun, ...]:
+        return ()
 
     def read_file(self, file: str, cap_bytes: int) -> bytes:
         if self.files[file] > cap_bytes:

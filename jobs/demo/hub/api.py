@@ -1,6 +1,7 @@
 """Answer the requests of the Hub's API: a document, a file, or a redirect to the CDN."""
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import parse_qs, quote, urlencode
@@ -11,6 +12,7 @@ from jobs.demo.hub.quota import Quota
 from jobs.demo.hub.replies import HubReply, Span, json_reply, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile
 from jobs.demo.hub.request import Request
+from jobs.demo.hub.xet import Xet
 
 _EXPANDED_PAGE_SIZE = 50
 _NO_PAGE = "Sorry, we can't find the page you are looking for."
@@ -23,6 +25,8 @@ class HubContents(Protocol):
     users: Mapping[str, frozenset[str]]
     repos: dict[str, Repo]
     page_size: int
+    xet: Xet
+    cdn_origin: str
 
     def stored(self, repo: Repo, commit: Commit) -> Mapping[str, StoredFile]:
         """The files of a commit by path."""
@@ -77,6 +81,10 @@ class Api:
                 return self._tree(request, repo, revision, "/".join(folder))
             case ("paths-info", revision):
                 return self._paths_info(request, repo, revision)
+            case ("xet-read-token", revision):
+                check_gate(repo, granted)
+                commit_at(repo, revision)
+                return self._xet_token()
             case ("auth-check",):
                 check_gate(repo, granted)
                 return json_reply({})
@@ -115,10 +123,19 @@ class Api:
             "ETag": file.etag,
             "Accept-Ranges": "bytes",
         }
+        # Without the route to a token (X-Xet-Refresh-Route) the Hub's own client reads from the CDN.
+        if (xet_hash := self._contents.xet.hash_of(file)) is not None:
+            headers["X-Xet-Hash"] = xet_hash
         return HubReply(302 if is_large else 307, headers, memory(f"Redirecting to {location}".encode()))
 
     def _small_file(self, _repo: Repo, commit: Commit, file: StoredFile) -> HubReply:
         return file_reply(file, "text/plain; charset=utf-8").with_headers({"X-Repo-Commit": commit.sha})
+
+    def _xet_token(self) -> HubReply:
+        xet, url = self._contents.xet, self._contents.cdn_origin
+        if not xet.offered:
+            raise HubError(404, _NO_PAGE)
+        return json_reply({"accessToken": xet.token, "exp": int(time.time()) + 3600, "casUrl": url})
 
     def _tree(self, request: Request, repo: Repo, revision: str, folder: str) -> HubReply:
         commit = commit_at(repo, revision)

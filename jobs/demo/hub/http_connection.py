@@ -76,6 +76,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             query=parse_qs(query, keep_blank_values=True, errors="strict", max_num_fields=100),
             authorization=self.headers.get("Authorization"),
             body=self.rfile.read(body_bytes),
+            range=self.headers.get("Range"),
         )
 
     def _reply(self, request: Request, action: FaultAction | None) -> HubReply:

@@ -15,6 +15,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from jobs.demo.hub.access import HubError
 from jobs.demo.hub.api import Api, file_reply
 from jobs.demo.hub.faults import (
     CorruptBytes,
@@ -39,6 +40,7 @@ from jobs.demo.hub.replies import HubReply, Source, memory
 from jobs.demo.hub.repos import Commit, Repo, StoredFile, commit_sha, folder_files, stored_file
 from jobs.demo.hub.request import LoggedRequest, Request
 from jobs.demo.hub.signatures import UrlSigner
+from jobs.demo.hub.xet import Xet
 
 __all__ = [
     "Commit",
@@ -101,6 +103,7 @@ class LocalHub:
         self._lock = RLock()
         self._stored: dict[tuple[str, str], dict[str, StoredFile]] = {}
         self._signer = UrlSigner()
+        self.xet = Xet()
         self._hub = HttpServer(host, "hub", self, Api(self).answer)
         self._cdn = self._start_cdn(host)
         self.endpoint, self.cdn_origin = self._hub.origin, self._cdn.origin
@@ -208,6 +211,11 @@ class LocalHub:
         return f"{self.cdn_origin}/{location}?{signature}"
 
     def _answer_cdn(self, request: Request) -> HubReply:
+        if request.segments[:2] == ("v1", "reconstructions"):
+            try:
+                return self.xet.answer(request)
+            except HubError as error:
+                return error.reply()
         if not self._signer.is_valid(request):
             denied = b"<Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>"
             return HubReply(403, {"Content-Type": "application/xml"}, memory(denied))

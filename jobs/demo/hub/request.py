@@ -30,3 +30,4 @@ class Request:
     query: dict[str, list[str]]
     authorization: str | None
     body: bytes
+    range: str | None = None
