@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 from support import tokenizers
 from support.commands import Ran
 from support.little_models import LITTLE, little
@@ -263,3 +265,40 @@ def test_a_moved_folder_is_a_copy_if_its_times_are_a_clocks(survey: Survey, tmp_
     assert "1 of the measured were copied" in survey("run", tmp_path / "moved", *command).out
     (tmp_path / "a/config.json").write_text(json.dumps({"model_type": "llama", "tie_word_embeddings": True}))
     assert "1 of the measured were copied" in survey("run", tmp_path / "a", *command).out
+
+
+def block_files(specials: int) -> Files:
+    """A matrix with a block of 500 rows, of which only names tell whether it is of words."""
+    draw = np.random.default_rng(4)
+    matrix = draw.normal(size=(6000, 64)) / 8
+    matrix[:500] = 1.05 * matrix[0] + 0.2 * matrix[:500]
+    vocab = {chr(0x4E00 + number): number for number in range(6000)}
+    added = [tokenizers.special(number, chr(0x4E00 + number)) for number in range(specials)]
+    config = {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "tie_word_embeddings": True}
+    return {
+        "config.json": json.dumps(config).encode(),
+        "model.safetensors": save({"model.embed_tokens.weight": matrix.astype(np.float32)}),
+        "tokenizer.json": tokenizers.bpe(vocab, added_tokens=added),
+    }
+
+
+@pytest.mark.parametrize("options", [[], ["--no-tokens"]], ids=["with tokens", "without tokens"])
+def test_names_that_tell_words_from_reserved_rows_are_the_copys_own(
+    hub: LocalHub, survey: Survey, options: list[str]
+) -> None:
+    models = {
+        "org/reserved": block_files(400), "org/words": block_files(0), "org/unnamed": unnamed(block_files(0)),
+    }  # fmt: skip
+    shas = {repo: hub.add_repo(repo, files) for repo, files in models.items()}
+    command = ["--endpoint", hub.endpoint, "--executor", "serial"]
+    survey("run", "org/reserved", *command, "--catalog", "c")
+    assert "2 of the measured were copied" in survey("run", *models, *command, *options, "--catalog", "c").out
+    assert "3 measured" in survey("run", *models, "--resurvey", *command, *options, "--catalog", "fresh").out
+    for repo, counted in {"org/reserved": 500, "org/words": 0, "org/unnamed": 0}.items():
+        model = f"{repo}@{shas[repo]}"
+        assert rows()[model]["undertrained_rows"] == counted
+        if repo != "org/reserved":
+            one, two = rows()[model], rows("fresh")[model]
+            assert {name for name in one if one[name] != two[name]} <= OF_THE_RUN
+            assert tokens(model, "c") == tokens(model, "fresh")
+            assert bool(tokens(model, "c")) == (not options)
