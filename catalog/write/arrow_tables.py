@@ -112,7 +112,7 @@ def without_tokens(tables: Tables) -> Tables:
     return Tables(_with_columns(tables.row, {"measures": measures}), None)
 
 
-def without_tokenizer(tables: Tables) -> Tables:
+def without_tokenizer_columns(tables: Tables) -> Tables:
     """Stored tables without the columns that a tokenizer decides, so that another one's can be added."""
     columns: dict[str, Any] = {field.name: None for field in dataclasses.fields(TokenizerSummary)}
     columns["measures"] = _measures_without(tables.row, TOKENIZER, UNUSED_DISTANCES)

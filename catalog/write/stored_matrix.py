@@ -22,7 +22,7 @@ from catalog.write.arrow_tables import Tables
 from survey.errors import CommitError
 from survey.records.measured_columns import Tokens, Undertrained, UndertrainedPopulation
 
-BATCH_ROWS = 64  # in memory, 50 kB each
+STORED_BATCH_ROWS = 64  # in memory, 50 kB each
 MAX_VOCAB_ROWS = 1 << 24  # the largest vocabulary that we know has 2^20
 _RESURVEY = "`survey run --resurvey` measures it again"
 
@@ -104,8 +104,8 @@ def _stored_model(
 
 def each_row(reader: Reader, keys: Sequence[RowKey]) -> Iterator[tuple[RowKey, pa.Table]]:
     """Each row that exists as a table of its own."""
-    for first in range(0, len(keys), BATCH_ROWS):
-        table = reader.rows(keys[first : first + BATCH_ROWS])
+    for first in range(0, len(keys), STORED_BATCH_ROWS):
+        table = reader.rows(keys[first : first + STORED_BATCH_ROWS])
         for number in range(len(table)):
             row = table.slice(number, 1)
             yield (row["repo"][0].as_py(), row["sha"][0].as_py(), row["matrix"][0].as_py()), row

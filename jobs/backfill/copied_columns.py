@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from catalog.write.arrow_tables import Tables, with_tokenizer, without_tokenizer, without_tokens
+from catalog.write.arrow_tables import Tables, with_tokenizer, without_tokenizer_columns, without_tokens
 from catalog.write.stored_matrix import StoredModel
 from jobs.tasks.outcome import Delivered, Headline
 from jobs.tasks.tokenizer import tokenizer_of_matrix
@@ -60,7 +60,7 @@ def with_own_tokenizer(
     files, rows = dict(target.tokenizer_files), stored.vocab_rows
     result = tokenizer_of_matrix(checkpoint, files, rows, stored.black_holes, settings.timeout_s)
     undertrained, flags = _judged(stored, result.columns)
-    bare = without_tokenizer(tables)
+    bare = without_tokenizer_columns(tables)
     return with_tokenizer(bare, result.summary, result.columns, undertrained, flags, result.measures)
 
 

@@ -74,7 +74,7 @@ def _name_one(
         if not tokenizer.measures:
             return f"{key[0]}: no names yet: {tokenizer.summary.tokenizer_note}"
         with of_stored_values(key[0]):
-            undertrained, flags = judged(stored, tokenizer.columns)
+            undertrained, flags = _judged(stored, tokenizer.columns)
             of_tokenizer = tokenizer.summary, tokenizer.columns, undertrained, flags, tokenizer.measures
             tables = with_tokenizer(stored.tables, *of_tokenizer)
         if stopped.is_set():
@@ -85,7 +85,7 @@ def _name_one(
     return None
 
 
-def judged(stored: StoredModel, names: TokenColumns | None) -> tuple[Undertrained | None, FlagsByClass]:
+def _judged(stored: StoredModel, names: TokenColumns | None) -> tuple[Undertrained | None, FlagsByClass]:
     """What the names change of the columns of undertrained rows; and the flags of rows that follow."""
     if stored.tokens is None:
         return None, {}

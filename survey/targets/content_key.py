@@ -16,7 +16,7 @@ from typing import Any
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.records.tensors import ScaleSpec, TensorSpec
 
-KEY_BYTES = 16
+_KEY_BYTES = 16
 # Fields of the records of survey/records/tensors.py that name a thing, and say nothing about its bytes.
 NAMES = frozenset({"name", "file"})
 
@@ -64,4 +64,4 @@ def _content_id(checkpoint: Checkpoint, file: str) -> str:
 
 def _digest(kind: str, value: Any) -> str:  # Any: JSON
     text = json.dumps([kind, value], sort_keys=True).encode()
-    return hashlib.blake2b(text, digest_size=KEY_BYTES).hexdigest()
+    return hashlib.blake2b(text, digest_size=_KEY_BYTES).hexdigest()

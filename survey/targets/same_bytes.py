@@ -14,7 +14,7 @@ from survey.records.tensors import ByteRange, ChunkRun, TensorSpec
 from survey.targets.equal_chunks import unproved
 
 # Proving takes some ten requests; below, the matrix itself takes no longer.
-LEAST_BYTES = 4 << 20
+PROVABLE_BYTES = 4 << 20
 MOST_COMPARED = 1 / 16  # of a matrix
 LARGEST_COMPARED_BYTES = 1 << 20
 
@@ -35,7 +35,7 @@ class StoredTensor:
 
 def is_provable(target: Target) -> bool:
     """Whether a proof is worth its requests and covers all that decides the figures: one tensor, no scale."""
-    return not target.spec.pieces and target.scale is None and len(target.spec.bytes) >= LEAST_BYTES
+    return not target.spec.pieces and target.scale is None and len(target.spec.bytes) >= PROVABLE_BYTES
 
 
 def may_be_same(one: Target, other: Target) -> bool:

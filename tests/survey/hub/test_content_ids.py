@@ -80,7 +80,7 @@ SCALE = ScaleSpec(TensorSpec("scale", "a", "F32", (1,), ByteRange(24, 28)), 28, 
 VALUES: dict[str, Any] = {
     "dtype": "F16", "shape": (2, 4), "bytes": ByteRange(8, 25), "pieces": HALVES.pieces,
     "tensor": HALVES, "row": 1, "column": 1, "start": 9, "stop": 23,
-    "file_bytes": 29, "tiles": (2, 2), "tile": (2, 2), "per": "row",
+    "file_bytes": 29, "divides": True, "tiles": (2, 2), "tile": (2, 2), "per": "row",
 }  # fmt: skip
 
 
