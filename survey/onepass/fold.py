@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -94,27 +95,48 @@ def _on_cpu(
     identity: RowIdentity,
     totals: Totals,
 ) -> None:
-    """Hash and sum the slabs in `threads` threads; take them in order."""
+    """Hash and sum the slabs in `threads` threads, which take the results in the slabs' order."""
     folded = _folding(decoder, rows_per_slab, totals.rows)
 
-    def take(slab: Block, digests: Digests, sums: SlabSums) -> None:
+    def take(result: FoldedSlab) -> None:
+        slab, digests, sums = result
         identity.add(digests, rows_of_slab(slab, decoder.row_bytes))
         totals.add(sums, len(digests))
 
     if threads == 1:
         for first_row, slab in decoder.numbered(all_slabs):
-            take(*folded(slab, first_row))
+            take(folded(slab, first_row))
         return
+    in_order = _InOrder(take)
+
+    def fold_and_take(index: int, slab: Block, first_row: int) -> None:
+        in_order.put(index, folded(slab, first_row))
+
     # Hashing and summing long rows release the GIL. One slab more than threads is in flight, so that none
     # idles; the first ones load the compiler (0.5 s) while the next are fetched.
     with ThreadPoolExecutor(threads, thread_name_prefix="sums") as pool:
-        in_flight: deque[Future[FoldedSlab]] = deque()
-        for first_row, slab in decoder.numbered(all_slabs):
-            in_flight.append(pool.submit(folded, slab, first_row))
+        in_flight: deque[Future[None]] = deque()
+        for index, (first_row, slab) in enumerate(decoder.numbered(all_slabs)):
+            in_flight.append(pool.submit(fold_and_take, index, slab, first_row))
             if len(in_flight) > threads:
-                take(*in_flight.popleft().result())
+                in_flight.popleft().result()
         for future in in_flight:
-            take(*future.result())
+            future.result()
+
+
+class _InOrder:
+    """Takes results in order, each as soon as all before it are there, in the thread that brings the last."""
+
+    def __init__(self, take: Callable[[FoldedSlab], None]) -> None:
+        self._take, self._waiting, self._next = take, dict[int, FoldedSlab](), 0
+        self._lock = threading.Lock()
+
+    def put(self, index: int, result: FoldedSlab) -> None:
+        with self._lock:
+            self._waiting[index] = result
+            while self._next in self._waiting:
+                self._take(self._waiting.pop(self._next))
+                self._next += 1
 
 
 def _folding(decoder: RowDecoder, rows_per_slab: int, rows: RowSums) -> Callable[[Block, int], FoldedSlab]:

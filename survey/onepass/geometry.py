@@ -13,7 +13,7 @@ from survey.records.tensors import ByteRange, TensorSpec
 CHUNK_ROWS = 1024
 GROUP_ROWS = 32
 QUAD_ROWS = 4  # of a group, folded together, so that sums of neighbours stay in registers
-SLAB_BYTES = 4 << 20  # enough work for a thread; a few slabs are in memory at once
+SLAB_BYTES = 5 << 20  # as a block: enough work for a thread; a few slabs are in memory at once
 LANE_DIMS = 256  # sums over dimensions: element d is added to lane d mod 256
 PROJECTION_DIMS = 32  # of the rows' projections
 DIRECTION_DIMS = 128  # of the rows' directions, in bfloat16; the lanes once folded in half

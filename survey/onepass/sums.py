@@ -132,7 +132,7 @@ class Totals:
         for band, slabs in self._chunks.items():
             with np.errstate(over="ignore", invalid="ignore"):  # as in added_pairwise
                 self._columns[band] += added_pairwise(slabs)
-            slabs[:] = 0.0
+            slabs[:] = 0.0  # for the next chunk may have no rows of this band
         self._slab = 0
 
 

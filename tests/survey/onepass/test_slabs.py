@@ -77,9 +77,8 @@ def test_slabs_come_before_the_next_block_is_asked_for() -> None:
     ("row_bytes", "rows"),
     [
         pytest.param(2, 1024, id="never more than a chunk"),
-        pytest.param(4096, 1024, id="1,024 rows of 4 KiB are 4 MiB exactly"),
-        pytest.param(4098, 512, id="one element more"),
-        pytest.param(2 * 2560, 512, id="Qwen3-4B"),
+        pytest.param(2 * 2560, 1024, id="Qwen3-4B: 1,024 rows of 5 KiB are 5 MiB exactly"),
+        pytest.param(2 * 2561, 512, id="one element more"),
         pytest.param(2 * 4096, 512, id="Llama-3.1-8B"),
         pytest.param(2 * 16_384, 128, id="Llama-3.1-405B"),
         pytest.param(8_000_000, 32, id="never less than a group"),
