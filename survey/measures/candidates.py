@@ -6,7 +6,8 @@ other as their initial values were; trained rows are at most 2.6 times as close 
 
 - a population outside, as far from the other rows' mean as these themselves, and no shorter, is trained,
   unless it is too large for a block of alike words;
-- one of initial values, one in a matrix whose rows have one length, or one that is dense was not trained;
+- one of initial values, one that is dense, or, among rows of one length, a cone that was moved the way that
+  all rows have in common was not trained: words of a kind have a direction of their own;
 - of any other it cannot be told. Neither if it holds most rows and lies little apart, or if several lie far
   out: languages, say, or rows that were never met.
 
@@ -83,7 +84,7 @@ def _is_candidate(item: UndertrainedPopulation, in_clusters: bool) -> bool | Non
         return True
     if _is_undecided_majority(item):
         return None
-    if _is_far_out(item, OUTSIDE, NO_SHORTER) and not _is_large(item):
+    if item.shape != "cone" and _is_far_out(item, OUTSIDE, NO_SHORTER) and not _is_large(item):
         return False
     if in_clusters and _is_cluster(item):
         return None

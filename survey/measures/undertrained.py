@@ -30,6 +30,8 @@ TOO_FEW = (
 )
 AT_ORIGIN = 0.25  # of a population's own median distance from its centre
 MIDDLE = 0.2  # of the other rows' median distance from their centre: nearer is in the same place
+# Cosine of the centres of a cone and of the others: all were moved the same way. By chance it is 1 / √D.
+COMMON, CHANCES = 0.25, 2.2
 GAUSSIAN = 1.25  # times the spread of lengths that independent numbers give, √(1 / 2D)
 
 
@@ -134,7 +136,8 @@ def _described(result: PassResult, item: Population, members: NDArray[np.int64])
 def _shape(item: Population, dims: int) -> PopulationShape:
     """dims: D."""
     if max(item.length_spread, item.others_spread) < ONE_LENGTH:
-        return "cone"
+        is_moved_with_all = item.common >= max(COMMON, CHANCES / float(np.sqrt(dims)))
+        return "cone" if is_moved_with_all else "centre"
     chance = 1.0 / float(np.sqrt(len(item.rows)))  # by which the rows' mean misses their centre
     if item.offset > max(AT_ORIGIN, 2.0 * chance):
         return "centre"

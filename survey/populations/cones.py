@@ -28,9 +28,9 @@ ANCHORS = 512  # rows from which a mean is moved
 NEAREST = (8, 16, 24, 24)  # of which the mean is taken, step by step
 AXES = 8  # the narrowest cones
 ALIKE = 0.5  # cosine of axes whose cones overlap
-# Times farther along their axis than the next cone's rows lie: planted ones 1.27 or more, trained rows up to
-# 1.07, trained rows of other lengths brought to length 1 up to 1.16.
-STANDS_OUT = 1.2
+# Times farther along the axis of each other than the next cone's rows lie: planted ones 1.29 or more, trained
+# rows up to 1.18, single groups of trained rows up to 2.6.
+STANDS_OUT = 1.25
 EXACT = 4096.0  # the mean is a multiple of 1/4096, so that sums of differences from it are exact in float64
 TAIL = 3.0  # standard deviations of the other rows: where a cone's rows are first looked for
 STEPS, ROUNDS = 4, 3  # in which the cut settles, and the axis
@@ -40,16 +40,18 @@ STEPS, ROUNDS = 4, 3  # in which the cut settles, and the axis
 class Axes:
     """Axes of narrow cones, from the rows' common mean on. mean: [128]. directions: of length 1, [A, 128].
 
-    reach: how far along it the mean of its farthest rows lies, the farthest first, [A].
+    reach: how far along it the mean of its farthest rows lies, the farthest first, [A]. apart: the same, of
+    each row along the axis of the others: of rows that lie there by chance, each pulled the axis to itself.
     """
 
     mean: Vectors
     directions: Vectors
     reach: Vectors
+    apart: Vectors
 
     @property
     def first_stands_out(self) -> bool:
-        return len(self.reach) > 1 and bool(self.reach[0] >= STANDS_OUT * self.reach[1])
+        return len(self.apart) > 1 and bool(self.apart[0] >= STANDS_OUT * self.apart[1:].max())
 
     def centres(self) -> list[Vectors]:
         """Where the cones' rows lie, [128] each."""
@@ -73,7 +75,8 @@ def cone_axes(projections: Projections, sample: RowNumbers) -> Axes:
     for index in np.argsort(-reach, kind="stable").tolist():
         if len(chosen) < AXES and (directions[chosen] @ directions[index] < ALIKE).all():
             chosen.append(index)
-    return Axes(mean, directions[chosen], reach[chosen] / min(NEAREST[-1], len(rows)))
+    apart = np.array([_apart(rows, directions[index]) for index in chosen])
+    return Axes(mean, directions[chosen], reach[chosen] / min(NEAREST[-1], len(rows)), apart)
 
 
 def rows_of_first(projections: Projections, active: RowNumbers, axes: Axes) -> RowNumbers:
@@ -96,6 +99,20 @@ def _sums_of_farthest(sums: Vectors, rows: Vectors, count: int) -> Vectors:
     return summed
 
 
+def _apart(rows: Vectors, axis: Vectors) -> float:
+    """How far those of these rows that lie farthest along an axis lie along that of the others: the mean."""
+    count = min(NEAREST[-1], len(rows))
+    farthest = rows[np.argpartition(-(rows @ axis), count - 1)[:count]]
+    return float(np.mean(_along_that_of_others(farthest, farthest.sum(axis=0))))
+
+
+def _along_that_of_others(rows: Vectors, total: Vectors) -> Vectors:
+    """The coordinate of each of these rows along the sum of the others, [R]; total: of all."""
+    others = total - rows
+    along: Vectors = np.add.reduce(others * rows, axis=1) / row_lengths(others)
+    return along
+
+
 def _along(projections: Projections, active: RowNumbers, mean: Vectors, axis: Vectors) -> Vectors:
     """The coordinate of each active row's direction along an axis of length 1, from the mean on, [N]."""
     directions = FineRows(np.ones(len(projections.fine)), projections.fine)
@@ -114,8 +131,7 @@ def _along_their_axis(
     rows = _directions(projections, active[some]) - mean
     total = np.add.reduce(rows, axis=0)
     along = _along(projections, active, mean, total / row_lengths(total[None])[0])
-    others = total - rows
-    along[some] = np.add.reduce(others * rows, axis=1) / row_lengths(others)
+    along[some] = _along_that_of_others(rows, total)
     return along
 
 

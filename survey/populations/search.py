@@ -50,6 +50,7 @@ class Population:
     centre the others lie, by medians. outside: how far its centre lies from the others', in units of the
     median distance of these from their centre. relative_length: its median norm divided by theirs.
     offset: how far its centre lies from the origin, in units of its rows' median distance from it.
+    common: the cosine of its centre and the others'.
     length_spread, others_spread: standard deviations of its rows' norms and of the others', divided by
     their means.
     """
@@ -61,6 +62,7 @@ class Population:
     outside: float
     relative_length: float
     offset: float
+    common: float
     length_spread: float
     others_spread: float
 
@@ -209,8 +211,9 @@ def _described(spots: Spots, inner: RowNumbers, outer: RowNumbers, centre: NDArr
     projections = spots.projections
     near, far = (projections.subset(evenly(rows, SAMPLE)) for rows in (inner, outer))
     inner_median, outer_median = (float(np.median(rows.distances(centre))) for rows in (near, far))
-    far_centre = centre_of(far)
-    apart = _length(centre_of(near) - far_centre)
+    near_centre, far_centre = centre_of(near), centre_of(far)
+    apart = _length(near_centre - far_centre)
+    lengths = _length(near_centre) * _length(far_centre)
     return Population(
         rows=inner,
         others=outer,
@@ -219,6 +222,7 @@ def _described(spots: Spots, inner: RowNumbers, outer: RowNumbers, centre: NDArr
         outside=_ratio(apart, float(np.median(far.distances(far_centre)))),
         relative_length=_ratio(float(np.median(near.lengths)), float(np.median(far.lengths))),
         offset=_ratio(_length(centre), inner_median),
+        common=float(np.add.reduce(near_centre * far_centre)) / lengths if lengths else 0.0,
         length_spread=float(near.lengths.std() / near.lengths.mean()),
         others_spread=float(far.lengths.std() / far.lengths.mean()),
     )

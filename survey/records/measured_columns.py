@@ -187,7 +187,8 @@ class UndertrainedPopulation:
     )
     shape: PopulationShape = column(
         "initial values: around the origin, with lengths as random numbers give, and the others' centre is "
-        "elsewhere; origin: around it otherwise; centre: around one of its own; cone: all rows are as long"
+        "elsewhere; origin: around it otherwise; centre: around one of its own; cone: the same if all rows "
+        "have one length, and its centre lies in the direction that they have in common"
     )
     compared_share: float = column(
         "its share of the different rows that it was compared with, its own included"

@@ -24,6 +24,7 @@ UNSLOTH_LEAST = 1e-16
 MERGEKIT_QUANTILE = 0.05
 
 Flags = NDArray[np.bool_]
+Scores = tuple[float | None, float | None]  # precision and recall; None if there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def published(matrix: PlantedMatrix) -> Published:
     )
 
 
-def precision_and_recall(flags: Flags, untrained: Flags) -> tuple[float | None, float | None]:
+def precision_and_recall(flags: Flags, untrained: Flags) -> Scores:
     """None if nothing is flagged, or nothing untrained."""
     right = int((flags & untrained).sum())
     flagged, there = int(flags.sum()), int(untrained.sum())

@@ -315,3 +315,4 @@ LOOKALIKES: dict[str, Callable[[Draw, int, int], Planted]] = {
     "three scales": _scales(0.5, 1.0, 2.0),
     "three scales, far apart": _scales(0.3, 1.0, 3.0),
 }
+LOOKALIKES |= {f"of length 1: {name}": _of_length_1(make) for name, make in list(LOOKALIKES.items())[:9]}
