@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +42,28 @@ class Clock:
             yield block
 
 
+def begun(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same blocks; the first is asked for at once, in a thread, whose error the consumer gets."""
+    first: Future[Block | None] = Future()
+
+    def fetch() -> None:
+        try:
+            first.set_result(next(blocks, None))
+        except BaseException as error:  # noqa: BLE001 - raised where the block is wanted
+            first.set_exception(error)
+
+    # A daemon: a stalled read must not delay the end of the process.
+    threading.Thread(target=fetch, name="first block", daemon=True).start()
+
+    def rest() -> Iterator[Block]:
+        block = first.result()
+        while block is not None:
+            yield block
+            block = next(blocks, None)
+
+    return rest()
+
+
 OnProgress = Callable[[int], None]
 
 AT_REST = "run again when nothing writes into it"
@@ -55,6 +79,7 @@ class Matrix:
         self.target = target
         self.clock = Clock()
         self.checkpoint = checkpoint
+        self._begun: Iterator[Block] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -87,7 +112,15 @@ class Matrix:
 
         Raises BrokenFile after the last block if a folder changed: its rows may be those of two checkpoints.
         """
-        return self.clock.over(self._unchanged_blocks(on_progress))
+        source, self._begun = self._begun or self._unchanged_blocks(on_progress), None
+        return self.clock.over(source)
+
+    def fetch_ahead(self, on_progress: OnProgress) -> None:
+        """Begin to fetch what the next call of `blocks` yields: its first block, and those beside it.
+
+        on_progress: takes the place of that call's own.
+        """
+        self._begun = begun(self._unchanged_blocks(on_progress))
 
     def _unchanged_blocks(self, on_progress: OnProgress) -> Iterator[Block]:
         target = self.target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -14,7 +14,10 @@ from jobs.executors.ray_loop import RayLoop
 from jobs.executors.ray_nodes import Node, auto_device_on, largest_memory_bytes, possible_nodes, refusal_by
 from jobs.executors.ray_resources import ClusterResources, cluster_resources
 from jobs.executors.ray_session import RayOptions, coordinated_cluster, outside, pinned_to
-from jobs.executors.ray_worker import measure_on_node
+from jobs.executors.ray_watch import MAX_WORKERS
+from jobs.executors.ray_work import ModelWork as ModelWork
+from jobs.executors.ray_work import batch_memory_bytes, batch_size
+from jobs.executors.ray_worker import measure_in_turn_on_node, measure_on_node, warm_up_worker
 from jobs.executors.ray_workload import RayTask
 from jobs.planning.memory import gpu_host_bytes, gpu_memory_bytes, local_bytes
 from jobs.tasks.measure_one import deadline_s
@@ -27,19 +30,9 @@ from survey.records.target import Target
 # A large matrix's task waits for the network at least half of its time.
 CPU_SHARE = 0.5
 LARGE_BYTES = 32 << 20
+WARM_UP_S = 120.0  # to compile the kernels; whoever is not ready by then does it in its first task
 # Ray does not say how much memory a GPU has; the smallest in use for such work have 16 GB.
 GPU_BYTES = 16e9
-
-
-@dataclass(slots=True)
-class ModelWork:
-    """One target; memory_bytes is what Ray reserves for it, the shares are set when it is launched."""
-
-    target: Target
-    memory_bytes: int
-    was_out_of_memory: bool = False
-    gpu_share: float = 0.0
-    cpu_share: float = 1.0
 
 
 def run_on_ray(
@@ -51,9 +44,25 @@ def run_on_ray(
     """
     with coordinated_cluster(options) as coordinator:
         workload = ModelWorkload(targets, settings, progress, options, coordinator)
+        _warm_up_workers(targets)
         works = [(target.key, ModelWork(target, target.memory_bytes)) for target in targets]
         for task, outcome in RayLoop(workload, coordinator, progress).run(works):
             yield outcome, task.tries
+
+
+def _warm_up_workers(targets: Sequence[Target]) -> None:
+    """Load the kernels where folders are measured, before any of them is.
+
+    A run with targets on the Hub does without: their first bytes come meanwhile.
+    """
+    if outside() or any(target.folder is None for target in targets):
+        return
+    here = ray.get_runtime_context().get_node_id()
+    workers = min(int(cluster_resources().nodes.get(here, {}).get("CPU", 0)), len(targets), MAX_WORKERS)
+    task = ray.remote(num_cpus=1, max_retries=0)(warm_up_worker)
+    loading = [task.options(scheduling_strategy=pinned_to(here)).remote() for _ in range(workers)]
+    if loading:
+        ray.wait(loading, num_returns=workers, timeout=WARM_UP_S)
 
 
 class ModelWorkload:
@@ -81,6 +90,7 @@ class ModelWorkload:
         self._least_cpu_share = min((self._cpu_share(work, cluster) for work in works), default=1.0)
         # Declared once: each declaration is sent to every worker that runs it.
         self._on_cpu = ray.remote(max_retries=0)(measure_on_node)
+        self._in_turn = ray.remote(max_retries=0)(measure_in_turn_on_node)
         # A GPU's process measures many models (Ray's own default is one): torch and CUDA take 5 s to start.
         # If its node has several GPUs, it stays with the first that it had.
         self._on_gpu = ray.remote(max_retries=0, max_calls=0)(measure_on_node)
@@ -102,6 +112,35 @@ class ModelWorkload:
             return None
         if self._connections is not None and len(running) >= self._connections:
             return None
+        declared = self._on_gpu if work.gpu_share else self._on_cpu
+        ref = declared.options(**self._reserved(work)).remote(
+            work.target, task.tries, self._settings_of_task(work, cluster), self._coordinator, self._commit_to
+        )
+        self._progress.started(work.target)
+        return ref
+
+    def batch_size(self, waiting: Sequence[RayTask[ModelWork]], cluster: ClusterResources) -> int:
+        if self._connections is not None or self._gpu_share(waiting[0].work, cluster):
+            return 1  # a second one's first bytes would take a share of what one may have
+        return batch_size(waiting, cluster.cpus)
+
+    def launch_batch(
+        self, batch: Sequence[RayTask[ModelWork]], running: Sequence[ModelWork], cluster: ClusterResources
+    ) -> Any:  # Any: as above
+        work = batch[0].work
+        if not self._assign_shares(work, running, cluster):
+            return None
+        largest = largest_memory_bytes(self._nodes(work.target, cluster))
+        memory_bytes = min(batch_memory_bytes(batch), int(largest))
+        return self._in_turn.options(**self._reserved(work) | {"memory": memory_bytes}).remote(
+            [(task.work.target, task.tries) for task in batch],
+            self._settings_of_task(work, cluster),
+            self._coordinator,
+            self._commit_to,
+        )
+
+    def _reserved(self, work: ModelWork) -> dict[str, Any]:  # Any: Ray's options
+        """What Ray sets aside for a task, and where it runs."""
         memory_bytes = work.memory_bytes
         if work.gpu_share and self._settings.device == "auto":  # the plan did not know of a GPU
             memory_bytes += gpu_host_bytes(work.target.spec)
@@ -110,12 +149,7 @@ class ModelWorkload:
             options["scheduling_strategy"] = pinned_to(self._here)
         if work.gpu_share:
             options["num_gpus"] = work.gpu_share
-        declared = self._on_gpu if work.gpu_share else self._on_cpu
-        ref = declared.options(**options).remote(
-            work.target, task.tries, self._settings_of_task(work, cluster), self._coordinator, self._commit_to
-        )
-        self._progress.started(work.target)
-        return ref
+        return options
 
     def deadline_s(self, work: ModelWork) -> float:
         return deadline_s(work.target, self._settings)
@@ -153,10 +187,10 @@ class ModelWorkload:
     def _cpu_limit(self, work: ModelWork, cluster: ClusterResources) -> float:
         """The CPUs that tasks may claim together.
 
-        Small tasks may claim twice what there is: the next ones wait at Ray, and start while the driver
-        handles one that has ended. They may not if they share a GPU or a limit of connections.
+        Twice what there is: the next ones wait at Ray, and start while the driver handles one that has
+        ended. Not if they share a CPU anyway, a GPU, or a limit of connections.
         """
-        may_queue = not (_is_large(work.target) or self._gpu_share(work, cluster) or self._connections)
+        may_queue = not (_waits(work.target) or self._gpu_share(work, cluster) or self._connections)
         return cluster.cpus * (2 if may_queue else 1)
 
     def _settings_of_task(self, work: ModelWork, cluster: ClusterResources) -> Settings:
@@ -175,8 +209,7 @@ class ModelWorkload:
 
     def _cpu_share(self, work: ModelWork, cluster: ClusterResources) -> float:
         """The share of a CPU that a target needs: a whole one to feed a GPU that it may get."""
-        waits = work.target.folder is None and _is_large(work.target) and not self._gpu_share(work, cluster)
-        return CPU_SHARE if waits else 1.0
+        return CPU_SHARE if _waits(work.target) and not self._gpu_share(work, cluster) else 1.0
 
     def _gpu_share(self, work: ModelWork, cluster: ClusterResources) -> float:
         """The share of one GPU that a target needs, in hundredths; 0 if it is to have none."""
@@ -192,8 +225,9 @@ class ModelWorkload:
         return auto_device_on(nodes, work.target, work.memory_bytes, self._local_bytes)
 
 
-def _is_large(target: Target) -> bool:
-    return len(target.spec.bytes) >= LARGE_BYTES
+def _waits(target: Target) -> bool:
+    """Whether its task waits for the network half of its time."""
+    return target.folder is None and len(target.spec.bytes) >= LARGE_BYTES
 
 
 def _refused(target: Target, reason: str, problem: str) -> Failed:

@@ -8,13 +8,11 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ray
 
-# A folder of this package without Python in it: on every node the path is this package's or does not exist.
-OWN_FOLDER = Path(__file__).parents[1] / "ray_clusters"
+from jobs.executors.ray_start import OWN_FOLDER as OWN_FOLDER
 
 
 def init_ray(**arguments: Any) -> None:  # Any: as ray.init has them

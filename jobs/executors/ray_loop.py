@@ -12,19 +12,15 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, Generic
 
 import ray
-from ray.exceptions import (
-    GetTimeoutError,
-    OutOfMemoryError,
-    RayError,
-    RayTaskError,
-    WorkerCrashedError,
-)
+from ray.exceptions import RayError
 
 from jobs.executors.progress import Progress, TaskName
+from jobs.executors.ray_failures import last_started, reason_of
 from jobs.executors.ray_resources import cluster_resources
 from jobs.executors.ray_worker import COORDINATOR_TIMEOUT_S
 from jobs.executors.ray_workload import RayTask, Result, Work, Workload
@@ -37,12 +33,16 @@ NODES_POLL_S = 3.0  # how often it lists the nodes
 NODE_LOST_S = 6.0  # a node that is missing for longer is lost; Ray itself may never say so
 
 
+# A task that has ended, and its result or else its next try.
+Ended = tuple[RayTask[Work], Result | None, RayTask[Work] | None]
+
+
 class RayLoop(Generic[Work, Result]):
-    """The tasks in flight."""
+    """The tasks in flight, one by one or in batches: small ones whose bookkeeping at Ray would cost more."""
 
     def __init__(self, workload: Workload[Work, Result], coordinator: Any, progress: Progress) -> None:
         self._workload, self._coordinator, self._progress = workload, coordinator, progress
-        self._running: dict[Any, RayTask[Work]] = {}  # by ray.ObjectRef
+        self._running: dict[Any, list[RayTask[Work]]] = {}  # by ray.ObjectRef: a batch, mostly of one
         self._missing_since: dict[str, float] = {}  # by node
         self._is_coordinator_lost = False  # then nobody reports which tasks have started
         self._cluster = cluster_resources()
@@ -54,35 +54,42 @@ class RayLoop(Generic[Work, Result]):
         while waiting or self._running:
             yield from self._launch(waiting)
             for ref, is_ready in self._ended().items():
-                task = self._running.pop(ref)
-                result, retry = self._fetched(ref, task) if is_ready else self._abandoned(ref, task)
-                self._progress.finished(task.name, again=retry is not None)
-                if retry is not None:
-                    waiting.append(RayTask(task.name, retry, task.tries + 1))
-                else:
-                    yield task, result
+                batch = self._running.pop(ref)
+                for task, result, retry in (
+                    self._fetched(ref, batch) if is_ready else self._abandoned(ref, batch)
+                ):
+                    self._progress.finished(task.name, again=retry is not None)
+                    if retry is not None:
+                        waiting.append(retry)
+                    elif result is not None:
+                        yield task, result
 
     def _launch(self, waiting: deque[RayTask[Work]]) -> Iterator[tuple[RayTask[Work], Result]]:
         """Launch tasks until the next one does not fit; yield those that no node can run."""
         while waiting:
-            task = waiting[0]
             # Checked each time: the only node that could run it may have died.
-            refusal = self._workload.refusal(task.work, self._cluster)
+            refusal = self._workload.refusal(waiting[0].work, self._cluster)
             if refusal is not None:
-                self._progress.finished(task.name)
+                self._progress.finished(waiting[0].name)
                 yield waiting.popleft(), refusal
                 continue
-            running = [other.work for other in self._running.values()]
-            ref = self._workload.launch(task, running, self._cluster)
+            running = [batch[0].work for batch in self._running.values()]
+            batch = list(islice(waiting, self._workload.batch_size(waiting, self._cluster)))
+            if len(batch) == 1:
+                ref = self._workload.launch(batch[0], running, self._cluster)
+            else:
+                ref = self._workload.launch_batch(batch, running, self._cluster)
             if ref is None:
                 return
-            task.launched = time.monotonic()
-            self._running[ref] = waiting.popleft()
+            for task in batch:
+                task.launched = time.monotonic()
+                waiting.popleft()
+            self._running[ref] = batch
 
     # -------------------------------------------------------------------------------- waiting
 
     def _ended(self) -> dict[Any, bool]:
-        """Tasks by reference: True if one has ended; False if it is late, impossible, or on a lost node."""
+        """Batches by reference: True if one has ended; False if late, impossible, or on a lost node."""
         ready: list[Any] = []
         if self._running:
             ready, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL_S)
@@ -97,18 +104,24 @@ class RayLoop(Generic[Work, Result]):
         lost = self._lost_nodes(now)
         abandoned = {
             ref: False
-            for ref, task in self._running.items()
-            if task.node in lost
-            or self._ran_s(task, now) > self._workload.deadline_s(task.work) + GRACE_S
-            or (task.started is None and self._workload.refusal(task.work, self._cluster) is not None)
+            for ref, batch in self._running.items()
+            if batch[0].node in lost or self._is_late(batch, now) or self._is_refused(batch)
         }
         return abandoned | dict.fromkeys(ready, True)
 
-    def _ran_s(self, task: RayTask[Work], now: float) -> float:
+    def _is_late(self, batch: Sequence[RayTask[Work]], now: float) -> bool:
+        task = last_started(batch) or batch[0]
         since = task.launched if self._is_coordinator_lost else task.started
-        return 0.0 if since is None else now - since
+        return since is not None and now - since > self._workload.deadline_s(task.work) + GRACE_S
 
-    def _read_reports(self) -> None:
+    def _is_refused(self, batch: Sequence[RayTask[Work]]) -> bool:
+        """Whether a batch that has not started holds a task that no living node can run."""
+        return batch[0].started is None and any(
+            self._workload.refusal(task.work, self._cluster) is not None for task in batch
+        )
+
+    def _read_reports(self, ended: Sequence[RayTask[Work]] = ()) -> None:
+        """Note which tasks have started: of those that run, and of a batch that has just ended."""
         try:
             counts, nodes = ray.get(self._coordinator.take.remote(), timeout=COORDINATOR_TIMEOUT_S)
         except RayError:
@@ -117,13 +130,13 @@ class RayLoop(Generic[Work, Result]):
         self._is_coordinator_lost = False
         for name, count in counts.items():
             self._progress.advanced(name, count)
-        for task in self._running.values():
+        for task in chain(ended, *self._running.values()):
             node = nodes.get((task.name, task.tries))
             if node is not None and task.started is None:
                 task.node, task.started = node, time.monotonic()
 
     def _lost_nodes(self, now: float) -> set[str]:
-        for node in {task.node for task in self._running.values() if task.node is not None}:
+        for node in {batch[0].node for batch in self._running.values() if batch[0].node is not None}:
             if node in self._cluster.nodes:
                 self._missing_since.pop(node, None)
             else:
@@ -132,43 +145,64 @@ class RayLoop(Generic[Work, Result]):
 
     # ------------------------------------------------------------------------------- results
 
-    def _fetched(self, ref: Any, task: RayTask[Work]) -> tuple[Result, Work | None]:
-        """The result of a task that ended, and the work to try again, if any."""
-        retry: Work | None = task.work
+    def _fetched(self, ref: Any, batch: list[RayTask[Work]]) -> Iterator[Ended[Work, Result]]:
+        """The results of a batch that ended, or the next tries of its tasks."""
         try:
-            result: Result = ray.get(ref, timeout=FETCH_S)
-            return result, None
-        except GetTimeoutError:
-            reason, problem = "node-lost", "it ended, but its node does not answer"
-        except OutOfMemoryError as error:
-            reason, problem = "out-of-memory", _first_line(error)
-            retry = self._workload.with_more_memory(task.work, self._cluster)
-        except RayTaskError as error:
-            return self._workload.failure(task, "internal", str(error)), None
-        except WorkerCrashedError:
-            reason, problem = "node-lost", "its worker process died"
+            results = ray.get(ref, timeout=FETCH_S)
         except RayError as error:
-            reason, problem = "node-lost", _first_line(error)
-        return self._workload.failure(task, reason, problem), retry if task.tries < TRIES else None
+            yield from self._failed(batch, *reason_of(error))
+            return
+        for task, result in zip(batch, [results] if len(batch) == 1 else results, strict=True):
+            yield task, result, None
 
-    def _abandoned(self, ref: Any, task: RayTask[Work]) -> tuple[Result, Work | None]:
-        """The result of a task that went quiet, and the work to try on another node, if any."""
+    def _failed(self, batch: list[RayTask[Work]], reason: str, problem: str) -> Iterator[Ended[Work, Result]]:
+        """The results of a batch that was lost with its worker, or the next tries of its tasks.
+
+        The one that ran is at fault, or else its node. The others are tried again, each alone: who is at
+        fault may have run only since the last report. What has not started keeps the number of its try.
+        """
+        running = batch[0]
+        if len(batch) > 1:
+            self._read_reports(batch)
+            running = last_started(batch) or batch[0]
+        for task in batch:
+            if task is running:
+                yield self._lost(task, reason, problem)
+            else:
+                tries = task.tries + (task.started is not None)
+                yield task, None, RayTask(task.name, task.work, tries, is_alone=True)
+
+    def _lost(self, task: RayTask[Work], reason: str, problem: str) -> Ended[Work, Result]:
+        """The result of a task that was lost, or its next try."""
+        retry: Work | None = task.work
+        if reason == "out-of-memory":
+            retry = self._workload.with_more_memory(task.work, self._cluster)
+        elif reason != "node-lost":
+            retry = None
+        if retry is None or task.tries >= TRIES:
+            return task, self._workload.failure(task, reason, problem), None
+        return task, None, RayTask(task.name, retry, task.tries + 1, is_alone=True)
+
+    def _abandoned(self, ref: Any, batch: list[RayTask[Work]]) -> Iterator[Ended[Work, Result]]:
+        """The results of a batch that went quiet, or the tries of its tasks on another node."""
         # Cancelling may hang if the node is cut off.
         threading.Thread(target=_cancel, args=(ref,), daemon=True).start()
-        refusal = self._workload.refusal(task.work, self._cluster) if task.started is None else None
-        if refusal is not None:
-            return refusal, None
-        if task.node not in self._missing_since:
-            limit_s = self._workload.deadline_s(task.work)
-            return self._workload.failure(task, "timeout", f"not finished after {limit_s:.0f} s"), None
-        failure = self._workload.failure(task, "node-lost", "its node is gone")
-        return failure, task.work if task.tries < TRIES else None
+        running = last_started(batch) or batch[0]
+        if self._is_refused(batch):
+            yield from self._refused(batch)
+        elif running.node in self._missing_since:
+            yield from self._failed(batch, "node-lost", "its node is gone")
+        else:
+            limit_s = self._workload.deadline_s(running.work)
+            yield from self._failed(batch, "timeout", f"not finished after {limit_s:.0f} s")
+
+    def _refused(self, batch: list[RayTask[Work]]) -> Iterator[Ended[Work, Result]]:
+        """The results of those tasks of a batch that no node can run any more; the others wait again."""
+        for task in batch:
+            refusal = self._workload.refusal(task.work, self._cluster)
+            yield task, refusal, None if refusal is not None else RayTask(task.name, task.work, task.tries)
 
 
 def _cancel(ref: Any) -> None:
     with contextlib.suppress(RayError):
         ray.cancel(ref, force=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -19,10 +19,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from catalog.store.open import CatalogStore
 from jobs.executors.ray_embedded import embedded
 from jobs.executors.ray_init import init_ray
+from jobs.executors.ray_start import HeadProcess
 from jobs.executors.ray_worker import Coordinator, describe_node
 from survey import version
 from survey.errors import UsageError
 
+MANY_TASKS = 1 << 30
 LISTEN_S = 5.0  # for a connection to the head's port
 JOIN_TRIES = 3  # each may take a minute
 # The error messages of a cluster's head if its server for a client died while it was forked.
@@ -40,13 +42,16 @@ class RayOptions:
 
     address: of a cluster; None starts an embedded Ray. ship_code: send this program's packages to the nodes.
     connections: the limit over all nodes; None applies the settings' limit to each task.
-    commit_to: the catalog that the tasks write to; None returns their tables to the driver.
+    commit_to: the catalog that the tasks write to; None returns their tables to the driver. head: the
+    embedded Ray to join, which may be on its way up; None starts one. tasks: how many there are to do.
     """
 
     address: str | None = None
     ship_code: bool = False
     connections: int | None = None
     commit_to: CatalogStore | None = None
+    head: HeadProcess | None = None
+    tasks: int = MANY_TASKS
 
 
 @contextlib.contextmanager
@@ -63,7 +68,7 @@ def joined_cluster(options: RayOptions) -> Iterator[None]:
         packages = [str(root / name) for name in ("survey", "catalog", "jobs")]
         common["runtime_env"] = {"py_modules": packages}
     if options.address in (None, "local"):
-        with embedded(common):
+        with embedded(options.head or HeadProcess(), options.tasks, common):
             yield
         return
     try:

@@ -67,6 +67,17 @@ class SweepWorkload:
     def refusal(self, work: TrainingWork, cluster: ClusterResources) -> SweepOutcome | None:
         return None
 
+    def batch_size(self, waiting: Sequence[RayTask[TrainingWork]], cluster: ClusterResources) -> int:
+        return 1
+
+    def launch_batch(
+        self,
+        batch: Sequence[RayTask[TrainingWork]],
+        running: Sequence[TrainingWork],
+        cluster: ClusterResources,
+    ) -> Any:  # Any: as below
+        raise AssertionError("each training is a task of its own")
+
     def launch(
         self, task: RayTask[TrainingWork], running: Sequence[TrainingWork], cluster: ClusterResources
     ) -> Any:  # Any: a ray.ObjectRef is untyped

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import threading
+import json
+import select
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,44 +37,30 @@ class _Process:
     dead: bool  # a zombie
 
 
-@contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """Raise NotUp in the context once a process that Ray needs has died; in the main thread only."""
-    main = threading.main_thread()
-    if threading.current_thread() is not main or not hasattr(signal, "SIGALRM"):
-        yield
-        return
-    up, problem = threading.Event(), ["it takes too long"]
-
-    def watch() -> None:
-        children: dict[int, str] = {}
-        end = time.monotonic() + RAY_START_S
-        while not up.wait(WATCH_POLL_S) and (died := _died(children)) is None and time.monotonic() < end:
-            pass
-        if not up.is_set():
-            problem[:] = [f"{died} ended at once"] if died else problem
-            signal.pthread_kill(main.ident or 0, signal.SIGALRM)
-
-    def stop(number: int, frame: object) -> None:
-        if not up.is_set():
-            raise NotUp(problem[0])
-
-    before = signal.signal(signal.SIGALRM, stop)
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        up.set()
-        watcher.join()  # a signal that it has sent is handled by now
-        signal.signal(signal.SIGALRM, before)
+def read_answer(head: subprocess.Popen[str]) -> dict[str, str]:
+    """The line that the process of a head node prints once it is up. Raises NotUp if it does not come up."""
+    assert head.stdout is not None
+    children: dict[int, str] = {}
+    end = time.monotonic() + RAY_START_S
+    while time.monotonic() < end:
+        if select.select([head.stdout], [], [], WATCH_POLL_S)[0]:
+            answer: dict[str, str] = json.loads(head.stdout.readline() or '{"problem": "it ended at once"}')
+            if "problem" in answer:
+                raise NotUp(answer["problem"])
+            return answer
+        if (died := _died(head.pid, children)) is not None:
+            raise NotUp(f"{died} ended at once")
+    raise NotUp("it takes too long")
 
 
-def wait_for_worker() -> None:
-    """Start workers, and return once one has answered. Raises NotUp if none does."""
+def wait_for_worker(head: int, tasks: int) -> None:
+    """Start workers, no more than there are tasks, and return once one has answered.
+
+    head: the process that started Ray. Raises NotUp if no worker answers.
+    """
     task = ray.remote(num_cpus=1, max_retries=0)(describe_node)
-    cpus = int(ray.cluster_resources().get("CPU", 1))
-    probes: list[Any] = [task.remote() for _ in range(min(cpus, MAX_WORKERS))]  # Any: untyped ObjectRefs
+    workers = min(int(ray.cluster_resources().get("CPU", 1)), tasks, MAX_WORKERS)
+    probes: list[Any] = [task.remote() for _ in range(workers)]  # Any: untyped ObjectRefs
     end, last = time.monotonic() + WORKER_S, time.monotonic()
     while time.monotonic() < end:
         ready, _ = ray.wait(probes, timeout=WATCH_POLL_S)
@@ -86,33 +72,24 @@ def wait_for_worker() -> None:
             except RayError as error:
                 raise NotUp(str(error).strip().splitlines()[-1]) from error
             return
-        if _worker_lives():
+        if _worker_lives(head):
             last = time.monotonic()
         elif time.monotonic() - last > NO_WORKER_S:
             raise NotUp("its worker processes die as they start")
     raise NotUp(f"no worker process answered within {WORKER_S:.0f} s")
 
 
-def end_leftovers(folder: Path) -> None:
-    """Kill the processes that still write logs into a folder: workers outlive a raylet that was killed."""
-    real = os.path.realpath(folder)  # as the system names open files, whatever links TMPDIR leads through
-    for stream in Path("/proc").glob("[0-9]*/fd/[12]"):
-        with contextlib.suppress(OSError):  # the process is gone, or another user's
-            if os.readlink(stream).startswith(f"{real}/"):
-                os.kill(int(stream.parts[2]), signal.SIGKILL)
-
-
-def _died(known: dict[int, str]) -> str | None:
-    """The name of a dead child that Ray needs. known: its children so far, which this call adds to."""
-    children = {item.pid: item for item in _processes() if item.parent == os.getpid()}
+def _died(head: int, known: dict[int, str]) -> str | None:
+    """The name of a dead child that Ray needs. known: the head's children so far, which this call adds to."""
+    children = {item.pid: item for item in _processes() if item.parent == head}
     known |= {item.pid: item.name for item in children.values() if item.name in _VITAL}
     return next((name for pid, name in known.items() if pid not in children or children[pid].dead), None)
 
 
-def _worker_lives() -> bool:
+def _worker_lives(head: int) -> bool:
     """Whether the raylet has a child besides its agents; True if the system does not list processes."""
     processes = list(_processes())
-    raylets = {item.pid for item in processes if item.parent == os.getpid() and item.name == "raylet"}
+    raylets = {item.pid for item in processes if item.parent == head and item.name == "raylet"}
     return not raylets or any(
         item.parent in raylets and not item.dead and not _is_agent(item.pid) for item in processes
     )

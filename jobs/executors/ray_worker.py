@@ -6,6 +6,7 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,9 @@ from ray.exceptions import RayError
 
 from catalog.store.open import CatalogStore
 from jobs.executors.progress import TaskName
-from jobs.tasks.measure_one import measure_one
+from jobs.tasks.measure_one import Try, measure_in_turn
 from jobs.tasks.outcome import Outcome
+from jobs.tasks.warm_up import begin_warm_up
 from survey import version
 from survey.hub.throttle import LocalThrottle
 from survey.records.settings import Settings
@@ -25,7 +27,7 @@ REPORT_S = 0.25  # how often a task reports its bytes, and asks whether the Hub 
 GPU_TASK_THREADS = 4
 COORDINATOR_TIMEOUT_S = 5.0  # a coordinator that does not answer is out of reach: go on without it
 
-Try = tuple[TaskName, int]  # a task and the number of its try: each try may run on another node
+NumberedTry = tuple[TaskName, int]  # a task and the number of its try: each may run on another node
 
 
 @ray.remote(num_cpus=0)
@@ -34,7 +36,7 @@ class Coordinator:
 
     def __init__(self) -> None:
         self._bytes: dict[TaskName, int] = {}
-        self._nodes: dict[Try, str] = {}
+        self._nodes: dict[NumberedTry, str] = {}
         self._throttle = LocalThrottle()
 
     def started(self, name: TaskName, tries: int, node: str) -> None:
@@ -43,7 +45,7 @@ class Coordinator:
     def add(self, name: TaskName, count: int) -> None:
         self._bytes[name] = self._bytes.get(name, 0) + count
 
-    def take(self) -> tuple[dict[TaskName, int], dict[Try, str]]:
+    def take(self) -> tuple[dict[TaskName, int], dict[NumberedTry, str]]:
         """Bytes since the last call, and the node of every try that has started."""
         taken, self._bytes = self._bytes, {}
         return taken, dict(self._nodes)
@@ -107,13 +109,37 @@ def measure_on_node(
     commit_to: CatalogStore | None,
 ) -> Outcome:
     """The task: measure one target with what Ray assigned to it."""
-    coordinator.started.remote(target.key, tries, ray.get_runtime_context().get_node_id())
+    (outcome,) = measure_in_turn_on_node([(target, tries)], settings, coordinator, commit_to)
+    return outcome
+
+
+def measure_in_turn_on_node(
+    targets: Sequence[tuple[Target, int]],
+    settings: Settings,
+    coordinator: Any,  # Any: as above
+    commit_to: CatalogStore | None,
+) -> list[Outcome]:
+    """The task: measure targets, each with the number of its try, one after another."""
+    node, numbers = ray.get_runtime_context().get_node_id(), {target.key: tries for target, tries in targets}
     # A task has one CPU, or a share of one; what feeds a GPU soon waits for it.
     settings = replace(settings, threads=GPU_TASK_THREADS if settings.device == "cuda" else 1)
-    meter = _Meter(target.key, coordinator)
-    return measure_one(target, settings, ClusterThrottle(coordinator), meter.add, commit_to)
+    tries = (Try(target, settings, _Meter(target.key, coordinator).add) for target, _ in targets)
+
+    def report(target: Target) -> None:
+        coordinator.started.remote(target.key, numbers[target.key], node)
+
+    return list(measure_in_turn(tries, ClusterThrottle(coordinator), commit_to, report))
 
 
 def describe_node() -> tuple[str, str]:
-    """Host name and version of this package on a node; fails if the node cannot import it."""
+    """Host name and version of this package on a node; fails if the node cannot import it.
+
+    The worker process that answers loads its kernels from then on.
+    """
+    begin_warm_up()
     return socket.gethostname(), version()
+
+
+def warm_up_worker() -> None:
+    """Load the kernels: tasks that come to this worker process afterwards find them."""
+    begin_warm_up().result()

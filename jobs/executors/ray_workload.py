@@ -25,6 +25,7 @@ class RayTask(Generic[Work]):
     launched: float = field(default_factory=time.monotonic)
     started: float | None = None
     node: str | None = None
+    is_alone: bool = False  # it was in a batch that was lost: no other shall be lost with it
 
     def elapsed_s(self) -> float:
         return time.monotonic() - (self.started or self.launched)
@@ -36,8 +37,16 @@ class Workload(Protocol[Work, Result_co]):
     def refusal(self, work: Work, cluster: ClusterResources) -> Result_co | None:
         """The result of a task that no living node can run; None if one can."""
 
+    def batch_size(self, waiting: Sequence[RayTask[Work]], cluster: ClusterResources) -> int:
+        """How many of the first waiting tasks are to be launched as one, which does them in turn."""
+
     def launch(self, task: RayTask[Work], running: Sequence[Work], cluster: ClusterResources) -> Any:
         """Submit a task and return its ray.ObjectRef (untyped); None if it must wait for running ones."""
+
+    def launch_batch(
+        self, batch: Sequence[RayTask[Work]], running: Sequence[Work], cluster: ClusterResources
+    ) -> Any:
+        """The same for a batch, which returns the list of their results."""
 
     def deadline_s(self, work: Work) -> float:
         """Seconds that a try may take."""

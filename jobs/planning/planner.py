@@ -24,8 +24,11 @@ def make_plan(
     settings: Settings,
     throttle: Throttle,
     on_planned: Callable[[], None] = lambda: None,
+    on_target: Callable[[], None] = lambda: None,
 ) -> Plan:
-    """Plan every model, several at a time and under one throttle. on_planned: called after each.
+    """Plan every model, several at a time and under one throttle.
+
+    on_planned: called after each model. on_target: called by any thread for each that must be measured.
 
     Raises NoHub if the Hub does not answer and the list names no folder.
     """
@@ -40,6 +43,8 @@ def make_plan(
 
         def plan_one(model: ModelRef) -> ModelPlan:
             plan = model_planner.plan(model)
+            if plan.targets:
+                on_target()
             on_planned()
             return plan
 

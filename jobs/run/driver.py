@@ -18,15 +18,16 @@ from jobs.backfill.copies import copy_rows
 from jobs.backfill.from_tokenizer import name_stored
 from jobs.backfill.from_tokens import fill_from_tokens
 from jobs.executors.progress import Progress
+from jobs.executors.ray_start import HeadProcess
 from jobs.executors.serial import run_serially
 from jobs.planning.plan import Plan, PlanCriteria
 from jobs.planning.planner import make_plan
 from jobs.run.catalog_state import read_catalog
 from jobs.run.committed_rows import read_committed
+from jobs.run.committing import Committer
 from jobs.run.ledger import RunLedger
 from jobs.run.request import RunRequest, criteria_of
-from jobs.tasks.measure_one import committed
-from jobs.tasks.outcome import Failed, Outcome
+from jobs.tasks.outcome import Outcome
 from survey.errors import CommitError, SurveyError
 from survey.hub.throttle import LocalThrottle
 from survey.records.settings import Settings
@@ -71,6 +72,7 @@ class Run:
         self.ledger = ledger
         self._throttle = LocalThrottle()
         self._recorded = time.monotonic()
+        self._head = HeadProcess()
 
     def survey(self, lock: Lock) -> None:
         """Plan, measure, record, and merge loose files; a KeyboardInterrupt ends it with a record."""
@@ -90,7 +92,7 @@ class Run:
 
     def _plan_and_measure(self, lock: Lock) -> None:
         measured = self._open_catalog(lock)
-        with self.progress:
+        with self._head, self.progress:
             plan, criteria = self._plan(measured)
             self._fill_from_tokens(plan, measured)
             self.progress.measuring(len(plan.targets))
@@ -116,7 +118,11 @@ class Run:
         if self.request.resurvey:
             measured = replace(NOTHING_MEASURED, unreadable=measured.unreadable)
         criteria = criteria_of(self.request, self.settings, measured)
-        plan = make_plan(self.request.models, criteria, self.settings, self._throttle, self.progress.planned)
+        # Ray takes seconds to come up: it starts as soon as there is something to do.
+        on_target = self._head.start if self.request.starts_ray else _nothing
+        plan = make_plan(
+            self.request.models, criteria, self.settings, self._throttle, self.progress.planned, on_target
+        )
         self.ledger.record_plan(plan)
         return plan, criteria
 
@@ -158,17 +164,21 @@ class Run:
                     self.ledger.warnings.append(f"{repo}: not copied from {source}: {copied.problem}")
                 else:
                     self.progress.finished(copied.target.key)
-                    self._record(copied.delivered, 0)
+                    self.ledger.record_outcome(copied.delivered, 0)
+                    self._commit_attempts_in_time()
         return failed
 
     def _measure(self, targets: Sequence[Target]) -> None:
         # Closed at once if the run is stopped: Ray must have ended before the run's record is written.
-        with contextlib.closing(self._outcomes(targets)) as outcomes:
+        with (
+            contextlib.closing(self._outcomes(targets)) as outcomes,
+            Committer(self.store, self.ledger.record_outcome) as committer,
+        ):
             for outcome, tries in outcomes:
-                self._record(_committed(outcome, self.store), tries)
+                committer.take(outcome, tries)
+                self._commit_attempts_in_time()
 
-    def _record(self, outcome: Outcome, tries: int) -> None:
-        self.ledger.record_outcome(outcome, tries)
+    def _commit_attempts_in_time(self) -> None:
         if time.monotonic() - self._recorded > ATTEMPTS_S:
             self._commit_attempts()
             self._recorded = time.monotonic()
@@ -184,7 +194,9 @@ class Run:
         from jobs.executors.ray_session import RayOptions
 
         request = self.request
-        options = RayOptions(request.address, request.ship_code, request.connections, commit_to)
+        options = RayOptions(
+            request.address, request.ship_code, request.connections, commit_to, self._head, len(targets)
+        )
         yield from run_on_ray(targets, self.settings, self.progress, options)
 
     def _name_stored(self, plan: Plan) -> None:
@@ -225,24 +237,10 @@ class Run:
             self.ledger.warnings.append(f"loose files were not merged: {error}")
 
 
+def _nothing() -> None: ...
+
+
 def _lacking_measures(plan: Plan, criteria: PlanCriteria) -> int:
     """The number of unchanged rows without measures that only their matrices could give."""
     keys = {item.key for item in plan.unchanged}
     return sum(criteria.measured.lacks(key, criteria.measures) for key in keys)
-
-
-def _committed(outcome: Outcome, store: CatalogStore) -> Outcome:
-    """Commit a delivery unless its task did; a delivery that cannot be committed is a failure."""
-    if isinstance(outcome, Failed):
-        return outcome
-    try:
-        return committed(outcome, store)
-    except SurveyError as error:
-        return Failed(
-            outcome.target,
-            error.reason,
-            str(error),
-            outcome.fetched_bytes,
-            outcome.elapsed_s,
-            outcome.host,
-        )

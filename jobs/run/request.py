@@ -30,6 +30,11 @@ class RunRequest:
     ship_code: bool = False
     connections: int | None = None
 
+    @property
+    def starts_ray(self) -> bool:
+        """Whether the run starts an embedded Ray if there is something to measure."""
+        return self.executor == "ray" and self.address in (None, "local")
+
 
 def criteria_of(
     request: RunRequest, settings: Settings, measured: MeasuredRows, *, explain: bool = False

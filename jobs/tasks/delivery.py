@@ -21,9 +21,11 @@ from survey.records.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The device that did the arithmetic, and the time of the whole task."""
+    """The device that did the arithmetic, and the seconds of a task: its warm-up, its pass, and all of it."""
 
     device: Device
+    warmup_s: float
+    measure_s: float
     elapsed_s: float
 
 
@@ -61,7 +63,6 @@ def delivery(
 def _provenance(matrix: Matrix, settings: Settings, spent: Spent) -> Provenance:
     target = matrix.target
     traffic = target.planning + matrix.checkpoint.traffic
-    waited_s = matrix.clock.waited_s
     return Provenance(
         survey_version=version(),
         run_id=settings.run_id,
@@ -77,7 +78,8 @@ def _provenance(matrix: Matrix, settings: Settings, spent: Spent) -> Provenance:
         tokenizer_key=target.tokenizer_key,
         requests=traffic.requests,
         retries=traffic.retries,
-        fetch_s=waited_s,
-        measure_s=spent.elapsed_s - waited_s,
+        fetch_s=matrix.clock.waited_s,
+        warmup_s=spent.warmup_s,
+        measure_s=spent.measure_s,
         elapsed_s=spent.elapsed_s,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 
 from catalog.store.open import CatalogStore
 from catalog.write.commit import commit
@@ -14,6 +16,7 @@ from jobs.tasks.delivery import Spent, delivery
 from jobs.tasks.outcome import Delivered, Failed, Outcome
 from jobs.tasks.tokenizer import tokenizer_of_target
 from jobs.tasks.unused_distances import with_distances
+from jobs.tasks.warm_up import wait_until_warm
 from survey.api import measure
 from survey.errors import NotRunnable, SurveyError, Unreachable
 from survey.hub.throttle import Throttle
@@ -45,62 +48,97 @@ def measure_one(
     on_progress(count): called with the size of each piece as it arrives. commit_to: a catalog that this
     process commits to, so that only the headline is returned; None returns the tables to the caller.
     """
-    task = _Try(target, settings, on_progress)
-    try:
-        delivered = task.measure(throttle)
-        return delivered if commit_to is None else committed(delivered, commit_to)
-    except SurveyError as error:
-        # A broken model is a result of the survey. Any other exception is a defect of this program: it is
-        # recorded with its traceback under the reason "internal", and the other models go on.
-        return task.failure(error.reason, str(error))
-    except MemoryError as error:
-        return task.failure("out-of-memory", f"{target.identity.repo}: {shortage(error)}")
-    except Exception as error:  # noqa: BLE001 - see above
-        # torch reports a lack of memory in words only, and on a GPU as a RuntimeError.
-        if "can't allocate memory" in str(error) or "out of memory" in str(error):
-            return task.failure("out-of-memory", f"{target.identity.repo}: {error}")
-        if problem := shortage(error):
-            return task.failure("infeasible", f"{target.identity.repo}: {problem}")
-        return task.failure("internal", redacted(traceback.format_exc(limit=-4), settings.token))
+    (outcome,) = measure_in_turn([Try(target, settings, on_progress)], throttle, commit_to)
+    return outcome
 
 
-class _Try:
-    """One try at a target, from its start."""
+def measure_in_turn(
+    tries: Iterable[Try],
+    throttle: Throttle,
+    commit_to: CatalogStore | None = None,
+    on_turn: Callable[[Target], None] = lambda target: None,
+) -> Iterator[Outcome]:
+    """Yield the outcome of each try; the next one's first bytes are fetched while one is measured.
+
+    commit_to: see measure_one. on_turn: called before a target is measured.
+    """
+    current: Try | None = None
+    for following in chain(tries, [None]):
+        if following is not None:
+            following.begin(throttle)
+        if current is not None:
+            on_turn(current.target)
+            yield current.outcome(commit_to)
+        current = following
+
+
+class Try:
+    """One try at a target: `begin` fetches ahead, so that the next one's bytes come while one is measured."""
 
     def __init__(self, target: Target, settings: Settings, on_progress: OnModelBytes) -> None:
-        self._target, self._settings, self._on_progress = target, settings, on_progress
-        self._started = time.monotonic()
+        self.target, self._settings, self._on_progress = target, settings, on_progress
+        self._started = math.inf
         self._limit_s = deadline_s(target, settings)
         self._matrix: Matrix | None = None  # until it is open
+        self._problem: Exception | None = None  # of opening it
 
-    def measure(self, throttle: Throttle) -> Delivered:
+    def begin(self, throttle: Throttle) -> None:
+        """Open the matrix and ask for its first bytes; if that fails, `outcome` says so."""
+        self._started = time.monotonic()
+        try:
+            self._matrix = open_target(self.target, self._settings, throttle, self._limit_s)
+            self._matrix.fetch_ahead(self._advance)
+        except Exception as error:  # noqa: BLE001 - `outcome` sorts them
+            self._problem = error
+
+    def outcome(self, commit_to: CatalogStore | None) -> Outcome:
+        """Measure it after `begin`; every failure is returned, none is raised. commit_to: see measure_one."""
+        target = self.target
+        try:
+            delivered = self._measured()
+            return delivered if commit_to is None else committed(delivered, commit_to)
+        except SurveyError as error:
+            # A broken model is a result of the survey. Any other exception is a defect of this program: it is
+            # recorded with its traceback under the reason "internal", and the other models go on.
+            return self._failure(error.reason, str(error))
+        except MemoryError as error:
+            return self._failure("out-of-memory", f"{target.identity.repo}: {shortage(error)}")
+        except Exception as error:  # noqa: BLE001 - see above
+            # torch reports a lack of memory in words only, and on a GPU as a RuntimeError.
+            if "can't allocate memory" in str(error) or "out of memory" in str(error):
+                return self._failure("out-of-memory", f"{target.identity.repo}: {error}")
+            if problem := shortage(error):
+                return self._failure("infeasible", f"{target.identity.repo}: {problem}")
+            return self._failure("internal", redacted(traceback.format_exc(limit=-4), self._settings.token))
+
+    def _measured(self) -> Delivered:
         """Read, measure and name the matrix. Raises SurveyError, and what torch and the memory raise."""
-        settings, target = self._settings, self._target
-        matrix = self._matrix = open_target(target, settings, throttle, self._limit_s)
+        settings, target, matrix = self._settings, self.target, self._matrix
+        if self._problem is not None:
+            raise self._problem
+        assert matrix is not None
         is_decoded = target.scale is not None or target.spec.dtype not in FLOATS
         device = device_of_pass(_device(settings), is_decoded=is_decoded)
-        measurement = measure(
-            matrix,
-            device=device.name,
-            threads=settings.threads,
-            tokens=settings.tokens,
-            on_progress=self._advance,
-        )
+        warmup_s = wait_until_warm(target.spec.dtype, device.name)
+        begun_s, waited_s = self._elapsed_s(), matrix.clock.waited_s
+        measurement = measure(matrix, device=device.name, threads=settings.threads, tokens=settings.tokens)
+        measure_s = self._elapsed_s() - begun_s - (matrix.clock.waited_s - waited_s)
         left_s = self._limit_s - self._elapsed_s()
         # The tokenizer may take half of the remaining time if the matrix must be read again for distances.
         share = 0.5 if settings.reference else 1.0
         of_files = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s)
         tokenizer = with_distances(matrix, of_files, settings, self._advance)
-        return delivery(matrix, measurement, tokenizer, settings, Spent(device, self._elapsed_s()))
+        spent = Spent(device, warmup_s, measure_s, self._elapsed_s())
+        return delivery(matrix, measurement, tokenizer, settings, spent)
 
-    def failure(self, reason: str, message: str) -> Failed:
+    def _failure(self, reason: str, message: str) -> Failed:
         """The outcome of a try that failed, with what it cost."""
         traffic = Traffic() if self._matrix is None else self._matrix.checkpoint.traffic
         return Failed(
-            self._target,
+            self.target,
             reason,
             message,
-            fetched_bytes=(self._target.planning + traffic).bytes,
+            fetched_bytes=(self.target.planning + traffic).bytes,
             elapsed_s=self._elapsed_s(),
             host=socket.gethostname(),
         )
@@ -109,7 +147,7 @@ class _Try:
         """Report received bytes. Raises Unreachable once the deadline has passed."""
         self._on_progress(count)
         if self._elapsed_s() > self._limit_s:
-            repo = self._target.identity.repo
+            repo = self.target.identity.repo
             raise Unreachable("timeout", repo, f"not finished after {self._limit_s:.0f} s")
 
     def _elapsed_s(self) -> float:

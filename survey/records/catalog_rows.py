@@ -48,6 +48,9 @@ class Provenance:
     requests: int = column("HTTP requests, redirects and retries included")
     retries: int = column("requests that had to be repeated")
     fetch_s: float = column("waiting for bytes", "seconds")
+    warmup_s: float | None = column(
+        "waiting for the compiler and its kernels, or for CUDA: once a process; NULL in old rows", "seconds"
+    )
     measure_s: float = column("arithmetic and hashing", "seconds")
     elapsed_s: float = column("the task, from start to end", "seconds")
 

@@ -181,6 +181,7 @@ def test_the_fixed_names_are_there() -> None:
         "requests",
         "retries",
         "fetch_s",
+        "warmup_s",
         "measure_s",
         "elapsed_s",
         "black_holes",

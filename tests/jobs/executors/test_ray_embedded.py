@@ -16,7 +16,7 @@ import pytest
 
 from jobs.executors.ray_init import OWN_FOLDER, _from_own_folder
 from jobs.executors.ray_session import RayOptions, joined_cluster
-from jobs.executors.ray_watch import end_leftovers
+from jobs.executors.ray_start import end_leftovers
 from survey.errors import UsageError
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.flaky(reruns=2, reruns_delay=5)]

@@ -23,7 +23,7 @@ Survey = Callable[..., Ran]
 # Ray's nodes leave sockets unclosed in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 # What may differ from run to run: when, where and how long, and what the network did.
-CIRCUMSTANCES = {"run_id", "measured_at", "host", "fetch_s", "measure_s", "elapsed_s", "requests", "retries", "fetched_bytes"}  # fmt: skip
+CIRCUMSTANCES = {"run_id", "measured_at", "host", "fetch_s", "warmup_s", "measure_s", "elapsed_s", "requests", "retries", "fetched_bytes"}  # fmt: skip
 
 
 @pytest.fixture
