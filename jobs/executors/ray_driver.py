@@ -92,8 +92,9 @@ class ModelWorkload:
         self._on_cpu = ray.remote(max_retries=0)(measure_on_node)
         self._in_turn = ray.remote(max_retries=0)(measure_in_turn_on_node)
         # A GPU's process measures many models (Ray's own default is one): torch and CUDA take 5 s to start.
-        # If its node has several GPUs, it stays with the first that it had.
-        self._on_gpu = ray.remote(max_retries=0, max_calls=0)(measure_on_node)
+        # Not if a node has several GPUs: CUDA stays with the first that its process had.
+        max_calls = 1 if any(node.get("GPU", 0.0) > 1 for node in cluster.nodes.values()) else 0
+        self._on_gpu = ray.remote(max_retries=0, max_calls=max_calls)(measure_on_node)
 
     def refusal(self, work: ModelWork, cluster: ClusterResources) -> Failed | None:
         """The failure of a target that no living node can measure; None if one can."""

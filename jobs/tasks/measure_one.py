@@ -25,6 +25,7 @@ from survey.onepass.device import REQUESTED, Device, choose_device, device_of_pa
 from survey.opening import Matrix, open_target
 from survey.process.redaction import redacted
 from survey.process.ulimits import shortage
+from survey.records.measured_columns import Measurement
 from survey.records.settings import Settings
 from survey.records.target import Target, Traffic
 
@@ -117,19 +118,40 @@ class Try:
         if self._problem is not None:
             raise self._problem
         assert matrix is not None
-        is_decoded = target.scale is not None or target.spec.dtype not in FLOATS
-        device = device_of_pass(_device(settings), is_decoded=is_decoded)
-        warmup_s = wait_until_warm(target.spec.dtype, device.name)
-        begun_s, waited_s = self._elapsed_s(), matrix.clock.waited_s
-        measurement = measure(matrix, device=device.name, threads=settings.threads, tokens=settings.tokens)
-        measure_s = self._elapsed_s() - begun_s - (matrix.clock.waited_s - waited_s)
+        measurement, spent = self._passed(matrix)
         left_s = self._limit_s - self._elapsed_s()
         # The tokenizer may take half of the remaining time if the matrix must be read again for distances.
         share = 0.5 if settings.reference else 1.0
         of_files = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s)
         tokenizer = with_distances(matrix, of_files, settings, self._advance)
-        spent = Spent(device, warmup_s, measure_s, self._elapsed_s())
-        return delivery(matrix, measurement, tokenizer, settings, spent)
+        return delivery(matrix, measurement, tokenizer, settings, replace(spent, elapsed_s=self._elapsed_s()))
+
+    def _passed(self, matrix: Matrix) -> tuple[Measurement, Spent]:
+        """The pass on the chosen device; on the CPU if that is a full GPU that nobody requested."""
+        settings, spec = self._settings, self.target.spec
+        is_decoded = self.target.scale is not None or spec.dtype not in FLOATS
+        device = device_of_pass(_device(settings), is_decoded=is_decoded)
+        try:
+            return self._pass_on(device, matrix)
+        except RuntimeError as error:  # as torch calls it
+            is_full = device.name.startswith("cuda") and "out of memory" in str(error)
+            if not is_full or device.reason == REQUESTED:
+                raise
+        return self._pass_on(Device("cpu", "the GPU had too little memory left"), matrix)
+
+    def _pass_on(self, device: Device, matrix: Matrix) -> tuple[Measurement, Spent]:
+        settings = self._settings
+        warmup_s = wait_until_warm(matrix.dtype, device.name)
+        begun_s, waited_s = self._elapsed_s(), matrix.clock.waited_s
+        measurement = measure(
+            matrix,
+            device=device.name,
+            threads=settings.threads,
+            tokens=settings.tokens,
+            on_progress=self._advance,
+        )
+        measure_s = self._elapsed_s() - begun_s - (matrix.clock.waited_s - waited_s)
+        return measurement, Spent(device, warmup_s, measure_s, elapsed_s=0.0)
 
     def _failure(self, reason: str, message: str) -> Failed:
         """The outcome of a try that failed, with what it cost."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 import importlib.util
 import os.path
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from survey.errors import NotRunnable
+from survey.errors import NotRunnable, SurveyError
 from survey.onepass.geometry import BATCH_BYTES
 from survey.process.machine import cpus
 from survey.records.blocks import Block
@@ -26,6 +28,7 @@ STAGING_THREADS = 8  # copy what a GPU fetches; more do not make the pass faster
 GPU_PAYS_BYTES = 16_000_000_000  # for each CPU that measures otherwise
 LEAST_BYTES = 256 << 20  # a smaller matrix is measured before its pass on a GPU has begun
 REQUESTED = "requested"
+_FAILED_ON_GPU = threading.Event()  # the last pass of this process on a GPU
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
@@ -106,9 +109,23 @@ def device_of_pass(chosen: Device, *, is_decoded: bool) -> Device:
     return chosen
 
 
+@contextmanager
+def noted_on_gpu() -> Iterator[None]:
+    """A pass on a GPU: after one that failed there, `auto` does not count the GPU as in use."""
+    try:
+        yield
+    except SurveyError:  # of the matrix or its source
+        raise
+    except BaseException:
+        _FAILED_ON_GPU.set()
+        raise
+    _FAILED_ON_GPU.clear()
+
+
 def _is_warm() -> bool:
-    """Whether this process has measured on a GPU."""
-    return "survey.onepass.cuda.batches" in sys.modules and not _lack_of("cuda")
+    """Whether this process has measured on a GPU, the last time without a failure."""
+    is_loaded = "survey.onepass.cuda.batches" in sys.modules
+    return is_loaded and not _FAILED_ON_GPU.is_set() and not _lack_of("cuda")
 
 
 def _has_driver() -> bool:

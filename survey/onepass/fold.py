@@ -14,7 +14,7 @@ import numpy as np
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.row_formats import RowFormat
 from survey.numerics.scale import Scale
-from survey.onepass.device import Device, DeviceRows, device_of_pass, staging_threads
+from survey.onepass.device import Device, DeviceRows, device_of_pass, noted_on_gpu, staging_threads
 from survey.onepass.geometry import slab_rows
 from survey.onepass.result import PassResult
 from survey.onepass.row_identity import (
@@ -61,7 +61,8 @@ def fold(
     identity = RowIdentity(rows, decoder.row_bytes)
     try:
         if on_gpu:
-            _on_gpu(blocks, decoder, device, threads, identity, totals)
+            with noted_on_gpu():
+                _on_gpu(blocks, decoder, device, threads, identity, totals)
         else:
             all_slabs = slabs(blocks, rows_per_slab * decoder.row_bytes)
             _on_cpu(all_slabs, decoder, rows_per_slab, threads or cpus(), identity, totals)

@@ -14,10 +14,13 @@ from support.scaled_matrices import factors, in_8_bits, matrix
 from jobs.executors import serial
 from jobs.executors.progress import Silence
 from jobs.planning.memory import gpu_host_bytes
+from jobs.tasks.measure_one import measure_one
 from jobs.tasks.outcome import Delivered
+from survey.api import measure
 from survey.hub.throttle import LocalThrottle
 from survey.onepass.device import Device
-from survey.opening import open_checkpoint
+from survey.opening import Matrix, open_checkpoint
+from survey.records.measured_columns import Measurement
 from survey.records.settings import Settings
 from survey.records.target import ModelRef
 from survey.targets.layout_reader import lay_out
@@ -109,3 +112,29 @@ def test_a_gpu_for_which_the_memory_does_not_suffice_is_left_alone(
     [(outcome, _)] = serial.run_serially([target], settings, LocalThrottle(), Silence())
     assert isinstance(outcome, Delivered)
     assert device_of(outcome) == ("cpu", f"a GPU needs {needed / 1e9:.1f} GB of memory")
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        pytest.param(
+            "64 GB in folders", ("cpu", "the GPU had too little memory left"), id="nobody requested it"
+        ),
+        pytest.param("requested", "out-of-memory", id="requested"),
+    ],
+)
+def test_a_gpu_that_is_full_is_left_for_the_cpu_unless_it_was_requested(
+    reason: str, expected: object, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(matrix: Matrix, *, device: str, **others: Any) -> Measurement:
+        if device == "cuda":
+            next(matrix.blocks())  # the CPU's pass begins with the first block again
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 MiB")
+        return measure(matrix, device=device, **others)
+
+    monkeypatch.setattr("jobs.tasks.measure_one.measure", full)
+    monkeypatch.setattr("jobs.tasks.measure_one.choose_device", lambda name: Device(name, "requested"))
+    settings = Settings(device="cuda", device_reason=reason)
+    target = locate(lay_out(open_checkpoint(ModelRef(str(folder), folder=folder), settings)), "output")
+    outcome = measure_one(target, settings, LocalThrottle(), lambda count: None)
+    assert (device_of(outcome) if isinstance(outcome, Delivered) else outcome.reason) == expected

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 import pytest
 import torch
 
-from survey.errors import NotRunnable
+from survey.errors import NotRunnable, Unreachable
 from survey.onepass import device
 from survey.onepass.device import Device, DeviceRows, auto_device, choose_device, device_of_rows
 
@@ -22,6 +23,7 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "cpus", lambda: 4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr(device, "_FAILED_ON_GPU", threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,29 @@ def test_a_gpu_in_use_already_takes_matrices_that_are_not_small(monkeypatch: pyt
     assert choose_device("auto", matrix_bytes=GB // 10).name == "cpu"
     monkeypatch.delitem(sys.modules, "survey.onepass.cuda.batches")
     assert choose_device("auto", matrix_bytes=2 * GB).name == "cpu"
+
+
+@pytest.mark.usefixtures("with_gpu")
+@pytest.mark.parametrize(
+    ("error", "next_device"),
+    [
+        pytest.param(
+            RuntimeError("CUDA error: an illegal memory access was encountered"), "cpu", id="of CUDA"
+        ),
+        pytest.param(RuntimeError("CUDA out of memory"), "cpu", id="no memory"),
+        pytest.param(Unreachable("network", "m", "the Hub does not answer"), "cuda", id="of the source"),
+    ],
+)
+def test_a_gpu_on_which_the_last_pass_failed_is_not_in_use(
+    error: Exception, next_device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "survey.onepass.cuda.batches", sys)
+    with pytest.raises(type(error)), device.noted_on_gpu():
+        raise error
+    assert choose_device("auto", matrix_bytes=2 * GB).name == next_device
+    with device.noted_on_gpu():
+        pass  # somebody requested the GPU, and it works again
+    assert choose_device("auto", matrix_bytes=2 * GB).name == "cuda"
 
 
 @pytest.mark.usefixtures("with_gpu")
