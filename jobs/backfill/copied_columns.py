@@ -28,7 +28,7 @@ from survey.records.settings import Settings
 from survey.records.target import Target, Traffic
 from survey.records.tokenizer import TokenColumns
 
-NOT_SPENT = ("fetch_s", "measure_s")  # a copy waits for no matrix, and does no arithmetic
+NOT_SPENT = ("fetch_s", "warmup_s", "measure_s")  # a copy waits for no matrix, and does no arithmetic
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from jobs.run.committed_rows import read_committed
 from jobs.run.committing import Committer
 from jobs.run.ledger import RunLedger
 from jobs.run.request import RunRequest, criteria_of
-from jobs.tasks.outcome import Outcome
+from jobs.tasks.measure_one import committed
+from jobs.tasks.outcome import Failed, Outcome
 from survey.errors import CommitError, SurveyError
 from survey.hub.throttle import LocalThrottle
 from survey.records.settings import Settings
@@ -169,14 +170,32 @@ class Run:
         return failed
 
     def _measure(self, targets: Sequence[Target]) -> None:
+        # In this process a commit follows its model, and a signal ends the run between the two.
+        expected = len(targets) if self.request.executor == "ray" else 1
         # Closed at once if the run is stopped: Ray must have ended before the run's record is written.
         with (
             contextlib.closing(self._outcomes(targets)) as outcomes,
-            Committer(self.store, self.ledger.record_outcome) as committer,
+            Committer(self._committed, self.ledger.record_outcome, expected) as committer,
         ):
             for outcome, tries in outcomes:
                 committer.take(outcome, tries)
                 self._commit_attempts_in_time()
+
+    def _committed(self, outcome: Outcome) -> Outcome:
+        """Commit a delivery unless its task did; a delivery that cannot be committed is a failure."""
+        if isinstance(outcome, Failed):
+            return outcome
+        try:
+            return committed(outcome, self.store)
+        except SurveyError as error:
+            return Failed(
+                outcome.target,
+                error.reason,
+                str(error),
+                outcome.fetched_bytes,
+                outcome.elapsed_s,
+                outcome.host,
+            )
 
     def _commit_attempts_in_time(self) -> None:
         if time.monotonic() - self._recorded > ATTEMPTS_S:

@@ -29,7 +29,7 @@ Files = dict[str, bytes]
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 # What a copy cost, and when; and that it is one.
 OF_THE_RUN = {
-    *("run_id", "measured_at", "elapsed_s", "fetch_s", "measure_s"),
+    *("run_id", "measured_at", "elapsed_s", "fetch_s", "warmup_s", "measure_s"),
     *("fetched_bytes", "requests", "retries", "measured_from"),
 }
 SERIAL = ("--executor", "serial")
