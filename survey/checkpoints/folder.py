@@ -149,7 +149,7 @@ class FolderCheckpoint:
             elif file in names or self._holds_weights(file):
                 changed = (self._root / file).stat().st_mtime_ns
                 digest.update(f"{file}\0{size}\0{changed}\0".encode())
-                if file not in names:
+                if file not in names or file.endswith(".gguf"):
                     digest.update(self._structure(file, size))
         return digest.hexdigest()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from survey.checkpoints.gguf_files import SUFFIX as GGUF
 from survey.checkpoints.weight_files import find_weights
 from survey.errors import NotThere
 
 TOKENIZER_CAP_BYTES = 64 << 20  # the largest known has 34 MB (Gemma 3, with 262,145 tokens)
+GGUF_VOCABULARY_BYTES = 8 << 20  # 262,144 tokens take 5 MB with their types
 MEMORY_PER_BYTE = 20  # of a parsed tokenizer.json, and of the encoded texts
 NAMES_BYTES = 160 << 20  # taken by the libraries
 
@@ -37,9 +39,19 @@ def tokenizer_files(files: FileSizes, part: str | None = None) -> dict[str, int]
     They lie at the root or, for a model in a folder, beside its weights. part: the folder or file that the
     user named; its own tokenizer is preferred to the root's.
     """
+    if vocabulary := _in_weights(files, part):
+        return vocabulary
     if part is not None and (beside := _in_folder(files, _folder_of_weights(files, part))):
         return beside
     return _in_folder(files, "") or _in_folder(files, _folder_of_weights(files))
+
+
+def _in_weights(files: FileSizes, part: str | None) -> dict[str, int]:
+    """The file of llama.cpp that is read, which holds its own vocabulary."""
+    try:
+        return {name: files[name] for name in find_weights(files.keys(), "", part).gguf[:1]}
+    except NotThere:
+        return {}
 
 
 def _in_folder(files: FileSizes, folder: str) -> dict[str, int]:
@@ -67,11 +79,17 @@ def _folder_of_weights(files: FileSizes, part: str | None = None) -> str:
 
 def expected_names_bytes(files: FileSizes) -> int:
     """Upper estimate of the memory that reading the vocabulary takes; 0 if the file is too large to read."""
-    size = next(iter(tokenizer_files(files).values()), 0)
+    size = _vocabulary_bytes(*next(iter(tokenizer_files(files).items()), ("", 0)))
     return NAMES_BYTES + MEMORY_PER_BYTE * size if 0 < size <= TOKENIZER_CAP_BYTES else 0
+
+
+def _vocabulary_bytes(name: str, size: int) -> int:
+    """Bytes of a file that are read for its tokens: of a file of llama.cpp, those of its vocabulary."""
+    return min(size, GGUF_VOCABULARY_BYTES) if name.endswith(GGUF) else size
 
 
 def names_limit_bytes(files: FileSizes) -> int:
     """The memory limit of the libraries in bytes: more than twice the need of sound files of these sizes."""
-    size = sum(size for size in files.values() if size <= TOKENIZER_CAP_BYTES)
+    sizes = (_vocabulary_bytes(name, size) for name, size in files.items())
+    size = sum(size for size in sizes if size <= TOKENIZER_CAP_BYTES)
     return (256 << 20) + 2 * (NAMES_BYTES + MEMORY_PER_BYTE * size)

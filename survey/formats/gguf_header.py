@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 
 from survey.errors import BrokenFile
 from survey.formats.bounded_json import NAME_CHARS
-from survey.formats.gguf_values import Values, Window, read_text, read_values
+from survey.formats.gguf_values import Values, Window, read_preamble, read_text, read_values
 from survey.formats.git_lfs import POINTER_BYTES, refuse_pointer
 from survey.formats.safetensors_header import Header, ReadRange
 from survey.numerics.ggml_types import block_size, ggml_type
 from survey.records.tensors import ByteRange, TensorSpec
 
-MAGIC = b"GGUF"
-VERSIONS = (2, 3)
 ALIGNMENT, DEFAULT_ALIGNMENT = "general.alignment", 32
 MOST_TENSORS = 65_536  # models of a thousand layers have some ten thousand
 MOST_DIMS = 4
@@ -43,13 +41,7 @@ def read_gguf(read: ReadRange, file: str, size: int, where: str) -> GgufHeader:
     window = Window(read, size)
     try:
         refuse_pointer(window.peek(POINTER_BYTES), "bad-header", where)
-        magic = window.take(4)
-        if magic != MAGIC:
-            raise ValueError(f"begins with {magic!r}, expected {MAGIC!r}")
-        version = window.u32()
-        if version not in VERSIONS:
-            raise ValueError(f"is of version {_shown_version(version)}, expected 2 or 3")
-        tensors, keys = window.u64(), window.u64()
+        tensors, keys = read_preamble(window)
         if tensors > MOST_TENSORS:
             raise ValueError(f"announces {tensors:,} tensors, expected at most {MOST_TENSORS:,}")
         values = read_values(window, keys)
@@ -58,11 +50,6 @@ def read_gguf(read: ReadRange, file: str, size: int, where: str) -> GgufHeader:
     except ValueError as error:
         raise BrokenFile("bad-header", where, str(error)) from error
     return GgufHeader(Header(file, size, {spec.name: spec for spec in specs}), values)
-
-
-def _shown_version(version: int) -> str:
-    swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
-    return f"{swapped} in big-endian" if swapped in VERSIONS else f"{version:,}"
 
 
 def _read_entry(window: Window, file: str) -> TensorSpec:

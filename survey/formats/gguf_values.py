@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from survey.formats.safetensors_header import ReadRange
 from survey.records.tensors import ByteRange
 
+MAGIC, VERSIONS = b"GGUF", (2, 3)
 HEADER_CAP_BYTES = 64 << 20  # the largest vocabulary takes 30 MB with its merges
 FIRST_READ_BYTES = 1 << 20  # most headers hold a vocabulary of several MB
 READ_BYTES = 4 << 20
@@ -127,8 +128,26 @@ def read_text(window: Window, most_bytes: int, what: str) -> str:
     return _decoded(window.take(length), what)
 
 
-def read_values(window: Window, count: int) -> Values:
-    """The next `count` keys with their values. Raises ValueError."""
+def read_preamble(window: Window) -> tuple[int, int]:
+    """Check what a file begins with; the numbers of its tensors and of its keys. Raises ValueError."""
+    magic = window.take(4)
+    if magic != MAGIC:
+        raise ValueError(f"begins with {magic!r}, expected {MAGIC!r}")
+    version = window.u32()
+    if version not in VERSIONS:
+        swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
+        shown = f"{swapped} in big-endian" if swapped in VERSIONS else f"{version:,}"
+        raise ValueError(f"is of version {shown}, expected 2 or 3")
+    return window.u64(), window.u64()
+
+
+def preamble(keys: int) -> bytes:
+    """What a file without tensors begins with."""
+    return MAGIC + struct.pack("<IQQ", VERSIONS[-1], 0, keys)
+
+
+def read_values(window: Window, count: int, until: frozenset[str] = frozenset()) -> Values:
+    """The next `count` keys with their values; fewer, once those of `until` are read. Raises ValueError."""
     if count > MOST_KEYS:
         raise ValueError(f"announces {count:,} keys, expected at most {MOST_KEYS:,}")
     values, names = Values(), set[str]()
@@ -138,6 +157,8 @@ def read_values(window: Window, count: int) -> Values:
             raise ValueError(f"the key {key[:80]} stands there twice")
         names.add(key)
         _read_value(window, key, values)
+        if until and until <= names:
+            break
     return values
 
 

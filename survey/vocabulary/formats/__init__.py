@@ -12,6 +12,7 @@ from typing import Protocol
 from survey.vocabulary.companions import Companions
 from survey.vocabulary.entries import TokenizerFiles, Vocabulary
 from survey.vocabulary.formats import (
+    gguf,
     rwkv,
     sentencepiece_model,
     tekken,
@@ -34,7 +35,7 @@ class Format(Protocol):
 
 # The first that reads a file parses it. A vocab.txt may be RWKV's; every other file is a SentencePiece model.
 FORMATS: Sequence[Format] = (
-    tokenizer_json, tekken, tiktoken, rwkv, vocab_txt, vocab_json, sentencepiece_model,
+    gguf, tokenizer_json, tekken, tiktoken, rwkv, vocab_txt, vocab_json, sentencepiece_model,
 )  # fmt: skip
 
 
