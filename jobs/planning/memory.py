@@ -83,11 +83,9 @@ def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
     chunk = CHUNK_ROWS // slab * dims * 8
     # There are at most half as many black holes as rows; beyond SPOOL_BYTES their vectors go to a file.
     black_holes = min(SPOOL_BYTES, len(spec.bytes) // 2)
-    if (
-        spec.dtype not in FLOATS
-    ):  # rows are decoded in half slabs, of 4 bytes an element and a copy of the rows
-        half_slab = slab_rows(dims * 8)
-        slabs += (THREADS + 2) * half_slab * (dims * 8 + spec.row_bytes)
-        chunk = max(chunk, CHUNK_ROWS // half_slab * dims * 8)
+    if spec.dtype not in FLOATS:  # rows are decoded, and copied first
+        decoded_rows = slab_rows(dims * 4)
+        slabs += (THREADS + 2) * decoded_rows * (dims * 8 + spec.row_bytes)
+        chunk = max(chunk, CHUNK_ROWS // decoded_rows * dims * 8)
     working = slabs + sums + chunk + black_holes + rows * ROW_BYTES
     return PROCESS_BYTES + window_blocks(connections) * block + working

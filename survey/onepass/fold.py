@@ -55,8 +55,9 @@ def fold(
     rows, dims = shape
     decoder = RowDecoder(row_format, dims, scale)
     on_gpu = device_of_pass(Device(device, ""), is_decoded=decoder.is_decoded).name != "cpu"
-    # Decoded values take up to 8 bytes each; those of 4 stay in the processor's cache then.
-    rows_per_slab = slab_rows(dims * 8 if decoder.is_decoded else decoder.row_bytes)
+    # Decoded values take 4 or 8 bytes each.
+    summed_bytes = dims * decoder.summed_as.item_bytes
+    rows_per_slab = slab_rows(summed_bytes if decoder.is_decoded else decoder.row_bytes)
     totals = Totals(shape, rows_per_slab, row_format.exponent_values)
     identity = RowIdentity(rows, decoder.row_bytes)
     try:
