@@ -13,7 +13,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
-from catalog.files import DAMAGED, ENDING, FOLDERS, PROTOCOL, ROWS, SURVEY_FOLDERS, End, File, NoEnd, Write
+from catalog.files import (
+    DAMAGED,
+    ENDING,
+    FOLDERS,
+    PROTOCOL,
+    ROWS,
+    SURVEY_FOLDERS,
+    TOKENIZERS,
+    End,
+    File,
+    NoEnd,
+    Write,
+)
 from catalog.store.regular_files import copy_data, end_of, open_to_read, sync_folder
 from survey.errors import CommitError, UsageError
 from survey.process.atomic_write import open_atomically, open_new
@@ -94,6 +106,15 @@ class LocalFolder:
         """Open a file to read. Raises OSError."""
         return open_to_read(file.path)
 
+    def small_file(self, folder: str, name: str, cap_bytes: int) -> bytes | None:
+        """The content of a file that is no table; None if there is none, or none of at most `cap_bytes`."""
+        try:
+            with open_to_read(str(self.root / folder / name)) as opened:
+                content = opened.read(cap_bytes + 1)
+        except OSError:
+            return None
+        return content if len(content) <= cap_bytes else None
+
     def remove(self, files: Sequence[File]) -> None:
         """Remove files; one that does not exist any more is no error. Raises CommitError."""
         for file in files:
@@ -126,6 +147,9 @@ class LocalFolder:
                 if folder in SURVEY_FOLDERS or "@" not in temporary.name:
                     with contextlib.suppress(OSError):  # another user's file, which does no harm
                         temporary.unlink()
+        for temporary in (self.root / TOKENIZERS).glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let a connection read the files whose ends were read, and nothing else."""

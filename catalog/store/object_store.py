@@ -102,6 +102,15 @@ class ObjectStore:
         opened = self.duckdb_files.opened_for_arrow(file)
         return cast("IO[bytes]", opened)  # it has the methods that readers of Parquet use
 
+    def small_file(self, folder: str, name: str, cap_bytes: int) -> bytes | None:
+        """The content of a file that is no table; None if there is none, or none of at most `cap_bytes`."""
+        path = self.inside(folder, name)
+        try:
+            content: bytes = with_retries(lambda: self.fs.cat_file(path, start=0, end=cap_bytes + 1))
+        except (Unreadable, UsageError):
+            return None
+        return content if len(content) <= cap_bytes else None
+
     def remove(self, files: Sequence[File]) -> None:
         """Remove files; one that does not exist any more is no error. Raises CommitError."""
 

@@ -13,6 +13,7 @@ from catalog.write.backfill import Filled
 from catalog.write.commit import commit
 from catalog.write.stored_matrix import StoredModel, of_stored_values, read_stored
 from jobs.planning.plan import Unchanged
+from jobs.tasks.token_tables import run_tables
 from jobs.tasks.tokenizer import tokenizer_of_matrix
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
@@ -69,7 +70,12 @@ def _name_one(
         files = tokenizer_files(checkpoint.files, checkpoint.part)
         reopened = reopen(checkpoint, settings, throttle)
         tokenizer = tokenizer_of_matrix(
-            reopened, files, stored.vocab_rows, stored.black_holes, settings.timeout_s
+            reopened,
+            files,
+            stored.vocab_rows,
+            stored.black_holes,
+            settings.timeout_s,
+            run_tables(settings),
         )
         if not tokenizer.measures:
             return f"{key[0]}: no names yet: {tokenizer.summary.tokenizer_note}"

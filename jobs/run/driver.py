@@ -31,9 +31,11 @@ from jobs.tasks.measure_one import committed
 from jobs.tasks.outcome import Failed, Outcome
 from survey.errors import CommitError, SurveyError
 from survey.hub.throttle import LocalThrottle
-from survey.records.settings import Settings
+from survey.process.owned_folders import temporary_folder
+from survey.records.settings import Settings, TokenTablesPlace
 from survey.records.target import Target
 
+TOKENIZER_LOCKS = "survey-tokenizers-"  # prefix of a temporary folder
 ATTEMPTS_S = 30.0  # a driver that is killed loses at most this much of its record
 
 
@@ -111,8 +113,18 @@ class Run:
         except SurveyError as error:  # merged files do no harm if they stay
             self.ledger.warnings.append(f"files that were merged are kept: {error}")
         measured = read_catalog(self.store, self.ledger)
-        self.settings = replace(self.settings, run_id=self.ledger.run_id)
+        self.settings = replace(
+            self.settings, run_id=self.ledger.run_id, token_tables=self._token_tables_place()
+        )
         return measured
+
+    def _token_tables_place(self) -> TokenTablesPlace | None:
+        """Where the run's tokenizers are shared; None if the machine has no room for locks."""
+        try:
+            locks = temporary_folder(self, TOKENIZER_LOCKS)
+        except OSError:
+            return None
+        return TokenTablesPlace(str(self.store), locks, self.request.resurvey)
 
     def _plan(self, measured: MeasuredRows) -> tuple[Plan, PlanCriteria]:
         self.progress.planning(len(self.request.models))

@@ -14,6 +14,7 @@ from catalog.store.open import CatalogStore
 from catalog.write.commit import commit
 from jobs.tasks.delivery import Spent, delivery
 from jobs.tasks.outcome import Delivered, Failed, Outcome
+from jobs.tasks.token_tables import run_tables
 from jobs.tasks.tokenizer import tokenizer_of_target
 from jobs.tasks.unused_distances import with_distances
 from jobs.tasks.warm_up import wait_until_warm
@@ -122,7 +123,8 @@ class Try:
         left_s = self._limit_s - self._elapsed_s()
         # The tokenizer may take half of the remaining time if the matrix must be read again for distances.
         share = 0.5 if settings.reference else 1.0
-        of_files = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s)
+        tables = run_tables(settings)
+        of_files = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s, tables)
         tokenizer = with_distances(matrix, of_files, settings, self._advance)
         return delivery(matrix, measurement, tokenizer, settings, replace(spent, elapsed_s=self._elapsed_s()))
 

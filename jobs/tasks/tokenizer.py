@@ -23,7 +23,13 @@ from survey.records.target import Target
 from survey.records.tokenizer import TokenColumns, TokenizerSummary
 from survey.vocabulary.entries import BadVocabulary
 from survey.vocabulary.fetch import read_tokenizer
-from survey.vocabulary.process.isolation import WALL_S, TokenizerFailed, TokenizerLimits, read_token_table
+from survey.vocabulary.process.isolation import (
+    WALL_S,
+    SharedTables,
+    TokenizerFailed,
+    TokenizerLimits,
+    read_token_table,
+)
 from survey.vocabulary.token_texts import token_texts, without_tokenizer
 
 _MEASURES = versions_of([TOKENIZER])
@@ -46,12 +52,16 @@ class TokenizerResult:
 
 
 def tokenizer_of_target(
-    checkpoint: Checkpoint, target: Target, measurement: Measurement, left_s: float
+    checkpoint: Checkpoint,
+    target: Target,
+    measurement: Measurement,
+    left_s: float,
+    shared: SharedTables | None = None,
 ) -> TokenizerResult:
     """The texts of a matrix that was just measured. left_s: the time limit in seconds."""
     black_hole_rows = [black_hole.token_ids for black_hole in measurement.black_holes]
     return tokenizer_of_matrix(
-        checkpoint, dict(target.tokenizer_files), measurement.vocab_rows, black_hole_rows, left_s
+        checkpoint, dict(target.tokenizer_files), measurement.vocab_rows, black_hole_rows, left_s, shared
     )
 
 
@@ -61,10 +71,12 @@ def tokenizer_of_matrix(
     rows: int,
     black_hole_rows: Sequence[Sequence[int]],
     left_s: float,
+    shared: SharedTables | None = None,
 ) -> TokenizerResult:
     """The texts of a matrix of V = `rows` rows. left_s: the time limit in seconds.
 
-    files: those of `tokenizer_files`, with their sizes. black_hole_rows: row lists by rank.
+    files: those of `tokenizer_files`, with their sizes. black_hole_rows: row lists by rank. shared: tables
+    that others have named.
     """
     if not files:
         return TokenizerResult(
@@ -74,7 +86,7 @@ def tokenizer_of_matrix(
     try:
         tokenizer = read_tokenizer(checkpoint, files)
         limits = TokenizerLimits(names_limit_bytes(files), wall_s=min(WALL_S, until - time.monotonic()))
-        table = read_token_table(tokenizer, rows, limits)
+        table = read_token_table(tokenizer, rows, limits, shared)
         return TokenizerResult(*token_texts(table, main, rows, black_hole_rows), _MEASURES)
     except BadVocabulary as error:
         return TokenizerResult(without_tokenizer(f"{main}: {error}"), None, _MEASURES)

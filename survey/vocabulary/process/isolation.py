@@ -8,18 +8,20 @@ one of them ends badly.
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
 import math
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Protocol
 
 from survey.vocabulary.entries import TokenizerFiles
 from survey.vocabulary.process.client import RequestEnded, ServerProcess
-from survey.vocabulary.table import ANSWER_CAP_BYTES, BadAnswer, TokenTable, unpacked
+from survey.vocabulary.table import ANSWER_CAP_BYTES, BadAnswer, TokenTable, packed_problem, unpacked
+from survey.vocabulary.table_key import table_key
 
 CPU_S = 120.0  # per tokenizer; 262,144 tokens take 10 to 20
 WALL_S = 300.0  # per tokenizer; generous, as a busy machine is slow
@@ -45,9 +47,26 @@ class TokenizerFailed(Exception):
         self.lasting = lasting
 
 
-def read_token_table(files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> TokenTable:
-    """The tokens of a matrix of V = `rows` rows. Raises TokenizerFailed, also if a limit is exceeded."""
-    return _pool().table(files, rows, limits)
+class SharedTables(Protocol):
+    """The tables that other processes have named, or name now."""
+
+    def answer(self, key: str, rows: int, name: Callable[[float], bytes], left_s: float) -> bytes:
+        """The packed table of a tokenizer, or the packed reason why there is none, within `left_s` seconds.
+
+        rows: V of the matrix. name(left_s): names the tokens in this process. Raises TokenizerFailed for a
+        reason of the moment, which is shared with nobody.
+        """
+
+
+def read_token_table(
+    files: TokenizerFiles, rows: int, limits: TokenizerLimits, shared: SharedTables | None = None
+) -> TokenTable:
+    """The tokens of a matrix of V = `rows` rows. Raises TokenizerFailed, also if a limit is exceeded.
+
+    A tokenizer is named once, whatever comes of it, unless the reason was of the moment: by this process,
+    or by one of those with which it shares.
+    """
+    return _pool().table(files, rows, limits, shared)
 
 
 def close() -> None:
@@ -62,39 +81,70 @@ def _pool() -> _Pool:
     return pool
 
 
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """What came of a tokenizer, for a matrix of so many rows and within these limits."""
+
+    result: TokenTable | str
+    rows: int
+    memory_bytes: int
+    cpu_s: float
+
+    def answers(self, rows: int, limits: TokenizerLimits) -> bool:
+        if isinstance(self.result, TokenTable):  # rows above the last token change nothing
+            return min(rows, self.result.size) == min(self.rows, self.result.size)
+        return (self.memory_bytes, self.cpu_s) == (limits.memory_bytes, limits.cpu_s)
+
+
 class _Pool:
-    """The idle servers, and the last tables by the digest of their files."""
+    """The idle servers, and what came of the last tokenizers, by their keys."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[ServerProcess] = []
-        self._tables: OrderedDict[bytes, tuple[int, TokenTable]] = OrderedDict()
+        self._cache: OrderedDict[str, _Cached] = OrderedDict()
 
-    def table(self, files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> TokenTable:
-        digest = _digest(files)
+    def table(
+        self, files: TokenizerFiles, rows: int, limits: TokenizerLimits, shared: SharedTables | None
+    ) -> TokenTable:
+        key = table_key(files)
         with self._lock:
-            cached = self._tables.get(digest)
+            cached = self._cache.get(key)
             if cached is not None:
-                self._tables.move_to_end(digest)
-        # Rows above the last token change nothing.
-        if cached is not None and min(rows, cached[1].size) == min(cached[0], cached[1].size):
-            return cached[1]
-        answer = self._answer(files, rows, limits)
-        try:
-            table = unpacked(answer, rows)
-        except BadAnswer as error:
-            raise TokenizerFailed(f"the process that named its tokens answered nonsense: {error}") from error
-        if isinstance(table, str):
-            raise TokenizerFailed(table)
-        if len(answer) <= CACHED_TABLE_BYTES:
-            self._keep(digest, rows, table)
-        return table
+                self._cache.move_to_end(key)
+        if cached is None or not cached.answers(rows, limits):
+            cached = self._shared(key, files, rows, limits, shared)
+        if isinstance(cached.result, str):
+            raise TokenizerFailed(cached.result)
+        return cached.result
 
-    def _keep(self, digest: bytes, rows: int, table: TokenTable) -> None:
-        with self._lock:
-            self._tables[digest] = rows, table
-            while len(self._tables) > CACHED_TABLES:
-                self._tables.popitem(last=False)
+    def _shared(
+        self, key: str, files: TokenizerFiles, rows: int, limits: TokenizerLimits, shared: SharedTables | None
+    ) -> _Cached:
+        def name(left_s: float) -> bytes:
+            return self._checked(files, rows, replace(limits, wall_s=left_s))
+
+        answer = name(limits.wall_s) if shared is None else shared.answer(key, rows, name, limits.wall_s)
+        cached = _Cached(unpacked(answer, rows), rows, limits.memory_bytes, limits.cpu_s)
+        if len(answer) <= CACHED_TABLE_BYTES:
+            with self._lock:
+                self._cache[key] = cached
+                while len(self._cache) > CACHED_TABLES:
+                    self._cache.popitem(last=False)
+        return cached
+
+    def _checked(self, files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> bytes:
+        """The packed table, or a lasting reason why there is none. Raises TokenizerFailed for another."""
+        try:
+            answer = self._answer(files, rows, limits)
+            unpacked(answer, rows)
+        except TokenizerFailed as error:
+            if not error.lasting:
+                raise
+            return packed_problem(str(error))
+        except BadAnswer as error:
+            return packed_problem(f"the process that named its tokens answered nonsense: {error}")
+        return answer
 
     def _answer(self, files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> bytes:
         """The answer of a server, which is reused only if it gave one."""
@@ -137,7 +187,7 @@ class _Pool:
     def close(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
-            self._tables.clear()
+            self._cache.clear()
         for server in idle:
             server.kill()
 
@@ -152,15 +202,6 @@ def _request(files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> list[
         "wall_s": limits.wall_s + 1.0,  # we end it at wall_s if we are still alive
     }
     return [json.dumps(header).encode(), *files.contents.values()]
-
-
-def _digest(files: TokenizerFiles) -> bytes:
-    """Digest of names and contents; cryptographic: a forged one would give a model foreign tokens."""
-    digest = hashlib.sha256(files.main.encode())
-    for name, content in sorted(files.contents.items()):
-        digest.update(f"\0{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.digest()
 
 
 def _failure(ended: RequestEnded, limits: TokenizerLimits) -> TokenizerFailed:
