@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROWS, TOKENS, ATTEMPTS, DAMAGED = "rows", "tokens", "attempts", "damaged"
 SURVEY_FOLDERS = (ROWS, TOKENS, ATTEMPTS)  # of `survey run`; each kind of single result has its own
 FOLDERS = (*SURVEY_FOLDERS, *RESULTS)
-TOKENIZERS = "tokenizers"  # the token table of each tokenizer, which no view shows: it may be removed
+TOKENIZER_TABLES = "tokenizer_tables"  # the table of each tokenizer, which no view shows: it may be removed
 ENDING = ".parquet"
 PART = "part-"  # the prefix of files that compaction writes
 # Names as `catalog.write.commit` and `catalog.write.compact` give them: a file with another name is not ours.

@@ -20,7 +20,7 @@ from catalog.files import (
     PROTOCOL,
     ROWS,
     SURVEY_FOLDERS,
-    TOKENIZERS,
+    TOKENIZER_TABLES,
     End,
     File,
     NoEnd,
@@ -147,7 +147,7 @@ class LocalFolder:
                 if folder in SURVEY_FOLDERS or "@" not in temporary.name:
                     with contextlib.suppress(OSError):  # another user's file, which does no harm
                         temporary.unlink()
-        for temporary in (self.root / TOKENIZERS).glob(".*.tmp"):
+        for temporary in (self.root / TOKENIZER_TABLES).glob(".*.tmp"):
             with contextlib.suppress(OSError):
                 temporary.unlink()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog.files import ROWS
+from catalog.files import ROWS, TOKENIZER_TABLES
 from catalog.store.local import LocalFolder
 from catalog.store.object_store import ObjectStore
 from survey.errors import UsageError
@@ -66,7 +66,7 @@ def _store_of(uri: str) -> CatalogStore:
 
 def _refuse_other_things(store: CatalogStore, entries: set[str]) -> None:
     names = {name for name in entries if not name.startswith(".")}
-    if names and not names & {ROWS, *RESULTS}:
+    if names and not names & {ROWS, TOKENIZER_TABLES, *RESULTS}:
         raise UsageError(
             f"{store} is not a catalog: it holds {', '.join(sorted(names)[:3])}"
             f"{', …' if len(names) > 3 else ''}, expected rows/, tokens/ and attempts/. "

@@ -13,8 +13,8 @@ from catalog.write.backfill import Filled
 from catalog.write.commit import commit
 from catalog.write.stored_matrix import StoredModel, of_stored_values, read_stored
 from jobs.planning.plan import Unchanged
-from jobs.tasks.token_tables import run_tables
 from jobs.tasks.tokenizer import tokenizer_of_matrix
+from jobs.tasks.tokenizer_tables import run_tables
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.errors import SurveyError

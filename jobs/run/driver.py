@@ -32,7 +32,7 @@ from jobs.tasks.outcome import Failed, Outcome
 from survey.errors import CommitError, SurveyError
 from survey.hub.throttle import LocalThrottle
 from survey.process.owned_folders import temporary_folder
-from survey.records.settings import Settings, TokenTablesPlace
+from survey.records.settings import Settings, TokenizerTablesPlace
 from survey.records.target import Target
 
 TOKENIZER_LOCKS = "survey-tokenizers-"  # prefix of a temporary folder
@@ -114,17 +114,17 @@ class Run:
             self.ledger.warnings.append(f"files that were merged are kept: {error}")
         measured = read_catalog(self.store, self.ledger)
         self.settings = replace(
-            self.settings, run_id=self.ledger.run_id, token_tables=self._token_tables_place()
+            self.settings, run_id=self.ledger.run_id, tokenizer_tables=self._tokenizer_tables_place()
         )
         return measured
 
-    def _token_tables_place(self) -> TokenTablesPlace | None:
+    def _tokenizer_tables_place(self) -> TokenizerTablesPlace | None:
         """Where the run's tokenizers are shared; None if the machine has no room for locks."""
         try:
             locks = temporary_folder(self, TOKENIZER_LOCKS)
         except OSError:
             return None
-        return TokenTablesPlace(str(self.store), locks, self.request.resurvey)
+        return TokenizerTablesPlace(str(self.store), locks, self.request.resurvey)
 
     def _plan(self, measured: MeasuredRows) -> tuple[Plan, PlanCriteria]:
         self.progress.planning(len(self.request.models))

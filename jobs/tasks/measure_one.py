@@ -14,8 +14,8 @@ from catalog.store.open import CatalogStore
 from catalog.write.commit import commit
 from jobs.tasks.delivery import Spent, delivery
 from jobs.tasks.outcome import Delivered, Failed, Outcome
-from jobs.tasks.token_tables import run_tables
 from jobs.tasks.tokenizer import tokenizer_of_target
+from jobs.tasks.tokenizer_tables import run_tables
 from jobs.tasks.unused_distances import with_distances
 from jobs.tasks.warm_up import wait_until_warm
 from survey.api import measure

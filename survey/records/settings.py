@@ -43,12 +43,14 @@ class Settings:
     retry_policy: RetryPolicy = RetryPolicy()
     run_id: str = "notebook"
     reference: ReferenceTokens | None = None  # known unused tokens to which distances are measured
-    token_tables: TokenTablesPlace | None = None  # shared by the models of a run; None: each process its own
+    tokenizer_tables: TokenizerTablesPlace | None = (
+        None  # shared by the models of a run; None: each process its own
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class TokenTablesPlace:
-    """Where the token tables of a run's tokenizers are shared.
+class TokenizerTablesPlace:
+    """Where the tables of a run's tokenizers are shared.
 
     catalog: it keeps them. locks: a folder of the driver's machine, gone after the run. renew: a table that
     was named before this run counts as none.

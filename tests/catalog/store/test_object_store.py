@@ -22,7 +22,7 @@ from support.commands import Ran
 from support.deliveries import delivered
 from support.s3 import S3, Fault
 
-from catalog.files import ROWS, TOKENS, File
+from catalog.files import ROWS, TOKENIZER_TABLES, TOKENS, File
 from catalog.read.attach import attach
 from catalog.read.reader import Reader
 from catalog.store.duckdb_filesystem import PositionedFile
@@ -31,7 +31,10 @@ from catalog.store.object_store_errors import Unreadable
 from catalog.store.object_store_retries import with_retries
 from catalog.store.open import CatalogStore, open_for_reading, open_for_writing, open_if_there
 from catalog.write.commit import commit
+from jobs.tasks.tokenizer_tables import RunTables
 from survey.errors import CommitError, UsageError
+from survey.records.settings import TokenizerTablesPlace
+from survey.vocabulary.table import packed_problem
 
 Make = Callable[..., Path]
 Survey = Callable[..., Ran]
@@ -413,3 +416,31 @@ def test_a_local_catalog_loads_no_object_stores_library(survey: Survey, checkpoi
     command = [sys.executable, "-c", program, "sql", "SELECT 1 FROM models", "--catalog", "c"]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.stderr == ""
+
+
+def test_a_file_that_is_no_table_is_read_whole_or_not_at_all(uri: str) -> None:
+    store = open_for_writing(uri)
+    store.publish(TOKENIZER_TABLES, "key", lambda opened: opened.write(b"0123456789") and None)
+    contents = [
+        store.small_file(TOKENIZER_TABLES, name, cap)
+        for name, cap in (("key", 10), ("key", 9), ("other", 10))
+    ]
+    assert contents == [b"0123456789", None, None]
+    assert store.files(TOKENIZER_TABLES) == []
+
+
+def test_machines_that_share_a_store_share_the_tables_of_tokenizers(
+    s3: S3, bucket: str, tmp_path: Path
+) -> None:
+    open_for_writing(bucket).publish(ROWS, "a.parquet", lambda opened: opened.write(b"") and None)
+    here, elsewhere = tmp_path, tmp_path / "on another machine"
+    named: list[float] = []
+
+    def name(left_s: float) -> bytes:
+        named.append(left_s)
+        return packed_problem("holds no tokens")
+
+    for locks in (elsewhere, here, elsewhere):
+        tables = RunTables(TokenizerTablesPlace(bucket, locks))
+        assert tables.answer("key", 300, name, 30.0) == packed_problem("holds no tokens")
+    assert (len(named), s3.puts("/tokenizer_tables/")) == (1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from catalog.write.commit import commit
 from catalog.write.stored_matrix import read_stored
 from jobs.demo.checkpoints import Cloud, write
 from jobs.demo.hub.local_hub import Fault, LocalHub, Status
+from survey.vocabulary.process import isolation
+from survey.vocabulary.process.client import ServerProcess
 
 # Ray's nodes leave sockets unclosed in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -57,6 +60,7 @@ def run(
 def test_a_run_names_the_rows(hub: LocalHub, survey: Survey, tmp_path: Path, executor: list[str]) -> None:
     serve(hub, tmp_path / "m", "org/named", {"tokenizer.json": made.byte_level()}, tied=False)
     assert run(survey, hub, "org/named", executor=executor, more=("--matrix", "both")).code == 0
+    assert len(list(Path("c/tokenizer_tables").iterdir())) == 1
     assert ask(
         "SELECT matrix, tokenizer_file, tokenizer_size, added_tokens, phantom_rows, unreachable_rows, "
         "tokenizer_note, measures['names'] FROM models ORDER BY matrix"
@@ -233,6 +237,49 @@ def test_a_model_without_a_tokenizer_starts_no_process(
     serve(hub, tmp_path / "m", "org/m", {"tokenizer_config.json": b"{}"})
     assert run(survey, hub, "org/m").code == 0
     assert ask("SELECT tokenizer_note FROM models") == [("the repository holds no tokenizer that we know",)]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "note"),
+    [(made.byte_level(), None), (COSTLY["memory"][0]["tokenizer.json"], COSTLY["memory"][1])],
+    ids=["sound", "hostile"],
+)
+def test_a_tokenizer_is_read_once_for_all_models_that_have_it(
+    hub: LocalHub,
+    survey: Survey,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tokenizer: bytes,
+    note: str | None,
+) -> None:
+    asked: list[str] = []
+
+    def asks(server: ServerProcess, *request: Any) -> bytes:
+        asked.append(commands[-1])
+        return answer(server, *request)
+
+    answer, commands = ServerProcess.ask, [""]
+    monkeypatch.setattr(ServerProcess, "ask", asks)
+
+    def surveyed(*models: str, more: tuple[str, ...] = ()) -> None:
+        isolation.close()  # as in a new process
+        commands.append(" ".join((*models, *more)))
+        assert run(survey, hub, *models, more=more).code == 0
+
+    for name in ("org/base", "org/chat", "org/later"):
+        template = json.dumps({"chat_template": name}).encode()
+        serve(hub, tmp_path / name, name, {"tokenizer.json": tokenizer, "tokenizer_config.json": template})
+    surveyed("org/base", "org/chat")
+    surveyed("org/later")
+    assert asked == ["org/base org/chat"]
+    of_tokenizer = "tokenizer_note, tokenizer_size, phantom_rows, unreachable_rows, measures['names']"
+    rows = ask(f"SELECT DISTINCT {of_tokenizer} FROM models")
+    assert (len(rows), rows[0][0]) == (1, note)
+    texts = "SELECT count(*) FROM tokens GROUP BY token_id, text, reach, phantom HAVING count(*) <> 3"
+    assert ask(texts) == []
+    surveyed("org/base", "org/chat", more=("--resurvey",))
+    assert asked[1:] == ["org/base org/chat --resurvey"]
+    assert ask(f"SELECT DISTINCT {of_tokenizer} FROM models") == rows
 
 
 def forget_names(key: tuple[str, str, str]) -> None:

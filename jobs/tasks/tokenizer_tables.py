@@ -1,7 +1,7 @@
-"""The token tables of tokenizers, named once a run and once a catalog, however many models share them.
+"""The tables of tokenizers, named once a run and once a catalog, however many models share them.
 
-A table lies in the catalog's folder `tokenizers`, by the key of its tokenizer. Who needs one that is not
-there takes its lock, on the driver's machine, and names it; others wait for the lock, which ends with its
+A table lies in the catalog's folder `tokenizer_tables`, by the key of its tokenizer. Who needs one that is
+not there takes its lock, on the driver's machine, and names it; others wait for the lock, which ends with its
 holder, however that ends. A tokenizer for which there is no table, as it is broken or beyond a limit, has the
 reason in its place. A reason of the moment (the time was short, a process was killed) is not kept: the next
 one who waits tries again.
@@ -18,13 +18,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import IO
 
-from catalog.files import TOKENIZERS
+from catalog.files import TOKENIZER_TABLES
 from catalog.store.open import CatalogStore, open_for_reading
 from survey.errors import SurveyError
-from survey.records.settings import Settings, TokenTablesPlace
+from survey.records.settings import Settings, TokenizerTablesPlace
 from survey.vocabulary.process.isolation import TokenizerFailed
 from survey.vocabulary.stored_table import STORED_CAP_BYTES, answer_of, stored
 from survey.vocabulary.table import BadAnswer, stated_size, unpacked
@@ -36,7 +35,7 @@ _NAMED = b"named in this run"  # in the lock's file
 class RunTables:
     """The tables that the models of a run share."""
 
-    def __init__(self, place: TokenTablesPlace) -> None:
+    def __init__(self, place: TokenizerTablesPlace) -> None:
         self._place = place
 
     def answer(self, key: str, rows: int, name: Callable[[float], bytes], left_s: float) -> bytes:
@@ -64,10 +63,9 @@ class RunTables:
 
 def run_tables(settings: Settings) -> RunTables | None:
     """The tables of a run; None if nothing is shared, as in a notebook."""
-    return None if settings.token_tables is None else RunTables(settings.token_tables)
+    return None if settings.tokenizer_tables is None else RunTables(settings.tokenizer_tables)
 
 
-@cache
 def _opened(uri: str) -> CatalogStore | None:
     try:
         return open_for_reading(uri)
@@ -76,7 +74,7 @@ def _opened(uri: str) -> CatalogStore | None:
 
 
 @contextmanager
-def _turn(place: TokenTablesPlace, key: str, until: float) -> Iterator[int | None]:
+def _turn(place: TokenizerTablesPlace, key: str, until: float) -> Iterator[int | None]:
     """Hold the lock of a tokenizer, and give its descriptor; None if this machine has no locks.
 
     Raises TokenizerFailed if another holds it for too long.
@@ -110,7 +108,7 @@ def _is_locked(lock: int) -> bool:
 def _stored_answer(store: CatalogStore, key: str, rows: int) -> bytes | None:
     """What the catalog holds for a matrix of so many rows; None if nothing that is whole."""
     for name in (key, _with_rows(key, rows)):
-        content = store.small_file(TOKENIZERS, name, STORED_CAP_BYTES)
+        content = store.small_file(TOKENIZER_TABLES, name, STORED_CAP_BYTES)
         answer = None if content is None else answer_of(content)
         if answer is None:
             continue
@@ -133,7 +131,7 @@ def _publish(store: CatalogStore, key: str, rows: int, answer: bytes) -> None:
         opened.write(stored(answer))
 
     with contextlib.suppress(SurveyError):
-        store.publish(TOKENIZERS, name, write)
+        store.publish(TOKENIZER_TABLES, name, write)
 
 
 def _with_rows(key: str, rows: int) -> str:
