@@ -16,6 +16,7 @@ from catalog.write.arrow_tables import Tables, with_tokenizer, without_tokenizer
 from catalog.write.stored_matrix import StoredModel
 from jobs.tasks.outcome import Delivered, Headline
 from jobs.tasks.tokenizer import tokenizer_of_matrix
+from jobs.tasks.tokenizer_tables import run_tables
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.errors import CommitError
 from survey.measures.token_flags import FlagsByClass, token_flags
@@ -58,7 +59,8 @@ def with_own_tokenizer(
     if is_current and target.tokenizer_key and target.tokenizer_key == stored.value("tokenizer_key"):
         return tables
     files, rows = dict(target.tokenizer_files), stored.vocab_rows
-    result = tokenizer_of_matrix(checkpoint, files, rows, stored.black_holes, settings.timeout_s)
+    shared = run_tables(settings)
+    result = tokenizer_of_matrix(checkpoint, files, rows, stored.black_holes, settings.timeout_s, shared)
     undertrained, flags = _judged(stored, result.columns)
     bare = without_tokenizer_columns(tables)
     return with_tokenizer(bare, result.summary, result.columns, undertrained, flags, result.measures)

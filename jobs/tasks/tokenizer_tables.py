@@ -25,10 +25,10 @@ from catalog.store.open import CatalogStore, open_for_reading
 from survey.errors import SurveyError
 from survey.records.settings import Settings, TokenizerTablesPlace
 from survey.vocabulary.process.isolation import TokenizerFailed
-from survey.vocabulary.stored_table import STORED_CAP_BYTES, answer_of, stored
-from survey.vocabulary.table import BadAnswer, stated_size, unpacked
+from survey.vocabulary.stored_table import STORED_CAP_BYTES, answer_of, compressed
+from survey.vocabulary.table import BadAnswer, packed_size, unpacked
 
-POLL_S = 0.05
+LOCK_POLL_S = 0.05
 _NAMED = b"named in this run"  # in the lock's file
 
 
@@ -89,7 +89,7 @@ def _turn(place: TokenizerTablesPlace, key: str, until: float) -> Iterator[int |
             if time.monotonic() > until:
                 problem = "its tokens are named for another model, longer than there is time to wait"
                 raise TokenizerFailed(f"{problem}; the next run tries again", lasting=False)
-            time.sleep(POLL_S)
+            time.sleep(LOCK_POLL_S)
         yield lock
     finally:
         os.close(lock)
@@ -123,12 +123,12 @@ def _stored_answer(store: CatalogStore, key: str, rows: int) -> bytes | None:
 
 def _publish(store: CatalogStore, key: str, rows: int, answer: bytes) -> None:
     """Keep an answer in the catalog. If that fails the next one names anew: the rows stand without it."""
-    size = stated_size(answer)
+    size = packed_size(answer)
     # Named for fewer rows than it has tokens, it is the table of matrices of as many rows alone.
     name = key if size is None or size <= rows else _with_rows(key, rows)
 
     def write(opened: IO[bytes]) -> None:
-        opened.write(stored(answer))
+        opened.write(compressed(answer))
 
     with contextlib.suppress(SurveyError):
         store.publish(TOKENIZER_TABLES, name, write)

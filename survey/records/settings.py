@@ -43,9 +43,7 @@ class Settings:
     retry_policy: RetryPolicy = RetryPolicy()
     run_id: str = "notebook"
     reference: ReferenceTokens | None = None  # known unused tokens to which distances are measured
-    tokenizer_tables: TokenizerTablesPlace | None = (
-        None  # shared by the models of a run; None: each process its own
-    )
+    tokenizer_tables: TokenizerTablesPlace | None = None  # that all models share; None: each process its own
 
 
 @dataclass(frozen=True, slots=True)

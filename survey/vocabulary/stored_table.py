@@ -17,7 +17,7 @@ _MAGIC = b"token table 1 " + sys.byteorder.encode() + b"\n"
 _DIGEST_BYTES = 32
 
 
-def stored(answer: bytes) -> bytes:
+def compressed(answer: bytes) -> bytes:
     """The content of the file."""
     return _MAGIC + hashlib.sha256(answer).digest() + zlib.compress(answer, 3)
 

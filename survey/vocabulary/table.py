@@ -74,7 +74,7 @@ def packed_problem(problem: str) -> bytes:
     return _PROBLEM + problem.encode("utf-8", "backslashreplace")[:PROBLEM_CAP_BYTES]
 
 
-def stated_size(answer: bytes) -> int | None:
+def packed_size(answer: bytes) -> int | None:
     """The size that a packed table states; None of a reason why there is none."""
     return int(_HEAD.unpack_from(answer, len(_TABLE))[2]) if answer.startswith(_TABLE) else None
 
