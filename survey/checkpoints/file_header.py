@@ -29,7 +29,10 @@ def file_header(checkpoint: Checkpoint, file: str) -> Header:
 
 
 def gguf_header(checkpoint: Checkpoint, file: str) -> GgufHeader:
-    """Read the header of a file of llama.cpp, with its values: a few requests. Raises BrokenFile."""
+    """Read the header of a file of llama.cpp, with its values: a few requests.
+
+    Raises BrokenFile, Unreachable.
+    """
     checkpoint.refuse_late()
     where = f"{checkpoint.repo}/{file}"
     try:

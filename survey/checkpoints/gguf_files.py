@@ -16,7 +16,7 @@ from survey.errors import NotThere
 SUFFIX = ".gguf"
 MOST_SPLITS = 1_000
 _SHOWN = 12
-_SPLIT = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+_SPLIT = re.compile(r"(?P<stem>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf", re.IGNORECASE)
 _NO_MODEL = re.compile(
     r"(?i)(?:^|[-_.])(?:mm[-_]?proj\w*|imatrix\w*|importance|lora\w*|adapter|draft|drafter|eagle\d?|mtp"
     r"|vocab(?:-only)?|tokenizer|vae|clip|control[-_]?vector\w*)(?=[-_.]|$)"
@@ -24,7 +24,7 @@ _NO_MODEL = re.compile(
 # The quantisation at the end of a file's name, as llama.cpp and its uploaders write it: `Q4_K_M`,
 # `IQ2_XXS`, `UD-Q4_K_XL`, `BF16`, `MXFP4_MOE`.
 _LABEL = re.compile(
-    r"(?i)(?:^|[-_.])(?P<label>(?:UD-)?(?:(?:I?Q|TQ)\d(?:_\d|_K|_[A-Z]+)*(?:_[SMLX]+)?"
+    r"(?i)(?:^|[-_.])(?P<label>(?:UD-)?(?:(?:I?Q|TQ)\d(?:_\d|_[A-Z]+)*"
     r"|BF16|F16|FP16|F32|FP32|F64|MXFP4(?:_MOE)?|NVFP4))(?:[-_.](?:imat|i1))?$"
 )
 _FLOATS = {"BF16": 16, "F16": 15, "FP16": 15, "F32": 32, "FP32": 32, "F64": 64, "MXFP4": 4, "NVFP4": 4}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.numerics.vectors import finite_or_none, float32, length, mean_and_std
+from survey.numerics.vectors import exact_sum, finite_or_none, float32, length, mean_and_std
 from survey.onepass.result import PassResult
 from survey.records.measured_columns import Centroid
 
@@ -29,7 +27,7 @@ def centroid(result: PassResult) -> Centroid:
         centroid_std=std,
         centroid_min=finite_or_none(mu.min()),
         centroid_max=finite_or_none(mu.max()),
-        centroid_l1=finite_or_none(math.fsum(np.abs(mu))),
+        centroid_l1=finite_or_none(exact_sum(np.abs(mu))),
         centroid_l2=finite_or_none(length(mu)),
         centroid_linf=finite_or_none(np.abs(mu).max()),
         centroid=float32(mu),

@@ -16,7 +16,8 @@ def row_norms(result: PassResult) -> RowNorms:
     if len(norms) == 0:
         return RowNorms(**dict.fromkeys(RowNorms.__dataclass_fields__))
     mean, std = mean_and_std(norms)
-    p01, p05, p25, p75, p95, p99 = np.quantile(norms, (0.01, 0.05, 0.25, 0.75, 0.95, 0.99))
+    with np.errstate(invalid="ignore"):  # norms beyond float64
+        p01, p05, p25, p75, p95, p99 = np.quantile(norms, (0.01, 0.05, 0.25, 0.75, 0.95, 0.99))
     mu = mean_row(result)
     return RowNorms(
         token_norm_mean=mean,

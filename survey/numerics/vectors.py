@@ -25,8 +25,9 @@ Float64s = NDArray[np.float64]
 def length(vector: Float64s) -> float:
     """‖v‖₂ of [N], also if squares would leave the range of float64."""
     scaled, exponent = _scaled(vector)
-    root = math.sqrt(_exact_sum(scaled * scaled))
-    return math.ldexp(root, exponent) if root < 1.0 or exponent < 1000 else root * 2.0**exponent
+    with np.errstate(over="ignore"):  # beside an infinity
+        squares = scaled * scaled
+    return _times_power(math.sqrt(exact_sum(squares)), exponent)
 
 
 def length_or_none(vector: Float64s | None) -> float | None:
@@ -36,12 +37,17 @@ def length_or_none(vector: Float64s | None) -> float | None:
 
 def distance_or_none(a: Float64s | None, b: Float64s | None) -> float | None:
     """‖a − b‖₂ of two [N]; None if one is missing or the distance is not finite."""
-    return None if a is None or b is None else length_or_none(a - b)
+    if a is None or b is None:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # of sums beyond float64
+        difference = a - b
+    return length_or_none(difference)
 
 
 def row_lengths(rows: NDArray[Float]) -> NDArray[Float]:
     """‖w_i‖ of each row, [R, D] -> [R]; numpy's pairwise sum has one order on every processor."""
-    lengths: NDArray[Float] = np.sqrt(np.add.reduce(rows * rows, axis=1))
+    with np.errstate(over="ignore"):  # a length beyond the rows' format is infinite
+        lengths: NDArray[Float] = np.sqrt(np.add.reduce(rows * rows, axis=1))
     return lengths
 
 
@@ -114,7 +120,7 @@ def mean_and_std(values: Float64s) -> tuple[float | None, float | None]:
     if len(values) == 0:
         return None, None
     scaled, exponent = _scaled(values)
-    mean = finite_or_none(math.ldexp(_exact_sum(scaled) / len(values), exponent))
+    mean = finite_or_none(_times_power(exact_sum(scaled) / len(values), exponent))
     if mean is None or len(values) == 1:
         return mean, None
     return mean, finite_or_none(length(values - mean) / math.sqrt(len(values) - 1))
@@ -131,16 +137,30 @@ def float32(vector: Float64s) -> Vector:
         return vector.astype(np.float32)
 
 
-def _exact_sum(values: Float64s) -> float:
-    """Σ of [N], rounded once, so that neither order nor vector width shows: a compiled loop that can
-    nearly always tell, else Python's."""
+def exact_sum(values: Float64s) -> float:
+    """Σ of [N], rounded once, so that neither order nor vector width shows; infinite beyond float64.
+
+    By a compiled loop that can nearly always tell, else by Python's.
+    """
     if len(values) > SHORT:
         bounds = np.empty(3)
         kernels.exact_sum.add_up(values, bounds)
         total, least, most = bounds.tolist()
         if least == most and math.isfinite(total):
             return float(total)
-    return math.fsum(values.tolist())
+    try:
+        return math.fsum(values.tolist())
+    except (OverflowError, ValueError):  # of numbers near the end of float64; of infinities of both signs
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(values.sum())
+
+
+def _times_power(value: float, exponent: int) -> float:
+    """value · 2^exponent; infinite beyond float64."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def _scaled(vector: Float64s) -> tuple[Float64s, int]:

@@ -71,7 +71,7 @@ class Projections:
 def relative_lengths(norms: NDArray[np.float64], usable: RowFlags, median: float) -> NDArray[np.float64]:
     """Norms [V] in units of the median norm; 0 if a row is not usable."""
     lengths = np.zeros(len(norms))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # norms beyond float64
         lengths[usable] = np.minimum(norms[usable] / median, LONGEST)
     return lengths
 

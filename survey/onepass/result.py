@@ -149,10 +149,11 @@ class PassResult:
                     if self.finite[rows[0]] and self.norms[rows[0]] > 0.0:
                         nonzero += counts
                         low, high = np.minimum(low, fields[index]), np.maximum(high, fields[index])
-                if self.finite[rows[0]]:
-                    vector_total += batch.values[index]
-                for band, total in self._totals_of(batch, index):
-                    totals.setdefault(band, np.zeros(dims))[:] += total
+                with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 no number, then NULL
+                    if self.finite[rows[0]]:
+                        vector_total += batch.values[index]
+                    for band, total in self._totals_of(batch, index):
+                        totals.setdefault(band, np.zeros(dims))[:] += total
         shared = int((low == high).sum()) if nonzero.any() else None
         return DeadSums(totals, vector_total, exponents, nonzero, shared)
 

@@ -63,9 +63,11 @@ def basis(covariance: Covariance, axes: Axes) -> Basis:
     """The axes' eigenvectors, [D, 3]; the covariance's matrix [D, D] is overwritten.
 
     Only the components down to the last axis are computed, and the eigenvalue after it. Raises UsageError if
-    an axis is not determined, because its eigenvalue equals a neighbour.
+    an axis is not determined, because its eigenvalue equals a neighbour or is no number.
     """
     check_axes(axes, len(covariance.matrix))
+    if not (np.isfinite(covariance.total) and np.isfinite(covariance.matrix).all()):
+        raise UsageError("the rows' variances are beyond float64: no component is determined")
     values, vectors = _leading(covariance.matrix, max(abs(number) for number in axes.numbers) + 1)
     for number in axes.numbers:
         _check_gap(values, abs(number) - 1)

@@ -59,9 +59,10 @@ class CovarianceSum:
             self._shift = np.ldexp(values[finite].mean(axis=0), exponent)
         values -= np.ldexp(self._shift, -exponent)
         values[~finite] = 0.0
-        self._sum += np.ldexp(values.sum(axis=0), exponent)
         product = _product(values, self._device)
-        self._products += np.ldexp(product, 2 * exponent) if exponent else product
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float64: `basis` refuses it
+            self._sum += np.ldexp(values.sum(axis=0), exponent)
+            self._products += np.ldexp(product, 2 * exponent) if exponent else product
 
     def covariance(self) -> Covariance:
         """The covariance of the added rows; all zero if no row is finite."""
@@ -70,8 +71,10 @@ class CovarianceSum:
         offset = self._sum / count  # the mean, relative to the shift
         matrix = self._products
         matrix /= count
-        matrix -= np.outer(offset, offset)
-        return Covariance(matrix, float(np.trace(matrix)), finite)
+        with np.errstate(over="ignore", invalid="ignore"):
+            matrix -= np.outer(offset, offset)
+            total = float(np.trace(matrix))
+        return Covariance(matrix, total, finite)
 
 
 def _scaled(values: NDArray[np.floating]) -> tuple[DecodedRows, int, NDArray[np.bool_]]:

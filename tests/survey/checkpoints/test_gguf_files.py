@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from survey.checkpoints.gguf_files import gguf_models
@@ -88,3 +90,13 @@ def test_no_quantisation_is_guessed(files: list[str], part: str | None, problem:
 def test_a_name_ends_in_its_quantisation(file: str, label: str, model: str) -> None:
     (read,) = gguf_models([file])
     assert (read.label, read.model) == (label, model)
+
+
+@pytest.mark.parametrize("end", ["!", "-x", "_0_", ""])
+def test_a_label_of_any_length_is_looked_at_in_time(end: str) -> None:
+    """Thirty times `_K` took minutes, forty days."""
+    started = time.process_time()
+    gguf_models(
+        [f"m-Q4{'_K' * 60}{end}.gguf", f"m-IQ2{'_XXS' * 900}{end}.gguf", f"m{'-UD-Q4_K_M' * 400}{end}.gguf"]
+    )
+    assert time.process_time() - started < 1

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support.matrices import folded
 
+import survey
 from survey.measures.centroid import centroid
 from survey.records.measured_columns import Centroid
 
@@ -68,3 +70,28 @@ def test_spread_of_a_single_component_is_null() -> None:
 def test_every_column_is_null_if_no_row_is_finite() -> None:
     with folded([(NAN, 1), (2, INF)]) as rows:
         assert centroid(rows) == Centroid(**dict.fromkeys(Centroid.__dataclass_fields__))
+
+
+# ---- numbers near the end of float64, which only a stranger's F64 matrix holds
+
+LARGEST = float(np.finfo(np.float64).max)
+LARGE = {
+    "whose absolute values add up to more": np.full((8, 256), 1.4e306),
+    "all the largest": np.full((40, 4), LARGEST),
+    "one row": np.full((1, 256), 1.5e308),
+    "a single one": np.array([[LARGEST]]),
+    "of both signs": np.array([[LARGEST, 1.0], [-LARGEST, 2.0]] * 9),
+    "a row among others": np.vstack([np.full((1, 4), -LARGEST), np.arange(160.0).reshape(40, 4)]),
+}
+
+
+@pytest.mark.parametrize("matrix", LARGE.values(), ids=LARGE)
+def test_numbers_near_the_end_of_float64_end_in_columns_that_are_finite_or_null(
+    matrix: NDArray[np.float64],
+) -> None:
+    measured = survey.measure(matrix)
+    numbers = [value for value in vars(measured).values() if isinstance(value, float)]
+    assert numbers
+    assert np.isfinite(numbers).all()
+    assert measured.vocab_rows == len(matrix)
+    assert measured.nonfinite_rows == 0

@@ -214,6 +214,14 @@ def test_black_holes_of_zeros_and_of_nan_are_no_reference() -> None:
     assert [len(rows) for rows in result.black_holes[:3]] == [40, 20, 4]
 
 
+@pytest.mark.parametrize("largest", [1e160, 1e300, float(np.finfo(np.float64).max)])
+def test_variances_beyond_float64_determine_no_axis(largest: float) -> None:
+    rows = planted_rows().double().numpy()
+    rows[300] = largest
+    with pytest.raises(UsageError, match="the rows' variances are beyond float64"):
+        survey.cluster(rows, token=0)
+
+
 REFUSED = [
     ("a token past the end", {"token": 600}, "token 600: the matrix has the rows 0 … 599"),
     ("a negative token", {"token": -1}, "token -1: the matrix has the rows"),
