@@ -375,6 +375,11 @@ def test_commands_end_to_end(s3: S3, bucket: str, survey: Survey, checkpoint: Ma
     assert "3 loose files merged" in survey("compact", "--catalog", catalog).out
     assert "3 files removed" in survey("compact", "--catalog", catalog).out
     assert "1 models, 1 matrices" in survey("status", "--catalog", catalog).out
+    # Another config beside the same weights: the row is copied, out of the part.
+    (folder / "config.json").write_text('{"model_type": "llama", "tie_word_embeddings": true}')
+    ran = survey("run", folder, "--catalog", catalog, "--executor", "serial")
+    assert (ran.code, ran.err) == (0, "")
+    assert "1 of the measured were copied" in ran.out
 
 
 def test_a_task_whose_commit_fails_is_a_failure_of_that_model(

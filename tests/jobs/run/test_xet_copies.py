@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from support.commands import Ran
 from catalog.read.reader import Reader
 from catalog.store.open import open_for_reading
 from jobs.demo.hub.local_hub import Fault, Garbage, LocalHub, Status
+from survey.cli import main
 
 Survey = Callable[..., Ran]
 HEAD = np.random.default_rng(1).integers(0x3C00, 0x3F00, (8192, 256), dtype="<u2")  # BF16, 4 MiB
@@ -55,36 +55,46 @@ def rows(catalog: str) -> dict[str, dict[str, Any]]:
     return {row[0]: dict(zip(answer.names, row, strict=True)) for row in answer.rows}
 
 
-@pytest.fixture
-def base(hub: LocalHub, survey: Survey) -> str:
-    """A measured model, by repo@sha."""
-    sha = hub.add_repo("org/base", files(0))
-    assert run(survey, hub, "org/base").code == 0
-    return f"org/base@{sha}"
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalHub, str, str]]:
+    """A Hub, a catalog with one model of it, and that model by repo@sha."""
+    catalog = str(tmp_path_factory.mktemp("measured") / "catalog")
+    with LocalHub() as hub:
+        sha = hub.add_repo("org/base", files(0))
+        assert main(["run", "org/base", *options(hub, catalog)]) == 0
+        yield hub, catalog, f"org/base@{sha}"
+
+
+def options(hub: LocalHub, catalog: str) -> list[str]:
+    return ["--endpoint", hub.endpoint, "--executor", "serial", "--catalog", catalog]
 
 
 def run(survey: Survey, hub: LocalHub, *models: str, catalog: str = "c") -> Ran:
-    return survey("run", *models, "--endpoint", hub.endpoint, "--executor", "serial", "--catalog", catalog)
+    return survey("run", *models, *options(hub, catalog))
 
 
 @pytest.mark.parametrize("with_sizes", [True, False], ids=["chunks with sizes", "terms alone"])
-def test_equal_chunks_prove_equal_bytes(hub: LocalHub, survey: Survey, base: str, with_sizes: bool) -> None:
+def test_equal_chunks_prove_equal_bytes(
+    measured: tuple[LocalHub, str, str], survey: Survey, with_sizes: bool
+) -> None:
+    hub, catalog, base = measured
     hub.xet.with_sizes = with_sizes
+    tuned, made = f"org/tuned-{with_sizes}", files(1 + with_sizes, notes="x" * 1000)
     # A longer header moves the head: no chunk lies where it lay in the base's file.
-    hub.add_repo("org/tuned", files(1, notes="x" * 1000), card_data={"base_model": "org/base"})
+    hub.add_repo(tuned, made, card_data={"base_model": "org/base"})
     hub.clear_log()
-    planned = survey("plan", "org/tuned", "--endpoint", hub.endpoint, "--catalog", "c").out
-    assert f"org/tuned: the same bytes as {base}; its row is copied" in planned
-    assert "1 of the measured were copied" in run(survey, hub, "org/tuned").out
-    run(survey, hub, "org/tuned", catalog="fresh")
-    copied, measured = rows("c")["org/tuned"], rows("fresh")["org/tuned"]
-    assert {name for name in copied if copied[name] != measured[name]} <= OF_THE_RUN
-    assert (copied["measured_from"], measured["measured_from"]) == (base, None)
+    planned = survey("plan", tuned, "--endpoint", hub.endpoint, "--catalog", catalog).out
+    assert f"{tuned}: the same bytes as {base}; its row is copied" in planned
+    assert "1 of the measured were copied" in run(survey, hub, tuned, catalog=catalog).out
+    run(survey, hub, tuned, catalog="fresh")
+    copied, read = rows(catalog)[tuned], rows("fresh")[tuned]
+    assert {name for name in copied if copied[name] != read[name]} <= OF_THE_RUN
+    assert (copied["measured_from"], read["measured_from"]) == (base, None)
     assert copied["fetched_bytes"] < HEAD.nbytes / 10
     # From now on the file's own digest is known.
-    hub.commit("org/tuned", {**files(1, notes="x" * 1000), "README.md": b"a card"})
+    hub.commit(tuned, {**made, "README.md": b"a card"})
     hub.clear_log()
-    assert "1 of the measured were copied" in run(survey, hub, "org/tuned").out
+    assert "1 of the measured were copied" in run(survey, hub, tuned, catalog=catalog).out
     assert not hub.requests(path_contains="reconstructions")
 
 
@@ -112,14 +122,22 @@ NO_PROOFS: dict[str, tuple[Any, str | None, list[Fault]]] = {
 
 @pytest.mark.parametrize(("head", "base_model", "faults"), NO_PROOFS.values(), ids=list(NO_PROOFS))
 def test_what_proves_nothing_is_measured(
-    hub: LocalHub, survey: Survey, base: str, head: Any, base_model: str | None, faults: list[Fault]
+    measured: tuple[LocalHub, str, str],
+    survey: Survey,
+    request: pytest.FixtureRequest,
+    head: Any,
+    base_model: str | None,
+    faults: list[Fault],
 ) -> None:
-    hub.add_repo("org/tuned", files(1, head), card_data={"base_model": base_model} if base_model else {})
-    for fault in faults:
-        hub.faults.append(Fault(fault.action, path_contains=fault.path_contains, times=None))
-    assert "1 measured, 0 unchanged, 0 failed" in run(survey, hub, "org/tuned").out
-    assert rows("c")["org/tuned"]["measured_from"] is None
-    assert Path("c").is_dir()
+    hub, catalog, _ = measured
+    number = list(NO_PROOFS).index(request.node.callspec.id)
+    tuned = f"org/unproved{number}"
+    hub.add_repo(tuned, files(10 + number, head), card_data={"base_model": base_model} if base_model else {})
+    hub.faults = faults
+    assert "1 measured, 0 unchanged, 0 failed" in run(survey, hub, tuned, catalog=catalog).out
+    hub.faults = []
+    assert rows(catalog)[tuned]["measured_from"] is None
+    assert all(fault.hits for fault in faults)
 
 
 def test_a_hub_without_that_storage_is_not_asked_for_it(hub: LocalHub, survey: Survey) -> None:
@@ -133,10 +151,11 @@ def test_a_hub_without_that_storage_is_not_asked_for_it(hub: LocalHub, survey: S
 
 
 def test_the_hubs_token_never_reaches_the_storage(
-    hub: LocalHub, survey: Survey, base: str, monkeypatch: pytest.MonkeyPatch
+    measured: tuple[LocalHub, str, str], survey: Survey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hub, catalog, _ = measured
     hub.users = {"hf_secret": frozenset()}
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    hub.add_repo("org/tuned", files(1), card_data={"base_model": "org/base"})
+    hub.add_repo("org/secret", files(30), card_data={"base_model": "org/base"})
     # The storage refuses every other token than its own.
-    assert "1 of the measured were copied" in run(survey, hub, "org/tuned").out
+    assert "1 of the measured were copied" in run(survey, hub, "org/secret", catalog=catalog).out
