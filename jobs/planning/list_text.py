@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from survey.errors import UsageError
+from survey.process.bounded_file import read_at
 
 STANDARD_INPUT = "-"
 LARGEST_LIST_BYTES = 64 << 20  # the Hub's two million models make some fifty megabytes
@@ -57,11 +58,17 @@ def read_list(path: Path, base: Path | None = None) -> ListText:
     Raises UsageError.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_LIST_BYTES + 1)
+        content = _content(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read as a list of models: {error}") from error
     return _decoded(content, str(path), path.parent if path.is_file() else base or path.parent)
+
+
+def _content(path: Path) -> bytes:
+    if path.is_file():  # perhaps a link to a file of the kernel's that lets its reader wait for ever
+        return read_at(path, 0, LARGEST_LIST_BYTES + 1)
+    with open(path, "rb") as file:
+        return file.read(LARGEST_LIST_BYTES + 1)
 
 
 def read_standard_input(base: Path) -> ListText:

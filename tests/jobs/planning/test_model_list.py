@@ -458,3 +458,10 @@ def test_lines_that_are_no_model_are_refused_and_the_others_measured(
     assert (line["repo"], line["reason"]) == ("not a model", "not-a-model")
     assert line["message"].startswith(f"{Path.cwd()}/models.txt:2: 'not a model' is not a model")
     assert (gone["repo"], gone["reason"]) == (f"{Path.cwd()}/gone", "not-found")
+
+
+@pytest.mark.timeout(20)
+def test_a_list_that_is_a_link_to_a_file_of_the_kernel_lets_nobody_wait(tmp_path: Path) -> None:
+    (tmp_path / "models.txt").symlink_to("/proc/kmsg")
+    with pytest.raises(UsageError, match=r"no model in models.txt|cannot be read as a list"):
+        read_models(["models.txt"], tmp_path)
