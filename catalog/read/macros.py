@@ -21,6 +21,9 @@ MACROS = {
             try_cast(regexp_extract(revision_name, 'step[-_]?([0-9]+)', 1, 'i') as bigint),
             try_cast(regexp_extract(revision_name, '[0-9]+') as bigint)
         )""",
+    # A vector of doubles as DuckDB can compare it: it fails at a NULL within, which a forged row may have.
+    "without_nulls": """(vector) as
+        list_transform(vector, lambda x: coalesce(x::double, 'nan'::double))""",
     # The angle between two vectors of doubles by Kahan's formula, which is exact for small angles. NULL if
     # they differ in length, or if one has no direction: it is zero, or beyond float32.
     "angle_between_deg": """(a, b) as
@@ -40,10 +43,10 @@ MACROS = {
             )),
             null
         )""",
-    # The cosine of two vectors, in doubles; NULL if one of them has no direction.
+    # The cosine of two vectors, in doubles; NULL if they differ in length, or if one has no direction.
     "cosine_between": """(a, b) as
         list_transform(
-            [list_cosine_similarity(a::double[], b::double[])],
+            [if(len(a) = len(b), list_cosine_similarity(without_nulls(a), without_nulls(b)), null)],
             lambda x: if(isfinite(x), x, null)
         )[1]""",
     # Whether rows in common make two matrices relatives: half of one's informative rows do; fewer may be

@@ -89,10 +89,12 @@ def union(files: TableFiles, columns: tuple[Column, ...]) -> str:
     empty = f"select {typed_nulls(columns)} where false"
     if not files.files:
         return empty
-    return f"select {values_of(columns)} from ({empty} union all by name select * from {listed(files)})"
+    return (
+        f"select {readable_columns(columns)} from ({empty} union all by name select * from {listed(files)})"
+    )
 
 
-def values_of(columns: tuple[Column, ...]) -> str:
+def readable_columns(columns: tuple[Column, ...]) -> str:
     """The select list of these columns of a file, without times that nobody could read."""
     return ", ".join(
         f'{time_of(column.name)} as "{column.name}"' if column.sql_type == "TIMESTAMP" else f'"{column.name}"'

@@ -10,9 +10,9 @@ from catalog.read.table_files import (
     KEY_IS_KNOWN,
     TableFiles,
     listed,
+    readable_columns,
     typed_nulls,
     union,
-    values_of,
 )
 from catalog.read.view_columns import SKETCHES, VECTORS, view_columns
 from catalog.schema_of_records import (
@@ -153,7 +153,7 @@ def _newest_rows(files: TableFiles) -> str:
             f"union all by name select * from {listed(files, ', filename = true')}"
         )
     return f"""
-        select {values_of(row_columns())} from ({rows})
+        select {readable_columns(row_columns())} from ({rows})
         where {KEY_IS_KNOWN}
         qualify row_number() over (partition by {KEY_COLUMNS} order by {order}) = 1"""
 
@@ -165,7 +165,7 @@ def _attempts(files: TableFiles) -> str:
     empty = f"select {typed_nulls(attempt_columns())}, '' as filename where false"
     rows = f"select * from {listed(files, ', filename = true')}"
     return f"""
-        select {values_of(attempt_columns())} from ({empty} union all by name {rows})
+        select {readable_columns(attempt_columns())} from ({empty} union all by name {rows})
         qualify rank() over (
             partition by run_id order by {_PART_NAME} desc nulls first, filename desc) = 1"""
 

@@ -16,11 +16,14 @@ _SPARE_BYTES = 64 << 20  # for what a library allocates that crashes if it canno
 
 
 def limit_memory(megabytes: int) -> None:
-    """From now on an allocation beyond it fails; nothing happens if the system has no such limit."""
+    """From now on an allocation beyond it fails; nothing happens if the system has no such limit.
+
+    The stacks of as many threads as there are CPUs fit in besides.
+    """
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
-        limit = megabytes << 20
+        limit = (megabytes << 20) + _stack_bytes()
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 

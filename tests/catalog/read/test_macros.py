@@ -69,3 +69,30 @@ def test_what_a_macro_calls_is_named_with_it(name: str) -> None:
     bodies = named_in(f"from {name}('x')")
     assert MACROS[name] in bodies
     assert all(MACROS[other] in bodies for other in MACROS if any(f"{other}(" in body for body in bodies))
+
+
+# Vectors of a forged row, each with one that they cannot be compared with.
+INCOMPARABLE = {
+    "another-length": ("[1, 2]", "[1, 2, 3]"),
+    "no-length": ("[]", "[1, 2]"),
+    "a-null-within": ("[1, NULL]", "[1, 2]"),
+    "nulls-alone": ("[NULL, NULL]", "[1, 2]"),
+    "none": ("NULL", "[1, 2]"),
+    "no-direction": ("[0, 0]", "[1, 2]"),
+    "not-a-number": ("['nan'::double, 1]", "[1, 2]"),
+    "infinite": ("['inf'::double, 1]", "[1, 2]"),
+}
+
+
+@pytest.mark.parametrize(("forged", "sound"), INCOMPARABLE.values(), ids=INCOMPARABLE)
+def test_vectors_that_cannot_be_compared_have_no_cosine(
+    committed: CatalogStore, forged: str, sound: str
+) -> None:
+    pairs = f"""with pairs as (
+        select unnest([{sound}::double[], {forged}::double[]]) as a, unnest([{sound}, {sound}]::double[][]) as b
+    )"""
+    with Reader(committed) as reader:
+        for given in ("cosine_between(a, b)", "cosine_between(b, a)"):
+            [(same,), (none,)] = reader.ask(f"{pairs} select {given} from pairs").rows
+            assert same == pytest.approx(1)
+            assert none is None

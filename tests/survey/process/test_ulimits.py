@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from survey.cli import cli
+from survey.process.memory_limit import limit_memory
 from survey.process.ulimits import MEASURING, shortage, too_small_for
 
 SURVEY = Path(sys.executable).parent / "survey"
@@ -101,3 +104,15 @@ def test_a_shortage_is_told_from_a_defect(error: BaseException, problem: str) ->
 @pytest.mark.parametrize("error", OTHERS.values(), ids=OTHERS)
 def test_another_error_is_none(error: BaseException) -> None:
     assert shortage(error) is None
+
+
+def test_the_limit_of_a_query_leaves_room_for_the_stacks_of_many_cpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append(pair[0]))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (8 << 20, 8 << 20))
+    for cpus in (2, 128):
+        monkeypatch.setattr(os, "cpu_count", lambda cpus=cpus: cpus)
+        limit_memory(1024)
+    assert [limit >> 20 for limit in limits] == [1024 + 2 * 2 * 8, 1024 + 2 * 128 * 8]
