@@ -40,18 +40,21 @@ _FLOAT_MODES = {"mxfp4": (4, 32, "F8_E8M0"), "mxfp8": (8, 32, "F8_E8M0"), "nvfp4
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Levels of `bits`, their numbers (`table`), and groups of `group` elements that share a factor.
+    """Levels of `bits`, and groups of `group` elements that share a factor.
 
-    factors: their dtype; divisor: of each of them. offsets: whether each group has a term that is added, of
-    the same dtype. high_first: whether the first of two levels in a byte is its upper half.
+    factors: their dtype; divisor: of each of them. table: the number of each level; None if it is the level
+    plus `lowest`. offsets: whether each group has a term that is added, of the factors' dtype. signed:
+    whether levels are signed bytes. high_first: whether the first of two levels is a byte's upper half.
     """
 
     bits: int
-    table: Floats32
     group: int
     factors: str
+    table: Floats32 | None = None
+    lowest: int = 0
     offsets: bool = False
     divisor: float = 1.0
+    signed: bool = False
     high_first: bool = False
 
 
@@ -70,28 +73,17 @@ def level_format(code: str) -> BlockFormat | None:
 def _levels(code: str) -> Levels | None:
     if mode := _FLOAT_MODES.get(code):
         bits, group, factors = mode
-        return Levels(bits, E2M1 if bits == 4 else _table_of_e4m3(), group, factors)
+        return Levels(bits, group, factors, E2M1 if bits == 4 else _table_of_e4m3())
     if match := _BNB.fullmatch(code):
         table = NF4 if match["table"] == "nf4" else BNB_FP4
-        return Levels(4, table, int(match["group"]), "F32", high_first=True)
+        return Levels(4, int(match["group"]), "F32", table, high_first=True)
     if match := _INTEGERS.fullmatch(code):
-        return _integers(match)
-    if (match := _MLX.fullmatch(code)) is None:
-        return None
-    bits = int(match["bits"])
-    return Levels(
-        bits, np.arange(1 << bits, dtype=np.float32), int(match["group"]), match["dtype"], offsets=True
-    )
-
-
-def _integers(match: re.Match[str]) -> Levels:
-    """Integers around zero: signed bytes, or levels from the lowest on."""
-    bits = int(match["bits"])
-    table = np.arange(1 << bits, dtype=np.float32) - (1 << (bits - 1))
-    if match["signed"]:
-        table = np.roll(table, 1 << (bits - 1))
-    divisor = 127.0 if match["bnb"] else 1.0
-    return Levels(bits, table, int(match["group"]), match["dtype"], divisor=divisor)
+        bits, divisor = int(match["bits"]), 127.0 if match["bnb"] else 1.0
+        lowest, signed = -(1 << (bits - 1)), bool(match["signed"])
+        return Levels(bits, int(match["group"]), match["dtype"], None, lowest, divisor=divisor, signed=signed)
+    if match := _MLX.fullmatch(code):
+        return Levels(int(match["bits"]), int(match["group"]), match["dtype"], offsets=True)
+    return None
 
 
 def _table_of_e4m3() -> Floats32:
@@ -99,20 +91,34 @@ def _table_of_e4m3() -> Floats32:
 
 
 def _decoder(levels: Levels, factor_bytes: int) -> Callable[[Bytes, Floats32], None]:
+    bits, group = levels.bits, levels.group
+
     def decode(rows: Bytes, values: Floats32) -> None:
         dims = values.shape[1]
-        packed_bytes, groups = dims * levels.bits // 8, dims // levels.group
+        packed_bytes, groups = dims * bits // 8, dims // group
         factors_stop = packed_bytes + groups * factor_bytes
         factors = _numbers(rows[:, packed_bytes:factors_stop], levels.factors, groups)
-        added = _numbers(rows[:, factors_stop:], levels.factors, groups) if levels.offsets else 0 * factors
         factors /= np.float32(levels.divisor)
-        packed = np.ascontiguousarray(rows[:, :packed_bytes])
-        if levels.high_first:
-            packed = ((packed << 4) | (packed >> 4)).astype(np.uint8)
-        packed.flags.writeable = False
-        kernels.levels.decode_levels(packed, levels.bits, levels.table, factors, added, levels.group, values)
+        packed = _packed(rows[:, :packed_bytes], levels)
+        if levels.table is not None:
+            kernels.levels.decode_table(packed, bits, levels.table, factors, group, values)
+            return
+        stored = rows[:, factors_stop:]
+        added = _numbers(stored, levels.factors, groups) if levels.offsets else np.zeros_like(factors)
+        kernels.levels.decode_integers(packed, bits, levels.lowest, factors, added, group, values)
 
     return decode
+
+
+def _packed(stored: Bytes, levels: Levels) -> Bytes:
+    """The levels' bytes as the loops take them: from the lowest on, the lower half of a byte first."""
+    packed = np.ascontiguousarray(stored)
+    if levels.high_first:
+        packed = ((packed << 4) | (packed >> 4)).astype(np.uint8)
+    if levels.signed:
+        packed = packed ^ np.uint8(0x80)
+    packed.flags.writeable = False  # so that numba compiles one specialisation instead of two
+    return packed
 
 
 def _numbers(stored: Bytes, dtype: str, groups: int) -> Floats32:
