@@ -42,6 +42,25 @@ class Tables:
     row: pa.Table
     tokens: pa.Table | None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As Arrow's own bytes: Ray sends a table column by column, in Python, 8 ms of 40 for a model."""
+        return _received, (_sent(self.row), None if self.tokens is None else _sent(self.tokens))
+
+
+def _sent(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue()
+
+
+def _received(row: pa.Buffer, tokens: pa.Buffer | None) -> Tables:
+    return Tables(_table(row), None if tokens is None else _table(tokens))
+
+
+def _table(sent: pa.Buffer) -> pa.Table:
+    return pa.ipc.open_stream(sent).read_all()
+
 
 def tables_of(measured: Measured, *, tokens: bool) -> Tables:
     """The tables of one measured matrix. tokens: with the per-token table."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from support.deliveries import delivered
 from support.little_models import little
 
 from jobs.demo.checkpoints import write
@@ -61,6 +64,17 @@ def test_one_that_cannot_be_opened_fails_in_its_turn_and_the_next_is_measured(
     assert isinstance(second, Failed)
     assert (second.reason, "changed after it was planned" in second.message) == ("bad-header", True)
     assert isinstance(third, Delivered)
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_a_delivery_arrives_as_it_was_sent(tokens: bool, checkpoint: Callable[..., Path]) -> None:
+    sent = delivered(checkpoint(), Settings(device="cpu", tokens=tokens)).tables
+    received = pickle.loads(pickle.dumps(sent, protocol=5))
+    assert sent is not None
+    assert received.row.equals(sent.row, check_metadata=True)
+    assert received.row.schema.equals(sent.row.schema, check_metadata=True)
+    assert (received.tokens is None) == (sent.tokens is None) == (not tokens)
+    assert sent.tokens is None or received.tokens.equals(sent.tokens, check_metadata=True)
 
 
 # Numbers of compiled variants of each loop, before and after a matrix is measured.
