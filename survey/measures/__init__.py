@@ -11,7 +11,8 @@ source says what is read again: the matrix, or only the stored per-token table, 
 from __future__ import annotations
 
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from survey.measures.shape import shape
 from survey.measures.undertrained import Undertraining, undertrained_populations, undertraining
 from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
+from survey.onepass.row_threads import RowThreads
 from survey.records.measure_definition import TOKEN_TABLE, TOKENIZER, UNUSED_DISTANCES, Measure, versions_of
 from survey.records.measured_columns import Measurement, Tokens
 
@@ -68,10 +70,11 @@ def measure_result(result: PassResult, *, tokens: bool = True, threads: int = 1)
     """Every column of one matrix.
 
     tokens: whether the per-token table is kept. threads: 1 searches in this thread, more beside the other
-    measures.
+    measures; as many share the loops over all rows.
     """
-    with ThreadPoolExecutor(2, thread_name_prefix="search") if threads > 1 else nullcontext() as pool:
-        searches = _start_searches(result.projections, pool)
+    with _pool(threads, "rows") as row_pool, _pool(min(threads, 2), "search") as pool:
+        projections = replace(result.projections, threads=RowThreads(row_pool, threads))
+        searches = _start_searches(projections, pool)
         columns: dict[str, Any] = {}
         for measure in _MATRIX_MEASURES:
             if measure.compute is not None:
@@ -89,6 +92,11 @@ def columns_from_tokens(tokens: Tokens) -> dict[str, Any]:
     """The columns of every measure of the per-token table."""
     groups = [vars(measure.compute(tokens)) for measure in TOKEN_MEASURES if measure.compute is not None]
     return {name: value for group in groups for name, value in group.items()}
+
+
+def _pool(threads: int, name: str) -> AbstractContextManager[Executor | None]:
+    """So many threads; None if one is enough."""
+    return ThreadPoolExecutor(threads, thread_name_prefix=name) if threads > 1 else nullcontext()
 
 
 def _start_searches(projections: Projections, pool: Executor | None) -> dict[str, Future[Any]]:

@@ -53,8 +53,8 @@ def frozen_rows(projections: Projections) -> RowFlags:
 
 def _distances(projections: Projections, centre: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """Every row's distance from a centre, [V], and the median of the usable rows'."""
-    distances = np.sqrt(projections.squared_distances(centre))
-    return distances, float(np.median(distances[projections.usable]))
+    squared = projections.squared_distances(centre)
+    return np.sqrt(squared), projections.median_distance(squared)
 
 
 def _rows_around(

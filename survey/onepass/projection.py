@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from survey.numerics.vectors import row_lengths
 from survey.onepass import kernels
+from survey.onepass.row_threads import IN_THIS_THREAD, RowThreads
 
 LONGEST = 2.0**40  # medians: longer rows are cut to this length, so that squares stay in float32
 
@@ -34,7 +35,7 @@ class Projections:
     lengths: the exact norms in the same units, 0 if a row is not usable, [V]. fine: the rows' directions in
     bfloat16, [V, 128]. usable: rows that are finite and not almost zero, [V]. dead: rows in a black hole,
     [V]. firsts: the first row of each black hole, the most populous first, [K]. half_step: how far rounding
-    may move a row, relative to its length. dims: D.
+    may move a row, relative to its length. dims: D. threads: share the work on all rows.
     """
 
     rows: NDArray[np.float32]
@@ -45,14 +46,15 @@ class Projections:
     firsts: NDArray[np.int64]
     half_step: float
     dims: int
+    threads: RowThreads = IN_THIS_THREAD
 
     def subset(self, chosen: NDArray[np.int64]) -> FineRows:
         """The exact lengths of some rows [R], and their fine directions, [R, 128]."""
-        return FineRows(self.lengths[chosen], self.fine[chosen])
+        return FineRows(self.lengths[chosen], self.fine[chosen], self.threads)
 
     @property
     def all_fine(self) -> FineRows:
-        return FineRows(self.lengths, self.fine)
+        return FineRows(self.lengths, self.fine, self.threads)
 
     @property
     def distinct(self) -> NDArray[np.int64]:
@@ -63,9 +65,19 @@ class Projections:
 
     def squared_distances(self, centre: NDArray[np.float32]) -> NDArray[np.float32]:
         """‖row − centre‖² of every row from a centre [32], [V]; infinite if a row is not usable."""
-        squared = squared_distances(self.rows, centre)
+        squared = squared_distances(self.rows, centre, self.threads)
         squared[~self.usable] = np.inf
         return squared
+
+    def median_distance(self, squared: NDArray[np.float32]) -> float:
+        """The median distance of the usable rows, from `squared_distances`, as numpy's; NaN if none is."""
+        count = int(self.usable.sum())
+        if count == 0:
+            return float("nan")
+        ranks = np.unique([(count - 1) // 2, count // 2])
+        middle = np.empty(len(ranks), dtype=np.uint32)
+        kernels.ranks.find_ranks(squared.view(np.uint32), ranks, middle)
+        return float(np.sqrt(middle.view(np.float32)).mean())
 
 
 def relative_lengths(norms: NDArray[np.float64], usable: RowFlags, median: float) -> NDArray[np.float64]:
@@ -82,6 +94,7 @@ class FineRows:
 
     lengths: NDArray[np.float64]
     directions: NDArray[np.uint16]
+    threads: RowThreads = IN_THIS_THREAD
 
     def vectors(self) -> NDArray[np.float32]:
         """The rows, [R, 128]."""
@@ -98,15 +111,21 @@ class FineRows:
         length = float(row_lengths(centre[None])[0])
         if length == 0.0:
             return self.lengths.astype(np.float32)
-        apart = np.empty(len(self.lengths), dtype=np.float32)
-        kernels.distances.direction_distances(self.directions, (centre / length).astype(np.float32), apart)
+        apart, direction = np.empty(len(self.lengths), dtype=np.float32), (centre / length).astype(np.float32)
+        find = kernels.distances.direction_distances
+        self.threads.each(
+            len(apart), lambda start, stop: find(self.directions[start:stop], direction, apart[start:stop])
+        )
         squared = np.square(self.lengths - length) + self.lengths * length * apart
         distances: NDArray[np.float32] = np.sqrt(squared).astype(np.float32)
         return distances
 
 
-def squared_distances(rows: NDArray[np.float32], centre: NDArray[np.float32]) -> NDArray[np.float32]:
+def squared_distances(
+    rows: NDArray[np.float32], centre: NDArray[np.float32], threads: RowThreads = IN_THIS_THREAD
+) -> NDArray[np.float32]:
     """‖row − centre‖² of projections, [R, 32] and [32] -> [R]; the same bits on every processor."""
     squared = np.empty(len(rows), dtype=np.float32)
-    kernels.distances.square_distances(rows, centre, squared)
+    find = kernels.distances.square_distances
+    threads.each(len(rows), lambda start, stop: find(rows[start:stop], centre, squared[start:stop]))
     return squared

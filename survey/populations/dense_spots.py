@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from survey.onepass import kernels
 from survey.onepass.projection import FineRows, Projections, RowFlags, squared_distances
+from survey.onepass.row_threads import IN_THIS_THREAD, RowThreads
 from survey.populations.evenly import evenly
 
 RowNumbers = NDArray[np.int64]
@@ -31,6 +32,7 @@ SAMPLE = 4096  # rows that density is judged by
 SCOUTS = 16384  # rows by which it is first seen whether there is a population around a spot
 NEIGHBOURS = 4  # density around a row is the distance to the fourth nearest
 CLOSER = 0.5  # of the distance that is usual among neighbours: what counts as close
+FEW_ROWS = 64  # each compared with thousands: enough work for a thread
 CORE = 8  # rows around a spot by which its centre is first set
 
 
@@ -91,7 +93,8 @@ class Spots:
         """The anchors whose neighbours are closest by their projections."""
         rows = self.projections.rows
         anchors = np.unique(np.concatenate([self._by_norm(), evenly(self.close, CLOSE_ANCHORS)]))
-        density = neighbour_distances(rows[anchors], rows[evenly(self.active, ANCHOR_SAMPLE)])
+        sample = rows[evenly(self.active, ANCHOR_SAMPLE)]
+        density = neighbour_distances(rows[anchors], sample, self.projections.threads)
         is_close = np.isin(anchors, self.close)
         density[is_close] = np.minimum(
             density[is_close], self.order.neighbour_distances(anchors[is_close], self.is_active)
@@ -142,8 +145,11 @@ class SignOrder:
     @classmethod
     def of(cls, projections: Projections, distinct: RowNumbers) -> SignOrder:
         centre = np.median(projections.rows[evenly(distinct, SAMPLE)], axis=0).astype(np.float32)
-        codes = np.empty(len(distinct), dtype=np.uint64)
-        kernels.distances.sign_codes(projections.rows, distinct, centre, codes)
+        rows, codes = projections.rows, np.empty(len(distinct), dtype=np.uint64)
+        find = kernels.distances.sign_codes
+        projections.threads.each(
+            len(codes), lambda start, stop: find(rows, distinct[start:stop], centre, start, codes[start:stop])
+        )
         codes.sort()  # no two are equal, so that every way of sorting gives the same order
         numbers = distinct[(codes & np.uint64(0xFFFFFFFF)).astype(np.int64)]
         places = np.full(len(projections.usable), -1, dtype=np.int64)
@@ -156,9 +162,23 @@ class SignOrder:
         rows = self.projections.rows
         usual = neighbour_distances(rows[evenly(self.numbers, USUAL_ANCHORS)], rows[self._sample])
         most = np.float32(CLOSER**2 * float(np.median(usual)))
-        close = np.zeros(len(self.numbers), dtype=np.int32)
-        kernels.distances.count_close(rows, self.numbers, most, close)
-        return self.numbers[close >= NEIGHBOURS - 1]
+        return self.numbers[self._close_pairs(most) >= NEIGHBOURS - 1]
+
+    def _close_pairs(self, most: np.float32) -> NDArray[np.int32]:
+        """In how many pairs within √most each row is, [N]."""
+        rows, numbers = self.projections.rows, self.numbers
+        counts: dict[int, NDArray[np.int32]] = {}
+
+        def count(start: int, stop: int) -> None:
+            part = numbers[start : stop + kernels.distances.WINDOW]
+            counts[start] = np.zeros(len(part), dtype=np.int32)
+            kernels.distances.count_close(rows, part, stop - start, most, counts[start])
+
+        self.projections.threads.each(len(numbers), count)
+        close = np.zeros(len(numbers), dtype=np.int32)
+        for start, added in counts.items():
+            close[start : start + len(added)] += added
+        return close
 
     @cached_property
     def _sample(self) -> RowNumbers:
@@ -181,9 +201,11 @@ class SignOrder:
         return nearest
 
 
-def neighbour_distances(rows: NDArray[np.float32], sample: NDArray[np.float32]) -> NDArray[np.float32]:
+def neighbour_distances(
+    rows: NDArray[np.float32], sample: NDArray[np.float32], threads: RowThreads = IN_THIS_THREAD
+) -> NDArray[np.float32]:
     """Squared distance of each row [R, 32] to its fourth nearest in the sample [S, 32], itself included."""
-    return _nearest(rows, sample, NEIGHBOURS + 1)[:, -1]
+    return _nearest(rows, sample, NEIGHBOURS + 1, threads)[:, -1]
 
 
 def nearest_distances(rows: NDArray[np.float32], peers: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -193,11 +215,16 @@ def nearest_distances(rows: NDArray[np.float32], peers: NDArray[np.float32]) -> 
     return np.where(nearest[:, 0] > 0.0, nearest[:, 0], nearest[:, -1])
 
 
-def _nearest(rows: NDArray[np.float32], sample: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+def _nearest(
+    rows: NDArray[np.float32], sample: NDArray[np.float32], count: int, threads: RowThreads = IN_THIS_THREAD
+) -> NDArray[np.float32]:
     """Squared distances of each row [R, 32] to its nearest in the sample [S, 32], ascending, [R, count]."""
     block = kernels.distances.SAMPLE_BLOCK
     columns = np.full((sample.shape[1], -(-len(sample) // block) * block), np.float32(np.inf))
     columns[:, : len(sample)] = sample.T
     nearest = np.empty((len(rows), min(count, len(sample))), dtype=np.float32)
-    kernels.distances.find_nearest(rows, columns, nearest)
+    find = kernels.distances.find_nearest
+    threads.each(
+        len(rows), lambda start, stop: find(rows[start:stop], columns, nearest[start:stop]), least=FEW_ROWS
+    )
     return nearest

@@ -166,16 +166,21 @@ def _set_last_dims(
 
 @compiled
 def count_close(
-    rows: NDArray[np.float32], numbers: NDArray[np.int64], most: np.float32, close: NDArray[np.int32]
+    rows: NDArray[np.float32],
+    numbers: NDArray[np.int64],
+    firsts: int,
+    most: np.float32,
+    close: NDArray[np.int32],
 ) -> None:
-    """Add to close [N] how many of the 16 rows before and behind it lie within √most of each row.
+    """Add to close [N] for both rows of each pair that lies within √most, and at most 16 rows apart.
 
-    numbers: of rows [R, 32], in an order that brings close ones together, [N]. Their last dimensions are
-    compared first: in these alone most pairs are too far apart. A block of them stays in the first cache.
+    numbers: of rows [R, 32], in an order that brings close ones together, [N]. firsts: how many of them count
+    as the first of a pair. Their last dimensions are compared first: in these alone most pairs are too far
+    apart. A block of them stays in the first cache.
     """
     squared = np.empty(SAMPLE_BLOCK, dtype=np.float32)
     columns = np.empty((LAST_DIMS, SAMPLE_BLOCK + WINDOW), dtype=np.float32)
-    for start in range(0, numbers.size, SAMPLE_BLOCK):
+    for start in range(0, firsts, SAMPLE_BLOCK):
         _set_last_dims(rows, numbers[start:], columns)
         for apart in range(1, WINDOW + 1):
             squared[:] = 0.0
@@ -183,7 +188,7 @@ def count_close(
                 _add_square_differences(columns[d], columns[d, apart:], squared)
             if not _any_up_to(squared, most):
                 continue
-            for i in range(SAMPLE_BLOCK):
+            for i in range(min(SAMPLE_BLOCK, firsts - start)):
                 if squared[i] <= most:
                     one, other = start + i, start + i + apart
                     if _squared_distance(rows[numbers[one]], rows[numbers[other]]) <= most:
@@ -196,11 +201,12 @@ def sign_codes(
     rows: NDArray[np.float32],
     numbers: NDArray[np.int64],
     centre: NDArray[np.float32],
+    first: int,
     codes: NDArray[np.uint64],
 ) -> None:
     """Set codes [N] to the signs of row − centre, a bit for each dimension, and behind them its index.
 
-    numbers: of rows [R, 32], [N].
+    numbers: of rows [R, 32], [N]. first: the index of the first of them.
     """
     for n in range(numbers.size):
         row = rows[numbers[n]]
@@ -210,4 +216,4 @@ def sign_codes(
             for d in range(start, start + 8):
                 byte = (byte << np.uint64(1)) | np.uint64(row[d] > centre[d])
             code = (code << np.uint64(8)) | byte
-        codes[n] = (code << np.uint64(32)) | np.uint64(n)
+        codes[n] = (code << np.uint64(32)) | np.uint64(first + n)

@@ -21,7 +21,7 @@ from survey.measures import measure_result
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FLOATS
 from survey.onepass import fold as one_pass
-from survey.onepass import row_identity
+from survey.onepass import row_identity, row_threads
 from survey.onepass.fold import fold
 from survey.onepass.geometry import slab_rows
 from survey.onepass.projection import signs
@@ -51,7 +51,7 @@ def measured_bits(
     """Every column and the per-token table, bit by bit."""
     form, (rows, dims) = FLOATS[CODES[tensor.dtype]], tensor.shape
     with fold(blocks, form, (rows, dims), "cpu", threads=threads) as folded:
-        result: dict[str, Any] = bits(measure_result(folded))
+        result: dict[str, Any] = bits(measure_result(folded, threads=threads or 1))
         return result
 
 
@@ -121,6 +121,7 @@ def test_same_bits_whatever_the_rows_of_a_slab(
 def test_same_bits_whatever_the_number_of_threads(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tensor = matrix(code, rows=1500, dims=300)
     monkeypatch.setattr(one_pass, "slab_rows", lambda row_bytes: 32)  # 47 slabs to share out
+    monkeypatch.setattr(row_threads, "LEAST_ROWS", 70)
     result = [measured_bits([raw(tensor)], tensor, threads) for threads in (1, 2, 3, 8, 16)]
     assert all(other == result[0] for other in result)
 

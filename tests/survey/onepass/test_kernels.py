@@ -6,13 +6,21 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS, FloatFormat
 from survey.onepass.geometry import PROJECTION_DIMS
-from survey.onepass.kernels.distances import SAMPLE_BLOCK, find_nearest, square_distances
+from survey.onepass.kernels.distances import (
+    SAMPLE_BLOCK,
+    WINDOW,
+    count_close,
+    find_nearest,
+    square_distances,
+)
 from survey.onepass.kernels.exact_sum import add_up
 from survey.onepass.kernels.exponents import COUNTER_ROUNDS, MANY_OTHERS, STRETCH, count_exponents
+from survey.onepass.kernels.ranks import find_ranks
 from survey.onepass.projection import signs
 from survey.onepass.sums import RowSums
 from survey.onepass.sums_cpu import CompiledSums
@@ -102,6 +110,45 @@ def test_the_nearest_of_a_sample_are_those_of_all_distances(others: int) -> None
         apart = np.empty(others, dtype="f4")
         square_distances(sample, row, apart)
         assert result.tobytes() == np.sort(apart)[: len(result)].tobytes()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(np.arange(7), id="few"),
+        pytest.param(np.full(1000, 0.3), id="all equal"),
+        pytest.param(np.random.default_rng(0).normal(1.0, 1e-3, 100_000), id="close together"),
+        pytest.param(np.random.default_rng(0).exponential(1.0, 10_001) ** 9, id="far apart"),
+        pytest.param(np.array([0.0, np.inf, 1e-45, 3e38, np.inf]), id="the ends of the format"),
+    ],
+)
+def test_ranks_are_those_of_sorted_numbers(values: NDArray[np.float64]) -> None:
+    words = values.astype(np.float32).view(np.uint32)
+    ranks = np.array([0, (len(words) - 1) // 2, len(words) // 2, len(words) - 1])
+    result = np.empty(len(ranks), dtype=np.uint32)
+    find_ranks(words, ranks, result)
+    assert result.tobytes() == np.sort(values.astype(np.float32))[ranks].tobytes()
+
+
+@pytest.mark.parametrize("parts", [[700], [1, 699], [255, 445], [300, 16, 384], [100] * 7])
+def test_close_pairs_are_counted_once_however_the_rows_are_divided(parts: list[int]) -> None:
+    draw = np.random.default_rng(3)
+    rows = draw.normal(size=(700, PROJECTION_DIMS)).astype("f4")
+    rows[1::2] = rows[::2] + 1e-3
+    numbers, most = draw.permutation(700).astype(np.int64), np.float32(50.0)
+    expected, close = np.zeros(700, dtype=np.int32), np.zeros(700, dtype=np.int32)
+    for apart in range(1, WINDOW + 1):
+        squared = np.square(rows[numbers[apart:]] - rows[numbers[:-apart]]).sum(axis=1)
+        expected[apart:] += squared <= most
+        expected[:-apart] += squared <= most
+    start = 0
+    for count in parts:
+        part = numbers[start : start + count + WINDOW]
+        count_close(rows, part, count, most, close[start : start + len(part)])
+        start += count
+    assert np.array_equal(close, expected)
+    assert 0 in expected
+    assert expected.max() > 0
 
 
 @pytest.mark.parametrize(
