@@ -8,6 +8,7 @@ asks can read the bytes instead.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import Any
 
 from survey.errors import BrokenFile, NotTheHubs, Unreachable
@@ -80,7 +81,7 @@ def runs_of(value: Any, size: int, where: str) -> tuple[ChunkRun, ...]:  # Any: 
     runs = []
     for entry in answer.get("terms", list):
         run = _run(document(entry, where), at, where)
-        if run.start + run.size <= 0 or run.start >= size:
+        if run.end <= 0 or run.start >= size:
             raise NotTheHubs("network", where, "a term lies outside the range")
         runs.append(run)
         at += run.size
@@ -102,7 +103,7 @@ def _run(term: ApiDocument, start: int, where: str) -> ChunkRun:
         and sum(sizes) == size
     ):
         raise NotTheHubs("network", where, "the sizes of a term's chunks are not those of the term")
-    return ChunkRun(xorb, first, stop, start, size, sizes)
+    return ChunkRun(xorb, first, stop, start, size, tuple(accumulate(sizes[:-1], initial=0)) if sizes else ())
 
 
 def _count(answer: ApiDocument, name: str) -> int:

@@ -32,7 +32,7 @@ class ChunkRun:
     """Chunks [first, stop) of a container of the storage (`xorb`, a hash), as a part of a range of a file.
 
     start: of their first byte from the range's beginning, negative if it lies before. size: of all of them,
-    in bytes. sizes: of each of them; empty if they are not stated.
+    in bytes. offsets: of each of them from the first; empty if they are not stated.
     """
 
     xorb: str
@@ -40,15 +40,20 @@ class ChunkRun:
     stop: int
     start: int
     size: int
-    sizes: tuple[int, ...] = ()
+    offsets: tuple[int, ...] = ()
+
+    @property
+    def end(self) -> int:
+        """The end of its last byte from the range's beginning."""
+        return self.start + self.size
 
     def start_of(self, chunk: int) -> int | None:
         """Where a chunk of the run begins, or its end at `stop`; None if that is not known."""
         if chunk == self.first:
             return self.start
         if chunk == self.stop:
-            return self.start + self.size
-        return self.start + sum(self.sizes[: chunk - self.first]) if self.sizes else None
+            return self.end
+        return self.start + self.offsets[chunk - self.first] if self.offsets else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,30 +7,37 @@ chunks also hold bytes of its neighbours, and differ if those do. Unequal chunks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from survey.records.tensors import ByteRange, ChunkRun
 
 
 def unproved(one: Sequence[ChunkRun], other: Sequence[ChunkRun], size: int) -> list[ByteRange]:
     """The bytes [0, size) of two ranges that no common chunks prove to be equal. Runs: of each, in order."""
-    in_other: dict[str, list[ChunkRun]] = {}
-    for run in other:
-        in_other.setdefault(run.xorb, []).append(run)
     equal = [
         common
-        for run in one
-        for candidate in in_other.get(run.xorb, ())
-        if (common := _common(run, candidate)) is not None
+        for run, candidate in _overlapping(one, other)
+        if run.xorb == candidate.xorb and (common := _common(run, candidate)) is not None
     ]
     gaps, at = [], 0
-    for common in sorted(equal, key=lambda item: item.start):
+    for common in equal:
         if common.start > at:
             gaps.append(ByteRange(at, min(common.start, size)))
         at = max(at, common.stop)
         if at >= size:
             return gaps
     return [*gaps, ByteRange(at, size)]
+
+
+def _overlapping(one: Sequence[ChunkRun], other: Sequence[ChunkRun]) -> Iterator[tuple[ChunkRun, ChunkRun]]:
+    """The pairs of runs that have a byte's position in common, in order: no more than there are runs."""
+    first = second = 0
+    while first < len(one) and second < len(other):
+        run, candidate = one[first], other[second]
+        if run.start < candidate.end and candidate.start < run.end:
+            yield run, candidate
+        first += run.end <= candidate.end
+        second += candidate.end <= run.end
 
 
 def _common(one: ChunkRun, other: ChunkRun) -> ByteRange | None:
