@@ -19,8 +19,8 @@ Survey = Callable[..., Ran]
 HEAD = np.random.default_rng(1).integers(0x3C00, 0x3F00, (8192, 256), dtype="<u2")  # BF16, 4 MiB
 OF_THE_RUN = {
     *("run_id", "measured_at", "elapsed_s", "fetch_s", "measure_s", "fetched_bytes", "requests", "retries"),
-    "measured_from",
-}
+    "measured_from", "warmup_s",
+}  # fmt: skip
 
 
 def files(seed: int, head: Any = HEAD, notes: str = "") -> dict[str, bytes]:
