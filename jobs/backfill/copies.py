@@ -41,6 +41,8 @@ def copy_rows(
     store: CatalogStore,
 ) -> Generator[Copied, None, None]:
     """Copy the row of each target from its source and commit it; what fails is returned, never raised."""
+    if not targets:  # to open the catalog takes a while
+        return
     waiting: dict[RowKey, list[Target]] = defaultdict(list)
     for target in targets:
         waiting[sources[target.key]].append(target)
