@@ -11,6 +11,7 @@ from pathlib import Path
 
 from survey.checkpoints.checkpoint import Card, Checkpoint
 from survey.checkpoints.folder import FolderCheckpoint
+from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.errors import BrokenFile
 from survey.hub.throttle import Throttle
 from survey.numerics.row_formats import RowFormat, row_format_of
@@ -20,6 +21,7 @@ from survey.records.blocks import Block
 from survey.records.settings import Settings
 from survey.records.target import FileVersion, Identity, MatrixName, ModelRef, Target
 from survey.sharding.pieces import stream_rows
+from survey.targets.content_key import content_ids
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
@@ -157,6 +159,7 @@ def reopen(checkpoint: Checkpoint, settings: Settings, throttle: Throttle | None
         card=checkpoint.card,
         part=checkpoint.part,
         versions=checkpoint.versions,
+        contents=content_ids(checkpoint, tokenizer_files(checkpoint.files, checkpoint.part)),
     )
 
 
@@ -172,8 +175,16 @@ def open_target(
         files = dict((*target.files, *target.tokenizer_files))
         if target.scale is not None and not target.scale.tensor.pieces:
             files[target.scale.tensor.file] = target.scale.file_bytes
-        part, versions = target.part, target.versions
-        commit = _hub_checkpoint(identity, files, settings, throttle, limit_s, part=part, versions=versions)
+        commit = _hub_checkpoint(
+            identity,
+            files,
+            settings,
+            throttle,
+            limit_s,
+            part=target.part,
+            versions=target.versions,
+            contents=target.tokenizer_contents,
+        )
         return Matrix(target, commit)
     return Matrix(target, _unchanged_folder(target, target.folder, "after it was planned"))
 
@@ -196,8 +207,9 @@ def _hub_checkpoint(
     card: Card | None = None,
     part: str | None,
     versions: tuple[FileVersion, ...] = (),
+    contents: tuple[tuple[str, str], ...],
 ) -> Checkpoint:
-    """A commit of the Hub whose files are known, without a request."""
+    """A commit of the Hub whose files are known, without a request. contents: content ids by name."""
     from survey.hub.checkpoint import HubCheckpoint  # here: huggingface_hub takes a while to load
     from survey.hub.request_policy import RequestPolicy
 
@@ -211,6 +223,7 @@ def _hub_checkpoint(
         card,
         part,
         versions,
+        content_ids=dict(contents),
     )
 
 

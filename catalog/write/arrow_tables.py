@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -187,16 +188,22 @@ def _tokenizer_columns(columns: TokenColumns | None) -> dict[str, pa.Array]:
         return {}
     reach = pa.array(columns.reach, pa.string())
     return {
-        "text": pa.array([None if text is None else storable(text) for text in columns.text], pa.string()),
+        "text": _texts(columns.text),
         "reach": reach,
-        "unreachable": pa.array(
-            [None if reach is None else reach == "unreachable" for reach in columns.reach]
-        ),
+        "unreachable": pc.equal(reach, "unreachable"),  # NULL if it is not known
         "phantom": pa.nulls(len(reach), pa.bool_()) if columns.phantom is None else pa.array(columns.phantom),
         "is_special": pa.array(columns.is_special),
         "is_byte": pa.array(columns.is_byte),
         "is_added": pa.array(columns.is_added),
     }
+
+
+def _texts(texts: Sequence[str | None]) -> pa.Array:
+    """Texts as a column; hardly any holds what cannot be stored, so each is looked at only then."""
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([None if text is None else storable(text) for text in texts], pa.string())
 
 
 def _typed(columns: Mapping[str, pa.Array], rows: int) -> pa.Table:

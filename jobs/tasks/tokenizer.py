@@ -22,12 +22,13 @@ from survey.records.measured_columns import Measurement
 from survey.records.target import Target
 from survey.records.tokenizer import TokenColumns, TokenizerSummary
 from survey.vocabulary.entries import BadVocabulary
-from survey.vocabulary.fetch import read_tokenizer
+from survey.vocabulary.fetch import listed_key, read_companion_files, read_tokenizer
 from survey.vocabulary.process.isolation import (
     WALL_S,
     SharedTables,
     TokenizerFailed,
     TokenizerLimits,
+    find_table,
     read_token_table,
 )
 from survey.vocabulary.token_texts import token_texts, without_tokenizer
@@ -84,7 +85,12 @@ def tokenizer_of_matrix(
         )
     main, until = next(iter(files)), time.monotonic() + left_s
     try:
-        tokenizer = read_tokenizer(checkpoint, files)
+        companions = read_companion_files(checkpoint, files)
+        key = listed_key(checkpoint, files, companions)
+        table = None if key is None else find_table(key, rows, shared)
+        if table is not None:  # the file with the vocabulary is not even fetched
+            return TokenizerResult(*token_texts(table, main, rows, black_hole_rows), _MEASURES)
+        tokenizer = read_tokenizer(checkpoint, files, companions)
         limits = TokenizerLimits(names_limit_bytes(files), wall_s=min(WALL_S, until - time.monotonic()))
         table = read_token_table(tokenizer, rows, limits, shared)
         return TokenizerResult(*token_texts(table, main, rows, black_hole_rows), _MEASURES)

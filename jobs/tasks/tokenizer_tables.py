@@ -38,6 +38,11 @@ class RunTables:
     def __init__(self, place: TokenizerTablesPlace) -> None:
         self._place = place
 
+    def stored(self, key: str, rows: int) -> bytes | None:
+        """See `survey.vocabulary.process.isolation.SharedTables`; nothing if tables are named anew."""
+        store = self._store(has_lock=self._place.locks.is_dir())
+        return None if store is None or self._place.renew else _stored_answer(store, key, rows)
+
     def answer(self, key: str, rows: int, name: Callable[[float], bytes], left_s: float) -> bytes:
         """See `survey.vocabulary.process.isolation.SharedTables`."""
         until = time.monotonic() + left_s

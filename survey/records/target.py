@@ -118,6 +118,7 @@ class Target:
     content_key: str | None = None  # of the matrix (survey/targets/content_key.py); None if it is not known
     tokenizer_key: str | None = None  # of the tokenizer's files; as above
     same_as: SameBytes | None = None  # a row of another content key, whose bytes are proved to be equal
+    tokenizer_contents: tuple[tuple[str, str], ...] = ()  # name and content id of those that have one
 
     @property
     def key(self) -> tuple[str, str, MatrixName]:

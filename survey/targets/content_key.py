@@ -39,6 +39,11 @@ def tokenizer_key(checkpoint: Checkpoint, files: Iterable[str]) -> str | None:
     return None if None in contents.values() else _digest("tokenizer", list(contents.items()))
 
 
+def content_ids(checkpoint: Checkpoint, files: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Name and content id of each of the files that has one."""
+    return tuple((file, known) for file in files if (known := checkpoint.content_id(file)) is not None)
+
+
 def _described(checkpoint: Checkpoint, value: Any) -> Any:  # Any: records of tensors, as JSON
     """All fields of a record but for names, and the content id of the file of each tensor that is not cut."""
     if is_dataclass(value):

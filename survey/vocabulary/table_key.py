@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 
@@ -24,19 +25,26 @@ _NO_MATTER = "chat_template"
 
 
 def table_key(files: TokenizerFiles) -> str:
-    """The key of the table of all tokens, as hex digits.
+    """The key of a tokenizer's table, as hex digits.
 
     Cryptographic: a forged tokenizer would give its tokens to other models.
     """
-    digest = hashlib.sha256(_versions().encode())
     companions = {name: content for name, content in files.contents.items() if name in COMPANIONS}
+    others = {name: content for name, content in files.contents.items() if name not in COMPANIONS}
+    return key_of(files.main, companions, {name: _sha256(content) for name, content in others.items()})
+
+
+def key_of(main: str, companions: Mapping[str, bytes], sha256s: Mapping[str, str]) -> str:
+    """The same of files of which the SHA-256 is known. sha256s: of all files but companions."""
     short = sum(map(len, companions.values())) <= PARSED_BYTES
-    whole = {name: content for name, content in files.contents.items() if not short or name not in companions}
-    stated = _stated(read_companions(companions), files.main) if short else ""
-    for name, content in [("", files.main.encode()), *sorted(whole.items()), ("", stated.encode())]:
-        digest.update(f"\0{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
+    stated = _stated(read_companions(companions), main) if short else ""
+    whole = {} if short else {name: _sha256(content) for name, content in companions.items()}
+    parts = [_versions(), main, stated, sorted({**sha256s, **whole}.items())]
+    return _sha256(json.dumps(parts).encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _stated(companions: Companions, main: str) -> str:

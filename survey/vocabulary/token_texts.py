@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
@@ -13,21 +12,23 @@ from survey.vocabulary.table import ADDED, BYTE, REACHES, SPECIAL, TokenTable
 SAMPLE_TEXTS = 5  # per black hole
 SAMPLE_CHARS = 40
 _REACH_MASK = 7  # of a kind; the higher bits are flags
+_REACH_NAMES = np.array(REACHES, dtype=np.object_)
 
 
 def token_texts(
     table: TokenTable, file: str, rows: int, black_holes: Sequence[Sequence[int]]
 ) -> tuple[TokenizerSummary, TokenColumns]:
     """Summary and per-row columns of a matrix of V = `rows` rows. black_holes: the rows of each, by rank."""
-    text: list[str | None] = [None] * rows
-    reach: list[Reach | None] = [None] * rows
-    for row, token_text, kind in zip(table.ids, table.texts, table.kinds, strict=True):
-        text[row] = token_text
-        reach[row] = cast("Reach | None", REACHES[kind & _REACH_MASK])
+    # Without a loop of Python: it is done for each model, where the table is made once for all of them.
+    ids = np.asarray(table.ids, dtype=np.int64)
+    texts = np.full(rows, None, dtype=np.object_)
+    texts[ids] = np.array(table.texts, dtype=np.object_)
+    text: list[str | None] = texts.tolist()
     kinds = np.zeros(rows, dtype=np.uint8)
-    kinds[np.asarray(table.ids, dtype=np.int64)] = np.frombuffer(table.kinds, dtype=np.uint8)
+    kinds[ids] = np.frombuffer(table.kinds, dtype=np.uint8)
+    reach: list[Reach | None] = _REACH_NAMES[kinds & _REACH_MASK].tolist()
     phantom = np.ones(rows, dtype=np.bool_)
-    phantom[np.asarray(table.ids, dtype=np.int64)] = False
+    phantom[ids] = False
     summary = TokenizerSummary(
         tokenizer_file=file,
         tokenizer_note=_note(table, file, rows),

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from survey.vocabulary.entries import TokenizerFiles
 from survey.vocabulary.process.client import RequestEnded, ServerProcess
@@ -27,7 +27,12 @@ CPU_S = 120.0  # per tokenizer; 262,144 tokens take 10 to 20
 WALL_S = 300.0  # per tokenizer; generous, as a busy machine is slow
 IDLE_SERVERS = 2  # kept for the next tokenizer
 CACHED_TABLES = 4  # most models of a family share one tokenizer
+CACHED_PROBLEMS = 64
 CACHED_TABLE_BYTES = 16 << 20  # in wire format; as texts it takes up to four times as much
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,9 @@ class TokenizerFailed(Exception):
 class SharedTables(Protocol):
     """The tables that other processes have named, or name now."""
 
+    def stored(self, key: str, rows: int) -> bytes | None:
+        """The packed table, or the packed reason why there is none, if it is kept already."""
+
     def answer(self, key: str, rows: int, name: Callable[[float], bytes], left_s: float) -> bytes:
         """The packed table of a tokenizer, or the packed reason why there is none, within `left_s` seconds.
 
@@ -69,6 +77,14 @@ def read_token_table(
     return _pool().table(files, rows, limits, shared)
 
 
+def find_table(key: str, rows: int, shared: SharedTables | None) -> TokenTable | None:
+    """The tokens of a matrix of V = `rows` rows if they were named already, without a file of the tokenizer.
+
+    Raises TokenizerFailed if they cannot be named, and None says nothing about that.
+    """
+    return _pool().find(key, rows, shared)
+
+
 def close() -> None:
     """End the idle servers and clear the cache; the next tokenizer starts a new server."""
     _pool().close()
@@ -81,57 +97,61 @@ def _pool() -> _Pool:
     return pool
 
 
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    """What came of a tokenizer, for a matrix of so many rows and within these limits."""
-
-    result: TokenTable | str
-    rows: int
-    memory_bytes: int
-    cpu_s: float
-
-    def answers(self, rows: int, limits: TokenizerLimits) -> bool:
-        if isinstance(self.result, TokenTable):  # rows above the last token change nothing
-            return min(rows, self.result.size) == min(self.rows, self.result.size)
-        return (self.memory_bytes, self.cpu_s) == (limits.memory_bytes, limits.cpu_s)
-
-
 class _Pool:
-    """The idle servers, and what came of the last tokenizers, by their keys."""
+    """The idle servers, and what came of the last tokenizers, by their keys.
+
+    A reason why there is no table counts for the limits under which it was given.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[ServerProcess] = []
-        self._cache: OrderedDict[str, _Cached] = OrderedDict()
+        self._tables: OrderedDict[str, tuple[int, TokenTable]] = OrderedDict()  # with V of the matrix
+        self._problems: OrderedDict[tuple[str, int, float], str] = OrderedDict()
 
     def table(
         self, files: TokenizerFiles, rows: int, limits: TokenizerLimits, shared: SharedTables | None
     ) -> TokenTable:
-        key = table_key(files)
-        with self._lock:
-            cached = self._cache.get(key)
-            if cached is not None:
-                self._cache.move_to_end(key)
-        if cached is None or not cached.answers(rows, limits):
-            cached = self._shared(key, files, rows, limits, shared)
-        if isinstance(cached.result, str):
-            raise TokenizerFailed(cached.result)
-        return cached.result
-
-    def _shared(
-        self, key: str, files: TokenizerFiles, rows: int, limits: TokenizerLimits, shared: SharedTables | None
-    ) -> _Cached:
         def name(left_s: float) -> bytes:
             return self._checked(files, rows, replace(limits, wall_s=left_s))
 
+        key = table_key(files)
+        known = self._known(key, rows)
+        if known is not None:
+            return known
+        limited = key, limits.memory_bytes, limits.cpu_s
+        if (problem := self._problems.get(limited)) is not None:
+            raise TokenizerFailed(problem)
         answer = name(limits.wall_s) if shared is None else shared.answer(key, rows, name, limits.wall_s)
-        cached = _Cached(unpacked(answer, rows), rows, limits.memory_bytes, limits.cpu_s)
+        try:
+            return self._unpacked(key, rows, answer)
+        except TokenizerFailed as error:
+            with self._lock:
+                _keep_last(self._problems, limited, str(error), CACHED_PROBLEMS)
+            raise
+
+    def find(self, key: str, rows: int, shared: SharedTables | None) -> TokenTable | None:
+        known = self._known(key, rows)
+        answer = None if known is not None or shared is None else shared.stored(key, rows)
+        return known if answer is None else self._unpacked(key, rows, answer)
+
+    def _known(self, key: str, rows: int) -> TokenTable | None:
+        with self._lock:
+            named_rows, table = self._tables.get(key, (0, None))
+            # Rows above the last token change nothing.
+            if table is None or min(rows, table.size) != min(named_rows, table.size):
+                return None
+            self._tables.move_to_end(key)
+            return table
+
+    def _unpacked(self, key: str, rows: int, answer: bytes) -> TokenTable:
+        table = unpacked(answer, rows)
+        if isinstance(table, str):
+            raise TokenizerFailed(table)
         if len(answer) <= CACHED_TABLE_BYTES:
             with self._lock:
-                self._cache[key] = cached
-                while len(self._cache) > CACHED_TABLES:
-                    self._cache.popitem(last=False)
-        return cached
+                _keep_last(self._tables, key, (rows, table), CACHED_TABLES)
+        return table
 
     def _checked(self, files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> bytes:
         """The packed table, or a lasting reason why there is none. Raises TokenizerFailed for another."""
@@ -187,9 +207,16 @@ class _Pool:
     def close(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
-            self._cache.clear()
+            self._tables.clear()
+            self._problems.clear()
         for server in idle:
             server.kill()
+
+
+def _keep_last(cache: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
+    cache[key] = value
+    while len(cache) > most:
+        cache.popitem(last=False)
 
 
 def _request(files: TokenizerFiles, rows: int, limits: TokenizerLimits) -> list[bytes]:

@@ -268,7 +268,12 @@ def test_a_tokenizer_is_read_once_for_all_models_that_have_it(
 
     for name in ("org/base", "org/chat", "org/later"):
         template = json.dumps({"chat_template": name}).encode()
-        serve(hub, tmp_path / name, name, {"tokenizer.json": tokenizer, "tokenizer_config.json": template})
+        serve(
+            hub,
+            tmp_path / "made" / name,
+            name,
+            {"tokenizer.json": tokenizer, "tokenizer_config.json": template},
+        )
     surveyed("org/base", "org/chat")
     surveyed("org/later")
     assert asked == ["org/base org/chat"]
@@ -280,6 +285,34 @@ def test_a_tokenizer_is_read_once_for_all_models_that_have_it(
     surveyed("org/base", "org/chat", more=("--resurvey",))
     assert asked[1:] == ["org/base org/chat --resurvey"]
     assert ask(f"SELECT DISTINCT {of_tokenizer} FROM models") == rows
+
+
+def test_a_table_that_is_kept_is_found_by_what_the_hub_states(
+    hub: LocalHub, survey: Survey, tmp_path: Path
+) -> None:
+    hub.large_file_bytes = 500
+    for name in ("org/base", "org/chat", "org/other"):
+        content = made.byte_level().replace(b"ehte", b"ehth" if name == "org/other" else b"ehte")
+        template = json.dumps({"chat_template": name}).encode()
+        serve(
+            hub,
+            tmp_path / "made" / name,
+            name,
+            {"tokenizer.json": content, "tokenizer_config.json": template},
+        )
+    fetched = {}
+    for name in ("org/base", "org/chat", "org/other"):
+        isolation.close()
+        hub.clear_log()
+        assert run(survey, hub, name).code == 0
+        fetched[name] = len(hub.requests(path_contains="tokenizer.json"))
+    assert fetched["org/chat"] == 0 < min(fetched["org/base"], fetched["org/other"])
+    texts = "SELECT list(text ORDER BY token_id) FROM tokens WHERE NOT phantom GROUP BY repo ORDER BY repo"
+    assert ask(texts) == [
+        (made.BYTE_LEVEL_TEXTS,),
+        (made.BYTE_LEVEL_TEXTS,),
+        ([text.replace("ehte", "ehth") for text in made.BYTE_LEVEL_TEXTS],),
+    ]
 
 
 def forget_names(key: tuple[str, str, str]) -> None:
