@@ -21,7 +21,7 @@ from survey.records.blocks import Block
 from survey.records.settings import Settings
 from survey.records.target import FileVersion, Identity, MatrixName, ModelRef, Target
 from survey.sharding.pieces import stream_rows
-from survey.targets.content_key import content_ids
+from survey.targets.content_key import stated_contents
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
@@ -159,7 +159,7 @@ def reopen(checkpoint: Checkpoint, settings: Settings, throttle: Throttle | None
         card=checkpoint.card,
         part=checkpoint.part,
         versions=checkpoint.versions,
-        contents=content_ids(checkpoint, tokenizer_files(checkpoint.files, checkpoint.part)),
+        contents=stated_contents(checkpoint, tokenizer_files(checkpoint.files, checkpoint.part)),
     )
 
 

@@ -22,7 +22,7 @@ from survey.records.measure_definition import TOKENIZER
 from survey.records.settings import Settings
 from survey.records.target import MatrixChoice, MatrixName, ModelRef, Refusal, Target, Traffic
 from survey.targets.checkpoint_layout import CheckpointLayout
-from survey.targets.content_key import content_ids, tokenizer_key
+from survey.targets.content_key import stated_contents, tokenizer_key
 from survey.targets.explain import explain
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
@@ -163,7 +163,7 @@ class ModelPlanner:
             listed_in=model.listed_in,
             tokenizer_files=tuple(names.items()),
             tokenizer_key=tokenizer_key(checkpoint, names),
-            tokenizer_contents=content_ids(checkpoint, names),
+            tokenizer_contents=stated_contents(checkpoint, names),
         )
         same_as, elsewhere = self.prover.same_as(completed, checkpoint)
         return replace(

@@ -39,7 +39,7 @@ def tokenizer_key(checkpoint: Checkpoint, files: Iterable[str]) -> str | None:
     return None if None in contents.values() else _digest("tokenizer", list(contents.items()))
 
 
-def content_ids(checkpoint: Checkpoint, files: Iterable[str]) -> tuple[tuple[str, str], ...]:
+def stated_contents(checkpoint: Checkpoint, files: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Name and content id of each of the files that has one."""
     return tuple((file, known) for file in files if (known := checkpoint.content_id(file)) is not None)
 

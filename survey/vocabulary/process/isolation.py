@@ -31,8 +31,8 @@ CACHED_PROBLEMS = 64
 CACHED_TABLE_BYTES = 16 << 20  # in wire format; as texts it takes up to four times as much
 
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
+_CacheKey = TypeVar("_CacheKey")
+_CacheValue = TypeVar("_CacheValue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,9 @@ class _Pool:
             server.kill()
 
 
-def _keep_last(cache: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
+def _keep_last(
+    cache: OrderedDict[_CacheKey, _CacheValue], key: _CacheKey, value: _CacheValue, most: int
+) -> None:
     cache[key] = value
     while len(cache) > most:
         cache.popitem(last=False)
