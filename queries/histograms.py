@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from catalog.read.reader import Reader
+from catalog.read.reader import Reader, key_lists
 
 NORM_BARS, NORM_STEP = 40, 0.05  # and one bar more, for all rows beyond two medians
 BLOCKS = "▁▂▃▄▅▆▇█"
-# keys: [repo, sha, matrix] of each model. Models without a per-token table have no rows here.
+# repos, shas, matrices: of each model. Models without a per-token table have no rows here.
 _NORMS = """
+-- tokens of: from each_key($repos, $shas, $matrices)
 select
     repo, sha, matrix, count(*) as count,
     least(greatest(floor(norm / token_norm_median / $step), 0), $bars)::int as bar
@@ -19,7 +20,7 @@ from tokens
 join (
     select repo, sha, matrix, token_norm_median
     from models_history
-    where [repo, sha, matrix] in (select unnest($keys))
+    semi join each_key($repos, $shas, $matrices) using (repo, sha, matrix)
 ) using (repo, sha, matrix)
 where token_norm_median > 0 and norm is not null
 group by all
@@ -27,7 +28,7 @@ group by all
 _EXPONENTS = """
 select repo, sha, matrix, exponent, dead_count, live_count
 from exponents
-where [repo, sha, matrix] in (select unnest($keys))
+semi join each_key($repos, $shas, $matrices) using (repo, sha, matrix)
 """
 
 ModelKey = tuple[str, str, str]
@@ -89,9 +90,9 @@ def histograms(reader: Reader, keys: Sequence[ModelKey]) -> dict[ModelKey, Histo
     """The histograms of these models, by repo, sha and matrix. Raises UsageError if they cannot be read."""
     if not keys:
         return {}
-    listed = [list(key) for key in keys]
-    norms = _norm_counts(reader.ask(_NORMS, {"keys": listed, "step": NORM_STEP, "bars": NORM_BARS}).rows)
-    exponents = _exponent_counts(reader.ask(_EXPONENTS, {"keys": listed}).rows)
+    listed = key_lists(keys)
+    norms = _norm_counts(reader.ask(_NORMS, {**listed, "step": NORM_STEP, "bars": NORM_BARS}).rows)
+    exponents = _exponent_counts(reader.ask(_EXPONENTS, listed).rows)
     return {key: Histograms(norms.get(key), exponents.get(key)) for key in keys}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from catalog.read.statement_text import names_in
+from catalog.read.views import history_body, models_body
+
 # By name, the text after it in `create macro`; a macro stands behind those that it calls.
 MACROS = {
     # The message about a model that the catalog does not hold, with the nearest names.
@@ -10,11 +13,14 @@ MACROS = {
             select '; did you mean ' || string_agg(repo, ' or ' order by likeness desc, repo) || '?'
             from (
                 select repo, jaro_winkler_similarity(lower(repo), lower(repo_name)) as likeness
-                from (select distinct repo from models_history)
+                from (select distinct repo from measured_rows)
                 where likeness > 0.75
                 order by likeness desc, repo
                 limit 3
             )), '') || ' (`survey sql "SELECT DISTINCT repo FROM models_history"` lists it)'""",
+    # The rows of three lists side by side. A join with them reads the files of these rows alone.
+    "each_key": """(repos, shas, matrices) as table
+        select unnest(repos) as repo, unnest(shas) as sha, unnest(matrices) as matrix""",
     # The number in a revision's name: `stage1-step1000` is step 1000.
     "step_in": """(revision_name) as
         coalesce(
@@ -63,21 +69,22 @@ MACROS = {
                 as at_revision
         from (
             select exists (
-                from (select repo from models_history union all select repo from attempts)
+                from (select repo from measured_rows union all select repo from attempts)
                 where repo = model_name
             ) as exact
         )""",
+    # The views of one repository: where a name is the answer of another question, DuckDB would make the views
+    # of all, and then choose.
+    "history_of": f"""(repo_name) as table {history_body("repo = repo_name")}""",
+    "models_of": f"""(repo_name) as table {models_body("repo = repo_name")}""",
     # The rows of models_history that a repository has at a revision or a commit, of each matrix; a name that
     # moved has several. An empty revision is any.
     "rows_at": """(repo_name, revision_name) as table
-        select models_history.*
-        from models_history
-        where repo = repo_name
-            and (
-                revision_name = ''
-                or list_contains(revisions, revision_name)
-                or starts_with(models_history.sha, revision_name)
-            )""",
+        select history.*
+        from history_of(repo_name) as history
+        where revision_name = ''
+            or list_contains(revisions, revision_name)
+            or starts_with(history.sha, revision_name)""",
     # One of these rows, or none: of the matrix, at the commit to which the revision led last. An empty
     # revision is the current one.
     "commit_at": """(repo_name, revision_name, matrix_name) as table
@@ -90,9 +97,9 @@ MACROS = {
                 resolved_at
             from rows_at(repo_name, revision_name) as named
             left join (
-                select models.sha as current_sha
-                from models
-                where repo = repo_name and matrix = matrix_name
+                select current.sha as current_sha
+                from models_of(repo_name) as current
+                where matrix = matrix_name
             ) on current_sha = named.sha
             left join (
                 select attempts.sha as resolved_sha, max(finished_at) as resolved_at
@@ -104,9 +111,14 @@ MACROS = {
         ) as candidates
         -- A name comes before a commit that begins like it. If a name moved, the attempts say where it led
         -- last; the time of measurement does not, as it is by the clocks of workers.
-        qualify row_number() over (
-            order by is_current desc, has_name desc, resolved_at desc nulls last, measured_at desc, sha
-        ) = 1""",
+        order by is_current desc, has_name desc, resolved_at desc nulls last, measured_at desc, sha
+        limit 1""",
+    # The current rows of repositories whose names match a pattern, with their nested columns.
+    "chosen_rows": """(repo_pattern, matrix_name) as table
+        from measured_rows
+        semi join (
+            select repo, sha, matrix from models where repo glob repo_pattern and matrix = matrix_name
+        ) using (repo, sha, matrix)""",
     # Every row that `repo`, or `repo@` a revision or commit, means: of each matrix, the current commit, or
     # those to which the revision led.
     "model_rows": """(model_name) as table
@@ -119,9 +131,9 @@ MACROS = {
         select named.*
         from named, requested
         where at_revision <> ''
-            or (sha, matrix) in (select (sha, matrix) from models where repo in (select name from requested))
+            or (sha, matrix) in (select (sha, matrix) from models_of((select name from requested)))
             -- If only patterns of revisions were surveyed, no row is the current one.
-            or not exists (from models where repo in (select name from requested))""",
+            or not exists (from models_of((select name from requested)))""",
     # One row of models_history: what `repo`, or `repo@` a revision or commit, means; else an error.
     "model_at": """(model_name, matrix_name) as table
         with requested as (
@@ -136,7 +148,7 @@ MACROS = {
             -- error() is evaluated in any case, and does nothing if its message is NULL.
             select (select count(*) from picked) = 1 or error((
                 select if(
-                    name in (select repo from models_history union all select repo from attempts),
+                    name in (select repo from measured_rows union all select repo from attempts),
                     'not in the catalog as ' || matrix_name || ': '
                         || name || if(at_revision = '', '', '@' || at_revision),
                     not_there(name)
@@ -146,7 +158,8 @@ MACROS = {
             )) as complete
         )
         -- A left join, so that the check is made even if there is nothing.
-        select picked.* from checked left join picked on complete""",
+        -- The limit tells DuckDB that there is one row: it reads other columns of this row alone.
+        select picked.* from checked left join picked on complete limit 1""",
     # Every revision of a repository with the commit to which it led last and the step in its name.
     "revisions_of": """(repo_name, matrix_name) as table
         select
@@ -155,9 +168,9 @@ MACROS = {
             resolved_at,
             step_in(named.name) as step
         from (
-            select unnest(revisions) as name, models_history.*
-            from models_history
-            where repo = repo_name and matrix = matrix_name
+            select unnest(revisions) as name, history.*
+            from history_of(repo_name) as history
+            where matrix = matrix_name
         ) as named
         left join (
             select
@@ -171,27 +184,41 @@ MACROS = {
         qualify row_number() over (
             partition by named.name order by resolved_at desc nulls last, measured_at desc, named.sha
         ) = 1""",
-    # The last attempt at every revision and matrix that was tried.
+    # The last attempt at every revision and matrix that was tried. Its time is found first, from few columns:
+    # a window over all attempts of a year would hold them in memory.
     "last_attempts": """() as table
-        with ranked as (
-            select
-                *,
-                row_number() over (partition by repo, revision, matrix order by finished_at desc, run_id desc)
-                    as age,
-                max(run_id) over (partition by repo) as last_of_repo,
-                if(listed_in is null, max(run_id) over (), max(run_id) over (partition by listed_in))
-                    as last_of_list
+        with newest as (
+            select repo, revision, matrix, max(finished_at) as finished_at
             from attempts
+            group by all
+        ),
+        last as (
+            from attempts
+            where exists (
+                from newest
+                where newest.repo is not distinct from attempts.repo
+                    and newest.revision is not distinct from attempts.revision
+                    and newest.matrix is not distinct from attempts.matrix
+                    and newest.finished_at is not distinct from attempts.finished_at
+            )
+            qualify row_number() over (partition by repo, revision, matrix order by run_id desc) = 1
+        ),
+        repos as (
+            select repo, max(run_id) as last_of_repo from attempts group by repo
+        ),
+        lists as (
+            select listed_in, max(run_id) as last_of_list from attempts group by listed_in
         )
-        from ranked
-        select * exclude (age, last_of_repo, last_of_list)
-        where age = 1
+        select last.*
+        from last
+        left join repos on repos.repo is not distinct from last.repo
+        left join lists on lists.listed_in = last.listed_in
             -- A pattern of revisions has an attempt of its own only if it failed as a whole.
-            and (not contains(revision, '*') or run_id = last_of_repo)
+        where (not contains(revision, '*') or run_id = last_of_repo)
             -- A line that named no model counts as corrected once its list was run without it.
             and (
                 reason is null
-                or run_id = last_of_list
+                or run_id = if(last.listed_in is null, (select max(run_id) from attempts), last_of_list)
                 or reason not in ('not-a-model', 'not-found', 'revision-not-found', 'interrupted')
             )""",
     # No rows; an error if no model of that name was ever measured or tried. A query whose answer may be empty
@@ -199,7 +226,7 @@ MACROS = {
     "unknown_model": """(repo_name) as table
         from (
             select error(if(
-                repo_name in (select repo from models_history union all select repo from attempts),
+                repo_name in (select repo from measured_rows union all select repo from attempts),
                 null,
                 not_there(repo_name)
             ))::boolean as unknown
@@ -210,7 +237,7 @@ MACROS = {
         from (
             select error(if(
                 repo_pattern = '*' or exists (
-                    from (select repo from models_history union all select repo from attempts)
+                    from (select repo from measured_rows union all select repo from attempts)
                     where repo glob repo_pattern
                 ),
                 null,
@@ -226,13 +253,13 @@ def is_macro(name: str, *, of_rows: bool) -> bool:
     return name in MACROS and (") as table\n" in MACROS[name]) == of_rows
 
 
-def named_in(sql: str) -> list[str]:
-    """The bodies of the macros that a statement may call, also through others: by the names in its text."""
+def named_in(sql: str) -> dict[str, str]:
+    """The macros that a statement may call, also through others, by the words of its text; in their order."""
     bodies: dict[str, str] = {}
-    texts = [sql.lower()]
+    texts = [sql]
     while texts:
-        text = texts.pop()
-        called = {name: body for name, body in MACROS.items() if name in text and name not in bodies}
+        words = names_in(texts.pop())
+        called = {name: body for name, body in MACROS.items() if name in words and name not in bodies}
         bodies |= called
         texts += called.values()
-    return list(bodies.values())
+    return {name: MACROS[name] for name in MACROS if name in bodies}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 
 from catalog.files import ENDING, ROWS, file_key
+from catalog.read.pieces import Pieces
 from catalog.read.reader import Reader
 from catalog.read.view_columns import view_columns
 from survey.errors import CommitError
@@ -93,27 +95,32 @@ _DECISIVE = (
 
 def read_measured(reader: Reader) -> MeasuredRows:
     """Every row of the catalog, with the versions of its measures."""
-    # All figures are read, not only the few that are needed: else a row that is damaged in another column
-    # would count as measured for ever.
-    figures = ", ".join(column.name for column in view_columns()["models"])
-    answer = reader.ask(f"SELECT {_DECISIVE}, {figures} FROM measured_rows")
     # Tables that cannot be read are not missing.
     files = reader.token_files()
     files |= {item.file.name for item in reader.left_out if item.fate == "unreadable"}
-    return MeasuredRows(
-        {
-            (repo, sha, matrix): MeasuredRow(
-                measures or {},
+    # All figures are read, not only the few that are needed: else a row that is damaged in another column
+    # would count as measured for ever.
+    figures = ", ".join(column.name for column in view_columns()["models"])
+    sql = f"SELECT {_DECISIVE}, hash({figures}) FROM measured_rows"
+    return MeasuredRows(reader.ask_pieces(sql, None, lambda pieces: _by_key(pieces, files)))
+
+
+def _by_key(pieces: Pieces, files: Collection[str]) -> dict[RowKey, MeasuredRow]:
+    """The rows of an answer. The measures of rows of one version are one object: there are few versions."""
+    rows: dict[RowKey, MeasuredRow] = {}
+    versions: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
+    for piece in pieces.rows:
+        for repo, sha, matrix, tied, measures, content, tokenizer, is_copy, *shape, at, _ in piece:
+            key = intern(repo), intern(sha), intern(matrix)
+            listed = measures or {}
+            rows[key] = MeasuredRow(
+                versions.setdefault(tuple(listed.items()), listed),
                 tied,
-                f"{file_key(repo, sha, matrix)}{ENDING}" in files,
+                f"{file_key(*key)}{ENDING}" in files,
                 content,
                 tokenizer,
                 is_copy,
-                (dtype, rows, dims),
+                (shape[0], shape[1], shape[2]),
                 at,
             )
-            for repo, sha, matrix, tied, measures, content, tokenizer, is_copy, dtype, rows, dims, at, *_ in (
-                answer.rows
-            )
-        }
-    )
+    return rows

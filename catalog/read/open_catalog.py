@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import duckdb
 
-from catalog.files import ATTEMPTS, ROWS, TOKENS, File
+from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, File, file_key
 from catalog.read.connection import connect_catalog
 from catalog.read.duckdb_errors import first_line, is_about_a_file, is_defect, is_missing_column
 from catalog.read.heavy_files import FIRST_MB, heavy_files
-from catalog.read.macros import MACROS
 from catalog.read.table_files import has_all_columns, with_rows
-from catalog.read.views import stubs, view_bodies
+from catalog.read.views import stubs, superseded_bodies, view_bodies
 from catalog.store.local import LocalFolder
 from catalog.store.open import CatalogStore
 from catalog.tables.damage import examine
@@ -32,6 +31,7 @@ class OpenCatalog:
         self._limit_mb = limit_mb
         self._memory_mb: int | None = FIRST_MB if limit_mb is None else limit_mb
         self.left_out: list[LeftOut] = []
+        self._token_names: set[str] | None = None  # of the files that the view of tokens reads; None: all
         self._files: dict[str, list[File]] = {}  # by folder, those that views read
         with self._store.duckdb_files.reading():
             self._connect()
@@ -49,15 +49,35 @@ class OpenCatalog:
 
     def token_files(self) -> list[File]:
         """The files of per-token tables that can be read."""
+        self._token_names = None
         return self._sound(TOKENS)
 
-    def open_views(self, names: Sequence[str]) -> None:
-        """Make these views over the files that exist now."""
+    def open_views(self, names: Sequence[str], token_tables: Collection[tuple[str, str, str]] | None) -> None:
+        """Make these views over the files that exist now.
+
+        token_tables: the keys of the rows whose per-token tables are read; None: those of all rows.
+        """
+        token_names = None if token_tables is None else {file_key(*key) + ENDING for key in token_tables}
+        if TOKENS in names and token_names != self._token_names:
+            self._token_names = token_names
+            self._files.pop(TOKENS, None)
+            self._opened.discard(TOKENS)
         if folders := [name for name in names if name in WHEN_NAMED and name not in self._files]:
             self._files |= {folder: self._sound(folder) for folder in folders}
             self._compare()
-        new = [name for name in names if name not in self._opened]
-        for name, body in view_bodies(new, self._files, alike=self._alike).items():
+        self._make_views([name for name in names if name not in self._opened])
+
+    def open_macros(self, bodies: Mapping[str, str]) -> None:
+        """Make these macros: all of them would take a connection 20 ms and a megabyte."""
+        for name, body in bodies.items():
+            self.connection.execute(f"create or replace macro {name}{body}")
+
+    def _make_views(self, new: Sequence[str]) -> None:
+        for name, body in superseded_bodies(new, self._files, self._alike).items():
+            self.connection.execute(f"create or replace temp table {name} as {body}")
+            if self.connection.execute(f"from {name} limit 1").fetchall():
+                self._superseded.add(name)
+        for name, body in view_bodies(new, self._files, self._alike, self._superseded).items():
             self.connection.execute(f"create or replace view {name} as {body}")
             self._opened.add(name)
 
@@ -139,12 +159,11 @@ class OpenCatalog:
     def _connect(self) -> None:
         self.connection = connect_catalog(self._store, self._memory_mb, spills=self._limit_mb is None)
         self._opened: set[str] = set()
+        self._superseded: set[str] = set()  # tables of rows that are not the newest of their key
         self._files = {folder: self._sound(folder) for folder in (ROWS, ATTEMPTS)}
         self._compare()
         for name, body in stubs().items():
             self.connection.execute(f"create view {name} as {body}")
-        for name, body in MACROS.items():
-            self.connection.execute(f"create macro {name}{body}")
 
     def _compare(self) -> None:
         self._alike = {
@@ -157,13 +176,18 @@ class OpenCatalog:
         """The files of a folder that can be read; all others are noted in `left_out`."""
         for _ in range(ATTEMPTS_TO_READ):
             known = {item.file.path for item in self.left_out}
-            files = [file for file in self._store.files(folder) if file.path not in known]
+            files = [file for file in self._listed(folder) if file.path not in known]
             self.left_out += unnamed(files)
             files = [file for file in files if file.is_named_by_us]
-            if folder == TOKENS:
+            if folder == TOKENS and self._token_names is None:
                 files = with_rows(self.connection, self._files[ROWS], files)
             inspected = inspect(self._store, files)
             self.left_out += inspected.left_out
             if not inspected.gone:
                 break
         return inspected.sound
+
+    def _listed(self, folder: str) -> list[File]:
+        if folder == TOKENS and self._token_names is not None:
+            return self._store.files_named(TOKENS, self._token_names)
+        return self._store.files(folder)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from catalog.files import ATTEMPTS, File
+from catalog.files import ATTEMPTS, TOKENS, File
 from catalog.read.duckdb_errors import plain_text
 from catalog.read.macros import named_in
 from catalog.read.open_catalog import ATTEMPTS_TO_READ, WHEN_NAMED, OpenCatalog
 from catalog.read.pieces import BATCH_ROWS, Pieces, in_pieces, row_groups
 from catalog.read.read_only import refuse_writes
+from catalog.read.statement_text import names_in, token_table_keys
+from catalog.read.table_files import KEY_COLUMNS
 from catalog.read.view_columns import view_columns
 from catalog.store.open import CatalogStore
 from catalog.tables.inspection import LeftOut
@@ -89,7 +91,9 @@ class Reader:
         """
         self._refuse_writes(sql)
         return self._ask_views(
-            sql, lambda: use(in_pieces(self._catalog.connection.execute(sql, dict(parameters or {}))))
+            sql,
+            parameters,
+            lambda: use(in_pieces(self._catalog.connection.execute(sql, dict(parameters or {})))),
         )
 
     def ask_parquet(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
@@ -106,14 +110,14 @@ class Reader:
     ) -> None:
         """Write the answer as a Parquet file, row group by row group. Raises UsageError as `ask_parquet`."""
         self._refuse_writes(sql)
-        self._ask_views(sql, lambda: self._parquet(sql, parameters or {}, to))
+        self._ask_views(sql, parameters, lambda: self._parquet(sql, parameters or {}, to))
 
     def rows(self, keys: Sequence[tuple[str, str, str]]) -> pa.Table:
         """The nested rows of these keys (repo, sha, matrix), as they are stored."""
-        sql = "from measured_rows where list_contains($keys, concat_ws(chr(0), repo, sha, matrix))"
-        parameters = {"keys": ["\0".join(key) for key in keys]}
+        sql = "from measured_rows semi join each_key($repos, $shas, $matrices) using (repo, sha, matrix)"
+        parameters = key_lists(keys)
         return self._ask_views(
-            sql, lambda: self._catalog.connection.sql(sql, params=parameters).to_arrow_table()
+            sql, None, lambda: self._catalog.connection.sql(sql, params=parameters).to_arrow_table()
         )
 
     def token_files(self) -> set[str]:
@@ -123,15 +127,34 @@ class Reader:
     def _refuse_writes(self, sql: str) -> None:
         with self._store.duckdb_files.reading():
             refuse_writes(self._catalog.connection, sql)
+            if (keys := token_table_keys(sql)) is not None:
+                refuse_writes(self._catalog.connection, keys)
 
-    def _ask_views(self, sql: str, ask: Callable[[], _T]) -> _T:
+    def _ask_views(self, sql: str, parameters: Mapping[str, Any] | None, ask: Callable[[], _T]) -> _T:
         """Open the views that the statement names, then ask."""
 
         def open_and_ask() -> _T:
-            self._catalog.open_views(_named(sql))
+            names = _named(sql)
+            self._catalog.open_macros(named_in(sql))
+            self._catalog.open_views(names, self._token_tables(sql, parameters or {}, names))
             return ask()
 
         return self._with_retries(open_and_ask)
+
+    def _token_tables(
+        self, sql: str, parameters: Mapping[str, Any], names: Sequence[str]
+    ) -> list[tuple[str, str, str]] | None:
+        """The keys of the rows whose per-token tables a statement says that it reads; None: any."""
+        keys = token_table_keys(sql) if TOKENS in names else None
+        if keys is None:
+            return None
+        self._catalog.open_macros(named_in(keys))
+        self._catalog.open_views(_named(f"{keys} measured_rows"), None)
+        used = duckdb.extract_statements(keys)[0].named_parameters
+        return self._catalog.connection.execute(
+            f"select distinct {KEY_COLUMNS} from ({keys}) semi join measured_rows using ({KEY_COLUMNS})",
+            {name: value for name, value in parameters.items() if name in used},
+        ).fetchall()
 
     def _with_retries(self, ask: Callable[[], _T]) -> _T:
         """Ask; if a file vanished or cannot be read, list the catalog again and ask again."""
@@ -169,6 +192,12 @@ class Reader:
             raise UsageError(f"the answer cannot be made: {problem}") from error
 
 
+def key_lists(keys: Sequence[tuple[str, str, str]]) -> dict[str, list[str]]:
+    """The parameters of the macro `each_key`, for these repos, shas and matrices."""
+    columns = zip(*keys, strict=True) if keys else ((), (), ())
+    return dict(zip(("repos", "shas", "matrices"), map(list, columns), strict=True))
+
+
 def _answer(pieces: Pieces, most: int | None) -> Answer:
     rows: list[tuple[Any, ...]] = []
     for piece in pieces.rows:
@@ -180,11 +209,10 @@ def _answer(pieces: Pieces, most: int | None) -> Answer:
 
 
 def _named(sql: str) -> list[str]:
-    """The views that a statement may read, by their names in its text."""
-    text = " ".join([sql, *named_in(sql)]).lower()
-    views = [*view_columns()]
-    names = [name for name in views if name in text]
-    if "models" in names:  # or models_history, whose name contains it: both read attempts
+    """The views that a statement may read, by the words of its text: opening one takes time."""
+    words = names_in(sql).union(*map(names_in, named_in(sql).values()))
+    names = [name for name in view_columns() if name in words]
+    if {"models", "models_history"} & words:  # both read attempts
         names.append(ATTEMPTS)
-    rows = "measured_rows" in text or set(names) - {ATTEMPTS, *WHEN_NAMED}
+    rows = "measured_rows" in words or set(names) - {ATTEMPTS, *WHEN_NAMED}
     return [*names, "measured_rows"] if rows else names

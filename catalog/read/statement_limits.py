@@ -13,7 +13,7 @@ from survey.errors import UsageError
 MAX_CHARS = 200_000  # DuckDB survives the longest chains that fit: 97,500 operators, 10,263 UNIONs
 MAX_BRACKETS = 300  # of nesting; our own queries are 9 deep
 # Each alternative begins differently and always matches, so that the search is linear.
-_TOKENS = re.compile(
+LEXEMES = re.compile(
     r"""'[^']*'? | "[^"]*"? | --[^\n]* | /\*(?:.*?\*/|.*) | [(\[{] | [)\]}]""", re.VERBOSE | re.DOTALL
 )
 
@@ -35,7 +35,7 @@ def refuse_oversized(sql: str) -> None:
 def bracket_depth(sql: str) -> int:
     """The greatest number of open brackets, outside of quotes and comments."""
     depth = deepest = 0
-    for token in _TOKENS.finditer(sql):
+    for token in LEXEMES.finditer(sql):
         if token.group() in ("(", "[", "{"):
             depth += 1
             deepest = max(deepest, depth)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,11 +31,16 @@ COLUMNS: Mapping[str, Callable[[], tuple[Column, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class TableFiles:
-    """Files that are read as one table. alike: all have the first one's columns. outside: by any client."""
+    """Files that are read as one table.
+
+    alike: all have the first one's columns. outside: by any client. superseded: tables of rows that are not
+    the newest of their key.
+    """
 
     files: Sequence[File]
     alike: bool = False
     outside: bool = False
+    superseded: Collection[str] = ()
 
 
 def with_rows(

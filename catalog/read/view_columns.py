@@ -14,7 +14,15 @@ from survey.records.results import RESULTS
 
 VECTORS = ("centroid", "dead_centroid", "live_centroid")
 SKETCHES = ("row_sketch", "norm_sketch")
-_NESTED = ("black_holes", "black_hole_texts", "exponents_all", "exponents_dead", *VECTORS, *SKETCHES)
+_NESTED = (
+    "class_overlaps",
+    "black_holes",
+    "black_hole_texts",
+    "exponents_all",
+    "exponents_dead",
+    *VECTORS,
+    *SKETCHES,
+)
 _KEY = ("repo", "sha", "matrix")
 _COUNTS = (
     Column("exponent", "BIGINT", "", "biased exponent"),

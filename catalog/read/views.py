@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from catalog.files import ATTEMPTS, ROWS, TOKENS, File, is_part
 from catalog.read.table_files import (
@@ -11,12 +11,14 @@ from catalog.read.table_files import (
     TableFiles,
     listed,
     readable_columns,
+    time_of,
     typed_nulls,
     union,
 )
 from catalog.read.view_columns import SKETCHES, VECTORS, view_columns
 from catalog.schema_of_records import (
     RESULT_KEY,
+    Column,
     attempt_columns,
     hole_columns,
     result_columns,
@@ -26,6 +28,9 @@ from catalog.schema_of_records import (
 )
 from survey.records.results import RESULTS
 
+# Tables of positions that no view shows.
+SUPERSEDED_ROWS, SUPERSEDED_RUNS = "superseded_rows", "superseded_runs"
+_ORDERING = ("repo", "sha", "matrix", "measured_at")
 # The name of a part, NULL for other files. The row file of an org called "part-time" has an @ in its name.
 _PART_NAME = "case when regexp_matches(filename, '/part-[^/@]*$') then parse_filename(filename) end"
 
@@ -51,23 +56,25 @@ def view_bodies(
     names: Sequence[str],
     files: Mapping[str, Sequence[File]],
     alike: Mapping[str, bool],
+    superseded: Collection[str] = (),
     *,
     outside: bool = False,
 ) -> dict[str, str]:
     """The SQL of these views, in the order in which they build on each other.
 
-    alike: by folder, whether all files have the first one's columns, as far as is known.
+    alike: by folder, whether all files have the first one's columns, as far as is known. superseded: the
+    tables of `superseded_bodies` that have rows.
     outside: for any DuckDB client, which opens the files by their paths.
     """
 
     def of(folder: str) -> TableFiles:
-        return TableFiles(files.get(folder, ()), alike.get(folder, False), outside)
+        return TableFiles(files.get(folder, ()), alike.get(folder, False), outside, superseded)
 
     bodies = {
         "measured_rows": _newest_rows(of(ROWS)),
         "attempts": _attempts(of(ATTEMPTS)),
-        "models": _models(),
-        "models_history": _models_history(),
+        "models": models_body(),
+        "models_history": history_body(),
         "black_holes": _black_holes(),
         "exponents": _exponents(),
         "vectors": f"select {KEY_COLUMNS}, {', '.join(VECTORS)} from measured_rows",
@@ -78,13 +85,14 @@ def view_bodies(
     return {name: bodies[name] for name in bodies if name in names}
 
 
-def _models() -> str:
+def models_body(of: str = "true") -> str:
     """The commit that each repository is at now: the one to which `main` resolved last.
 
     If nobody asked for `main`, the last plain revision counts. A row without an attempt is shown.
+    of: a condition on `repo`, which is set where the files are read.
     """
     return f"""
-        select {_model_columns()} from measured_rows
+        select {_model_columns()} from (from measured_rows where {of}) as measured_rows
         left join (
             select {KEY_COLUMNS}, last_plain is not null and row_number() over (
                 partition by repo, matrix
@@ -92,19 +100,20 @@ def _models() -> str:
             from (
                 select {KEY_COLUMNS}, max(finished_at) filter (pattern is null) as last_plain,
                     max(finished_at) filter (pattern is null and revision = 'main') as last_default
-                from attempts where status in ('measured', 'unchanged') group by {KEY_COLUMNS})
+                from attempts where status in ('measured', 'unchanged') and {of} group by {KEY_COLUMNS})
         ) using ({KEY_COLUMNS})
         where coalesce(current, true)"""
 
 
-def _models_history() -> str:
-    """Every measured commit, with all names that led to it."""
+def history_body(of: str = "true") -> str:
+    """Every measured commit, with all names that led to it. of: as for `models_body`."""
     revisions = "list_sort(list_distinct(list_append(names, measured_rows.revision)))"
     return f"""
         select {_model_columns()}, {revisions} as revisions
-        from measured_rows
+        from (from measured_rows where {of}) as measured_rows
         left join (
-            select {KEY_COLUMNS}, list(distinct revision) as names from attempts group by {KEY_COLUMNS}
+            select {KEY_COLUMNS}, list(distinct revision) as names from attempts where {of}
+            group by {KEY_COLUMNS}
         ) using ({KEY_COLUMNS})"""
 
 
@@ -141,33 +150,95 @@ def _model_columns() -> str:
 def _newest_rows(files: TableFiles) -> str:
     """One row of each key: while loose files are merged a key stands twice, and the last commit wins.
 
-    The file decides which is the last, not the clock of the worker that measured: one that is a day ahead
-    would win over later measurements. See `catalog.write.contents.Kind`.
+    A window over these columns would hold all of them of all models in memory. A join passes on what a
+    statement looks for, so that the row of one model is found by the statistics of the files.
     """
-    if not any(map(is_part, files.files)):
-        order, rows = "measured_at desc", union(files, row_columns())
-    else:
-        order = f"{_PART_NAME} desc nulls first, measured_at desc, filename desc"
-        rows = (
-            f"select {typed_nulls(row_columns())}, '' as filename where false "
-            f"union all by name select * from {listed(files, ', filename = true')}"
-        )
-    return f"""
-        select {readable_columns(row_columns())} from ({rows})
-        where {KEY_IS_KNOWN}
-        qualify row_number() over (partition by {KEY_COLUMNS} order by {order}) = 1"""
+    newest = _newest(_ranked_rows(files), SUPERSEDED_ROWS, ("filename", "file_row_number"), files)
+    return f"select {readable_columns(row_columns())} from {_positioned(files, row_columns())}{newest}"
 
 
 def _attempts(files: TableFiles) -> str:
     """The attempts of each run from one file: a merged run stands in its own file and a part for a while."""
     if not any(map(is_part, files.files)):
         return union(files, attempt_columns())
-    empty = f"select {typed_nulls(attempt_columns())}, '' as filename where false"
-    rows = f"select * from {listed(files, ', filename = true')}"
+    newest = _newest(_ranked_runs(files), SUPERSEDED_RUNS, ("run_id", "filename"), files)
+    return (
+        f"select {readable_columns(attempt_columns())} from {_positioned(files, attempt_columns())}{newest}"
+    )
+
+
+def _newest(ranked: str, superseded: str, key: tuple[str, str], files: TableFiles) -> str:
+    """The condition that a row is the newest of several. ranked, superseded: see `superseded_bodies`.
+
+    None if nothing is superseded, which is usual: for a condition DuckDB expects a fifth of the rows, or
+    fewer, and joins in the wrong order.
+    """
+    aliases = [f"{name} as ranked_{name}" for name in key]
+    same = " and ".join(f"ranked_{name} = {name}" for name in key)
+    if files.outside:  # any client has only the files
+        return (
+            f" where exists (from (select {', '.join(aliases)} from ({ranked}) where age = 1) where {same})"
+        )
+    if superseded not in files.superseded:
+        return ""
+    return f" where not exists (from (select {', '.join(aliases)} from {superseded}) where {same})"
+
+
+def superseded_bodies(
+    views: Sequence[str], files: Mapping[str, Sequence[File]], alike: Mapping[str, bool]
+) -> dict[str, str]:
+    """The tables that these views need: positions of rows, and files of runs, that are not the newest.
+
+    They are few or none, and made of the keys alone, once for all statements of a connection.
+    """
+    rows, runs = (TableFiles(files.get(name, ()), alike.get(name, False)) for name in (ROWS, ATTEMPTS))
+    bodies = {}
+    if "measured_rows" in views:
+        bodies[SUPERSEDED_ROWS] = _ranked_rows(rows)
+    if "attempts" in views and any(map(is_part, runs.files)):
+        bodies[SUPERSEDED_RUNS] = _ranked_runs(runs)
+    return {name: f"from ({body}) where age is distinct from 1" for name, body in bodies.items()}
+
+
+def _ranked_rows(files: TableFiles) -> str:
+    """The position of each row, and its age among those of its key: 1 is the newest, NULL has no key.
+
+    The file decides which is the last, not the clock of the worker that measured: one that is a day ahead
+    would win over later measurements. See `catalog.write.contents.Kind`.
+    """
+    keys = tuple(column for column in row_columns() if column.name in _ORDERING)
+    has_parts = any(map(is_part, files.files))
+    by_file = f"{_PART_NAME} desc nulls first, " if has_parts else ""
     return f"""
-        select {readable_columns(attempt_columns())} from ({empty} union all by name {rows})
-        qualify rank() over (
-            partition by run_id order by {_PART_NAME} desc nulls first, filename desc) = 1"""
+        with keys as materialized (from {_positioned(files, keys)}),
+        repeated as (select {KEY_COLUMNS} from keys where {KEY_IS_KNOWN} group by all having count(*) > 1)
+        select filename, file_row_number, if({KEY_IS_KNOWN}, 1, null) as age
+        from keys anti join repeated using ({KEY_COLUMNS})
+        union all
+        select filename, file_row_number, row_number() over (
+            partition by {KEY_COLUMNS}
+            order by {by_file}{time_of("measured_at")} desc, filename desc, file_row_number desc)
+        from keys semi join repeated using ({KEY_COLUMNS})"""
+
+
+def _ranked_runs(files: TableFiles) -> str:
+    """Each run with its files, and their age: 1 is the newest."""
+    run = tuple(column for column in attempt_columns() if column.name == "run_id")
+    return f"""
+        select run_id, filename, row_number() over (
+            partition by run_id order by {_PART_NAME} desc nulls first, filename desc) as age
+        from (select distinct run_id, filename from {_positioned(files, run)})"""
+
+
+def _positioned(files: TableFiles, columns: tuple[Column, ...]) -> str:
+    """The files as one relation that has these columns, and the position of each row."""
+    rows = listed(files, ", filename = true, file_row_number = true") if files.files else ""
+    if files.alike and rows:
+        return rows
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    empty = f"select {typed_nulls(columns)}, '' as filename, 0::bigint as file_row_number where false"
+    more = f" union all by name select * from {rows}" if rows else ""
+    return f"(select {names}, filename, file_row_number from ({empty}{more}))"
 
 
 def _results(files: TableFiles, kind: str) -> str:
@@ -179,6 +250,5 @@ def _results(files: TableFiles, kind: str) -> str:
 
 
 def _without_files(condition: str) -> dict[str, str]:
-    return {
-        name: f"select {typed_nulls(columns)} where {condition}" for name, columns in view_columns().items()
-    }
+    views = {"measured_rows": row_columns(), **view_columns()}
+    return {name: f"select {typed_nulls(columns)} where {condition}" for name, columns in views.items()}

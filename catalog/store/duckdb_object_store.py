@@ -17,7 +17,7 @@ from catalog.store.object_store_errors import Unreadable
 if TYPE_CHECKING:
     from catalog.store.object_store import ObjectStore
 
-REMOTE_TAIL_BYTES = 1 << 16  # holds the footer of a row file, 20 kB
+REMOTE_TAIL_BYTES = 1 << 17  # holds the footer of a part, 20 kB for each row group
 WHOLE_OBJECT_BYTES = 1 << 18  # a row file up to this size is fetched whole: one request instead of three
 CACHE_BYTES = 128 << 20  # of small files in memory
 READ_AHEAD_BYTES = 1 << 17

@@ -7,7 +7,7 @@ import errno
 import itertools
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,12 +80,14 @@ class LocalFolder:
         except OSError as error:
             problem = f"{self.root / folder} cannot be read: {error.strerror}"
             raise UsageError(f"the catalog {self.root} cannot be read: {problem}") from error
-        root = str(self.root / folder)
         return [
-            File(folder, name, f"{root}/{name}", f"{root}/{name}")
-            for name in names
-            if name.endswith(ENDING) and not name.startswith(".")
+            self._file(folder, name) for name in names if name.endswith(ENDING) and not name.startswith(".")
         ]
+
+    def files_named(self, folder: str, names: Collection[str]) -> list[File]:
+        """Those of these files that exist, sorted by name; the folder is not listed."""
+        files = [self._file(folder, name) for name in sorted(names)]
+        return [file for file in files if os.path.lexists(file.path)]
 
     def publish(self, folder: str, name: str, write: Write, *, large: bool = False) -> None:
         """Let `write` fill a file, then rename it into place, whole. Raises CommitError.
@@ -179,6 +181,10 @@ class LocalFolder:
         """Read all of a file. Raises OSError."""
         with open_to_read(file.path) as opened:
             copy_data(opened, to)
+
+    def _file(self, folder: str, name: str) -> File:
+        path = f"{self.root}/{folder}/{name}"
+        return File(folder, name, path, path)
 
     def _folder(self, name: str) -> Path:
         """One of its folders, created if it is missing; a link that another user put there is not followed.

@@ -7,7 +7,7 @@ must not wait for fsspec.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 from catalog.files import DAMAGED, ENDING, PROTOCOL, End, File, NoEnd, Write
 from catalog.store.fsspec_client import CONCURRENT_REQUESTS, deadline, map_concurrently, open_client
 from catalog.store.object_store_errors import Unreadable
-from catalog.store.object_store_listing import base_name, described_file, list_objects
+from catalog.store.object_store_listing import base_name, described_file, described_object, list_objects
 from catalog.store.object_store_retries import with_retries
 from catalog.store.verified_copy import copy_verified
 from survey.errors import CommitError, UsageError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from catalog.store.duckdb_object_store import StoreFiles
 
+MAX_LOOK_UPS = 64  # files to look for; more are looked up in the folder's listing
 READING_S = 300.0  # of one range, of 16 MB or less
 
 
@@ -75,6 +76,20 @@ class ObjectStore:
         files = [described_file(self.url, folder, item) for item in listed if item["type"] == "file"]
         named = [file for file in files if file.name.endswith(ENDING) and not file.name.startswith(".")]
         return sorted(named, key=lambda file: file.name)
+
+    def files_named(self, folder: str, names: Collection[str]) -> list[File]:
+        """Those of these files that exist, sorted by name. Raises UsageError if that cannot be known.
+
+        A few are asked for one by one, as a listing brings 1,000 names a request.
+        """
+        if len(names) > MAX_LOOK_UPS:
+            return [file for file in self.files(folder) if file.name in names]
+        paths = [self.inside(folder, name) for name in sorted(names)]
+        items = map_concurrently(lambda path: described_object(self.fs, path), paths)
+        for item in items:
+            if isinstance(item, Unreadable) and not item.gone:
+                raise UsageError(f"the catalog {self.url} cannot be read: {item}") from item
+        return [described_file(self.url, folder, item) for item in items if isinstance(item, dict)]
 
     def publish(self, folder: str, name: str, write: Write, *, large: bool = False) -> None:
         """Let `write` fill a temporary file, then upload it, whole. Raises CommitError.

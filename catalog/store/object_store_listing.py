@@ -44,6 +44,24 @@ def list_objects(client: Any, path: str) -> list[dict[str, Any]]:  # Any: fsspec
     return items
 
 
+def described_object(client: Any, path: str) -> dict[str, Any] | Unreadable:  # Any: fsspec is not typed
+    """The description of one object, or why there is none; `gone` if it does not exist."""
+
+    def describe() -> dict[str, Any]:
+        item: dict[str, Any] = client.info(path, **deadline(client, LISTING_S))
+        return item
+
+    try:
+        item = with_retries(describe)
+        if item["type"] != "file":
+            return Unreadable(f"{path} is a folder", gone=True)
+        if client.protocol != "hf":
+            _refuse_lies(item, path.rpartition("/")[0])
+        return item
+    except Unreadable as error:
+        return error
+
+
 def _refuse_lies(item: dict[str, Any], path: str) -> None:
     """Raises Unreadable if an object does not lie directly below a path, or has a size that none has."""
     name, size = item["name"].strip("/"), item.get("size") or 0

@@ -50,7 +50,17 @@ def mark_of(folder: str, types: Mapping[str, str]) -> bytes:
 
 def file_schema(folder: str) -> pa.Schema:
     """The Arrow schema of the files in one of the catalog's folders, marked as ours."""
+    return _marked_schema(folder, columns_in(folder))
+
+
+def part_schema(folder: str) -> pa.Schema:
+    """The same for merged files: lists stand last, so that what most questions read lies together."""
     columns = columns_in(folder)
+    lists = tuple(column for column in columns if column.sql_type.endswith("]"))
+    return _marked_schema(folder, (*(column for column in columns if column not in lists), *lists))
+
+
+def _marked_schema(folder: str, columns: tuple[Column, ...]) -> pa.Schema:
     types = {column.name: column.sql_type for column in columns}
     return arrow_schema(columns).with_metadata({MARK: mark_of(folder, types)})
 

@@ -22,6 +22,7 @@ from catalog.schema_of_records import (
     stored_result_columns,
     token_columns,
 )
+from catalog.write.class_overlaps import class_overlaps
 from survey.errors import storable
 from survey.process.clock import utc_now
 from survey.records.catalog_rows import Attempt, Measured
@@ -66,13 +67,14 @@ def _table(sent: pa.Buffer) -> pa.Table:
 def tables_of(measured: Measured, *, tokens: bool) -> Tables:
     """The tables of one measured matrix. tokens: with the per-token table."""
     per_token = tokens_table(measured) if tokens else None
-    return Tables(row_table(measured), per_token)
+    return Tables(row_table(measured, per_token), per_token)
 
 
-def row_table(measured: Measured) -> pa.Table:
-    """The nested row of one measured matrix."""
+def row_table(measured: Measured, tokens: pa.Table | None = None) -> pa.Table:
+    """The nested row of one measured matrix. tokens: its per-token table; None if declined."""
     values = values_of(measured.identity, measured.measurement, measured.tokenizer, measured.provenance)
     values["measures"] = list(values["measures"].items())
+    values["class_overlaps"] = None if tokens is None else class_overlaps(tokens)
     schema = arrow_schema(row_columns())
     return pa.table(
         {field.name: pa.array([_plain(values[field.name])], field.type) for field in schema},
@@ -118,29 +120,29 @@ def with_tokenizer(
     -> version.
     """
     judged = {} if undertrained is None else values_of(undertrained)
-    row = renewed(tables.row, values_of(summary) | judged, measures)
+    values = values_of(summary) | judged
     if tables.tokens is None:
-        return Tables(row, None)
+        return Tables(renewed(tables.row, values, measures), None)
     stored = {name: tables.tokens[name] for name in tables.tokens.column_names}
     tokens = _typed(stored | _flag_columns(flags) | _tokenizer_columns(columns), len(tables.tokens))
-    return Tables(row, tokens)
+    return Tables(renewed(tables.row, values | {"class_overlaps": class_overlaps(tokens)}, measures), tokens)
 
 
 def without_tokens(tables: Tables) -> Tables:
     """Stored tables as a run makes them that declines the per-token table."""
     measures = _measures_without(tables.row, TOKEN_TABLE)
-    return Tables(_with_columns(tables.row, {"measures": measures}), None)
+    return Tables(_with_columns(tables.row, {"measures": measures, "class_overlaps": None}), None)
 
 
 def without_tokenizer_columns(tables: Tables) -> Tables:
     """Stored tables without the columns that a tokenizer decides, so that another one's can be added."""
     columns: dict[str, Any] = {field.name: None for field in dataclasses.fields(TokenizerSummary)}
     columns["measures"] = _measures_without(tables.row, TOKENIZER, UNUSED_DISTANCES)
-    row = _with_columns(tables.row, columns)
     if tables.tokens is None:
-        return Tables(row, None)
-    tokens = {name: tables.tokens[name] for name in tables.tokens.column_names if name not in _OF_TOKENIZER}
-    return Tables(row, _typed(tokens, len(tables.tokens)))
+        return Tables(_with_columns(tables.row, columns), None)
+    kept = {name: tables.tokens[name] for name in tables.tokens.column_names if name not in _OF_TOKENIZER}
+    tokens = _typed(kept, len(tables.tokens))
+    return Tables(_with_columns(tables.row, columns | {"class_overlaps": class_overlaps(tokens)}), tokens)
 
 
 def _measures_without(row: pa.Table, *measures: Measure) -> list[tuple[str, int]]:
@@ -215,13 +217,12 @@ def _typed(columns: Mapping[str, pa.Array], rows: int) -> pa.Table:
 
 def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
     """The attempts of one run: a row for each model and matrix."""
-    return pa.Table.from_pylist(
-        [
-            {name: _plain(value) for name, value in dataclasses.asdict(attempt).items()}
-            for attempt in attempts
-        ],
-        schema=arrow_schema(attempt_columns()),
-    )
+    schema = arrow_schema(attempt_columns())
+    columns = [
+        pa.array((_plain(getattr(attempt, field.name)) for attempt in attempts), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def result_table(kind: str, key: str, record: Any) -> pa.Table:  # Any: RESULTS[kind]

@@ -22,7 +22,7 @@ def commit(store: CatalogStore, tables: Tables) -> None:
     first = tables.row.select(["repo", "sha", "matrix"]).to_pylist()[0]
     name = file_key(first["repo"], first["sha"], first["matrix"]) + ENDING
     if tables.tokens is not None:
-        store.publish(TOKENS, name, _tokens_parquet(_marked(TOKENS, tables.tokens)))
+        store.publish(TOKENS, name, tokens_parquet(_marked(TOKENS, tables.tokens)))
     row = _marked(ROWS, tables.row)
     store.publish(ROWS, name, _parquet(row, use_dictionary=False))  # for one row a dictionary only adds bytes
 
@@ -50,7 +50,7 @@ def _marked(folder: str, table: pa.Table) -> pa.Table:
     return table.replace_schema_metadata(schema.metadata) if table.schema.equals(schema) else table
 
 
-def _tokens_parquet(table: pa.Table) -> Write:
+def tokens_parquet(table: pa.Table) -> Write:
     """Long columns in compact encodings. Norms, hashes and texts rarely repeat: dictionaries only add."""
     repeated = [name for name in table.column_names if name not in ("token_id", "norm", "row_hash", "text")]
     return lambda opened: pq.write_table(

@@ -13,26 +13,24 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.files import ENDING, PART, File, is_part, loose_files
+from catalog.files import ATTEMPTS, PART, File, is_part, loose_files
 from catalog.schema_of_records import arrow_schema
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore
 from catalog.tables.inspection import LeftOut
-from catalog.tables.versions import file_schema
 from catalog.write.contents import KINDS, Content, Key, Kind, contents_of
+from catalog.write.parts import write_parts
 from catalog.write.retire import retire, with_our_columns
 from survey.errors import CommitError
 from survey.process.clock import utc_now
 
 LOOSE_FILES_DUE = 500  # so many loose files make a run merge them: 1,000 would slow each query down
-PART_BYTES = 256 << 20  # in memory, before compression
-ROW_GROUP_ROWS = 1024  # few large groups: 100,000 wide rows in groups of 32 took ten times as long
-GROUP_BYTES = 48 << 20
+LOOSE_RUNS_DUE = 30  # files of attempts, likewise: merged, a month of nights takes what a night takes
 _STAMP = "%Y%m%dT%H%M%S%f"
 
 Precedence = tuple[Any, ...]
@@ -54,8 +52,11 @@ class Compacted:
 
 def is_due(store: CatalogStore) -> bool:
     """Whether there are so many loose files that a run should merge them at its end."""
-    loose = (loose_files(store, kind.folder) for kind in KINDS)
-    return any(sum(file.is_named_by_us for file in files) >= LOOSE_FILES_DUE for files in loose)
+    for kind in KINDS:
+        due = LOOSE_RUNS_DUE if kind.folder == ATTEMPTS else LOOSE_FILES_DUE
+        if sum(file.is_named_by_us for file in loose_files(store, kind.folder)) >= due:
+            return True
+    return False
 
 
 def compact(store: CatalogStore, lock: Lock) -> Compacted:
@@ -85,12 +86,10 @@ def _merge(store: CatalogStore, kind: Kind, done: Compacted) -> None:
         return
     if len(inputs) < 2 and all(is_part(content.file) for content in inputs):
         return  # a single small part gains nothing
-    feed = _Feed(_chosen(store, inputs, winner, kind))
-    began = _after([content.file for content in contents])
-    while feed.head is not None:
-        name = f"{PART}{began}-{done.parts:03d}{ENDING}"
-        store.publish(kind.folder, name, lambda opened: _write_part(opened, feed, kind, done), large=True)
-        done.parts += 1
+    written = write_parts(
+        store, kind, _chosen(store, inputs, winner, kind), _after([content.file for content in contents])
+    )
+    done.parts, done.rows = done.parts + written.parts, done.rows + written.rows
     done.merged += sum(not is_part(content.file) for content in inputs)
 
 
@@ -150,40 +149,3 @@ def _only(table: pa.Table, keys_to_merge: set[Key], kind: Kind, schema: pa.Schem
     if not all(chosen):
         table = table.filter(pa.array(chosen))
     return with_our_columns(table, schema)
-
-
-class _Feed:
-    """A queue of tables. head: the next one, or None."""
-
-    def __init__(self, tables: Iterator[pa.Table]) -> None:
-        self._tables = tables
-        self.head: pa.Table | None = next(tables, None)
-
-    def take(self) -> pa.Table:
-        taken, self.head = self.head, next(self._tables, None)
-        return taken
-
-
-def _write_part(opened: IO[bytes], feed: _Feed, kind: Kind, done: Compacted) -> None:
-    """Write tables until the part is full."""
-    rows = size = 0
-    schema = file_schema(kind.folder)
-    with pq.ParquetWriter(opened, schema, compression="zstd", write_page_checksum=True) as writer:
-        while feed.head is not None and rows < kind.part_rows and size < PART_BYTES:
-            table = _group(feed, kind.part_rows if kind.whole_files else ROW_GROUP_ROWS)
-            writer.write_table(table, row_group_size=max(1, len(table)))
-            rows, size = rows + len(table), size + table.nbytes
-    done.rows += rows
-
-
-def _group(feed: _Feed, max_rows: int) -> pa.Table:
-    """The next row group."""
-    tables: list[pa.Table] = []
-    rows = size = 0
-    while feed.head is not None and rows < max_rows and size < GROUP_BYTES:
-        table = feed.take()
-        tables.append(table)
-        if len(tables) == 64:  # 1,000 tables of one row and 110 columns take more memory than their content
-            tables = [pa.concat_tables(tables).combine_chunks()]
-        rows, size = rows + len(table), size + table.nbytes
-    return pa.concat_tables(tables)

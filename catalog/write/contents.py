@@ -20,7 +20,10 @@ from catalog.tables.inspection import LeftOut, inspect
 from survey.records.results import RESULTS
 
 PART_ROWS = 4096
+ROW_GROUP_ROWS = 1024  # few large groups: 100,000 wide rows in groups of 32 took ten times as long
 ATTEMPT_ROWS = 1 << 18  # in one part
+# By model, so that a year of one model's nights lies in one group, and its equal texts take no room.
+ATTEMPT_GROUP_ROWS = 1 << 14
 FILES_PER_CONNECTION = 512  # files that one connection reads: it keeps each one's footer, 50 kB
 
 Key = tuple[Any, ...]  # repo, sha, matrix; or the run; or the key of a single result
@@ -41,6 +44,8 @@ class Kind:
     key: tuple[str, ...]
     stamp: tuple[str, ...]
     part_rows: int
+    group_rows: int  # in a row group of a part
+    part_order: tuple[str, ...]  # of the rows of a part: none if the loose files' names give it
     whole_files: bool  # views choose one file for each run, so its attempts stay together
     by_file: bool
 
@@ -57,17 +62,23 @@ def _newest(name: str) -> str:
 
 def _of_results(kind: str) -> Kind:
     columns = partial(stored_result_columns, kind)
-    return Kind(kind, columns, (RESULT_KEY,), (_newest("made_at"),), PART_ROWS, False, False)
+    return Kind(
+        kind, columns, (RESULT_KEY,), (_newest("made_at"),), PART_ROWS, ROW_GROUP_ROWS, (), False, False
+    )
 
 
 _OF_RUN = (_newest("finished_at"), "count(*)")
 KINDS = (
-    Kind(ROWS, row_columns, ("repo", "sha", "matrix"), (_newest("measured_at"),), PART_ROWS, False, True),
     Kind(
-        ATTEMPTS, attempt_columns, ("run_id",), (_newest("finished_at"), "count(*)"), ATTEMPT_ROWS, True, True
+        ROWS, row_columns, ("repo", "sha", "matrix"), (_newest("measured_at"),),
+        PART_ROWS, ROW_GROUP_ROWS, (), False, True,
+    ),
+    Kind(
+        ATTEMPTS, attempt_columns, ("run_id",), _OF_RUN,
+        ATTEMPT_ROWS, ATTEMPT_GROUP_ROWS, ("repo", "revision", "matrix", "finished_at"), True, True,
     ),
     *map(_of_results, RESULTS),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,13 +50,14 @@ class ModelPlan:
     @classmethod
     def joined(cls, plans: Iterable[Self]) -> Self:
         """All records of several plans, in their order."""
-        parts = list(plans)
-        return cls(
-            [target for part in parts for target in part.targets],
-            [unchanged for part in parts for unchanged in part.unchanged],
-            [refusal for part in parts for refusal in part.refusals],
-            [explained for part in parts for explained in part.explained],
-        )
+        targets, unchanged = list[Target](), list[Unchanged]()
+        refusals, explained = list[Refusal](), list[Explained]()
+        for plan in plans:
+            targets += plan.targets
+            unchanged += plan.unchanged
+            refusals += plan.refusals
+            explained += plan.explained
+        return cls(targets, unchanged, refusals, explained)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from jobs.planning.known_commits import read_known_commits
@@ -16,6 +17,7 @@ from survey.records.settings import Settings
 from survey.records.target import ModelRef
 
 PLANNERS = 8  # models planned at a time, at most: the Hub's quota is the limit, not the link
+PLANNED_AHEAD = 1024  # models submitted while an earlier one is waited for
 
 
 def make_plan(
@@ -48,8 +50,21 @@ def make_plan(
             on_planned()
             return plan
 
-        plan = plan_of(pool.map(plan_one, models))
+        plan = plan_of(_planned(pool, plan_one, models))
         return replace(plan, sources=sources_of(plan.targets, stored))
     finally:
         # Not waited for: a server that stalls would hold up an interrupt.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _planned(
+    pool: Executor, plan_one: Callable[[ModelRef], ModelPlan], models: Iterable[ModelRef]
+) -> Iterator[ModelPlan]:
+    """The plans in the order of the list; a future of each model would take more than its plan."""
+    waiting: deque[Future[ModelPlan]] = deque()
+    for model in models:
+        waiting.append(pool.submit(plan_one, model))
+        if len(waiting) > PLANNED_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 
 from jobs.planning.plan import Unchanged
 from jobs.tasks.outcome import Failed, Outcome
@@ -60,7 +61,7 @@ def attempt_without_task(item: Unchanged | Refusal, stamp: AttemptStamp) -> Atte
         tries=0,
         fetched_bytes=refusal.fetched_bytes if refusal else 0,
         elapsed_s=refusal.elapsed_s if refusal else 0.0,
-        host=socket.gethostname(),
+        host=intern(socket.gethostname()),
         finished_at=stamp.finished_at,
     )
 

@@ -5,13 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
+from sys import intern
+from typing import Any
 
+from catalog.read.pieces import Pieces
 from catalog.read.reader import Reader
 from survey.records.catalog_rows import Attempt
 
 GONE = frozenset({"not-found", "revision-not-found", "gated", "disabled"})
 
 NamedModel = tuple[str, str]  # repo, revision
+# The times are found first, from few columns: a window would hold all attempts of a year in memory.
+_GOOD = """
+WITH newest AS (
+    SELECT repo, revision, pattern, max(finished_at) AS finished_at
+    FROM attempts WHERE status <> 'failed' GROUP BY ALL
+)
+SELECT repo, revision, sha, pattern FROM (
+    SELECT * FROM attempts
+    WHERE status <> 'failed' AND EXISTS (
+        FROM newest
+        WHERE newest.repo = attempts.repo AND newest.revision = attempts.revision
+            AND newest.pattern IS NOT DISTINCT FROM attempts.pattern
+            AND newest.finished_at = attempts.finished_at
+    )
+    QUALIFY row_number() OVER (PARTITION BY repo, revision, pattern ORDER BY run_id DESC, sha) = 1
+)
+ORDER BY finished_at, run_id, sha
+"""
+# A model that a stopped run did not reach is not failing.
+_FAILING = """
+WITH good AS (
+    SELECT repo, revision, matrix, max(finished_at) AS good_at
+    FROM attempts WHERE status <> 'failed' GROUP BY ALL
+)
+SELECT repo, revision, matrix, min(finished_at)
+FROM attempts
+LEFT JOIN good USING (repo, revision, matrix)
+WHERE status = 'failed' AND reason IS DISTINCT FROM 'interrupted'
+    AND (good_at IS NULL OR finished_at > good_at)
+GROUP BY repo, revision, matrix
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +92,14 @@ class Changes:
 
 def read_before(reader: Reader) -> Before:
     """The state of the catalog now."""
-    rows = reader.ask("SELECT repo, revision, sha FROM measured_rows ORDER BY measured_at, sha").rows
-    good = reader.ask(
-        "SELECT repo, revision, sha, pattern FROM attempts WHERE status <> 'failed' "
-        "QUALIFY row_number() OVER (PARTITION BY repo, revision, pattern "
-        "ORDER BY finished_at DESC, run_id DESC, sha) = 1 ORDER BY finished_at, run_id, sha"
-    ).rows
+    rows = _interned(reader, "SELECT repo, revision, sha FROM measured_rows ORDER BY measured_at, sha")
+    good = _interned(reader, _GOOD)
     steps = reader.ask(
         "SELECT repo, pattern, list(DISTINCT revision) FROM (SELECT *, max(run_id) "
         "OVER (PARTITION BY repo, pattern) AS last FROM attempts WHERE revision <> pattern) "
         "WHERE run_id = last GROUP BY repo, pattern"
     ).rows
-    # A model that a stopped run did not reach is not failing.
-    failing = reader.ask(
-        "SELECT repo, revision, matrix, min(finished_at) FROM (SELECT *, max(finished_at) "
-        "FILTER (status <> 'failed') OVER (PARTITION BY repo, revision, matrix) AS good_at FROM attempts) "
-        "WHERE status = 'failed' AND reason IS DISTINCT FROM 'interrupted' "
-        "AND (good_at IS NULL OR finished_at > good_at) GROUP BY repo, revision, matrix"
-    ).rows
+    failing = reader.ask(_FAILING).rows
     shas = {(repo, revision): sha for repo, revision, sha in rows}
     shas |= {(repo, revision): sha for repo, revision, sha, _ in good}
     patterns = {(repo, pattern) for repo, _, _, pattern in good if pattern}
@@ -86,6 +111,16 @@ def read_before(reader: Reader) -> Before:
         {(repo, pattern): frozenset(names) for repo, pattern, names in steps},
         {(repo, revision, matrix): since for repo, revision, matrix, since in failing},
     )
+
+
+def _interned(reader: Reader, sql: str) -> list[tuple[Any, ...]]:  # Any: texts, or None
+    """The rows of an answer of texts; equal ones are one object, as each name stands in several records."""
+
+    def rows_of(pieces: Pieces) -> list[tuple[Any, ...]]:
+        rows = chain.from_iterable(pieces.rows)
+        return [tuple(text if text is None else intern(text) for text in row) for row in rows]
+
+    return reader.ask_pieces(sql, None, rows_of)
 
 
 def changes(attempts: Sequence[Attempt], before: Before) -> Changes:

@@ -264,6 +264,9 @@ class Run:
         try:
             if is_due(self.store):
                 self.ledger.compacted = compact(self.store, lock)
+                # At once, as a question over thousands of loose files takes seconds until the next run. A
+                # reader that has opened some of them lists the catalog again.
+                self.ledger.compacted.removed += retire(self.store, lock)
         except SurveyError as error:
             self.ledger.warnings.append(f"loose files were not merged: {error}")
 

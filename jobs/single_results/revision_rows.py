@@ -24,6 +24,7 @@ from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
 _HASHES = """
+-- tokens of: select $repo as repo, $sha as sha, $matrix as matrix
 SELECT token_id, row_hash FROM tokens
 WHERE repo = $repo AND sha = $sha AND matrix = $matrix AND list_contains($ids, token_id) ORDER BY token_id
 """

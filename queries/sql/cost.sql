@@ -7,6 +7,6 @@ select
     fetched_bytes / nullif(repo_bytes, 0) as share_read,
     requests, retries, fetch_s, measure_s, elapsed_s,
     fetched_bytes / 1e6 / nullif(elapsed_s, 0) as mb_per_s
-from models_history
+from measured_rows
 order by fetched_bytes desc, repo, sha, matrix
 limit $limit

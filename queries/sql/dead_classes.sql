@@ -1,14 +1,14 @@
 -- How many rows of each model are in each class of dead rows, and in each other class as well.
 -- params: repo=*, matrix=output
+-- Rows of older versions do not say it: their per-token tables are read.
+-- tokens of: from chosen_rows($repo, $matrix) where class_overlaps is null
 with classes (number, class) as (
     values
         (1, 'identical'), (2, 'zero'), (3, 'near_zero'), (4, 'nonfinite'),
         (5, 'frozen'), (6, 'undertrained'), (7, 'phantom'), (8, 'unreachable')
 ),
 chosen as (
-    select repo, sha, matrix
-    from models
-    where repo glob $repo and matrix = $matrix
+    from chosen_rows($repo, $matrix)
 ),
 -- Which classes are known: without a tokenizer a row is neither a phantom nor not one.
 known as (
@@ -20,7 +20,7 @@ known as (
             bool_or(phantom is not null), bool_or(reach is not null)
         ] as is_known
     from tokens
-    semi join chosen using (repo, sha, matrix)
+    semi join (from chosen where class_overlaps is null) using (repo, sha, matrix)
     group by repo, sha, matrix
 ),
 members as (
@@ -36,12 +36,11 @@ members as (
             )
         ) as number
     from tokens
-    semi join chosen using (repo, sha, matrix)
+    semi join (from chosen where class_overlaps is null) using (repo, sha, matrix)
 ),
 counted as (
     select
         known.repo, known.sha, classes.number,
-        classes.class,
         if(is_known[classes.number], count(members.number), null) as rows,
         if(is_known[classes.number] and is_known[1], count(*) filter (identical), null) as identical,
         if(is_known[classes.number] and is_known[2], count(*) filter (zero), null) as zero,
@@ -56,13 +55,28 @@ counted as (
     left join members
         on known.repo = members.repo and known.sha = members.sha and known.matrix = members.matrix
         and classes.number = members.number
-    group by known.repo, known.sha, classes.number, classes.class, is_known
+    group by known.repo, known.sha, classes.number, is_known
+),
+stored as (
+    select
+        repo, sha, number,
+        counts[number] as rows,
+        counts[1] as identical, counts[2] as zero, counts[3] as near_zero, counts[4] as nonfinite,
+        counts[5] as frozen, counts[6] as undertrained, counts[7] as phantom, counts[8] as unreachable
+    from (
+        select repo, sha, unnest(range(1, 9)) as number, unnest(class_overlaps) as counts
+        from chosen
+        where class_overlaps is not null
+    )
 )
 select repo, class, rows, identical, zero, near_zero, nonfinite, frozen, undertrained, phantom, unreachable
 from (
     from counted
     union all by name
+    from stored
+    union all by name
     -- An unknown model is an error, and not an empty answer.
     select null as repo from unknown_models($repo)
 )
+join classes using (number)
 order by repo, sha, number

@@ -1,5 +1,6 @@
 -- What changed in a repo from revision a to b: a_to_b is b − a, or the pair's angle, distance, equal rows.
 -- params: repo, a, b, matrix=output
+-- tokens of: from models_history where repo = $repo and matrix = $matrix
 with requested(side, revision) as (
     values (1, $a), (2, $b)
 ),

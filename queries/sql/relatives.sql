@@ -9,69 +9,90 @@ with mine as materialized (
     join sketches using (repo, sha, matrix)
     join vectors using (repo, sha, matrix)
 ),
+-- Without its lists, which a join would copy for each other model.
+my_figures as materialized (
+    select
+        repo, dtype, hidden_dim, vocab_rows, informative_rows, rows_hash, centroid_l2, token_norm_mean,
+        row_sketch is not null as has_sketch
+    from mine
+),
 others as materialized (
     select
         theirs.repo, theirs.sha, theirs.revision, theirs.dtype, theirs.vocab_rows, theirs.hidden_dim,
         theirs.informative_rows, theirs.rows_hash, theirs.centroid_l2, theirs.token_norm_mean,
-        theirs.measured_at, sketches.row_sketch, sketches.norm_sketch,
-        -- The sketch holds all hashes up to this bound; if it is not full, all that there are.
-        if(len(sketches.row_sketch) < theirs.informative_rows, sketches.row_sketch[-1], ~0::ubigint) as bound,
+        theirs.measured_at,
         theirs.hidden_dim = mine.hidden_dim as same_width,
         case
             when not same_width then 'not comparable: ' || theirs.hidden_dim || ' dimensions'
             when theirs.dtype <> mine.dtype then 'not comparable: ' || theirs.dtype || ' against ' || mine.dtype
-            when sketches.row_sketch is null or mine.row_sketch is null then 'not comparable: no sketch yet'
+            -- Of one measure, as the sketch, which is read for candidates alone.
+            when theirs.rows_hash is null or not mine.has_sketch then 'not comparable: no sketch yet'
             when mine.informative_rows = 0 or theirs.informative_rows = 0
                 then 'not comparable: no informative rows'
         end as obstacle
-    from models_history as theirs
-    join sketches using (repo, sha, matrix)
-    join (select repo, dtype, hidden_dim, informative_rows, row_sketch from mine) as mine
-        on theirs.repo <> mine.repo
+    from measured_rows as theirs
+    join my_figures as mine on theirs.repo <> mine.repo
     where theirs.matrix = $matrix
 ),
 directions as materialized (
-    select repo, sha, cosine_between(vectors.centroid, mine.centroid) as centroid_cosine
+    select
+        repo, sha,
+        cosine_between(
+            if(len(centroid) = (select len(centroid) from mine), centroid, null), (select centroid from mine)
+        ) as centroid_cosine
     from vectors
-    join (select repo as own_repo, centroid from mine) as mine
-        on vectors.repo <> own_repo and len(vectors.centroid) = len(mine.centroid)
-    where vectors.matrix = $matrix
+    where matrix = $matrix
 ),
 -- The inverted index: models whose sketch has one of my hashes.
-holders as (
+holders as materialized (
     select repo, sha, count(*) as both_hold
-    from (select repo, sha, unnest(row_sketch) as row_hash from others where obstacle is null)
-    where row_hash in (select unnest(row_sketch) from mine)
+    from (select repo, sha, unnest(row_sketch) as row_hash from sketches where matrix = $matrix)
+    -- As a value, not a condition: else DuckDB may build its table of all models' hashes, not of mine.
+    where coalesce(row_hash in (select unnest(row_sketch) from mine), false)
     group by repo, sha
+),
+comparable as materialized (
+    select repo, sha, both_hold, informative_rows
+    from holders
+    join others using (repo, sha)
+    where obstacle is null
 ),
 compared as (
     select
-        others.repo, others.sha, both_hold,
-        len(list_filter(mine.row_sketch, lambda x: x <= least(mine.bound, others.bound))) as i_hold,
-        len(list_filter(others.row_sketch, lambda x: x <= least(mine.bound, others.bound))) as they_hold,
+        comparable.repo, comparable.sha, both_hold,
+        -- The sketch holds all hashes up to this bound; if it is not full, all that there are.
+        least(
+            mine.bound,
+            if(len(theirs.row_sketch) < comparable.informative_rows, theirs.row_sketch[-1], ~0::ubigint)
+        ) as common_bound,
+        len(list_filter(mine.row_sketch, lambda x: x <= common_bound)) as i_hold,
+        len(list_filter(theirs.row_sketch, lambda x: x <= common_bound)) as they_hold,
         both_hold / (i_hold + they_hold - both_hold) as similarity,
         -- Nothing is estimated if both sketches hold all hashes.
         if(
-            least(mine.bound, others.bound) = ~0::ubigint,
+            common_bound = ~0::ubigint,
             0,
             sqrt(similarity * (1 - similarity) / (i_hold + they_hold - both_hold))
         ) as standard_error
-    from mine, holders
-    join others on others.repo = holders.repo and others.sha = holders.sha
+    from mine, comparable
+    join (
+        select repo, sha, row_sketch
+        from sketches
+        where matrix = $matrix and coalesce((repo, sha) in (select (repo, sha) from comparable), false)
+    ) as theirs
+        on theirs.repo = comparable.repo and theirs.sha = comparable.sha
 ),
 -- Zero rows and rows that are not finite are alike everywhere.
-holes_of as materialized (
-    select black_holes.repo, black_holes.sha, hash(token_ids) as ids
+my_holes as materialized (
+    select hash(token_ids) as ids
     from black_holes
-    where black_holes.matrix = $matrix and norm > 0
-),
-my_holes as (
-    select ids from holes_of join mine on mine.repo = holes_of.repo and mine.sha = holes_of.sha
+    join mine using (repo, sha, matrix)
+    where norm > 0
 ),
 equal_holes as (
     select repo, sha, count(*) as holes_same
-    from holes_of
-    where ids in (select ids from my_holes)
+    from black_holes
+    where matrix = $matrix and norm > 0 and coalesce(hash(token_ids) in (select ids from my_holes), false)
     group by repo, sha
 ),
 candidates as materialized (
@@ -94,10 +115,11 @@ lengths as (
         -- Rounding to bfloat16 moves a length by less than 0.2 %.
         avg((abs(their_norm - my_norm) <= 0.002 * my_norm)::int) as lengths_agree
     from (
-        select candidates.repo, candidates.sha, unnest(mine.norm_sketch) as my_norm,
-            unnest(candidates.norm_sketch) as their_norm
-        from candidates, mine
-        where same_width
+        select repo, sha, unnest((select norm_sketch from mine)) as my_norm,
+            unnest(norm_sketch) as their_norm
+        from sketches
+        where matrix = $matrix
+            and coalesce((repo, sha) in (select (repo, sha) from candidates where same_width), false)
     )
     where my_norm > 0 and their_norm > 0
     group by repo, sha
@@ -138,7 +160,7 @@ judged as (
             'no evidence'
         ) as relation
     from candidates
-    cross join (select dtype, vocab_rows, rows_hash, centroid_l2, token_norm_mean from mine) as mine
+    cross join (from my_figures select dtype, vocab_rows, rows_hash, centroid_l2, token_norm_mean) as mine
     left join lengths using (repo, sha)
 ),
 -- The nearest revision of each repo.

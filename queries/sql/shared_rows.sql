@@ -1,5 +1,7 @@
 -- How many rows of a are in b bit for bit, at the same id and anywhere; name each as repo or repo@revision.
 -- params: a, b, matrix=output
+-- tokens of: from model_at($a, $matrix)
+-- tokens of: from model_at($b, $matrix)
 with sides as (
     select 1 as side, one.* from model_at($a, $matrix) as one
     union all
@@ -12,9 +14,6 @@ their_rows as materialized (
         coalesce(norm > 0, false) and black_hole is null as informative
     from sides
     join tokens using (repo, sha, matrix)
-    -- This avoids opening the tokens of every model.
-    where tokens.matrix = $matrix
-        and tokens.repo in ($a, $b, split_part($a, '@', 1), split_part($b, '@', 1))
 ),
 pair as (
     select

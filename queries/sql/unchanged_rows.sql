@@ -1,5 +1,6 @@
 -- How many rows each revision of a repo left unchanged from the one before, by the number in their names.
 -- params: repo, pattern=*, matrix=output
+-- tokens of: from models_history where repo = $repo and matrix = $matrix
 with steps as (
     select name, sha, vocab_rows, dtype, hidden_dim, resolved_at, step
     from revisions_of($repo, $matrix)

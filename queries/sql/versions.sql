@@ -3,7 +3,7 @@ with each_measure as (
     select
         unnest(map_entries(measures)) as entry,
         survey_version, repo, measured_at
-    from models_history
+    from measured_rows
 )
 select
     entry.key as measure,

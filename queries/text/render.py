@@ -12,7 +12,9 @@ from rich.table import Table
 from catalog.read.reader import Answer
 from survey.errors import printable
 
-TABLE_ROWS = 100_000  # more are not printed as a table: each takes a kilobyte of memory, and 0.3 ms
+TABLE_ROWS = (
+    1000  # more are not printed as a table: nobody reads to its end, and each takes up to a millisecond
+)
 _CARD_COLUMNS = 14  # a table with more columns prints each row as a card
 _LIST_ITEMS = 6
 _TEXT_CHARS = 10_000  # a forged text may have millions, which take a console minutes

@@ -19,10 +19,10 @@ select
     try_cast(sum(fetched_bytes) as bigint) as fetched_bytes,
     -- Both matrices of a model lie in one repository.
     (select try_cast(sum(bytes) as bigint)
-        from (select max(repo_bytes) as bytes from models_history group by repo, sha)) as repo_bytes,
+        from (select max(repo_bytes) as bytes from measured_rows group by repo, sha)) as repo_bytes,
     (select count(*) from clusters) as clusters, (select count(*) from kinematics) as kinematics,
     (select count(*) from training_runs) as training_runs
-from models_history
+from measured_rows
 """
 FAILING = """
 select reason, count(*) as failing, max_by(repo, finished_at) as repo, max(finished_at) as latest

@@ -5,21 +5,13 @@ from __future__ import annotations
 from catalog.read.reader import Answer, Reader
 from queries.text.model_rows import missing_model
 from survey.errors import UsageError, printable
+from survey.records.catalog_rows import TOKEN_CLASSES
 
-# Each class, and the column of `tokens` that is NULL if the class is unknown.
-CLASSES = {
-    "identical": "identical",
-    "zero": "zero",
-    "near_zero": "near_zero",
-    "nonfinite": "nonfinite",
-    "frozen": "frozen",
-    "undertrained": "undertrained",
-    "phantom": "phantom",
-    "unreachable": "reach",
-}
 ANY, ALL = "any", "all"
-CHOICES = (ANY, ALL, *CLASSES)
-_TOKENS = """
+CHOICES = (ANY, ALL, *TOKEN_CLASSES)
+_OF_ONE = "\n-- tokens of: select $repo as repo, $sha as sha, $matrix as matrix\n"
+_TOKENS = f"""
+{_OF_ONE}
 from (
     select *, list_filter(
         [
@@ -46,7 +38,8 @@ order by token_id
 """
 TOKENS = "select token_id, text, classes, norm, black_hole, reach" + _TOKENS
 TOKEN_IDS = "select token_id" + _TOKENS
-_KNOWN = """
+_KNOWN = f"""
+{_OF_ONE}
 select
     count(*) as rows, count(zero) as zero, count(near_zero) as near_zero, count(identical) as identical,
     count(nonfinite) as nonfinite, count(frozen) as frozen, count(undertrained) as undertrained,
@@ -97,7 +90,7 @@ def _row(reader: Reader, model: str, matrix: str) -> tuple[str, str]:
 def _check_known(reader: Reader, key: dict[str, str], token_class: str) -> None:
     answer = reader.ask(_KNOWN, key)
     counts = dict(zip(answer.names, answer.rows[0], strict=True))
-    column = CLASSES.get(token_class)
+    column = TOKEN_CLASSES.get(token_class)
     repo = printable(key["repo"])
     if counts["rows"] == 0:
         raise UsageError(f"{repo} has no per-token table: `survey run {repo}` without --no-tokens makes it")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from catalog.read.reader import Answer, Reader
+from catalog.read.reader import Answer, Reader, key_lists
 from queries.histograms import ExponentCounts, Histograms, ModelKey, histograms
 from queries.text.card_facts import FACTS
 from queries.text.forms import json_value
@@ -22,7 +22,8 @@ select
     repo, sha, matrix,
     rank, population, norm, angle_to_live_deg, token_ids[1:4] as first_tokens, texts[1:4] as first_texts
 from black_holes
-where [repo, sha, matrix] in (select unnest($keys)) and rank <= $shown
+semi join each_key($repos, $shas, $matrices) using (repo, sha, matrix)
+where rank <= $shown
 order by repo, sha, matrix, rank
 """
 _KEY = ("repo", "sha", "matrix")
@@ -112,8 +113,7 @@ def _card(row: Mapping[str, Any], drawn: Histograms, holes: Sequence[Sequence[An
 
 
 def _holes(reader: Reader, keys: Sequence[ModelKey]) -> HoleTable:
-    listed = [list(key) for key in keys]
-    answer = reader.ask(_BLACK_HOLES, {"keys": listed, "shown": SHOWN_BLACK_HOLES})
+    answer = reader.ask(_BLACK_HOLES, {**key_lists(keys), "shown": SHOWN_BLACK_HOLES})
     rows: dict[ModelKey, list[list[Any]]] = {}
     for repo, sha, matrix, *hole in answer.rows:
         rows.setdefault((repo, sha, matrix), []).append([brief(value) for value in hole])

@@ -111,7 +111,7 @@ class TokenRow:
     unused_l2: Float32 | None = column("distance to the mean of known unused rows; as above")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
     """What one run did about one matrix of one model."""
 
@@ -136,4 +136,29 @@ class Attempt:
     )
 
 
-ROW_GROUPS: tuple[type[Any], ...] = (Identity, Measurement, TokenizerSummary, Provenance)
+# The classes of dead rows in the order of `class_overlaps`; each with the column of the per-token table that
+# is NULL if the class is unknown.
+TOKEN_CLASSES: Mapping[str, str] = {
+    "identical": "identical",
+    "zero": "zero",
+    "near_zero": "near_zero",
+    "nonfinite": "nonfinite",
+    "frozen": "frozen",
+    "undertrained": "undertrained",
+    "phantom": "phantom",
+    "unreachable": "reach",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassOverlaps:
+    """What the per-token table says of its classes: no question about all models opens these tables."""
+
+    class_overlaps: tuple[tuple[int | None, ...], ...] | None = column(
+        "for each class of dead rows how many of its rows are in each class, itself included; NULL without a "
+        "per-token table, or if one of the two is unknown",
+        "rows",
+    )
+
+
+ROW_GROUPS: tuple[type[Any], ...] = (Identity, Measurement, TokenizerSummary, Provenance, ClassOverlaps)

@@ -22,8 +22,7 @@ import pyarrow.parquet as pq
 from catalog.files import file_key
 from catalog.schema_of_records import arrow_schema, population_columns, row_columns
 from catalog.store.open import open_for_writing
-from catalog.write.compact import ROW_GROUP_ROWS
-from catalog.write.contents import PART_ROWS
+from catalog.write.contents import PART_ROWS, ROW_GROUP_ROWS
 
 PLAIN = {
     "VARCHAR": "x",
@@ -58,6 +57,7 @@ def rows(first: int, count: int, dims: int) -> pa.Table:
                 "VARCHAR[]": ["tag"] * 8,
                 "UBIGINT[]": [7] * 512,
                 "VARCHAR[][]": [["token"] * 5] * 3,
+                "BIGINT[][]": [[0] * 8] * 8,
             }.get(column.sql_type)
             structs = {"black_holes": [hole] * 3, "undertrained_populations": [population] * 2}
             value = short or structs.get(field.name, [("centroid", 1), ("tokens", 1)])

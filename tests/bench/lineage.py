@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from catalog.schema_of_records import arrow_schema, row_columns
 from catalog.store.open import open_for_writing
-from catalog.write.compact import ROW_GROUP_ROWS
+from catalog.write.contents import ROW_GROUP_ROWS
 from survey.measures.row_sketch import row_sketch
 from survey.records.measured_columns import Tokens
 from tests.bench.catalog import rows, survey

@@ -66,7 +66,7 @@ def test_a_name_that_is_not_in_the_catalog_has_no_rows(store: CatalogStore, suff
 
 @pytest.mark.parametrize("name", MACROS)
 def test_what_a_macro_calls_is_named_with_it(name: str) -> None:
-    bodies = named_in(f"from {name}('x')")
+    bodies = named_in(f"from {name}('x')").values()
     assert MACROS[name] in bodies
     assert all(MACROS[other] in bodies for other in MACROS if any(f"{other}(" in body for body in bodies))
 
