@@ -1,7 +1,9 @@
 -- Untied models with both matrices: tokens dead on one side only, and how far apart the two centroids point.
 -- params: repo=*
-with pairs as (
+with pairs as materialized (
     select
+        -- A number, as the tokens of each pair are grouped by it.
+        row_number() over () as pair,
         out_side.repo, out_side.sha, out_side.revision, out_side.dtype,
         out_side.vocab_rows as rows_out, in_side.vocab_rows as rows_in,
         least(rows_out, rows_in) as common_ids,
@@ -14,31 +16,31 @@ with pairs as (
     where out_side.matrix = 'output' and in_side.matrix = 'input' and repo glob $repo
 ),
 members as (
-    select repo, sha, matrix, unnest(token_ids) as token_id
+    select pair, matrix = 'output' as is_output, unnest(token_ids) as token_id, common_ids
     from black_holes
+    join (select pair, repo, sha, common_ids from pairs) using (repo, sha)
     where repo glob $repo
 ),
 tokens_dead as (
     select
-        repo, sha, token_id,
-        bool_or(members.matrix = 'output') as on_output,
-        bool_or(members.matrix = 'input') as on_input
+        pair, token_id,
+        bool_or(is_output) as on_output,
+        bool_or(not is_output) as on_input
     from members
-    join pairs using (repo, sha)
     -- A row that only one side has can be dead only there, which says nothing.
     where token_id < common_ids
-    group by repo, sha, token_id
+    group by pair, token_id
 ),
 sides as (
     select
-        repo, sha,
+        pair,
         count(*) filter (on_output and on_input) as dead_both,
         count(*) filter (not on_input) as dead_only_out,
         count(*) filter (not on_output) as dead_only_in,
         list(token_id order by token_id) filter (not on_input) as only_out_ids,
         list(token_id order by token_id) filter (not on_output) as only_in_ids
     from tokens_dead
-    group by repo, sha
+    group by pair
 ),
 centroids as (
     select repo, sha, out_side.centroid::double[] as a, in_side.centroid::double[] as b
@@ -58,7 +60,7 @@ select
     coalesce(only_in_ids, []) as only_in_ids,
     sha
 from pairs
-left join sides using (repo, sha)
+left join sides using (pair)
 left join centroids using (repo, sha)
 union all by name
 -- An unknown model is an error, and not an empty answer.
