@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from survey.errors import BrokenFile
 from survey.formats.bounded_json import NAME_CHARS
-from survey.formats.gguf_values import Values, Window, read_preamble, read_text, read_values
+from survey.formats.gguf_values import Values, Window, read_preamble, read_string, read_values
 from survey.formats.git_lfs import POINTER_BYTES, refuse_pointer
 from survey.formats.safetensors_header import Header, ReadRange
 from survey.numerics.ggml_types import block_size, ggml_type
@@ -54,7 +54,7 @@ def read_gguf(read: ReadRange, file: str, size: int, where: str) -> GgufHeader:
 
 def _read_entry(window: Window, file: str) -> TensorSpec:
     """A tensor as the header lists it; its bytes are those of the data. Raises ValueError."""
-    name = read_text(window, NAME_CHARS, "a tensor's name")
+    name = read_string(window, NAME_CHARS, "a tensor's name")
     dims = window.u32()
     if not 1 <= dims <= MOST_DIMS:
         raise ValueError(f"{name} has {dims:,} dimensions, expected 1 to {MOST_DIMS}")

@@ -13,9 +13,9 @@ from survey.formats.safetensors_header import ReadRange
 from survey.records.tensors import ByteRange
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
-HEADER_CAP_BYTES = 64 << 20  # the largest vocabulary takes 30 MB with its merges
-FIRST_READ_BYTES = 1 << 20  # most headers hold a vocabulary of several MB
-READ_BYTES = 4 << 20
+GGUF_CAP_BYTES = 64 << 20  # the largest vocabulary takes 30 MB with its merges
+FIRST_WINDOW_BYTES = 1 << 20  # most headers hold a vocabulary of several MB
+WINDOW_BYTES = 4 << 20
 KEPT_TEXT_BYTES = 4096  # of a value; longer ones, such as chat templates, say nothing of the matrix
 KEY_BYTES = 65_535  # the specification's limit
 MOST_KEYS = 65_536
@@ -23,8 +23,8 @@ MOST_NESTED = 8  # arrays of arrays
 
 STRING, ARRAY = 8, 9
 # number of a type of values -> its struct code
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_SIZES = {kind: struct.calcsize("<" + code) for kind, code in SCALARS.items()}
+SCALAR_CODES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_SIZES = {kind: struct.calcsize("<" + code) for kind, code in SCALAR_CODES.items()}
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 Scalar = int | float | bool | str
@@ -52,7 +52,7 @@ class Window:
 
     def __init__(self, read: ReadRange, size: int) -> None:
         self._read, self._size = read, size
-        self._limit = min(size, HEADER_CAP_BYTES)
+        self._limit = min(size, GGUF_CAP_BYTES)
         self._buffer, self._start, self.position = b"", 0, 0
 
     def skip(self, count: int) -> None:
@@ -115,12 +115,12 @@ class Window:
             )
 
     def _fill(self, count: int) -> None:
-        step = READ_BYTES if self.position else FIRST_READ_BYTES
+        step = WINDOW_BYTES if self.position else FIRST_WINDOW_BYTES
         stop = min(self._size, self.position + max(count, step))
         self._buffer, self._start = self._read(ByteRange(self.position, stop)), self.position
 
 
-def read_text(window: Window, most_bytes: int, what: str) -> str:
+def read_string(window: Window, most_bytes: int, what: str) -> str:
     """The next string, of at most `most_bytes`. Raises ValueError."""
     length = window.u64()
     if length > most_bytes:
@@ -152,7 +152,7 @@ def read_values(window: Window, count: int, until: frozenset[str] = frozenset())
         raise ValueError(f"announces {count:,} keys, expected at most {MOST_KEYS:,}")
     values, names = Values(), set[str]()
     for _ in range(count):
-        key = read_text(window, KEY_BYTES, "a key")
+        key = read_string(window, KEY_BYTES, "a key")
         if key in names:
             raise ValueError(f"the key {key[:80]} stands there twice")
         names.add(key)
@@ -173,7 +173,7 @@ def _read_value(window: Window, key: str, values: Values) -> None:
     elif kind == ARRAY:
         values.arrays[key] = _skip_array(window, key, 1)
     else:
-        code = SCALARS.get(kind)
+        code = SCALAR_CODES.get(kind)
         if code is None:
             raise ValueError(f"the value of {key[:80]} has type {kind}, expected one of the format's 13")
         (values.scalars[key],) = struct.unpack("<" + code, window.take(_SIZES[kind]))

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from survey.records.blocks import Block
 
-Bytes = NDArray[np.uint8]
+RowBytes = NDArray[np.uint8]
 Floats32 = NDArray[np.float32]
-DecodeRows = Callable[[Bytes, Floats32], None]  # rows [R, bytes of a row] -> values [R, D], filled
+DecodeRows = Callable[[RowBytes, Floats32], None]  # rows [R, bytes of a row] -> values [R, D], filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class BlockFormat:
     decode: DecodeRows
 
     def row_bytes(self, dims: int) -> int:
-        """Bytes of a row of D = `dims` elements, a multiple of `elements`."""
+        """RowBytes of a row of D = `dims` elements, a multiple of `elements`."""
         return dims // self.elements * self.block_bytes
 
     @property

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from survey.numerics.block_formats import BlockFormat, Bytes, DecodeRows, Floats32
+from survey.numerics.block_formats import BlockFormat, DecodeRows, Floats32, RowBytes
 from survey.numerics.dtypes import FLOATS
 from survey.onepass import kernels
 
@@ -46,7 +46,7 @@ def block_format(name: str) -> BlockFormat | None:
 
 
 def _by_loop(name: str) -> DecodeRows:
-    def decode(rows: Bytes, values: Floats32) -> None:
+    def decode(rows: RowBytes, values: Floats32) -> None:
         blocks = kernels.ggml_blocks
         rows.flags.writeable = False  # so that numba compiles one specialisation instead of two
         getattr(blocks, name.lower())(rows, blocks.HALF_VALUES, blocks.WIDTH, values)
@@ -60,7 +60,7 @@ def _by_package(name: str, block_bytes: int) -> DecodeRows | None:
 
     kind = GGMLQuantizationType[name]
 
-    def decode(rows: Bytes, values: Floats32) -> None:
+    def decode(rows: RowBytes, values: Floats32) -> None:
         with np.errstate(all="ignore"):  # factors of a stranger may be infinite
             values[:] = dequantize(rows, kind)
 

@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from survey.numerics.block_formats import BlockFormat, Bytes, Floats32
+from survey.numerics.block_formats import BlockFormat, Floats32, RowBytes
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FLOATS
 from survey.onepass import kernels
@@ -29,7 +29,7 @@ NF4: Floats32 = np.array(
      0.7229568362236023, 1.0], np.float32)  # fmt: skip
 _FP4 = (0.0, 0.0625, 8.0, 12.0, 4.0, 6.0, 2.0, 3.0)  # twelfths
 BNB_FP4: Floats32 = np.array([*_FP4, *(-number for number in _FP4)], np.float32) / np.float32(12)
-EIGHT = 8  # levels: whole bytes of any width
+WHOLE_BYTES_OF = 8  # levels: whole bytes of any width
 _BNB = re.compile(r"(?P<table>nf4|bnb-fp4)-g(?P<group>\d{1,5})/F32")
 _INTEGERS = re.compile(
     r"(?P<bnb>bnb-)?int(?P<bits>[248])-(?P<kind>g|row)(?P<group>\d{1,6})(?P<signed>s?)/(?P<dtype>F16|BF16|F32)"
@@ -62,7 +62,7 @@ class Levels:
 def level_format(code: str) -> BlockFormat | None:
     """The format of this code; None if it is none of these."""
     levels = _levels(code)
-    if levels is None or levels.group % EIGHT or not levels.group:
+    if levels is None or levels.group % WHOLE_BYTES_OF or not levels.group:
         return None
     factor_bytes = 1 if levels.factors == "F8_E8M0" else FLOATS[levels.factors].item_bytes
     block_bytes = levels.group * levels.bits // 8 + factor_bytes * (1 + levels.offsets)
@@ -90,10 +90,10 @@ def _table_of_e4m3() -> Floats32:
     return widen(bytes(range(256)), FLOATS["F8_E4M3"], 1).reshape(-1).astype(np.float32)
 
 
-def _decoder(levels: Levels, factor_bytes: int) -> Callable[[Bytes, Floats32], None]:
+def _decoder(levels: Levels, factor_bytes: int) -> Callable[[RowBytes, Floats32], None]:
     bits, group = levels.bits, levels.group
 
-    def decode(rows: Bytes, values: Floats32) -> None:
+    def decode(rows: RowBytes, values: Floats32) -> None:
         dims = values.shape[1]
         packed_bytes, groups = dims * bits // 8, dims // group
         factors_stop = packed_bytes + groups * factor_bytes
@@ -110,7 +110,7 @@ def _decoder(levels: Levels, factor_bytes: int) -> Callable[[Bytes, Floats32], N
     return decode
 
 
-def _packed(stored: Bytes, levels: Levels) -> Bytes:
+def _packed(stored: RowBytes, levels: Levels) -> RowBytes:
     """The levels' bytes as the loops take them: from the lowest on, the lower half of a byte first."""
     packed = np.ascontiguousarray(stored)
     if levels.high_first:
@@ -121,7 +121,7 @@ def _packed(stored: Bytes, levels: Levels) -> Bytes:
     return packed
 
 
-def _numbers(stored: Bytes, dtype: str, groups: int) -> Floats32:
+def _numbers(stored: RowBytes, dtype: str, groups: int) -> Floats32:
     """Factors [R, groups] from their bytes."""
     flat = np.ascontiguousarray(stored).tobytes()
     if dtype == "F8_E8M0":  # an exponent alone, 255 stands for NaN (OCP MX, section 5.4.1)

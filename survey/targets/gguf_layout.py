@@ -10,10 +10,9 @@ from survey.checkpoints.file_header import gguf_header
 from survey.checkpoints.weight_files import Weights
 from survey.errors import BrokenFile, NotThere
 from survey.formats.gguf_header import GgufHeader
+from survey.formats.gguf_tokens import TOKENS as GGUF_TOKENS
 from survey.formats.gguf_values import Values
 from survey.targets.checkpoint_layout import CheckpointLayout
-
-TOKENS = "tokenizer.ggml.tokens"
 
 
 def lay_out_gguf(checkpoint: Checkpoint, weights: Weights) -> CheckpointLayout:
@@ -44,7 +43,7 @@ def gguf_config(values: Values) -> dict[str, Any]:
     """What the values state, under the keys of a config.json: model type, sizes, base model."""
     scalars = values.scalars
     kind = short_text(scalars.get("general.architecture"))
-    tokens = values.arrays.get(TOKENS)
+    tokens = values.arrays.get(GGUF_TOKENS)
     rows = scalars.get(f"{kind}.vocab_size", tokens.count if tokens else None)
     dims = scalars.get(f"{kind}.embedding_length")
     stated = {"model_type": kind, "vocab_size": rows, "hidden_size": dims}

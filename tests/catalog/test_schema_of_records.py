@@ -152,6 +152,7 @@ def test_the_fixed_names_are_there() -> None:
         "row_sketch",
         "norm_sketch",
         "measures",
+        "class_overlaps",
         "scale",
         "tokenizer_file",
         "tokenizer_note",

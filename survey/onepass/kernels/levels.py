@@ -8,12 +8,10 @@ of a table.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from survey.onepass.kernels.ggml_blocks import Bytes, Floats
 from survey.onepass.kernels.jit import compiled, njit
 
-Bytes = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 EIGHT = 8  # levels: whole bytes of any width
 LOW, FOUR = np.uint8(0x0F), np.uint8(4)
 
