@@ -64,7 +64,7 @@ DOORS = {
     "ijson": ("survey/formats/json_stream.py",),
     "tokenizers": ("survey/vocabulary/",),
     "sentencepiece": ("survey/vocabulary/",),
-    "gguf": ("survey/numerics/ggml_types.py",),
+    "gguf": ("survey/numerics/ggml_types.py", "jobs/demo/twins.py"),
     "numba": ("survey/onepass/kernels/jit.py",),
     "llvmlite": ("survey/onepass/kernels/jit.py",),
     "torch": (

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 # Qwen3-4B-Instruct-2507 has 13 black holes of 814, 704, 306, 228, 11, 10, 6, 5, 4, 4, 3, 3 and 2
 # of 151,936 rows; here the four large ones are a tenth as large, as the vocabulary is.
 QWEN3_HOLES = (81, 70, 31, 23, 11, 10, 6, 5, 4, 4, 3, 3, 2)
-_TIME = 1_600_000_000  # of the files: a demo has the same commits every time
+FILE_TIME = 1_600_000_000  # seconds: a demo has the same commits every time
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def write(model: DemoModel, folder: Path) -> None:
     _write_shards(tensors, model.shards, folder)
     (folder / "config.json").write_text(json.dumps(dict(model.config), indent=2))
     for path in folder.iterdir():
-        os.utime(path, (_TIME, _TIME))
+        os.utime(path, (FILE_TIME, FILE_TIME))
 
 
 def _separate(cloud: Cloud) -> Cloud:

@@ -15,8 +15,8 @@ import numpy as np
 from safetensors.numpy import load_file
 from support.checkpoints import Stored, single
 
-from jobs.demo.checkpoints import MODELS, Cloud, DemoModel, write
-from jobs.demo.demo_hub import publish
+from jobs.demo.checkpoints import Cloud, DemoModel, write
+from jobs.demo.demo_hub import publish, publish_all
 from jobs.demo.hub.local_hub import LocalHub
 from survey.cli import main
 
@@ -61,8 +61,7 @@ class Stage:
 def staged(folder: Path) -> Iterator[Stage]:
     with LocalHub() as hub:
         written, start = folder / "written", folder / "start"
-        for model in MODELS:
-            publish(hub, model, written / model.repo)
+        demo_models = publish_all(hub, written)
         for number, repo in enumerate(STAND_INS):
             publish(hub, _little(repo, number), written / repo)
             hub.repos[repo].downloads = 100_000
@@ -74,7 +73,7 @@ def staged(folder: Path) -> Iterator[Stage]:
         write(_little("mine", 9), start / "my-checkpoint")
         (start / "models.txt").write_text("\n".join(STAND_INS))
         (start / "survey-demo").mkdir()
-        (start / "survey-demo" / "models.txt").write_text("\n".join(model.repo for model in MODELS))
+        (start / "survey-demo" / "models.txt").write_text("\n".join(demo_models))
         own = ["--endpoint", hub.endpoint, "--executor", "serial", "--catalog"]
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             demo, survey = str(start / "survey-demo" / "catalog"), str(start / "survey-catalog")
