@@ -66,6 +66,7 @@ def command(folder: Path, executor: str, hub_only: bool) -> int:
         "\nThe catalog stays. Ask it more:\n"
         f"  survey query black_holes --catalog {catalog_uri}\n"
         f"  survey show {models[0]} --catalog {catalog_uri}\n"
+        f"  survey lineage {models[0]} {models[0]}-GGUF --catalog {catalog_uri}\n"
         f'  survey sql "SELECT repo, dead_live_angle_deg FROM models" --catalog {catalog_uri}'
     )
     return code
