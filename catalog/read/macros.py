@@ -60,6 +60,20 @@ MACROS = {
     "rows_relate": """(share_of_one, share_of_other, cosine_of_centroids) as
         greatest(share_of_one, share_of_other) >= 0.5
             or (greatest(share_of_one, share_of_other) >= 0.01 and cosine_of_centroids >= 0.9)""",
+    # How far a quantisation moves the lengths of rows of D elements, as a share: none of 16 bits or more.
+    # Measured on planted matrices (tests/support/quantisations.py): rounding moves an element by 1.4 / 2^bits
+    # of the row's, floats of 8 and 4 bits by 0.027 and 0.12; a length by less than 5 of these / √D, outlying
+    # dimensions included, and, as the moves add up to longer or shorter rows, by 1.5 of their squares.
+    "length_error": """(format, bits, dims) as
+        if(bits < 16, list_transform(
+            [case
+                when regexp_matches(lower(format), 'e5m2') then 0.054
+                when regexp_matches(lower(format), 'f8_|fp8') then 0.027
+                when regexp_matches(lower(format), 'fp4|nf4') then 0.13
+                else 1.4 / pow(2, floor(bits))
+            end],
+            lambda x: 5 * x / sqrt(dims) + 1.5 * x * x
+        )[1], 0)""",
     # Repository and revision (empty if none) that a text names: `repo`, or `repo@` a revision or commit. A
     # folder's name may hold an @, so the whole text is a repository if there is one of that name.
     "requested_model": """(model_name) as table

@@ -1,9 +1,9 @@
 -- The models most similar to one, a row for each repo: by their rows, then by centroid and lengths.
--- params: model, matrix=output, limit=20
+-- params: model, matrix=output, limit=20, stored_as=*
 with mine as materialized (
     select
         repo, sha, matrix, dtype, hidden_dim, vocab_rows, informative_rows, rows_hash, centroid_l2,
-        token_norm_mean, row_sketch, norm_sketch, centroid,
+        token_norm_mean, row_sketch, norm_sketch, centroid, stored_as, bits_per_weight,
         if(len(row_sketch) < informative_rows, row_sketch[-1], ~0::ubigint) as bound
     from model_at($model, $matrix)
     join sketches using (repo, sha, matrix)
@@ -13,7 +13,7 @@ with mine as materialized (
 my_figures as materialized (
     select
         repo, dtype, hidden_dim, vocab_rows, informative_rows, rows_hash, centroid_l2, token_norm_mean,
-        row_sketch is not null as has_sketch
+        stored_as, bits_per_weight, row_sketch is not null as has_sketch
     from mine
 ),
 others as materialized (
@@ -21,6 +21,9 @@ others as materialized (
         theirs.repo, theirs.sha, theirs.revision, theirs.dtype, theirs.vocab_rows, theirs.hidden_dim,
         theirs.informative_rows, theirs.rows_hash, theirs.centroid_l2, theirs.token_norm_mean,
         theirs.measured_at,
+        -- As the views show rows of earlier versions.
+        coalesce(theirs.stored_as, theirs.dtype) as stored_as,
+        coalesce(theirs.bits_per_weight, if(starts_with(theirs.dtype, 'F8'), 8, 16)) as bits_per_weight,
         theirs.hidden_dim = mine.hidden_dim as same_width,
         case
             when not same_width then 'not comparable: ' || theirs.hidden_dim || ' dimensions'
@@ -106,6 +109,54 @@ candidates as materialized (
         or centroid_cosine >= 0.5
         or obstacle = 'not comparable: no sketch yet'
 ),
+-- What may have been quantised, and from what: this model and those of the same centroid.
+alike as materialized (
+    select repo, sha, norm_sketch, coarse, false as is_mine
+    from (
+        select repo, sha, norm_sketch
+        from sketches
+        where matrix = $matrix
+            and coalesce(
+                (repo, sha) in (select (repo, sha) from candidates where same_width and centroid_cosine >= 0.99),
+                false
+            )
+    )
+    join (select repo, sha, bits_per_weight < 16 as coarse from candidates) using (repo, sha)
+    union all
+    select repo, sha, norm_sketch, bits_per_weight < 16, true
+    from mine
+),
+-- How far the lengths of a quantised matrix are from those of each whole one. This model is one of the two, or
+-- the whole one is a rival of it.
+distances as (
+    select
+        repo, sha, whole_repo, whole_sha, is_mine, whole_is_mine,
+        -- A row that became almost zero counts no more than one that lost a third.
+        avg(least(abs(ln(norm) - ln(whole_norm)), 0.4)) as distance
+    from (
+        select
+            coarse.repo, coarse.sha, coarse.is_mine, whole.repo as whole_repo, whole.sha as whole_sha,
+            whole.is_mine as whole_is_mine, unnest(coarse.norm_sketch) as norm,
+            unnest(whole.norm_sketch) as whole_norm
+        from alike as coarse
+        join alike as whole on coarse.coarse and not whole.coarse
+        where coarse.is_mine or not (select coarse from alike where is_mine)
+    )
+    where norm > 0 and whole_norm > 0
+    group by all
+),
+-- The whole matrices that are nearest to a quantised one; two that are equally near were saved from one another.
+quantised_from as (
+    select
+        if(is_mine, whole_repo, repo) as repo,
+        if(is_mine, whole_sha, sha) as sha,
+        is_near
+    from (
+        select *, distance <= 1.05 * min(distance) over (partition by repo, sha) + 1e-6 as is_near
+        from distances
+    )
+    where is_mine or whole_is_mine
+),
 -- The lengths of both at the ids of the samples.
 lengths as (
     select
@@ -113,7 +164,8 @@ lengths as (
         corr(my_norm, their_norm) as correlation,
         median(their_norm / my_norm) as norm_ratio,
         -- Rounding to bfloat16 moves a length by less than 0.2 %.
-        avg((abs(their_norm - my_norm) <= 0.002 * my_norm)::int) as lengths_agree
+        avg((abs(their_norm - my_norm) <= 0.002 * my_norm)::int) as lengths_agree,
+        avg(least(abs(ln(their_norm) - ln(my_norm)), 0.4)) as length_distance
     from (
         select repo, sha, unnest((select norm_sketch from mine)) as my_norm,
             unnest(norm_sketch) as their_norm
@@ -135,39 +187,55 @@ judged as (
         centroid_cosine,
         if(isfinite(correlation), correlation, null) as norm_correlation,
         norm_ratio, lengths_agree, coalesce(holes_same, 0) as holes_same, candidates.measured_at,
+        candidates.stored_as,
         -- A matrix that was saved in another dtype keeps its figures, except for rounding.
         candidates.dtype <> mine.dtype and same_width
             and abs(candidates.centroid_l2 - mine.centroid_l2) <= 0.002 * mine.centroid_l2
             and abs(candidates.token_norm_mean - mine.token_norm_mean) <= 0.002 * mine.token_norm_mean
             as figures_agree,
+        -- What the quantisation of one or of both moves lengths by.
+        if(
+            least(candidates.bits_per_weight, mine.bits_per_weight) < 16,
+            length_error(candidates.stored_as, candidates.bits_per_weight, mine.hidden_dim)
+                + length_error(mine.stored_as, mine.bits_per_weight, mine.hidden_dim),
+            0
+        ) as allowed,
+        centroid_cosine >= 0.99 and length_distance <= allowed as may_be_quantised,
         -- The first of these that holds is the relation; how often each is wrong: docs/howto/lineage.md.
         case
             when obstacle is null and candidates.rows_hash = mine.rows_hash
                 and candidates.vocab_rows = mine.vocab_rows then 1
             when rows_relate(share_of_model, share_of_other, centroid_cosine) then 2
-            when centroid_cosine >= 0.99 and lengths_agree >= 0.95 and candidates.dtype <> mine.dtype then 3
-            when centroid_cosine >= 0.99 and correlation >= 0.999 and abs(norm_ratio - 1) > 0.002 then 4
-            when centroid_cosine >= 0.99 then 5
-            when centroid_cosine >= 0.5 and correlation >= 0.5 then 6
-            when both_hold > 0 then 7
-            when holes_same > 0 and same_width then 8
-            else 9
+            when may_be_quantised and is_near and mine.bits_per_weight < 16 then 3
+            when may_be_quantised and is_near then 4
+            when may_be_quantised and greatest(candidates.bits_per_weight, mine.bits_per_weight) < 16
+                and candidates.stored_as <> mine.stored_as then 5
+            when centroid_cosine >= 0.99 and lengths_agree >= 0.95 and candidates.dtype <> mine.dtype
+                and allowed = 0 then 6
+            when centroid_cosine >= 0.99 and correlation >= 0.999 and abs(norm_ratio - 1) > 0.002 + allowed then 7
+            when centroid_cosine >= 0.99 then 8
+            when centroid_cosine >= 0.5 and correlation >= 0.5 then 9
+            when both_hold > 0 then 10
+            when holes_same > 0 and same_width then 11
+            else 12
         end as evidence,
         coalesce(
-            ['identical', 'rows in common', 'same values', 'scaled copy', 'same centroid', 'similar centroid',
+            ['identical', 'rows in common', 'quantised from', 'quantised to', 'other quantisation', 'same values',
+             'scaled copy', 'same centroid', 'similar centroid',
              'few rows in common', 'same black holes'][evidence],
             obstacle,
             'no evidence'
         ) as relation
     from candidates
-    cross join (from my_figures select dtype, vocab_rows, rows_hash, centroid_l2, token_norm_mean) as mine
+    cross join my_figures as mine
     left join lengths using (repo, sha)
+    left join quantised_from using (repo, sha)
 ),
 -- The nearest revision of each repo.
 nearest as (
     select judged.*
     from judged
-    where relation <> 'no evidence'
+    where relation <> 'no evidence' and stored_as glob $stored_as
     qualify row_number() over (
         partition by repo
         order by evidence, similarity desc nulls last, centroid_cosine desc nulls last,

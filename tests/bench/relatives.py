@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import torch  # noqa: E402 - the folders above hold what is imported below
 from support.checkpoints import Stored, single  # noqa: E402
 from support.kinships import RELATIVES, RESAVED, STRANGERS, Rows, trained  # noqa: E402
 from support.matrices import CODES, raw  # noqa: E402
+from support.quantisations import QUANTISATIONS  # noqa: E402
 
 from catalog.read.reader import Reader  # noqa: E402
 from catalog.store.open import open_for_reading  # noqa: E402
@@ -32,8 +34,14 @@ from survey.cli import main as survey  # noqa: E402
 
 V, D = 8_000, 128
 CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": False}
+# What was quantised: a base, and a fine-tune of it, each in two types.
+QUANTISED = {
+    f"{kind} in {to}": (RELATIVES[kind][0], QUANTISATIONS[to])
+    for kind in ("a copy", "fine-tuned a little")
+    for to in ("Q8_0", "mlx-4bit-g64")
+}
 DTYPES = {torch.bfloat16: {**RELATIVES, **STRANGERS}, torch.float16: RESAVED}
-KIN = {**RELATIVES, **RESAVED}
+KIN = {**RELATIVES, **RESAVED, **QUANTISED}
 
 
 def main() -> int:
@@ -60,11 +68,17 @@ def _write_family(folder: Path, family: int) -> None:
     for dtype, kinds in DTYPES.items():
         for kind, (make, _) in kinds.items():
             _write(folder / f"{family}~{kind.replace(' ', '-')}", make(base, chance), dtype)
+    for kind, (make, quantise) in QUANTISED.items():
+        _write_files(folder / f"{family}~{kind.replace(' ', '-')}", quantise(make(base, chance)))
 
 
 def _write(folder: Path, rows: Rows, dtype: torch.dtype) -> None:
     weight = torch.from_numpy(rows).to(dtype)
-    files = single({"lm_head.weight": Stored(CODES[dtype], tuple(weight.shape), bytes(raw(weight)))}, CONFIG)
+    tensors = {"lm_head.weight": Stored(CODES[dtype], tuple(weight.shape), bytes(raw(weight)))}
+    _write_files(folder, single(tensors, CONFIG))
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -78,7 +92,12 @@ def _print_table(folder: Path, families: int) -> None:
     query = find("relatives").sql
     with Reader(open_for_reading(str(folder / "c"))) as reader:
         for family in range(families):
-            parameters = {"model": str(folder / f"{family}~base"), "matrix": "output", "limit": 100_000}
+            parameters = {
+                "model": str(folder / f"{family}~base"),
+                "matrix": "output",
+                "limit": 100_000,
+                "stored_as": "*",
+            }
             answer = reader.ask(query, parameters)
             relations = {Path(row[0]).name: row[answer.names.index("relation")] for row in answer.rows}
             for kind in by_kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,26 @@ from support.checkpoints import Stored, single
 from support.commands import Ran
 from support.kinships import RELATIVES, RESAVED, RESERVED, STRANGERS, Rows, trained
 from support.matrices import CODES, raw
+from support.quantisations import GGUF_TYPES, QUANTISATIONS, values_of_gguf, values_of_mlx
 
+from catalog.read.reader import Reader
+from catalog.store.open import open_for_reading
 from jobs.demo.hub.local_hub import LocalHub
+from queries.library import find
 
 Survey = Callable[..., Ran]
-V, D = 2000, 48
+V, D = 2000, 64
 CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": False}
 KIN = {**RELATIVES, **RESAVED}
+# What was quantised of each base, of which that of a missing one is not in the catalog.
+QUANTISED = {f"base in {kind}": (lambda: base(0), kind) for kind in QUANTISATIONS} | {
+    "a fine-tune in Q8_0": (lambda: tuned(), "Q8_0"),
+    "a missing fine-tune in Q8_0": (lambda: tuned(0.3), "Q8_0"),
+    "a missing fine-tune in MXFP4": (lambda: tuned(0.4), "MXFP4"),
+    "a stranger in Q8_0": (lambda: base(99), "Q8_0"),
+}
+OF_BASE = [kind for kind in QUANTISED if kind.startswith("base")]
+TUNED = "fine-tuned for Q8_0"
 ZEROS, CONSTANT = "base with zeros", "base with a constant"
 
 
@@ -29,6 +43,13 @@ def name(kind: str) -> str:
 
 def base(seed: int) -> Rows:
     return trained(np.random.default_rng(seed), V, D)
+
+
+def tuned(share: float = 0.02) -> Rows:
+    """Each row moved in a direction of its own, by a share of its length."""
+    rows, chance = base(0), np.random.default_rng(5)
+    step = chance.normal(size=rows.shape) / D**0.5
+    return rows + share * np.linalg.norm(rows, axis=1, keepdims=True) * step
 
 
 def with_hole(value: float) -> Rows:
@@ -56,6 +77,8 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
         **{name(kind): files(make(base(0), chance)) for kind, (make, _) in RELATIVES.items()},
         **{name(kind): files(make(base(0), chance), torch.float16) for kind, (make, _) in RESAVED.items()},
         **{name(kind): files(make(base(0), chance)) for kind, (make, _) in STRANGERS.items()},
+        **{name(kind): QUANTISATIONS[to](make()) for kind, (make, to) in QUANTISED.items()},
+        name(TUNED): files(tuned()),
     }
     cards = {name(kind): "org/base" for kind in (*KIN, *STRANGERS)}
     with pytest.MonkeyPatch.context() as patch, LocalHub() as hub:
@@ -70,10 +93,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ask(catalog: Path) -> Callable[..., list[dict[str, Any]]]:
-    from catalog.read.reader import Reader
-    from catalog.store.open import open_for_reading
-    from queries.library import find
-
+    @functools.cache
     def rows(query: str, **params: Any) -> list[dict[str, Any]]:
         with Reader(open_for_reading(str(catalog))) as reader:
             answer = reader.ask(find(query).sql, params)
@@ -86,7 +106,9 @@ Ask = Callable[..., list[dict[str, Any]]]
 
 
 def relatives(ask: Ask, model: str = "org/base") -> dict[str, dict[str, Any]]:
-    return {row["repo"]: row for row in ask("relatives", model=model, matrix="output", limit=100)}
+    return {
+        row["repo"]: row for row in ask("relatives", model=model, matrix="output", limit=100, stored_as="*")
+    }
 
 
 @pytest.mark.parametrize(
@@ -106,9 +128,64 @@ def test_a_stranger_is_no_relative(ask: Ask, kind: str, relation: str | None) ->
     assert (row and row["relation"]) == relation
 
 
+@pytest.mark.parametrize("kind", OF_BASE)
+def test_a_quantised_model_and_its_original_are_recognised_from_either_side(ask: Ask, kind: str) -> None:
+    assert relatives(ask, name(kind))["org/base"]["relation"] == "quantised from"
+    assert relatives(ask)[name(kind)]["relation"] == "quantised to"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OF_BASE if kind != "base in Q8_0"])
+def test_two_quantisations_of_one_model_are_recognised(ask: Ask, kind: str) -> None:
+    assert relatives(ask, name("base in Q8_0"))[name(kind)]["relation"] == "other quantisation"
+
+
+def test_what_a_model_was_quantised_from_is_the_nearest(ask: Ask) -> None:
+    model = name("a fine-tune in Q8_0")
+    assert relatives(ask, model)[name(TUNED)]["relation"] == "quantised from"
+    assert relatives(ask, name(TUNED))[model]["relation"] == "quantised to"
+    assert relatives(ask, model)["org/base"]["relation"] == "same centroid"
+    assert relatives(ask)[model]["relation"] == "same centroid"
+
+
+@pytest.mark.parametrize("kind", ["a missing fine-tune in Q8_0", "a missing fine-tune in MXFP4"])
+def test_what_lies_farther_than_the_type_rounds_was_not_quantised_from_it(ask: Ask, kind: str) -> None:
+    assert relatives(ask, name(kind))["org/base"]["relation"] == "same centroid"
+    assert relatives(ask)[name(kind)]["relation"] == "same centroid"
+
+
+def test_a_quantised_stranger_is_no_relative(ask: Ask) -> None:
+    assert name("a stranger in Q8_0") not in relatives(ask)
+    assert "org/base" not in relatives(ask, name("a stranger in Q8_0"))
+
+
+def test_relatives_of_one_format_are_chosen(ask: Ask) -> None:
+    rows = ask("relatives", model="org/base", matrix="output", limit=100, stored_as="Q5*")
+    assert {(row["repo"], row["dtype"]) for row in rows} == {
+        ("org/base-in-Q5_0", "Q5_0"), ("org/base-in-Q5_1", "Q5_1"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*GGUF_TYPES, "mlx-4bit-g64"])
+@pytest.mark.parametrize("outliers", [1, 8], ids=["even dimensions", "outlying dimensions"])
+@pytest.mark.parametrize("dims", [128, 1024])
+def test_a_types_own_error_is_within_what_is_allowed(
+    catalog: Path, kind: str, outliers: int, dims: int
+) -> None:
+    rows = trained(np.random.default_rng(3), 300, dims)
+    rows[:, [7, 60]] *= outliers
+    coarse = values_of_mlx(rows) if kind.startswith("mlx") else values_of_gguf(rows, kind)
+    moved = np.abs(np.log(np.linalg.norm(coarse, axis=1) / np.linalg.norm(rows, axis=1))).mean()
+    bits = {"Q8_0": 8.5, "Q5_0": 5.5, "Q5_1": 6.0, "Q4_0": 4.5, "Q4_1": 5.0, "MXFP4": 4.25}.get(kind, 4.5)
+    with Reader(open_for_reading(str(catalog))) as reader:
+        ((allowed,),) = reader.ask(
+            "select length_error($kind, $bits, $dims)", {"kind": kind, "bits": bits, "dims": dims}
+        ).rows
+    assert moved <= allowed < 30 * moved
+
+
 def test_relatives_stand_before_strangers(ask: Ask) -> None:
     repos = [*relatives(ask)]
-    kin = [repos.index(name(kind)) for kind in KIN]
+    kin = [repos.index(name(kind)) for kind in (*KIN, *OF_BASE)]
     strangers = [repos.index(name(kind)) for kind in STRANGERS if name(kind) in repos]
     assert max(kin) < min(strangers)
 
