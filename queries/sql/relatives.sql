@@ -227,7 +227,10 @@ judged as (
             'no evidence'
         ) as relation
     from candidates
-    cross join my_figures as mine
+    cross join (
+        from my_figures
+        select dtype, vocab_rows, hidden_dim, rows_hash, centroid_l2, token_norm_mean, stored_as, bits_per_weight
+    ) as mine
     left join lengths using (repo, sha)
     left join quantised_from using (repo, sha)
 ),

@@ -1,5 +1,5 @@
 -- Groups of models whose matrices are identical, bit for bit; the widest first.
--- params: matrix=output
+-- params: matrix=output, stored_as=*
 with heads as (
     select
         repo, dtype, vocab_rows, hidden_dim, rows_hash, base_model,
@@ -10,7 +10,7 @@ with heads as (
             repo, dtype, vocab_rows, hidden_dim, rows_hash, base_model
         from models
         -- If no row is informative (all are zero, say), equality says nothing.
-        where matrix = $matrix and informative_rows > 0
+        where matrix = $matrix and informative_rows > 0 and stored_as glob $stored_as
         order by repo, dtype, vocab_rows, hidden_dim, rows_hash, base_model
     )
     window same as (partition by dtype, vocab_rows, hidden_dim, rows_hash)

@@ -75,6 +75,10 @@ def save_card(reader: Reader, model: str, path: Path) -> None:
     save_picture(card_chart(panels), path)
 
 
+# Of a quantised matrix.
+UPPER_BOUND = "rows that were nearly equal may have become equal, so dead_count is an upper bound"
+
+
 def _rows(reader: Reader, model: str) -> list[_Row]:
     answer = reader.ask(MODEL_ROWS, {"model": model})
     return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
@@ -98,6 +102,8 @@ def _print_row(reader: Reader, row: _Row, drawn: Histograms, console: Console) -
     units = {column.name: column.unit for column in row_columns()}
     title = f"{row['repo']}@{row['revision']}"
     console.print(f"\n[bold]{escape(printable(title))}[/]")
+    if row["quantised"]:
+        console.print(f"{printable(row['stored_as'])}: {UPPER_BOUND}", markup=False)
     abreast = 2 if console.width >= TWO_ABREAST else 1
     for heading, names in FACT_GROUPS:
         table = Table(box=None, show_header=False, pad_edge=False, title=heading, title_justify="left")

@@ -83,7 +83,9 @@ class IdenticalRows:
     unique_rows: int = column("distinct rows, by bytes", "rows")
     black_hole_count: int = column("sets of two or more identical rows")
     black_hole_sizes: tuple[int, ...] = column("their populations, descending", "rows")
-    dead_count: int = column("rows in black holes (the population)", "rows")
+    dead_count: int = column(
+        "rows in black holes (the population); of a quantised matrix an upper bound on the original's", "rows"
+    )
     live_count: int = column("all other rows", "rows")
     dead_fraction: float = column("dead_count / vocab_rows")
     black_holes: tuple[BlackHole, ...] = column("the black holes, by rank")

@@ -61,11 +61,12 @@ def test_families_compares_them(ask: Ask) -> None:
     assert by_family["Qwen"]["median_angle_deg"] == pytest.approx(26.6, abs=0.05)
     assert by_family["Llama"]["median_angle_deg"] is None
     assert by_family["Llama"]["median_centroid_ratio"] == pytest.approx(0.3836, abs=1e-4)
-    assert {row["copies"] for row in by_family.values()} == {0}
+    # The two quantised twins of a model of the demo.
+    assert {name: row["copies"] for name, row in by_family.items() if row["copies"]} == {"Qwen": 2}
 
 
 def test_black_holes_ranks_by_dead_rows(ask: Ask) -> None:
-    rows = ask("black_holes", min_dead="100")
+    rows = ask("black_holes", min_dead="100", stored_as="BF16")
     assert [(row["repo"], row["black_hole_count"], row["dead_count"]) for row in rows] == [
         ("demo/Qwen3-mini-Instruct", 13, 253),
         ("demo/Qwen3-mini-Base", 62, 221),
@@ -73,14 +74,39 @@ def test_black_holes_ranks_by_dead_rows(ask: Ask) -> None:
     ]
 
 
+def test_the_twins_of_a_model_keep_its_dead_rows_and_merge_its_holes(ask: Ask) -> None:
+    """Its holes differ by the last bits of some elements, which neither type keeps."""
+    rows = [row for kind in ("Q8_0", "mlx-*") for row in ask("black_holes", stored_as=kind)]
+    assert [(row["repo"], row["stored_as"], row["dead_count"]) for row in rows] == [
+        ("demo/Qwen3-mini-Instruct-GGUF", "Q8_0", 253),
+        ("demo/Qwen3-mini-Instruct-MLX-4bit", "mlx-4bit-g64", 253),
+    ]
+    assert 13 > rows[0]["black_hole_count"] > rows[1]["black_hole_count"] == 1
+    (pair,) = ask("same_grouping", a="demo/Qwen3-mini-Instruct", b=rows[0]["repo"])
+    assert (pair["dead_a"], pair["dead_b"], pair["dead_both"]) == (253, 253, 253)
+    (original, *_) = ask("relatives", model=rows[1]["repo"])
+    assert (original["repo"], original["relation"]) == ("demo/Qwen3-mini-Instruct", "quantised from")
+
+
+@pytest.mark.parametrize(
+    ("name", "stored_as", "count"),
+    [
+        ("angles", "Q*", 1), ("angles", "*", 6), ("off_centre", "mlx-*", 1), ("biggest_black_holes", "Q8_0", 4),
+        ("padding", "F32", 1), ("twins", "BF16", 0), ("families", "F16", 1), ("black_holes", "IQ*", 0),
+    ],
+)  # fmt: skip
+def test_models_of_one_format_are_compared(ask: Ask, name: str, stored_as: str, count: int) -> None:
+    assert len(ask(name, stored_as=stored_as)) == count
+
+
 def test_off_centre_ranks_by_ratio(ask: Ask) -> None:
     ratios = [row["centroid_ratio"] for row in ask("off_centre")]
-    assert len(ratios) == 7
+    assert len(ratios) == 9
     assert ratios == sorted(ratios, reverse=True)
 
 
 def test_biggest_black_holes_ranks_those_of_all_models(ask: Ask) -> None:
-    rows = ask("biggest_black_holes", limit="4")
+    rows = ask("biggest_black_holes", limit="4", stored_as="BF16")
     assert [(row["repo"].split("/")[1], row["rank"], row["population"]) for row in rows] == [
         ("Qwen2.5-mini-Instruct", 1, 90), ("Qwen3-mini-Instruct", 1, 81), ("Qwen3-mini-Instruct", 2, 70), ("Qwen3-mini-Base", 1, 60),
     ]  # fmt: skip
@@ -206,7 +232,7 @@ def test_what_cannot_be_measured_stays_a_failure_without_its_line(survey: Survey
 
 def test_cost_sets_what_was_read_against_the_repositories(ask: Ask) -> None:
     rows = ask("cost")
-    assert len(rows) == 7
+    assert len(rows) == 9
     for row in rows:
         assert 0 < row["share_read"] < 0.35
         assert row["share_read"] == pytest.approx(row["fetched_mb"] / row["repository_mb"], rel=0.01)
@@ -231,7 +257,7 @@ def test_coverage_counts_what_was_surveyed_and_what_was_refused(survey: Survey) 
 
 
 def test_angles_leaves_out_models_without_dead_rows(ask: Ask) -> None:
-    assert [row["repo"].split("/")[1] for row in ask("angles")] == [
+    assert [row["repo"].split("/")[1] for row in ask("angles", stored_as="BF16")] == [
         "Gemma-3-mini-it", "Qwen3-mini-Base", "Qwen3-mini-Instruct", "Qwen2.5-mini-Instruct",
     ]  # fmt: skip
 

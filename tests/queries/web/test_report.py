@@ -87,7 +87,7 @@ def test_tables_hold_what_the_queries_say(page: Page, survey: Survey, catalog: P
     families = json.loads(survey("query", "families", "--catalog", catalog, "--format", "json").out)
     assert column(page, "families", "family") == [row["family"] for row in families]
     assert column(page, "families", "median_angle_deg")[0] == f"{families[0]['median_angle_deg']:.5g}"
-    assert len(column(page, "models", "repo")) == 7
+    assert len(column(page, "models", "repo")) == 9
     assert column(page, "refusals", "reason") == ["not-found"]
     assert "centroid" in column(page, "versions", "measure")
 
@@ -120,7 +120,9 @@ def test_tables_are_filtered_by_words(page: Page) -> None:
 
 
 def test_a_model_in_the_table_leads_to_its_card(page: Page) -> None:
-    page.locator("[data-table=models] a", has_text="Qwen3-mini-Instruct").click()
+    page.locator("[data-table=models]").get_by_role(
+        "link", name="demo/Qwen3-mini-Instruct", exact=True
+    ).click()
     card = page.locator("#card")
     expect(card.locator("h3")).to_have_text("demo/Qwen3-mini-Instruct")
     expect(card.locator("figure svg")).to_have_count(2)
