@@ -22,6 +22,12 @@ STEM = "lm_head"
 GGUF_TYPES = ("Q8_0", "Q5_0", "Q5_1", "Q4_0", "Q4_1", "MXFP4")
 
 
+def as_bf16(rows: Rows) -> Files:
+    """[V, D] as it is before."""
+    stored = torch.from_numpy(rows).bfloat16().view(torch.uint8).numpy().tobytes()
+    return single({f"{STEM}.weight": Stored("BF16", rows.shape, stored)}, CONFIG)
+
+
 def as_gguf(rows: Rows, kind: str) -> Files:
     """[V, D] as a file of llama.cpp, made from BF16 as most are."""
     whole = torch.from_numpy(rows).bfloat16().float().numpy()
