@@ -47,6 +47,8 @@ def write_gguf(model: DemoModel, folder: Path) -> None:
     writer.add_vocab_size(model.cloud.rows)
     writer.add_embedding_length(model.cloud.dims)
     writer.add_tensor("token_embd.weight", codes, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    for layer in range(model.layers):  # which a survey does not read
+        writer.add_tensor(f"blk.{layer}.ffn_up.weight", np.zeros((8_000, 256), np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -58,6 +60,8 @@ def write_mlx(model: DemoModel, folder: Path) -> None:
     levels, scales, biases = mlx_affine(planted(model.cloud))
     stem = model.tensor.removesuffix(".weight")
     tensors = {f"{stem}.weight": levels, f"{stem}.scales": scales, f"{stem}.biases": biases}
+    for layer in range(model.layers):
+        tensors[f"model.layers.{layer}.input_layernorm.weight"] = torch.zeros(8_000, 256).bfloat16()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "mlx"})
     stated = {"group_size": MLX_GROUP, "bits": MLX_BITS, "mode": "affine"}
     config = {**model.config, "quantization": stated, "quantization_config": stated}

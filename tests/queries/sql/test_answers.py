@@ -268,7 +268,7 @@ def test_cost_sets_what_was_read_against_the_repositories(ask: Ask) -> None:
 
 def test_versions_tells_which_measures_made_the_rows(ask: Ask) -> None:
     rows = ask("versions")
-    assert {row["matrices"] for row in rows} == {7}
+    assert {row["matrices"] for row in rows} == {9}
     assert {"centroid", "identical_rows"} <= {row["measure"] for row in rows}
 
 
