@@ -408,7 +408,7 @@ def test_every_refusal_is_a_row_and_failures_groups_them(
     save_file(tensors, headless / "model.safetensors")
     hub.add_repo("org/empty", {"README.md": b"nothing here"})
     for number in (1, 2):
-        hub.add_repo(f"org/unsafe-{number}", {"config.json": b"{}", "model.gguf": b"GGUF"})
+        hub.add_repo(f"org/unsafe-{number}", {"config.json": b"{}", "model.onnx": b"ONNX"})
     models = [good, headless, "org/empty", "org/unsafe-1", "org/unsafe-2", "org/nobody"]
     common = ("--catalog", "c", "--endpoint", hub.endpoint)
     assert survey("run", *models, *common, "--executor", "serial").code == 1
