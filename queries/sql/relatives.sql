@@ -152,7 +152,9 @@ quantised_from as (
         if(is_mine, whole_sha, sha) as sha,
         is_near
     from (
-        select *, distance <= 1.05 * min(distance) over (partition by repo, sha) + 1e-6 as is_near
+        select
+            repo, sha, whole_repo, whole_sha, is_mine, whole_is_mine,
+            distance <= 1.05 * min(distance) over (partition by repo, sha) + 1e-6 as is_near
         from distances
     )
     where is_mine or whole_is_mine
