@@ -45,7 +45,8 @@ def vocabulary_of(read: ReadRange, size: int, where: str) -> bytes | None:
     Raises BrokenFile (`bad-header`).
     """
     try:
-        window = Window(read, size)
+        start = _Start(read)
+        window = Window(start.read, size)
         # Writers put these three side by side: what follows, half a million merges, is not read.
         values = read_values(window, read_preamble(window)[1], until=frozenset({MODEL, TOKENS, TYPES}))
         tokens, types = _arrays(values)
@@ -56,11 +57,30 @@ def vocabulary_of(read: ReadRange, size: int, where: str) -> bytes | None:
     model = values.scalars.get(MODEL, "")
     parts = [_key(MODEL, STRING) + _text(str(model).encode())]
     parts += [
-        _key(key, ARRAY) + struct.pack("<IQ", array.kind, array.count) + read(array.bytes)
+        _key(key, ARRAY) + struct.pack("<IQ", array.kind, array.count) + start.again(array.bytes)
         for key, array in ((TOKENS, tokens), (TYPES, types))
         if array is not None
     ]
     return preamble(keys=len(parts)) + b"".join(parts)
+
+
+class _Start:
+    """The beginning of a file as it is read in order, kept until bytes were passed over."""
+
+    def __init__(self, read: ReadRange) -> None:
+        self._read, self._kept = read, bytearray()
+
+    def read(self, span: ByteRange) -> bytes:
+        block = self._read(span)
+        if span.start <= len(self._kept):
+            self._kept[span.start :] = block
+        return block
+
+    def again(self, span: ByteRange) -> bytes:
+        """Bytes that were passed over or read before: without a request, if they are kept."""
+        if span.stop <= len(self._kept):
+            return bytes(self._kept[span.start : span.stop])
+        return self._read(span)
 
 
 def tokens_in(vocabulary: bytes) -> GgufTokens:

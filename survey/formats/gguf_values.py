@@ -15,7 +15,7 @@ from survey.records.tensors import ByteRange
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 GGUF_CAP_BYTES = 64 << 20  # the largest vocabulary takes 30 MB with its merges
 FIRST_WINDOW_BYTES = 1 << 20  # most headers hold a vocabulary of several MB
-WINDOW_BYTES = 4 << 20
+WINDOW_BYTES = 2 << 20  # on average half of it is read beyond the header
 KEPT_TEXT_BYTES = 4096  # of a value; longer ones, such as chat templates, say nothing of the matrix
 KEY_BYTES = 65_535  # the specification's limit
 MOST_KEYS = 65_536

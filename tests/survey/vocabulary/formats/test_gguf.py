@@ -97,6 +97,15 @@ def test_quantisations_of_one_model_have_one_vocabulary() -> None:
     assert held(**{"general.file_type": 7}) == held(**{"general.file_type": 15, "general.name": "another"})
 
 
+def test_tokens_are_read_once() -> None:
+    held = checkpoint(
+        {"tokenizer.ggml.tokens": strings(*(f"token {number}" * 9 for number in range(60_000)))}
+    )
+    tokens = read_tokenizer(held, tokenizer_files(held.files)).contents["m-Q8_0.gguf"]
+    assert len(tokens) > 4 << 20
+    assert sum(len(span) for _, span in held.read) < len(tokens) + (2 << 20)
+
+
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
