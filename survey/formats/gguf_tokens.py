@@ -28,6 +28,7 @@ from survey.records.tensors import ByteRange
 MODEL, TOKENS, TYPES = "tokenizer.ggml.model", "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 _INT32 = 5
 _U64 = struct.Struct("<Q")
+MOST_SKIPPED = 64 << 10  # bytes that were passed over and are read all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,12 @@ class _Start:
         self._read, self._kept = read, bytearray()
 
     def read(self, span: ByteRange) -> bytes:
-        block = self._read(span)
-        if span.start <= len(self._kept):
-            self._kept[span.start :] = block
-        return block
+        kept = len(self._kept)
+        if span.start > kept + MOST_SKIPPED:
+            return self._read(span)
+        first = min(kept, span.start)  # with the end of a token that was passed over
+        self._kept[first:] = self._read(ByteRange(first, span.stop))
+        return bytes(self._kept[span.start :])
 
     def again(self, span: ByteRange) -> bytes:
         """Bytes that were passed over or read before: without a request, if they are kept."""
