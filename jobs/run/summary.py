@@ -72,7 +72,7 @@ def _planned(target: Target, *, is_known: bool) -> tuple[str, ...]:
         target.identity.sha[:10],
         printable(spec.name),
         printable(spec.file),
-        spec.dtype,
+        target.identity.stored_as or spec.dtype,
         f"{rows:,} × {dims:,}",
         bytes_text(0 if is_known else len(spec.bytes)),
         bytes_text(target.repo_bytes),

@@ -182,7 +182,7 @@ def test_files_that_were_read_are_not_kept_open(catalog: str, monkeypatch: pytes
     for _ in range(3):
         with Reader(open_for_reading(catalog)) as reader:
             assert len(reader.ask("SELECT * FROM models").rows) == 3
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # an earlier test's may be collected meanwhile
 
 
 def test_a_signal_within_duckdb_itself_stops(catalog: str) -> None:

@@ -20,7 +20,9 @@ FACTS = [
 
 def _target() -> Any:  # what is printed of a Target
     return SimpleNamespace(
-        identity=SimpleNamespace(repo=FACTS[0].partition("@")[0], revision="refs/pr/1", sha="0123456789" * 4),
+        identity=SimpleNamespace(
+            repo=FACTS[0].partition("@")[0], revision="refs/pr/1", sha="0123456789" * 4, stored_as="BF16"
+        ),
         spec=SimpleNamespace(
             name=FACTS[2], file=FACTS[3], dtype="BF16", shape=(151_936, 2_560), bytes=range(777_912_320)
         ),

@@ -72,7 +72,7 @@ def column(page: Page, table: str, name: str) -> list[str]:
 def test_every_chart_is_drawn_and_nothing_is_asked_of_anybody(page: Page) -> None:
     expect(page.locator("[data-chart] svg")).to_have_count(5)
     expect(page.locator(".problem:visible")).to_have_count(0)
-    expect(page.locator(POINTS)).to_have_count(4)
+    expect(page.locator(POINTS)).to_have_count(6)
 
 
 def test_every_chart_says_in_words_what_it_shows(page: Page) -> None:
@@ -114,7 +114,7 @@ def test_what_is_not_known_is_sorted_last(page: Page) -> None:
 def test_tables_are_filtered_by_words(page: Page) -> None:
     page.locator("[data-table=models] input").fill("qwen bf16")
     assert len(column(page, "models", "repo")) == 3
-    assert page.locator("[data-table=models] [role=status]").inner_text() == "3 of 7"
+    assert page.locator("[data-table=models] [role=status]").inner_text() == "3 of 9"
     page.locator("[data-table=models] input").fill("nothing like it")
     assert column(page, "models", "repo") == []
 

@@ -301,7 +301,7 @@ def test_the_demos_hub_serves_until_it_is_interrupted(survey: Survey, tmp_path: 
         served.send_signal(signal.SIGINT)
         assert served.wait(timeout=30) == 130
     assert ran.code == 0, ran.err
-    assert "7 to measure" in ran.out
+    assert "9 to measure" in ran.out
     assert not (tmp_path / "survey-demo" / "catalog").exists()
 
 

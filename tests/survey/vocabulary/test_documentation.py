@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from survey.checkpoints.tokenizer_files import MAIN, PATTERNS
+from survey.checkpoints.tokenizer_files import GGUF, MAIN, PATTERNS
 from survey.vocabulary import tokenizer_classes
 from survey.vocabulary.piece_layouts import LAYOUTS
 
@@ -24,7 +24,7 @@ def quoted(column: int, rows: list[list[str]]) -> list[str]:
 
 def test_every_file_that_is_read_stands_in_the_table() -> None:
     files = set(quoted(0, TABLE))
-    assert files == {*MAIN, *(f"{first}*{last}" for first, last in PATTERNS)}
+    assert files == {*MAIN, *(f"{first}*{last}" for first, last in PATTERNS), GGUF}
 
 
 def test_the_first_file_of_the_table_is_read_first() -> None:
