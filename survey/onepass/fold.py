@@ -21,6 +21,7 @@ from survey.onepass.row_identity import (
     Digests,
     RowIdentity,
     StoredRows,
+    is_hashed_by_loops,
     is_hashed_in_words,
     row_digests,
     rows_of_slab,
@@ -151,7 +152,7 @@ def _folding(decoder: RowDecoder, rows_per_slab: int, rows: RowSums) -> Callable
         here = rows.part(first_row, first_row + count)
         if decoder.is_decoded:
             return slab, row_digests(slab, row_bytes), decoded_sums(slab, first_row, here)
-        if not is_hashed_in_words(row_bytes):
+        if not is_hashed_by_loops(row_bytes):
             return slab, row_digests(slab, row_bytes), sums.of(slab, here)
         digests = np.empty((count, 2), dtype=np.uint64)
         return slab, digests, sums.of(slab, here, digests)

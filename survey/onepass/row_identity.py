@@ -107,21 +107,25 @@ def rows_of_slab(slab: Block, row_bytes: int) -> StoredRows:
     return lambda rows: (view[row * row_bytes : (row + 1) * row_bytes] for row in rows)
 
 
-def is_hashed_in_words(row_bytes: int) -> bool:
+def is_hashed_by_loops(row_bytes: int) -> bool:
     """Whether rows of this length are hashed by loops of ours; the library hashes all others."""
-    return row_bytes > SHORT_BYTES and row_bytes % WORD_BYTES == 0
+    return row_bytes > SHORT_BYTES
+
+
+def is_hashed_in_words(row_bytes: int) -> bool:
+    """Whether a GPU hashes rows of this length."""
+    return is_hashed_by_loops(row_bytes) and row_bytes % WORD_BYTES == 0
 
 
 def row_digests(slab: Block, row_bytes: int) -> Digests:
     """xxh3-128 of each row's bytes, [R, 2]."""
     view = memoryview(slab)
-    if is_hashed_in_words(row_bytes):
-        words = np.frombuffer(view, dtype="<u8").reshape(-1, row_bytes // WORD_BYTES)
-        if words.flags.aligned:
-            hashes = np.empty((len(words), 2), dtype=np.uint64)
-            words.flags.writeable = False  # so that numba compiles one specialisation instead of two
-            kernels.xxh3.hash_rows(words, hashes)
-            return hashes
+    if is_hashed_by_loops(row_bytes):
+        rows = np.frombuffer(view, dtype=np.uint8).reshape(-1, row_bytes)
+        rows.flags.writeable = False  # so that numba compiles one specialisation instead of two
+        hashes = np.empty((len(rows), 2), dtype=np.uint64)
+        kernels.xxh3.hash_rows(rows, hashes)
+        return hashes
     digest = xxhash.xxh3_128_digest
     digests = b"".join([digest(view[at : at + row_bytes]) for at in range(0, len(view), row_bytes)])
     return np.frombuffer(digests, dtype=">u8").reshape(-1, 2).astype(np.uint64)

@@ -12,12 +12,12 @@ from survey.numerics.dtypes import FloatFormat
 from survey.onepass import kernels
 from survey.onepass.geometry import GROUP_ROWS, LANE_DIMS, QUAD_ROWS
 from survey.onepass.projection import signs
-from survey.onepass.row_identity import WORD_BYTES, Digests
+from survey.onepass.row_identity import Digests
 from survey.onepass.sums import RowSums, SlabSums, rows_by_band
 from survey.records.blocks import Block
 
-Hashed = tuple[NDArray[np.uint64], Digests]  # rows in words of 64 bits, and where their digests go
-NOTHING_HASHED: Hashed = (np.empty((0, 0), dtype=np.uint64), np.empty((0, 2), dtype=np.uint64))
+Hashed = tuple[NDArray[np.uint8], Digests]  # the bytes of rows, and where their digests go
+NOTHING_HASHED: Hashed = (np.empty((0, 0), dtype=np.uint8), np.empty((0, 2), dtype=np.uint64))
 
 
 class CompiledSums:
@@ -42,12 +42,12 @@ class CompiledSums:
     def of(self, slab: Block, rows: RowSums, digests: Digests | None = None) -> SlabSums:
         """The sums of one slab of whole rows, [R, D]; what each row has of its own is set in `rows`, [R].
 
-        digests: of the rows, [R, 2], set if given; their lengths are such that they are hashed in words.
+        digests: of the rows, [R, 2], set if given; their lengths are such that loops hash them.
         """
         words = np.frombuffer(slab, self._words).reshape(-1, self._dims)
-        if words.ctypes.data % WORD_BYTES:
+        if not words.flags.aligned:
             words = words.copy()
-        hashed = NOTHING_HASHED if digests is None else (words.view(np.uint64), digests)
+        hashed = NOTHING_HASHED if digests is None else (words.view(np.uint8), digests)
         if missing := -len(words) % GROUP_ROWS:  # the matrix ends within a group: zeros change no sum
             words = np.concatenate([words, np.zeros((missing, self._dims), self._words)])
         columns, exponents = self._fold(words, rows, hashed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from survey.onepass.kernels.jit import ir, operation, types
+from survey.onepass.kernels.jit import ir, operation, types, widens_float16
 from survey.onepass.kernels.vectors import (
     EXACT_VECTOR,
     FLOAT32,
@@ -31,7 +31,9 @@ def _of_bfloat16(builder: Any, words: Any) -> Any:
 
 
 def _of_float16(builder: Any, words: Any) -> Any:
-    """Of float16, by the bits of a float32: not every processor widens them itself."""
+    """Of float16; by the bits of a float32 if the processor does not widen them itself."""
+    if widens_float16():
+        return _widened(builder, builder.bitcast(words, ir.VectorType(ir.HalfType(), FLOATS)))
     wide = builder.zext(words, ir.VectorType(INT32, FLOATS))
     magnitude = builder.and_(wide, constant(INT32, 0x7FFF))
     biases = constant(INT32, 112 << 23)  # 15 and 127

@@ -29,6 +29,7 @@ from survey.onepass.kernels.xxh3 import hash_rows
 LINE_BYTES = 64
 
 Words = NDArray[np.unsignedinteger]
+Bytes = NDArray[np.uint8]
 UInt16s = NDArray[np.uint16]
 UInt64s = NDArray[np.uint64]
 Counts = NDArray[np.int64]
@@ -276,7 +277,7 @@ def fold_rows(
     finite: NDArray[np.bool_],
     directions: NDArray[np.float32],
     fine: UInt16s,
-    hashed: UInt64s,
+    hashed: Bytes,
     digests: UInt64s,
 ) -> None:
     """The sums of stored rows [R, D], in whole groups, and what each of the first N ≤ R has of its own.
@@ -289,7 +290,7 @@ def fold_rows(
     GROUP_ROWS rows; the sum of all rows replaces the first. Exponents are added to counts, if these are not
     empty. Set are norms [N],
     finite [N], directions [N, 32], fine [N, 128], and digests [H, 2] of the first rows, which are given in
-    words of 64 bits, hashed [H, ·].
+    bytes, hashed [H, ·].
     """
     dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
     stride = upper.shape[1] // dims

@@ -48,6 +48,7 @@ _import_without_settings_of_the_folder()
 from llvmlite import ir as ir  # noqa: E402 - only after numba's settings are made safe
 from numba import njit as njit  # noqa: E402
 from numba import types as types  # noqa: E402
+from numba.core.registry import cpu_target  # noqa: E402
 from numba.extending import intrinsic, models, register_model  # noqa: E402
 
 
@@ -84,3 +85,9 @@ def stored_as(llvm_type: Any, numba_type: type) -> None:
             super().__init__(manager, of, llvm_type)  # type: ignore[no-untyped-call]
 
     register_model(numba_type)(Model)
+
+
+def widens_float16() -> bool:
+    """Whether the processor that loops are compiled for has an instruction for it."""
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return "+f16c" in features.split(",")

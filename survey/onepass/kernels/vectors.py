@@ -1,4 +1,4 @@
-"""Vectors of numbers that loops keep in registers: 8 of float64, or 32 words of 16 bits.
+"""Vectors of numbers that loops keep in registers: 8 of float64, 32 words of 16 bits, or 8 words of 64.
 
 numba leaves it to the compiler to make vectors of a loop, which then keeps sums over rows in memory, a store
 for each product, and gives up on loops over many arrays. These vectors are LLVM's own: it makes of them what
@@ -14,8 +14,9 @@ from survey.onepass.kernels.jit import ir, stored_as, types
 
 FLOATS = 8
 WORDS = 32
+STRIPE = 8  # words that a hash takes at once
 
-INT16, INT32 = ir.IntType(16), ir.IntType(32)
+INT16, INT32, INT64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 FLOAT32, FLOAT64 = ir.FloatType(), ir.DoubleType()
 Build = Callable[[Any, Any, Any, Sequence[Any]], Any]  # of LLVM's instructions
 
@@ -35,13 +36,29 @@ class WordVector(types.Type):
         super().__init__(name="WordVector")
 
 
+class StripeVector(types.Type):
+    """8 words of 64 bits."""
+
+    def __init__(self) -> None:
+        super().__init__(name="StripeVector")
+
+
 stored_as(ir.VectorType(FLOAT64, FLOATS), FloatVector)
 stored_as(ir.VectorType(INT16, WORDS), WordVector)
+stored_as(ir.VectorType(INT64, STRIPE), StripeVector)
 FLOAT_VECTOR, EXACT_VECTOR, WORD_VECTOR = FloatVector(exact=False), FloatVector(exact=True), WordVector()
+STRIPE_VECTOR = StripeVector()
 
 
 def constant(item: Any, value: float, count: int = FLOATS) -> Any:
     return ir.Constant(ir.VectorType(item, count), [value] * count)
+
+
+def spread(builder: Any, number: Any, count: int) -> Any:
+    """The same number `count` times."""
+    nothing = ir.Constant(ir.VectorType(number.type, count), ir.Undefined)
+    one = builder.insert_element(nothing, number, ir.Constant(INT32, 0))
+    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(INT32, count), [0] * count))
 
 
 def _pointer(context: Any, builder: Any, signature: Any, args: Sequence[Any], vector: Any) -> Any:

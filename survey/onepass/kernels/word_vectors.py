@@ -8,11 +8,11 @@ from typing import Any
 from survey.onepass.kernels.jit import ir, operation, types
 from survey.onepass.kernels.vectors import (
     INT16,
-    INT32,
     WORD_VECTOR,
     WORDS,
     constant,
     loaded,
+    spread,
     stored,
 )
 
@@ -28,20 +28,13 @@ def store_words(_typing: Any, array: Any, index: Any, words: Any) -> Any:
     return types.none(array, types.intp, words), stored
 
 
-def _spread(builder: Any, word: Any) -> Any:
-    """The same word 32 times."""
-    nothing = ir.Constant(ir.VectorType(INT16, WORDS), ir.Undefined)
-    one = builder.insert_element(nothing, word, ir.Constant(INT32, 0))
-    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(INT32, WORDS), [0] * WORDS))
-
-
 @operation
 def one_hot(_typing: Any, fields: Any, top: Any, lowest: Any, shift: Any) -> Any:
     """1 << level: how far a field lies below the top, at most `lowest`, in units of 1 << shift."""
 
     def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         fields, *scalars = args
-        top, lowest, shift = (_spread(builder, scalar) for scalar in scalars)
+        top, lowest, shift = (spread(builder, scalar, WORDS) for scalar in scalars)
         below = builder.sub(top, fields)
         level = builder.select(builder.icmp_unsigned("<", below, lowest), below, lowest)
         return builder.shl(constant(INT16, 1, WORDS), builder.lshr(level, shift))
@@ -75,7 +68,7 @@ def add_bit(_typing: Any, total: Any, words: Any, bit: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         total, words, bit = args
-        shifted = builder.lshr(words, _spread(builder, bit))
+        shifted = builder.lshr(words, spread(builder, bit, WORDS))
         return builder.add(total, builder.and_(shifted, constant(INT16, 1, WORDS)))
 
     return WORD_VECTOR(total, words, types.uint16), build

@@ -2,22 +2,34 @@
 
 The `xxhash` library hashes one row in a call and holds the GIL meanwhile, for which the threads that sum
 would wait. This follows its specification (Y. Collet, "xxHash fast digest algorithm", version 0.2.0, XXH3 of
-large inputs), for rows of more than 240 bytes in whole words of 64 bits; the library hashes all other rows.
+large inputs), for rows of more than 240 bytes; the library hashes shorter ones.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from survey.onepass.kernels.jit import compiled, njit
+from survey.onepass.kernels.stripe_vectors import (
+    add_halves_product,
+    add_stripes,
+    load_stripe,
+    no_words,
+    scrambled,
+    store_stripe,
+    swap_neighbours,
+)
 
+Bytes = NDArray[np.uint8]
 HashWords = NDArray[np.uint64]
 
 LANES = 8  # of 64 bits: a stripe
+WORD_BYTES, STRIPE_BYTES = 8, 64
 BLOCK_STRIPES = 16
-BLOCK_WORDS = BLOCK_STRIPES * LANES
-WIDE = 4 * LANES  # words that are added side by side: as many as keep wide vectors busy
+BLOCK_BYTES = BLOCK_STRIPES * STRIPE_BYTES
 
 XXH3_SECRET = bytes.fromhex(
     "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f"
@@ -48,31 +60,20 @@ AVALANCHE = np.uint64(0x165667919E3779F9)
 HALF, LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
-@njit()
-def _add(words: HashWords, keys: HashWords, products: HashWords, plain: HashWords) -> None:
-    """Add whole stripes and their keys, [8·S] each, to the sums of products and of plain words, [WIDE]."""
-    whole = words.size // WIDE * WIDE
-    for start in range(0, whole, WIDE):
-        for i in range(WIDE):
-            word = words[start + i]
-            keyed = word ^ keys[start + i]
-            products[i] += (keyed & LOWER) * (keyed >> HALF)
-            plain[i] += word
-    for i in range(words.size - whole):
-        word = words[whole + i]
-        keyed = word ^ keys[whole + i]
-        products[i] += (keyed & LOWER) * (keyed >> HALF)
-        plain[i] += word
+@njit(inline="always")
+def _add(row: Bytes, first: int, stop: int, products: Any, plain: Any) -> Any:
+    """Add the stripes of the bytes [first, stop), each with its keys; sums of products, and of words."""
+    for at in range(first, stop, STRIPE_BYTES):
+        stripe = load_stripe(row, at)
+        products = add_halves_product(products, stripe, load_stripe(BLOCK_KEYS, (at - first) // WORD_BYTES))
+        plain = add_stripes(plain, stripe)
+    return products, plain
 
 
-@njit()
-def _close(state: HashWords, products: HashWords, plain: HashWords) -> None:
-    """Add the lanes' sums to the state, [LANES], and clear them; plain words go to the neighbouring lane."""
-    for i in range(LANES):
-        state[i] += (products[i] + products[8 + i]) + (products[16 + i] + products[24 + i])
-        state[i ^ 1] += (plain[i] + plain[8 + i]) + (plain[16 + i] + plain[24 + i])
-    products[:] = np.uint64(0)
-    plain[:] = np.uint64(0)
+@njit(inline="always")
+def _closed(state: Any, products: Any, plain: Any) -> Any:
+    """The state after a block: plain words go to the neighbouring lane."""
+    return add_stripes(add_stripes(state, products), swap_neighbours(plain))
 
 
 @njit()
@@ -96,25 +97,21 @@ def _merged(state: HashWords, keys: HashWords, start: np.uint64) -> np.uint64:
 
 
 @compiled
-def hash_rows(rows: HashWords, digests: HashWords) -> None:
-    """Set digests [R, 2] to the xxh3-128 of rows [R, N] of N > 30 words: the high half and the low one."""
-    words, length = rows.shape[1], np.uint64(8 * rows.shape[1])
-    blocks = (words - 1) // BLOCK_WORDS  # the last one is closed in another way
-    rest = blocks * BLOCK_WORDS
-    last = rest + (words - 1 - rest) // LANES * LANES
-    products, plain = np.zeros(WIDE, np.uint64), np.zeros(WIDE, np.uint64)
-    state = np.empty(LANES, np.uint64)
+def hash_rows(rows: Bytes, digests: HashWords) -> None:
+    """Set digests [R, 2] to the xxh3-128 of rows [R, N] of N > 240 bytes: the high half and the low one."""
+    row_bytes = rows.shape[1]
+    length = np.uint64(row_bytes)
+    rest = (row_bytes - 1) // BLOCK_BYTES * BLOCK_BYTES  # the last block is closed in another way
+    last = rest + (row_bytes - 1 - rest) // STRIPE_BYTES * STRIPE_BYTES
+    lanes = np.empty(LANES, np.uint64)
     for r in range(rows.shape[0]):
-        row = rows[r]
-        for i in range(LANES):  # numba takes 2 s to compile an assignment of the whole
-            state[i] = START[i]
-        for start in range(0, rest, BLOCK_WORDS):
-            _add(row[start : start + BLOCK_WORDS], BLOCK_KEYS, products, plain)
-            _close(state, products, plain)
-            for i in range(LANES):
-                state[i] = (state[i] ^ (state[i] >> np.uint64(47)) ^ SCRAMBLE_KEYS[i]) * SCRAMBLE
-        _add(row[rest:last], BLOCK_KEYS, products, plain)
-        _add(row[words - LANES :], LAST_KEYS, products, plain)
-        _close(state, products, plain)
-        digests[r, 0] = _merged(state, HIGH_KEYS, ~(length * HIGH_START))
-        digests[r, 1] = _merged(state, LOW_KEYS, length * LOW_START)
+        row, state = rows[r], load_stripe(START, 0)
+        for start in range(0, rest, BLOCK_BYTES):
+            products, plain = _add(row, start, start + BLOCK_BYTES, no_words(), no_words())
+            state = scrambled(_closed(state, products, plain), load_stripe(SCRAMBLE_KEYS, 0), SCRAMBLE)
+        products, plain = _add(row, rest, last, no_words(), no_words())
+        stripe = load_stripe(row, row_bytes - STRIPE_BYTES)  # it may overlap the one before
+        products = add_halves_product(products, stripe, load_stripe(LAST_KEYS, 0))
+        store_stripe(lanes, 0, _closed(state, products, add_stripes(plain, stripe)))
+        digests[r, 0] = _merged(lanes, HIGH_KEYS, ~(length * HIGH_START))
+        digests[r, 1] = _merged(lanes, LOW_KEYS, length * LOW_START)

@@ -20,6 +20,8 @@ from survey.onepass.kernels.distances import (
 )
 from survey.onepass.kernels.exact_sum import add_up
 from survey.onepass.kernels.exponents import COUNTER_ROUNDS, MANY_OTHERS, STRETCH, count_exponents
+from survey.onepass.kernels.float_vectors import load_float16, store_floats
+from survey.onepass.kernels.jit import njit, widens_float16
 from survey.onepass.kernels.ranks import find_ranks
 from survey.onepass.projection import signs
 from survey.onepass.sums import RowSums
@@ -39,6 +41,26 @@ def test_every_word_is_folded_as_its_value(code: str) -> None:
     assert np.array_equal(rows.finite, number)
     assert rows.norms[number].tobytes() == np.abs(expected[number]).tobytes()
     assert np.array_equal(rows.directions[number, 0], np.sign(expected[number]) * signs(1)[0])
+
+
+@pytest.mark.parametrize("by_instruction", [True, False])
+def test_float16_is_widened_by_the_processor_and_without_it(
+    monkeypatch: pytest.MonkeyPatch, by_instruction: bool
+) -> None:
+    if by_instruction and not widens_float16():
+        pytest.skip("this processor has no instruction for it")
+    monkeypatch.setattr("survey.onepass.kernels.float_vectors.widens_float16", lambda: by_instruction)
+
+    @njit()
+    def widen_all(words: NDArray[np.uint16], values: NDArray[np.float64]) -> None:
+        for start in range(0, words.size, 8):
+            store_floats(values, start, load_float16(words, start))
+
+    words, values = np.arange(1 << 16, dtype=np.uint16), np.empty(1 << 16)
+    widen_all(words, values)
+    with np.errstate(invalid="ignore"):
+        assert np.array_equal(values, words.view(np.float16).astype(np.float64), equal_nan=True)
+        assert np.array_equal(np.signbit(values), words >= 1 << 15)
 
 
 def drawn(kind: str, count: int, form: FloatFormat) -> bytes:
