@@ -30,25 +30,33 @@ MACROS = {
     # A vector of doubles as DuckDB can compare it: it fails at a NULL within, which a forged row may have.
     "without_nulls": """(vector) as
         list_transform(vector, lambda x: coalesce(x::double, 'nan'::double))""",
+    # The distance between two vectors of doubles; NULL if they differ in length, are empty, have a
+    # NULL within, or lie further apart than float64 can tell.
+    "distance_between": """(a, b) as
+        list_transform(
+            [if(len(a) = len(b) and len(a) > 0, list_distance(without_nulls(a), without_nulls(b)), null)],
+            lambda x: if(isfinite(x), x, null)
+        )[1]""",
+    # A vector of doubles divided by its length, which is computed once; NaN alone if it has no direction: it is
+    # zero, beyond float32, or has a NULL within.
+    "direction_of": """(vector) as
+        list_transform(
+            list_transform(
+                [without_nulls(vector)],
+                lambda v: {'v': v, 'square': list_dot_product(v, v)}
+            ),
+            lambda given: list_transform(
+                given.v,
+                lambda x: x / sqrt(if(given.square between 1e-300 and 1e300, given.square, 'nan'::double))
+            )
+        )[1]""",
     # The angle between two vectors of doubles by Kahan's formula, which is exact for small angles. NULL if
-    # they differ in length, or if one has no direction: it is zero, or beyond float32.
+    # they differ in length, or if one has no direction.
     "angle_between_deg": """(a, b) as
-        if(
-            len(a) = len(b)
-                and list_dot_product(a, a) between 1e-300 and 1e300
-                and list_dot_product(b, b) between 1e-300 and 1e300,
-            degrees(2 * atan2(
-                list_distance(
-                    list_transform(a, lambda x: x / sqrt(list_dot_product(a, a))),
-                    list_transform(b, lambda x: x / sqrt(list_dot_product(b, b)))
-                ),
-                list_distance(
-                    list_transform(a, lambda x: x / sqrt(list_dot_product(a, a))),
-                    list_transform(b, lambda x: -x / sqrt(list_dot_product(b, b)))
-                )
-            )),
-            null
-        )""",
+        degrees(2 * atan2(
+            distance_between(direction_of(a), direction_of(b)),
+            distance_between(direction_of(a), list_transform(direction_of(b), lambda x: -x))
+        ))""",
     # The cosine of two vectors, in doubles; NULL if they differ in length, or if one has no direction.
     "cosine_between": """(a, b) as
         list_transform(

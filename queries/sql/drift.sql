@@ -56,7 +56,7 @@ equal_rows as (
 pair as (
     select 7 as position, 'centroid_angle_deg' as quantity, (select angle_between_deg(a, b) from centroids) as figure
     union all
-    select 8, 'centroid_distance', (select list_distance(a, b) from centroids where len(a) = len(b))
+    select 8, 'centroid_distance', (select distance_between(a, b) from centroids)
     union all
     select 9, 'rows_unchanged', (select unchanged from equal_rows)
 ),

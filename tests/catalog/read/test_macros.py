@@ -84,15 +84,32 @@ INCOMPARABLE = {
 }
 
 
-@pytest.mark.parametrize(("forged", "sound"), INCOMPARABLE.values(), ids=INCOMPARABLE)
-def test_vectors_that_cannot_be_compared_have_no_cosine(
-    committed: CatalogStore, forged: str, sound: str
+# By macro: what it makes of two equal vectors.
+COMPARISONS = {"cosine_between": 1, "angle_between_deg": 0, "distance_between": 0}
+FORGED = [
+    pytest.param(macro, *vectors, id=f"{macro}-{name}")
+    for macro in COMPARISONS
+    for name, vectors in INCOMPARABLE.items()
+    if (macro, name) != ("distance_between", "no-direction")  # which lies somewhere
+]
+
+
+@pytest.mark.parametrize(("macro", "forged", "sound"), FORGED)
+def test_vectors_that_cannot_be_compared_have_no_cosine_angle_or_distance(
+    committed: CatalogStore, macro: str, forged: str, sound: str
 ) -> None:
     pairs = f"""with pairs as (
         select unnest([{sound}::double[], {forged}::double[]]) as a, unnest([{sound}, {sound}]::double[][]) as b
     )"""
     with Reader(committed) as reader:
-        for given in ("cosine_between(a, b)", "cosine_between(b, a)"):
+        for given in (f"{macro}(a, b)", f"{macro}(b, a)"):
             [(same,), (none,)] = reader.ask(f"{pairs} select {given} from pairs").rows
-            assert same == pytest.approx(1)
+            assert same == pytest.approx(COMPARISONS[macro])
             assert none is None
+
+
+def test_an_angle_takes_time_in_proportion_to_the_dimensions(committed: CatalogStore) -> None:
+    vectors = "select list(i::double) as a, list((i + 1)::double) as b from range(200_000) as each_of(i)"
+    with Reader(committed) as reader:
+        [(angle,)] = reader.ask(f"select angle_between_deg(a, b) from ({vectors})").rows
+    assert 0 < angle < 1
