@@ -37,8 +37,8 @@ MACROS = {
             [if(len(a) = len(b) and len(a) > 0, list_distance(without_nulls(a), without_nulls(b)), null)],
             lambda x: if(isfinite(x), x, null)
         )[1]""",
-    # A vector of doubles divided by its length, which is computed once; NaN alone if it has no direction: it is
-    # zero, beyond float32, or has a NULL within.
+    # A vector of doubles divided by its length, which is computed once; NaN alone if it has no direction: it
+    # is zero, beyond float32, or has a NULL within.
     "direction_of": """(vector) as
         list_transform(
             list_transform(
