@@ -143,21 +143,22 @@ def beside_shards(shards: Collection[str], folder: str, files: Collection[str]) 
 
 def _named_part(part: str, folders: dict[str, set[str]], where: str) -> Weights:
     """The weights in a folder or file that the user named, or in a quantisation of llama.cpp's."""
+    copy = weights_in_folder(folders.get(part + "/", set()))
     files = [folder + name for folder, names in folders.items() for name in names]
-    if (model := named_gguf(files, part, where)) is not None:
+    if copy is None and (model := named_gguf(files, part, where)) is not None:
         return _of_gguf(model)
     folder, slash, name = part.rpartition("/")
     if name in folders.get(folder + slash, ()):
         if not name.endswith((".safetensors", ".bin", ".pth", ".index.json")):
             raise NotThere("no-safetensors", where, "is no file of weights that is read", _nameable(folders))
         return _described(folder + slash, "the file that was named", [name], folders)
-    copy = weights_in_folder(folders.get(part + "/", set()))
     if copy is not None:
         return _described(part + "/", *copy, folders)
     if any(inner.startswith(part + "/") for inner in folders):
         problem = "this folder holds no weights itself"
     else:
         problem = "there is no such folder or file"
+        problem += ", and a revision stands before the colon" if "@" in part else ""
     raise NotThere("no-safetensors", where, problem, _nameable(folders))
 
 
