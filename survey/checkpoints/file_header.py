@@ -11,8 +11,11 @@ from survey.checkpoints.folder_links import strange_link
 from survey.errors import BrokenFile
 from survey.formats.bounded_json import refuse_long_name
 from survey.formats.gguf_header import GgufHeader, read_gguf
+from survey.formats.gguf_values import FIRST_WINDOW_BYTES
 from survey.formats.safetensors_header import Header, read_header
 from survey.formats.torch_file import read_pickled
+
+BARE_HEADER_BYTES = 64 << 10  # of a file without a vocabulary: a tensor takes some 80 bytes
 
 
 def file_header(checkpoint: Checkpoint, file: str) -> Header:
@@ -28,15 +31,19 @@ def file_header(checkpoint: Checkpoint, file: str) -> Header:
     return _with_noted_names(header, where)
 
 
-def gguf_header(checkpoint: Checkpoint, file: str) -> GgufHeader:
+def gguf_header(checkpoint: Checkpoint, file: str, *, is_first: bool = True) -> GgufHeader:
     """Read the header of a file of llama.cpp, with its values: a few requests.
 
-    Raises BrokenFile, Unreachable.
+    is_first: whether it holds a vocabulary, as of a set the first file alone does. Raises BrokenFile,
+    Unreachable.
     """
     checkpoint.refuse_late()
     where = f"{checkpoint.repo}/{file}"
+    first_bytes = FIRST_WINDOW_BYTES if is_first else BARE_HEADER_BYTES
     try:
-        return read_gguf(partial(checkpoint.read_range, file), file, checkpoint.files[file], where)
+        return read_gguf(
+            partial(checkpoint.read_range, file), file, checkpoint.files[file], where, first_bytes
+        )
     except BrokenFile as error:
         _quote_nothing_linked(checkpoint, file, error)
         raise

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 
 from survey.errors import BrokenFile
 from survey.formats.bounded_json import NAME_CHARS
-from survey.formats.gguf_values import Values, Window, read_preamble, read_string, read_values
+from survey.formats.gguf_values import (
+    FIRST_WINDOW_BYTES,
+    Values,
+    Window,
+    read_preamble,
+    read_string,
+    read_values,
+)
 from survey.formats.git_lfs import POINTER_BYTES, refuse_pointer
 from survey.formats.safetensors_header import Header, ReadRange
 from survey.numerics.ggml_types import block_size, ggml_type
@@ -33,12 +40,14 @@ class GgufHeader:
     values: Values
 
 
-def read_gguf(read: ReadRange, file: str, size: int, where: str) -> GgufHeader:
-    """Read and check the header of a file of `size` bytes.
+def read_gguf(
+    read: ReadRange, file: str, size: int, where: str, first_bytes: int = FIRST_WINDOW_BYTES
+) -> GgufHeader:
+    """Read and check the header of a file of `size` bytes. first_bytes: that are read at first.
 
     Raises BrokenFile (`bad-header`) naming `where`.
     """
-    window = Window(read, size)
+    window = Window(read, size, first_bytes)
     try:
         refuse_pointer(window.peek(POINTER_BYTES), "bad-header", where)
         tensors, keys = read_preamble(window)
@@ -46,7 +55,12 @@ def read_gguf(read: ReadRange, file: str, size: int, where: str) -> GgufHeader:
             raise ValueError(f"announces {tensors:,} tensors, expected at most {MOST_TENSORS:,}")
         values = read_values(window, keys)
         entries = [_read_entry(window, file) for _ in range(tensors)]
-        specs = _placed(entries, _data_start(window.position, values), size)
+        alignment = _alignment(values)
+        if (odd := next((entry for entry in entries if entry.bytes.start % alignment), None)) is not None:
+            raise ValueError(
+                f"{odd.name} lies at byte {odd.bytes.start:,} of the data, no multiple of {alignment}"
+            )
+        specs = _placed(entries, -(-window.position // alignment) * alignment, size)
     except ValueError as error:
         raise BrokenFile("bad-header", where, str(error)) from error
     return GgufHeader(Header(file, size, {spec.name: spec for spec in specs}), values)
@@ -72,12 +86,6 @@ def _read_entry(window: Window, file: str) -> TensorSpec:
     if shape[-1] % elements:
         raise ValueError(f"{name}'s rows have {shape[-1]:,} elements, expected whole blocks of {elements}")
     return TensorSpec(name, file, dtype, shape, ByteRange(offset, offset + size // elements * block_bytes))
-
-
-def _data_start(header_bytes: int, values: Values) -> int:
-    """The first byte of the data. Raises ValueError."""
-    alignment = _alignment(values)
-    return -(-header_bytes // alignment) * alignment
 
 
 def _alignment(values: Values) -> int:

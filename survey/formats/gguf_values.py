@@ -18,7 +18,9 @@ FIRST_WINDOW_BYTES = 1 << 20  # most headers hold a vocabulary of several MB
 WINDOW_BYTES = 2 << 20  # on average half of it is read beyond the header
 KEPT_TEXT_BYTES = 4096  # of a value; longer ones, such as chat templates, say nothing of the matrix
 KEY_BYTES = 65_535  # the specification's limit
+KEPT_BYTES = 16 << 20  # of all keys, names and texts; as text they may take four times as much
 MOST_KEYS = 65_536
+MOST_ARRAYS = 65_536
 MOST_NESTED = 8  # arrays of arrays
 
 STRING, ARRAY = 8, 9
@@ -50,10 +52,12 @@ class Values:
 class Window:
     """The file from its beginning, some MB at a time; `position` is the next byte's."""
 
-    def __init__(self, read: ReadRange, size: int) -> None:
-        self._read, self._size = read, size
+    def __init__(self, read: ReadRange, size: int, first_bytes: int = FIRST_WINDOW_BYTES) -> None:
+        """first_bytes: that are read at first; then twice as many, up to WINDOW_BYTES."""
+        self._read, self._size, self._step = read, size, first_bytes
         self._limit = min(size, GGUF_CAP_BYTES)
         self._buffer, self._start, self.position = b"", 0, 0
+        self._kept = self._arrays = 0
 
     def skip(self, count: int) -> None:
         """Pass over bytes, which need not be read. Raises ValueError."""
@@ -106,6 +110,22 @@ class Window:
         self.position = self._start + offset if passed else self.position
         return passed
 
+    def text(self, length: int, what: str) -> str:
+        """The next bytes as a text that is kept. Raises ValueError."""
+        self._kept += length
+        if self._kept > KEPT_BYTES:
+            raise ValueError(f"has keys, names and short texts of more than {KEPT_BYTES:,} bytes")
+        try:
+            return self.take(length).decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{what[:80]} is not UTF-8") from error
+
+    def count_array(self) -> None:
+        """Raise ValueError if there are too many: an empty one takes twelve bytes, and us a microsecond."""
+        self._arrays += 1
+        if self._arrays > MOST_ARRAYS:
+            raise ValueError(f"has more than {MOST_ARRAYS:,} arrays")
+
     def _check(self, count: int) -> None:
         if self.position + count > self._limit:
             cap = " of which we read at most that much" if self._limit < self._size else ""
@@ -115,8 +135,8 @@ class Window:
             )
 
     def _fill(self, count: int) -> None:
-        step = WINDOW_BYTES if self.position else FIRST_WINDOW_BYTES
-        stop = min(self._size, self.position + max(count, step))
+        stop = min(self._size, self.position + max(count, self._step))
+        self._step = min(2 * self._step, WINDOW_BYTES)
         self._buffer, self._start = self._read(ByteRange(self.position, stop)), self.position
 
 
@@ -125,7 +145,7 @@ def read_string(window: Window, most_bytes: int, what: str) -> str:
     length = window.u64()
     if length > most_bytes:
         raise ValueError(f"{what} has {length:,} bytes, expected at most {most_bytes:,}")
-    return _decoded(window.take(length), what)
+    return window.text(length, what)
 
 
 def read_preamble(window: Window) -> tuple[int, int]:
@@ -169,7 +189,7 @@ def _read_value(window: Window, key: str, values: Values) -> None:
         if length > KEPT_TEXT_BYTES:
             window.skip(length)
         else:
-            values.scalars[key] = _decoded(window.take(length), key)
+            values.scalars[key] = window.text(length, key)
     elif kind == ARRAY:
         values.arrays[key] = _skip_array(window, key, 1)
     else:
@@ -182,13 +202,12 @@ def _read_value(window: Window, key: str, values: Values) -> None:
 def _skip_array(window: Window, key: str, depth: int) -> ArrayValue:
     if depth > MOST_NESTED:
         raise ValueError(f"the value of {key[:80]} is an array in arrays, more than {MOST_NESTED} deep")
+    window.count_array()
     kind, count = window.u32(), window.u64()
     start = window.position
     if kind == STRING:
         window.skip_strings(count)
     elif kind == ARRAY:
-        if count > MOST_KEYS:
-            raise ValueError(f"the value of {key[:80]} has {count:,} arrays, expected at most {MOST_KEYS:,}")
         for _ in range(count):
             _skip_array(window, key, depth + 1)
     elif kind in _SIZES:
@@ -196,10 +215,3 @@ def _skip_array(window: Window, key: str, depth: int) -> ArrayValue:
     else:
         raise ValueError(f"the array {key[:80]} has elements of type {kind}, expected one of the format's 13")
     return ArrayValue(kind, count, ByteRange(start, window.position))
-
-
-def _decoded(text: bytes, what: str) -> str:
-    try:
-        return text.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{what[:80]} is not UTF-8") from error

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from survey.checkpoints.checkpoint import Checkpoint, short_text
 from survey.checkpoints.file_header import gguf_header
 from survey.checkpoints.weight_files import Weights
 from survey.errors import BrokenFile, NotThere
-from survey.formats.gguf_header import GgufHeader
+from survey.formats.gguf_header import MOST_TENSORS
 from survey.formats.gguf_tokens import TOKENS as GGUF_TOKENS
 from survey.formats.gguf_values import Values
+from survey.formats.safetensors_header import Header
 from survey.targets.checkpoint_layout import CheckpointLayout
+from survey.unembedding.gguf_tensors import Scalars
 
 
 def lay_out_gguf(checkpoint: Checkpoint, weights: Weights) -> CheckpointLayout:
     """Read the headers of all files of one quantisation. Raises SurveyError if one is missing or broken."""
-    read = {file: gguf_header(checkpoint, file) for file in weights.gguf}
-    first, where = read[weights.gguf[0]], f"{checkpoint.repo}/{weights.gguf[0]}"
+    first, where = gguf_header(checkpoint, weights.gguf[0]), f"{checkpoint.repo}/{weights.gguf[0]}"
+    _refuse_other_set(first.values.scalars, 0, len(weights.gguf), where)
     _refuse_other_kinds(first.values, where)
-    _refuse_other_split(read, checkpoint.repo)
-    file_of: dict[str, str] = {}
-    for file, header in read.items():
+    headers, file_of = dict[str, Header](), dict[str, str]()
+    for number, file in enumerate(weights.gguf):
+        where = f"{checkpoint.repo}/{file}"
+        header = gguf_header(checkpoint, file, is_first=False) if number else first
+        _refuse_other_set(header.values.scalars, number, len(weights.gguf), where)
+        headers[file] = header.header
         for name in header.header.tensors:
             if name in file_of:
                 problem = f"holds {name}, as {file_of[name]} does"
-                raise BrokenFile("index-mismatch", f"{checkpoint.repo}/{file}", problem)
+                raise BrokenFile("index-mismatch", where, problem)
             file_of[name] = file
+        if len(file_of) > MOST_TENSORS:
+            problem = (
+                f"holds with those before it {len(file_of):,} tensors, expected at most {MOST_TENSORS:,}"
+            )
+            raise BrokenFile("index-mismatch", where, problem)
+    _refuse_other_number(first.values.scalars, len(file_of), checkpoint.repo)
     return CheckpointLayout(
         checkpoint,
         gguf_config(first.values),
         file_of,
-        {file: header.header for file, header in read.items()},
+        headers,
         weights.rule,
         gguf=first.values,
         base_model=_base_model(first.values),
@@ -70,13 +80,25 @@ def _refuse_other_kinds(values: Values, where: str) -> None:
         raise NotThere("no-head", where, f"is of the architecture {architecture!r}, which has no vocabulary")
 
 
-def _refuse_other_split(read: Mapping[str, GgufHeader], repo: str) -> None:
-    """Raise BrokenFile (`index-mismatch`) if the files do not count themselves as their names do."""
-    counts = {file: header.values.scalars.get("split.count", 1) for file, header in read.items()}
-    for number, (file, count) in enumerate(counts.items()):
-        if count not in (len(read), 0 if len(read) == 1 else len(read)):
-            problem = f"split.count is {count}, expected {len(read)}"
-            raise BrokenFile("index-mismatch", f"{repo}/{file}", problem, "download all of its files")
-        if len(read) > 1 and read[file].values.scalars.get("split.no", number) != number:
-            problem = f"split.no is {read[file].values.scalars['split.no']}, expected {number}"
-            raise BrokenFile("index-mismatch", f"{repo}/{file}", problem)
+def _refuse_other_set(scalars: Scalars, number: int, files: int, where: str) -> None:
+    """Raise BrokenFile (`index-mismatch`) if a file does not count itself as its name does.
+
+    number: of the file, from 0 on. files: of its set.
+    """
+    count = scalars.get("split.count", 1)
+    if count not in (files, 0 if files == 1 else files):
+        problem = f"split.count is {count}, expected {files}"
+        raise BrokenFile("index-mismatch", where, problem, "download all of its files")
+    if files > 1 and scalars.get("split.no", number) != number:
+        raise BrokenFile("index-mismatch", where, f"split.no is {scalars['split.no']}, expected {number}")
+
+
+def _refuse_other_number(scalars: Scalars, tensors: int, repo: str) -> None:
+    """Raise BrokenFile (`index-mismatch`) if the files hold more or fewer tensors than the first says.
+
+    A file of another quantisation may have been uploaded in the place of one, and the head may be missing.
+    """
+    stated = scalars.get("split.tensors.count", tensors)
+    if stated != tensors:
+        problem = f"its files hold {tensors:,} tensors, the first says {stated}"
+        raise BrokenFile("index-mismatch", repo, problem, "download all of its files again")

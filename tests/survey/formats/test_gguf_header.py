@@ -114,8 +114,20 @@ REFUSED = {
     "texts longer than the file": (raw(1, text("k") + struct.pack("<IIQ", 9, 8, 1 << 60)), "bytes more"),
     "arrays in arrays": (raw(1, text("k") + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 20), "8 deep"),
     "many arrays in an array": (
-        raw(1, text("k") + struct.pack("<IIQ", 9, 9, 1 << 40)),
-        "arrays, expected at most",
+        raw(1, text("k") + struct.pack("<IIQ", 9, 9, 1 << 40) + struct.pack("<IQ", 9, 0) * 70_000),
+        "has more than 65,536 arrays",
+    ),
+    "keys of 20 MB": (
+        raw(400, b"".join(text(f"{n:050000}") + struct.pack("<IB", 0, 1) for n in range(400))),
+        "keys, names and short texts of more than 16,777,216 bytes",
+    ),
+    "texts of 20 MB": (
+        raw(5000, b"".join(text(f"{n}") + struct.pack("<I", 8) + text("x" * 4_000) for n in range(5_000))),
+        "keys, names and short texts of more than 16,777,216 bytes",
+    ),
+    "an offset that is not aligned": (
+        entries(("a", 0, (8,), 0), ("b", 0, (8,), 48)) + bytes(512),
+        "b lies at byte 48 of the data, no multiple of 32",
     ),
     "alignment 0": (keys(**{"general.alignment": 0}), "general.alignment is 0"),
     "alignment 24": (keys(**{"general.alignment": 24}), "general.alignment is 24"),
@@ -158,6 +170,20 @@ def test_a_header_beyond_the_limit_is_not_read_to_its_end() -> None:
     announced = raw(1, text("k") + struct.pack("<IIQ", ARRAY, 0, 1 << 40))
     with pytest.raises(BrokenFile, match="of which we read at most that much"):
         parsed(announced, size=1 << 42)
+
+
+def test_of_a_file_without_a_vocabulary_little_is_read() -> None:
+    layers = {f"blk.{number}.w": GgmlTensor(0, (8,), bytes(32)) for number in range(6_000)}
+    whole = gguf_file({**layers, "output.weight": GgmlTensor(0, (64, 4096), bytes(1 << 20))}, {"split.no": 1})
+    ranges: list[ByteRange] = []
+
+    def read(byte_range: ByteRange) -> bytes:
+        ranges.append(byte_range)
+        return whole[byte_range.start : byte_range.stop]
+
+    tensors = read_gguf(read, "m.gguf", len(whole), "m", first_bytes=1 << 16).header.tensors
+    assert (len(tensors), len(ranges)) == (6_001, 3)
+    assert sum(map(len, ranges)) < 1 << 19 < len(whole)
 
 
 def test_a_value_of_64_bits_is_read() -> None:

@@ -15,6 +15,7 @@ from jobs.demo.hub.local_hub import LocalHub
 from survey.errors import SurveyError
 from survey.opening import Matrix
 from survey.records.target import MatrixName, Target
+from survey.targets import gguf_layout
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
 
@@ -93,12 +94,15 @@ def test_an_encoder_has_an_embedding() -> None:
 PARTS = ("m-00001-of-00002.gguf", "m-00002-of-00002.gguf")
 
 
-def part(number: int, tensors: dict[str, GgmlTensor], count: int = 2) -> bytes:
-    return gguf_file(tensors, {"general.architecture": "llama", "split.no": number, "split.count": count})
+def part(number: int, tensors: dict[str, GgmlTensor], count: int = 2, whole: int | None = None) -> bytes:
+    """A file of a set. whole: the number of tensors of all files, if it is stated."""
+    stated = {} if whole is None else {"split.tensors.count": whole}
+    first = {} if number else {"general.architecture": "llama"}  # llama.cpp writes it there alone
+    return gguf_file(tensors, {**first, "split.no": number, "split.count": count, **stated})
 
 
 def test_the_head_may_lie_in_any_file_of_a_set() -> None:
-    read = target("output", part(0, TIED), part(1, {"output.weight": HEAD}), names=PARTS)
+    read = target("output", part(0, TIED, whole=3), part(1, {"output.weight": HEAD}, whole=3), names=PARTS)
     assert (read.spec.file, read.identity.tied) == (PARTS[1], False)
 
 
@@ -110,12 +114,35 @@ def test_the_head_may_lie_in_any_file_of_a_set() -> None:
             (part(1, TIED), part(0, {"output.weight": HEAD})), "split.no is 1", id="in another order"
         ),
         pytest.param((part(0, TIED, 3), part(1, {}, 3)), "split.count is 3", id="of a larger set"),
+        pytest.param((part(0, TIED), part(0, {})), "split.no is 0, expected 1", id="the first twice"),
+        pytest.param(
+            (part(0, TIED, whole=3), part(1, {"x": NORM, "y": NORM})),
+            "4 tensors, the first says 3",
+            id="too many",
+        ),
+        pytest.param(
+            (part(0, TIED, whole=3), part(1, {}, whole=3)),
+            "2 tensors, the first says 3",
+            id="without its head",
+        ),
     ],
 )
 def test_files_that_are_no_set_are_refused(files: tuple[bytes, bytes], problem: str) -> None:
     with pytest.raises(SurveyError, match=problem) as caught:
         target("output", *files, names=PARTS)
     assert caught.value.reason == "index-mismatch"
+
+
+@pytest.mark.parametrize("name", ["renamed.gguf", "m-2.gguf"])
+def test_a_file_of_a_set_that_was_renamed_is_no_whole_model(name: str) -> None:
+    with pytest.raises(SurveyError, match=r"split\.count is 2, expected 1"):
+        target("output", part(0, TIED), names=(name,))
+
+
+def test_all_files_of_a_set_hold_no_more_tensors_than_one_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf_layout, "MOST_TENSORS", 3)
+    with pytest.raises(SurveyError, match="4 tensors, expected at most 3"):
+        target("output", part(0, TIED), part(1, {"x": NORM, "y": NORM}), names=PARTS)
 
 
 def test_the_figures_are_those_of_the_values_of_the_package(tmp_path: Path) -> None:
