@@ -9,7 +9,7 @@ from survey.errors import NotThere
 from survey.numerics.dtypes import FLOATS
 from survey.records.tensors import ScaleSpec, TensorSpec
 from survey.targets.checkpoint_layout import CheckpointLayout
-from survey.unembedding.packings import Packing
+from survey.unembedding.gguf_tensors import HEAD
 from survey.unembedding.scale_tensors import scale_name, scale_of_parts, scale_spec
 
 
@@ -23,8 +23,10 @@ def scale_of_matrix(layout: CheckpointLayout, spec: TensorSpec, tensor: str) -> 
 
     Raises NotThere (`quantised-head`, `split-head`) if no rule applies the scale to the matrix.
     """
+    if layout.gguf is not None:
+        return _scale_of_gguf(layout, spec)
     if tensor in layout.packed:
-        return _scale_of_packing(layout, spec, layout.packed[tensor])
+        return _scale_of_packing(layout, spec, *(layout.packed[tensor].scale or ("", False)))
     if spec.dtype not in FLOATS or FLOATS[spec.dtype].bits != 8:
         return None
     where = f"{layout.repo}/{spec.file}"
@@ -43,11 +45,26 @@ def scale_of_matrix(layout: CheckpointLayout, spec: TensorSpec, tensor: str) -> 
     return scale_spec(spec, scale, file_bytes, layout.config, f"{layout.repo}/{scale.file}")
 
 
-def _scale_of_packing(layout: CheckpointLayout, spec: TensorSpec, packing: Packing) -> ScaleSpec | None:
-    """The one factor of a packed matrix; None if its rows hold all factors. Raises NotThere."""
-    if packing.scale is None:
+def _scale_of_gguf(layout: CheckpointLayout, spec: TensorSpec) -> ScaleSpec | None:
+    """The one factor of a matrix in NVFP4; None if the files hold none. Raises NotThere.
+
+    llama.cpp multiplies by `output.scale` what a head in NVFP4 gives, and reads no other tensor of that kind.
+    """
+    of_tied = (HEAD,) if HEAD not in layout.file_of else ()
+    scales = (name.removesuffix(".weight") + ".scale" for name in (spec.name, *of_tied))
+    names = [name for name in scales if name in layout.file_of]
+    if names and (spec.name, spec.dtype) != (HEAD, "NVFP4"):
+        problem = f"{spec.name} is stored in {spec.dtype} beside {names[0]}, which no rule applies to it"
+        raise NotThere("quantised-head", f"{layout.repo}/{spec.file}", problem)
+    return _scale_of_packing(layout, spec, names[0], divides=False) if names else None
+
+
+def _scale_of_packing(
+    layout: CheckpointLayout, spec: TensorSpec, name: str, divides: bool
+) -> ScaleSpec | None:
+    """The one factor of a packed matrix, by its name; None if its rows hold all factors. Raises NotThere."""
+    if not name:
         return None
-    name, divides = packing.scale
     scale = layout.spec_of(name)
     where = f"{layout.repo}/{scale.file}"
     if math.prod(scale.shape) != 1:

@@ -53,14 +53,24 @@ def _schemes(config: Config) -> Iterator[Scheme]:
 # MLX
 
 
+_MLX_DEFAULTS = {"mode": "affine", "bits": 4, "group_size": 64}  # of a module whose own settings omit them
+
+
 def _mlx(stated: Config, name: str, names: Names) -> tuple[str, Packing] | None:
     stem = name.removesuffix(".scales")
     if stem == name or stem + WEIGHT not in names:
         return None
     own = stated.get(stem)
-    settings = {**stated, **own} if isinstance(own, Mapping) else stated
+    # A module's own settings stand for themselves: MLX merges nothing of the model's into them.
+    settings = {**_MLX_DEFAULTS, **own} if isinstance(own, Mapping) else stated
+    if own is False:
+        return stem + WEIGHT, Packing((stem + WEIGHT, name), partial(_left_whole, stem))
     biases = (stem + ".biases",) if stem + ".biases" in names else ()
     return stem + WEIGHT, Packing((stem + WEIGHT, name, *biases), partial(_mlx_shape, settings))
+
+
+def _left_whole(stem: str, parts: Sequence[TensorSpec]) -> PackedShape:
+    raise ValueError(f"the config states that {stem} is not quantised")
 
 
 def _mlx_shape(stated: Config, parts: Sequence[TensorSpec]) -> PackedShape:
@@ -115,7 +125,10 @@ def _compressed(
 def _int_rows(groups: Sequence[Config], name: str, names: Names) -> tuple[str, Packing] | None:
     """Bytes that are not packed: `weight` and `weight_scale`."""
     whole, zeros = name.removesuffix("_scale"), f"{name.removesuffix('_scale')}_zero_point"
-    of_bytes = any(stated.get("num_bits") == 8 and stated.get("type") == "int" for stated in groups)
+    of_bytes = any(
+        stated.get("num_bits") == 8 and stated.get("type") == "int" and stated.get("symmetric") is not False
+        for stated in groups
+    )
     if whole not in names or not of_bytes:
         return None
     shape_of = partial(_refused, zeros) if zeros in names else partial(_signed_rows, "int8")
@@ -139,6 +152,8 @@ def _compressed_shape(
     for stated in groups:
         bits, size = stated.get("num_bits"), stated.get("group_size")
         if type(bits) is not int or bits not in (2, 4, 8) or stated.get("type", "int") != "int":
+            continue
+        if stated.get("symmetric") is False:  # levels count from a zero point, wherever it is
             continue
         dims = words * 32 // bits
         by_row = columns == 1 and size in (None, -1, dims)

@@ -10,6 +10,7 @@ from typing import Any
 import gguf
 import numpy as np
 from numpy.typing import NDArray
+from support.ggml_quantisers import quantised
 
 U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
 _CODES = {U32: "<I", 5: "<i", F32: "<f", BOOL: "<?", U64: "<Q"}
@@ -97,9 +98,9 @@ def gguf_file(
 
 
 def coded(rows: NDArray[np.float32], kind: str) -> GgmlTensor:
-    """Rows [V, D] in a type that the package can write."""
+    """Rows [V, D] in a quantised type, or in BF16."""
     number = gguf.GGMLQuantizationType[kind]
-    return GgmlTensor(int(number), rows.shape, gguf.quantize(rows, number).tobytes())
+    return GgmlTensor(int(number), rows.shape, quantised(rows, kind).tobytes())
 
 
 def decoded(tensor: GgmlTensor) -> NDArray[np.float64]:

@@ -57,8 +57,9 @@ def _entry(piece: str, kind: int, spell: Spell) -> Entry | None:
         return None
     if kind in (UNKNOWN, CONTROL, UNUSED):
         return spelled(storable(piece).encode(), special=True)
-    if kind == USER_DEFINED:
-        return spelled(storable(piece.replace(SPACE_MARK, " ")).encode(), added=True)
+    if kind == USER_DEFINED:  # a text as it is; converters of SentencePiece's left its mark in older files
+        text = piece.replace(SPACE_MARK, " ") if spell is with_spaces else piece
+        return spelled(storable(text).encode(), added=True)
     if kind == BYTE:
         return with_spaces(piece)
     return spell(piece)

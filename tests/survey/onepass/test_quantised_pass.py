@@ -5,6 +5,7 @@ from __future__ import annotations
 import gguf
 import numpy as np
 import pytest
+from support.ggml_quantisers import OF_TABLES, quantised
 
 from survey.measures import measure_result
 from survey.numerics.ggml_types import block_format
@@ -59,3 +60,40 @@ def test_codes_have_no_exponents() -> None:
 def test_neither_threads_nor_blocks_change_a_bit(threads: int, blocks: int) -> None:
     codes, _ = planted("Q5_0")
     assert str(measured("Q5_0", codes, threads, blocks)) == str(measured("Q5_0", codes))
+
+
+HOLES = [(5, 9, 11, 100, 299), (40, 41), (60, 200)]
+TYPES = sorted(kind.name for kind in gguf.GGMLQuantizationType if block_format(kind.name))
+
+
+def planted_head(name: str) -> np.ndarray:
+    """Rows [300, D] off-centre, with three groups of equal ones; of three values if a type has no others."""
+    dice = np.random.default_rng(11)
+    values = dice.normal(0.01, 0.02, (300, DIMS)).astype(np.float32)
+    if name.startswith("TQ"):
+        values = np.where(
+            values > 0.02, np.float32(0.03), np.where(values < 0, np.float32(-0.03), np.float32(0))
+        )
+    for first, *others in HOLES:
+        values[others] = values[first]
+    return values
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_planted_head_of_every_type_has_its_groups_and_the_lengths_of_the_truth(name: str) -> None:
+    """Groups exactly; lengths as another decoder gives them, and as they were but for the type's rounding."""
+    truth = planted_head(name)
+    codes = quantised(truth, name)
+    figures = measured(name, codes)
+    assert sorted(hole.token_ids for hole in figures.black_holes) == sorted(HOLES)
+    assert (figures.dead_count, figures.unique_rows) == (9, 294)
+    lengths = np.linalg.norm(
+        gguf.dequantize(codes, gguf.GGMLQuantizationType[name]).astype(np.float64), axis=1
+    )
+    stored = [figures.token_norm_min, figures.token_norm_mean, figures.token_norm_max]
+    assert stored == pytest.approx([lengths.min(), lengths.mean(), lengths.max()], rel=1e-9)
+    form = block_format(name)
+    assert form is not None
+    if name not in OF_TABLES:  # their entries are random: no truth was rounded to them
+        whole = np.linalg.norm(truth.astype(np.float64), axis=1)
+        assert np.abs(lengths / whole - 1).mean() < form.half_step

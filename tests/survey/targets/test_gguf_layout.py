@@ -23,6 +23,7 @@ TABLE, HEAD = coded(cloud(seed=1), "Q8_0"), coded(cloud(seed=2), "Q5_1")
 NORM = GgmlTensor(0, (64,), bytes(256))
 TIED = {"token_embd.weight": TABLE, "output_norm.weight": NORM}
 UNTIED = {**TIED, "output.weight": HEAD}
+NVFP4, FACTOR = coded(cloud(seed=4), "NVFP4"), GgmlTensor(0, (1,), np.float32(3.5).tobytes())
 
 
 def target(matrix: MatrixName, *files: bytes, names: tuple[str, ...] = ("model.gguf",)) -> Target:
@@ -71,6 +72,9 @@ REFUSED: dict[str, tuple[dict[str, GgmlTensor], dict[str, object], str, str]] = 
     "a type that nobody decodes": ({**TIED, "output.weight": GgmlTensor(99, (40, 64), bytes(4096))}, {}, "unsupported-dtype", "ggml type 99"),
     "integers": ({**TIED, "output.weight": GgmlTensor(26, (40, 64), bytes(10240))}, {}, "quantised-head", "I32"),
     "fewer rows than tokens": (TIED, {"tokenizer.ggml.tokens": strings(*map(str, range(80)))}, "no-head", "has 40 rows, the config says 80"),
+    "a factor of a type that needs none": ({**UNTIED, "output.scale": FACTOR}, {}, "quantised-head", "Q5_1 beside output.scale, which no rule"),
+    "a factor of a tied head": ({"token_embd.weight": NVFP4, "output.scale": FACTOR}, {}, "quantised-head", "NVFP4 beside output.scale"),
+    "factors of rows": ({**TIED, "output.weight": NVFP4, "output.scale": GgmlTensor(0, (40,), bytes(160))}, {}, "quantised-head", "expected one factor"),
     "a vector": ({"token_embd.weight": NORM}, {}, "no-head", "expected [V, D]"),
 }  # fmt: skip
 
@@ -84,6 +88,20 @@ def test_what_is_no_unembedding_is_refused(
         target("output", gguf_file(tensors, stated))  # type: ignore[arg-type]
     assert caught.value.reason == reason
     assert problem in str(caught.value)
+
+
+def test_the_factor_of_a_head_in_nvfp4_multiplies_its_values(tmp_path: Path) -> None:
+    path = tmp_path / "model-NVFP4.gguf"
+    head = {"output.weight": NVFP4, "output.scale": FACTOR, "output.input_scale": FACTOR}
+    path.write_bytes(gguf_file({**TIED, **head}))
+    opened = survey.open_matrix(path)
+    figures, values = survey.measure(opened), 3.5 * decoded(NVFP4)
+    assert (opened.target.identity.stored_as, opened.target.identity.scale) == (
+        "NVFP4",
+        "output.scale per tensor",
+    )
+    assert figures.centroid_l2 == pytest.approx(np.linalg.norm(values.mean(0)), rel=1e-12)
+    assert figures.token_norm_max == pytest.approx(np.linalg.norm(values, axis=1).max(), rel=1e-12)
 
 
 def test_an_encoder_has_an_embedding() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.packed_heads import DIMS, HEAD, HEADS, ROWS, PackedHead, cloud
+from support.packed_heads import DIMS, HEAD, HEADS, ROWS, PackedHead, cloud, compressed
 
 import survey
 from survey.errors import SurveyError
@@ -102,6 +102,26 @@ def test_the_float_modes_of_mlx_are_read(mode: str, tied: bool, tmp_path: Path) 
     assert (opened.target.identity.stored_as, opened.target.identity.tied) == (mode, tied)
 
 
+MODES = [{"bits": bits, "group_size": 64} for bits in (2, 3, 4, 5, 6, 8)]
+MODES += [{"mode": mode} for mode in ("mxfp4", "mxfp8", "nvfp4")]
+
+
+@pytest.mark.parametrize("settings", MODES, ids=str)
+def test_a_planted_head_of_mlx_has_its_group_and_the_lengths_of_the_truth(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """The group exactly; lengths but for the rounding that relatives expects of the type."""
+    stated = {"mode": "affine", "bits": 4, "group_size": 32} | settings
+    stated |= {"mxfp8": {"bits": 8}, "nvfp4": {"group_size": 16}}.get(stated["mode"], {})
+    opened = survey.open_matrix(
+        written(tmp_path, of_mlx("lm_head", mlx.bfloat16, **settings)[0], {"quantization": stated})
+    )
+    figures, truth = survey.measure(opened), np.linalg.norm(cloud().astype(np.float64), axis=1)
+    assert [hole.token_ids for hole in figures.black_holes] == [(3, 7, 8)]
+    assert (figures.dead_count, figures.unique_rows) == (3, ROWS - 2)
+    assert figures.token_norm_mean == pytest.approx(truth.mean(), rel=opened.row_format.half_step)
+
+
 def test_a_module_may_have_settings_of_its_own(tmp_path: Path) -> None:
     own = {"group_size": 32, "bits": 8}
     tensors, decoded = of_mlx("lm_head", mlx.bfloat16, **own)
@@ -109,6 +129,28 @@ def test_a_module_may_have_settings_of_its_own(tmp_path: Path) -> None:
     values, opened = values_of(written(tmp_path, tensors, config))
     assert np.array_equal(values, decoded.astype(np.float64))
     assert opened.target.identity.stored_as == "mlx-8bit-g32"
+
+
+@pytest.mark.parametrize(
+    ("whole", "own"),
+    [
+        pytest.param({"mode": "mxfp4", "group_size": 32, "bits": 4}, {"group_size": 64, "bits": 8}, id="affine in MXFP4"),
+        pytest.param({"mode": "affine", "group_size": 32, "bits": 8}, {"bits": 4}, id="groups as MLX makes them"),
+        pytest.param({"group_size": 64, "bits": 4}, {"mode": "mxfp8", "group_size": 32, "bits": 8}, id="MXFP8 in affine"),
+    ],
+)  # fmt: skip
+def test_settings_of_its_own_stand_for_themselves(
+    whole: dict[str, Any], own: dict[str, Any], tmp_path: Path
+) -> None:
+    """As in mlx-community's gpt-oss, whose layers are in MXFP4 and whose matrices are affine."""
+    tensors, decoded = of_mlx("language_model.lm_head", mlx.bfloat16, **own)
+    table = {"language_model.model.embed_tokens.weight": torch.zeros(ROWS, DIMS).bfloat16()}
+    config = {
+        "quantization": {**whole, "language_model.lm_head": own, "lm_head": {"group_size": 128, "bits": 2}}
+    }
+    values, opened = values_of(written(tmp_path, {**tensors, **table}, config, tied=True))
+    assert np.array_equal(values, decoded.astype(np.float64))
+    assert opened.target.identity.tensor.startswith("language_model.lm_head.weight")
 
 
 def test_a_head_that_mlx_left_whole_is_a_plain_one(tmp_path: Path) -> None:
@@ -134,6 +176,16 @@ REFUSED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
         {name: MLX_4[name] for name in list(MLX_4)[:2]},
         {"quantization": {"group_size": 64, "bits": 4}},
         "expected biases",
+    ),
+    "MLX that is stated not to be": (
+        MLX_4,
+        {"quantization": {"group_size": 64, "bits": 4, "lm_head": False}},
+        "the config states that lm_head is not quantised",
+    ),
+    "zero points that no file holds": (
+        PACKED.tensors,
+        {"quantization_config": compressed("pack-quantized", num_bits=4, group_size=128, symmetric=False)},
+        "no group of the config fits",
     ),
     "zero points that lie across rows": (
         {**PACKED.tensors, f"{HEAD}_zero_point": torch.zeros(5, 2, dtype=torch.int32)},

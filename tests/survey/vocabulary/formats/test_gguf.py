@@ -65,6 +65,21 @@ def test_types_say_what_a_token_is() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("model", "piece", "text"),
+    [
+        pytest.param(
+            "gpt2", "<｜tool▁call▁begin｜>", "<｜tool▁call▁begin｜>", id="a mark that is part of it"
+        ),
+        pytest.param("gpt2", "Ġ", "Ġ", id="a letter that would stand for a byte"),
+        pytest.param("llama", "▁▁", "  ", id="spaces of SentencePiece"),
+        pytest.param("llama", "  ", "  ", id="spaces as they are"),
+    ],
+)
+def test_a_token_that_a_user_defined_is_a_text_as_it_is(model: str, piece: str, text: str) -> None:
+    assert vocabulary(model, [piece], [USER]).entries[0] == Entry(text, text.encode(), added=True)
+
+
 def test_rows_that_a_converter_filled_have_no_token() -> None:
     pieces = ["a", "b", *(f"[PAD{number}]" for number in range(2, 8))]
     read = vocabulary("gpt2", [*pieces], [NORMAL, NORMAL, *([UNUSED] * 6)])
