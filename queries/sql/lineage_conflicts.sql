@@ -52,11 +52,19 @@ sketched as materialized (
     select
         repo, sha, name, row_sketch,
         if(len(row_sketch) < informative_rows, row_sketch[-1], ~0::ubigint) as bound
-    from sketches
-    join figures using (repo, sha)
-    where matrix = $matrix
-        -- As a value, not a condition: else DuckDB may build its table of all sketches, not of these names.
-        and coalesce(name in (select lower(repo) from compared_claims union all select stated from compared_claims), false)
+    from figures
+    join (
+        select repo, sha, row_sketch
+        from sketches
+        where matrix = $matrix
+            -- As a value, not a condition: else DuckDB may build its table of all sketches, not of these names.
+            and coalesce(
+                lower(repo) in (
+                    select lower(repo) from compared_claims union all select stated from compared_claims
+                ),
+                false
+            )
+    ) using (repo, sha)
 ),
 -- Hashes that are in the sketches of both a model and its stated base.
 met as (
@@ -149,19 +157,26 @@ nearest_models as materialized (
     ) = 1
 ),
 -- Both sides of these pairs with their lists.
+sides as materialized (
+    select repo, sha from nearest_models
+    union
+    select nearest, nearest_sha from nearest_models
+),
 theirs as materialized (
     select
         repo, sha, row_sketch, centroid,
         if(len(row_sketch) < informative_rows, row_sketch[-1], ~0::ubigint) as bound
     from figures
-    join (from sketches where matrix = $matrix) using (repo, sha)
-    join (from vectors where matrix = $matrix) using (repo, sha)
-    where coalesce(
-        (repo, sha) in (
-            select (repo, sha) from nearest_models union all select (nearest, nearest_sha) from nearest_models
-        ),
-        false
-    )
+    join (
+        select repo, sha, row_sketch
+        from sketches
+        where matrix = $matrix and coalesce((repo, sha) in (select (repo, sha) from sides), false)
+    ) using (repo, sha)
+    join (
+        select repo, sha, centroid
+        from vectors
+        where matrix = $matrix and coalesce((repo, sha) in (select (repo, sha) from sides), false)
+    ) using (repo, sha)
 ),
 compared as (
     select

@@ -87,10 +87,14 @@ compared as (
 ),
 -- Zero rows and rows that are not finite are alike everywhere.
 my_holes as materialized (
-    select hash(token_ids) as ids
-    from black_holes
-    join mine using (repo, sha, matrix)
-    where norm > 0
+    select hash(hole.token_ids) as ids
+    from (
+        -- Unnested after the join, which reads the files of this row alone.
+        select unnest(black_holes) as hole
+        from measured_rows
+        semi join mine using (repo, sha, matrix)
+    )
+    where hole.norm > 0
 ),
 equal_holes as (
     select repo, sha, count(*) as holes_same
@@ -109,19 +113,19 @@ candidates as materialized (
         or centroid_cosine >= 0.5
         or obstacle = 'not comparable: no sketch yet'
 ),
+-- The lengths of candidates at the ids of the samples.
+norm_sketches as materialized (
+    select repo, sha, norm_sketch
+    from sketches
+    where matrix = $matrix
+        and coalesce((repo, sha) in (select (repo, sha) from candidates where same_width), false)
+),
 -- What may have been quantised, and from what: this model and those of the same centroid.
 alike as materialized (
-    select repo, sha, norm_sketch, coarse, false as is_mine
-    from (
-        select repo, sha, norm_sketch
-        from sketches
-        where matrix = $matrix
-            and coalesce(
-                (repo, sha) in (select (repo, sha) from candidates where same_width and centroid_cosine >= 0.99),
-                false
-            )
-    )
-    join (select repo, sha, bits_per_weight < 16 as coarse from candidates) using (repo, sha)
+    select repo, sha, norm_sketch, bits_per_weight < 16 as coarse, false as is_mine
+    from norm_sketches
+    join candidates using (repo, sha)
+    where centroid_cosine >= 0.99
     union all
     select repo, sha, norm_sketch, bits_per_weight < 16, true
     from mine
@@ -171,9 +175,7 @@ lengths as (
     from (
         select repo, sha, unnest((select norm_sketch from mine)) as my_norm,
             unnest(norm_sketch) as their_norm
-        from sketches
-        where matrix = $matrix
-            and coalesce((repo, sha) in (select (repo, sha) from candidates where same_width), false)
+        from norm_sketches
     )
     where my_norm > 0 and their_norm > 0
     group by repo, sha

@@ -12,9 +12,8 @@ from rich.table import Table
 from catalog.read.reader import Answer
 from survey.errors import printable
 
-TABLE_ROWS = (
-    1000  # more are not printed as a table: nobody reads to its end, and each takes up to a millisecond
-)
+# More are not printed: nobody reads to their end, and each row takes up to a millisecond, a card two.
+TABLE_ROWS, CARDS = 1000, 100
 _CARD_COLUMNS = 14  # a table with more columns prints each row as a card
 _LIST_ITEMS = 6
 _TEXT_CHARS = 10_000  # a forged text may have millions, which take a console minutes
@@ -26,16 +25,18 @@ def print_table(answer: Answer, console: Console) -> None:
     """Print a table, or a card for each row if the columns do not fit side by side."""
     numeric = [kind in _NUMERIC for kind in answer.types]
     names = [printable(name) for name in answer.names]  # the column names of a PIVOT are data
-    shown = [[short(value) for value in row] for row in answer.rows]
-    if shown and not _fits(names, shown, numeric, console.width):
-        for texts in shown:
+    rows = [[short(value) for value in row] for row in answer.rows]
+    if rows and not _fits(names, rows, numeric, console.width):
+        shown = min(len(rows), CARDS)
+        for texts in rows[:shown]:
             console.print(_card(names, texts))
     else:
-        _print_side_by_side(names, shown, numeric, console)
-    if not shown:
+        shown = len(rows)
+        _print_side_by_side(names, rows, numeric, console)
+    if not rows:
         console.print("(no rows)", style="dim")
-    if answer.truncated:
-        console.print(f"(the first {len(shown):,} rows; csv prints all)", style="dim")
+    if answer.truncated or shown < len(rows):
+        console.print(f"(the first {shown:,} rows; csv prints all)", style="dim")
 
 
 def _print_side_by_side(

@@ -125,12 +125,24 @@ def test_rows_for_which_the_temporary_folder_has_no_room_are_one_line(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
-def test_a_table_of_very_many_rows_is_cut_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+LONG_ANSWERS = {
+    "a table": ("TABLE_ROWS", "SELECT range FROM range(20000000)", "   19"),
+    "a card for each row": (
+        "CARDS",
+        f"SELECT {', '.join(f'range AS c{c}' for c in range(15))} FROM range(900)",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("limit", "sql", "last"), LONG_ANSWERS.values(), ids=LONG_ANSWERS)
+def test_an_answer_of_very_many_rows_is_cut_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, sql: str, last: str
 ) -> None:
     (tmp_path / "c").mkdir()
-    monkeypatch.setattr("queries.text.render.TABLE_ROWS", 20)
+    monkeypatch.setattr(f"queries.text.render.{limit}", 20)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        assert main(["sql", "SELECT range FROM range(20000000)", "--catalog", str(tmp_path / "c")]) == 0
-    assert output.getvalue().splitlines()[-2:] == ["   19", "(the first 20 rows; csv prints all)"]
+        assert main(["sql", sql, "--catalog", str(tmp_path / "c")]) == 0
+    *_, before, end = output.getvalue().splitlines()
+    assert (before.rstrip(), end) == (last, "(the first 20 rows; csv prints all)")
