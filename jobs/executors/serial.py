@@ -8,12 +8,12 @@ from functools import partial
 
 from catalog.store.open import CatalogStore
 from jobs.executors.progress import Progress
-from jobs.planning.memory import gpu_host_bytes, local_bytes
+from jobs.planning.memory import THREADS, gpu_host_bytes, local_bytes, thread_bytes
 from jobs.tasks.measure_one import measure_one
 from jobs.tasks.outcome import Outcome, infeasible
 from survey.hub.throttle import Throttle
 from survey.onepass.device import Device, choose_device
-from survey.process.machine import memory_bytes
+from survey.process.machine import cpus, memory_bytes
 from survey.records.settings import Settings
 from survey.records.target import Target
 
@@ -35,10 +35,18 @@ def run_serially(
         if target.memory_bytes > limit_bytes:
             outcome: Outcome = infeasible(target, limit_bytes, "this process")
         else:
-            own = settings if chosen is None else _with_device(settings, chosen, target, limit_bytes)
+            own = replace(settings, threads=settings.threads or _threads(target, limit_bytes))
+            if chosen is not None:
+                own = _with_device(own, chosen, target, limit_bytes)
             outcome = measure_one(target, own, throttle, partial(progress.advanced, target.key), commit_to)
         progress.finished(target.key)
         yield outcome, 1
+
+
+def _threads(target: Target, limit_bytes: int) -> int:
+    """One for each CPU, or as many as the memory allows: a task's own bytes are for THREADS of them."""
+    more = (limit_bytes - target.memory_bytes) // thread_bytes(target.spec)
+    return min(cpus(), THREADS + more)
 
 
 def _with_device(settings: Settings, chosen: Device, target: Target, limit_bytes: int) -> Settings:

@@ -22,7 +22,7 @@ from survey.records.tensors import TensorSpec
 
 # Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
 PROCESS_BYTES = 450 << 20
-THREADS = 4  # of a task, at most: one on Ray, four beside a GPU
+THREADS = 4  # of a task on Ray, at most: one, or four beside a GPU; in the driver's process, all CPUs
 # 40 during the pass (xxh3-128, two to four slots of a table, norms); the rest is the worst case after it:
 # a matrix of pairs alone, each a record and a row of a table; and two projections to 32 dimensions, of the
 # row's direction and of the row, and one of its direction to 128 dimensions of 16 bits.
@@ -72,20 +72,32 @@ def _batch_bytes(spec: TensorSpec) -> int:
 
 
 def expected_memory_bytes(spec: TensorSpec, connections: int) -> int:
-    """Upper estimate of the peak resident bytes of a process that measures this matrix."""
+    """Upper estimate of the peak resident bytes of a process that measures this matrix in THREADS threads."""
     rows, dims = spec.shape
-    block = block_bytes(spec)
-    slab = slab_rows(spec.row_bytes)
-    # Each thread works on a slab, and keeps its block, or a copy if the slab lies across two; and it
-    # keeps the sums of groups of its rows. A chunk keeps its slabs' sums.
-    slabs = (THREADS + 2) * (block + slab * spec.row_bytes)
-    sums = THREADS * (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8
-    chunk = CHUNK_ROWS // slab * dims * 8
+    # A chunk keeps its slabs' sums.
+    chunk = CHUNK_ROWS // min(_slabs_rows(spec)) * dims * 8
     # There are at most half as many black holes as rows; beyond SPOOL_BYTES their vectors go to a file.
     black_holes = min(SPOOL_BYTES, len(spec.bytes) // 2)
-    if spec.dtype not in FLOATS:  # rows are decoded, and copied first
-        decoded_rows = slab_rows(dims * 4)
-        slabs += (THREADS + 2) * decoded_rows * (dims * 8 + spec.row_bytes)
-        chunk = max(chunk, CHUNK_ROWS // decoded_rows * dims * 8)
-    working = slabs + sums + chunk + black_holes + rows * ROW_BYTES
-    return PROCESS_BYTES + window_blocks(connections) * block + working
+    working = (THREADS + 2) * thread_bytes(spec) + chunk + black_holes + rows * ROW_BYTES
+    return PROCESS_BYTES + window_blocks(connections) * block_bytes(spec) + working
+
+
+def thread_bytes(spec: TensorSpec) -> int:
+    """Upper estimate of the bytes of each thread that measures this matrix.
+
+    It works on a slab, and keeps its block, or a copy if the slab lies across two, and the sums of groups of
+    its rows. Rows that are no floats are copied and decoded.
+    """
+    _, dims = spec.shape
+    slab = slab_rows(spec.row_bytes)
+    needed = block_bytes(spec) + slab * spec.row_bytes + (GROUP_ROWS + slab // GROUP_ROWS) * dims * 8
+    if spec.dtype not in FLOATS:
+        needed += min(_slabs_rows(spec)) * (dims * 8 + spec.row_bytes)
+    return needed
+
+
+def _slabs_rows(spec: TensorSpec) -> tuple[int, ...]:
+    """Rows of a slab as it is stored and, if it is decoded, as it is then."""
+    _, dims = spec.shape
+    stored = slab_rows(spec.row_bytes)
+    return (stored,) if spec.dtype in FLOATS else (stored, slab_rows(dims * 4))

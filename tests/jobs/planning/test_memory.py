@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 from support.peak_memory import peak_mb, write_head
 
-from jobs.planning.memory import PROCESS_BYTES, expected_memory_bytes, task_memory_bytes
+from jobs.executors import serial
+from jobs.executors.progress import Silence
+from jobs.planning.memory import PROCESS_BYTES, expected_memory_bytes, task_memory_bytes, thread_bytes
+from jobs.tasks.outcome import Failed
+from survey.hub.throttle import LocalThrottle
 from survey.opening import open_checkpoint
 from survey.records.settings import ReferenceTokens, Settings
-from survey.records.target import ModelRef
+from survey.records.target import ModelRef, Target
 from survey.records.tensors import ByteRange, TensorSpec
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
@@ -54,6 +58,25 @@ def test_a_task_takes_memory_for_its_matrix_its_tokenizer_and_its_distances(
     target = replace(locate(lay_out(opened), "output"), tokenizer_files=tokenizer_files)
     beyond = task_memory_bytes(target, settings) - expected_memory_bytes(target.spec, settings.connections)
     assert least <= beyond <= most
+
+
+@pytest.mark.parametrize(("room", "threads"), [(0, 4), (1, 5), (13, 17), (1000, 64)])
+def test_the_driver_itself_uses_every_cpu_for_whose_thread_it_has_memory(
+    checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, room: int, threads: int
+) -> None:
+    opened = open_checkpoint(ModelRef("m", folder=checkpoint()), Settings())
+    target = replace(locate(lay_out(opened), "output"), memory_bytes=500 << 20)
+    used: list[int | None] = []
+
+    def measured(target: Target, settings: Settings, *_: object) -> Failed:
+        used.append(settings.threads)
+        return Failed(target, "internal", "not measured")
+
+    monkeypatch.setattr(serial, "measure_one", measured)
+    monkeypatch.setattr(serial, "cpus", lambda: 64)
+    monkeypatch.setattr(serial, "memory_bytes", lambda: (500 << 20) + room * thread_bytes(target.spec))
+    list(serial.run_serially([target], Settings(device="cpu"), LocalThrottle(), Silence()))
+    assert used == [threads]
 
 
 COUNT_HITS = """
