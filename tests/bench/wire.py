@@ -68,7 +68,7 @@ def write_whole(folder: Path) -> None:
 def read_plainly(opened: Matrix, connections: int) -> None:
     """The same bytes by the standard library's client, thrown away."""
     spec = opened.target.spec
-    signed = opened.checkpoint._signed.get(spec.file)  # type: ignore[attr-defined]  # a Hub's checkpoint has it
+    signed = opened.checkpoint._signed_files.get(spec.file)  # type: ignore[attr-defined]  # a Hub's checkpoint has it
     url = urlsplit(signed.url)
     step = -(-len(spec.bytes) // connections)
 
