@@ -150,7 +150,9 @@ def test_of_trained_rows_none_is_flagged(name: str, seed: int, rows: int, dims: 
 
 
 @pytest.mark.parametrize("name", LOOKALIKES)
-@pytest.mark.parametrize(("seed", "rows", "dims"), [(1, 4_000, 96), (2, 1_000, 64), (3, 3_000, 256)])
+@pytest.mark.parametrize(
+    ("seed", "rows", "dims"), [(1, 4_000, 96), (2, 1_000, 64), (3, 3_000, 256), (1, 4_000, 256)]
+)
 def test_of_trained_rows_that_look_untrained_none_is_flagged_and_a_note_says_why(
     name: str, seed: int, rows: int, dims: int
 ) -> None:
