@@ -5,6 +5,11 @@ from __future__ import annotations
 from catalog.read.statement_text import names_in
 from catalog.read.views import history_body, models_body
 
+# What uploaders add to a model's name if they quantise it.
+_QUANTISATIONS = (
+    "gguf|mlx|[2-8]-?bits?|ud|(i|t)?q[1-8](_[0-9ksmnlx]+)*|(b?f|fp|int|mxfp|nvfp|nf|w)[0-9]+(a[0-9]+)?(_moe)?"
+    "|bnb|i1|imat(rix)?|unsloth|quantized|dwq|torchao"
+)
 # By name, the text after it in `create macro`; a macro stands behind those that it calls.
 MACROS = {
     # The message about a model that the catalog does not hold, with the nearest names.
@@ -82,6 +87,75 @@ MACROS = {
             end],
             lambda x: 5 * x / sqrt(dims) + 1.5 * x * x
         )[1], 0)""",
+    # A model's name without the labels of quantisations: `qwen3-4b` of unsloth/Qwen3-4B-GGUF, and of the file
+    # Qwen3-4B-Q4_0.gguf that was named in a repository, or lies in a folder. The whole name of the repository
+    # if nothing else is left.
+    "plain_name": f"""(repo_name, file_name) as
+        list_transform(
+            [lower(if(
+                ends_with(repo_name, '.gguf') or (ends_with(file_name, '.gguf') and repo_name[1] = '/'),
+                regexp_replace(split_part(file_name, '/', -1), '(-[0-9]{{5}}-of-[0-9]{{5}})?\\.gguf$', ''),
+                split_part(split_part(repo_name, ':', 1), '/', -1)
+            ))],
+            lambda x: list_transform(
+                [regexp_replace(x, '([-_.]({_QUANTISATIONS}))+$', '')],
+                lambda y: if(
+                    regexp_full_match(y, '(ggml[-_])?models?|output|{_QUANTISATIONS}|'),
+                    lower(repo_name),
+                    y
+                )
+            )[1]
+        )[1]""",
+    # The newest row of each repository and matrix of this format, and which of them are one model: `original`
+    # is the same for a model and its quantisations, by the card's base_model, then by name. place: 1 for the
+    # original or, if it is not there, for the quantisation with the most bits.
+    "counted_models": """(format) as table
+        with latest as (
+            select
+                *,
+                plain_name(repo, file) as plain,
+                -- A file of llama.cpp was made from another model, even if its matrix is not quantised.
+                coalesce(quantised, false) or ends_with(file, '.gguf') as is_derived
+            from models
+            where stored_as glob format
+            qualify row_number() over (partition by repo, matrix order by measured_at desc, sha) = 1
+        ),
+        -- Whole models, and base models that a card states, by their names.
+        originals as (
+            select plain, matrix, min(original) as original
+            from (
+                select plain, matrix, lower(repo) as original from latest where not is_derived
+                union all
+                select plain_name(base_model, ''), matrix, lower(base_model)
+                from latest
+                where is_derived and base_model is not null
+            )
+            group by all
+        ),
+        derived as (
+            select
+                latest.*,
+                if(is_derived, coalesce(lower(base_model), original, plain), lower(repo)) as made_from
+            from latest
+            left join originals using (plain, matrix)
+        ),
+        -- What was made from a model that was itself quantised was made from that one's original.
+        grouped as (
+            select derived.*, coalesce(before.made_from, derived.made_from) as original
+            from derived
+            left join (
+                select lower(repo) as source, matrix, made_from from derived where is_derived
+            ) as before
+                on is_derived and derived.made_from = source and derived.matrix = before.matrix
+        )
+        select
+            * exclude (plain, is_derived, made_from),
+            row_number() over one_model as place,
+            first_value(family) over one_model as family_of_original
+        from grouped
+        window one_model as (
+            partition by original, matrix order by is_derived, quantised, bits_per_weight desc, repo
+        )""",
     # Repository and revision (empty if none) that a text names: `repo`, or `repo@` a revision or commit. A
     # folder's name may hold an @, so the whole text is a repository if there is one of that name.
     "requested_model": """(model_name) as table

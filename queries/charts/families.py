@@ -12,9 +12,9 @@ from queries.drawing.theme import chart_data
 
 
 def family_ratios(points: Sequence[ModelPoint]) -> alt.LayerChart:
-    """The centroid ratios of each family's models, with the median, in which a matrix counts once."""
+    """The centroid ratios of each family's models, with the median."""
     ratios_of: dict[str, list[float]] = {}
-    for point in {(point.family, point.matrix): point for point in points}.values():
+    for point in points:
         ratios_of.setdefault(point.family, []).append(point.ratio)
     medians = {family: median(ratios) for family, ratios in ratios_of.items()}
     families = sorted(medians, key=lambda family: (-medians[family], family))

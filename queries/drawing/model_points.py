@@ -17,7 +17,6 @@ class ModelPoint:
 
     ratio: centroid length / mean row length. angle: degrees between the dead and the live centroid; None if
     no row is dead. dead: rows. relative: length of the dead centroid, the live one's being 1. card: a link.
-    matrix: the same for models of the same matrix, which counts once.
     """
 
     repo: str
@@ -27,7 +26,6 @@ class ModelPoint:
     dead: int
     relative: float | None
     card: str
-    matrix: str
 
 
 def family_colour(families: Sequence[str], *, legend: bool = True) -> alt.Color:

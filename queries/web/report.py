@@ -17,7 +17,7 @@ from queries.histograms import NORM_STEP
 from queries.library import find
 from queries.text.card_facts import FACTS
 from queries.text.status import COUNTS, advice
-from queries.web.report_charts import card_charts, report_charts
+from queries.web.report_charts import card_charts, compared, counted_once, report_charts
 from queries.web.report_data import ReportModel, brief, gather
 from survey.process.clock import utc_now
 from survey.records.units import bytes_text
@@ -84,6 +84,7 @@ def build_report(
         shown=len(gathered.models),
         total=gathered.total,
         charts=charts,
+        copies=len(compared(gathered.models)) - len(counted_once(gathered.models)),
         history=bool(tables["history"]["rows"]),
         refusals={reason: advice(reason) for reason in reasons},
         live=live,

@@ -20,8 +20,9 @@ SMALL_MULTIPLES = 12  # norm histograms side by side
 
 def report_charts(models: Sequence[ReportModel]) -> dict[str, Any]:
     """The charts by the names under which the page shows them; None if a chart has nothing to show."""
-    output = [model for model in models if model.row["matrix"] == "output"] or list(models)
+    output = compared(models)
     points = [point for model in output if (point := _point(model)) is not None]
+    once = [point for model in counted_once(models) if (point := _point(model)) is not None]
     most_dead = sorted(
         (model for model in output if model.histograms.norms),
         key=lambda model: (-(model.row["dead_count"] or 0), model.card.title),
@@ -29,12 +30,34 @@ def report_charts(models: Sequence[ReportModel]) -> dict[str, Any]:
     norms = {chart_name(model.card.title): norm_bars(model.histograms.norms or []) for model in most_dead}
     exponents = _mean_exponents(output)
     return {
-        "families": _spec(family_ratios(points)) if points else None,
+        "families": _spec(family_ratios(once)) if once else None,
         "scatter": _spec(models_scatter(points)) if points else None,
         "angles": _spec(angles_polar(points)) if any(point.relative for point in points) else None,
         "norms": _spec(norm_histograms(norms)) if norms else None,
         "exponents": _spec(exponent_histogram(exponents)) if exponents else None,
     }
+
+
+def counted_once(models: Sequence[ReportModel]) -> list[ReportModel]:
+    """The models in the chart of families: without copies and quantisations, as in `families.sql`."""
+    originals, matrices, once = set[str](), set[str](), []
+    for model in sorted(compared(models), key=_place):
+        original, matrix = model.row["original"] or model.card.title, _matrix(model)
+        if original not in originals and matrix not in matrices:
+            once.append(model)
+        originals.add(original)
+        matrices.add(matrix)
+    return once
+
+
+def _place(model: ReportModel) -> tuple[bool, int, str]:
+    place = model.row["place"]
+    return place is None, place or 0, model.card.title
+
+
+def compared(models: Sequence[ReportModel]) -> list[ReportModel]:
+    """The unembeddings; if there are none, the embeddings."""
+    return [model for model in models if model.row["matrix"] == "output"] or list(models)
 
 
 def card_charts() -> dict[str, Any]:
@@ -57,7 +80,6 @@ def _point(model: ReportModel) -> ModelPoint | None:
         dead=row["dead_count"],
         relative=brief(dead / live) if live and dead is not None else None,
         card=model.link,
-        matrix=_matrix(model),
     )
 
 

@@ -15,6 +15,7 @@ from queries.text.forms import json_value
 SHOWN_BLACK_HOLES = 8  # in a card
 _MODELS = """
 from (from models order by measured_at desc, repo, sha, matrix limit $limit)
+left join (select repo, sha, matrix, original, place from counted_models('*')) using (repo, sha, matrix)
 order by repo, matrix, sha
 """
 _BLACK_HOLES = """
@@ -54,7 +55,11 @@ class HoleTable:
 
 @dataclass(frozen=True, slots=True)
 class ReportModel:
-    """One row of the view `models`, its histograms and its card. link: leads to the card in the page."""
+    """One row of the view `models`, its histograms and its card. link: leads to the card in the page.
+
+    The row's `original` is the same for a model and its quantisations, whose order is `place`; both are NULL
+    for a commit that is not the newest.
+    """
 
     row: Mapping[str, Any]  # Any: a value of a column
     histograms: Histograms

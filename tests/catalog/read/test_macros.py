@@ -113,3 +113,29 @@ def test_an_angle_takes_time_in_proportion_to_the_dimensions(committed: CatalogS
     with Reader(committed) as reader:
         [(angle,)] = reader.ask(f"select angle_between_deg(a, b) from ({vectors})").rows
     assert 0 < angle < 1
+
+
+NAMES = [
+    ("unsloth/Qwen3-4B-GGUF", "BF16/Qwen3-4B-BF16-00001-of-00002.gguf", "qwen3-4b"),
+    ("mradermacher/A-7B-i1-GGUF:i1-Q4_K_M", "A-7B.i1-Q4_K_M.gguf", "a-7b"),
+    ("mlx-community/Qwen3-4B-4bit", "model.safetensors", "qwen3-4b"),
+    ("nvidia/Qwen3-8B-NVFP4", "model.safetensors", "qwen3-8b"),
+    ("RedHatAI/Llama-3.1-8B-quantized.w4a16", "model.safetensors", "llama-3.1-8b"),
+    ("org/many:A-7B.Q4_0.gguf", "A-7B.Q4_0.gguf", "a-7b"),
+    ("/models:Qwen3-4B-UD-IQ4_NL.gguf", "Qwen3-4B-UD-IQ4_NL.gguf", "qwen3-4b"),
+    ("/models:B-00001-of-00003.gguf", "B-00003-of-00003.gguf", "b"),
+    ("/models/x", "y-MXFP4_MOE.gguf", "y"),
+    ("/models/x:ggml-model-f16.gguf", "ggml-model-f16.gguf", "/models/x:ggml-model-f16.gguf"),
+    ("/a/4bit", "model.safetensors", "/a/4bit"),
+    ("org/GPT-2", "model.safetensors", "gpt-2"),
+    ("org/gguf", "model.gguf", "org/gguf"),
+]
+
+
+@pytest.mark.parametrize(("repo", "file", "name"), NAMES)
+def test_a_plain_name_is_that_of_what_was_quantised(
+    store: CatalogStore, repo: str, file: str, name: str
+) -> None:
+    with Reader(store) as reader:
+        given = {"repo": repo, "file": file}
+        assert reader.ask("select plain_name($repo, $file)", given).rows == [(name,)]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from support.commands import Ran
 from support.kinships import trained as planted_rows
 from support.little_models import LITTLE, little
-from support.quantisations import QUANTISATIONS, as_bf16
+from support.quantisations import QUANTISATIONS, as_bf16, as_gguf
 
 from jobs.demo.checkpoints import write
 from jobs.demo.demo_hub import demo_hub
@@ -67,29 +67,40 @@ def test_families_compares_them(ask: Ask) -> None:
     assert {name: row["copies"] for name, row in by_family.items() if row["copies"]} == {"Qwen": 2}
 
 
-QUANTISED = {
-    "org/Qwen-A": (0, None, None),
+QUANTISED: dict[str, tuple[int, str | None, str]] = {
+    "org/Qwen-A": (0, None, ""),
     "x/Qwen-A-GGUF": (0, None, "Q8_0"),  # by its name
     "y/other-name-i1-GGUF": (0, "org/Qwen-A", "Q4_0"),  # by its card
     "v/again-4bit": (0, "x/Qwen-A-GGUF", "mlx-4bit-g64"),  # a quantisation of a quantisation
     "w/Qwen-B-8bit": (1, "org/Qwen-B", "Q8_0"),  # the model itself is not in the catalog
     "w/Qwen-B-MLX-4bit": (1, None, "mlx-4bit-g64"),
     "z/Qwen-C-Q4_0-GGUF": (2, None, "Q4_0"),
-    "z/Qwen-C-tuned": (3, "org/Qwen-C", None),  # a fine-tune is a model of its own
+    "z/Qwen-C-tuned": (3, "org/Qwen-C", ""),  # a fine-tune is a model of its own
+    "u/Qwen-A-GGUF:F16": (0, None, "F16"),  # not quantised, and yet made from it
+    "t/Qwens-GGUF:Qwen-D-Q8_0.gguf": (4, None, "Q8_0"),  # several models of a repository
+    "t/Qwens-GGUF:Qwen-D-Q4_0.gguf": (4, None, "Q4_0"),
+    "t/Qwens-GGUF:Qwen-E-Q4_0.gguf": (5, None, "Q4_0"),
 }
 
 
 def test_families_counts_a_model_once_whatever_its_quantisations(survey: Survey, hub: LocalHub) -> None:
-    for repo, (seed, base, kind) in QUANTISED.items():
+    files_of: dict[str, dict[str, bytes]] = {}
+    bases: dict[str, dict[str, str]] = {}
+    for name, (seed, base, kind) in QUANTISED.items():
         rows = planted_rows(np.random.default_rng(seed), 120, 64)
-        files = QUANTISATIONS[kind](rows) if kind else as_bf16(rows)
-        hub.add_repo(repo, files, card_data={"base_model": base} if base else {})
+        repo, _, part = name.partition(":")
+        files = as_gguf(rows, kind) if part else QUANTISATIONS[kind](rows) if kind else as_bf16(rows)
+        for file, content in files.items():
+            files_of.setdefault(repo, {})[part if part.endswith(".gguf") else file] = content
+        bases[repo] = {"base_model": base} if base else {}
+    for repo, files in files_of.items():
+        hub.add_repo(repo, files, card_data=bases[repo])
     options = ["--catalog", "c", "--endpoint", hub.endpoint, "--executor", "serial"]
     assert survey("run", *QUANTISED, *options).code == 0
     ran = survey("query", "families", "--catalog", "c", "--format", "json")
-    assert [(row["models"], row["copies"]) for row in json.loads(ran.out)] == [(4, 4)]
+    assert [(row["models"], row["copies"]) for row in json.loads(ran.out)] == [(6, 6)]
     eights = survey("query", "families", "--param=stored_as=Q8_0", "--catalog", "c", "--format", "json")
-    assert [(row["models"], row["copies"]) for row in json.loads(eights.out)] == [(2, 0)]
+    assert [(row["models"], row["copies"]) for row in json.loads(eights.out)] == [(3, 0)]
 
 
 def test_black_holes_ranks_by_dead_rows(ask: Ask) -> None:

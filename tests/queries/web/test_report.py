@@ -83,6 +83,12 @@ def test_every_chart_says_in_words_what_it_shows(page: Page) -> None:
     assert page.locator("html").get_attribute("lang") == "en"
 
 
+def test_a_model_and_its_quantisations_are_one_tick_of_its_family(page: Page, catalog: Path) -> None:
+    figure = page.locator("figure", has=page.locator("[data-chart=families]"))
+    expect(figure.locator("svg .mark-rule.role-mark path, svg .mark-rect.role-mark path")).to_have_count(7)
+    expect(figure.locator("figcaption")).to_contain_text("2 copies and quantisations are left out")
+
+
 def test_tables_hold_what_the_queries_say(page: Page, survey: Survey, catalog: Path) -> None:
     families = json.loads(survey("query", "families", "--catalog", catalog, "--format", "json").out)
     assert column(page, "families", "family") == [row["family"] for row in families]
