@@ -188,6 +188,24 @@ def test_of_a_file_on_the_hub_only_the_header_and_the_matrix_are_read(hub: Local
     assert not [line for line in request_log(hub) if "mmproj" in str(line)]
 
 
+def test_of_a_set_on_the_hub_the_matrix_and_the_headers_are_read(hub: LocalHub) -> None:
+    head, layer = coded(cloud(4_000, 512), "Q8_0"), GgmlTensor(0, (1024, 1024), bytes(4 << 20))
+    stated = {"general.architecture": "llama", "split.no": 0, "split.count": 3, "split.tensors.count": 4}
+    tokens = {"tokenizer.ggml.tokens": strings(*(f"token {number:<40}" for number in range(30_000)))}
+    files = [
+        gguf_file({"blk.0.w": layer}, {**stated, **tokens, "llama.vocab_size": 4_000}),
+        part(1, {"blk.1.w": layer}, 3),
+        part(2, {"blk.2.w": layer, "output.weight": head}, 3),
+    ]
+    names = [f"Q8_0/m-Q8_0-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    hub.add_repo("org/set-GGUF", dict(zip(names, files, strict=True)))
+    opened = survey.open_matrix("org/set-GGUF:Q8_0", endpoint=hub.endpoint)
+    assert survey.measure(opened).dead_count == 3
+    header_bytes = len(files[0]) - len(layer.data)
+    beyond = opened.checkpoint.traffic.bytes - len(head.data) - header_bytes
+    assert 0 < beyond < (2 << 20) + 2 * (64 << 10)  # a window of the first header, and little of the others
+
+
 def test_the_whole_matrix_opens_as_any_other() -> None:
     held = HeldCheckpoint({"model.gguf": gguf_file(UNTIED)})
     opened = Matrix(locate(lay_out(held), "output"), held)
