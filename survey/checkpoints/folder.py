@@ -24,7 +24,7 @@ from survey.checkpoints.folder_weights import (
     MISTRAL_CONFIG,
     is_of_devices,
 )
-from survey.checkpoints.tokenizer_files import tokenizer_files
+from survey.checkpoints.tokenizer_files import tokenizer_files, weights_of_gguf
 from survey.errors import BrokenFile, NotThere, Unreachable, storable
 from survey.formats.safetensors_header import FIRST_READ_BYTES, HEADER_CAP_BYTES, LENGTH_BYTES
 from survey.process.bounded_file import open_regular, read_at
@@ -137,7 +137,8 @@ class FolderCheckpoint:
         """A digest of configs and indexes, of the weights' structure, and of the files' sizes and times."""
         digest = xxhash.xxh3_128()
         names, left_bytes = tokenizer_files(self.files, self.part), 2 * INDEX_CAP_BYTES
-        for file, size in self.files.items():
+        gguf = weights_of_gguf(self.files, self.part)  # they describe themselves: nothing beside them counts
+        for file, size in self.files.items() if not gguf else [(file, self.files[file]) for file in gguf]:
             self.refuse_late()
             if self._is_config_or_index(file):
                 digest.update(f"{file}\0{size}\0".encode())

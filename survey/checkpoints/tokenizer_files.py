@@ -39,19 +39,19 @@ def tokenizer_files(files: FileSizes, part: str | None = None) -> dict[str, int]
     They lie at the root or, for a model in a folder, beside its weights. part: the folder or file that the
     user named; its own tokenizer is preferred to the root's.
     """
-    if vocabulary := _in_weights(files, part):
-        return vocabulary
+    if vocabulary := weights_of_gguf(files, part)[:1]:  # it holds its own
+        return {name: files[name] for name in vocabulary}
     if part is not None and (beside := _in_folder(files, _folder_of_weights(files, part))):
         return beside
     return _in_folder(files, "") or _in_folder(files, _folder_of_weights(files))
 
 
-def _in_weights(files: FileSizes, part: str | None) -> dict[str, int]:
-    """The file of llama.cpp that is read, which holds its own vocabulary."""
+def weights_of_gguf(files: FileSizes, part: str | None) -> tuple[str, ...]:
+    """The files of llama.cpp that are read, in order; empty if the weights are others."""
     try:
-        return {name: files[name] for name in find_weights(files.keys(), "", part).gguf[:1]}
+        return find_weights(files.keys(), "", part).gguf
     except NotThere:
-        return {}
+        return ()
 
 
 def _in_folder(files: FileSizes, folder: str) -> dict[str, int]:

@@ -62,7 +62,9 @@ class Identity:
     family_by: str | None = column("what decided the family: model_type, base_model, name or org")
     model_type: str | None = column("`model_type` of config.json")
     architecture: str | None = column("first entry of `architectures` of config.json")
-    base_model: str | None = column("the model card's `base_model` (the first, if several)")
+    base_model: str | None = column(
+        "the model card's `base_model` (the first, if several); without one, the model that a GGUF file names"
+    )
     matrix: MatrixName = column("`output` = the unembedding, `input` = the embedding")
     tensor: str = column("name of the tensor that was measured; of a matrix in parts, their names")
     file: str = column("file that holds it; of a matrix in parts, their files")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from survey.checkpoints.checkpoint import Checkpoint, short_text
@@ -61,11 +62,21 @@ def gguf_config(values: Values) -> dict[str, Any]:
 
 
 def _base_model(values: Values) -> str | None:
-    """The model that was quantised, as the file states it: its Hub id."""
-    url = values.scalars.get("general.base_model.0.repo_url")
-    if isinstance(url, str) and url.startswith("https://huggingface.co/"):
-        return short_text(url.removeprefix("https://huggingface.co/").strip("/"))
-    return None
+    """The model that was quantised, as the file states it: its Hub id.
+
+    Converters copy `base_model` from the card of the model that they convert: unless it bears that model's
+    own name, it is its parent, which a fine-tune states.
+    """
+    url, name = values.scalars.get("general.base_model.0.repo_url"), values.scalars.get("general.name")
+    if not isinstance(url, str) or not url.startswith("https://huggingface.co/"):
+        return None
+    base = url.removeprefix("https://huggingface.co/").strip("/")
+    is_own = bool(base) and _folded(base.rpartition("/")[2]) == _folded(name)
+    return short_text(base) if is_own else None
+
+
+def _folded(name: object) -> str:
+    return re.sub(r"[^0-9a-z]", "", str(name).lower())
 
 
 def _refuse_other_kinds(values: Values, where: str) -> None:

@@ -145,6 +145,8 @@ def _identity(
     name = checkpoint.folder.name if checkpoint.folder else checkpoint.repo
     base_model = short_text(card.base_model) or layout.adapter_of or layout.base_model
     family = family_of(model_type, base_model, name)
+    if layout.gguf is not None and family.name is None:  # a folder of many models, or of one in a file
+        family = family_of(model_type, base_model, spec.file)
     org = checkpoint.repo.partition("/")[0] if not checkpoint.folder else None
     return Identity(
         repo=checkpoint.repo,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.checkpoints import CONFIG, INDEX, SINGLE, safetensors, sharded, single, stored, write
+from support.gguf_models import cloud, coded, gguf_file
 
 from survey.checkpoints.checkpoint import CONFIG_CAP_BYTES
 from survey.checkpoints.folder import FolderCheckpoint
@@ -105,6 +106,25 @@ def test_the_sha_stays_whatever_else_changes(folder: Path, change: Callable[[Pat
     before = sha(folder)
     change(folder)
     assert sha(folder) == before
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder of files of llama.cpp."""
+    tables = {"a-Q4_0.gguf": cloud(seed=1), "a-Q8_0.gguf": cloud(seed=1), "b-Q8_0.gguf": cloud(seed=2)}
+    files = {name: gguf_file({"token_embd.weight": coded(rows, name[2:6])}) for name, rows in tables.items()}
+    return write(tmp_path / "models", files)
+
+
+def test_a_file_of_llama_cpp_has_a_sha_of_its_own(models: Path) -> None:
+    names = ("a-Q4_0.gguf", "a-Q8_0.gguf", "b-Q8_0.gguf")
+    before = [FolderCheckpoint(models, name).sha for name in names]
+    (models / "a-Q4_0.gguf").write_bytes((models / "a-Q4_0.gguf").read_bytes() + b"x")
+    (models / "c-Q8_0.gguf").write_bytes(b"GGUF")
+    (models / "config.json").write_bytes(b"{}")
+    after = [FolderCheckpoint(models, name).sha for name in names]
+    assert after[1:] == before[1:]
+    assert len({*before, *after}) == 4
 
 
 def test_the_sha_does_not_depend_on_the_folder(folder: Path, tmp_path: Path) -> None:

@@ -104,6 +104,29 @@ def test_the_factor_of_a_head_in_nvfp4_multiplies_its_values(tmp_path: Path) -> 
     assert figures.token_norm_max == pytest.approx(np.linalg.norm(values, axis=1).max(), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "base"),
+    [
+        pytest.param(
+            "Qwen3 4B", "https://huggingface.co/Qwen/Qwen3-4B", "Qwen/Qwen3-4B", id="what was quantised"
+        ),
+        pytest.param("Qwen3-4B", "https://huggingface.co/Qwen/Qwen3-4B/", "Qwen/Qwen3-4B", id="its own name"),
+        pytest.param("Qwen3 4B Instruct", "https://huggingface.co/Qwen/Qwen3-4B-Base", None, id="its parent"),
+        pytest.param("Qwen3 4B", "https://example.org/Qwen/Qwen3-4B", None, id="elsewhere"),
+        pytest.param("", "https://huggingface.co/", None, id="nothing"),
+        pytest.param("1", 1, None, id="no text"),
+    ],
+)
+def test_a_file_names_what_it_was_made_from(name: str, url: object, base: str | None) -> None:
+    stated = {"general.architecture": "qwen3", "general.name": name, "general.base_model.0.repo_url": url}
+    assert target("output", gguf_file(TIED, stated)).identity.base_model == base  # type: ignore[arg-type]
+
+
+def test_the_family_of_a_file_is_known_by_its_name() -> None:
+    read = target("output", gguf_file(TIED), names=("SmolLM2-135M-Q8_0.gguf",)).identity
+    assert (read.family, read.family_by) == ("SmolLM", "name")
+
+
 def test_an_encoder_has_an_embedding() -> None:
     read = target("input", gguf_file(TIED, {"general.architecture": "bert"})).identity
     assert (read.tensor, read.tied) == ("token_embd.weight", False)
