@@ -8,24 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.onepass import kernels
 from survey.records.blocks import Block
 
 RowBytes = NDArray[np.uint8]
 Floats32 = NDArray[np.float32]
 DecodeRows = Callable[[RowBytes, Floats32], None]  # rows [R, bytes of a row] -> values [R, D], filled
+RowLoop = tuple[int, NDArray[np.int64], Floats32]  # a compiled loop's address, and what its type states
+CompiledLoop = Callable[[], RowLoop]  # the first call loads the compiler
 
 
 @dataclass(frozen=True, slots=True)
 class BlockFormat:
     """A quantised format. code: its name in `stored_as`. elements, block_bytes: of a block.
 
-    decode: fills the values [R, D], in float32, of rows [R, bytes of a row].
+    decode: fills the values [R, D], in float32, of rows [R, bytes of a row]. loop: does so for one row in the
+    pass, which then keeps no values; None if the type has no compiled loop.
     """
 
     code: str
     elements: int
     block_bytes: int
     decode: DecodeRows
+    loop: CompiledLoop | None = None
 
     def row_bytes(self, dims: int) -> int:
         """RowBytes of a row of D = `dims` elements, a multiple of `elements`."""
@@ -51,6 +56,14 @@ class BlockFormat:
     def values(self, stored: bytes | Block, dims: int) -> Floats32:
         """Rows of D = `dims` elements as float32, [R, D]."""
         rows = np.frombuffer(stored, np.uint8).reshape(-1, self.row_bytes(dims))
+        rows.flags.writeable = False  # so that numba compiles one specialisation instead of two
         values = np.empty((len(rows), dims), np.float32)
         self.decode(rows, values)
         return values
+
+
+def decoded_by(loop: CompiledLoop) -> DecodeRows:
+    def decode(rows: RowBytes, values: Floats32) -> None:
+        kernels.row_loops.decode_rows(*loop(), rows, values)
+
+    return decode

@@ -6,15 +6,16 @@ is the only import of `gguf`, and of its tables and decoders alone: its reader m
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
-from survey.numerics.block_formats import BlockFormat, DecodeRows, Floats32, RowBytes
+from survey.numerics.block_formats import BlockFormat, DecodeRows, Floats32, RowBytes, RowLoop, decoded_by
 from survey.numerics.dtypes import FLOATS
 from survey.onepass import kernels
 
 COMPILED = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K")
+_NOTHING_STATED, _NO_TABLE = np.empty(0, np.int64), np.empty(0, np.float32)
 
 
 @cache
@@ -41,17 +42,16 @@ def block_format(name: str) -> BlockFormat | None:
     if name in FLOATS or name not in GGMLQuantizationType.__members__:
         return None
     elements, block_bytes = block_size(name)
-    decode = _by_loop(name) if name in COMPILED else _by_package(name, block_bytes)
+    if name in COMPILED:
+        loop = partial(_loop, name)
+        return BlockFormat(name, elements, block_bytes, decoded_by(loop), loop)
+    decode = _by_package(name, block_bytes)
     return None if decode is None else BlockFormat(name, elements, block_bytes, decode)
 
 
-def _by_loop(name: str) -> DecodeRows:
-    def decode(rows: RowBytes, values: Floats32) -> None:
-        blocks = kernels.ggml_blocks
-        rows.flags.writeable = False  # so that numba compiles one specialisation instead of two
-        getattr(blocks, name.lower())(rows, blocks.HALF_VALUES, blocks.WIDTH, values)
-
-    return decode
+def _loop(name: str) -> RowLoop:
+    loop = getattr(kernels.ggml_blocks, name.lower())
+    return kernels.row_loops.address_of_row_loop(loop), _NOTHING_STATED, _NO_TABLE
 
 
 def _by_package(name: str, block_bytes: int) -> DecodeRows | None:

@@ -8,13 +8,12 @@ slash.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
-from survey.numerics.block_formats import BlockFormat, Floats32, RowBytes
+from survey.numerics.block_formats import BlockFormat, Floats32, RowLoop, decoded_by
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FLOATS
 from survey.onepass import kernels
@@ -38,7 +37,21 @@ _MLX = re.compile(r"mlx-(?P<bits>[234568])bit-g(?P<group>16|32|64|128)/(?P<dtype
 _FLOAT_MODES = {"mxfp4": (4, 32, "F8_E8M0"), "mxfp8": (8, 32, "F8_E8M0"), "nvfp4": (4, 16, "F8_E4M3")}
 
 
-@dataclass(frozen=True, slots=True)
+def _table_of_e4m3() -> Floats32:
+    return widen(bytes(range(256)), FLOATS["F8_E4M3"], 1).reshape(-1).astype(np.float32)
+
+
+def _table_of_e8m0() -> Floats32:
+    """An exponent alone; 255 stands for NaN (OCP MX, section 5.4.1)."""
+    powers = np.ldexp(np.float64(1.0), np.arange(256) - 127)
+    return np.where(np.arange(256) == 255, np.nan, powers).astype(np.float32)
+
+
+E4M3 = _table_of_e4m3()
+_BYTE_FACTORS = {"F8_E4M3": E4M3, "F8_E8M0": _table_of_e8m0()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Levels:
     """Levels of `bits`, and groups of `group` elements that share a factor.
 
@@ -53,7 +66,7 @@ class Levels:
     table: Floats32 | None = None
     lowest: int = 0
     offsets: bool = False
-    divisor: float = 1.0
+    divisor: int = 1
     signed: bool = False
     high_first: bool = False
 
@@ -67,18 +80,19 @@ def level_format(code: str) -> BlockFormat | None:
     factor_bytes = 1 if levels.factors == "F8_E8M0" else FLOATS[levels.factors].item_bytes
     block_bytes = levels.group * levels.bits // 8 + factor_bytes * (1 + levels.offsets)
     name = re.sub(r"-row\d+s?$", "-row", code.partition("/")[0])
-    return BlockFormat(name, levels.group, block_bytes, _decoder(levels, factor_bytes))
+    loop = partial(_loop, levels)
+    return BlockFormat(name, levels.group, block_bytes, decoded_by(loop), loop)
 
 
 def _levels(code: str) -> Levels | None:
     if mode := _FLOAT_MODES.get(code):
         bits, group, factors = mode
-        return Levels(bits, group, factors, E2M1 if bits == 4 else _table_of_e4m3())
+        return Levels(bits, group, factors, E2M1 if bits == 4 else E4M3)
     if match := _BNB.fullmatch(code):
         table = NF4 if match["table"] == "nf4" else BNB_FP4
         return Levels(4, int(match["group"]), "F32", table, high_first=True)
     if match := _INTEGERS.fullmatch(code):
-        bits, divisor = int(match["bits"]), 127.0 if match["bnb"] else 1.0
+        bits, divisor = int(match["bits"]), 127 if match["bnb"] else 1
         lowest, signed = -(1 << (bits - 1)), bool(match["signed"])
         return Levels(bits, int(match["group"]), match["dtype"], None, lowest, divisor=divisor, signed=signed)
     if match := _MLX.fullmatch(code):
@@ -86,49 +100,24 @@ def _levels(code: str) -> Levels | None:
     return None
 
 
-def _table_of_e4m3() -> Floats32:
-    return widen(bytes(range(256)), FLOATS["F8_E4M3"], 1).reshape(-1).astype(np.float32)
-
-
-def _decoder(levels: Levels, factor_bytes: int) -> Callable[[RowBytes, Floats32], None]:
-    bits, group = levels.bits, levels.group
-
-    def decode(rows: RowBytes, values: Floats32) -> None:
-        dims = values.shape[1]
-        packed_bytes, groups = dims * bits // 8, dims // group
-        factors_stop = packed_bytes + groups * factor_bytes
-        factors = _numbers(rows[:, packed_bytes:factors_stop], levels.factors, groups)
-        factors /= np.float32(levels.divisor)
-        packed = _packed(rows[:, :packed_bytes], levels)
-        if levels.table is not None:
-            kernels.levels.decode_table(packed, bits, levels.table, factors, group, values)
-            return
-        stored = rows[:, factors_stop:]
-        added = _numbers(stored, levels.factors, groups) if levels.offsets else np.zeros_like(factors)
-        kernels.levels.decode_integers(packed, bits, levels.lowest, factors, added, group, values)
-
-    return decode
-
-
-def _packed(stored: RowBytes, levels: Levels) -> RowBytes:
-    """The levels' bytes as the loops take them: from the lowest on, the lower half of a byte first."""
-    packed = np.ascontiguousarray(stored)
-    if levels.high_first:
-        packed = ((packed << 4) | (packed >> 4)).astype(np.uint8)
-    if levels.signed:
-        packed = packed ^ np.uint8(0x80)
-    packed.flags.writeable = False  # so that numba compiles one specialisation instead of two
-    return packed
-
-
-def _numbers(stored: RowBytes, dtype: str, groups: int) -> Floats32:
-    """Factors [R, groups] from their bytes."""
-    flat = np.ascontiguousarray(stored).tobytes()
-    if dtype == "F8_E8M0":  # an exponent alone, 255 stands for NaN (OCP MX, section 5.4.1)
-        exponents = np.frombuffer(flat, np.uint8).astype(np.int64)
-        return (
-            np.where(exponents == 255, np.nan, np.ldexp(1.0, exponents - 127))
-            .astype(np.float32)
-            .reshape(-1, groups)
-        )
-    return widen(flat, FLOATS[dtype], groups).astype(np.float32)
+@cache
+def _loop(levels: Levels) -> RowLoop:
+    kernel, table = kernels.levels, levels.table
+    dtypes = {"F16": kernel.FLOAT16, "BF16": kernel.BFLOAT16, "F32": kernel.FLOAT32}
+    stated = {
+        "numbers": kernel.INTEGERS if table is None else kernel.E4M3 if table is E4M3 else kernel.ENTRIES,
+        "bits": levels.bits,
+        "group": levels.group,
+        "dtype": dtypes.get(levels.factors, kernel.BY_TABLE),
+        "divisor": levels.divisor,
+        "terms": levels.offsets,
+        "lowest": levels.lowest,
+        "flip": 0x80 if levels.signed else 0,
+        "first_bit": 4 if levels.high_first else 0,
+    }
+    entries = np.zeros(kernel.ALL_ENTRIES, np.float32)
+    entries[: kernel.FACTOR_ENTRIES] = _BYTE_FACTORS.get(levels.factors, 0.0)
+    if table is not None:
+        entries[kernel.FACTOR_ENTRIES :][: len(table)] = table
+    numbers = np.array([stated[name] for name in kernel.STATED], np.int64)
+    return kernels.row_loops.address_of_row_loop(kernel.decode_levels), numbers, entries

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from survey.numerics.block_formats import BlockFormat
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.row_formats import RowFormat
 from survey.numerics.scale import Scale
@@ -145,24 +146,28 @@ class _InOrder:
 def _folding(decoder: RowDecoder, rows_per_slab: int, rows: RowSums) -> Callable[[Block, int], FoldedSlab]:
     """A function from a slab and the number of its first row; what rows have of their own goes to `rows`."""
     sums = CompiledSums(decoder.summed_as, decoder.dims, rows_per_slab, exponents=not decoder.is_decoded)
-    row_bytes, exponent_values = decoder.row_bytes, decoder.row_format.exponent_values
+    row_format, row_bytes = decoder.row_format, decoder.row_bytes
+    quantised = None
+    if isinstance(row_format, BlockFormat) and row_format.loop is not None and decoder.scale is None:
+        quantised = row_format
 
     def folded(slab: Block, first_row: int) -> FoldedSlab:
         count = len(slab) // row_bytes
         here = rows.part(first_row, first_row + count)
-        if decoder.is_decoded:
+        if decoder.is_decoded and quantised is None:
             return slab, row_digests(slab, row_bytes), decoded_sums(slab, first_row, here)
-        if not is_hashed_by_loops(row_bytes):
-            return slab, row_digests(slab, row_bytes), sums.of(slab, here)
-        digests = np.empty((count, 2), dtype=np.uint64)
-        return slab, digests, sums.of(slab, here, digests)
+        digests = np.empty((count, 2), dtype=np.uint64) if is_hashed_by_loops(row_bytes) else None
+        added = (
+            sums.of_quantised(slab, quantised, here, digests) if quantised else sums.of(slab, here, digests)
+        )
+        return slab, row_digests(slab, row_bytes) if digests is None else digests, added
 
     def decoded_sums(slab: Block, first_row: int, here: RowSums) -> SlabSums:
         added = sums.of(decoder.values(slab, first_row).data.cast("B"), here)
-        if not exponent_values:
+        if not row_format.exponent_values:
             return added
         fields = decoder.exponents(slab).ravel()
-        return replace(added, exponents=np.bincount(fields, minlength=exponent_values))
+        return replace(added, exponents=np.bincount(fields, minlength=row_format.exponent_values))
 
     return folded
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.numerics.block_formats import BlockFormat, RowLoop
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FloatFormat
 from survey.onepass import kernels
@@ -16,8 +19,13 @@ from survey.onepass.row_identity import Digests
 from survey.onepass.sums import RowSums, SlabSums, rows_by_band
 from survey.records.blocks import Block
 
-Hashed = tuple[NDArray[np.uint8], Digests]  # the bytes of rows, and where their digests go
-NOTHING_HASHED: Hashed = (np.empty((0, 0), dtype=np.uint8), np.empty((0, 2), dtype=np.uint64))
+Columns = NDArray[np.float64]
+NO_DIGESTS: Digests = np.empty((0, 2), dtype=np.uint64)
+NOT_DECODED: tuple[None, NDArray[np.int64], NDArray[np.float32]] = (
+    None,
+    np.empty(0, dtype=np.int64),
+    np.empty(0, dtype=np.float32),
+)
 
 
 class CompiledSums:
@@ -34,36 +42,56 @@ class CompiledSums:
         self._floats = np.dtype(f"<f{float_format.item_bytes}") if float_format.bits >= 32 else None
         self._signs = np.zeros(-(-dims // LANE_DIMS) * LANE_DIMS)
         self._signs[:dims] = signs(dims)
-        self._table: NDArray[np.float32] | None = None
-        if float_format.bits == 8:  # all values are exact in float32
-            with np.errstate(invalid="ignore"):  # NaN that signal, as in `widen`
-                self._table = widen(bytes(range(256)), float_format, 1).reshape(-1).astype(np.float32)
 
     def of(self, slab: Block, rows: RowSums, digests: Digests | None = None) -> SlabSums:
         """The sums of one slab of whole rows, [R, D]; what each row has of its own is set in `rows`, [R].
 
         digests: of the rows, [R, 2], set if given; their lengths are such that loops hash them.
         """
-        words = np.frombuffer(slab, self._words).reshape(-1, self._dims)
-        if not words.flags.aligned:
-            words = words.copy()
-        hashed = NOTHING_HASHED if digests is None else (words.view(np.uint8), digests)
-        if missing := -len(words) % GROUP_ROWS:  # the matrix ends within a group: zeros change no sum
-            words = np.concatenate([words, np.zeros((missing, self._dims), self._words)])
-        columns, exponents = self._fold(words, rows, hashed)
-        if missing and len(exponents):
-            exponents[0] -= missing * self._dims
+        words = self._in_groups(np.frombuffer(slab, self._words).reshape(-1, self._dims))
+        columns, exponents = self._fold(words, rows, digests)
+        if len(exponents):
+            exponents[0] -= (len(words) - len(rows.norms)) * self._dims
         if self._float_format.bits == 64:
             values, scale = scaled(words.view(np.float64))
             self._fold(values.view(self._words), rows)
             with np.errstate(over="ignore"):
                 rows.norms[:] *= scale[: len(rows.norms)]
-        bands = rows_by_band(rows.norms)
-        if len(bands) == 1 and rows.finite.all():
-            return SlabSums(dict.fromkeys(bands, columns), exponents)
-        return SlabSums({band: self._columns(words, in_band) for band, in_band in bands.items()}, exponents)
+        return SlabSums(self._by_band(columns, rows, lambda: words), exponents)
 
-    def _columns(self, words: NDArray[np.unsignedinteger], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def of_quantised(
+        self, slab: Block, row_format: BlockFormat, rows: RowSums, digests: Digests | None = None
+    ) -> SlabSums:
+        """As `of`, of rows whose loop decodes them to this format: their values stay in the cache."""
+
+        def decoded() -> NDArray[np.unsignedinteger]:
+            return self._in_groups(row_format.values(slab, self._dims).view(self._words))
+
+        assert row_format.loop is not None
+        packed = np.frombuffer(slab, np.uint8).reshape(-1, row_format.row_bytes(self._dims))
+        nothing = np.empty((0, self._dims), self._words)
+        columns, exponents = self._fold(nothing, rows, digests, packed, row_format.loop())
+        return SlabSums(self._by_band(columns, rows, decoded), exponents)
+
+    def _in_groups(self, words: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+        """Rows [R, D], and zeros to whole groups if the matrix ends within one: they change no sum."""
+        if missing := -len(words) % GROUP_ROWS:
+            return np.concatenate([words, np.zeros((missing, self._dims), self._words)])
+        return words if words.flags.aligned else words.copy()
+
+    def _by_band(
+        self, columns: Columns, rows: RowSums, words: Callable[[], NDArray[np.unsignedinteger]]
+    ) -> dict[int, Columns]:
+        """The sum of the rows of each band, [D]. columns: of all rows; words: makes them, in whole groups."""
+        bands = rows_by_band(rows.norms)
+        if not bands:
+            return {}
+        if len(bands) == 1 and rows.finite.all():
+            return dict.fromkeys(bands, columns)
+        stored = words()
+        return {band: self._columns(stored, in_band) for band, in_band in bands.items()}
+
+    def _columns(self, words: NDArray[np.unsignedinteger], chosen: NDArray[np.bool_]) -> Columns:
         """The sum of chosen rows, [D]; the others count as zeros. chosen: of the first rows."""
         others = np.ones(len(words), dtype=bool)
         others[: len(chosen)] = ~chosen
@@ -72,31 +100,52 @@ class CompiledSums:
         return self._fold(words, RowSums.empty(0))[0]
 
     def _fold(
-        self, words: NDArray[np.unsignedinteger], rows: RowSums, hashed: Hashed = NOTHING_HASHED
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The column sums [D] and exponent counts of whole groups; what rows have of their own is set."""
+        self,
+        words: NDArray[np.unsignedinteger],
+        rows: RowSums,
+        digests: Digests | None = None,
+        packed: NDArray[np.uint8] | None = None,
+        loop: RowLoop | None = None,
+    ) -> tuple[Columns, NDArray[np.int64]]:
+        """The column sums [D] and exponent counts of whole groups; what rows have of their own is set.
+
+        packed: the rows, if a loop decodes them; words has no rows then.
+        """
         float_format, stored = self._float_format, words if self._floats is None else words.view(self._floats)
         groups = np.zeros((self._groups, self._dims))
         counts = np.zeros(self._exponent_values, dtype=np.int64)
+        if float_format.bits == 8:
+            loop, stored = _looked_up(float_format), np.empty((0, self._dims), np.float32)
+        address, numbers, table = loop or NOT_DECODED
         kernels.fold.fold_rows(
             _read_only(words.view(f"<u{min(float_format.item_bytes, 2)}")),
             _read_only(stored),
             True if float_format.code == "BF16" else None,
             True if float_format.code == "F16" else None,
-            self._table,
+            address,
+            numbers,
+            table,
+            _read_only(words.view(np.uint8) if packed is None else packed),
             min(float_format.bits, 16) - 1 - float_format.exponent_bits,
             counts,
             self._signs,
-            np.zeros((QUAD_ROWS, LANE_DIMS), np.float32 if float_format.bits == 8 else stored.dtype),
+            np.zeros((QUAD_ROWS, LANE_DIMS), stored.dtype),
             groups,
             rows.norms,
             rows.finite,
             rows.directions,
             rows.fine_directions,
-            _read_only(hashed[0]),
-            hashed[1],
+            NO_DIGESTS if digests is None else digests,
         )
         return groups[0].copy(), counts
+
+
+@cache
+def _looked_up(float_format: FloatFormat) -> RowLoop:
+    """The loop that looks up the values of 8 bits; all are exact in float32."""
+    with np.errstate(invalid="ignore"):  # NaN that signal, as in `widen`
+        table = widen(bytes(range(256)), float_format, 1).reshape(-1).astype(np.float32)
+    return kernels.row_loops.address_of_row_loop(kernels.levels.look_up), NOT_DECODED[1], table
 
 
 def _read_only(words: NDArray[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Quantised rows: their decoding against the package `gguf`, and their pass against BF16 of the same shape.
+"""Quantised rows, F16 and F32: their decoding against `gguf`, and their pass against BF16 of the same shape.
 
 python -m tests.bench.quantised [--rows 32768] [--dims 2560] [--threads 2]
 
@@ -25,7 +25,8 @@ from survey.numerics.row_formats import RowFormat, row_format_of
 from survey.onepass.fold import fold
 
 TURNS, PEER_ROWS, SLAB_ROWS = 5, 256, 256
-MLX = ("mlx-4bit-g64/BF16", "mlx-6bit-g64/BF16", "mlx-8bit-g64/BF16", "nvfp4")
+FLOAT_CODES = ("BF16", "F16", "F32")
+MLX = ("mlx-4bit-g64/BF16", "mlx-6bit-g64/BF16", "mlx-8bit-g64/BF16", "nvfp4", "mxfp4", "mxfp8")
 # Where a block's float16 factors stand: random ones would be infinite or not numbers.
 FACTORS = {"Q4_1": (0, 2), "Q5_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
 
@@ -41,9 +42,13 @@ def rows_of(code: str, rows: int, dims: int) -> NDArray[np.uint8]:
     elif (form := level_format(code)) is not None and code.endswith("/BF16"):
         levels_bytes = dims * int(form.bits_per_weight) // 8  # factors and terms follow, in bfloat16
         stored[:, levels_bytes + 1 :: 2] = 0x39  # some ten-thousandths
-    elif code == "BF16":
-        values = dice.normal(0.01, 0.02, (rows, dims)).astype(np.float32)
-        stored = (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+    elif code in MLX:
+        stored[:, dims * (8 if code == "mxfp8" else 4) // 8 :] = 0x3C  # E4M3 or E8M0
+    else:
+        values = dice.normal(0.01, 0.02, (rows, dims)).astype(np.float16 if code == "F16" else np.float32)
+        stored = values.view(np.uint8)
+        if code == "BF16":
+            stored = (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
     return stored
 
 
@@ -70,7 +75,7 @@ def main() -> None:
         parser.add_argument(name, type=int, default=default)
     options = parser.parse_args()
     rows, dims = options.rows, options.dims
-    forms: dict[str, RowFormat] = {"BF16": FLOATS["BF16"]}
+    forms: dict[str, RowFormat] = {code: FLOATS[code] for code in FLOAT_CODES}
     forms |= {code: row_format_of(code, code) for code in (*COMPILED, *MLX)}
     stored = {code: rows_of(code, rows, dims) for code in forms}
     best = {code: (float("inf"), float("inf")) for code in forms}

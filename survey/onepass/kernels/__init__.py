@@ -20,10 +20,22 @@ if TYPE_CHECKING:
     from survey.onepass.kernels import ggml_blocks as ggml_blocks
     from survey.onepass.kernels import levels as levels
     from survey.onepass.kernels import ranks as ranks
+    from survey.onepass.kernels import row_loops as row_loops
     from survey.onepass.kernels import xxh3 as xxh3
 
 _MODULES = frozenset(
-    {"distances", "exact_sum", "exponents", "first_seen", "fold", "ggml_blocks", "levels", "ranks", "xxh3"}
+    {
+        "distances",
+        "exact_sum",
+        "exponents",
+        "first_seen",
+        "fold",
+        "ggml_blocks",
+        "levels",
+        "ranks",
+        "row_loops",
+        "xxh3",
+    }
 )
 
 

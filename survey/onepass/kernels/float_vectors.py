@@ -24,28 +24,33 @@ def _widened(builder: Any, vector: Any) -> Any:
     return builder.fpext(vector, ir.VectorType(FLOAT64, FLOATS))
 
 
-def _of_bfloat16(builder: Any, words: Any) -> Any:
-    """Of bfloat16: their bits are the upper half of a float32's."""
-    wide = builder.shl(builder.zext(words, ir.VectorType(INT32, FLOATS)), constant(INT32, 16))
-    return _widened(builder, builder.bitcast(wide, ir.VectorType(FLOAT32, FLOATS)))
+def of_bfloat16(builder: Any, words: Any) -> Any:
+    """float32 of a vector of bfloat16: their bits are the upper half."""
+    count = words.type.count
+    wide = builder.shl(builder.zext(words, ir.VectorType(INT32, count)), constant(INT32, 16, count))
+    return builder.bitcast(wide, ir.VectorType(FLOAT32, count))
 
 
-def _of_float16(builder: Any, words: Any) -> Any:
-    """Of float16; by the bits of a float32 if the processor does not widen them itself."""
+def of_float16(builder: Any, words: Any) -> Any:
+    """float32 of a vector of float16; by its bits if the processor has no instruction for it."""
+    floats, integers = (ir.VectorType(item, words.type.count) for item in (FLOAT32, INT32))
     if widens_float16():
-        return _widened(builder, builder.bitcast(words, ir.VectorType(ir.HalfType(), FLOATS)))
-    wide = builder.zext(words, ir.VectorType(INT32, FLOATS))
-    magnitude = builder.and_(wide, constant(INT32, 0x7FFF))
-    biases = constant(INT32, 112 << 23)  # 15 and 127
-    normal = builder.add(builder.shl(magnitude, constant(INT32, 13)), biases)
-    no_number = builder.icmp_unsigned(">=", magnitude, constant(INT32, 0x7C00))
+        return builder.fpext(builder.bitcast(words, ir.VectorType(ir.HalfType(), words.type.count)), floats)
+
+    def number(value: int) -> Any:
+        return constant(INT32, value, words.type.count)
+
+    wide = builder.zext(words, integers)
+    magnitude = builder.and_(wide, number(0x7FFF))
+    biases = number(112 << 23)  # 15 and 127
+    normal = builder.add(builder.shl(magnitude, number(13)), biases)
+    no_number = builder.icmp_unsigned(">=", magnitude, number(0x7C00))
     normal = builder.select(no_number, builder.add(normal, biases), normal)
-    floats = builder.sitofp(magnitude, ir.VectorType(FLOAT32, FLOATS))
-    small = builder.bitcast(builder.fmul(floats, constant(FLOAT32, 2.0**-24)), ir.VectorType(INT32, FLOATS))
-    is_small = builder.icmp_unsigned("<", magnitude, constant(INT32, 0x400))  # subnormal, or zero
-    sign = builder.shl(builder.and_(wide, constant(INT32, 0x8000)), constant(INT32, 16))
-    bits = builder.or_(builder.select(is_small, small, normal), sign)
-    return _widened(builder, builder.bitcast(bits, ir.VectorType(FLOAT32, FLOATS)))
+    tiny = constant(FLOAT32, 2.0**-24, words.type.count)
+    small = builder.bitcast(builder.fmul(builder.sitofp(magnitude, floats), tiny), integers)
+    is_small = builder.icmp_unsigned("<", magnitude, number(0x400))  # subnormal, or zero
+    sign = builder.shl(builder.and_(wide, number(0x8000)), number(16))
+    return builder.bitcast(builder.or_(builder.select(is_small, small, normal), sign), floats)
 
 
 @operation
@@ -65,13 +70,17 @@ def load_floats(_typing: Any, array: Any, index: Any) -> Any:
 @operation
 def load_bfloat16(_typing: Any, array: Any, index: Any) -> Any:
     """As `load_floats`, of words that are bfloat16."""
-    return EXACT_VECTOR(array, types.intp), loaded(INT16, FLOATS, _of_bfloat16)
+    return EXACT_VECTOR(array, types.intp), loaded(
+        INT16, FLOATS, lambda builder, words: _widened(builder, of_bfloat16(builder, words))
+    )
 
 
 @operation
 def load_float16(_typing: Any, array: Any, index: Any) -> Any:
     """As `load_floats`, of words that are float16."""
-    return EXACT_VECTOR(array, types.intp), loaded(INT16, FLOATS, _of_float16)
+    return EXACT_VECTOR(array, types.intp), loaded(
+        INT16, FLOATS, lambda builder, words: _widened(builder, of_float16(builder, words))
+    )
 
 
 @operation

@@ -23,13 +23,13 @@ from survey.onepass.kernels.float_vectors import (
     store_floats,
 )
 from survey.onepass.kernels.jit import compiled, njit
+from survey.onepass.kernels.row_loops import Bytes, Floats, decode_row
 from survey.onepass.kernels.vectors import FLOATS
 from survey.onepass.kernels.xxh3 import hash_rows
 
-LINE_BYTES = 64
+LINE_BYTES, FLOAT32_BYTES, FLOAT64_BYTES = 64, 4, 8
 
 Words = NDArray[np.unsignedinteger]
-Bytes = NDArray[np.uint8]
 UInt16s = NDArray[np.uint16]
 UInt64s = NDArray[np.uint64]
 Counts = NDArray[np.int64]
@@ -67,23 +67,25 @@ _fold_float16 = _folding(load_float16)
 
 
 @njit()
-def _look_up(stored: Words, r: int, table: NDArray[np.float32], values: NDArray[np.float32]) -> None:
-    """Set values [QUAD_ROWS, D] to those of the words of rows from `r` on."""
-    for row in range(QUAD_ROWS):
-        for d in range(stored.shape[1]):
-            values[row, d] = table[stored[r + row, d]]
-
-
-@njit()
-def _lanes() -> NDArray[np.float64]:
-    """A buffer [QUAD_ROWS, LANE_DIMS] whose rows begin with a cache line, as wide vectors need.
+def _buffer(rows: int, row_bytes: int) -> Bytes:
+    """A buffer [rows, ≥ row_bytes] whose rows begin with a cache line, as wide vectors need.
 
     Rows are not a power of two apart: the cache takes such addresses for the same one.
     """
-    width = LANE_DIMS + LINE_BYTES // 8
-    buffer = np.empty((QUAD_ROWS + 1) * width)
-    start = (LINE_BYTES - buffer.ctypes.data % LINE_BYTES) % LINE_BYTES // 8
-    return buffer[start : start + QUAD_ROWS * width].reshape(QUAD_ROWS, width)
+    width = (row_bytes // LINE_BYTES + 1 | 1) * LINE_BYTES
+    buffer = np.empty((rows + 1) * width, np.uint8)
+    start = (LINE_BYTES - buffer.ctypes.data % LINE_BYTES) % LINE_BYTES
+    return buffer[start : start + rows * width].reshape(rows, width)
+
+
+@njit()
+def _decode_quad(address: int, numbers: Counts, table: Floats, packed: Bytes, r: int, values: Floats) -> None:
+    """Set values [QUAD_ROWS, D] to those of packed rows from `r` on, and to zeros behind the last one."""
+    for row in range(QUAD_ROWS):
+        if r + row < len(packed):
+            decode_row(address, numbers, table, packed, r + row, values, row)
+        else:
+            values[row] = np.float32(0.0)
 
 
 @njit()
@@ -267,7 +269,10 @@ def fold_rows(
     stored: NDArray[Any],
     bfloat16: bool | None,
     float16: bool | None,
-    table: NDArray[np.float32] | None,
+    address: int | None,
+    numbers: Counts,
+    table: Floats,
+    packed: Bytes,
     mantissa_bits: int,
     counts: Counts,
     signs: NDArray[np.float64],
@@ -277,45 +282,47 @@ def fold_rows(
     finite: NDArray[np.bool_],
     directions: NDArray[np.float32],
     fine: UInt16s,
-    hashed: Bytes,
     digests: UInt64s,
 ) -> None:
     """The sums of stored rows [R, D], in whole groups, and what each of the first N ≤ R has of its own.
 
-    stored: float32 or float64; or words, with what they are: bfloat16, float16, or a table of the values of
-    all words of 8 bits. The other two are None, as branches on None are not compiled. upper: the same in
-    words of 8 or 16 bits, [R, D · stride], and mantissa_bits of the upper one, as in `count_exponents`.
+    stored: float32 or float64; or words, with what they are: bfloat16 or float16, of which the other is None,
+    as branches on None are not compiled. upper: the same in words of 8 or 16 bits, [R, D · stride], and
+    mantissa_bits of the upper one, as in `count_exponents`. packed: the bytes of rows, [R, ·]. address,
+    numbers, table: of the loop that decodes these to float32 (see `row_loops`); they need not be whole groups
+    then, and stored has no rows; address is None if they are not decoded.
     signs: of the dimensions, padded with zeros to whole LANE_DIMS. last: zeros [QUAD_ROWS, LANE_DIMS], a
-    buffer of stored numbers, or of a table's. groups: zeros [2^n, D], a buffer for the sums of each
-    GROUP_ROWS rows; the sum of all rows replaces the first. Exponents are added to counts, if these are not
-    empty. Set are norms [N],
-    finite [N], directions [N, 32], fine [N, 128], and digests [H, 2] of the first rows, which are given in
-    bytes, hashed [H, ·].
+    buffer of numbers as they are summed. groups: zeros [2^n, D], a buffer for the sums of each GROUP_ROWS
+    rows; the sum of all rows replaces the first. Exponents are added to counts, if these are not empty. Set
+    are norms [N], finite [N], directions [N, 32], fine [N, 128], and digests [H, 2] of the first rows.
     """
     dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
     stride = upper.shape[1] // dims
     totals = np.empty((quads, len(signs)))
-    lanes, signed = _lanes(), _lanes()
+    lane_bytes = LANE_DIMS * FLOAT64_BYTES
+    lanes = _buffer(QUAD_ROWS, lane_bytes).view(np.float64)
+    signed = _buffer(QUAD_ROWS, lane_bytes).view(np.float64)
     squares, single = np.empty(DIRECTION_DIMS // 2), np.empty(DIRECTION_DIMS, np.float32)
     counters, state, fields = (
         np.zeros(COUNTERS, np.uint16),
         np.zeros(2, np.int64),
         np.empty(STRETCH, np.uint16),
     )
-    wide = np.empty((QUAD_ROWS, 0 if table is None else dims), np.float32)
-    for group in range(stored.shape[0] // GROUP_ROWS):
+    decoded_dims = 0 if address is None else dims
+    values = _buffer(QUAD_ROWS, decoded_dims * FLOAT32_BYTES).view(np.float32)[:, :decoded_dims]
+    for group in range(-(-len(packed) // GROUP_ROWS)):
         first = group * GROUP_ROWS
-        hash_rows(hashed[first : first + GROUP_ROWS], digests[first : first + GROUP_ROWS])
+        hash_rows(packed[first : first + GROUP_ROWS], digests[first : first + GROUP_ROWS])
         upper_words = upper[first : first + GROUP_ROWS].reshape(-1)
         if len(counts):
             add_exponents(upper_words, stride, mantissa_bits, counts, counters, state, fields)
         for quad in range(quads):
             r = first + quad * QUAD_ROWS
-            if table is None:
+            if address is None:
                 _fold_quad(stored, r, bfloat16, float16, signs, lanes, signed, totals[quad], last)
             else:
-                _look_up(stored, r, table, wide)
-                _fold_quad(wide, 0, None, None, signs, lanes, signed, totals[quad], last)
+                _decode_quad(address, numbers, table, packed, r, values)
+                _fold_quad(values, 0, None, None, signs, lanes, signed, totals[quad], last)
             rows = slice(r, r + QUAD_ROWS)
             _halve_lanes(lanes, signed, squares, single, fine[rows])
             _store_rows(lanes, signed, norms[rows], finite[rows], directions[rows])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -48,8 +49,11 @@ _import_without_settings_of_the_folder()
 from llvmlite import ir as ir  # noqa: E402 - only after numba's settings are made safe
 from numba import njit as njit  # noqa: E402
 from numba import types as types  # noqa: E402
+from numba.core import sigutils  # noqa: E402
+from numba.core.ccallback import CFunc  # noqa: E402
 from numba.core.registry import cpu_target  # noqa: E402
 from numba.extending import intrinsic, models, register_model  # noqa: E402
+from numba.np.numpy_support import carray as carray  # noqa: E402
 
 
 def _stamp_of_sources() -> str:
@@ -60,6 +64,8 @@ def _stamp_of_sources() -> str:
 
 
 _STAMP = _stamp_of_sources()
+_CALLED_BY_ADDRESS: dict[Callable[..., None], Any] = {}  # kept, and their code with them
+_COMPILING = threading.Lock()
 
 
 def compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
@@ -70,6 +76,24 @@ def compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
         return cast(Callable[Arguments, None], dispatcher)
     except RuntimeError:  # no writable cache folder
         return njit(nogil=True)(loop)
+
+
+def address_of(loop: Callable[..., None], signature: Any) -> int:
+    """The address of a loop as a C function of these types: compiled at the first call, cached as others are.
+
+    A loop that calls it need not be compiled for each that it may call.
+    """
+    with _COMPILING:
+        if loop not in _CALLED_BY_ADDRESS:
+            function: Any = CFunc(loop, sigutils.normalize_signature(signature), {}, {})  # type: ignore[no-untyped-call]
+            try:
+                function.enable_caching()
+                function._cache._cache_file._source_stamp = _STAMP
+            except RuntimeError:  # no writable cache folder
+                pass
+            function.compile()
+            _CALLED_BY_ADDRESS[loop] = function
+        return int(_CALLED_BY_ADDRESS[loop].address)
 
 
 def operation(typing: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from survey.onepass.kernels.vectors import (
     STRIPE_VECTOR,
     constant,
     loaded,
-    spread,
+    spread_number,
     stored,
 )
 
@@ -75,6 +75,6 @@ def scrambled(_typing: Any, words: Any, keys: Any, factor: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         words, keys, factor = args
         mixed = builder.xor(builder.xor(words, builder.lshr(words, _numbers(47))), keys)
-        return builder.mul(mixed, spread(builder, factor, STRIPE))
+        return builder.mul(mixed, spread_number(builder, factor, STRIPE))
 
     return STRIPE_VECTOR(words, keys, types.uint64), build

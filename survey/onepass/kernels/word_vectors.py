@@ -12,7 +12,7 @@ from survey.onepass.kernels.vectors import (
     WORDS,
     constant,
     loaded,
-    spread,
+    spread_number,
     stored,
 )
 
@@ -34,7 +34,7 @@ def one_hot(_typing: Any, fields: Any, top: Any, lowest: Any, shift: Any) -> Any
 
     def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         fields, *scalars = args
-        top, lowest, shift = (spread(builder, scalar, WORDS) for scalar in scalars)
+        top, lowest, shift = (spread_number(builder, scalar, WORDS) for scalar in scalars)
         below = builder.sub(top, fields)
         level = builder.select(builder.icmp_unsigned("<", below, lowest), below, lowest)
         return builder.shl(constant(INT16, 1, WORDS), builder.lshr(level, shift))
@@ -68,7 +68,7 @@ def add_bit(_typing: Any, total: Any, words: Any, bit: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
         total, words, bit = args
-        shifted = builder.lshr(words, spread(builder, bit, WORDS))
+        shifted = builder.lshr(words, spread_number(builder, bit, WORDS))
         return builder.add(total, builder.and_(shifted, constant(INT16, 1, WORDS)))
 
     return WORD_VECTOR(total, words, types.uint16), build

@@ -98,13 +98,13 @@ def _merged(state: HashWords, keys: HashWords, start: np.uint64) -> np.uint64:
 
 @compiled
 def hash_rows(rows: Bytes, digests: HashWords) -> None:
-    """Set digests [R, 2] to the xxh3-128 of rows [R, N] of N > 240 bytes: the high half and the low one."""
+    """Set digests [R, 2] to the xxh3-128 of the first R rows [·, N] of N > 240 bytes: high half, low half."""
     row_bytes = rows.shape[1]
     length = np.uint64(row_bytes)
     rest = (row_bytes - 1) // BLOCK_BYTES * BLOCK_BYTES  # the last block is closed in another way
     last = rest + (row_bytes - 1 - rest) // STRIPE_BYTES * STRIPE_BYTES
     lanes = np.empty(LANES, np.uint64)
-    for r in range(rows.shape[0]):
+    for r in range(len(digests)):
         row, state = rows[r], load_stripe(START, 0)
         for start in range(0, rest, BLOCK_BYTES):
             products, plain = _add(row, start, start + BLOCK_BYTES, no_words(), no_words())
