@@ -116,9 +116,12 @@ def _model_of_line(text: str, base: Path, origin: str, endpoint: str) -> ModelRe
         if len(text) > LONGEST_LINE:
             raise UsageError(f"has {len(text):,} characters, no name more than {LONGEST_LINE:,}")
         if text.startswith((".", "/", "~")) and not text.endswith(_LIST_SUFFIXES):
-            path = _path(text, base, origin)
+            path, part = _path(text, base, origin), None
+            if path is not None and not path.exists():
+                text_of_folder, part = _part(text, base, origin)
+                path = _path(text_of_folder, base, origin)
             if path is not None and not path.exists():  # perhaps on a disk that is not mounted
-                return _folder(path, origin)
+                return _folder(path, origin, part)
         return _model(text, base, origin, endpoint)
     except UsageError as error:
         # Without the password of a pasted URL, which would go into the catalog.
@@ -137,7 +140,8 @@ def _model(text: str, base: Path, origin: str, endpoint: str = "") -> ModelRef:
         return _folder(path.parent, origin, path.name)
     if path is not None and path.exists():
         raise UsageError(f"{origin}: {path} is a file; a line names a Hub id, a folder or a .gguf file")
-    if text.startswith((".", "/", "~")) or text.endswith(_LIST_SUFFIXES):
+    is_file = text.endswith(_LIST_SUFFIXES) or (text.endswith(".gguf") and "/" not in text)
+    if text.startswith((".", "/", "~")) or is_file:
         raise UsageError(f"{origin}: no such file or folder: {text}")
     return _on_hub(whole, text, part, origin, endpoint)
 
@@ -156,6 +160,8 @@ def _part(text: str, base: Path, origin: str) -> tuple[str, str | None]:
     """The text before a `:`, and the folder or file of that model after it; None if there is none."""
     word = without_command(unwrapped(text))
     model, colon, part = word.rpartition(":")  # a folder's name may hold one
+    if colon and is_url(word) and "/" in model.partition("://")[2 if "://" in model else 0]:
+        return (text, None) if "/" in part else (model, part)  # hf.co/org/name:Q4_K_M, as Ollama takes it
     if not colon or is_url(word):
         return text, None
     folder = _path(model, base, origin) if model else None

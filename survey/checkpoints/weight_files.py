@@ -7,7 +7,7 @@ holds no weights, the only folder that does is taken for the model.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -89,7 +89,7 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
         return _described(folder, *copies[folder], folders)
     loose = loose_weights(folders[""])
     if not (inner or loose) and (models := gguf_models(files)):
-        return _of_gguf(choose_gguf(models, where), len(models))
+        return _of_gguf(choose_gguf(models, where), models)
     if not (inner or loose) and (foreign := foreign_format(files)):
         raise NotThere("no-safetensors", where, foreign)
     _refuse_without_config(folders, where)
@@ -181,9 +181,14 @@ def nameable_parts(folders: Mapping[str, Collection[str]]) -> list[str]:
     return [folder for folder in inner if folder] + files + gguf_names(models)
 
 
-def _of_gguf(model: GgufModel, of: int = 1) -> Weights:
-    """The files of one quantisation. of: the number of quantisations from which it was chosen."""
-    rule = f"{model.files[0]}, the most precise of {of} quantisations" if of > 1 else model.files[0]
+def _of_gguf(model: GgufModel, models: Sequence[GgufModel] = ()) -> Weights:
+    """The files of one quantisation. models: those from which it was chosen."""
+    rule = model.files[0]
+    if len(models) > 1:
+        names = [name for name, other in zip(gguf_names(models), models, strict=True) if other != model]
+        others = ", ".join(names[:_MOST_SHOWN])
+        others += f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+        rule += f", the most precise of {len(models)} quantisations (others: {others})"
     return Weights("", rule, gguf=model.files)
 
 

@@ -87,6 +87,28 @@ def test_a_line_that_resembles_another_repeats_nothing(tmp_path: Path, other: st
     assert ([str(model) for model in listed.models], listed.duplicates) == (["org/name", other], [])
 
 
+def test_a_part_of_a_folder_follows_a_colon_in_a_list_too(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "od:d").mkdir()
+    lines = ["./mine:Q8_0", "./od:d", "./od:d:Q8_0", "./gone:Q8_0", "./gone"]
+    (tmp_path / "models.txt").write_text("\n".join(lines))
+    models = read_models(["models.txt"], tmp_path).models
+    assert [str(model) for model in models] == [f"{tmp_path}/{line[2:]}" for line in lines]
+    assert [model.part for model in models] == ["Q8_0", None, "Q8_0", "Q8_0", None]
+
+
+@pytest.mark.parametrize("url", ["hf.co/org/name", "https://huggingface.co/org/name", "hf://org/name"])
+def test_a_quantisation_follows_the_url_of_a_model(tmp_path: Path, url: str) -> None:
+    (model,) = read_models([f"{url}:Q4_K_M"], tmp_path).models
+    assert (str(model), model.part) == ("org/name:Q4_K_M", "Q4_K_M")
+
+
+@pytest.mark.parametrize("url", ["hf.co:443", "https://huggingface.co:443/org/name:Q4/x"])
+def test_a_port_is_no_quantisation(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError):
+        read_models([url], tmp_path)
+
+
 def test_a_part_of_a_model_follows_a_colon(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "od:d").mkdir()
@@ -124,6 +146,7 @@ WRONG = [
     ("a part from the root", ["models.txt"], b"a/b:/c\n", "after the : write a folder or file"),
     ("a part of nothing", ["models.txt"], b":c\n", "models.txt:1: ':c': after the :"),
     ("no such file", ["models.txt"], None, "command line: no such file or folder: models.txt"),
+    ("no such file of llama.cpp", ["m-Q4_0.gguf"], None, "command line: no such file or folder: m-Q4_0.gguf"),
     ("no such folder", ["./nowhere"], None, "command line: no such file or folder: ./nowhere"),
     ("no such folder, as a shell completes it", ["org/name/"], None, "there is no such folder; for the model of the Hub write org/name"),
     ("empty list", ["models.txt"], b"# nothing\n\n", "no model in models.txt"),

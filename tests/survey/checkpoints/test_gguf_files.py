@@ -64,6 +64,16 @@ def test_one_quantisation_is_chosen(files: list[str], part: str | None, read: li
     assert [chosen(order, part).gguf for order in (files, files[::-1])] == [tuple(read)] * 2
 
 
+def test_what_was_chosen_says_what_else_could_be_named() -> None:
+    rule = "Qwen3-4B-Q6_K.gguf, the most precise of 7 quantisations (others: IQ2_XXS, Q2_K, Q3_K_S, Q4_0, Q4_K_M, UD-Q4_K_XL)"
+    assert chosen(QWEN, None).rule == rule
+    many = [f"m-Q{bits}_K_{mix}.gguf" for bits in range(2, 7) for mix in ("XS", "S", "M", "L")]
+    assert chosen(many, None).rule.endswith(
+        "Q2_K_S, Q2_K_XS, Q3_K_L, Q3_K_M, Q3_K_S, Q3_K_XS, Q4_K_L, Q4_K_M, Q4_K_S, Q4_K_XS and 7 more)"
+    )
+    assert chosen(QWEN, "Q4_0").rule == chosen(["Qwen3-4B-Q4_0.gguf"], None).rule == "Qwen3-4B-Q4_0.gguf"
+
+
 REFUSED: dict[str, tuple[list[str], str | None, str]] = {
     "two models": (
         ["a-Q4_0.gguf", "b-Q4_0.gguf"],
