@@ -7,6 +7,7 @@ it is compared with the bytes that are left before anything is read or kept.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from survey.formats.safetensors_header import ReadRange
@@ -166,8 +167,10 @@ def preamble(keys: int) -> bytes:
     return MAGIC + struct.pack("<IQQ", VERSIONS[-1], 0, keys)
 
 
-def read_values(window: Window, count: int, until: frozenset[str] = frozenset()) -> Values:
-    """The next `count` keys with their values; fewer, once those of `until` are read. Raises ValueError."""
+def read_values(
+    window: Window, count: int, is_enough: Callable[[Values], bool] = lambda values: False
+) -> Values:
+    """The next `count` keys with their values; fewer, once they are enough. Raises ValueError."""
     if count > MOST_KEYS:
         raise ValueError(f"announces {count:,} keys, expected at most {MOST_KEYS:,}")
     values, names = Values(), set[str]()
@@ -177,7 +180,7 @@ def read_values(window: Window, count: int, until: frozenset[str] = frozenset())
             raise ValueError(f"the key {key[:80]} stands there twice")
         names.add(key)
         _read_value(window, key, values)
-        if until and until <= names:
+        if is_enough(values):
             break
     return values
 

@@ -9,6 +9,7 @@ from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.gguf_files import SUFFIX as GGUF
 from survey.checkpoints.tokenizer_files import COMPANIONS, TOKENIZER_CAP_BYTES, FileSizes
 from survey.formats.gguf_tokens import vocabulary_of
+from survey.vocabulary.cut_rules import CUT_RULES
 from survey.vocabulary.entries import BadVocabulary, TokenizerFiles
 from survey.vocabulary.table_key import key_of
 
@@ -80,7 +81,8 @@ def _base(name: str) -> str:
 
 def _in_weights(checkpoint: Checkpoint, file: str, size: int) -> TokenizerFiles:
     """The vocabulary of a file of llama.cpp, without the rest of its header."""
-    vocabulary = vocabulary_of(partial(checkpoint.read_range, file), size, f"{checkpoint.repo}/{file}")
+    where = f"{checkpoint.repo}/{file}"
+    vocabulary = vocabulary_of(partial(checkpoint.read_range, file), size, where, CUT_RULES.__contains__)
     if vocabulary is None:
         raise BadVocabulary("holds no tokens")
     name = f"vocabulary{GGUF}"  # the file's own is that of a model and a quantisation

@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+from survey.vocabulary.cut_rules import CutRule
 from survey.vocabulary.entries import BadVocabulary, Encode
 from survey.vocabulary.spelling import BYTE_FALLBACK, WORD_END
 
@@ -29,6 +30,24 @@ def byte_level_encoder(vocab: Mapping[str, int], merges: str) -> Encode:
     tokenizer = built(lambda: Tokenizer(models.BPE(vocab=dict(vocab), merges=pairs)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     return encoder_of(tokenizer)
+
+
+def cut_rule_tokenizer(
+    vocab: Mapping[str, int], merges: Sequence[tuple[str, str]], rule: CutRule, added: Sequence[str]
+) -> Tokenizer:
+    """A tokenizer of GPT-2's bytes. added: tokens that are taken from a text first. Raises BadVocabulary."""
+    tokenizer = built(
+        lambda: Tokenizer(models.BPE(vocab=dict(vocab), merges=list(merges), ignore_merges=rule.whole))
+    )
+    if rule.nfc:
+        tokenizer.normalizer = normalizers.NFC()
+    words = rule.words and pre_tokenizers.Split(Regex(rule.words), behavior="isolated")
+    digits = pre_tokenizers.Digits(individual_digits=True) if rule.digits else None
+    last = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not words)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([step for step in (digits, words, last) if step])
+    with _panics():
+        tokenizer.add_tokens([AddedToken(text, normalized=False) for text in added if text])
+    return tokenizer
 
 
 def clip_encoder(vocab: Mapping[str, int], merges: str) -> Encode:

@@ -1,7 +1,6 @@
 """Vocabularies of llama.cpp: the kind of tokenizer decides how its pieces are spelled.
 
 Source: llama.cpp's `llama-vocab.cpp` and its converter, which fills rows without a token with `[PAD151936]`.
-How texts are cut stands in code there: which tokens a text can reach is not asked.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from survey.vocabulary.entries import (
     shown,
     spelled,
 )
+from survey.vocabulary.gguf_encoders import BYTE, CONTROL, UNKNOWN, UNUSED, USER_DEFINED, cutting_of
 from survey.vocabulary.spelling import Spell, as_it_is, byte_level, with_spaces
 
-UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 2, 3, 4, 5, 6  # of types; 1 is a normal token
 _FILLED = re.compile(r"\[PAD-?\d+\]")
 
 
@@ -38,11 +37,16 @@ def parse(files: TokenizerFiles, companions: Companions) -> Vocabulary:
         tokens = tokens_in(files.contents[files.main])
     except ValueError as error:
         raise BadVocabulary(str(error)) from error
-    spell, remarks = _spelling(tokens.model), tuple[str, ...]()
+    spell, remarks = _spelling(tokens.model), list[str]()
     if spell is None:
-        remarks = (f"the kind of tokenizer {tokens.model[:40]!r} is unknown: pieces as they are stored",)
+        remarks.append(f"the kind of tokenizer {tokens.model[:40]!r} is unknown: pieces as they are stored")
     entries = {number: entry for number, entry in enumerate(_entries(tokens, spell or as_it_is)) if entry}
-    return Vocabulary(entries, None, remarks=remarks)
+    try:
+        encode, made_ids = cutting_of(tokens) or (None, None)
+    except BadVocabulary as error:  # the names are known all the same
+        encode, made_ids = None, None
+        remarks.append(f"cuts no text: {error}")
+    return Vocabulary(entries, encode, remarks=tuple(remarks), made_ids=made_ids)
 
 
 def _entries(tokens: GgufTokens, spell: Spell) -> list[Entry | None]:

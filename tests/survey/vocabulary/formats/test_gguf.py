@@ -162,8 +162,8 @@ def test_tokens_that_contradict_themselves_are_refused(values: dict[str, object]
 def test_a_thousand_mutated_vocabularies_are_read_or_refused() -> None:
     pieces = ["a", "<0x0A>", "▁b", "[PAD3]"]
     values = {"general.architecture": "llama", "tokenizer.ggml.model": "llama",
-              "tokenizer.ggml.tokens": strings(*pieces),
-              "tokenizer.ggml.token_type": numbers(5, 1, 6, 1, 5), "x": Typed(9, (STRING, ["y"]))}  # fmt: skip
+              "tokenizer.ggml.tokens": strings(*pieces), "tokenizer.ggml.scores": numbers(6, 1.0, 0.0, 2.0, 0.0),
+              "tokenizer.ggml.token_type": numbers(5, 2, 6, 1, 5), "x": Typed(9, (STRING, ["y"]))}  # fmt: skip
     whole, dice = gguf_file(TABLE, values), random.Random(5)  # type: ignore[arg-type]
     outcomes = {"read": 0, "refused": 0}
     for _ in range(1_000):
