@@ -30,9 +30,12 @@ PLAIN_WIDTH = 400  # off a terminal nothing is wrapped: a program may read it
 
 
 def known_as(model: str) -> str:
-    """A model as the catalog names it: a checkpoint folder by its full path."""
-    if Path(model).is_dir():
-        return str(Path(model).resolve())
+    """A model as the catalog names it: a folder by its full path, a GGUF file as a part of its folder."""
+    path = Path(model)
+    if path.is_dir():
+        return str(path.resolve())
+    if path.suffix == ".gguf" and path.is_file():
+        return f"{path.parent.resolve()}:{path.name}"
     folder, colon, part = model.rpartition(":")
     return f"{Path(folder).resolve()}:{part}" if colon and folder and Path(folder).is_dir() else model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from survey.cli.options import answer_options, queries_option
-from survey.cli.output import answer, console, print_in
+from survey.cli.output import answer, console, known_as, print_in
 from survey.errors import UsageError
 from survey.process.home_folder import expanded
 
@@ -47,9 +47,14 @@ def _pairs(params: Sequence[str]) -> dict[str, str]:
         if "=" not in param:
             raise UsageError(f"--param {param}: write name=value")
     given = dict(param.split("=", 1) for param in params)
-    # A checkpoint folder is known by its full path.
     forced = ("./", "../", "/", "~")
     return {
-        name: os.path.realpath(expanded(value)) if value.startswith(forced) else value
+        name: _full_path(str(expanded(value))) if value.startswith(forced) else value
         for name, value in given.items()
     }
+
+
+def _full_path(value: str) -> str:
+    """A model in a folder as the catalog names it, or any other path."""
+    name = known_as(value)
+    return name if name != value else os.path.realpath(value)
