@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from catalog.store import lock_file
+from catalog.store.fsspec_client import CONTROL_S, deadline
 from catalog.store.local import LocalFolder
 from catalog.store.object_store import ObjectStore
 from catalog.store.object_store_errors import Unreadable, is_not_implemented
@@ -41,11 +42,11 @@ def create_object(store: CatalogStore, name: str, content: bytes) -> bool:
     path = store.inside(name)
     try:
         if not _is_s3(store):
-            with_retries(lambda: store.fs.pipe_file(path, content, mode="create"))
+            with_retries(lambda: store.fs.pipe_file(path, content, mode="create", **_limit(store)))
         elif _put(store, path, content, IfNoneMatch="*") and _refuses_again(store, path, content):
             return True
         elif not store.conditional_writes.honoured:
-            with_retries(lambda: store.fs.pipe_file(path, content))
+            with_retries(lambda: store.fs.pipe_file(path, content, **_limit(store)))
     except FileExistsError:
         return False
     return _lasts(store, name, content)
@@ -65,7 +66,7 @@ def replace(store: CatalogStore, name: str, content: bytes, expected: ObjectVers
         lock_file.overwrite(store.root / name, content)
     else:
         path = store.inside(name)
-        with_retries(lambda: store.fs.pipe_file(path, content))
+        with_retries(lambda: store.fs.pipe_file(path, content, **_limit(store)))
     return _lasts(store, name, content)
 
 
@@ -88,7 +89,7 @@ def erase_object(store: CatalogStore, name: str) -> None:
     if isinstance(store, LocalFolder):
         lock_file.erase_lock_file(store.root / name)
     else:
-        with_retries(lambda: store.fs.rm_file(store.inside(name)))
+        with_retries(lambda: store.fs.rm_file(store.inside(name), **_limit(store)))
 
 
 def _is_s3(store: ObjectStore) -> bool:
@@ -100,7 +101,9 @@ def _put(store: ObjectStore, path: str, content: bytes, **condition: str) -> boo
     bucket, _, key = path.partition("/")
     try:
         with_retries(
-            lambda: store.fs.call_s3("put_object", Bucket=bucket, Key=key, Body=content, **condition)
+            lambda: store.fs.call_s3(
+                "put_object", Bucket=bucket, Key=key, Body=content, **condition, **_limit(store)
+            )
         )
     except Unreadable as error:
         if not is_not_implemented(error):
@@ -121,8 +124,8 @@ def _refuses_again(store: ObjectStore, path: str, content: bytes) -> bool:
 
 def _read_s3(store: ObjectStore, path: str) -> ObjectVersion:
     bucket, _, key = path.partition("/")
-    head = store.fs.call_s3("head_object", Bucket=bucket, Key=key)
-    content = store.fs.cat_file(path)  # if newer than the head, a replacement is refused, which is safe
+    head = store.fs.call_s3("head_object", Bucket=bucket, Key=key, **_limit(store))
+    content = _content(store, path)  # if newer than the head, a replacement is refused, which is safe
     # Both times are the server's: the clocks of two machines may differ by more than STALE_S.
     date = head["ResponseMetadata"]["HTTPHeaders"].get("date")
     now = parsedate_to_datetime(date) if date else datetime.now(UTC)
@@ -130,8 +133,18 @@ def _read_s3(store: ObjectStore, path: str) -> ObjectVersion:
 
 
 def _read(store: ObjectStore, path: str) -> ObjectVersion:
-    content, info = store.fs.cat_file(path), store.fs.info(path)
+    content, info = _content(store, path), store.fs.info(path, **_limit(store))
     return ObjectVersion(content, "", _age_s(info))
+
+
+def _content(store: ObjectStore, path: str) -> bytes:
+    """The content of a lock; of a larger object its beginning, which is none."""
+    content: bytes = store.fs.cat_file(path, start=0, end=lock_file.MAX_BYTES, **_limit(store))
+    return content
+
+
+def _limit(store: ObjectStore) -> dict[str, float]:
+    return deadline(store.fs, CONTROL_S)
 
 
 def _age_s(info: dict[str, Any]) -> float:  # Any: a backend's description of a file

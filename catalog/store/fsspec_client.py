@@ -21,16 +21,11 @@ _INSTALL = {
     "gs": ("gcsfs", "pip install gcsfs"),
     "gcs": ("gcsfs", "pip install gcsfs"),
 }
-# One retry loop per cause: ours. Those of the libraries, 5 × 5 requests, are off.
-_S3_OPTIONS: dict[str, Any] = {
-    "config_kwargs": {
-        "retries": {"total_max_attempts": 1, "mode": "standard"},
-        "connect_timeout": 10,
-        "read_timeout": 60,
-        "max_pool_connections": 2 * CONCURRENT_REQUESTS,
-    },
-    "max_concurrency": 2,  # chunks of 50 MB each, while a part is uploaded
-}
+# Seconds of a whole request, from its first byte to the last one of its answer.
+READING_S = 300.0  # of one range, of 16 MB or less
+WRITING_S = 300.0  # of one row, of 1 MB
+WRITING_PART_S = 3600.0  # of a part, of 256 MB
+CONTROL_S = 60.0  # of a lock, or of an answer without content
 
 
 def open_client(url: str) -> Any:  # Any: fsspec is not typed
@@ -48,13 +43,27 @@ def open_client(url: str) -> Any:  # Any: fsspec is not typed
         raise UsageError(f"{url}: {protocol}:// needs one more package: {install}")
     if package == "gcsfs":
         logging.getLogger(package).setLevel(logging.CRITICAL)  # its warnings repeat its errors
-    options = _S3_OPTIONS if package == "s3fs" else {}
+    options = _s3_options() if package == "s3fs" else {}
     try:
         client = fsspec.filesystem(protocol, skip_instance_cache=True, use_listings_cache=False, **options)
     except (ImportError, ValueError) as error:
         raise UsageError(f"{url}: {error}") from error
     client.retries = 1
     return client
+
+
+def _s3_options() -> dict[str, Any]:
+    from catalog.store.s3_session import BoundedSession
+
+    config = {
+        # One retry loop per cause: ours. Those of the libraries, 5 × 5 requests, are off.
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "connect_timeout": 10,
+        "read_timeout": 60,
+        "max_pool_connections": 2 * CONCURRENT_REQUESTS,
+        "http_session_cls": BoundedSession,
+    }
+    return {"config_kwargs": config, "max_concurrency": 2}  # chunks of 50 MB each, while a part is uploaded
 
 
 def deadline(client: Any, seconds: float) -> dict[str, float]:  # Any: fsspec is not typed

@@ -16,6 +16,8 @@ from catalog.store.object_store_errors import Unreadable
 from catalog.store.regular_files import open_to_read
 from survey.process.atomic_write import open_new, replacement
 
+MAX_BYTES = 1 << 16  # of what is read of a lock, which has 300 bytes
+
 
 def create_lock_file(path: Path, content: bytes) -> bool:
     """Create the file; False if it exists. Raises Unreadable."""
@@ -33,7 +35,7 @@ def read(path: Path) -> tuple[bytes, float] | None:
     with _as_unreadable():
         try:
             with open_to_read(str(path)) as opened:
-                content, written = opened.read(1 << 16), os.fstat(opened.fileno()).st_mtime
+                content, written = opened.read(MAX_BYTES), os.fstat(opened.fileno()).st_mtime
         except FileNotFoundError:
             return None
         return content, _now(path.parent) - written

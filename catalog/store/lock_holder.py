@@ -13,6 +13,8 @@ from pathlib import Path
 
 from catalog.store.compare_and_swap import ObjectVersion
 
+_MOST_CHARS = 300  # of a host's name, and of every other text of ours
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -42,7 +44,8 @@ def holder_of(lock: ObjectVersion) -> Holder | None:
         return None
     texts = (holder.run_id, holder.host, holder.machine, holder.token, holder.taken_at, holder.refreshed_at)
     is_pid = type(holder.pid) is int and 0 < holder.pid < 1 << 31
-    return holder if is_pid and all(isinstance(text, str) for text in texts) else None
+    are_texts = all(isinstance(text, str) and len(text) <= _MOST_CHARS for text in texts)
+    return holder if is_pid and are_texts else None
 
 
 def holder_text(lock: ObjectVersion) -> str:

@@ -13,7 +13,16 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from catalog.files import DAMAGED, ENDING, PROTOCOL, End, File, NoEnd, Write
-from catalog.store.fsspec_client import CONCURRENT_REQUESTS, deadline, map_concurrently, open_client
+from catalog.store.fsspec_client import (
+    CONCURRENT_REQUESTS,
+    CONTROL_S,
+    READING_S,
+    WRITING_PART_S,
+    WRITING_S,
+    deadline,
+    map_concurrently,
+    open_client,
+)
 from catalog.store.object_store_errors import Unreadable
 from catalog.store.object_store_listing import base_name, described_file, described_object, list_objects
 from catalog.store.object_store_retries import with_retries
@@ -26,7 +35,6 @@ if TYPE_CHECKING:
     from catalog.store.duckdb_object_store import StoreFiles
 
 MAX_LOOK_UPS = 64  # files to look for; more are looked up in the folder's listing
-READING_S = 300.0  # of one range, of 16 MB or less
 
 
 @dataclass(slots=True)
@@ -103,12 +111,13 @@ class ObjectStore:
             with tempfile.NamedTemporaryFile() as temporary:
                 write(temporary)
                 temporary.flush()
+                limit = deadline(self.fs, WRITING_PART_S if large else WRITING_S)
                 if large:
-                    with_retries(lambda: self.fs.put_file(temporary.name, path))
+                    with_retries(lambda: self.fs.put_file(temporary.name, path, **limit))
                 else:
                     temporary.seek(0)
                     content = temporary.read()
-                    with_retries(lambda: self.fs.pipe_file(path, content))
+                    with_retries(lambda: self.fs.pipe_file(path, content, **limit))
         except (Unreadable, UsageError, OSError) as error:
             raise CommitError("commit-failed", shown, f"cannot be written: {error}") from error
 
@@ -121,7 +130,8 @@ class ObjectStore:
         """The content of a file that is no table; None if there is none, or none of at most `cap_bytes`."""
         path = self.inside(folder, name)
         try:
-            content: bytes = with_retries(lambda: self.fs.cat_file(path, start=0, end=cap_bytes + 1))
+            limit = deadline(self.fs, READING_S)
+            content: bytes = with_retries(lambda: self.fs.cat_file(path, start=0, end=cap_bytes + 1, **limit))
         except (Unreadable, UsageError):
             return None
         return content if len(content) <= cap_bytes else None
@@ -130,8 +140,9 @@ class ObjectStore:
         """Remove files; one that does not exist any more is no error. Raises CommitError."""
 
         def remove(file: File) -> None:
+            path, limit = self.inside(file.folder, file.name), deadline(self.fs, CONTROL_S)
             try:
-                with_retries(lambda: self.fs.rm_file(self.inside(file.folder, file.name)))
+                with_retries(lambda: self.fs.rm_file(path, **limit))
             except Unreadable as error:
                 if not error.gone:
                     problem = f"cannot be removed: {error}"
@@ -143,8 +154,9 @@ class ObjectStore:
         """Move a damaged file to a folder that no view reads. Raises CommitError."""
         source = self.inside(file.folder, file.name)
         aside = self.inside(DAMAGED, f"{file.folder}-{file.name}")
+        limit = deadline(self.fs, WRITING_S)
         try:
-            with_retries(lambda: self.fs.cp_file(source, aside))
+            with_retries(lambda: self.fs.cp_file(source, aside, **limit))
         except Unreadable as error:
             raise CommitError("commit-failed", file.shown, f"cannot be set aside: {error}") from error
         self.remove([file])

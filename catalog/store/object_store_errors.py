@@ -8,6 +8,8 @@ from __future__ import annotations
 # Error codes that another try does not change.
 _FINAL = ("InvalidBucketName", "AuthorizationHeaderMalformed", "InvalidArgument", "NotImplemented", "501")
 
+_MOST_CHARS = 1_000  # of a server's words
+
 
 class Unreadable(Exception):
     """A request to the store failed for good. gone: the object does not exist."""
@@ -51,7 +53,7 @@ def unreadable(error: Exception) -> Unreadable:
 
 
 def _text(error: Exception) -> str:
-    name, text = type(error).__name__, " ".join(str(error).split()) or type(error).__name__
+    name, text = type(error).__name__, _in_a_line(error) or type(error).__name__
     if "Credential" in name:
         return f"{text}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what your store asks for"
     if _is_refused_by_google(error):
@@ -66,6 +68,12 @@ def _text(error: Exception) -> str:
     if s3_code(error) == "NoSuchBucket":
         return f"{text}: make the bucket first, or check its name and the endpoint"
     return text
+
+
+def _in_a_line(error: Exception) -> str:
+    """The head of an error's text: the server's own words may be megabytes."""
+    text = " ".join(str(error)[: 2 * _MOST_CHARS].split())
+    return text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]}…"
 
 
 def _is_refused_by_google(error: Exception) -> bool:

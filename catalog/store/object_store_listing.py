@@ -13,6 +13,7 @@ from catalog.store.object_store_retries import with_retries
 _VERSION_KEYS = ("ETag", "etag", "generation", "mtime", "created", "LastModified")
 MAX_OBJECTS = 1_000_000  # of one folder
 _MAX_OBJECT_BYTES = 1 << 50  # no store has larger objects
+_MAX_KEY_CHARS = 2048  # with the bucket: no store has names of more than 1,024 bytes
 LISTING_S = 300.0  # a thousand names take 0.1 s
 
 
@@ -63,10 +64,16 @@ def described_object(client: Any, path: str) -> dict[str, Any] | Unreadable:  # 
 
 
 def _refuse_lies(item: dict[str, Any], path: str) -> None:
-    """Raises Unreadable if an object does not lie directly below a path, or has a size that none has."""
+    """Raises Unreadable if an object does not lie below a path, or has a name, size or time that none has."""
     name, size = item["name"].strip("/"), item.get("size") or 0
+    if len(name) > _MAX_KEY_CHARS:
+        raise Unreadable(f"the store's listing of {path} holds a name of {len(name):,} characters")
     if name.rpartition("/")[0] != path.strip("/") or name.rpartition("/")[2] in ("", ".", ".."):
         raise Unreadable(f"the store's listing of {path} holds {name}, which does not lie there")
+    try:
+        _version_of(item)
+    except ValueError as error:  # of a time whose zone is days away
+        raise Unreadable(f"the store's listing of {path} holds a time of {name} that is none") from error
     if not isinstance(size, int) or not 0 <= size <= _MAX_OBJECT_BYTES:
         raise Unreadable(f"the store's listing of {path} says that {name} has {size} bytes")
 
@@ -74,11 +81,13 @@ def _refuse_lies(item: dict[str, Any], path: str) -> None:
 def described_file(url: str, folder: str, item: dict[str, Any]) -> File:
     """The file of a catalog's folder that a description stands for. url: of the catalog."""
     name = base_name(item)
+    path, shown = f"{PROTOCOL}://{folder}/{name}", f"{url}/{folder}/{name}"
+    return File(folder, name, path, shown, item["size"], _version_of(item))
+
+
+def _version_of(item: dict[str, Any]) -> str:
     states = (item["size"], *(item.get(key) for key in _VERSION_KEYS))
-    version = "|".join(str(value) for value in states if value is not None)
-    return File(
-        folder, name, f"{PROTOCOL}://{folder}/{name}", f"{url}/{folder}/{name}", item["size"], version
-    )
+    return "|".join(str(value) for value in states if value is not None)
 
 
 def base_name(item: dict[str, Any]) -> str:

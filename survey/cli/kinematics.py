@@ -18,6 +18,7 @@ from survey.cli.options import (
 from survey.cli.output import check_output, print_single_result, step_bar
 from survey.cli.streams import say
 from survey.errors import UsageError
+from survey.process.memory_limit import limited_memory
 from survey.records.units import bytes_text
 
 if TYPE_CHECKING:
@@ -80,10 +81,11 @@ def command(
     if (history is None) == (model is None):
         advice = "name a history, or revisions of the catalog with --from-catalog org/name@step*"
         raise UsageError(advice if history is None else f"{advice}, not both")
-    if history is not None:
-        row = _follow_history(history, output, uri, reading)
-    else:
-        row = _follow_revisions(str(model), matrix, endpoint, output, uri, reading)
+    with limited_memory():  # a file of a few bytes may claim rows of any length
+        if history is not None:
+            row = _follow_history(history, output, uri, reading)
+        else:
+            row = _follow_revisions(str(model), matrix, endpoint, output, uri, reading)
     print_single_result("kinematics", row, output_format, print_motion)
     if plot is not None:
         save_picture(motion_chart(row), plot)

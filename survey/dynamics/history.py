@@ -29,6 +29,11 @@ INITIAL = "initial_W"
 TENSORS: dict[Holds, tuple[str, ...]] = {"deltas": ("deltas",), "weights": ("W", "weights")}
 GAP_BYTES = 64 << 10  # between two rows: reading so many bytes costs less than a seek
 HISTORY_READ_BYTES = 32 << 20
+_STRANGE = "a NaN, an infinity or a number beyond 1e30"
+# Beyond them a file is no recorded run, and its figures would leave their types.
+MOST_NUMBERS = 10_000_000  # of steps, and of dead rows
+LARGEST_STEP = 1 << 53
+LARGEST_VALUE = 1e30  # ten million moves of it, and their lengths, are within float32
 
 
 class History:
@@ -79,22 +84,20 @@ class History:
             self._refuse(f"{INITIAL} has shape {list(spec.shape)}, expected {list(self.shape[1:])}")
         self._reader.check_floats(spec)
         rows = self._rows(spec, spec.bytes.start)
-        if not np.isfinite(rows).all():
-            self._refuse(f"{INITIAL} holds a NaN or an infinity in a dead row")
+        if not _are_of_a_run(rows):
+            self._refuse(f"{INITIAL} holds {_STRANGE} in a dead row")
         return rows
 
     def records(self) -> Iterator[NDArray[np.float64]]:
         """The record of the dead rows at each step, [K, D] in float64, exactly.
 
-        Raises UsageError if a value is not finite.
+        Raises UsageError if a value is not finite, or beyond LARGEST_VALUE.
         """
         for index, step in enumerate(self.steps.tolist()):
             rows = self._rows(self._spec, self._spec.bytes.start + index * self._spec.row_bytes)
-            if not np.isfinite(rows).all():
-                self._refuse(
-                    f"{self._spec.name} holds a NaN or an infinity in a dead row at step {step}: "
-                    "the run diverged; record a shorter one"
-                )
+            if not _are_of_a_run(rows):
+                problem = f"{self._spec.name} holds {_STRANGE} in a dead row at step {step}"
+                self._refuse(f"{problem}: the run diverged; record a shorter one")
             yield rows
 
     def loss(self) -> NDArray[np.float64] | None:
@@ -136,6 +139,8 @@ class History:
         count = self._spec.shape[0]
         if len(steps) != count:
             self._refuse(f"recorded_steps has {len(steps)} entries, {self._spec.name} has {count} records")
+        if (strange := steps[(steps > LARGEST_STEP) | (steps < -LARGEST_STEP)]).size:
+            self._refuse(f"recorded_steps holds {strange[0]}, which is no step")
         if (np.diff(steps) <= 0).any():
             index = int(np.argmax(np.diff(steps) <= 0))
             self._refuse(
@@ -161,8 +166,9 @@ class History:
         spec = self._reader.header.tensors.get(name)
         if spec is None:
             self._refuse(f"has no {name}; it holds {', '.join(sorted(self._reader.header.tensors)[:8])}")
-        if len(spec.shape) != 1:
-            self._refuse(f"{name} has shape {list(spec.shape)}, expected one dimension")
+        if len(spec.shape) != 1 or spec.shape[0] > MOST_NUMBERS:
+            expected = f"one dimension of {MOST_NUMBERS:,} or fewer"
+            self._refuse(f"{name} has shape {list(spec.shape)}, expected {expected}")
         return self._reader.integers(name)
 
     def _rows(self, spec: TensorSpec, matrix_start: int) -> NDArray[np.float64]:
@@ -178,6 +184,10 @@ class History:
 
     def _refuse(self, problem: str) -> NoReturn:
         raise UsageError(f"{self.path}: {problem}")
+
+
+def _are_of_a_run(rows: NDArray[np.float64]) -> bool:
+    return bool((np.abs(rows) <= LARGEST_VALUE).all())  # False for a NaN
 
 
 @dataclass(frozen=True, slots=True)

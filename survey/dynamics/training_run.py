@@ -21,6 +21,7 @@ from survey.dynamics.language_model import LanguageModel
 from survey.dynamics.scalars import observe
 from survey.errors import UsageError
 from survey.process.atomic_write import finish_resumed, open_to_resume
+from survey.process.bounded_file import open_regular
 
 _STATE = "survey training state, 1"
 
@@ -108,17 +109,25 @@ class TrainingRun:
 
         Raises UsageError if the state cannot be read.
         """
-        if not self._state_path.exists():
+        if not os.path.lexists(self._state_path):
             return
         try:
-            state = torch.load(self._state_path, weights_only=True)  # tensors and plain values, no code
+            with open_regular(self._state_path) as opened:
+                state = torch.load(opened, weights_only=True)  # tensors and plain values, no code
             if state["kind"] != _STATE or state["training"] != self._config.as_json():
                 return
             self.model.load_state_dict(state["model"])
             self._optimiser.load_state_dict(state["optimiser"])
+            self._before.copy_(state["before"])
+            self.step, self.train_s = self._checked_step(state["step"]), float(state["train_s"])
         except Exception as error:
-            raise UsageError(f"{self._state_path}: cannot be resumed from ({error}); delete it") from error
-        self._before, self.step, self.train_s = state["before"], state["step"], state["train_s"]
+            problem = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UsageError(f"{self._state_path}: cannot be resumed from ({problem}); delete it") from error
+
+    def _checked_step(self, step: object) -> int:
+        if type(step) is not int or not 0 <= step <= self._config.steps:
+            raise ValueError(f"its step is {step!r}")
+        return step
 
     def forget(self) -> None:
         """Remove the saved state of a finished run."""

@@ -19,6 +19,7 @@ from survey.formats.safetensors_header import LENGTH_BYTES, Header, read_header
 from survey.numerics.decoding import widen
 from survey.numerics.dtypes import BITS, FLOATS
 from survey.process.atomic_write import finish_resumed, open_to_resume
+from survey.process.bounded_file import open_regular
 from survey.records.tensors import ByteRange, TensorSpec
 
 UNFINISHED = ".partial"  # ends the name of an unfinished file
@@ -33,22 +34,22 @@ class TensorReader:
     def __init__(self, path: Path) -> None:
         """Raises UsageError if the file cannot be opened, BrokenFile if it is damaged."""
         try:
-            self._handle = os.open(path, os.O_RDONLY)
+            self._opened = open_regular(path)
         except OSError as error:
             raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
         self.path = path
         try:
-            size = os.fstat(self._handle).st_size
+            size = os.fstat(self._opened.fileno()).st_size
             self.header: Header = read_header(self.bytes, path.name, size, str(path))
         except BaseException:
-            os.close(self._handle)
+            self._opened.close()
             raise
 
     def __enter__(self) -> TensorReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
+        self._opened.close()
 
     def bytes(self, byte_range: ByteRange) -> bytes:
         """Exactly these bytes. Raises UsageError if reading fails, BrokenFile if the file is too short."""
@@ -56,7 +57,7 @@ class TensorReader:
         while len(content) < len(byte_range):
             missing = len(byte_range) - len(content)
             try:
-                piece = os.pread(self._handle, missing, byte_range.start + len(content))
+                piece = os.pread(self._opened.fileno(), missing, byte_range.start + len(content))
             except OSError as error:
                 raise UsageError(f"{self.path}: cannot be read: {error.strerror}") from error
             if not piece:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
+from dateutil.tz import tzoffset
 from fsspec.asyn import AsyncFileSystem
 
 from catalog.store import object_store_listing
@@ -30,6 +32,10 @@ class Lying(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not typed
         return self.listed
 
 
+# As botocore reads `2026-01-01T00:00:00+99:99`: its offset is looked at when it is written.
+FAR_AWAY = datetime(2026, 1, 1, tzinfo=tzoffset(None, 99 * 3600))
+
+
 def _file(name: str, size: Any = 100) -> dict[str, Any]:
     return {"name": name, "size": size, "type": "file"}
 
@@ -44,6 +50,8 @@ LIES = {
     "a negative size": (_file(PART, -5), "has -5 bytes"),
     "a size that no store has": (_file(PART, 10**18), "bytes"),
     "a size that is none": (_file(PART, "100"), "has 100 bytes"),
+    "a name that no store has": (_file(f"{ROWS}/{'a' * 3000}"), "a name of 3,0.. characters"),
+    "a time of a zone days away": ({**_file(PART), "LastModified": FAR_AWAY}, "a time of .* that is none"),
 }
 
 

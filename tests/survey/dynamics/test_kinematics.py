@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -214,8 +215,11 @@ def test_a_gap_is_a_column(tmp_path: Path) -> None:
         ({"deltas": np.zeros((STEPS, ROWS), np.float32)}, r"has shape \[40, 12\], expected \[steps, tokens"),
         ({"deltas": np.zeros((STEPS, ROWS, DIMS), np.int32)}, "deltas is I32, expected one of F64"),
         ({"deltas": None}, "expected deltas or W or weights"),
-        ({"deltas": np.full((STEPS, ROWS, DIMS), np.nan, np.float32)}, "NaN or an infinity in a dead row at step 0"),
-        ({"initial_W": np.full((ROWS, DIMS), np.inf, np.float32)}, "initial_W holds a NaN or an infinity"),
+        ({"deltas": np.full((STEPS, ROWS, DIMS), np.nan, np.float32)}, "a NaN, an infinity or .* in a dead row at step 0"),
+        ({"initial_W": np.full((ROWS, DIMS), np.inf, np.float32)}, "initial_W holds a NaN, an infinity or"),
+        ({"deltas": np.full((STEPS, ROWS, DIMS), 3e38, np.float32)}, "a number beyond 1e30 in a dead row at step 0"),
+        ({"recorded_steps": np.array([-(2**63), *range(1, STEPS)])}, "recorded_steps holds -9223372036854775808"),
+        ({"recorded_steps": np.array([*range(1, STEPS), 2**63 - 1])}, "which is no step"),
         ({"initial_W": np.zeros((ROWS, 3), np.float32)}, r"initial_W has shape \[12, 3\], expected \[12, 6\]"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value[:30],
@@ -228,6 +232,21 @@ def test_a_wrong_history_is_refused_by_name(
         follow(path)
     assert str(path) in str(refused.value)
     assert not list(tmp_path.glob("*out*")), "nothing is left behind"
+
+
+@pytest.mark.parametrize("numbers", ["recorded_steps", "dead_token_ids"])
+def test_a_sparse_history_of_billions_of_steps_or_rows_is_not_read(tmp_path: Path, numbers: str) -> None:
+    counts = {"recorded_steps": 1, "dead_token_ids": 1} | {numbers: 10**9}
+    layout = {name: ("I64", [count]) for name, count in counts.items()} | {"deltas": ("F32", [1, 1, 1])}
+    sparse_safetensors(tmp_path / "h", layout)
+    with pytest.raises(UsageError, match=rf"{numbers} has (shape \[1000000000\]|1000000000 entries)"):
+        History(tmp_path / "h")
+
+
+def test_a_pipe_is_no_history(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "h")
+    with pytest.raises(UsageError, match="is not a regular file"):
+        History(tmp_path / "h")
 
 
 def test_a_nan_in_a_live_row_is_nobodys_business(tmp_path: Path) -> None:

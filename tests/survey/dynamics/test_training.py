@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -241,6 +242,34 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     stop_after(training("goldilocks", LITTLE), tmp_path / "h", 4)
     (tmp_path / ".h.state").write_bytes(b"no state")
     with pytest.raises(UsageError, match=r"\.h\.state: cannot be resumed from"):
+        train_model(training("goldilocks", LITTLE), tmp_path / "h")
+
+
+STRANGE_STATES: dict[str, dict[str, object]] = {
+    "a step beyond the last one": {"step": 10**18},
+    "a step before the first one": {"step": -1},
+    "a step that is none": {"step": "4"},
+    "no step": {"step": None},
+    "rows of another shape": {"before": torch.zeros(1, 1, 7)},
+    "no rows": {"before": None},
+    "no time": {"train_s": [1]},
+}
+
+
+@pytest.mark.parametrize("change", STRANGE_STATES.values(), ids=STRANGE_STATES)
+def test_a_state_that_no_run_saved_is_named(tmp_path: Path, change: dict[str, object]) -> None:
+    stop_after(training("goldilocks", LITTLE), tmp_path / "h", 4)
+    state = torch.load(tmp_path / ".h.state", weights_only=True)
+    torch.save(state | change, tmp_path / ".h.state")
+    with pytest.raises(UsageError, match=r"\.h\.state: cannot be resumed from"):
+        train_model(training("goldilocks", LITTLE), tmp_path / "h")
+
+
+def test_a_pipe_in_the_place_of_a_state_is_named(tmp_path: Path) -> None:
+    stop_after(training("goldilocks", LITTLE), tmp_path / "h", 4)
+    (tmp_path / ".h.state").unlink()
+    os.mkfifo(tmp_path / ".h.state")
+    with pytest.raises(UsageError, match=r"\.h\.state: cannot be resumed from .*regular file"):
         train_model(training("goldilocks", LITTLE), tmp_path / "h")
 
 
