@@ -13,7 +13,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 MAX_ANSWER_BYTES = 1 << 26  # a range has 16 MB at most, a page of a listing 1 MB
 
 
-class BoundedSession(AIOHTTPSession):  # type: ignore[misc, unused-ignore]  # typed in some versions only
+class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore is not typed
     """A session that reads no answer beyond MAX_ANSWER_BYTES, and follows no redirect.
 
     What an object store redirects to is not the store that was named. The client itself follows a bucket to

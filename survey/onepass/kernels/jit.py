@@ -3,8 +3,9 @@
 Floats are added in a fixed order (survey/onepass/sums.py), without `fastmath`: the compiler may then use
 vectors as wide as the processor's, but may neither reorder a sum nor fuse its products. Loops run without the
 GIL. The compiled code is cached beside the loop's file, or in the user's cache folder if that is not writable
-(numba's `NUMBA_CACHE_DIR` names another). A loop may call others and read constants of other files: if any
-file of this folder changes, or survey/onepass/geometry.py, all of them are compiled again.
+(numba's `NUMBA_CACHE_DIR` names another); as it holds pickles, never where another user could put some, but in
+a temporary folder of the user's own. A loop may call others and read constants of other files: if any file of
+this folder changes, or survey/onepass/geometry.py, all of them are compiled again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, cast
 
 from survey.process.home_folder import refuse_home_in_working_folder
+from survey.process.own_folder import is_own, own_temporary_folder
 
 Arguments = ParamSpec("Arguments")
 
@@ -46,7 +48,8 @@ def _import_without_settings_of_the_folder() -> None:
 refuse_home_in_working_folder()  # who imports this package need not have started by our command
 _import_without_settings_of_the_folder()
 
-from llvmlite import ir as ir  # noqa: E402 - only after numba's settings are made safe
+import numba.core.config  # noqa: E402 - only after numba's settings are made safe
+from llvmlite import ir as ir  # noqa: E402
 from numba import njit as njit  # noqa: E402
 from numba import types as types  # noqa: E402
 from numba.core import sigutils  # noqa: E402
@@ -72,6 +75,11 @@ def compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """The loop, compiled at its first call, once for each combination of argument types."""
     try:
         dispatcher: Any = njit(nogil=True, cache=True)(loop)
+        if not is_own(Path(dispatcher._cache.cache_path)):
+            if (folder := own_temporary_folder("survey-kernels")) is None:
+                raise RuntimeError("no folder that only this user writes to")
+            numba.core.config.CACHE_DIR = str(folder)  # also for the other loops
+            dispatcher = njit(nogil=True, cache=True)(loop)
         dispatcher._cache._cache_file._source_stamp = _STAMP
         return cast(Callable[Arguments, None], dispatcher)
     except RuntimeError:  # no writable cache folder

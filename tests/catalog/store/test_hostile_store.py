@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import IO
 
 import pytest
 from support.s3 import environment
@@ -98,10 +99,14 @@ def by_the_second(client: socket.socket) -> None:
         time.sleep(0.02)
 
 
+def write_row(opened: IO[bytes]) -> None:
+    opened.write(b"row")
+
+
 REQUESTS: dict[str, Callable[[ObjectStore], object]] = {
     "a listing": lambda store: store.files(ROWS),
     "a lock": lambda store: catalog_lock(store).__enter__(),
-    "a row": lambda store: store.publish(ROWS, "a.parquet", lambda opened: opened.write(b"row") and None),
+    "a row": lambda store: store.publish(ROWS, "a.parquet", write_row),
 }
 
 
