@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -26,17 +27,28 @@ class NotRegular(OSError):
 def open_lock(path: Path) -> int:
     """A descriptor of a lock file, created if it is missing; read-only if it is another user's.
 
-    Raises OSError.
+    Whoever may read the file can hold the lock: so that is only who may write to its folder. Raises OSError.
     """
     flags = os.O_CREAT | os.O_RDWR | _NO_LINK | _SAFE_FLAGS
+    mode = _mode_of_writers(path.parent)
     try:
-        return _regular(os.open(path, flags, 0o666), path, links=1)
+        handle = _regular(os.open(path, flags, mode), path, links=1)
+        if os.fstat(handle).st_uid == os.geteuid():  # earlier versions let everybody read it
+            with contextlib.suppress(OSError):
+                os.fchmod(handle, os.fstat(handle).st_mode & mode)
+        return handle
     except PermissionError:
         return _regular(os.open(path, os.O_RDONLY | _NO_LINK | _SAFE_FLAGS), path, links=1)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise NotRegular(errno.EINVAL, _kind_at(path)) from error
         raise
+
+
+def _mode_of_writers(folder: Path) -> int:
+    """The mode of a file for those who may write to its folder. Raises OSError."""
+    writers = os.stat(folder).st_mode & 0o022
+    return 0o600 | writers | writers << 1
 
 
 def open_to_read(path: str) -> IO[bytes]:

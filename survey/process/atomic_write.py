@@ -67,7 +67,7 @@ def open_new(path: Path) -> IO[bytes]:
 def open_to_resume(path: Path) -> int:
     """Open a file for reading and writing, and create it if it is missing; returns the descriptor.
 
-    Raises OSError, also for anything but a regular file with a single name.
+    Raises OSError, also for anything but a regular file of this user's with a single name.
     """
     flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -76,12 +76,20 @@ def open_to_resume(path: Path) -> int:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise OSError(errno.EINVAL, f"{path.name} exists and is not a file; remove it") from error
         raise
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+    if problem := _strange(os.fstat(descriptor)):
         os.close(descriptor)
-        kind = "has a second name elsewhere" if stat.S_ISREG(status.st_mode) else "exists and is not a file"
-        raise OSError(errno.EINVAL, f"{path.name} {kind}; remove it")
+        raise OSError(errno.EINVAL, f"{path.name} {problem}; remove it")
     return descriptor
+
+
+def _strange(status: os.stat_result) -> str | None:
+    """Why a file is not one that this user left to be resumed; None if it may be."""
+    if not stat.S_ISREG(status.st_mode):
+        return "exists and is not a file"
+    if status.st_nlink > 1:
+        return "has a second name elsewhere"
+    # In a shared folder, another user may have put it there, and may change it.
+    return None if status.st_uid == os.geteuid() else f"belongs to user {status.st_uid}"
 
 
 def _temporary_sibling(path: Path) -> Path:

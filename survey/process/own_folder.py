@@ -29,7 +29,7 @@ def is_own(folder: Path) -> bool:
 
 
 def own_temporary_folder(name: str) -> Path | None:
-    """A folder of this user's, below the temporary one, that stays for later processes; None if it cannot be."""
+    """A folder of this user's below the temporary one, which stays for later processes; None if it fails."""
     folder = Path(tempfile.gettempdir(), f"{name}-{os.geteuid()}")
     with suppress(OSError):
         folder.mkdir(0o700)

@@ -3,9 +3,9 @@
 Floats are added in a fixed order (survey/onepass/sums.py), without `fastmath`: the compiler may then use
 vectors as wide as the processor's, but may neither reorder a sum nor fuse its products. Loops run without the
 GIL. The compiled code is cached beside the loop's file, or in the user's cache folder if that is not writable
-(numba's `NUMBA_CACHE_DIR` names another); as it holds pickles, never where another user could put some, but in
-a temporary folder of the user's own. A loop may call others and read constants of other files: if any file of
-this folder changes, or survey/onepass/geometry.py, all of them are compiled again.
+(numba's `NUMBA_CACHE_DIR` names another); as it holds pickles, never where another user could put some, but
+in a temporary folder of the user's own. A loop may call others and read constants of other files: if any file
+of this folder changes, or survey/onepass/geometry.py, all of them are compiled again.
 """
 
 from __future__ import annotations

@@ -47,6 +47,24 @@ def test_a_lock_that_is_no_file_of_its_own_is_refused(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(("of_folder", "of_lock"), [(0o755, 0o600), (0o775, 0o660), (0o1777, 0o666)])
+def test_only_who_may_write_to_a_catalog_can_hold_its_lock(
+    tmp_path: Path, of_folder: int, of_lock: int
+) -> None:
+    """Whoever can open a file can lock it: readers of a catalog could keep runs away."""
+    store = open_for_writing(str(tmp_path / "c"))
+    (tmp_path / "c").chmod(of_folder)
+    before = os.umask(0)
+    try:
+        with catalog_lock(store):
+            assert (tmp_path / "c/.lock").stat().st_mode & 0o777 == of_lock
+        (tmp_path / "c/.lock").chmod(0o666)  # as earlier versions made it
+        with catalog_lock(store):
+            assert (tmp_path / "c/.lock").stat().st_mode & 0o777 == of_lock
+    finally:
+        os.umask(before)
+
+
 def test_no_unfinished_file_is_written_through_a_link(
     tmp_path: Path, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,16 @@ def test_an_unfinished_file_is_resumed_through_no_link(
     assert not (tmp_path / "h.safetensors").exists()
 
 
+def test_an_unfinished_file_of_another_user_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".h.safetensors.partial").touch()
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    with pytest.raises(UsageError, match=rf"\.h\.safetensors\.partial belongs to user {user}; remove it"):
+        TensorWriter(tmp_path / "h.safetensors", LAYOUT, keep=True)
+
+
 def test_an_unfinished_file_of_ours_is_resumed(tmp_path: Path) -> None:
     path = tmp_path / "h.safetensors"
     writer = TensorWriter(path, LAYOUT, keep=True)
