@@ -78,7 +78,7 @@ def compiled(loop: Callable[Arguments, None]) -> Callable[Arguments, None]:
         if not is_own(Path(dispatcher._cache.cache_path)):
             if (folder := own_temporary_folder("survey-kernels")) is None:
                 raise RuntimeError("no folder that only this user writes to")
-            numba.core.config.CACHE_DIR = str(folder)  # also for the other loops
+            numba.core.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # made at run time
             dispatcher = njit(nogil=True, cache=True)(loop)
         dispatcher._cache._cache_file._source_stamp = _STAMP
         return cast(Callable[Arguments, None], dispatcher)
