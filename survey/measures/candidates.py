@@ -5,7 +5,7 @@ centre of their own. Rows that only common gradients moved are shorter than the 
 other as their initial values were; trained rows are at most 2.6 times as close as others. So
 
 - a population outside, as far from the other rows' mean as these themselves, and no shorter, is trained,
-  unless it is too large for a block of alike words;
+  unless it is too large for a block of alike words, or closer together than any words lie;
 - one of initial values, one that is dense, or, among rows of one length, a cone that was moved the way that
   all rows have in common was not trained: words of a kind have a direction of their own;
 - of any other it cannot be told. Neither if it holds most rows and lies little apart, or if several lie far
@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from survey.populations.search import MAJORITY_FARTHER
+from survey.populations.population import DENSEST, MAJORITY_FARTHER, NEARLY_ALL
 from survey.records.measured_columns import UndertrainedPopulation
 
 OUTSIDE = 0.9  # of the other rows' median distance from their centre: as far as these lie
@@ -54,19 +54,21 @@ def undecided_note(described: Sequence[UndertrainedPopulation]) -> str | None:
     Populations that are dense count whatever some loose rows are.
     """
     undecided = [item for item in described if item.candidate is None]
-    if any(_is_undecided_majority(item) for item in undecided):
+    candidates = [item for item in described if item.candidate]
+    if any(_is_loose_majority(item) or (not candidates and _is_nearly_all(item)) for item in undecided):
         return UNDECIDED
     if any(_is_cluster(item) for item in undecided) and _in_clusters(described):
         return CLUSTERS
-    if not undecided or any(item.candidate and _is_dense(item) for item in described):
+    loose = [item for item in undecided if not _is_nearly_all(item)]
+    if not loose or any(_is_dense(item) for item in candidates):
         return None
-    return f"{sum(item.rows for item in undecided)} {LOOSE}"
+    return f"{sum(item.rows for item in loose)} {LOOSE}"
 
 
 def remark(described: Sequence[UndertrainedPopulation]) -> str | None:
     """Which rows are not counted, if some lie close together; described: judged."""
     left_out = sum(item.rows for item in described if item.candidate is False)
-    loose = sum(item.rows for item in described if item.candidate is None)
+    loose = sum(item.rows for item in described if item.candidate is None and not _is_nearly_all(item))
     remarks = []
     if left_out:
         remarks.append(
@@ -82,9 +84,9 @@ def _is_candidate(item: UndertrainedPopulation, in_clusters: bool) -> bool | Non
     """in_clusters: whether several populations lie far out."""
     if _is_reserved(item):
         return True
-    if _is_undecided_majority(item):
+    if _is_loose_majority(item) or _is_nearly_all(item):
         return None
-    if item.shape != "cone" and _is_far_out(item, OUTSIDE, NO_SHORTER) and not _is_large(item):
+    if item.shape != "cone" and _is_far_out(item, OUTSIDE, NO_SHORTER) and not _is_no_block(item):
         return False
     if in_clusters and _is_cluster(item):
         return None
@@ -95,19 +97,33 @@ def _is_reserved(item: UndertrainedPopulation) -> bool:
     return item.reserved_share is not None and item.reserved_share >= RESERVED
 
 
-def _is_undecided_majority(item: UndertrainedPopulation) -> bool:
-    """As `Population.is_undecided`."""
+def _is_loose_majority(item: UndertrainedPopulation) -> bool:
+    """Together with the next as `Population.is_undecided`."""
     return item.compared_share > 0.5 and item.contrast is not None and item.contrast < MAJORITY_FARTHER
+
+
+def _is_nearly_all(item: UndertrainedPopulation) -> bool:
+    """Whether the others are so few that they may be the odd ones: of all other rows they tell nothing."""
+    return item.compared_share > NEARLY_ALL and not _is_densest(item)
 
 
 def _is_large(item: UndertrainedPopulation) -> bool:
     return item.compared_share >= LARGE and item.rows >= LARGE_ROWS
 
 
+def _is_no_block(item: UndertrainedPopulation) -> bool:
+    """Whether it is too large or too dense for a block of alike words."""
+    return _is_large(item) or _is_densest(item)
+
+
+def _is_densest(item: UndertrainedPopulation) -> bool:
+    return item.density is None or item.density >= DENSEST  # None: infinitely many times
+
+
 def _is_dense(item: UndertrainedPopulation) -> bool:
     is_block = (item.relative_norm or 0.0) >= LONG and not _is_large(item)
     least = VERY_DENSE if is_block or item.shape == "origin" else DENSE
-    return item.density is None or item.density >= least  # None: infinitely many times
+    return item.density is None or item.density >= least
 
 
 def _in_clusters(described: Sequence[UndertrainedPopulation]) -> bool:
@@ -115,7 +131,7 @@ def _in_clusters(described: Sequence[UndertrainedPopulation]) -> bool:
 
 
 def _is_cluster(item: UndertrainedPopulation) -> bool:
-    return _is_far_out(item, FAR_OUT, NOT_SHORT)
+    return _is_far_out(item, FAR_OUT, NOT_SHORT) and not _is_densest(item)
 
 
 def _is_far_out(item: UndertrainedPopulation, distance: float, length: float) -> bool:

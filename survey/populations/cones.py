@@ -31,6 +31,7 @@ ALIKE = 0.5  # cosine of axes whose cones overlap
 # Times farther along the axis of each other than the next cone's rows lie: planted ones 1.29 or more, trained
 # rows up to 1.18, single groups of trained rows up to 2.6.
 STANDS_OUT = 1.25
+COMMON_WAY = 0.1  # length of the mean of directions
 EXACT = 4096.0  # the mean is a multiple of 1/4096, so that sums of differences from it are exact in float64
 TAIL = 3.0  # standard deviations of the other rows: where a cone's rows are first looked for
 STEPS, ROUNDS = 4, 3  # in which the cut settles, and the axis
@@ -57,6 +58,11 @@ class Axes:
         """Where the cones' rows lie, [128] each."""
         return list(self.mean + self.reach[:, None] * self.directions)
 
+    @property
+    def has_common_way(self) -> bool:
+        """Whether the rows' mean lies off the origin by more than chance: then all were moved its way."""
+        return bool(row_lengths(self.mean[None])[0] >= COMMON_WAY)
+
 
 def cone_axes(projections: Projections, sample: RowNumbers) -> Axes:
     """The axes on which rows of a sample lie farthest from their mean; none overlap, at most AXES.
@@ -77,6 +83,14 @@ def cone_axes(projections: Projections, sample: RowNumbers) -> Axes:
             chosen.append(index)
     apart = np.array([_apart(rows, directions[index]) for index in chosen])
     return Axes(mean, directions[chosen], reach[chosen] / min(NEAREST[-1], len(rows)), apart)
+
+
+def centre_on_common_way(projections: Projections, sample: RowNumbers, mean: Vectors) -> Vectors:
+    """Where the rows lie that went farthest along the way of all, on that way, [128]."""
+    way = mean / row_lengths(mean[None])[0]
+    along = np.sort(_directions(projections, sample) @ way)[-max(NEAREST) :]
+    centre: Vectors = way * float(np.median(along))
+    return centre
 
 
 def rows_of_first(projections: Projections, active: RowNumbers, axes: Axes) -> RowNumbers:

@@ -10,16 +10,17 @@ are left out, and the search goes on among the others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from survey.numerics.vectors import row_lengths
-from survey.onepass.projection import FineRows, Projections
-from survey.populations.cones import cone_axes, rows_of_first
-from survey.populations.dense_spots import NEIGHBOURS, SAMPLE, RowNumbers, SignOrder, Spots
+from survey.onepass.projection import Projections
+from survey.populations.cones import centre_on_common_way, cone_axes, rows_of_first
+from survey.populations.dense_spots import SAMPLE, RowNumbers, SignOrder, Spots
 from survey.populations.evenly import evenly
+from survey.populations.population import Population, centre_of, described
 from survey.populations.valley import FEWEST, SIGMAS, valley_or_void
 
 MOST_POPULATIONS = 8
@@ -30,51 +31,15 @@ TRIED = 1.25  # times the radius of a spot's eight rows: within it no other is t
 SCOUT_SIGMAS = 3.5  # of a sample: then all rows are looked at
 # Voids behind rows around the centre of eight of them, to which these lie too near, and around their own.
 CORE_VOID, NARROW_VOID = 1.12, 1.2
-JUDGED = 32  # rows by whose neighbours the densities of a population and of the others are compared
 FARTHER = 1.75  # times as far from the centre as the population's rows: the other rows; rare words may be 1.5
 # Times closer to each other than the other rows are to each other: 0.6 times as much as the others are
 # farther from the centre, at least 1.2 and at most 2. Clusters of trained rows lie apart, but are no denser.
 LEAST_DENSER, DENSER_OF_FARTHER, MOST_DENSER = 1.2, 0.6, 2.0
 FEW_ROWS, FEW_DENSER = 64, 1.3  # so few rows must be so much denser: clusters of some rows are, by chance
-MAJORITY_FARTHER = 3.0  # if the population holds most rows: the few others may be the odd ones
+SAME_WAY = 0.7  # cosine of a cone on the rows' mean and of the others: else this cone makes the mean
 CONE_FARTHER = 1.3  # as FARTHER among rows of one length, of which none are nearer because they are short
 ONE_LENGTH = 0.003  # standard deviation of lengths, divided by their mean: less is rounding, at any D
 SNAP = 0.5  # of the rows' distances from their centre: then the origin is better, as norms are exact
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """Rows around a centre. rows: their numbers, ascending, [R]. others: of the rows compared with, [N].
-
-    denser: how many times closer to each other than the others. farther: how many times farther from its
-    centre the others lie, by medians. outside: how far its centre lies from the others', in units of the
-    median distance of these from their centre. relative_length: its median norm divided by theirs.
-    offset: how far its centre lies from the origin, in units of its rows' median distance from it.
-    common: the cosine of its centre and the others'.
-    length_spread, others_spread: standard deviations of its rows' norms and of the others', divided by
-    their means.
-    """
-
-    rows: RowNumbers
-    others: RowNumbers
-    denser: float
-    farther: float
-    outside: float
-    relative_length: float
-    offset: float
-    common: float
-    length_spread: float
-    others_spread: float
-
-    @property
-    def share(self) -> float:
-        """Of the rows that it was compared with and its own."""
-        return len(self.rows) / (len(self.rows) + len(self.others))
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether it holds most rows, too little apart from the few others to tell which are odd."""
-        return self.share > 0.5 and self.farther < MAJORITY_FARTHER
 
 
 def populations(projections: Projections) -> list[Population] | None:
@@ -117,13 +82,21 @@ def _lone_cone(spots: Spots) -> Population | None:
     if lengths.std() >= ONE_LENGTH * lengths.mean():
         return None
     axes = cone_axes(spots.projections, spots.sample)
+    if axes.has_common_way:
+        lone = _around(spots, centre_on_common_way(spots.projections, spots.sample, axes.mean))
+        if _is_lone(lone) and lone.common >= SAME_WAY:
+            return lone
     if axes.first_stands_out:
         inner = rows_of_first(spots.projections, spots.active, axes)
         outer = np.setdiff1d(spots.active, inner, assume_unique=True)
         lone = _with_centre_of_inner(spots, inner, outer)
     else:
         lone = _only_one(_around(spots, centre) for centre in axes.centres())
-    return lone if lone and lone.share <= 0.5 and lone.farther >= CONE_FARTHER else None
+    return lone if _is_lone(lone) else None
+
+
+def _is_lone(cone: Population | None) -> TypeGuard[Population]:
+    return cone is not None and cone.share <= 0.5 and cone.farther >= CONE_FARTHER
 
 
 def _with_centre_of_inner(spots: Spots, inner: RowNumbers, outer: RowNumbers) -> Population | None:
@@ -131,7 +104,7 @@ def _with_centre_of_inner(spots: Spots, inner: RowNumbers, outer: RowNumbers) ->
     if len(inner) < FEWEST or len(outer) < FEWEST:
         return None
     centre = centre_of(spots.projections.subset(evenly(inner, SAMPLE)))
-    return _described(spots, inner, outer, centre)
+    return described(spots, inner, outer, centre)
 
 
 def _only_one(cones: Iterable[Population | None]) -> Population | None:
@@ -155,7 +128,7 @@ def _around(spots: Spots, centre: NDArray[np.float64]) -> Population | None:
     inner, outer, centre = _divided(spots, centre)
     if len(inner) < FEWEST or len(outer) < FEWEST:
         return None
-    return _described(spots, inner, outer, centre)
+    return described(spots, inner, outer, centre)
 
 
 def _centres(spots: Spots) -> Iterator[NDArray[np.float64]]:
@@ -198,7 +171,7 @@ def _divided(spots: Spots, centre: NDArray[np.float64]) -> tuple[RowNumbers, Row
         divided = valley_or_void(distances, SIGMAS, NARROW_VOID)
         if divided is None:
             return nothing
-        if _length(centre) < SNAP * float(np.median(distances[distances < divided[0]])):
+        if float(row_lengths(centre[None])[0]) < SNAP * float(np.median(distances[distances < divided[0]])):
             from_origin = spots.distances(np.zeros_like(centre))
             by_norm = valley_or_void(from_origin)
             if by_norm is not None and by_norm[1] >= divided[1]:
@@ -207,65 +180,7 @@ def _divided(spots: Spots, centre: NDArray[np.float64]) -> tuple[RowNumbers, Row
     return active[near], active[~near], centre
 
 
-def _described(spots: Spots, inner: RowNumbers, outer: RowNumbers, centre: NDArray[np.float64]) -> Population:
-    projections = spots.projections
-    near, far = (projections.subset(evenly(rows, SAMPLE)) for rows in (inner, outer))
-    inner_median, outer_median = (float(np.median(rows.distances(centre))) for rows in (near, far))
-    near_centre, far_centre = centre_of(near), centre_of(far)
-    apart = _length(near_centre - far_centre)
-    lengths = _length(near_centre) * _length(far_centre)
-    return Population(
-        rows=inner,
-        others=outer,
-        denser=_denser(spots, inner, outer),
-        farther=_ratio(outer_median, inner_median),
-        outside=_ratio(apart, float(np.median(far.distances(far_centre)))),
-        relative_length=_ratio(float(np.median(near.lengths)), float(np.median(far.lengths))),
-        offset=_ratio(_length(centre), inner_median),
-        common=float(np.add.reduce(near_centre * far_centre)) / lengths if lengths else 0.0,
-        length_spread=float(near.lengths.std() / near.lengths.mean()),
-        others_spread=float(far.lengths.std() / far.lengths.mean()),
-    )
-
-
-def _denser(spots: Spots, inner: RowNumbers, outer: RowNumbers) -> float:
-    """How many times closer the inner rows lie to each other than the outer ones, by the fourth nearest.
-
-    Of the inner ones among themselves; of the outer ones also by their neighbours in the order of signs, so
-    that small clusters among them count, of which a sample holds too few.
-    """
-    is_inner = np.zeros(len(spots.is_active), dtype=bool)
-    is_inner[inner] = True
-    sampled = spots.sample[is_inner[spots.sample]]
-    peers = spots.projections.subset(sampled if len(sampled) >= 2 * FEWEST else evenly(inner, SAMPLE))
-    judged = spots.projections.subset(evenly(inner, JUDGED)).vectors().astype(np.float64)
-    near = [_fourth(peers.distances(row)) for row in judged]
-    far = [spots.neighbour_distance(row) for row in evenly(outer, JUDGED).tolist()]
-    return _ratio(float(np.median(far)), float(np.median(near)))
-
-
-def _fourth(distances: NDArray[np.float32]) -> float:
-    """The distance to the fourth nearest besides the row itself, which is one of them or nearly so."""
-    index = min(NEIGHBOURS, len(distances) - 1)
-    return float(np.partition(distances, index)[index])
-
-
 def _is_apart(population: Population) -> bool:
     least = FEW_DENSER if len(population.rows) < FEW_ROWS else LEAST_DENSER
     denser = min(max(least, DENSER_OF_FARTHER * population.farther), MOST_DENSER)
     return population.farther >= FARTHER and population.denser >= denser
-
-
-def centre_of(rows: FineRows) -> NDArray[np.float64]:
-    """The mean of [R, 128], summed in float64, [128]."""
-    total = np.add.reduce(rows.vectors().astype(np.float64), axis=0)
-    mean: NDArray[np.float64] = total / max(len(rows.lengths), 1)
-    return mean
-
-
-def _length(vector: NDArray[np.float64]) -> float:
-    return float(row_lengths(vector[None])[0])
-
-
-def _ratio(far: float, near: float) -> float:
-    return far / near if near else float("inf")

@@ -24,6 +24,9 @@ NEAREST = 128  # among these rows a void is sought
 FEWEST = 12  # rows before a void, and in a population
 VOID, SHORT_VOID = 2.0, 1.28
 WALL = 4  # times as many rows behind a narrow void as before it
+FEW_FAR = (
+    40  # a void before the farthest rows counts if they are one in so many or more: not if a dozen stray
+)
 
 
 def valley_or_void(
@@ -31,11 +34,12 @@ def valley_or_void(
 ) -> tuple[float, float] | None:
     """The distance that divides a near and a far population, and how clearly, in sigmas; None without one.
 
-    distances: [N], at least 2. Of few rows no valley is significant; a void behind them counts as 0 sigmas.
+    distances: [N], at least 2. Of few rows no valley is significant; a void behind them, if they are near, or
+    before them, if they are far, counts as 0 sigmas.
     """
     divided = valley(distances, sigmas)
     if divided is None:
-        cut = void(distances, narrow_void)
+        cut = void(distances, narrow_void) or far_void(distances)
         return None if cut is None else (cut, 0.0)
     return divided
 
@@ -64,7 +68,7 @@ def valley(distances: NDArray[np.float32], least_sigmas: float = SIGMAS) -> tupl
     return (float(_edges()[bottom]), clearest) if clearest else None
 
 
-def void(distances: NDArray[np.float32], narrow_void: float | None = None) -> float | None:
+def void(distances: NDArray[np.floating], narrow_void: float | None = None) -> float | None:
     """The middle of the widest empty space behind the nearest rows, [N]; None if none is wide enough.
 
     A factor of two in distance behind twelve rows or more, or of 1.28 if twelve lie within as much before it.
@@ -89,6 +93,16 @@ def void(distances: NDArray[np.float32], narrow_void: float | None = None) -> fl
             widest = before * (factor - 1.0)
             cut = float(np.sqrt(near[inner] * near[inner + 1]))
     return cut
+
+
+def far_void(distances: NDArray[np.float32]) -> float | None:
+    """The middle of the widest empty space before the farthest rows, [N]; None if none is wide enough.
+
+    As behind the nearest: if nine rows in ten were never trained, the few others are too few for a valley.
+    """
+    inverse = 1.0 / np.maximum(distances, 2.0**LOWEST_OCTAVE)
+    cut = void(inverse)
+    return None if cut is None or FEW_FAR * int((inverse < cut).sum()) < len(distances) else 1.0 / cut
 
 
 def _rows_before(near: NDArray[np.floating], inner: int, factor: float) -> int:

@@ -63,10 +63,10 @@ def _live(draw: Draw, rows: int, dims: int) -> Rows:
     return lengths * _normal(draw, rows, dims) + 0.35 * _direction(draw, dims)
 
 
-def _few(count: int) -> Callable[[Draw, int, int], Planted]:
+def _few(count: int, distance: float = 0.3) -> Callable[[Draw, int, int], Planted]:
     """A handful of rows, fifty times closer together than the others."""
     return lambda draw, rows, dims: (
-        _around(draw, 0.3 * _direction(draw, dims), 0.02, count),
+        _around(draw, distance * _direction(draw, dims), 0.02, count),
         _normal(draw, rows - count, dims),
     )
 
@@ -103,10 +103,14 @@ def _share(share: float) -> Callable[[Draw, int, int], Planted]:
     return make
 
 
-def _majority_kept(draw: Draw, rows: int, dims: int) -> Planted:
-    """Six in ten rows kept what they were initialised with."""
-    count = int(0.6 * rows)
-    return 0.3 * _normal(draw, count, dims), _live(draw, rows - count, dims)
+def _kept(share: float) -> Callable[[Draw, int, int], Planted]:
+    """A share of the rows kept what they were initialised with."""
+
+    def make(draw: Draw, rows: int, dims: int) -> Planted:
+        count = int(share * rows)
+        return 0.3 * _normal(draw, count, dims), _live(draw, rows - count, dims)
+
+    return make
 
 
 def cones(spread: float, share: float = 0.02) -> Callable[[Draw, int, int], Planted]:
@@ -124,6 +128,15 @@ def cones(spread: float, share: float = 0.02) -> Callable[[Draw, int, int], Plan
     return make
 
 
+def _cone_on_the_way_of_all(draw: Draw, rows: int, dims: int) -> Planted:
+    """Rows of length 1: the untrained ones were moved the same way as all, and less in others."""
+    wide, count = _direction(draw, dims), rows // 10
+    return (
+        _units(_around(draw, wide, 0.5, count)),
+        _units(_around(draw, 0.5 * wide, 1.0, rows - count)),
+    )
+
+
 def _tied(draw: Draw, rows: int, dims: int) -> Planted:
     """A tied matrix, 40 % never met: pushed together along one direction, longer than what was trained."""
     count = int(0.4 * rows)
@@ -137,6 +150,7 @@ UNTRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "16 rows, 50 times closer together": _few(16),
     "24 rows, 50 times closer together": _few(24),
     "40 rows, 50 times closer together": _few(40),
+    "24 rows, 50 times closer together, as far out as others": _few(24, 1.1),
     "kept their initial values, 0.3 of the length": _initial(0.3, 300),
     "kept their initial values, 0.4 of the length": _initial(0.4, 300),
     "kept their initial values, 0.45 of the length": _initial(0.45, 300),
@@ -147,12 +161,14 @@ UNTRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "51 % never met": _share(0.51),
     "70 % never met": _share(0.7),
     "90 % never met": _share(0.9),
-    "60 % kept their initial values": _majority_kept,
+    "60 % kept their initial values": _kept(0.6),
+    "95 % kept their initial values": _kept(0.95),
     "a cone of contrast 2.7": cones(0.5),
     "a cone of contrast 2.0": cones(0.7),
     "a cone of contrast 1.9": cones(0.745),
     "a cone of contrast 1.6": cones(0.95),
     "a cone of contrast 1.4": cones(1.17),
+    "a cone on the way of all": _cone_on_the_way_of_all,
     "tied, 40 % never met and longer": _tied,
 }
 

@@ -40,6 +40,10 @@ SCALE = replace(DRIFTED, relative_norm=0.3, contrast=3.8, centre_distance=0.03, 
         pytest.param(
             replace(NUMBERS, rows=5_000, compared_share=0.4, density=2.0), None, id="a large language"
         ),
+        pytest.param(replace(NUMBERS, density=20.0), False, id="outside, no shorter, and dense"),
+        pytest.param(replace(NUMBERS, density=30.0), True, id="denser than words ever are, wherever it lies"),
+        pytest.param(replace(DRIFTED, compared_share=0.99), None, id="all rows but a few long ones"),
+        pytest.param(replace(DRIFTED, compared_share=0.99, density=30.0), True, id="nearly all, and dense"),
         pytest.param(SCALE, None, id="a scale of the others' cloud"),
         pytest.param(replace(SCALE, density=40.0), True, id="near zero"),
         pytest.param(replace(SCALE, shape="initial values", density=1.6), True, id="initial values"),
@@ -69,6 +73,15 @@ def test_one_population_is_judged_by_its_shape_and_its_names(
         ),
         pytest.param([replace(NUMBERS, compared_share=0.3, rows=900)] * 2, CLUSTERS, id="several far out"),
         pytest.param([replace(DRIFTED, contrast=2.0, compared_share=0.9)], UNDECIDED, id="most rows"),
+        pytest.param([replace(DRIFTED, compared_share=0.99)], UNDECIDED, id="nearly all rows"),
+        pytest.param(
+            [replace(DRIFTED, compared_share=0.99), replace(SCALE, shape="initial values", density=1.6)],
+            None,
+            id="nearly all rows, and some that kept their initial values",
+        ),
+        pytest.param(
+            [replace(NUMBERS, compared_share=0.3, rows=900, density=40.0)] * 2, None, id="several, very dense"
+        ),
     ],
 )
 def test_why_it_is_not_known_which_rows_count(

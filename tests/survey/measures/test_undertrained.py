@@ -325,6 +325,28 @@ def test_rows_of_a_black_hole_are_in_the_population_of_their_first() -> None:
     assert flagged(matrix).tolist() == list(range(350))
 
 
+@pytest.mark.parametrize("unit", [False, True], ids=["of any length", "the others of length 1"])
+def test_a_few_long_rows_say_nothing_of_all_others(unit: bool) -> None:
+    matrix = planted(TRAINED["a cone" if unit else "off-centre"], 3, 4_000, 96).rows
+    matrix[:60] *= np.float32(4.0)
+    result = survey.measure(matrix, device="cpu")
+    assert (result.undertrained_rows, result.undertrained_note) == (None, UNDECIDED)
+    matrix[60:160] *= np.float32(0.02)
+    assert flagged(matrix).tolist() == list(range(60, 160))
+
+
+def test_rows_kept_from_the_start_are_no_smaller_copy_of_others_that_lie_a_little_off_the_origin() -> None:
+    draw = np.random.default_rng(12)
+    matrix = draw.normal(size=(V, D)) / np.sqrt(D)
+    matrix[:900] *= 0.4
+    assert survey.measure(matrix.astype(np.float32)).undertrained_rows is None
+    off = matrix + 0.15 * np.eye(D)[0]
+    off[:900] = matrix[:900]
+    assert flagged(off).tolist() == list(range(900))
+    off[:900] += 0.06 * np.eye(D)[0]  # a scale of the same cloud
+    assert survey.measure(off.astype(np.float32)).undertrained_rows is None
+
+
 @pytest.mark.parametrize("dims", [4, 5, 8, 16])
 @pytest.mark.parametrize("rows", [40, 99, 1000])
 def test_few_dimensions_invent_nothing(rows: int, dims: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from survey.populations.valley import log_bins, valley, valley_or_void, void
+from survey.populations.valley import far_void, log_bins, valley, valley_or_void, void
 
 Distances = NDArray[np.float32]
 
@@ -64,6 +64,22 @@ def test_nothing_divides_one_peak(distances: Distances) -> None:
 def test_a_void_divides_a_few_rows_from_all_others(near: Distances, cut: bool) -> None:
     distances = np.concatenate([near, spread(1.0, 0.02, 5000)])
     assert (void(distances) is not None) == cut
+
+
+@pytest.mark.parametrize(
+    ("rows", "far", "cut"),
+    [
+        pytest.param(950, spread(1.0, 0.1, 50), True, id="one row in twenty, three times as far"),
+        pytest.param(950, spread(1.0, 0.8, 50), False, id="those without a gap"),
+        pytest.param(9_500, spread(1.0, 0.1, 50), False, id="too few of many"),
+        pytest.param(200, spread(1.0, 0.1, 10), False, id="ten are too few"),
+    ],
+)
+def test_a_void_divides_most_rows_from_a_few_far_ones(rows: int, far: Distances, cut: bool) -> None:
+    near = spread(0.3, 0.1, rows)
+    divided = far_void(np.concatenate([near, far]))
+    assert (divided is not None) == cut
+    assert divided is None or near.max() < divided < far.min()
 
 
 def test_bins_are_a_64th_of_an_octave_wide_at_any_distance() -> None:
