@@ -26,6 +26,7 @@ from catalog.files import (
     NoEnd,
     Write,
 )
+from catalog.store.lock_file import CLOCK_PROBES
 from catalog.store.regular_files import copy_data, end_of, open_to_read, sync_folder
 from survey.errors import CommitError, UsageError
 from survey.process.atomic_write import open_atomically, open_new
@@ -69,7 +70,7 @@ class LocalFolder:
                 self._folder(name)
             probe = self.root / ROWS / f".probe.{secrets.token_hex(8)}.tmp"
             open_new(probe).close()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another run may sweep it away
 
     def files(self, folder: str) -> list[File]:
         """The Parquet files of one of its folders, sorted by name. Raises UsageError if it cannot be read."""
@@ -149,9 +150,11 @@ class LocalFolder:
                 if folder in SURVEY_FOLDERS or "@" not in temporary.name:
                     with contextlib.suppress(OSError):  # another user's file, which does no harm
                         temporary.unlink()
-        for temporary in (self.root / TOKENIZER_TABLES).glob(".*.tmp"):
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        others = [(TOKENIZER_TABLES, ".*.tmp"), (ROWS, ".probe.*.tmp"), (".", CLOCK_PROBES)]
+        for folder, names in others:
+            for temporary in (self.root / folder).glob(names):
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let a connection read the files whose ends were read, and nothing else."""

@@ -16,6 +16,7 @@ from catalog.store.object_store_errors import Unreadable
 from catalog.store.regular_files import open_to_read
 from survey.process.atomic_write import open_new, replacement
 
+CLOCK_PROBES = ".now.*.tmp"
 MAX_BYTES = 1 << 16  # of what is read of a lock, which has 300 bytes
 
 
@@ -58,7 +59,7 @@ def _now(folder: Path) -> float:
     probe = folder / f".now.{secrets.token_hex(8)}.tmp"
     with open_new(probe) as opened:
         now = os.fstat(opened.fileno()).st_mtime
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another run may sweep it away
     return now
 
 

@@ -65,6 +65,17 @@ def test_only_who_may_write_to_a_catalog_can_hold_its_lock(
         os.umask(before)
 
 
+def test_what_a_killed_run_left_is_swept_away_and_nothing_else(tmp_path: Path) -> None:
+    store = open_for_writing(str(tmp_path / "c"))
+    left = ("rows/.probe.0.tmp", ".now.0.tmp", "rows/.a.parquet.0.tmp", "tokens/.part-1.parquet.0.tmp")
+    kept = ("rows/a.parquet", "rows/.notes.tmp", ".notes.tmp", "attempts/probe.tmp")
+    for name in (*left, *kept):
+        (tmp_path / "c" / name).touch()
+    store.sweep()
+    assert [name for name in left if (tmp_path / "c" / name).exists()] == []
+    assert [name for name in kept if not (tmp_path / "c" / name).exists()] == []
+
+
 def test_no_unfinished_file_is_written_through_a_link(
     tmp_path: Path, checkpoint: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
