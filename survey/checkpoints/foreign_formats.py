@@ -23,6 +23,10 @@ _FOREIGN = {
         "load it with from_tf=True and save it",
     ),
     "a checkpoint of torch's that lacks its .metadata": (r".*\.distcp", "upload all of its files"),
+    "a GGUF file that was cut anywhere": (
+        r".*\.gguf[-.](?:part|split)[-\w]*",
+        "join its parts in their order to one file, as `cat` does, or name the file of another quantisation",
+    ),
     "a model for an older llama.cpp": (r"(?:.*/)?ggml-.*\.bin", "convert it to GGUF, or survey its original"),
 }
 

@@ -91,7 +91,8 @@ def _files_to_read(layout: CheckpointLayout, matrix: MatrixName, choice: Choice)
 
 def _choose(layout: CheckpointLayout, matrix: MatrixName) -> Choice:
     if layout.gguf is not None:
-        return choose_gguf_tensor(layout.file_of.keys(), layout.gguf.scalars, matrix, layout.repo)
+        tags = layout.checkpoint.card.tags
+        return choose_gguf_tensor(layout.file_of.keys(), layout.gguf.scalars, tags, matrix, layout.repo)
     if layout.adapter_of is not None:
         refuse_adapter(layout.file_of.keys(), layout.adapter_of, matrix, layout.repo)
         # Whether an embedding serves as both is for the base model to say.

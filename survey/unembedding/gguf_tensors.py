@@ -16,27 +16,31 @@ from survey.unembedding.stem_choice import Choice
 HEAD, EMBEDDING, BIAS = "output.weight", "token_embd.weight", "output.bias"
 # Architectures whose graph ends in hidden states, for embeddings or classes.
 _WITHOUT_HEAD = re.compile(r"(?i).*bert.*|t5encoder|gemma-embedding|llama-embed|clip|wavtokenizer.*")
+# Tags of cards: older files of embedding models state no pooling, and have no head that would be missed.
+_OF_EMBEDDINGS = ("sentence-similarity", "sentence-transformers", "feature-extraction")
 
 Scalars = Mapping[str, int | float | bool | str]
 
 
-def choose_gguf_tensor(names: Collection[str], scalars: Scalars, matrix: MatrixName, where: str) -> Choice:
-    """The tensor that serves as a matrix. Raises NotThere (`no-head`) if the model has none."""
+def choose_gguf_tensor(
+    names: Collection[str], scalars: Scalars, tags: Collection[str], matrix: MatrixName, where: str
+) -> Choice:
+    """The tensor that serves as a matrix. tags: of the card. Raises NotThere (`no-head`) if there is none."""
     if matrix == "input":
         if EMBEDDING not in names:
             raise NotThere("no-head", where, f"there is no {EMBEDDING}")
-        tied = HEAD not in names and _lack_of_head(scalars) is None
+        tied = HEAD not in names and _lack_of_head(scalars, tags) is None
         return Choice(EMBEDDING, tied, EMBEDDING)
     if HEAD in names:
         return Choice(HEAD, False, HEAD)
     if EMBEDDING not in names:
         raise NotThere("no-head", where, f"there is neither {HEAD} nor {EMBEDDING}")
-    if lack := _lack_of_head(scalars):
+    if lack := _lack_of_head(scalars, tags):
         raise NotThere("no-head", where, f"there is no {HEAD}, and {lack}", "measure it with --matrix input")
     return Choice(EMBEDDING, True, f"no {HEAD}: llama.cpp uses {EMBEDDING} for both")
 
 
-def _lack_of_head(scalars: Scalars) -> str | None:
+def _lack_of_head(scalars: Scalars, tags: Collection[str]) -> str | None:
     """Why a model without a head of its own has none; None if its embedding serves as one."""
     kind = str(scalars.get("general.architecture", ""))
     if _WITHOUT_HEAD.fullmatch(kind):
@@ -45,4 +49,6 @@ def _lack_of_head(scalars: Scalars) -> str | None:
         return f"{kind[:80]}.pooling_type says that it makes embeddings of texts"
     if scalars.get(f"{kind}.attention.causal", True) is False:
         return f"{kind[:80]}.attention.causal says that it is an encoder"
+    if tag := next((tag for tag in _OF_EMBEDDINGS if tag in tags), None):
+        return f"the card's tag {tag} says that it makes embeddings of texts"
     return None

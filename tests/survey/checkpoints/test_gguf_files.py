@@ -82,6 +82,12 @@ REFUSED: dict[str, tuple[list[str], str | None, str]] = {
     ),
     "a set with a gap": (BF16[1:], None, "1 of the files that .*00002-of-00002.gguf counts are missing"),
     "a set that counts to 99,999": (["m-00001-of-99999.gguf"], None, "999 of the files"),
+    "parts that were cut anywhere": (
+        ["m.Q8_0.gguf.part2of2", "m.Q8_0.gguf.part1of2"],
+        None,
+        r"cut anywhere \(m.Q8_0.gguf.part1of2\).* join its parts",
+    ),
+    "parts by another tool": (["m.Q8_0.gguf-split-a"], None, "cut anywhere"),
     "nothing but a tower": (["mmproj-F16.gguf", "config.json"], None, "neither model.safetensors nor"),
     "a quantisation that is not there": (
         QWEN,

@@ -12,6 +12,7 @@ from support.in_memory_checkpoint import HeldCheckpoint
 
 import survey
 from jobs.demo.hub.local_hub import LocalHub
+from survey.checkpoints.checkpoint import Card
 from survey.errors import SurveyError
 from survey.opening import Matrix
 from survey.records.target import MatrixName, Target
@@ -120,6 +121,18 @@ def test_the_factor_of_a_head_in_nvfp4_multiplies_its_values(tmp_path: Path) -> 
 def test_a_file_names_what_it_was_made_from(name: str, url: object, base: str | None) -> None:
     stated = {"general.architecture": "qwen3", "general.name": name, "general.base_model.0.repo_url": url}
     assert target("output", gguf_file(TIED, stated)).identity.base_model == base  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tag", ["sentence-similarity", "feature-extraction"])
+def test_a_card_may_say_that_a_model_without_a_head_makes_embeddings(tag: str) -> None:
+    held = HeldCheckpoint({"e5-mistral-Q8_0.gguf": gguf_file(TIED)})
+    held.card = Card(tags=("gguf", tag))
+    with pytest.raises(SurveyError, match=f"no output.weight, and the card's tag {tag}"):
+        locate(lay_out(held), "output")
+    assert not locate(lay_out(held), "input").identity.tied
+    own = HeldCheckpoint({"m.gguf": gguf_file(UNTIED)})
+    own.card = Card(tags=(tag,))
+    assert locate(lay_out(own), "output").identity.tensor == "output.weight"
 
 
 def test_the_family_of_a_file_is_known_by_its_name() -> None:
