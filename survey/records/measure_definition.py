@@ -34,7 +34,7 @@ class Measure:
 
 
 TOKEN_TABLE = Measure("tokens", 1, "matrix", on_request=True)  # the per-token table, unless it was declined
-TOKENIZER = Measure("names", 2, "tokenizer")  # texts and flags of tokens
+TOKENIZER = Measure("names", 3, "tokenizer")  # texts and flags of tokens
 UNUSED_DISTANCES = Measure("unused_distances", 2, "reference_tokens", on_request=True)
 
 

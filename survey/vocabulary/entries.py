@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -85,6 +86,14 @@ class Vocabulary:
 def is_id(number: object) -> bool:
     """Whether a JSON value is a valid token id (`true` is not)."""
     return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MAX_IDS
+
+
+def repeated_ids(numbers: Iterable[int]) -> tuple[str, ...]:
+    """A remark if a vocabulary gives ids to two tokens each. numbers: the id of each token."""
+    repeated = sorted(number for number, count in Counter(numbers).items() if count > 1)
+    if not repeated:
+        return ()
+    return (f"{len(repeated):,} ids have two tokens each, {repeated[0]} the first: the later one counts",)
 
 
 def spelled(data: bytes, *, added: bool = False, special: bool = False) -> Entry:

@@ -15,6 +15,7 @@ from survey.vocabulary.entries import (
     BadVocabulary,
     TokenizerFiles,
     Vocabulary,
+    repeated_ids,
     special_entry,
     spelled,
     utf8_text,
@@ -42,15 +43,14 @@ def is_rwkv(content: bytes) -> bool:
 
 def from_rwkv(content: bytes, end_of_text: str) -> Vocabulary:
     """Parse the list. end_of_text: the token 0, which stands in code. Raises BadVocabulary."""
-    tokens: dict[int, bytes] = {}
-    for number, line in enumerate(utf8_text(content).split("\n"), 1):
-        if line.rstrip("\r"):
-            token_id, data = _token(line.rstrip("\r"), number)
-            tokens[token_id] = data
+    lines = enumerate(utf8_text(content).split("\n"), 1)
+    listed = [_token(line.rstrip("\r"), number) for number, line in lines if line.rstrip("\r")]
+    tokens = dict(listed)
     entries = {number: spelled(data) for number, data in tokens.items()}
     if 0 not in entries:
         entries[0] = special_entry(end_of_text)
-    return Vocabulary(entries, _LongestFirst(tokens).encode)
+    remarks = repeated_ids(number for number, _ in listed)
+    return Vocabulary(entries, _LongestFirst(tokens).encode, remarks=remarks)
 
 
 def _token(line: str, number: int) -> tuple[int, bytes]:

@@ -18,6 +18,7 @@ from survey.vocabulary.entries import (
     base64_bytes,
     is_id,
     json_object,
+    repeated_ids,
     spelled,
 )
 
@@ -44,21 +45,22 @@ def from_tekken(content: Mapping[str, Any]) -> Vocabulary:
     if not is_id(specials) or specials > MAX_SPECIAL_TOKENS:
         raise BadVocabulary(f"default_num_special_tokens is {specials!r}")
     limit = size - specials if isinstance(size, int) else len(vocab)
-    entries: dict[int, Entry] = {}
+    ranked: list[tuple[int, Entry]] = []
     for item in vocab[: max(limit, 0)]:
         rank, text = (
             (item.get("rank"), item.get("token_bytes")) if isinstance(item, Mapping) else (None, None)
         )
         if not is_id(rank) or not isinstance(text, str):
             raise BadVocabulary(f"vocab holds {str(item)[:80]}, expected rank and token_bytes")
-        entries[specials + rank] = spelled(base64_bytes(text.encode(), f"rank {rank}"))
+        ranked.append((specials + rank, spelled(base64_bytes(text.encode(), f"rank {rank}"))))
+    entries = dict(ranked)
     entries |= {number: spelled(b"<SPECIAL_%d>" % number, special=True) for number in range(specials)}
     named = content.get("special_tokens")
     for item in named if isinstance(named, list) else ():
         rank, text = _pair(item, "token_str")
         if rank is not None and rank < specials and text is not None:
             entries[rank] = spelled(storable(text).encode(), special=True)
-    return Vocabulary(entries, None)
+    return Vocabulary(entries, None, remarks=repeated_ids(number for number, _ in ranked))
 
 
 def _pair(item: Any, name: str) -> tuple[int | None, str | None]:  # Any: JSON

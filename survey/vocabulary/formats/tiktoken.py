@@ -14,6 +14,7 @@ from survey.vocabulary.entries import (
     TokenizerFiles,
     Vocabulary,
     base64_bytes,
+    repeated_ids,
     spelled,
 )
 
@@ -37,14 +38,16 @@ def is_tiktoken(content: bytes) -> bool:
 
 def from_tiktoken(content: bytes) -> Vocabulary:
     """Parse one token per line: its bytes in base64, then its rank. Raises BadVocabulary."""
-    entries: dict[int, Entry] = {}
+    ranked: list[tuple[int, Entry]] = []
     for number, line in enumerate(content.splitlines(), 1):
         if not line:
             continue
         if _LINE.fullmatch(line) is None:
             raise BadVocabulary(f"line {number}: expected base64 and a rank, found {line[:40]!r}")
         data, rank = line.split(b" ")
-        entries[int(rank)] = spelled(base64_bytes(data, f"line {number}"))
+        ranked.append((int(rank), spelled(base64_bytes(data, f"line {number}"))))
+    entries = dict(ranked)
     first = max(entries, default=-1) + 1
     remark = f"its special tokens stand in code: which ids from {first:,} on are tokens is not known"
-    return Vocabulary(entries, None, complete=False, remarks=(remark,))
+    remarks = (*repeated_ids(rank for rank, _ in ranked), remark)
+    return Vocabulary(entries, None, complete=False, remarks=remarks)

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from survey.errors import storable
 from survey.vocabulary.companions import Companions
-from survey.vocabulary.entries import SPACE_MARK, TokenizerFiles, Vocabulary, spelled
+from survey.vocabulary.entries import SPACE_MARK, TokenizerFiles, Vocabulary, repeated_ids, spelled
 from survey.vocabulary.spelling import Spell, byte_level, with_spaces, word_piece
 from survey.vocabulary.tokenizers_library import built, encoder_of, merged_ids
 
@@ -34,28 +34,36 @@ def from_tokenizer_json(content: bytes) -> Vocabulary:
     """Parse a tokenizer.json, which defines a whole tokenizer. Raises BadVocabulary."""
     tokenizer = built(lambda: Tokenizer.from_buffer(content))
     spell = _spelling(tokenizer)
-    entries = {number: spell(piece) for number, piece in _pieces(tokenizer)}
+    pieces, remarks = _pieces(tokenizer, content)
+    entries = {number: spell(piece) for number, piece in pieces}
     added = tokenizer.get_added_tokens_decoder()
     for number, token in added.items():
         entries[number] = spelled(storable(token.content).encode(), added=True, special=token.special)
     return Vocabulary(
-        entries, encoder_of(tokenizer), remarks=_moved(content, added), made_ids=merged_ids(tokenizer)
+        entries,
+        encoder_of(tokenizer),
+        remarks=(*remarks, *_moved(content, added)),
+        made_ids=merged_ids(tokenizer),
     )
 
 
-def _pieces(tokenizer: Tokenizer) -> Iterable[tuple[int, str]]:
-    """The pieces of the vocabulary with their ids, in the order of ids if these have no holes."""
+def _pieces(tokenizer: Tokenizer, content: bytes) -> tuple[Iterable[tuple[int, str]], tuple[str, ...]]:
+    """The pieces of the vocabulary with their ids, in their order if these have no holes; and remarks."""
     model, size = tokenizer.model, tokenizer.get_vocab_size(with_added_tokens=False)
     pieces = [model.id_to_token(number) for number in range(size)]
     if None not in pieces:  # as many ids as pieces: they have no others
-        return enumerate(pieces)
-    listed = {number: piece for piece, number in tokenizer.get_vocab(with_added_tokens=False).items()}
+        return enumerate(pieces), ()
+    vocab = tokenizer.get_vocab(with_added_tokens=False)
+    remarks = repeated_ids(vocab.values())
+    if remarks:  # the library keeps either, by chance
+        vocab = json.loads(content)["model"]["vocab"]
+    listed = {number: piece for piece, number in vocab.items()}
     # A piece that a list holds twice has two ids, and only the later one by its text.
     unlisted = {number: tokenizer.id_to_token(number) for number in set(range(size)).difference(listed)}
     return [
         *listed.items(),
         *((number, piece) for number, piece in unlisted.items() if piece is not None),
-    ]
+    ], remarks
 
 
 def _moved(content: bytes, added: Mapping[int, AddedToken]) -> tuple[str, ...]:

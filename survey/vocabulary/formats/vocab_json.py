@@ -18,6 +18,7 @@ from survey.vocabulary.entries import (
     Vocabulary,
     is_id,
     json_object,
+    repeated_ids,
     special_entry,
     utf8_text,
 )
@@ -68,15 +69,13 @@ def _from_vocab_json(files: TokenizerFiles, companions: Companions) -> Vocabular
     models = [contents[file] for file in _models(name) if file in contents]
     if name in LISTED_PIECES or _is_of_sentencepiece(vocab):
         return _listed_pieces(vocab, models, name, companions)
+    encode, merges = None, contents.get("merges.txt")
+    if merges is not None and name in CLIP:
+        encode = clip_encoder(vocab, utf8_text(merges))
+    elif merges is not None and (name in BYTE_LEVEL or (name not in _KNOWN and _is_byte_level(vocab))):
+        encode = byte_level_encoder(vocab, utf8_text(merges))
     entries = _entries(vocab, _spelling(vocab, name))
-    merges = contents.get("merges.txt")
-    if merges is None:
-        return Vocabulary(entries, None)
-    if name in CLIP:
-        return Vocabulary(entries, clip_encoder(vocab, utf8_text(merges)))
-    if name in BYTE_LEVEL or (name not in _KNOWN and _is_byte_level(vocab)):
-        return Vocabulary(entries, byte_level_encoder(vocab, utf8_text(merges)))
-    return Vocabulary(entries, None)
+    return Vocabulary(entries, encode, remarks=repeated_ids(vocab.values()))
 
 
 def _entries(vocab: Mapping[str, int], spell: Spell) -> dict[int, Entry]:
@@ -149,7 +148,8 @@ def _from_piece_ids(
         return vocab.get(piece, NO_TOKEN)
 
     encoders = [piece_encoder(processor, id_of, str) for processor in processors]
-    return Vocabulary(entries, encoders[0] if encoders else None, second_encode=(*encoders[1:2], None)[0])
+    first, second = (*encoders, None, None)[:2]
+    return Vocabulary(entries, first, second_encode=second, remarks=repeated_ids(vocab.values()))
 
 
 def _listed_entry(text: str, control: set[str]) -> Entry:

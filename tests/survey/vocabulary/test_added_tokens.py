@@ -86,6 +86,33 @@ def test_an_id_given_twice_has_the_later_text_and_a_remark(tmp_path: Path) -> No
     )
 
 
+TWICE: dict[str, bytes] = {
+    "vocab.json": b'{"a": 0, "Z": 2, "b": 1, "A": 2}',
+    "tokenizer.json": written.bpe({"a": 0, "Z": 2, "b": 1, "A": 2}),
+    "words.tiktoken": b"YQ== 0\nWg== 2\nYg== 1\nQQ== 2\n",
+    "rwkv_vocab.txt": b"1 'b' 1\n2 'Z' 1\n2 'A' 1\n",
+    "tekken.json": json.dumps(
+        {
+            "config": {"default_num_special_tokens": 1},
+            "vocab": [
+                {"rank": rank, "token_bytes": text} for rank, text in ((0, "Yg=="), (1, "Wg=="), (1, "QQ=="))
+            ],
+        }
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_an_id_that_a_vocabulary_gives_twice_has_the_later_token_and_a_remark(
+    tmp_path: Path, name: str
+) -> None:
+    folder = made.folder(tmp_path, {name: TWICE[name]})
+    for _ in range(5):  # a library's table has another order each time
+        vocabulary = read(folder)
+        assert vocabulary.entries[2].text == "A"
+        assert vocabulary.remarks[0] == "1 ids have two tokens each, 2 the first: the later one counts"
+
+
 def test_a_text_with_two_ids_is_reached_by_the_later_one_only(tmp_path: Path) -> None:
     tokens = {f"id{PIECES}": "<name>", f"id{PIECES + 1}": "<name>", f"id{PIECES + 2}": " the"}
     vocabulary = llama(tmp_path, added_tokens_decoder=decoder(**tokens))
