@@ -27,6 +27,7 @@ def lay_out_gguf(checkpoint: Checkpoint, weights: Weights) -> CheckpointLayout:
         where = f"{checkpoint.repo}/{file}"
         header = gguf_header(checkpoint, file, is_first=False) if number else first
         _refuse_other_set(header.values.scalars, number, len(weights.gguf), where)
+        _refuse_other_model(header.values.scalars, first.values.scalars, where)
         headers[file] = header.header
         for name in header.header.tensors:
             if name in file_of:
@@ -102,6 +103,14 @@ def _refuse_other_set(scalars: Scalars, number: int, files: int, where: str) -> 
         raise BrokenFile("index-mismatch", where, problem, "download all of its files")
     if files > 1 and scalars.get("split.no", number) != number:
         raise BrokenFile("index-mismatch", where, f"split.no is {scalars['split.no']}, expected {number}")
+
+
+def _refuse_other_model(scalars: Scalars, first: Scalars, where: str) -> None:
+    """Raise BrokenFile (`index-mismatch`) if a file states another model than the first; most state none."""
+    for key in ("general.architecture", "general.name", "split.tensors.count"):
+        if scalars.get(key, first.get(key)) != first.get(key):
+            problem = f"{key} is {str(scalars[key])[:80]!r}, in the first file {str(first.get(key))[:80]!r}"
+            raise BrokenFile("index-mismatch", where, problem, "download all of its files again")
 
 
 def _refuse_other_number(scalars: Scalars, tensors: int, repo: str) -> None:

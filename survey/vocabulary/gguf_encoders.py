@@ -44,6 +44,8 @@ def _by_merges(pieces: Sequence[str], kinds: Sequence[int], tokens: GgufTokens) 
     vocab = {piece: number for number, piece in enumerate(pieces)}
     texts = (storable(merge.decode("utf-8", "backslashreplace")) for merge in tokens.merges)
     merges = [(left, right) for left, _, right in (text.partition(" ") for text in texts)]
+    if not all(left in vocab and right in vocab and left + right in vocab for left, right in merges):
+        raise BadVocabulary("a merge is of pieces that are no tokens, or makes none")
     added = [piece for piece, kind in zip(pieces, kinds, strict=True) if kind in (CONTROL, USER_DEFINED)]
     tokenizer = cut_rule_tokenizer(vocab, merges, CUT_RULES[tokens.pre], added)
     return Cutting(encoder_of(tokenizer), merged_ids(tokenizer))

@@ -170,6 +170,19 @@ def test_the_head_may_lie_in_any_file_of_a_set() -> None:
         pytest.param((part(0, TIED, 3), part(1, {}, 3)), "split.count is 3", id="of a larger set"),
         pytest.param((part(0, TIED), part(0, {})), "split.no is 0, expected 1", id="the first twice"),
         pytest.param(
+            (
+                part(0, TIED),
+                gguf_file({}, {"general.architecture": "qwen3", "split.count": 2, "split.no": 1}),
+            ),
+            "general.architecture is 'qwen3', in the first file 'llama'",
+            id="of another model",
+        ),
+        pytest.param(
+            (part(0, TIED, whole=2), part(1, {}, whole=3)),
+            "split.tensors.count is '3'",
+            id="of another count",
+        ),
+        pytest.param(
             (part(0, TIED, whole=3), part(1, {"x": NORM, "y": NORM})),
             "4 tensors, the first says 3",
             id="too many",

@@ -132,7 +132,12 @@ UNKNOWN_WAYS: dict[str, tuple[str, dict[str, Any], str]] = {
     "merges of nothing": (
         "gpt2",
         {"pre": "qwen2", "merges": strings("x y")},
-        "cuts no text: the tokenizers library",
+        "cuts no text: a merge is of pieces",
+    ),
+    "a merge that makes nothing": (
+        "gpt2",
+        {"pre": "qwen2", "merges": strings("b a")},
+        "cuts no text: a merge is of pieces",
     ),
     "fewer scores than pieces": ("llama", {"scores": numbers(FLOAT32, 1.0)}, ""),
     "no unknown piece": ("llama", {"scores": numbers(FLOAT32, 1.0, 2.0, 3.0)}, "cuts no text: SentencePiece"),
