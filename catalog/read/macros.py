@@ -68,10 +68,12 @@ MACROS = {
             [if(len(a) = len(b), list_cosine_similarity(without_nulls(a), without_nulls(b)), null)],
             lambda x: if(isfinite(x), x, null)
         )[1]""",
-    # Whether rows in common make two matrices relatives: half of one's informative rows do; fewer may be
-    # reserved tokens that unrelated models initialised alike, unless both clouds lie in one direction.
+    # Whether rows in common make two matrices relatives: nine tenths of one's informative rows do, and half of
+    # them unless the clouds lie in unlike directions; fewer may be reserved tokens that unrelated models
+    # initialised alike, unless both clouds lie in one direction.
     "rows_relate": """(share_of_one, share_of_other, cosine_of_centroids) as
-        greatest(share_of_one, share_of_other) >= 0.5
+        greatest(share_of_one, share_of_other) >= 0.9
+            or (greatest(share_of_one, share_of_other) >= 0.5 and coalesce(cosine_of_centroids >= 0.25, true))
             or (greatest(share_of_one, share_of_other) >= 0.01 and cosine_of_centroids >= 0.9)""",
     # How far a quantisation moves the lengths of rows of D elements, as a share: none of 16 bits or more.
     # Measured on planted matrices (tests/support/quantisations.py): rounding moves an element by 1.4 / 2^bits

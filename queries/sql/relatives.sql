@@ -169,6 +169,9 @@ lengths as (
         repo, sha,
         corr(my_norm, their_norm) as correlation,
         median(their_norm / my_norm) as norm_ratio,
+        -- A scaled copy changes all lengths alike, except for rounding; of training, each by its own.
+        (quantile_cont(their_norm / my_norm, 0.975) - quantile_cont(their_norm / my_norm, 0.025)) / norm_ratio
+            as ratio_spread,
         -- Rounding to bfloat16 moves a length by less than 0.2 %.
         avg((abs(their_norm - my_norm) <= 0.002 * my_norm)::int) as lengths_agree,
         avg(least(abs(ln(their_norm) - ln(my_norm)), 0.4)) as length_distance
@@ -216,7 +219,8 @@ judged as (
                 and candidates.stored_as <> mine.stored_as then 5
             when centroid_cosine >= 0.99 and lengths_agree >= 0.95 and candidates.dtype <> mine.dtype
                 and allowed = 0 then 6
-            when centroid_cosine >= 0.99 and correlation >= 0.999 and abs(norm_ratio - 1) > 0.002 + allowed then 7
+            when centroid_cosine >= 0.99 and correlation >= 0.999 and abs(norm_ratio - 1) > 0.002 + allowed
+                and ratio_spread <= 0.004 + 4 * allowed then 7
             when centroid_cosine >= 0.99 then 8
             when centroid_cosine >= 0.5 and correlation >= 0.5 then 9
             when both_hold > 0 then 10

@@ -86,7 +86,11 @@ select
     coalesce(obstacle, case
         when at_same_id.rows_found = common_ids and rows_a = rows_b then 'identical'
         when at_same_id.rows_found = common_ids then 'identical over the common ids'
-        when anywhere.informative_found > 0 then 'rows in common'
+        when rows_relate(
+            anywhere.informative_found / informative_a, anywhere.informative_found / informative_b,
+            centroid_cosine
+        ) then 'rows in common'
+        when anywhere.informative_found > 0 then 'few rows in common'
         else 'no informative row in common'
     end) as verdict,
     rows_a, rows_b, common_ids, informative_a, informative_b,

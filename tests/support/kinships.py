@@ -60,6 +60,7 @@ RELATIVES: Mapping[str, tuple[Callable[[Rows, Chance], Rows], str]] = {
     "scaled": (lambda base, chance: 1.3 * base, "scaled copy"),
     "fine-tuned a little": (lambda base, chance: _moved(base, chance, 0.02), "same centroid"),
     "fine-tuned much": (lambda base, chance: _moved(base, chance, 0.3), "same centroid"),
+    "fine-tuned so that all grew": (lambda base, chance: 1.01 * _moved(base, chance, 0.03), "same centroid"),
     "merged with a sibling": (
         lambda base, chance: (_moved(base, chance, 0.2) + _moved(base, chance, 0.2)) / 2,
         "same centroid",

@@ -183,6 +183,39 @@ def test_a_types_own_error_is_within_what_is_allowed(
     assert moved <= allowed < 30 * moved
 
 
+@pytest.mark.parametrize(
+    ("shares", "cosine", "related"),
+    [
+        pytest.param((1.0, 0.3), 0.1, True, id="all rows of one, and more than twice as many others"),
+        pytest.param((0.6, 0.5), 0.3, True, id="half of the rows"),
+        pytest.param((0.8, 0.8), -0.1, False, id="rows that were never trained, beside trained ones unlike"),
+        pytest.param((0.6, 0.5), None, True, id="half of the rows, and no direction"),
+        pytest.param((0.05, 0.02), 0.95, True, id="few rows, and one direction"),
+        pytest.param((0.3, 0.3), 0.6, False, id="few rows"),
+        pytest.param((0.005, 0.005), 1.0, False, id="a handful"),
+    ],
+)
+def test_rows_in_common_make_relatives_by_their_share_and_the_directions(
+    catalog: Path, shares: tuple[float, float], cosine: float | None, related: bool
+) -> None:
+    with Reader(open_for_reading(str(catalog))) as reader:
+        ((answer,),) = reader.ask(
+            "select rows_relate($one, $other, $cosine::double)",
+            {"one": shares[0], "other": shares[1], "cosine": cosine},
+        ).rows
+    assert bool(answer) is related
+
+
+def test_two_checkpoints_side_by_side_are_judged_by_the_same_rule(ask: Ask) -> None:
+    for kind, verdict in [
+        ("one row in ten kept", "rows in common"),
+        ("with the same reserved rows", "few rows in common"),
+        ("with a fifth of its rows", "few rows in common"),
+    ]:
+        (row,) = ask("shared_rows", a="org/base", b=name(kind), matrix="output")
+        assert row["verdict"] == verdict
+
+
 def test_relatives_stand_before_strangers(ask: Ask) -> None:
     repos = [*relatives(ask)]
     kin = [repos.index(name(kind)) for kind in (*KIN, *OF_BASE)]
