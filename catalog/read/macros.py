@@ -68,8 +68,8 @@ MACROS = {
             [if(len(a) = len(b), list_cosine_similarity(without_nulls(a), without_nulls(b)), null)],
             lambda x: if(isfinite(x), x, null)
         )[1]""",
-    # Whether rows in common make two matrices relatives: nine tenths of one's informative rows do, and half of
-    # them unless the clouds lie in unlike directions; fewer may be reserved tokens that unrelated models
+    # Whether rows in common make two matrices relatives: nine tenths of one's informative rows do, and half
+    # of them unless the clouds lie in unlike directions; fewer may be reserved tokens that unrelated models
     # initialised alike, unless both clouds lie in one direction.
     "rows_relate": """(share_of_one, share_of_other, cosine_of_centroids) as
         greatest(share_of_one, share_of_other) >= 0.9
