@@ -79,7 +79,7 @@ def _files_to_read(layout: CheckpointLayout, matrix: MatrixName, choice: Choice)
     """The files whose headers can change a choice that was made from an index. Raises BrokenFile."""
     spec, existing = layout.spec_of(choice.tensor), layout.checkpoint.files
     doubtful = undecided(layout.names, matrix, choice)
-    files = {spec.file, *(layout.existing_file_of(name) for name in doubtful)}
+    files = {*spec.files, *(layout.existing_file_of(name) for name in doubtful)}
     refuse_many(files, layout.repo)
     if spec.dtype in FLOATS and FLOATS[spec.dtype].bits == 8 and not has_scale(layout, spec):
         # Any shard may hold the scale, which the index then does not name.

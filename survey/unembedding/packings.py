@@ -71,5 +71,8 @@ def packed_spec(packing: Packing, parts: Sequence[TensorSpec], by: str, where: s
     for part, width in zip(parts, widths, strict=True):
         pieces.append(Piece(TensorSpec(part.name, part.file, "U8", (rows, width), part.bytes), 0, column))
         column += width
-    names = ", ".join(part.name for part in parts)
-    return TensorSpec(names, parts[0].file, code, (rows, dims), ByteRange(0, rows * column), tuple(pieces))
+    names, files = (
+        ", ".join(part.name for part in parts),
+        " + ".join(dict.fromkeys(part.file for part in parts)),
+    )
+    return TensorSpec(names, files, code, (rows, dims), ByteRange(0, rows * column), tuple(pieces))

@@ -153,6 +153,20 @@ def test_settings_of_its_own_stand_for_themselves(
     assert opened.target.identity.tensor.startswith("language_model.lm_head.weight")
 
 
+def test_the_tensors_of_a_head_may_lie_in_several_shards(tmp_path: Path) -> None:
+    settings = {"group_size": 32, "bits": 6}
+    tensors, decoded = of_mlx("lm_head", mlx.float16, **settings)
+    tensors["model.embed_tokens.weight"] = torch.zeros(ROWS, DIMS).half()
+    shard_of = {name: f"model-0000{1 + (name.endswith('s'))}-of-00002.safetensors" for name in tensors}
+    for shard in set(shard_of.values()):
+        save_file({name: tensors[name] for name in tensors if shard_of[name] == shard}, tmp_path / shard)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shard_of}))
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"quantization": settings}))
+    values, opened = values_of(tmp_path)
+    assert np.array_equal(values, decoded.astype(np.float64))
+    assert opened.target.identity.file == " + ".join(sorted(set(shard_of.values())))
+
+
 def test_a_head_that_mlx_left_whole_is_a_plain_one(tmp_path: Path) -> None:
     tensors = {"lm_head.weight": torch.from_numpy(cloud()).bfloat16()}
     _, opened = values_of(written(tmp_path, tensors, {"quantization": {"group_size": 64, "bits": 4}}))
