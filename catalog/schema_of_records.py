@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from survey.records.catalog_rows import ROW_GROUPS, Attempt, TokenRow
 from survey.records.column_field import Float32, TokenId, UInt64, Vector, columns_of
 from survey.records.measured_columns import BlackHole, UndertrainedPopulation
-from survey.records.results import RESULTS
+from survey.records.results import RESULTS, Direction
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,6 +85,12 @@ def hole_columns() -> tuple[Column, ...]:
 
 
 @cache
+def direction_columns() -> tuple[Column, ...]:
+    """Fields of the structs in the column `directions` of `spectra`."""
+    return _columns(Direction)
+
+
+@cache
 def population_columns() -> tuple[Column, ...]:
     """Fields of the struct in `undertrained_populations`."""
     return _columns(UndertrainedPopulation)
@@ -137,6 +143,7 @@ def _struct_type(columns: tuple[Column, ...]) -> str:
 _STRUCTS: Mapping[Any, Callable[[], tuple[Column, ...]]] = {
     BlackHole: hole_columns,
     UndertrainedPopulation: population_columns,
+    Direction: direction_columns,
 }
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from survey.sky.basis import Axes
     from survey.sky.sphere import Field
     from survey.sky.study import ClusterStudy
+    from survey.spectra.study import SpectrumStudy
 
 
 def open_matrix(
@@ -123,6 +124,28 @@ def cluster(
         token=token,
         view=field,
         device=device_of_pass(choose_device(device), is_decoded=False).name,
+    )
+
+
+def spectrum(
+    matrix: torch.Tensor | NDArray[np.generic] | Matrix,
+    *,
+    device: str = "auto",
+    on_progress: OnProgress = lambda count: None,
+) -> SpectrumStudy:
+    """The singular values of a matrix [V, D], what follows from them, and the directions of its spread.
+
+    matrix: as for `measure`; an open one is read once. device: does the products and the eigenvalues, in
+    float64: D² numbers of 8 bytes lie there a few times.
+    """
+    from survey.spectra.study import study  # here: a survey needs none of it
+
+    row_format, (vocab_rows, dims), blocks, scale = _blocks(matrix, on_progress)
+    return study(
+        blocks,
+        RowDecoder(row_format, dims, scale),
+        vocab_rows,
+        device_of_pass(choose_device(device), is_decoded=False).name,
     )
 
 

@@ -35,6 +35,7 @@ from survey.cli import (
     serve,
     shell,
     show,
+    spectrum,
     sql,
     status,
     tokens,
@@ -86,6 +87,7 @@ for module in (
     kinematics,
     train,
     cluster,
+    spectrum,
 ):
     command = module.command
     # click makes a command's help option once, also for a context that is not below `cli`.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from survey.cli.one_matrix import byte_bar, one_model
 from survey.cli.options import (
     MATRIX_CONNECTIONS,
     catalog_option,
@@ -21,14 +21,13 @@ from survey.cli.options import (
     result_option,
     settings_from_options,
 )
-from survey.cli.output import check_output, console, print_single_result
-from survey.errors import UsageError, printable
+from survey.cli.output import check_output, print_single_result
+from survey.errors import UsageError
 
 if TYPE_CHECKING:
     from jobs.single_results.cluster import ClusterRequest
-    from survey.opening import Matrix
     from survey.records.results import ClusterRow
-    from survey.records.target import MatrixName, ModelRef
+    from survey.records.target import MatrixName
     from survey.sky.sphere import Field
     from survey.sky.study import ClusterStudy
 
@@ -107,7 +106,7 @@ def command(
         check_output(output, ("cluster_mask", "cluster_token_ids"))
     request = _request(model, matrix, token, output, sky)
     settings = replace(settings_from_options(endpoint, connections), device=device)
-    with _byte_bar(model) as opened:
+    with byte_bar(model) as opened:
         row, study = study_cluster(request, settings, open_for_writing(uri), opened)
     print_single_result("clusters", row, output_format, print_cluster)
     if plot is not None:
@@ -124,7 +123,7 @@ def _request(
 
     axes = Axes(*(sky[name] for name in ("north", "meridian", "equinox")))
     field = _field(*(sky[name] for name in ("lat_deg", "lon_deg", "diameter_deg", "radius_deg")))
-    return ClusterRequest(_one_model(model), matrix, axes, token, field, output)
+    return ClusterRequest(one_model(model), matrix, axes, token, field, output)
 
 
 def _draw(row: ClusterRow, study: ClusterStudy, plot: Path) -> None:
@@ -148,33 +147,3 @@ def _field(
     field = Field(lat_deg, lon_deg, diameter_deg, radius_deg)
     field.check()
     return field
-
-
-def _one_model(model: str) -> ModelRef:
-    from jobs.planning.model_list import read_models
-
-    models = read_models((model,), Path.cwd()).models
-    if len(models) > 1:
-        raise UsageError(f"{model} names {len(models)} models; this command takes one")
-    (reference,) = models
-    if reference.problem is not None:
-        raise UsageError(f"{reference.origin}: {reference.problem}")
-    if reference.revision is not None and "*" in reference.revision:
-        raise UsageError(f"{model} may be many revisions; this command takes one")
-    return reference
-
-
-@contextmanager
-def _byte_bar(name: str) -> Iterator[Callable[[Matrix], Callable[[int], None]]]:
-    """A bar of bytes on stderr if that is a terminal. Yields opened(matrix), which returns its counter."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    errors = console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), console=errors, disable=not errors.is_terminal) as bars:
-
-        def opened(matrix: Matrix) -> Callable[[int], None]:
-            task = bars.add_task(printable(name), total=len(matrix.target.spec.bytes))
-            return lambda count: bars.advance(task, count)
-
-        yield opened

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from survey.records.column_field import TokenId, column
+from survey.records.column_field import TokenId, Vector, column
 from survey.records.target import MatrixName
 
 
@@ -191,8 +191,76 @@ class ClusterRow(Made, Cluster, WhichMatrix):
     elapsed_s: float = column("reading and computing", "seconds")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Direction:
+    """A principal component of a cloud of rows, and the rows that lie farthest along it."""
+
+    number: int = column("of the component, from 1, the largest variance first")
+    variance_share: float | None = column("variance along it / that in all dimensions")
+    centroid_angle_deg: float | None = column("between it and the centroid, 0 … 90", "degrees")
+    low_ids: tuple[TokenId, ...] = column("rows at its lower end, the farthest first")
+    low_at: tuple[float, ...] = column("their coordinates along it, from the centroid on")
+    high_ids: tuple[TokenId, ...] = column("rows at its upper end, the farthest first")
+    high_at: tuple[float, ...] = column("their coordinates along it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum:
+    """The singular values of a matrix, and the shape of the cloud of all its rows and of the live ones."""
+
+    dtype: str = column("stored dtype, such as BF16; the values were computed from the decoded rows")
+    vocab_rows: int = column("V, rows of the matrix, padding included", "rows")
+    hidden_dim: int = column("D, the hidden size", "dimensions")
+    finite_rows: int = column("rows without a NaN or an infinity: only these count", "rows")
+    live_rows: int = column("those of them that are in no black hole", "rows")
+    singular_values: Vector | None = column(
+        "σ_i of the finite rows as they are, the largest first; 0 if below rounding, 1e-7 of the largest"
+    )
+    spectral_norm: float | None = column("σ_1, the largest singular value")
+    stable_rank: float | None = column("Σσ² / σ_1²")
+    effective_rank: float | None = column(
+        "exp of the entropy of σ_i / Σσ (Roy and Vetterli 2007)", "dimensions"
+    )
+    participation_ratio: float | None = column("(Σσ²)² / Σσ⁴", "dimensions")
+    condition: float | None = column(
+        "σ_1 / the least σ; NULL if that is below 1e-5 of σ_1, and not known so well"
+    )
+    pc1_share: float | None = column("variance along the first principal component / that in all dimensions")
+    pc1_centroid_angle_deg: float | None = column(
+        "angle of the first principal component with the centroid, 0 … 90; NULL if two components share the "
+        "largest variance",
+        "degrees",
+    )
+    alpha: float | None = column(
+        "exponent of the power law of the largest σ², fitted as WeightWatcher does; NULL below 50 values"
+    )
+    alpha_ks: float | None = column("distance of Kolmogorov and Smirnov between the tail and that law")
+    live_singular_values: Vector | None = column("`singular_values` of the live rows")
+    live_spectral_norm: float | None = column("`spectral_norm` of the live rows")
+    live_stable_rank: float | None = column("`stable_rank` of the live rows")
+    live_effective_rank: float | None = column("`effective_rank` of the live rows", "dimensions")
+    live_participation_ratio: float | None = column("`participation_ratio` of the live rows", "dimensions")
+    live_condition: float | None = column("`condition` of the live rows")
+    live_pc1_share: float | None = column("`pc1_share` of the live rows")
+    live_pc1_centroid_angle_deg: float | None = column("`pc1_centroid_angle_deg` of the live rows", "degrees")
+    live_alpha: float | None = column("`alpha` of the live rows")
+    live_alpha_ks: float | None = column("`alpha_ks` of the live rows")
+    directions: tuple[Direction, ...] | None = column(
+        "the leading principal components and the rows farthest along each; NULL if made by `survey run`"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrumRow(Made, Spectrum, WhichMatrix):
+    """The spectrum of one matrix."""
+
+    device: str = column("device that did the products and the eigenvalues")
+    elapsed_s: float = column("reading and computing", "seconds")
+
+
 RESULTS: Mapping[str, type[Any]] = {
     "kinematics": KinematicsRow,
     "training_runs": TrainingRow,
     "clusters": ClusterRow,
+    "spectra": SpectrumRow,
 }

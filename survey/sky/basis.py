@@ -13,7 +13,8 @@ import numpy as np
 
 from survey.errors import UsageError
 from survey.numerics.row_decoder import DecodedRows
-from survey.sky.covariance import Covariance
+from survey.spectra.covariance import Covariance
+from survey.spectra.eigen import leading
 
 # Neighbouring eigenvalues must differ by this share of the largest one: float32 products leave an error of
 # 1e-7 of it, and a component is rotated by the error over the gap.
@@ -59,33 +60,22 @@ def check_axes(axes: Axes, dims: int) -> None:
         )
 
 
-def basis(covariance: Covariance, axes: Axes) -> Basis:
+def basis(covariance: Covariance, axes: Axes, device: str = "cpu") -> Basis:
     """The axes' eigenvectors, [D, 3]; the covariance's matrix [D, D] is overwritten.
 
-    Only the components down to the last axis are computed, and the eigenvalue after it. Raises UsageError if
-    an axis is not determined, because its eigenvalue equals a neighbour or is no number.
+    Only the components down to the last axis are computed, and the eigenvalue after it, on `device`. Raises
+    UsageError if an axis is not determined, because its eigenvalue equals a neighbour or is no number.
     """
     check_axes(axes, len(covariance.matrix))
     if not (np.isfinite(covariance.total) and np.isfinite(covariance.matrix).all()):
         raise UsageError("the rows' variances are beyond float64: no component is determined")
-    values, vectors = _leading(covariance.matrix, max(abs(number) for number in axes.numbers) + 1)
+    last = max(abs(number) for number in axes.numbers)
+    values, vectors = leading(covariance.matrix, last + 1, device)
     for number in axes.numbers:
         _check_gap(values, abs(number) - 1)
     chosen = [_signed(vectors[:, abs(number) - 1]) * np.sign(number) for number in axes.numbers]
     x, y, z = (float(values[abs(number) - 1]) for number in axes.numbers)
     return Basis(np.stack(chosen, axis=1), (x, y, z), covariance.total)
-
-
-def _leading(matrix: DecodedRows, count: int) -> tuple[DecodedRows, DecodedRows]:
-    """The `count` largest eigenvalues of [D, D], descending, and their vectors as columns, [D, count]."""
-    # Of 2,560 × 2,560 the leading four take 2.2 s, all of them by torch 6.7 s. Lanczos takes 0.4 to 1.9 s,
-    # but sees only one of two equal eigenvalues, which must be refused.
-    from scipy.linalg import eigh  # here, so that `survey --help` never loads it
-
-    dims = len(matrix)
-    first = max(0, dims - count)
-    values, vectors = eigh(matrix, subset_by_index=(first, dims - 1), driver="evr", overwrite_a=True)
-    return values[::-1], vectors[:, ::-1]
 
 
 def _check_gap(values: DecodedRows, index: int) -> None:

@@ -12,17 +12,16 @@ from survey.errors import UsageError
 from survey.numerics.row_decoder import DecodedRows, RowDecoder
 from survey.numerics.vectors import finite_or_none
 from survey.onepass.geometry import CHUNK_ROWS
-from survey.onepass.row_identity import RowIdentity, by_population, row_digests, rows_in, rows_of_slab
-from survey.onepass.slabs import slabs
+from survey.onepass.row_identity import rows_in
 from survey.onepass.spool import Spool
 from survey.records.blocks import Block
 from survey.records.column_field import TokenId
 from survey.records.results import Cluster
 from survey.sky.basis import Axes, Basis, basis, check_axes
-from survey.sky.covariance import Covariance, CovarianceSum, rows_per_slab
 from survey.sky.neighbours import Neighbours, neighbours, round_to_bf16
 from survey.sky.reference import Reference, choose_reference
 from survey.sky.sphere import NEIGHBOURHOOD_DEG, Field, Sky, in_field, to_sphere
+from survey.spectra.covariance import covariance_and_black_holes
 
 AXES = Axes()
 
@@ -113,29 +112,15 @@ def _read(
     """Read the source once, for the covariance, and its copy twice: to project, and to compare."""
     chunk_bytes = CHUNK_ROWS * decoder.row_bytes
     with Spool() as spool:
-        covariance, black_hole_rows = _covariance(spool.record(blocks), decoder, vocab_rows, device)
-        axes_basis = basis(covariance, axes)
+        covariance, black_hole_rows = covariance_and_black_holes(
+            spool.record(blocks), decoder, vocab_rows, device
+        )
+        axes_basis = basis(covariance, axes, device)
         sky, norms = _project(spool.slabs(chunk_bytes), decoder, axes_basis, covariance.finite)
         reference = choose_reference(token, view, sky, black_hole_rows, norms)
         stored = spool.read(reference.row * decoder.row_bytes, decoder.row_bytes)
         near = neighbours(spool.slabs(chunk_bytes), decoder, reference.row, stored)
     return _Reading(axes_basis, sky, covariance.finite, norms, black_hole_rows, reference, near)
-
-
-def _covariance(
-    blocks: Iterable[Block], decoder: RowDecoder, vocab_rows: int, device: str
-) -> tuple[Covariance, list[list[int]]]:
-    """The covariance of the rows, and the rows of each black hole, the largest first."""
-    total, identity = CovarianceSum(decoder.dims, device), RowIdentity(vocab_rows, decoder.row_bytes)
-    try:
-        slab_bytes = rows_per_slab(decoder.dims) * decoder.row_bytes
-        for first_row, slab in decoder.numbered(slabs(blocks, slab_bytes)):
-            total.add(decoder.values(slab, first_row))
-            identity.add(row_digests(slab, decoder.row_bytes), rows_of_slab(slab, decoder.row_bytes))
-        black_hole_rows = sorted(identity.black_hole_rows, key=by_population)
-    finally:
-        identity.close()
-    return total.covariance(), black_hole_rows
 
 
 def _project(

