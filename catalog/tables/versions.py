@@ -30,6 +30,7 @@ ALWAYS: Mapping[str, tuple[str, ...]] = {
     "kinematics": ("made_at", "source", "steps", "centroid_norm"),
     "training_runs": ("made_at", "run", "steps", "loss"),
     "clusters": ("made_at", "repo", "sha", "ref_token_id", "exponent_ladder"),
+    "spectra": ("made_at", "repo", "sha", "matrix", "singular_values"),
 }  # fmt: skip
 
 

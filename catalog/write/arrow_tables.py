@@ -77,7 +77,7 @@ def row_table(measured: Measured, tokens: pa.Table | None = None) -> pa.Table:
     values["class_overlaps"] = None if tokens is None else class_overlaps(tokens)
     schema = arrow_schema(row_columns())
     return pa.table(
-        {field.name: pa.array([_plain(values[field.name])], field.type) for field in schema},
+        {field.name: pa.array([plain(values[field.name])], field.type) for field in schema},
         schema=schema,
     )
 
@@ -173,7 +173,7 @@ def _with_columns(row: pa.Table, new: Mapping[str, Any]) -> pa.Table:
     """A stored row with these columns instead of its own."""
     schema = arrow_schema(row_columns())
     values = {
-        field.name: pa.array([_plain(new[field.name])], field.type)
+        field.name: pa.array([plain(new[field.name])], field.type)
         if field.name in new
         else row[field.name].cast(field.type)
         for field in schema
@@ -219,7 +219,7 @@ def attempts_table(attempts: Sequence[Attempt]) -> pa.Table:
     """The attempts of one run: a row for each model and matrix."""
     schema = arrow_schema(attempt_columns())
     columns = [
-        pa.array((_plain(getattr(attempt, field.name)) for attempt in attempts), field.type)
+        pa.array((plain(getattr(attempt, field.name)) for attempt in attempts), field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)
@@ -230,7 +230,7 @@ def result_table(kind: str, key: str, record: Any) -> pa.Table:  # Any: RESULTS[
     values = {RESULT_KEY: key} | values_of(record)
     schema = arrow_schema(stored_result_columns(kind))
     return pa.table(
-        {field.name: pa.array([_plain(values[field.name])], field.type) for field in schema},
+        {field.name: pa.array([plain(values[field.name])], field.type) for field in schema},
         schema=schema,
     )
 
@@ -249,7 +249,8 @@ def _repeat(text: str, rows: int) -> pa.Array:
     return pa.repeat(pa.scalar(text), rows)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of a record as Arrow and JSON take it: lists, dicts, and texts that can be stored."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, str):
@@ -257,5 +258,5 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, tuple) and value and not isinstance(value[0], int):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -21,7 +21,7 @@ select
     (select try_cast(sum(bytes) as bigint)
         from (select max(repo_bytes) as bytes from measured_rows group by repo, sha)) as repo_bytes,
     (select count(*) from clusters) as clusters, (select count(*) from kinematics) as kinematics,
-    (select count(*) from training_runs) as training_runs
+    (select count(*) from training_runs) as training_runs, (select count(*) from spectra) as spectra
 from measured_rows
 """
 FAILING = """
@@ -47,7 +47,8 @@ limit 5
 def print_status(reader: Reader, title: str, console: Console) -> None:
     """Print the state of a catalog. title: its location."""
     (counts,) = reader.ask(COUNTS).rows
-    models, rows, families, holes, measured, fetched, repositories, clusters, motions, trainings = counts
+    models, rows, families, holes, measured, fetched, repositories, *results = counts
+    clusters, motions, trainings, spectra = results
     console.print(f"[bold]{escape(short(title))}[/]")
     console.print(f"{models} models, {rows} matrices, {families} families; {holes} with black holes")
     if rows:
@@ -55,8 +56,10 @@ def print_status(reader: Reader, title: str, console: Console) -> None:
             f"{bytes_text(measured or 0)} of matrices measured; {bytes_text(fetched or 0)} fetched of "
             f"{bytes_text(repositories or 0)} of repositories"
         )
-    if clusters or motions or trainings:
-        console.print(f"{clusters} clusters, {motions} histories followed, {trainings} training runs")
+    if clusters or spectra or motions or trainings:
+        console.print(
+            f"{clusters} clusters, {spectra} spectra, {motions} histories followed, {trainings} training runs"
+        )
     _print_runs(reader, console)
     _print_failing(reader, console)
 

@@ -100,10 +100,11 @@ def print_results(kind: str, rows: Sequence[Any], output_format: str) -> None:
     """Print single results with their view's columns. kind: a key of `survey.records.results.RESULTS`."""
     from catalog.read.reader import Answer
     from catalog.schema_of_records import result_columns
+    from catalog.write.arrow_tables import plain
 
     described = result_columns(kind)
     names = [column.name for column in described]
-    values = [tuple(getattr(row, name) for name in names) for row in rows]
+    values = [tuple(plain(getattr(row, name)) for name in names) for row in rows]
     print_in(output_format, Answer(names, [column.sql_type for column in described], values))
 
 

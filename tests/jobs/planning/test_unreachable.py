@@ -126,6 +126,7 @@ ASK_A_HUB = {
     "plan": ["plan", "org/model"],
     "discover": ["discover"],
     "cluster": ["cluster", "org/model"],
+    "spectrum": ["spectrum", "org/model"],
     "kinematics": ["kinematics", "--from-catalog", "org/model@step*"],
     **{
         f"nightly, {on}": ["nightly", "models.txt", "--at", "02:00", "--on", on]

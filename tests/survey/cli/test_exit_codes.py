@@ -89,6 +89,7 @@ CASES: list[tuple[list[str], int]] = [
     (["attach", "a.duckdb", *HERE], 0),
     (["attach", "only-bad-lines.txt", *HERE], 2),
     (["cluster", "bad", *HERE], 2),
+    (["spectrum", "bad", *HERE], 2),
     (["kinematics", "none.safetensors", *HERE], 2),
     (["report", "-o", "/dev/full", *HERE], 2),
     (["serve", "--catalog", "none"], 2),

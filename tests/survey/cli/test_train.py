@@ -200,7 +200,7 @@ def test_a_run_leaves_its_history_and_its_row_and_can_be_followed(survey: Survey
     assert followed.code == 0
     assert "20 dead rows × 16, 12 recorded steps 1–12; positions" in followed.out
     state = survey("status", "--catalog", "c").out
-    assert "0 clusters, 1 histories followed, 1 training runs" in state
+    assert "0 clusters, 0 spectra, 1 histories followed, 1 training runs" in state
 
 
 @pytest.mark.parametrize("steps", ["1", "12"])

@@ -88,6 +88,7 @@ COMMANDS = {
     "kinematics": ["kinematics", "h.safetensors", "-o", "k.safetensors"],
     "train sweep": ["train", "--sweep", "sweep.toml"],
     "cluster": ["cluster", "."],
+    "spectrum": ["spectrum", "."],
 }  # fmt: skip
 
 
