@@ -138,10 +138,10 @@ def spectrum(
     matrix: as for `measure`; an open one is read once. device: does the products and the eigenvalues, in
     float64: D² numbers of 8 bytes lie there a few times.
     """
-    from survey.spectra.study import study  # here: a survey needs none of it
+    from survey.spectra.study import study_spectrum  # here: a survey needs none of it
 
     row_format, (vocab_rows, dims), blocks, scale = _blocks(matrix, on_progress)
-    return study(
+    return study_spectrum(
         blocks,
         RowDecoder(row_format, dims, scale),
         vocab_rows,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from catalog.store.open import CatalogStore
+from jobs.single_results.cluster import OnOpened
 from jobs.single_results.commit import commit_row, made_here
 from jobs.tasks.tokenizer import tokenizer_of_matrix
 from survey.api import spectrum
@@ -20,11 +21,10 @@ from survey.spectra.study import SpectrumStudy
 
 NAMES_S = 600.0  # time limit of a tokenizer, whose own limits end it much earlier
 
-OnOpened = Callable[[Matrix], Callable[[int], None]]
 Texts = Sequence[str | None]
 
 
-def study_spectrum(
+def commit_spectrum(
     model: ModelRef, matrix_name: MatrixName, settings: Settings, store: CatalogStore, opened: OnOpened
 ) -> tuple[SpectrumRow, SpectrumStudy, Texts | None]:
     """Study a matrix's spectrum and commit its row; opened(matrix) makes a counter of its bytes.

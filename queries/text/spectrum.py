@@ -23,7 +23,7 @@ FIGURES = {
     "alpha": "power law of the tail, α",
     "alpha_ks": "its distance (KS)",
 }
-TOKENS = 5  # at each end of a direction
+ENDS = 5  # at each end of a direction
 
 
 def print_spectrum(row: SpectrumRow, texts: Sequence[str | None] | None, console: Console) -> None:
@@ -49,7 +49,7 @@ def _print_direction(direction: Direction, texts: Sequence[str | None] | None, c
         + ("" if angle is None else f", {angle:.0f}° from the centroid")
     )
     for sign, ids in (("−", direction.low_ids), ("+", direction.high_ids)):
-        named = "  ".join(_named(token_id, texts) for token_id in ids[:TOKENS])
+        named = "  ".join(_named(token_id, texts) for token_id in ids[:ENDS])
         console.print(f"  {sign} {escape(named)}", highlight=False)
 
 

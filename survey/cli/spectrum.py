@@ -56,7 +56,7 @@ def command(
     survey spectrum ./my-checkpoint --plot spectrum.png
     """
     from catalog.store.open import open_for_writing
-    from jobs.single_results.spectrum import study_spectrum
+    from jobs.single_results.spectrum import commit_spectrum
     from queries.charts.spectrum import spectrum_chart
     from queries.drawing.picture_files import check_picture, save_picture
     from queries.text.spectrum import print_spectrum
@@ -65,7 +65,7 @@ def command(
         check_picture(plot)
     settings = replace(settings_from_options(endpoint, connections), device=device)
     with byte_bar(model) as opened:
-        row, _, texts = study_spectrum(one_model(model), matrix, settings, open_for_writing(uri), opened)
+        row, _, texts = commit_spectrum(one_model(model), matrix, settings, open_for_writing(uri), opened)
     print_single_result(
         "spectra", row, output_format, lambda record, console: print_spectrum(record, texts, console)
     )

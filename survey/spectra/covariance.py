@@ -25,7 +25,7 @@ COVARIANCE_SLAB_BYTES = 40 << 20  # of float32: 4,096 rows of 2,560; a product o
 PRODUCT_ROWS = 2048  # rows that are widened to float64 at a time
 # Squares of values of this binary exponent, summed over any vocabulary, stay within float64.
 SAFE_EXPONENT = 480
-LARGEST_STEP = 1000
+LARGEST_POWER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _scaled(rows: torch.Tensor, finite: torch.Tensor) -> tuple[torch.Tensor, int
 def _times_power(values: torch.Tensor, exponent: int) -> torch.Tensor:
     """values · 2^exponent, in steps whose factors are in float64."""
     while exponent != 0:
-        step = max(-LARGEST_STEP, min(LARGEST_STEP, exponent))
+        step = max(-LARGEST_POWER, min(LARGEST_POWER, exponent))
         values, exponent = values * math.ldexp(1.0, step), exponent - step
     return values
 

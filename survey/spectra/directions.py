@@ -9,13 +9,13 @@ from survey.numerics.row_decoder import DecodedRows
 from survey.records.column_field import TokenId
 from survey.records.results import Direction
 from survey.spectra.eigen import leading
-from survey.spectra.figures import Cloud, axis_angle_deg
+from survey.spectra.figures import RowMoments, axis_angle_deg
 
 DIRECTIONS = 8
 FARTHEST = 10  # rows at each end of a direction
 
 
-def principal_axes(cloud: Cloud, device: str) -> tuple[DecodedRows, DecodedRows]:
+def principal_axes(cloud: RowMoments, device: str) -> tuple[DecodedRows, DecodedRows]:
     """The leading principal components as columns, [D, K], and the variance along each, [K].
 
     An axis has no sign of its own: its entry of largest magnitude is positive. K is 0 if variances are
@@ -29,7 +29,11 @@ def principal_axes(cloud: Cloud, device: str) -> tuple[DecodedRows, DecodedRows]
 
 
 def directions(
-    cloud: Cloud, axes: DecodedRows, variances: DecodedRows, along: DecodedRows, finite: NDArray[np.bool_]
+    cloud: RowMoments,
+    axes: DecodedRows,
+    variances: DecodedRows,
+    along: DecodedRows,
+    finite: NDArray[np.bool_],
 ) -> tuple[Direction, ...]:
     """The axes [D, K] of a cloud with their farthest rows. along: coordinates, [V, K]. finite: [V]."""
     total = float(np.trace(cloud.second))

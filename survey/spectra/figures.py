@@ -21,8 +21,8 @@ EQUAL = 1e-9  # of the first variance: the second is equal, and there is no firs
 
 
 @dataclass(frozen=True, slots=True)
-class Cloud:
-    """Rows by their moments. second: the mean of w wᵀ about `mean`, [D, D]. mean: [D]. count: N.
+class RowMoments:
+    """A cloud of rows by its moments. second: the mean of w wᵀ about `mean`, [D, D]. mean: [D]. count: N.
 
     is_within: as that of a `Covariance`.
     """
@@ -49,7 +49,7 @@ class SpectrumFigures:
     alpha_ks: float | None = None
 
 
-def figures(cloud: Cloud, device: str) -> SpectrumFigures:
+def figures(cloud: RowMoments, device: str) -> SpectrumFigures:
     """All figures of a cloud; those that are undefined, or beyond float64, are None."""
     with np.errstate(over="ignore", invalid="ignore"):  # lengths beyond float64
         squares = (cloud.second + np.outer(cloud.mean, cloud.mean)) * cloud.count
@@ -86,7 +86,7 @@ def _of_squares(squares: DecodedRows, unit: float) -> SpectrumFigures:
     )
 
 
-def _first_direction(cloud: Cloud, device: str) -> tuple[float | None, float | None]:
+def _first_direction(cloud: RowMoments, device: str) -> tuple[float | None, float | None]:
     """The first principal component's share of the variance, and its angle with the centroid."""
     total = float(np.trace(cloud.second))
     if not total > 0.0:
@@ -110,7 +110,7 @@ def axis_angle_deg(axis: DecodedRows, vector: DecodedRows) -> float | None:
 class Removal:
     """Takes rows out of a cloud: their moments about its mean are added up, and then subtracted."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: RowMoments) -> None:
         self._cloud, self._count = cloud, 0
         self._sum = np.zeros_like(cloud.mean)
         self._products = np.zeros_like(cloud.second)
@@ -125,11 +125,11 @@ class Removal:
         self._products += weighted.T @ apart
         return self
 
-    def rest(self) -> Cloud:
+    def rest(self) -> RowMoments:
         """The cloud of the other rows."""
         cloud, count = self._cloud, self._cloud.count - self._count
         if count <= 0:
-            return Cloud(np.zeros_like(self._products), np.zeros_like(self._sum), 0)
+            return RowMoments(np.zeros_like(self._products), np.zeros_like(self._sum), 0)
         offset = -self._sum / count
         second = (cloud.second * cloud.count - self._products) / count - np.outer(offset, offset)
-        return Cloud(second, cloud.mean + offset, count, cloud.is_within)
+        return RowMoments(second, cloud.mean + offset, count, cloud.is_within)

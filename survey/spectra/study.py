@@ -18,7 +18,7 @@ from survey.records.blocks import Block
 from survey.records.results import Spectrum
 from survey.spectra.covariance import covariance_and_black_holes
 from survey.spectra.directions import directions, principal_axes
-from survey.spectra.figures import Cloud, Removal, SpectrumFigures, figures
+from survey.spectra.figures import Removal, RowMoments, SpectrumFigures, figures
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SpectrumStudy:
     coordinates: DecodedRows = field(repr=False)
 
 
-def study(
+def study_spectrum(
     blocks: Iterable[Block], decoder: RowDecoder, vocab_rows: int, device: str = "cpu"
 ) -> SpectrumStudy:
     """The spectrum of a [V, D] matrix from its stored bytes, which are read once, in row order.
@@ -49,7 +49,7 @@ def study(
             spool.record(blocks), decoder, vocab_rows, device
         )
         dead = rows_in(black_hole_rows, vocab_rows)
-        cloud = Cloud(covariance.matrix, covariance.mean, covariance.count, covariance.is_within)
+        cloud = RowMoments(covariance.matrix, covariance.mean, covariance.count, covariance.is_within)
         axes, variances = principal_axes(cloud, device)
         along, live = _second_look(spool.slabs(chunk_bytes), decoder, cloud, axes, dead)
     of_all = figures(cloud, device)
@@ -82,8 +82,12 @@ def columns(of_all: SpectrumFigures, of_live: SpectrumFigures) -> dict[str, Any]
 
 
 def _second_look(
-    all_slabs: Iterable[Block], decoder: RowDecoder, cloud: Cloud, axes: DecodedRows, dead: NDArray[np.bool_]
-) -> tuple[DecodedRows, Cloud]:
+    all_slabs: Iterable[Block],
+    decoder: RowDecoder,
+    cloud: RowMoments,
+    axes: DecodedRows,
+    dead: NDArray[np.bool_],
+) -> tuple[DecodedRows, RowMoments]:
     """Every row's coordinates along the axes, [V, K], and the cloud of the rows that are not dead, [V].
 
     The coordinates of rows that are not finite mean nothing.

@@ -13,7 +13,7 @@ import numpy as np
 
 from survey.numerics.row_decoder import DecodedRows
 
-FEWEST = 50  # values: a law through fewer means nothing (the authors' own advice)
+FEWEST_VALUES = 50  # values: a law through fewer means nothing (the authors' own advice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class PowerLaw:
 def power_law(values: DecodedRows) -> PowerLaw | None:
     """The law of the tail of positive values, [N] in any order; None if they are too few or all equal."""
     ascending = np.sort(values)
-    if len(ascending) < FEWEST:
+    if len(ascending) < FEWEST_VALUES:
         return None
     logs = np.log(ascending)
     lower = np.searchsorted(ascending, ascending)  # how many values are smaller than each

@@ -6,7 +6,7 @@ import numpy as np
 import powerlaw
 import pytest
 
-from survey.spectra.tail import FEWEST, power_law
+from survey.spectra.tail import FEWEST_VALUES, power_law
 
 VALUES = {
     "a power law of 2.5": lambda draw: (1.0 - draw.random(2000)) ** (-1 / 1.5),
@@ -34,6 +34,6 @@ def test_exponent_distance_and_start_are_those_of_the_package(make, seed: int) -
     assert ours.alpha == pytest.approx(theirs.alpha, rel=1e-6)
 
 
-@pytest.mark.parametrize("values", [np.arange(1.0, FEWEST), np.full(300, 2.0), np.array([])])
+@pytest.mark.parametrize("values", [np.arange(1.0, FEWEST_VALUES), np.full(300, 2.0), np.array([])])
 def test_no_law_is_stated_for_few_values_or_one(values: np.ndarray) -> None:
     assert power_law(values) is None
