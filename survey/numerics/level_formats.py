@@ -105,7 +105,6 @@ def _loop(levels: Levels) -> RowLoop:
     kernel, table = kernels.levels, levels.table
     dtypes = {"F16": kernel.FLOAT16, "BF16": kernel.BFLOAT16, "F32": kernel.FLOAT32}
     stated = {
-        "numbers": kernel.INTEGERS if table is None else kernel.E4M3 if table is E4M3 else kernel.ENTRIES,
         "bits": levels.bits,
         "group": levels.group,
         "dtype": dtypes.get(levels.factors, kernel.BY_TABLE),
@@ -113,11 +112,16 @@ def _loop(levels: Levels) -> RowLoop:
         "terms": levels.offsets,
         "lowest": levels.lowest,
         "flip": 0x80 if levels.signed else 0,
-        "first_bit": 4 if levels.high_first else 0,
     }
     entries = np.zeros(kernel.ALL_ENTRIES, np.float32)
     entries[: kernel.FACTOR_ENTRIES] = _BYTE_FACTORS.get(levels.factors, 0.0)
     if table is not None:
         entries[kernel.FACTOR_ENTRIES :][: len(table)] = table
+    if table is None:
+        loop = {4: kernel.integers_4, 8: kernel.integers_8}.get(levels.bits, kernel.integers)
+    elif levels.bits == 8:
+        loop = kernel.e4m3
+    else:
+        loop = kernel.entries_high_first if levels.high_first else kernel.entries
     numbers = np.array([stated[name] for name in kernel.STATED], np.int64)
-    return kernels.row_loops.address_of_row_loop(kernel.decode_levels), numbers, entries
+    return kernels.row_loops.address_of_row_loop(loop), numbers, entries

@@ -22,6 +22,8 @@ from survey.onepass.kernels.word_vectors import (
     or_words,
     store_words,
     sum_bits,
+    upper_of_32,
+    upper_of_64,
     zero_words,
 )
 
@@ -49,11 +51,11 @@ def _exponent_fields(upper: Words, stride: int, mask: np.uint16, fields: UInt16s
         for i in range(STRETCH):
             fields[i] = upper[i] & mask
     elif stride == 2:
-        for i in range(STRETCH):
-            fields[i] = upper[2 * i + 1] & mask
+        for start in range(0, STRETCH, WORDS):
+            store_words(fields, start, upper_of_32(upper, 2 * start, mask))
     else:
-        for i in range(STRETCH):
-            fields[i] = upper[4 * i + 3] & mask
+        for start in range(0, STRETCH, WORDS):
+            store_words(fields, start, upper_of_64(upper, 4 * start, mask))
 
 
 @njit()

@@ -27,79 +27,73 @@ from survey.onepass.kernels.level_vectors import byte_at, flipped, load_levels, 
 from survey.onepass.kernels.vectors import LEVELS
 
 EIGHT, HALF = np.int64(8), LEVELS // 2  # levels; eight are whole bytes
-# What a type states: how levels are numbers; their bits; the elements of a group; the dtype of factors, and
-# what divides them; whether groups have terms; the lowest level; bits of levels that are flipped (the sign,
-# so that signed bytes begin with the lowest); the bit of a byte at which the first of its levels begins.
-STATED = ("numbers", "bits", "group", "dtype", "divisor", "terms", "lowest", "flip", "first_bit")
-NUMBERS, BITS, GROUP, DTYPE, DIVISOR, TERMS, LOWEST, FLIP, FIRST_BIT = range(len(STATED))
-INTEGERS, ENTRIES, E4M3 = range(3)  # numbers
+# What a type states: the bits of levels; the elements of a group; the dtype of factors; what divides these;
+# whether groups have terms; the lowest level; bits of levels that are flipped (the sign, so that signed bytes
+# begin with the lowest).
+STATED = ("bits", "group", "dtype", "divisor", "terms", "lowest", "flip")
+BITS, GROUP, DTYPE, DIVISOR, TERMS, LOWEST, FLIP = range(len(STATED))
+INTEGERS_4, INTEGERS_8, INTEGERS, ENTRIES, ENTRIES_HIGH_FIRST, E4M3 = range(6)  # kinds of levels
 BY_TABLE, FLOAT16, BFLOAT16, FLOAT32 = range(4)  # dtypes; bytes that stand for an entry of the table
 FACTOR_ENTRIES, ALL_ENTRIES = 256, 512  # of the table: of factors, and of levels behind them
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _stated(numbers: Any) -> Any:
     """As a tuple, whose items stay in registers: for all the compiler knows, values may lie over numbers."""
-    return (
-        numbers[0],
-        numbers[1],
-        numbers[2],
-        numbers[3],
-        numbers[4],
-        numbers[5],
-        numbers[6],
-        numbers[7],
-        numbers[8],
-    )
+    bits, group, dtype, divisor = numbers[BITS], numbers[GROUP], numbers[DTYPE], numbers[DIVISOR]
+    return bits, group, dtype, divisor, numbers[TERMS], numbers[LOWEST], numbers[FLIP]
 
 
-@njit(inline="always")
-def _factor_bytes(stated: Any) -> int:
-    return 4 if stated[DTYPE] == FLOAT32 else 1 if stated[DTYPE] == BY_TABLE else 2
+@njit(forceinline=True)
+def _factor_bytes(dtype: int) -> int:
+    return 4 if dtype == FLOAT32 else 1 if dtype == BY_TABLE else 2
 
 
-@njit(inline="always")
-def _factor(packed: Any, at: int, stated: Any, table: Any) -> Any:
+@njit(forceinline=True)
+def _factor(dtype: int, packed: Any, at: int, divisor: int, table: Any) -> Any:
     """The factor that begins at a byte."""
-    dtype = stated[DTYPE]
     if dtype == FLOAT16:
         return float16_at(packed, at)
     if dtype == BFLOAT16:
         return bfloat16_at(packed, at)
     if dtype == FLOAT32:
         factor = float32_at(packed, at)
-        return factor if stated[DIVISOR] == 1 else divided(factor, stated[DIVISOR])
+        return factor if divisor == 1 else divided(factor, divisor)
     return float32_at(table, np.intp(byte_at(packed, at)))
 
 
-@njit(inline="always")
-def _pair(packed: Any, at: int, stated: Any, table: Any) -> Any:
+@njit(forceinline=True)
+def _pair(dtype: int, packed: Any, at: int, stated: Any, table: Any) -> Any:
     """The factors of both halves of a vector."""
-    first = _factor(packed, at, stated, table)
+    first = _factor(dtype, packed, at, stated[DIVISOR], table)
     if stated[GROUP] == HALF:
-        return first, _factor(packed, at + _factor_bytes(stated), stated, table)
+        return first, _factor(dtype, packed, at + _factor_bytes(dtype), stated[DIVISOR], table)
     return first, first
 
 
-@njit(inline="always")
-def _store(packed: Any, values: Any, i: int, stated: Any, table: Any, factors: Any, terms: Any) -> None:
+@njit(forceinline=True)
+def _store(
+    kind: int, packed: Any, values: Any, i: int, stated: Any, table: Any, factors: Any, terms: Any
+) -> None:
     """Set 32 values."""
-    bits, first_bit = stated[BITS], np.uint8(stated[FIRST_BIT])
-    if stated[NUMBERS] == ENTRIES:
-        store_entries(values, i, load_nibbles(packed, i // 2, first_bit), table, FACTOR_ENTRIES, factors)
-    elif stated[NUMBERS] == E4M3:
+    bits = stated[BITS]
+    if kind == ENTRIES:
+        store_entries(values, i, load_nibbles(packed, i // 2, np.uint8(0)), table, FACTOR_ENTRIES, factors)
+    elif kind == ENTRIES_HIGH_FIRST:
+        store_entries(values, i, load_nibbles(packed, i // 2, np.uint8(4)), table, FACTOR_ENTRIES, factors)
+    elif kind == E4M3:
         store_e4m3(values, i, load_levels(packed, i), factors)
     else:
-        if bits == 8:
+        if kind == INTEGERS_8:
             levels = flipped(load_levels(packed, i), np.uint8(stated[FLIP]))
-        elif bits == 4:
-            levels = load_nibbles(packed, i // 2, first_bit)
+        elif kind == INTEGERS_4:
+            levels = load_nibbles(packed, i // 2, np.uint8(0))
         else:
             levels = load_narrow(packed, i // EIGHT * bits, bits)
         store_affine(values, i, levels, np.float32(stated[LOWEST]), factors, terms)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _level(packed: Any, i: int, bits: int) -> Any:
     at, shift = i * bits // EIGHT, i * bits % EIGHT
     word = np.int64(byte_at(packed, at))
@@ -108,17 +102,17 @@ def _level(packed: Any, i: int, bits: int) -> Any:
     return (word >> shift) & ((np.int64(1) << bits) - 1)
 
 
-@njit(inline="always")
-def _value(packed: Any, i: int, stated: Any, table: Any, factor: Any, term: Any) -> Any:
+@njit(forceinline=True)
+def _value(kind: int, packed: Any, i: int, stated: Any, table: Any, factor: Any, term: Any) -> Any:
     """A single value: no byte is read that is not its own."""
-    if stated[NUMBERS] != INTEGERS:
-        level = _level(packed, i ^ (stated[FIRST_BIT] != 0), stated[BITS])
+    if kind >= ENTRIES:
+        level = _level(packed, i ^ (kind == ENTRIES_HIGH_FIRST), stated[BITS])
         return carray(table, (ALL_ENTRIES,))[FACTOR_ENTRIES + level] * factor
     level = _level(packed, i, stated[BITS]) ^ stated[FLIP]
     return (np.float32(level) + np.float32(stated[LOWEST])) * factor + term
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _in_vectors(dims: int, stated: Any, row_bytes: int) -> Any:
     """How many values of a row are set 32 at a time: of groups of 16 or of whole vectors, within the row."""
     bits, group, step = stated[BITS], stated[GROUP], max(stated[GROUP], LEVELS)
@@ -130,27 +124,75 @@ def _in_vectors(dims: int, stated: Any, row_bytes: int) -> Any:
     return whole
 
 
-def decode_levels(packed: Any, values: Any, dims: int, numbers: Any, table: Any) -> None:
-    """number · factor of its group, of integers + its term. Arguments as in `row_loops`."""
+@njit(forceinline=True)
+def _set_vectors(
+    kind: int, dtype: int, packed: Any, values: Any, whole: int, start: Any, stated: Any, table: Any
+) -> None:
+    """Set the first values of a row. kind, dtype: literals. start: of factors, and of terms."""
+    step, at = max(stated[GROUP], LEVELS), 0
+    for first in range(0, whole, step):
+        factors, terms = _pair(dtype, packed, start[0] + at, stated, table), (no_term(), no_term())
+        if stated[TERMS]:
+            terms = _pair(dtype, packed, start[1] + at, stated, table)
+        for i in range(first, first + step, LEVELS):
+            _store(kind, packed, values, i, stated, table, factors, terms)
+        at += _factor_bytes(dtype) * (2 if stated[GROUP] == HALF else 1)
+
+
+@njit(forceinline=True)
+def _set_rest(
+    kind: int, packed: Any, values: Any, first: int, dims: int, start: Any, stated: Any, table: Any
+) -> None:
+    """Set the values of a row from `first` on; other arguments as in `_set_vectors`."""
+    rest, dtype, divisor = carray(values, (dims,)), stated[DTYPE], stated[DIVISOR]
+    for i in range(first, dims):
+        at = i // stated[GROUP] * _factor_bytes(dtype)
+        factor, term = first_of(_factor(dtype, packed, start[0] + at, divisor, table)), np.float32(-0.0)
+        if stated[TERMS]:
+            term = first_of(_factor(dtype, packed, start[1] + at, divisor, table))
+        rest[i] = _value(kind, packed, i, stated, table, factor, term)
+
+
+@njit(forceinline=True)
+def _decode(kind: int, packed: Any, values: Any, dims: int, numbers: Any, table: Any) -> None:
+    """number · factor of its group, of integers + its term. kind: a literal; each has a loop of its own."""
     stated = _stated(carray(numbers, (len(STATED),)))
-    group, stored_bytes, factors = stated[GROUP], _factor_bytes(stated), dims // EIGHT * stated[BITS]
-    terms = factors + dims // group * stored_bytes
-    row_bytes = terms + (terms - factors) * stated[TERMS]
-    whole, step, at = _in_vectors(dims, stated, row_bytes), max(group, LEVELS), 0
-    for start in range(0, whole, step):
-        factor, term = _pair(packed, factors + at, stated, table), (no_term(), no_term())
-        if stated[TERMS]:
-            term = _pair(packed, terms + at, stated, table)
-        for i in range(start, start + step, LEVELS):
-            _store(packed, values, i, stated, table, factor, term)
-        at += step // group * stored_bytes
-    rest = carray(values, (dims,))
-    for i in range(whole, dims):
-        at = i // group * stored_bytes
-        single, added = first_of(_factor(packed, factors + at, stated, table)), np.float32(-0.0)
-        if stated[TERMS]:
-            added = first_of(_factor(packed, terms + at, stated, table))
-        rest[i] = _value(packed, i, stated, table, single, added)
+    factors = dims // EIGHT * stated[BITS]
+    terms = factors + dims // stated[GROUP] * _factor_bytes(stated[DTYPE])
+    whole, start = _in_vectors(dims, stated, terms + (terms - factors) * stated[TERMS]), (factors, terms)
+    if stated[DTYPE] == BFLOAT16:
+        _set_vectors(kind, BFLOAT16, packed, values, whole, start, stated, table)
+    elif stated[DTYPE] == FLOAT16:
+        _set_vectors(kind, FLOAT16, packed, values, whole, start, stated, table)
+    elif stated[DTYPE] == FLOAT32:
+        _set_vectors(kind, FLOAT32, packed, values, whole, start, stated, table)
+    else:
+        _set_vectors(kind, BY_TABLE, packed, values, whole, start, stated, table)
+    _set_rest(kind, packed, values, whole, dims, start, stated, table)
+
+
+def integers_4(packed: Any, values: Any, dims: int, numbers: Any, table: Any) -> None:
+    _decode(INTEGERS_4, packed, values, dims, numbers, table)
+
+
+def integers_8(packed: Any, values: Any, dims: int, numbers: Any, table: Any) -> None:
+    _decode(INTEGERS_8, packed, values, dims, numbers, table)
+
+
+def integers(packed: Any, values: Any, dims: int, numbers: Any, table: Any) -> None:
+    _decode(INTEGERS, packed, values, dims, numbers, table)
+
+
+def entries(packed: Any, values: Any, dims: int, numbers: Any, table: Any) -> None:
+    _decode(ENTRIES, packed, values, dims, numbers, table)
+
+
+def entries_high_first(packed: Any, values: Any, dims: int, numbers: Any, table: Any) -> None:
+    _decode(ENTRIES_HIGH_FIRST, packed, values, dims, numbers, table)
+
+
+def e4m3(packed: Any, values: Any, dims: int, numbers: Any, table: Any) -> None:
+    _decode(E4M3, packed, values, dims, numbers, table)
 
 
 def look_up(packed: Any, values: Any, dims: int, _numbers: Any, table: Any) -> None:

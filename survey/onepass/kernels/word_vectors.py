@@ -12,6 +12,7 @@ from survey.onepass.kernels.vectors import (
     WORDS,
     constant,
     loaded,
+    pointer,
     spread_number,
     stored,
 )
@@ -21,6 +22,26 @@ from survey.onepass.kernels.vectors import (
 def load_words(_typing: Any, array: Any, index: Any) -> Any:
     """32 of an array's words of 16 bits, from an index on."""
     return WORD_VECTOR(array, types.intp), loaded(INT16, WORDS)
+
+
+def _upper_of(bits: int) -> Any:
+    """The upper words of 32 numbers of so many bits, and of these the bits of a mask."""
+
+    @operation
+    def upper_words(_typing: Any, array: Any, index: Any, mask: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+            numbers = ir.VectorType(ir.IntType(bits), WORDS)
+            vector = builder.load(pointer(context, builder, signature, args, numbers), align=1)
+            shift = ir.Constant(numbers, [bits - 16] * WORDS)
+            words = builder.trunc(builder.lshr(vector, shift), ir.VectorType(INT16, WORDS))
+            return builder.and_(words, spread_number(builder, args[2], WORDS))
+
+        return WORD_VECTOR(array, types.intp, types.uint16), build
+
+    return upper_words
+
+
+upper_of_32, upper_of_64 = _upper_of(32), _upper_of(64)
 
 
 @operation
