@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 from survey.checkpoints.checkpoint import short_text
 from survey.checkpoints.index_claims import refuse_many, tensors_of
@@ -91,8 +92,9 @@ def _files_to_read(layout: CheckpointLayout, matrix: MatrixName, choice: Choice)
 
 def _choose(layout: CheckpointLayout, matrix: MatrixName) -> Choice:
     if layout.gguf is not None:
-        tags = layout.checkpoint.card.tags
-        return choose_gguf_tensor(layout.file_of.keys(), layout.gguf.scalars, tags, matrix, layout.repo)
+        tensors = chain.from_iterable(header.tensors.values() for header in layout.headers.values())
+        shapes, tags = {spec.name: spec.shape for spec in tensors}, layout.checkpoint.card.tags
+        return choose_gguf_tensor(shapes, layout.gguf.scalars, tags, matrix, layout.repo)
     if layout.adapter_of is not None:
         refuse_adapter(layout.file_of.keys(), layout.adapter_of, matrix, layout.repo)
         # Whether an embedding serves as both is for the base model to say.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,13 @@ def target(matrix: MatrixName, *files: bytes, names: tuple[str, ...] = ("model.g
             True,
             id="an embedding of each layer",
         ),
+        pytest.param(
+            {**TIED, "blk.0.ffn_up.weight": HEAD, "per_layer_token_embd.weight": HEAD},
+            "output",
+            "token_embd.weight",
+            True,
+            id="layers of the embedding's shape",
+        ),
     ],
 )
 def test_the_format_names_its_matrices(
@@ -73,6 +81,7 @@ REFUSED: dict[str, tuple[dict[str, GgmlTensor], dict[str, object], str, str]] = 
     "a type that nobody decodes": ({**TIED, "output.weight": GgmlTensor(99, (40, 64), bytes(4096))}, {}, "unsupported-dtype", "ggml type 99"),
     "integers": ({**TIED, "output.weight": GgmlTensor(26, (40, 64), bytes(10240))}, {}, "quantised-head", "I32"),
     "fewer rows than tokens": (TIED, {"tokenizer.ggml.tokens": strings(*map(str, range(80)))}, "no-head", "has 40 rows, the config says 80"),
+    "a head of another name": ({**TIED, "lm_head.weight": HEAD}, {}, "unknown-head", "there is no output.weight, and lm_head.weight of the shape"),
     "a factor of a type that needs none": ({**UNTIED, "output.scale": FACTOR}, {}, "quantised-head", "Q5_1 beside output.scale, which no rule"),
     "a factor of a tied head": ({"token_embd.weight": NVFP4, "output.scale": FACTOR}, {}, "quantised-head", "NVFP4 beside output.scale"),
     "factors of rows": ({**TIED, "output.weight": NVFP4, "output.scale": GgmlTensor(0, (40,), bytes(160))}, {}, "quantised-head", "expected one factor"),
@@ -210,6 +219,24 @@ def test_all_files_of_a_set_hold_no_more_tensors_than_one_may(monkeypatch: pytes
     monkeypatch.setattr(gguf_layout, "MOST_TENSORS", 3)
     with pytest.raises(SurveyError, match="4 tensors, expected at most 3"):
         target("output", part(0, TIED), part(1, {"x": NORM, "y": NORM}), names=PARTS)
+
+
+def test_hundreds_of_mutated_sets_are_read_or_refused() -> None:
+    """What is read is the head that was written: no mutation makes the embedding one."""
+    files, dice = (part(0, TIED, whole=3), part(1, {"output.weight": HEAD}, whole=3)), random.Random(8)
+    outcomes = {"read": 0, "refused": 0}
+    for _ in range(400):
+        contents = [bytearray(file) for file in files]
+        content = dice.choice(contents)
+        for _ in range(dice.choice((1, 1, 2))):
+            content[dice.randrange(300)] = dice.choice((0, 1, 2, 0x7F, 0xFF, dice.randrange(256)))
+        try:
+            read = target("output", *map(bytes, contents), names=PARTS)
+            assert not read.identity.tied
+            outcomes["read"] += 1
+        except SurveyError:
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 50
 
 
 def test_the_figures_are_those_of_the_values_of_the_package(tmp_path: Path) -> None:

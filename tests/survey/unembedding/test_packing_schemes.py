@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
+from support.in_memory_checkpoint import HeldCheckpoint
 from support.packed_heads import DIMS, HEAD, HEADS, ROWS, PackedHead, cloud, compressed
 
 import survey
 from survey.errors import SurveyError
 from survey.numerics.row_decoder import RowDecoder
+from survey.targets.layout_reader import lay_out
+from survey.targets.locate import locate
 
 CONFIG = {
     "model_type": "llama",
@@ -237,3 +241,58 @@ def test_what_does_not_fit_is_refused_by_the_name_of_its_scheme(
     with pytest.raises(SurveyError, match=problem) as caught:
         survey.open_matrix(written(tmp_path, tensors, config))
     assert caught.value.reason == "quantised-head"
+
+
+STRANGE = (
+    None,
+    True,
+    0,
+    -1,
+    3,
+    7,
+    16,
+    63,
+    1 << 63,
+    10**400,
+    1.5,
+    float("nan"),
+    "4",
+    "mxfp4",
+    "x" * 5_000,
+    [],
+    {},
+    [4],
+    {"bits": 4},
+)
+
+
+def mutated(config: Any, dice: random.Random) -> Any:
+    """The same JSON with one value replaced by another, or left out."""
+    inner = [key for key, value in config.items() if isinstance(value, dict) and value]
+    if inner and dice.random() < 0.8:
+        key = dice.choice(inner)
+        return config | {key: mutated(config[key], dice)}
+    key = dice.choice([*config, "bits", "mode", "lm_head", "symmetric"])
+    kept = {name: value for name, value in config.items() if name != key}
+    return kept if dice.random() < 0.2 else kept | {key: dice.choice(STRANGE)}
+
+
+def test_hundreds_of_mutated_configs_are_read_or_refused() -> None:
+    """What is read has the shape of the matrix that was written."""
+    dice, outcomes = random.Random(9), {"read": 0, "refused": 0}
+    heads = [
+        (MLX_4, {"quantization": {"group_size": 64, "bits": 4, "lm_head": {"group_size": 64, "bits": 4}}})
+    ]
+    heads += [(head.tensors, {"quantization_config": head.quantization}) for head in HEADS.values()]
+    table = {"model.embed_tokens.weight": torch.zeros(ROWS, DIMS).bfloat16()}
+    stored = [(save({**table, **tensors}), CONFIG | config) for tensors, config in heads]
+    for _ in range(400):
+        content, config = dice.choice(stored)
+        files = {"model.safetensors": content, "config.json": json.dumps(mutated(config, dice)).encode()}
+        try:
+            spec = locate(lay_out(HeldCheckpoint(files)), "output").spec
+            assert (spec.shape, spec.name.partition(".")[0]) == ((ROWS, DIMS), "lm_head")
+            outcomes["read"] += 1
+        except SurveyError:
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 60
