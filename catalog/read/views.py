@@ -131,7 +131,7 @@ def _exponents() -> str:
             select {KEY_COLUMNS}, unnest(range(len(exponents_all))) as exponent,
                 unnest(exponents_all) as all_count, unnest(exponents_dead) as dead_count
             from measured_rows)
-        where all_count > 0"""
+        where all_count > 0 and dead_count between 0 and all_count"""  # not so of a forged row
 
 
 def _model_columns() -> str:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -97,14 +98,34 @@ NUMBERS: dict[str, Callable[[pa.DataType], float | int | None]] = {
 
 
 def _with_number(table: pa.Table, number: Callable[[pa.DataType], float | int | None]) -> pa.Table:
-    """The table with this number in every column of numbers; if it is none, with no text, too."""
+    """The table with this number in every column of numbers and list of them; if it is none, no text, too."""
     for index, field in enumerate(table.schema):
         is_text = pa.types.is_string(field.type) and field.name not in ("repo", "sha", "matrix")
-        is_number = pa.types.is_floating(field.type) or pa.types.is_signed_integer(field.type)
+        is_number = _has_numbers(field.type) and field.name != "exponents_all"  # others are compared with it
         if is_number or (is_text and number is NUMBERS["none"]):
-            values = pa.array([number(field.type)] * len(table), field.type)
-            table = table.set_column(index, field, values)
+            values = [_forged(value, field.type, number) for value in table[field.name].to_pylist()]
+            table = table.set_column(index, field, pa.array(values, field.type))
     return table
+
+
+def _has_numbers(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_struct(kind):
+        return any(_has_numbers(kind.field(index).type) for index in range(kind.num_fields))
+    return pa.types.is_floating(kind) or pa.types.is_signed_integer(kind)
+
+
+def _forged(value: Any, kind: pa.DataType, number: Callable[[pa.DataType], float | int | None]) -> Any:
+    """The value with this number in the place of each of its numbers."""
+    if pa.types.is_list(kind):
+        return value and [_forged(item, kind.value_type, number) for item in value]
+    if pa.types.is_struct(kind):
+        fields = [kind.field(index) for index in range(kind.num_fields)]
+        return value and {field.name: _forged(value[field.name], field.type, number) for field in fields}
+    return (
+        number(kind)
+        if _has_numbers(kind) or (pa.types.is_string(kind) and number is NUMBERS["none"])
+        else value
+    )
 
 
 def test_rows_of_impossible_numbers_stop_no_answer(tmp_path: Path) -> None:
