@@ -47,7 +47,7 @@ def refuse_claims(footer: bytes) -> None:
 
 def _refuse_by_fields(footer: bytes) -> None:
     try:
-        _skip(footer, STRUCT, 0, 0)
+        skip_value(footer, STRUCT, 0, 0)
     except IndexError:
         raise StrangeFooter("it ends within one of its fields") from None
 
@@ -67,14 +67,14 @@ def _follows_list_header(content: bytes, position: int) -> bool:
     return _LIST_FIELD.search(content, max(0, position - 12), position) is not None
 
 
-def _skip(content: bytes, kind: int, position: int, depth: int) -> int:
+def skip_value(content: bytes, kind: int, position: int, depth: int) -> int:
     """The position after a value. Raises StrangeFooter, MalformedFooter; IndexError at their end."""
     if kind in INTEGERS:
         while content[position] >= 0x80:
             position += 1
         return position + 1
     if kind == BINARY:
-        length, position = _varint(content, position)
+        length, position = varint_at(content, position)
         return position + length
     if depth > MAX_DEPTH:
         raise StrangeFooter("it is nested too deep")
@@ -82,9 +82,9 @@ def _skip(content: bytes, kind: int, position: int, depth: int) -> int:
         while header := content[position]:
             position += 1
             if not header >> 4:
-                _, position = _varint(content, position)
+                _, position = varint_at(content, position)
             if header & 0x0F > 2:  # a boolean stands in its header
-                position = _skip(content, header & 0x0F, position, depth + 1)
+                position = skip_value(content, header & 0x0F, position, depth + 1)
         return position + 1
     if kind in LISTS:
         return _skip_list(content, position, depth)
@@ -97,18 +97,18 @@ def _skip_list(content: bytes, position: int, depth: int) -> int:
     header = content[position]
     count, kind, position = header >> 4, header & 0x0F, position + 1
     if count == 15:
-        count, position = _varint(content, position)
+        count, position = varint_at(content, position)
     if count > MAX_ENTRIES:
         raise StrangeFooter(f"a list of it claims {count:,} entries")
     kind = BYTE if kind in (1, 2) else kind  # in a list a boolean takes a byte
     for _ in range(count):
         if position >= len(content):  # doubles and bytes are skipped without reading them
             raise IndexError
-        position = _skip(content, kind, position, depth + 1)
+        position = skip_value(content, kind, position, depth + 1)
     return position
 
 
-def _varint(content: bytes, position: int) -> tuple[int, int]:
+def varint_at(content: bytes, position: int) -> tuple[int, int]:
     value = shift = 0
     while (byte := content[position]) >= 0x80:
         value |= (byte & 0x7F) << shift

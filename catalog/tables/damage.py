@@ -16,6 +16,7 @@ from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore
 from catalog.store.regular_files import NotRegular
 from catalog.tables.claimed_counts import refuse_claims
+from catalog.tables.encryption import refuse_encrypted
 from catalog.tables.footer import schema_of
 from catalog.tables.thrift import MalformedFooter, StrangeFooter
 from catalog.tables.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
@@ -63,6 +64,7 @@ def _of_content(folder: str, copy: IO[bytes]) -> Examined:
         return Examined("damaged", "not a whole Parquet file")
     try:
         refuse_claims(footer)
+        refuse_encrypted(footer)
         types, _, rows = schema_of(footer)
     except StrangeFooter as error:
         return Examined("foreign", f"not a table of {folder}/: {error}")

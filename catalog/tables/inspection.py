@@ -15,6 +15,7 @@ from catalog.files import End, File, NoEnd
 from catalog.store.open import CatalogStore
 from catalog.tables.claimed_counts import refuse_claims
 from catalog.tables.damage import examine
+from catalog.tables.encryption import refuse_encrypted
 from catalog.tables.footer import rows_at, schema_of
 from catalog.tables.thrift import MalformedFooter
 from catalog.tables.versions import problem_of, problem_of_rows
@@ -66,6 +67,17 @@ def without_columns(store: CatalogStore, files: Sequence[File]) -> list[LeftOut]
             schema_of(end.footer)
         except MalformedFooter as error:
             left_out.append(LeftOut(file, "foreign", f"its footer is broken: {error}"))
+    return left_out
+
+
+def encrypted_among(store: CatalogStore, files: Sequence[File]) -> list[LeftOut]:
+    """The files that are encrypted in part, for readers that cannot take them: a millisecond each."""
+    left_out = []
+    for file, end in zip(files, store.ends(files), strict=True):
+        try:
+            refuse_encrypted(end.footer or b"\0" if isinstance(end, End) else b"\0")
+        except MalformedFooter as error:
+            left_out.append(LeftOut(file, "foreign", f"not a table of {file.folder}/: {error}"))
     return left_out
 
 

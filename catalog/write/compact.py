@@ -16,12 +16,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog.files import ATTEMPTS, PART, File, is_part, loose_files
 from catalog.schema_of_records import arrow_schema
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore
+from catalog.tables.encryption import parquet_file
 from catalog.tables.inspection import LeftOut
 from catalog.write.contents import KINDS, Content, Key, Kind, contents_of
 from catalog.write.parts import write_parts
@@ -130,7 +130,7 @@ def _chosen(
             continue
         try:
             with store.open(content.file) as opened:
-                file = pq.ParquetFile(opened)
+                file = parquet_file(opened)
                 batches = [file.read()] if kind.whole_files else file.iter_batches(batch_size=256)
                 for batch in batches:
                     yield _only(pa.table(batch), keys_to_merge, kind, schema)

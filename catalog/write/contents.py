@@ -16,7 +16,7 @@ from catalog.read.connection import connect_catalog
 from catalog.read.table_files import TableFiles, listed, time_of
 from catalog.schema_of_records import RESULT_KEY, Column, attempt_columns, row_columns, stored_result_columns
 from catalog.store.open import CatalogStore
-from catalog.tables.inspection import LeftOut, inspect
+from catalog.tables.inspection import LeftOut, encrypted_among, inspect
 from survey.records.results import RESULTS
 
 PART_ROWS = 4096
@@ -95,13 +95,15 @@ def contents_of(
 ) -> list[Content]:
     """The contents of each table of ours. Other files are added to `left_out`, and stay as they are."""
     inspected = inspect(store, files)
+    encrypted = encrypted_among(store, inspected.sound)
     if left_out is not None:
-        left_out += inspected.left_out
+        left_out += inspected.left_out + encrypted
+    readable = [file for file in inspected.sound if file not in {item.file for item in encrypted}]
     newer = {file.path for file in inspected.newer}
     stamps: dict[str, dict[Key, Stamp]] = {}
-    for first in range(0, len(inspected.sound), FILES_PER_CONNECTION):
-        stamps |= _stamps_of(store, inspected.sound[first : first + FILES_PER_CONNECTION], kind)
-    sound = [file for file in inspected.sound if file.path in stamps]
+    for first in range(0, len(readable), FILES_PER_CONNECTION):
+        stamps |= _stamps_of(store, readable[first : first + FILES_PER_CONNECTION], kind)
+    sound = [file for file in readable if file.path in stamps]
     return [Content(file, stamps[file.path], file.path in newer) for file in sound]
 
 

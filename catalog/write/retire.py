@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog.files import File, is_part
 from catalog.schema_of_records import arrow_schema
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore
+from catalog.tables.encryption import parquet_file
 from catalog.write.contents import KINDS, Content, Key, Kind, Stamp, contents_of
 from catalog.write.digest import catalog_row_digests
 from survey.errors import CommitError
@@ -120,7 +120,7 @@ def _tables(store: CatalogStore, content: Content, kind: Kind) -> Iterator[pa.Ta
     schema = arrow_schema(kind.columns())
     try:
         with store.open(content.file) as opened:
-            for batch in pq.ParquetFile(opened).iter_batches(batch_size=PROOF_BATCH_ROWS):
+            for batch in parquet_file(opened).iter_batches(batch_size=PROOF_BATCH_ROWS):
                 yield with_our_columns(pa.table(batch), schema)
     except (pa.ArrowException, OSError) as error:
         problem = f"cannot be read again ({error}): nothing was removed"

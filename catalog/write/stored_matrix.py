@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog.files import ENDING, TOKENS, File, file_key
 from catalog.read.heavy_files import heavy_files
 from catalog.read.measured import RowKey
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
+from catalog.tables.encryption import parquet_file
 from catalog.tables.inspection import inspect
 from catalog.write.arrow_tables import Tables
 from survey.errors import CommitError
@@ -130,10 +130,10 @@ def stored_token_table(
     selected = None if columns is None else ["token_id", *columns]
     try:
         with store.open(file) as opened:
-            stated = pq.read_metadata(opened).num_rows
+            whole = parquet_file(opened)
+            stated = whole.metadata.num_rows
             _refuse(file, stated != vocab_rows, f"{stated:,} rows, expected {vocab_rows:,}")
-            opened.seek(0)
-            table = pq.read_table(opened, columns=selected).sort_by("token_id").combine_chunks()
+            table = whole.read(columns=selected).sort_by("token_id").combine_chunks()
     except (pa.ArrowException, OSError) as error:
         problem = f"the per-token table cannot be read: {error}"
         raise CommitError("commit-failed", str(file), problem) from error

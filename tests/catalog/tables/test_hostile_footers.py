@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+from pyarrow.parquet import encryption
 
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
+from catalog.tables.encryption import parquet_file
 from catalog.tables.footer import schema_of
+from catalog.tables.inspection import LeftOut
+from catalog.write.contents import KINDS, contents_of
 
 STRING = bytes.fromhex("1c 00 00")  # the logical type of text, as in {1: {}}
 LIST, STRUCT = 9, 12
@@ -109,6 +115,10 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
         lambda footer: _more(footer, 99, STRUCT, b"\x1c" * 100_000 + b"\0" * 100_001),
         False,
     ),
+    "an algorithm by which it would be encrypted": (
+        lambda footer: _more(footer, 8, STRUCT, b"\x1c\0\0"),
+        True,  # DuckDB reads it all the same
+    ),
     "a note of nobody's": (lambda footer: _note(footer, b"mine", b"\x1b[31m"), True),
 }
 
@@ -161,6 +171,52 @@ def test_a_file_that_is_replaced_after_it_was_inspected_is_inspected_again(
                 assert [item.file.name for item in reader.left_out] == [files[1].name] * (not counts)
         finally:
             files[1].write_bytes(whole)
+
+
+class Keys(encryption.KmsClient):  # type: ignore[misc]  # pyarrow is not typed
+    """Keys that are kept in the file itself."""
+
+    def __init__(self) -> None:
+        encryption.KmsClient.__init__(self)
+
+    def wrap_key(self, key: bytes, _: str) -> bytes:
+        return base64.b64encode(key)
+
+
+def _encrypted(path: Path, algorithm: str, columns: Sequence[str]) -> None:
+    """Encrypt these columns of a file; everybody can read its footer."""
+    table = pq.read_table(path)
+    configuration = encryption.EncryptionConfiguration(
+        footer_key="f", column_keys={"c": columns}, encryption_algorithm=algorithm, plaintext_footer=True
+    )
+    connection = encryption.KmsConnectionConfig(custom_kms_conf={"f": "0" * 16, "c": "1" * 16})
+    made = encryption.CryptoFactory(lambda _: Keys()).file_encryption_properties(connection, configuration)
+    with pq.ParquetWriter(path, table.schema, encryption_properties=made) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize("columns", [["repo", "sha"], ["dead_count"]], ids=["the key", "another column"])
+@pytest.mark.parametrize("algorithm", ["AES_GCM_V1", "AES_GCM_CTR_V1"])
+def test_an_encrypted_file_is_named_and_ends_no_process(
+    committed: CatalogStore, files: list[Path], algorithm: str, columns: Sequence[str]
+) -> None:
+    whole = files[0].read_bytes()
+    _encrypted(files[0], algorithm, columns)
+    try:
+        with Reader(committed) as reader:
+            assert len(reader.ask("SELECT repo, dead_count FROM models").rows) == 1
+            [item] = reader.left_out
+            assert (item.file.name, item.fate) == (files[0].name, "foreign")
+            assert "it is encrypted" in item.problem
+        left_out: list[LeftOut] = []
+        assert len(contents_of(committed, committed.files("rows"), KINDS[0], left_out)) == 1
+        assert [item.file.name for item in left_out] == [files[0].name]
+        with files[0].open("rb") as opened, pytest.raises(OSError, match="it is encrypted"):
+            parquet_file(opened)
+    finally:
+        files[0].write_bytes(whole)
+    with files[0].open("rb") as opened:
+        assert parquet_file(opened).metadata.num_rows == 1
 
 
 def test_a_terabyte_of_nothing_is_not_read(committed: CatalogStore, files: list[Path]) -> None:
