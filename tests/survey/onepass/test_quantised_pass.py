@@ -8,7 +8,10 @@ import pytest
 from support.ggml_quantisers import OF_TABLES, quantised
 
 from survey.measures import measure_result
+from survey.numerics.block_formats import BlockFormat
+from survey.numerics.dtypes import FLOATS
 from survey.numerics.ggml_types import block_format
+from survey.numerics.row_formats import RowFormat, row_format_of
 from survey.onepass.fold import fold
 from survey.records.measured_columns import Measurement
 
@@ -46,6 +49,29 @@ def test_rows_are_identical_if_their_stored_bytes_are(name: str) -> None:
     figures = measured(name, planted(name)[0])
     assert [hole.token_ids for hole in figures.black_holes] == [(3, 70, 900, 901, 1299)]
     assert (figures.dead_count, figures.unique_rows) == (5, 1296)
+
+
+def sums_of(form: RowFormat, stored: np.ndarray, dims: int, threads: int) -> list[bytes]:
+    """Every sum of a pass but the exponents, bit by bit."""
+    with fold([memoryview(stored.tobytes())], form, (len(stored), dims), "cpu", threads=threads) as result:
+        sums = [result.norms, result.finite, result.directions, result.fine_directions]
+        return [part.tobytes() for part in (*sums, *result.totals.values())]
+
+
+@pytest.mark.parametrize("rows", [1, 31, 70, 2061], ids=lambda rows: f"{rows} rows")
+@pytest.mark.parametrize("lengths", ["of one length", "of very different lengths", "some without length"])
+@pytest.mark.parametrize("code", ["Q8_0", "Q4_0", "Q5_1", "Q6_K", "mlx-6bit-g64/BF16", "nvfp4", "mxfp8"])
+def test_sums_are_those_of_the_values_in_float32(code: str, lengths: str, rows: int) -> None:
+    dims, form = 768, row_format_of(code, code)
+    assert isinstance(form, BlockFormat)
+    stored = np.random.default_rng(rows).integers(0, 256, (rows, form.row_bytes(dims)), dtype=np.uint8)
+    stored &= 0x3F  # finite
+    if lengths == "of very different lengths":
+        stored[::3] &= 0x07
+    elif lengths == "some without length":
+        stored[::7], stored[5::11] = 0, 0xFF  # zeros, and infinite or no numbers in most formats
+    values = form.values(stored.tobytes(), dims)
+    assert sums_of(form, stored, dims, 2) == sums_of(FLOATS["F32"], values.view(np.uint8), dims, 1)
 
 
 def test_codes_have_no_exponents() -> None:
