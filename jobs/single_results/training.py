@@ -33,40 +33,44 @@ def train_one(
     path: Path | None,
     *,
     threads: int | None = None,
+    device: str = "cpu",
     on_start: Callable[[int], None] = lambda step: None,
     on_step: Callable[[], None] = lambda: None,
 ) -> TrainedRun:
     """Train, or read the history that a finished run of the same options left at `path`.
 
-    path: file of the history; None keeps the row only. Raises UsageError, also if the file holds another
-    run's history, and BrokenFile.
+    path: file of the history; None keeps the row only. device: `auto` is the faster one. Raises UsageError,
+    also if the file holds another run's history, and BrokenFile.
     """
     if path is not None and path.exists():
         if is_history_of(path, config):
-            return TrainedRun(_row(config, path, path, None), was_there=True)
+            return TrainedRun(_row(config, path, path, None, None), was_there=True)
         raise UsageError(f"{path}: holds another run; name another file with -o, or delete this one")
     from survey.dynamics.training import train_model  # here: torch takes a while to load
+    from survey.dynamics.training_device import device_of_training
 
+    device = device_of_training(device, config)
     with tempfile.TemporaryDirectory(prefix="survey-train-") as folder:
         trained = train_model(
             config,
             path or Path(folder) / "history.safetensors",
             threads=threads,
+            device=device,
             on_start=on_start,
             on_step=on_step,
         )
-        row = _row(config, trained.path, path, config.steps / max(trained.train_s, 1e-9))
+        row = _row(config, trained.path, path, config.steps / max(trained.train_s, 1e-9), device)
     return TrainedRun(row, trained.resumed_at)
 
 
 def commit_run(store: CatalogStore, row: TrainingRow) -> TrainingRow:
     """Commit a row and return it; of rows with the same options the newest is shown. Raises CommitError.
 
-    Only the process that trained a run knows its speed; for a run that already existed, the catalog's value
-    is kept.
+    Only the process that trained a run knows its speed and device; for a run that already existed, the
+    catalog's values are kept.
     """
     if row.steps_per_s is None and (known := runs_in(store).get(row.run)):
-        row = replace(row, steps_per_s=known.steps_per_s)
+        row = replace(row, steps_per_s=known.steps_per_s, device=known.device)
     return commit_row(store, KIND, (row.setup, row.run), row)
 
 
@@ -80,10 +84,13 @@ def runs_in(store: CatalogStore) -> dict[str, TrainingRow]:
     return {row["run"]: TrainingRow(**row) for row in rows}
 
 
-def _row(config: Training, history: Path, kept: Path | None, steps_per_s: float | None) -> TrainingRow:
+def _row(
+    config: Training, history: Path, kept: Path | None, steps_per_s: float | None, device: str | None
+) -> TrainingRow:
     return TrainingRow(
         **values_of(options_row(config), figures_of(history), made_here()),
         run=config.digest(),
         history=str(kept.resolve()) if kept is not None and config.history else None,
         steps_per_s=steps_per_s,
+        device=device,
     )

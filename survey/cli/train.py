@@ -11,6 +11,7 @@ import click
 from survey.cli.options import (
     address_option,
     catalog_option,
+    device_option,
     executor_option,
     plot_option,
     ray_address,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     "--sweep", "sweep_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.toml",
     help="Train a grid of runs instead; --address and --executor apply to a grid only.",
 )  # fmt: skip
+@device_option
 @address_option
 @executor_option
 @plot_option
@@ -79,6 +81,7 @@ def command(
     output: Path | None,
     plot: Path | None,
     threads: int | None,
+    device: str,
     uri: str,
     output_format: str,
     address: str | None,
@@ -87,9 +90,9 @@ def command(
 ) -> int:
     """Train a small language model whose corpus never uses some tokens, and record how they move.
 
-    To resume a stopped run from its last saved state, run the same command again. Training uses the CPU,
-    so that the same command gives the same bits. FILE.toml holds options by their names (with _ for -),
-    and below [grid] options with lists of values.
+    To resume a stopped run from its last saved state, run the same command again. On the CPU the same
+    command gives the same bits; --device auto trains there unless a CUDA GPU is faster. FILE.toml holds
+    options by their names (with _ for -), and below [grid] options with lists of values.
 
     \b
     survey train --setup goldilocks --steps 500 --plot run.png
@@ -108,7 +111,7 @@ def command(
     if plot is not None:
         check_picture(plot)
     with stoppable():
-        row = _train(*_training_options(options), output, threads, uri)
+        row = _train(*_training_options(options), output, threads, device, uri)
     print_single_result("training_runs", row, output_format, print_run)
     if plot is not None:
         save_picture(run_chart(row), plot)
@@ -127,7 +130,7 @@ def _training_options(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _train(
-    setup: str, options: dict[str, Any], output: Path | None, threads: int | None, uri: str
+    setup: str, options: dict[str, Any], output: Path | None, threads: int | None, device: str, uri: str
 ) -> TrainingRow:
     from catalog.store.open import open_for_writing
     from jobs.single_results.training import commit_run, train_one
@@ -147,7 +150,7 @@ def _train(
     try:
         with step_bar(f"{setup}, {config.steps:,} steps") as progress:
             trained = train_one(
-                config, path, threads=threads, on_start=started, on_step=progress(config.steps)
+                config, path, threads=threads, device=device, on_start=started, on_step=progress(config.steps)
             )
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from the last saved state")

@@ -27,6 +27,8 @@ def refuse_options(sweep_file: Path) -> None:
     given = [name for name in context.params if context.get_parameter_source(name) is typed]
     if "plot" in given:
         raise UsageError("--plot is for one run, not for a sweep")
+    if "device" in given:
+        raise UsageError("--device is for one run: each run of a sweep has one CPU")
     if wrong := [f"--{name.replace('_', '-')}" for name in given if name not in _ALLOWED]:
         raise UsageError(f"{', '.join(wrong)}: write the options of a sweep in its file {sweep_file}")
 

@@ -55,6 +55,7 @@ def train_model(
     path: Path,
     *,
     threads: int | None = None,
+    device: str = "cpu",
     save_every_s: float = SAVE_EVERY_S,
     on_start: Callable[[int], None] = lambda step: None,
     on_step: Callable[[], None] = lambda: None,
@@ -64,7 +65,8 @@ def train_model(
     The history: recorded_steps [N], dead_token_ids, live_token_ids (I64), scalars [N, M] (F32, named in the
     metadata) and, unless declined, grads and deltas [N, V, D] and initial_W [V, D] (F32). grads are of the
     step, deltas the moves since the record before, so that initial_W plus all deltas is the last matrix.
-    threads: of this process from now on; the same bits need the same number. on_start(step): called once with
+    threads: of this process from now on; the same bits need the same number. device: a name of torch's; from
+    `device_of_training`. on_start(step): called once with
     the step that training resumes from. Raises UsageError if the options, the corpus or the disk do not allow
     the run, or the loss is no longer finite.
     """
@@ -75,7 +77,7 @@ def train_model(
     steps = recorded_steps(config)
     metadata = {"scalars": ",".join(SCALARS), "training": config.as_json(), "corpus": corpus.digest}
     with TensorWriter(path, _layout(config, corpus, len(steps)), metadata, keep=True) as writer:
-        run = TrainingRun(config, corpus, path)
+        run = TrainingRun(config, corpus, path, device)
         if writer.resumed:
             run.restore()
         if run.step == 0:
@@ -134,7 +136,7 @@ def _write_start(
     writer.put("dead_token_ids", corpus.dead)
     writer.put("live_token_ids", corpus.live)
     if config.history:
-        writer.put("initial_W", matrix.detach().float().numpy())
+        writer.put("initial_W", matrix.detach().float().cpu().numpy())
 
 
 def _write_record(writer: TensorWriter, record: StepRecord, index: int, *, history: bool) -> None:

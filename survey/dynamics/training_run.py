@@ -38,17 +38,18 @@ class StepRecord:
 class TrainingRun:
     """Model, optimiser and their current step."""
 
-    def __init__(self, config: Training, corpus: Corpus, path: Path) -> None:
+    def __init__(self, config: Training, corpus: Corpus, path: Path, device: str = "cpu") -> None:
         self._config, self._state_path = config, path.with_name(f".{path.name}.state")
+        self._device = torch.device(device)
         self._tokens = torch.from_numpy(corpus.tokens)
         self._dead, self._live = torch.from_numpy(corpus.dead), torch.from_numpy(corpus.live)
-        self.model = LanguageModel(config)
+        self.model = LanguageModel(config).to(self._device)  # drawn on the CPU: the same weights everywhere
         if config.precision == "bf16-pure":
             self.model.to(torch.bfloat16)  # before the optimiser: its state becomes bfloat16, too
         self._optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self._before = self.model.W.detach().float().clone()
+        self._before = self._matrix()
         self.step, self.train_s = 0, 0.0
 
     def advance(self, *, observed: bool) -> StepRecord | None:
@@ -67,25 +68,29 @@ class TrainingRun:
         self.step += 1
         if not observed:
             return None
-        matrix = self.model.W.detach().float()
+        matrix = self._matrix()
         assert self.model.W.grad is not None
-        gradient = self.model.W.grad.detach().float()
-        mean = hidden.detach().float().mean(dim=(0, 1))
+        gradient = self.model.W.grad.detach().float().cpu()
+        mean = hidden.detach().float().mean(dim=(0, 1)).cpu()
         scalars = observe(value, gradient, mean, matrix, self._dead, self._live)
-        delta, self._before = matrix - self._before, matrix.clone()
+        delta, self._before = matrix - self._before, matrix
         return StepRecord(scalars, gradient, delta)
+
+    def _matrix(self) -> Tensor:
+        """A copy of W in float32 on the CPU, where records are made, [V, D]."""
+        return self.model.W.detach().float().cpu().clone()
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         if self._config.precision != "bf16-mixed":
             return nullcontext()
-        return torch.autocast("cpu", dtype=torch.bfloat16)
+        return torch.autocast(self._device.type, dtype=torch.bfloat16)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets, [B, T] each, by the seed and the step alone."""
         source = np.random.default_rng((self._config.seed, step))
         starts = source.integers(0, len(self._tokens) - self._config.context, size=self._config.batch)
         windows = torch.from_numpy(starts)[:, None] + torch.arange(self._config.context + 1)
-        tokens = self._tokens[windows]
+        tokens = self._tokens[windows].to(self._device)
         return tokens[:, :-1], tokens[:, 1:]
 
     # ------------------------------------------------------------------------ kill and resume
@@ -113,7 +118,8 @@ class TrainingRun:
             return
         try:
             with open_regular(self._state_path) as opened:
-                state = torch.load(opened, weights_only=True)  # tensors and plain values, no code
+                # Tensors and plain values, no code.
+                state = torch.load(opened, weights_only=True, map_location="cpu")
             if state["kind"] != _STATE or state["training"] != self._config.as_json():
                 return
             self.model.load_state_dict(state["model"])

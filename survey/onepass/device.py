@@ -133,6 +133,15 @@ def _has_driver() -> bool:
     return any(map(os.path.exists, GPU_DRIVERS))
 
 
+def has_cuda() -> bool:
+    """Whether torch can use a CUDA GPU; it is not loaded if this machine has no driver for one."""
+    if not _has_driver():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def _cpu_if_it_lacks_cuda() -> Device | None:
     lack = _lack_of("cuda")
     return None if lack is None else Device("cpu", f"cuda {lack}")

@@ -130,6 +130,7 @@ class TrainingRow(Made, TrainingFigures, TrainingOptions):
     run: str = column("digest of every option that changes the run's numbers")
     history: str | None = column("the file of gradients and moves; NULL if it was not kept")
     steps_per_s: float | None = column("steps in a second of training; NULL if it was not timed")
+    device: str | None = column("device that trained; NULL for rows of older versions")
 
 
 RefBy = Literal["token", "field", "black_hole"]
