@@ -28,7 +28,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         _print_targets(plan, console)
         unknown = [target for target in plan.targets if target.key not in plan.sources]
         total = sum(len(target.spec.bytes) for target in unknown)
-        repositories = {target.key[:2]: target.repo_bytes for target in plan.targets}
+        repositories = {_repository(target): target.repo_bytes for target in plan.targets}
         whole = sum(repositories.values())
         console.print(
             f"{len(plan.targets)} to measure: {bytes_text(total)} to read "
@@ -46,6 +46,14 @@ def print_plan(plan: Plan, console: Console) -> None:
     )
     for explained in plan.explained:
         print_explanation(str(explained.model), explained.explanation, console)
+
+
+def _repository(target: Target) -> tuple[str, str]:
+    """The repository at a commit, or the folder, that a target lies in, whichever part of it was named."""
+    if target.folder is not None:
+        return str(target.folder), ""
+    repo, sha, _ = target.key
+    return repo.removesuffix(f":{target.part}"), sha
 
 
 def _print_targets(plan: Plan, console: Console) -> None:

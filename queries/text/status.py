@@ -17,9 +17,13 @@ select
     count(*) filter (black_hole_count > 0) as with_black_holes,
     try_cast(sum(tensor_bytes) as bigint) as tensor_bytes,
     try_cast(sum(fetched_bytes) as bigint) as fetched_bytes,
-    -- Both matrices of a model lie in one repository.
+    -- Both matrices of a model, and its parts on the Hub, lie in one repository.
     (select try_cast(sum(bytes) as bigint)
-        from (select max(repo_bytes) as bytes from measured_rows group by repo, sha)) as repo_bytes,
+        from (
+            select max(repo_bytes) as bytes
+            from measured_rows
+            group by if(repo[1] = '/', repo, split_part(repo, ':', 1)), sha
+        )) as repo_bytes,
     (select count(*) from clusters) as clusters, (select count(*) from kinematics) as kinematics,
     (select count(*) from training_runs) as training_runs, (select count(*) from spectra) as spectra
 from measured_rows

@@ -1,6 +1,7 @@
 """The summary of a plan and of a run, on terminals of every width and in pipes."""
 
 from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ FACTS = [
 ]  # fmt: skip
 
 
-def _target() -> Any:  # what is printed of a Target
+def _target(**of: Any) -> Any:  # what is printed of a Target
     return SimpleNamespace(
         identity=SimpleNamespace(
             repo=FACTS[0].partition("@")[0], revision="refs/pr/1", sha="0123456789" * 4, stored_as="BF16"
@@ -26,9 +27,9 @@ def _target() -> Any:  # what is printed of a Target
         spec=SimpleNamespace(
             name=FACTS[2], file=FACTS[3], dtype="BF16", shape=(151_936, 2_560), bytes=range(777_912_320)
         ),
-        key=("org", "sha", "output"),
         repo_bytes=8_000_000_000,
         memory_bytes=1_200_000_000,
+        **{"key": ("org", "sha", "output"), "folder": None, "part": None, **of},
     )
 
 
@@ -45,6 +46,22 @@ def test_a_narrow_plan_folds_nothing_and_leaves_nothing_out(width: int) -> None:
     for fact in FACTS:
         assert targets.count(fact) == 2, f"{fact} is folded or left out:\n{shown}"
     assert max(map(len, shown.splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    ("targets", "whole"),
+    [
+        ([{"key": ("a/b", "s", "output")}, {"key": ("a/b", "s", "input")}], "8.0 GB"),
+        ([{"key": ("a/b:Q4_0", "s", "output"), "part": "Q4_0"}, {"key": ("a/b:Q8_0", "s", "output"), "part": "Q8_0"}], "8.0 GB"),
+        ([{"key": ("/a:Q4_0", "x", "output"), "part": "Q4_0", "folder": Path("/a")}, {"key": ("/a", "y", "output"), "folder": Path("/a")}], "8.0 GB"),
+        ([{"key": ("a/b", "s", "output")}, {"key": ("a/b", "t", "output")}], "16.0 GB"),
+        ([{"key": ("a/b", "s", "output")}, {"key": ("a/c", "s", "output")}], "16.0 GB"),
+    ],
+    ids=["both matrices", "quantisations", "parts of a folder", "two commits", "two models"],
+)  # fmt: skip
+def test_a_repository_counts_once(targets: list[dict[str, Any]], whole: str) -> None:
+    shown = _printed(Plan([_target(**of) for of in targets], [], [], {}), 400, terminal=False)
+    assert f"of {whole} in their repositories" in shown
 
 
 def test_a_plan_is_a_table_if_it_fits() -> None:
