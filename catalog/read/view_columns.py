@@ -13,7 +13,7 @@ from catalog.schema_of_records import (
 from survey.records.results import RESULTS
 
 VECTORS = ("centroid", "dead_centroid", "live_centroid")
-SKETCHES = ("row_sketch", "norm_sketch")
+SKETCHES = ("row_sketch", "norm_sketch", "value_sketch")
 _NESTED = (
     "class_overlaps",
     "black_holes",

@@ -95,6 +95,8 @@ def tokens_table(measured: Measured) -> pa.Table:
         "row_hash": pa.array(tokens.row_hash),
         "black_hole": pa.array(tokens.black_hole, mask=tokens.black_hole == 0),
     }
+    if tokens.value_hash is not None:
+        columns["value_hash"] = pa.array(tokens.value_hash, mask=tokens.value_hash == 0)
     if tokens.population is not None:
         columns["population"] = pa.array(tokens.population, mask=tokens.population == 0)
     distances = {

@@ -20,6 +20,7 @@ import numpy as np
 from survey.measures.centroid import centroid
 from survey.measures.copies import copies
 from survey.measures.dead_and_live import dead_and_live
+from survey.measures.exactness import exactness
 from survey.measures.exponents import exponents
 from survey.measures.frozen import frozen, frozen_rows
 from survey.measures.identical_rows import identical_rows
@@ -44,6 +45,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("copies", 1, "matrix", copies),
     Measure("exponents", 2, "matrix", exponents),
     Measure("row_classes", 2, "matrix", row_classes),
+    Measure("exactness", 1, "matrix", exactness),
     # Those with a search stand last: they are waited for, and the others run meanwhile.
     Measure("frozen", 1, "matrix", frozen, search=frozen_rows),
     Measure("undertrained", 6, "matrix", search=undertrained_populations),
@@ -124,6 +126,7 @@ def _token_table(
     return Tokens(
         norm=np.where(result.finite, result.norms, np.nan),
         row_hash=result.identity.row_hashes(),
+        value_hash=result.other_value_hashes,
         black_hole=rank,
         frozen=frozen_flags,
         undertrained=candidates.flags,

@@ -36,6 +36,14 @@ class RowDecoder:
         return self.scale is not None or isinstance(self.row_format, BlockFormat)
 
     @property
+    def stored_code(self) -> str:
+        """What the stored bytes of a row mean: equal bytes of two matrices with the same are equal values.
+
+        But for the factors of a scale.
+        """
+        return self.row_format.code if self.scale is None else f"{self.row_format.code} with a scale"
+
+    @property
     def summed_as(self) -> FloatFormat:
         """The format whose loops sum the rows: their own, or that of the values they are decoded to."""
         if self.scale is not None:

@@ -85,6 +85,8 @@ def _result(decoder: RowDecoder, vocab_rows: int, totals: Totals, identity: RowI
         directions=totals.rows.directions,
         fine_directions=totals.rows.fine_directions,
         identity=identity,
+        values=totals.rows.values,
+        held_by=totals.held_by,
     )
 
 

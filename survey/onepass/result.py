@@ -13,7 +13,9 @@ from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.vectors import Float64s, near_zero_below, row_angles_deg
 from survey.onepass.projection import Projections, relative_lengths
 from survey.onepass.row_identity import RowIdentity, by_population, rows_in
+from survey.onepass.row_values import FORM_BITS, RowValues
 from survey.onepass.sums import ZERO_BAND, norm_bands
+from survey.records.value_dtypes import value_mark
 
 SWEEP_BYTES = 4 << 20  # of float64, at a time, while the black holes' vectors are read back
 
@@ -56,6 +58,7 @@ class PassResult:
     totals: column sums [D] of the finite rows of each band of norms. norms: [V]. finite: rows without NaN and
     infinity, [V]. exponents: elements by biased exponent. directions: projections of w_i / ‖w_i‖, [V, 32].
     fine_directions: the same in 128 dimensions, in bfloat16, [V, 128]. identity: which rows have equal bytes.
+    values: what their values are, not set of bfloat16. held_by: bits of HOLDS that are true of all.
     If a scale makes such rows differ, a black hole's vector is that of its first row. What is derived from
     these fields is computed once, when it is first used.
     """
@@ -69,6 +72,8 @@ class PassResult:
     directions: NDArray[np.float32]
     fine_directions: NDArray[np.uint16]
     identity: RowIdentity
+    values: RowValues
+    held_by: int
 
     @property
     def hidden_dim(self) -> int:
@@ -112,6 +117,26 @@ class PassResult:
         """Norms of the finite rows, ascending."""
         norms: Float64s = np.sort(self.norms[self.finite])
         return norms
+
+    @cached_property
+    def value_hashes(self) -> NDArray[np.uint64]:
+        """Of each row's values, equal whatever dtype stores them, [V]."""
+        own = self.identity.row_hashes() ^ np.uint64(value_mark(self.decoder.stored_code))
+        other = self.other_value_hashes
+        return own if other is None else np.where(other == 0, own, other)
+
+    @cached_property
+    def other_value_hashes(self) -> NDArray[np.uint64] | None:
+        """The value hashes of rows that are not stored in their form, and 0, [V]; None of bfloat16."""
+        code = self.decoder.stored_code
+        if code == "BF16":
+            return None
+        hashes = np.zeros(self.vocab_rows, np.uint64)
+        for number, form in FORM_BITS.items():
+            if form != code:
+                rows = self.values.forms == number
+                hashes[rows] = self.values.hashes[rows] ^ np.uint64(value_mark(form))
+        return hashes
 
     @cached_property
     def projections(self) -> Projections:

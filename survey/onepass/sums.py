@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.onepass.geometry import CHUNK_ROWS, DIRECTION_DIMS, PROJECTION_DIMS
+from survey.onepass.row_values import HOLDS_ALL, RowValues
 
 # Rows whose norms share a band, a factor of 2^16, are summed together: [2^-8, 2^8) holds all rows of nearly
 # every model, so one sum is the rule.
@@ -34,13 +35,14 @@ class RowSums:
 
     norms: ‖w_i‖, [R]; not finite if a row holds NaN or infinity. finite: rows that hold neither, [R].
     directions: projections of w_i / ‖w_i‖, [R, 32]. fine_directions: rows projected to 128 dimensions, at
-    length 1, in bfloat16, [R, 128]. Both are zeros if a row has no direction.
+    length 1, in bfloat16, [R, 128]. Both are zeros if a row has no direction. values: not set of bfloat16.
     """
 
     norms: NDArray[np.float64]
     finite: NDArray[np.bool_]
     directions: NDArray[np.float32]
     fine_directions: NDArray[np.uint16]
+    values: RowValues
 
     @classmethod
     def empty(cls, rows: int) -> RowSums:
@@ -49,44 +51,58 @@ class RowSums:
             finite=np.empty(rows, dtype=bool),
             directions=np.empty((rows, PROJECTION_DIMS), dtype=np.float32),
             fine_directions=np.empty((rows, DIRECTION_DIMS), dtype=np.uint16),
+            values=RowValues.empty(rows),
         )
 
     def part(self, start: int, stop: int) -> RowSums:
         """Views of the rows [start, stop)."""
         here = slice(start, stop)
-        return RowSums(self.norms[here], self.finite[here], self.directions[here], self.fine_directions[here])
+        return RowSums(
+            self.norms[here],
+            self.finite[here],
+            self.directions[here],
+            self.fine_directions[here],
+            self.values.part(start, stop),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SlabSums:
-    """What one slab adds. columns: sum of the finite rows of each band of norms, [D]. exponents: elements."""
+    """What one slab adds. columns: sum of the finite rows of each band of norms, [D]. exponents: elements.
+
+    held_by: bits of HOLDS that are true of all its rows.
+    """
 
     columns: Mapping[int, NDArray[np.float64]]
     exponents: NDArray[np.int64]
+    held_by: int
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSums:
     """What consecutive whole chunks of rows add, the last one perhaps shorter.
 
-    columns: sums of each chunk by band of norms, [chunks, D].
+    columns: sums of each chunk by band of norms, [chunks, D]. held_by: as in SlabSums.
     """
 
     rows: RowSums
     columns: Mapping[int, NDArray[np.float64]]
     exponents: NDArray[np.int64]
+    held_by: int
 
 
 class Totals:
     """The sum of slabs of equal length, added in order; only the last one may be shorter.
 
-    rows: what each row has of its own, [V]; threads set the parts of their slabs.
+    rows: what each row has of its own, [V]; threads set the parts of their slabs. held_by: bits of HOLDS
+    that are true of all rows.
     """
 
     def __init__(self, shape: tuple[int, int], rows_per_slab: int, exponent_values: int) -> None:
         self.vocab_rows, self._dims = shape
         self.rows = RowSums.empty(self.vocab_rows)
         self._exponents = np.zeros(exponent_values, dtype=np.int64)
+        self.held_by = HOLDS_ALL
         self._rows = 0
         self._columns: dict[int, NDArray[np.float64]] = {}
         self._chunks: dict[int, NDArray[np.float64]] = {}  # band -> sums of this chunk's slabs
@@ -96,6 +112,7 @@ class Totals:
         """Add the next slab, of so many rows."""
         self._rows += rows
         self._exponents += slab.exponents
+        self.held_by &= slab.held_by
         for band, columns in slab.columns.items():
             if band not in self._columns:
                 self._columns[band] = np.zeros(self._dims)
@@ -111,7 +128,9 @@ class Totals:
         here, self._rows = self.rows.part(start, stop), stop
         here.norms[:], here.finite[:] = sums.rows.norms, sums.rows.finite
         here.directions[:], here.fine_directions[:] = sums.rows.directions, sums.rows.fine_directions
+        here.values.forms[:], here.values.hashes[:] = sums.rows.values.forms, sums.rows.values.hashes
         self._exponents += sums.exponents
+        self.held_by &= sums.held_by
         for band, chunks in sums.columns.items():
             total = self._columns.setdefault(band, np.zeros(self._dims))
             with np.errstate(over="ignore", invalid="ignore"):  # as in added_pairwise

@@ -16,6 +16,7 @@ from survey.onepass import kernels
 from survey.onepass.geometry import GROUP_ROWS, LANE_DIMS, QUAD_ROWS
 from survey.onepass.projection import signs
 from survey.onepass.row_identity import Digests
+from survey.onepass.row_values import HOLDS_ALL, FormBuffers, RowForms
 from survey.onepass.sums import RowSums, SlabSums, rows_by_band
 from survey.records.blocks import Block
 
@@ -42,6 +43,10 @@ class CompiledSums:
         self._floats = np.dtype(f"<f{float_format.item_bytes}") if float_format.bits >= 32 else None
         self._signs = np.zeros(-(-dims // LANE_DIMS) * LANE_DIMS)
         self._signs[:dims] = signs(dims)
+        self._forms = RowForms(float_format, dims)
+        # These are named while they are in the cache; float64, which is rare, and float16 by another loop.
+        is_single = float_format.bits == 32 or float_format.bits == 8
+        self._names_in_fold = is_single and self._forms.hashed_by_loops
 
     def of(self, slab: Block, rows: RowSums, digests: Digests | None = None) -> SlabSums:
         """The sums of one slab of whole rows, [R, D]; what each row has of its own is set in `rows`, [R].
@@ -49,7 +54,9 @@ class CompiledSums:
         digests: of the rows, [R, 2], set if given; their lengths are such that loops hash them.
         """
         words = self._in_groups(np.frombuffer(slab, self._words).reshape(-1, self._dims))
-        columns, exponents = self._fold(words, rows, digests)
+        columns, exponents, held_by = self._fold(words, rows, digests)
+        if not self._names_in_fold:
+            held_by = self._forms.name(words, rows.values)
         if len(exponents):
             exponents[0] -= (len(words) - len(rows.norms)) * self._dims
         if self._float_format.bits == 64:
@@ -57,7 +64,7 @@ class CompiledSums:
             self._fold(values.view(self._words), rows)
             with np.errstate(over="ignore"):
                 rows.norms[:] *= scale[: len(rows.norms)]
-        return SlabSums(self._by_band(columns, rows, lambda: words), exponents)
+        return SlabSums(self._by_band(columns, rows, lambda: words), exponents, held_by)
 
     def of_quantised(
         self, slab: Block, row_format: BlockFormat, rows: RowSums, digests: Digests | None = None
@@ -70,8 +77,10 @@ class CompiledSums:
         assert row_format.loop is not None
         packed = np.frombuffer(slab, np.uint8).reshape(-1, row_format.row_bytes(self._dims))
         nothing = np.empty((0, self._dims), self._words)
-        columns, exponents = self._fold(nothing, rows, digests, packed, row_format.loop())
-        return SlabSums(self._by_band(columns, rows, decoded), exponents)
+        columns, exponents, held_by = self._fold(nothing, rows, digests, packed, row_format.loop())
+        if not self._names_in_fold:
+            held_by = self._forms.name(decoded(), rows.values)
+        return SlabSums(self._by_band(columns, rows, decoded), exponents, held_by)
 
     def _in_groups(self, words: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
         """Rows [R, D], and zeros to whole groups if the matrix ends within one: they change no sum."""
@@ -106,10 +115,11 @@ class CompiledSums:
         digests: Digests | None = None,
         packed: NDArray[np.uint8] | None = None,
         loop: RowLoop | None = None,
-    ) -> tuple[Columns, NDArray[np.int64]]:
+    ) -> tuple[Columns, NDArray[np.int64], int]:
         """The column sums [D] and exponent counts of whole groups; what rows have of their own is set.
 
-        packed: the rows, if a loop decodes them; words has no rows then.
+        packed: the rows, if a loop decodes them; words has no rows then. And bits of HOLDS that are true of
+        all rows, if they are named here.
         """
         float_format, stored = self._float_format, words if self._floats is None else words.view(self._floats)
         groups = np.zeros((self._groups, self._dims))
@@ -117,6 +127,8 @@ class CompiledSums:
         if float_format.bits == 8:
             loop, stored = _looked_up(float_format), np.empty((0, self._dims), np.float32)
         address, numbers, table = loop or NOT_DECODED
+        is_named = float_format.bits in (8, 32)
+        held = np.full(1, HOLDS_ALL if float_format.bits > 8 else 0, np.uint8)
         kernels.fold.fold_rows(
             _read_only(words.view(f"<u{min(float_format.item_bytes, 2)}")),
             _read_only(stored),
@@ -136,8 +148,11 @@ class CompiledSums:
             rows.directions,
             rows.fine_directions,
             NO_DIGESTS if digests is None else digests,
+            _read_only(words) if float_format.bits == 32 and packed is None else None,
+            FormBuffers(self._dims, singles=address is not None).memory if is_named else None,
+            (rows.values.forms, rows.values.hashes, held) if is_named else None,
         )
-        return groups[0].copy(), counts
+        return groups[0].copy(), counts, int(held[0])
 
 
 @cache

@@ -226,6 +226,25 @@ class Undertrained:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exactness:
+    """What the values are, whatever dtype stores them."""
+
+    exact_in: str | None = column(
+        "the first of F8_E4M3, F8_E5M2, BF16, F16 and F32 that holds all values exactly, signs of zeros and "
+        "payloads of NaN included; of a quantised or scaled matrix all decoded ones; NULL if that is the "
+        "stored dtype or one before it, if that has 8 bits or no other holds them, and in old rows"
+    )
+    values_hash: UInt64 | None = column(
+        "xxh3-64 of the value hashes of all rows in order (see value_hash of tokens): equal if shape and all "
+        "values are, whatever the dtypes; NULL in old rows"
+    )
+    value_sketch: tuple[UInt64, ...] | None = column(
+        "the 512 smallest value hashes of informative rows, ascending; NULL of BF16, of which they are the "
+        "row hashes, of a quantised matrix of which no dtype of 16 bits holds a row, and in old rows"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowSketch:
     """Hashes by which common rows of matrices are counted without reading them; from the per-token table."""
 
@@ -250,6 +269,7 @@ class Tokens:
     norm: NDArray[np.float64]  # NaN if the row is not finite
     row_hash: NDArray[np.uint64]
     black_hole: NDArray[np.int32]  # rank, 0 = none
+    value_hash: NDArray[np.uint64] | None = None  # 0 if the row hash tells it; None in tables that are read
     frozen: NDArray[np.bool_] | None = None  # these three: None in tables of older versions
     undertrained: NDArray[np.bool_] | None = None  # None also if the data cannot tell
     population: NDArray[np.int32] | None = None  # its number in undertrained_populations, 0 = none
@@ -258,8 +278,8 @@ class Tokens:
 @dataclass(frozen=True, kw_only=True)
 class Measurement(
     # Dataclasses collect fields from the last base to the first: Shape's columns come first.
-    NormSketch, RowSketch, Undertrained, Frozen, RowClasses, Exponents, Copies, DeadAndLive, IdenticalRows,
-    RowNorms, Centroid, Shape,
+    Exactness, NormSketch, RowSketch, Undertrained, Frozen, RowClasses, Exponents, Copies, DeadAndLive,
+    IdenticalRows, RowNorms, Centroid, Shape,
 ):  # fmt: skip
     """Every measured column of one matrix; `tokens` is its per-token table."""
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+from support.value_forms import WORDS, exact_in, forms_of, value_hashes
 
 Floats = NDArray[np.float64]
 Columns = dict[str, Any]  # Any: a column is a number, a list, a vector or None
@@ -97,6 +98,7 @@ def reference(raw: bytes, code: str, shape: tuple[int, int], factors: Floats | N
         **_row_classes(norms),
         **_row_sketch([_row_hash(row) for row in stored], dead | ~finite | (values == 0).all(axis=1)),
         "norm_sketch": _norm_sketch(norms, dead | ~finite | (values == 0).all(axis=1)),
+        **_exactness(raw, code, values, factors is not None, dead | ~finite | (values == 0).all(axis=1)),
         "tokens": TokenColumns(
             norms, [_row_hash(row) for row in stored], [rank_of.get(row, 0) for row in range(rows)]
         ),
@@ -113,6 +115,26 @@ def _row_sketch(hashes: list[int], trivial: NDArray[np.bool_]) -> Columns:
             b"".join(row_hash.to_bytes(8, "little") for row_hash in hashes)
         ).intdigest(),
         "row_sketch": tuple(sorted(informative)[:512]),
+    }
+
+
+def _exactness(raw: bytes, code: str, values: Floats, is_scaled: bool, trivial: NDArray[np.bool_]) -> Columns:
+    words = np.frombuffer(raw, WORDS[code]).reshape(values.shape)
+    if is_scaled:
+        scaled = values.view("<u8")
+        hashes = value_hashes(scaled, "F64", f"{code} with a scale", words)
+        narrowest, is_sketched = (
+            exact_in(scaled, "F64"),
+            any(form != "F64" for form, _ in forms_of(scaled, "F64")),
+        )
+    else:
+        hashes, narrowest, is_sketched = value_hashes(words, code), exact_in(words, code), code != "BF16"
+    informative = {hashes[row] for row in np.flatnonzero(~trivial).tolist()}
+    content = b"".join(value_hash.to_bytes(8, "little") for value_hash in hashes)
+    return {
+        "exact_in": narrowest,
+        "values_hash": xxhash.xxh3_64(content).intdigest(),
+        "value_sketch": tuple(sorted(informative)[:512]) if is_sketched else None,
     }
 
 

@@ -17,6 +17,7 @@ from survey.onepass.cuda.results import Results
 from survey.onepass.geometry import CHUNK_ROWS, GROUP_ROWS, LANE_DIMS
 from survey.onepass.projection import signs
 from survey.onepass.row_identity import Digests, is_hashed_in_words
+from survey.onepass.row_values import RowValues
 from survey.onepass.sums import ChunkSums, RowSums, rows_by_band
 
 # Of a program, as fast as any on an H200: rows that it folds or hashes, dimensions of a group of rows.
@@ -100,8 +101,14 @@ class BatchSums:
             FORMAT="F64", MASKED=False, **options,
         )  # fmt: skip
 
-    def read(self, stored: torch.Tensor, rows: int, results: Results) -> tuple[Digests | None, ChunkSums]:
-        """The digests and sums of rows whose results have come; views, valid until the next launch."""
+    def read(
+        self, stored: torch.Tensor, values: RowValues, held_by: int, results: Results
+    ) -> tuple[Digests | None, ChunkSums]:
+        """The digests and sums of rows whose results have come; views, valid until the next launch.
+
+        values, held_by: of these rows; they are named on the CPU.
+        """
+        rows = len(values.forms)
         on_host, chunks = results.on_host, -(-rows // CHUNK_ROWS)
         squared = on_host["squared"][:rows]
         with np.errstate(over="ignore"):
@@ -112,9 +119,10 @@ class BatchSums:
         counts = on_host["counts"].copy()
         counts[0] -= -(rows * self._dims) % (COUNT_BLOCK * COUNT_BLOCKS)  # counted as zeros
         sums = ChunkSums(
-            rows=RowSums(norms, finite, on_host["projected"][:rows], on_host["fine"][:rows]),
+            rows=RowSums(norms, finite, on_host["projected"][:rows], on_host["fine"][:rows], values),
             columns=self._columns(stored, rows, norms, finite, on_host["columns"][:chunks]),
             exponents=counts[: self._format.exponent_values],
+            held_by=held_by,
         )
         return (on_host["digests"][:rows].view(np.uint64) if self.hashes else None), sums
 

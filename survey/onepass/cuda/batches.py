@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from survey.numerics.row_decoder import RowDecoder
 from survey.onepass.cuda.batch_sums import BatchSums
+from survey.onepass.cuda.names import GpuNames
 from survey.onepass.cuda.results import ALIGNED_BYTES, Results
 from survey.onepass.geometry import BATCHES, CHUNK_ROWS, COPY_BYTES, batch_rows
 from survey.onepass.row_identity import Digests, StoredRows, row_digests, rows_of_slab
+from survey.onepass.row_values import RowValues
 from survey.onepass.sums import ChunkSums
 from survey.records.blocks import Block
 
@@ -67,6 +69,7 @@ class GpuPass:
         if self._is_cuda:
             copying, computing = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)
             self._streams = _Streams(copying, computing)
+        self._names = GpuNames(decoder.summed_as, decoder.dims)
         self._free: deque[_Batch] = deque()
         self._running: deque[_Batch] = deque()
 
@@ -168,12 +171,17 @@ class GpuPass:
         if batch.done is not None:
             batch.done.synchronize()
         stored = batch.stored[: batch.count]
-        digests, sums = self._sums.read(stored, batch.count // self._row_bytes, batch.results)
+        values = RowValues.empty(batch.count // self._row_bytes)
         if batch.staged is None:
+            fetched = self._fetched(stored)
+            held_by = self._names.of_tensor(stored, fetched, values)
+            digests, sums = self._sums.read(stored, values, held_by, batch.results)
             assert digests is not None, "rows that are hashed on the CPU come from there"
-            self._take(digests, self._fetched(stored), sums)
+            self._take(digests, fetched, sums)
             return
         staged = batch.staged.numpy()[: batch.count].data
+        held_by = self._names.of_bytes(staged, values)
+        digests, sums = self._sums.read(stored, values, held_by, batch.results)
         if digests is None:
             digests = row_digests(staged, self._row_bytes)
         self._take(digests, rows_of_slab(staged, self._row_bytes), sums)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from survey.onepass.kernels import levels as levels
     from survey.onepass.kernels import ranks as ranks
     from survey.onepass.kernels import row_loops as row_loops
+    from survey.onepass.kernels import values as values
     from survey.onepass.kernels import xxh3 as xxh3
 
 _MODULES = frozenset(
@@ -34,6 +35,7 @@ _MODULES = frozenset(
         "levels",
         "ranks",
         "row_loops",
+        "values",
         "xxh3",
     }
 )

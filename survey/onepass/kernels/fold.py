@@ -24,6 +24,7 @@ from survey.onepass.kernels.float_vectors import (
 )
 from survey.onepass.kernels.jit import compiled, njit
 from survey.onepass.kernels.row_loops import Bytes, Floats, decode_row
+from survey.onepass.kernels.values import name_decoded, name_group
 from survey.onepass.kernels.vectors import FLOATS
 from survey.onepass.kernels.xxh3 import hash_rows
 
@@ -283,6 +284,9 @@ def fold_rows(
     directions: NDArray[np.float32],
     fine: UInt16s,
     digests: UInt64s,
+    singles: NDArray[np.uint32] | None,
+    buffers: Any | None,
+    named: Any | None,
 ) -> None:
     """The sums of stored rows [R, D], in whole groups, and what each of the first N ≤ R has of its own.
 
@@ -294,10 +298,12 @@ def fold_rows(
     signs: of the dimensions, padded with zeros to whole LANE_DIMS. last: zeros [QUAD_ROWS, LANE_DIMS], a
     buffer of numbers as they are summed. groups: zeros [2^n, D], a buffer for the sums of each GROUP_ROWS
     rows; the sum of all rows replaces the first. Exponents are added to counts, if these are not empty. Set
-    are norms [N], finite [N], directions [N, 32], fine [N, 128], and digests [H, 2] of the first rows.
+    are norms [N], finite [N], directions [N, 32], fine [N, 128], and digests [H, 2] of the first rows; and,
+    if there are buffers, named: forms, hashes and held as in `values.name_rows`. singles: of float32, the
+    words.
     """
     dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
-    stride = upper.shape[1] // dims
+    stride = upper.shape[1] // dims if singles is None else 1
     totals = np.empty((quads, len(signs)))
     lane_bytes = LANE_DIMS * FLOAT64_BYTES
     lanes = _buffer(QUAD_ROWS, lane_bytes).view(np.float64)
@@ -314,6 +320,8 @@ def fold_rows(
         first = group * GROUP_ROWS
         hash_rows(packed[first : first + GROUP_ROWS], digests[first : first + GROUP_ROWS])
         upper_words = upper[first : first + GROUP_ROWS].reshape(-1)
+        if singles is not None:
+            upper_words = name_group(singles, first, len(counts) > 0, buffers, named)
         if len(counts):
             add_exponents(upper_words, stride, mantissa_bits, counts, counters, state, fields)
         for quad in range(quads):
@@ -322,6 +330,8 @@ def fold_rows(
                 _fold_quad(stored, r, bfloat16, float16, signs, lanes, signed, totals[quad], last)
             else:
                 _decode_quad(address, numbers, table, packed, r, values)
+                if buffers is not None:
+                    name_decoded(values, r, buffers, named)
                 _fold_quad(values, 0, None, None, signs, lanes, signed, totals[quad], last)
             rows = slice(r, r + QUAD_ROWS)
             _halve_lanes(lanes, signed, squares, single, fine[rows])

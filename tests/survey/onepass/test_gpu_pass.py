@@ -79,6 +79,23 @@ def several_magnitudes(code: str, rows: int, dims: int) -> torch.Tensor:
     return made
 
 
+def exact_in_shorter_dtypes(code: str, rows: int, dims: int) -> torch.Tensor:
+    """Rows of 8 bits, of bfloat16, of float16 and of the format itself, and one of each alone."""
+    made = cloud("F64", rows, dims).to(torch.float32)
+    for start, dtype in enumerate((torch.float8_e4m3fn, torch.bfloat16, torch.float16)):
+        made[start::5] = made[start::5].to(dtype).to(torch.float32)
+    return made.to(getattr(torch, FLOATS[code].torch_name))
+
+
+def of_8_bits(code: str, rows: int, dims: int) -> torch.Tensor:
+    return (
+        cloud("F32", rows, dims)
+        .to(torch.float8_e4m3fn)
+        .to(torch.float32)
+        .to(getattr(torch, FLOATS[code].torch_name))
+    )
+
+
 BY_HASH = [
     pytest.param(37, 264, id="rows hashed on the GPU"),
     pytest.param(35, 5, id="rows hashed on the CPU"),
@@ -97,6 +114,12 @@ def same_from_both(tensor: torch.Tensor, code: str) -> None:
 @pytest.mark.parametrize(("rows", "dims"), BY_HASH)
 def test_words_of_chance_have_the_bits_of_the_cpu(rows: int, dims: int, code: str) -> None:
     same_from_both(chance(code, rows, dims), code)
+
+
+@pytest.mark.parametrize("make", [exact_in_shorter_dtypes, of_8_bits])
+@pytest.mark.parametrize("code", ["F64", "F32", "F16", "BF16"])
+def test_values_are_named_as_on_the_cpu(make: Callable[[str, int, int], torch.Tensor], code: str) -> None:
+    same_from_both(make(code, 40, 136), code)
 
 
 @pytest.mark.parametrize("make", [one_magnitude, several_magnitudes])
