@@ -124,7 +124,19 @@ def _matrix_spec(layout: CheckpointLayout, choice: Choice) -> TensorSpec:
     if known_row_format(spec.dtype) is None:
         problem = f"{tensor}'s dtype is {spec.dtype}, expected one of {', '.join(FLOATS)}"
         raise BrokenFile("unsupported-dtype", where, problem)
+    _refuse_order(layout, tensor, where)
     return _with_added_rows(layout, spec, choice.added)
+
+
+def _refuse_order(layout: CheckpointLayout, tensor: str, where: str) -> None:
+    """Raise NotThere (`quantised-head`) for a packed matrix whose rows do not lie in order: a request."""
+    if tensor not in layout.packed or (name := layout.packed[tensor].order) is None:
+        return
+    order = layout.spec_of(name)
+    stated = layout.checkpoint.read_range(order.file, order.bytes) if len(order.bytes) == 1 else b""
+    if stated != b"\0":
+        problem = f"{name} is {list(stated)}, expected one byte, 0: the rows of {tensor} do not lie in order"
+        raise NotThere("quantised-head", where, problem)
 
 
 def _with_added_rows(layout: CheckpointLayout, spec: TensorSpec, added: Sequence[str]) -> TensorSpec:

@@ -209,9 +209,11 @@ def _bitsandbytes(
 ) -> tuple[str, Packing] | None:
     stem = name.removesuffix(".SCB")
     if stem != name and stem + WEIGHT in names:
-        beside = tuple(other for other in (f"{stem}.weight_format",) if other in names)
+        order = f"{stem}.weight_format"  # others than 0 are layouts of old GPUs' kernels
         shape_of = partial(_signed_rows, "bnb-int8")
-        return stem + WEIGHT, Packing((stem + WEIGHT, name), shape_of, others=beside)
+        return stem + WEIGHT, Packing(
+            (stem + WEIGHT, name), shape_of, order=order if order in names else None
+        )
     for state, code in ((_NF4_STATE, "nf4"), (_FP4_STATE, "bnb-fp4")):
         whole = name.removesuffix(state)
         if whole == name or not _all_in(names, whole, f"{whole}.absmax"):

@@ -225,6 +225,11 @@ REFUSED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
         {"quantization_config": {"quant_method": "bitsandbytes"}},
         "nested_absmax lies across rows",
     ),
+    "rows in the order of an old GPU's kernel": (
+        {**HEADS["bitsandbytes, bytes"].tensors, "lm_head.weight_format": torch.tensor(2, dtype=torch.uint8)},
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
+        r"weight_format is \[2\], expected one byte, 0",
+    ),
     "GPTQ": ({"lm_head.qweight": ZEROS, "lm_head.scales": ZEROS.clone()}, {"quantization_config": {"quant_method": "gptq"}}, "gptq"),
     "two factors for the whole": (
         {**HEADS["ModelOpt, NVFP4"].tensors, f"{HEAD}_scale_2": torch.zeros(2)},
