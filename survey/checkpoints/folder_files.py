@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from survey.checkpoints.checkpoint import INDEX_CAP_BYTES
@@ -54,12 +55,17 @@ def file_sizes(folder: Path, part: str | None) -> dict[str, int]:
         left_bytes -= files[index]
         above = index[: index.rfind("/") + 1]
         with contextlib.suppress(OSError):  # whoever needs the index reports it
-            for inner in sorted(folders_of_shards(read_at(folder / index, 0, INDEX_CAP_BYTES))):
-                others = {
-                    file: size for file, size in files.items() if not file.startswith(f"{above}{inner}/")
-                }
-                files = others | _in_real_folder(folder, above + inner)
+            named = {
+                above + inner for inner in folders_of_shards(read_at(folder / index, 0, INDEX_CAP_BYTES))
+            }
+            files = {file: size for file, size in files.items() if not _lies_in(file, named)}
+            for inner in sorted(named):  # there may be hundreds of thousands
+                files.update(_in_real_folder(folder, inner))
     return files
+
+
+def _lies_in(file: str, folders: Collection[str]) -> bool:
+    return any(file[: slash.start()] in folders for slash in re.finditer("/", file))
 
 
 def _in_real_folder(folder: Path, inner: str) -> dict[str, int]:

@@ -75,7 +75,16 @@ def _folders_of_an_index(folder: Path) -> None:
     (folder / "other.bin.index.json").write_text(json.dumps({"weight_map": shards}))
 
 
+def _files_and_indexes(folder: Path) -> None:
+    for number in range(2_000):
+        (folder / f"{number}.txt").touch()
+    shards = {f"{number}": f"{number}/x.bin" for number in range(1_000)}
+    for number in range(60):
+        (folder / f"{number}.bin.index.json").write_text(json.dumps({"weight_map": shards}))
+
+
 ODD = {
+    "thousands of files beside indexes that name thousands of folders": _files_and_indexes,
     "hundreds of indexes, of terabytes or of zeros": _indexes,
     "an index that names hundreds of thousands of folders": _folders_of_an_index,
     "names of 255 bytes": _long_names,
