@@ -7,7 +7,8 @@ other as their initial values were; trained rows are at most 2.6 times as close 
 - a population outside, as far from the other rows' mean as these themselves, and no shorter, is trained,
   unless it is too large for a block of alike words, or closer together than any words lie;
 - one of initial values, one that is dense, or, among rows of one length, a cone that was moved the way that
-  all rows have in common was not trained: words of a kind have a direction of their own;
+  all rows have in common was not trained: words of a kind have a direction of their own. It counts, too,
+  if the others have no direction in common, as trained words would;
 - of any other it cannot be told. Neither if it holds most rows and lies little apart, or if several lie far
   out: languages, say, or rows that were never met.
 

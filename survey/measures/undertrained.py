@@ -141,7 +141,7 @@ def _shape(item: Population, dims: int) -> PopulationShape:
     """dims: D."""
     if max(item.length_spread, item.others_spread, abs(item.relative_length - 1.0)) < ONE_LENGTH:
         is_moved_with_all = item.common >= max(COMMON, CHANCES / float(np.sqrt(dims)))
-        return "cone" if is_moved_with_all else "centre"
+        return "cone" if is_moved_with_all or not item.has_others_off_centre else "centre"
     chance = 1.0 / float(np.sqrt(len(item.rows)))  # by which the rows' mean misses their centre
     if item.offset > max(AT_ORIGIN, 2.0 * chance):
         return "centre"

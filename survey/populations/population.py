@@ -57,6 +57,11 @@ class Population:
         return len(self.rows) / (len(self.rows) + len(self.others))
 
     @property
+    def has_others_off_centre(self) -> bool:
+        """Whether the others' centre is not the origin."""
+        return bool(np.isfinite(self.chance))
+
+    @property
     def is_undecided(self) -> bool:
         """Whether it holds most rows, and the others are too near or too few to tell which are odd."""
         few_others = self.share > NEARLY_ALL and self.denser < DENSEST

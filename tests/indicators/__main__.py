@@ -179,7 +179,7 @@ def _introduction(misses: int, faintest: Sequence[Result]) -> Iterator[str]:
         "",
         "Among rows of one length a language or rarer words lie in a narrow cone as untrained rows do, with the same",
         "contrast. What untrained rows have beside it is the way that all rows were moved: their cone is flagged if it",
-        "lies in the direction that the others have in common, and of any other it is not known.",
+        "lies in the direction that the others have in common, or if these have none. Of any other it is not known.",
         *_limit(faintest),
     )
 

@@ -137,6 +137,15 @@ def _cone_on_the_way_of_all(draw: Draw, rows: int, dims: int) -> Planted:
     )
 
 
+def _cone_apart(draw: Draw, rows: int, dims: int) -> Planted:
+    """Rows of length 1 in all directions alike, and untrained ones in a cone."""
+    count = rows // 10
+    return (
+        _units(_around(draw, _direction(draw, dims), 0.7, count)),
+        _units(_normal(draw, rows - count, dims)),
+    )
+
+
 def _tied(draw: Draw, rows: int, dims: int) -> Planted:
     """A tied matrix, 40 % never met: pushed together along one direction, longer than what was trained."""
     count = int(0.4 * rows)
@@ -169,6 +178,7 @@ UNTRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "a cone of contrast 1.6": cones(0.95),
     "a cone of contrast 1.4": cones(1.17),
     "a cone on the way of all": _cone_on_the_way_of_all,
+    "a cone among rows in all directions": _cone_apart,
     "tied, 40 % never met and longer": _tied,
 }
 
