@@ -70,16 +70,21 @@ class CovarianceSum:
             self._add_slab(torch.from_numpy(np.array(rows[start : start + PRODUCT_ROWS])).to(self._device))
 
     def _add_slab(self, rows: torch.Tensor) -> None:
-        finite = torch.isfinite(rows).all(dim=1)
+        finite, largest = _finite_rows(rows)
         self._finite.append(finite.cpu())
-        if not bool(finite.any()):
+        count = int(finite.sum())
+        if count == 0:
             return
-        values, exponent = _scaled(rows, finite)
+        exponent = _common_exponent(largest)
         self._is_within &= exponent == 0
+        values = _times_power(rows.double(), -exponent)
+        if count < len(rows):
+            values[~finite] = 0.0  # first, as a mean of them would not be finite
         if self._shift is None:
-            self._shift = _times_power(values[finite].mean(dim=0), exponent)
+            self._shift = _times_power(values.sum(dim=0) / count, exponent)
         values -= _times_power(self._shift, -exponent)
-        values[~finite] = 0.0
+        if count < len(rows):
+            values[~finite] = 0.0
         self._sum += _times_power(values.sum(dim=0), exponent)
         self._products += _times_power(_product(values), 2 * exponent)
 
@@ -112,13 +117,19 @@ def covariance_and_black_holes(
     return total.covariance(), black_hole_rows
 
 
-def _scaled(rows: torch.Tensor, finite: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """[R, D] in float64, divided by 2^exponent, and the exponent: 0 unless squares would leave float64."""
-    wide = rows.double()
-    exponent = math.frexp(float(wide[finite].abs().amax()))[1]
-    if abs(exponent) <= SAFE_EXPONENT:
-        exponent = 0
-    return _times_power(wide, -exponent), exponent
+def _finite_rows(rows: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Which rows of [R, D] are finite, [R], and the largest magnitude among these."""
+    low, high = (float(value) for value in torch.aminmax(rows))
+    if math.isfinite(low) and math.isfinite(high):  # nearly always: one look at the values is enough
+        return torch.ones(len(rows), dtype=torch.bool, device=rows.device), max(-low, high)
+    finite = torch.isfinite(rows).all(dim=1)
+    return finite, float(rows[finite].abs().amax()) if bool(finite.any()) else 0.0
+
+
+def _common_exponent(largest: float) -> int:
+    """The exponent by which rows are divided, given their largest magnitude: 0 if squares are in float64."""
+    exponent = math.frexp(largest)[1]
+    return exponent if abs(exponent) > SAFE_EXPONENT else 0
 
 
 def _times_power(values: torch.Tensor, exponent: int) -> torch.Tensor:

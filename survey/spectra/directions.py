@@ -8,24 +8,9 @@ from numpy.typing import NDArray
 from survey.numerics.row_decoder import DecodedRows
 from survey.records.column_field import TokenId
 from survey.records.results import Direction
-from survey.spectra.eigen import leading
 from survey.spectra.figures import RowMoments, axis_angle_deg
 
-DIRECTIONS = 8
 FARTHEST = 10  # rows at each end of a direction
-
-
-def principal_axes(cloud: RowMoments, device: str) -> tuple[DecodedRows, DecodedRows]:
-    """The leading principal components as columns, [D, K], and the variance along each, [K].
-
-    An axis has no sign of its own: its entry of largest magnitude is positive. K is 0 if variances are
-    beyond float64.
-    """
-    if not (cloud.is_within and np.isfinite(cloud.second).all()):
-        return np.zeros((len(cloud.mean), 0)), np.zeros(0)
-    values, vectors = leading(cloud.second.copy(), DIRECTIONS, device)
-    leaders = np.abs(vectors).argmax(axis=0)
-    return vectors * np.sign(vectors[leaders, np.arange(len(values))]), values
 
 
 def directions(

@@ -49,8 +49,24 @@ class SpectrumFigures:
     alpha_ks: float | None = None
 
 
-def figures(cloud: RowMoments, device: str) -> SpectrumFigures:
-    """All figures of a cloud; those that are undefined, or beyond float64, are None."""
+def principal_axes(cloud: RowMoments, device: str, count: int) -> tuple[DecodedRows, DecodedRows]:
+    """The leading principal components as columns, [D, K], and the variance along each, [K], K ≤ `count`.
+
+    An axis has no sign of its own: its entry of largest magnitude is positive. K is 0 if variances are
+    beyond float64.
+    """
+    if not (cloud.is_within and np.isfinite(cloud.second).all()):
+        return np.zeros((len(cloud.mean), 0)), np.zeros(0)
+    values, vectors = leading(cloud.second.copy(), count, device)
+    leaders = np.abs(vectors).argmax(axis=0)
+    return vectors * np.sign(vectors[leaders, np.arange(len(values))]), values
+
+
+def figures(cloud: RowMoments, axes: DecodedRows, variances: DecodedRows, device: str) -> SpectrumFigures:
+    """All figures of a cloud; those that are undefined, or beyond float64, are None.
+
+    axes, variances: the first two principal components or more, from `principal_axes`.
+    """
     with np.errstate(over="ignore", invalid="ignore"):  # lengths beyond float64
         squares = (cloud.second + np.outer(cloud.mean, cloud.mean)) * cloud.count
     if cloud.count == 0 or not (cloud.is_within and np.isfinite(squares).all()):
@@ -60,7 +76,7 @@ def figures(cloud: RowMoments, device: str) -> SpectrumFigures:
     values = eigenvalues(squares / scale, device)[: min(cloud.count, len(cloud.mean))]
     values[values < ROUNDING * values[0]] = 0.0
     values = np.maximum(values, 0.0)
-    share, angle_deg = _first_direction(cloud, device)
+    share, angle_deg = _first_direction(cloud, axes, variances)
     of_values = _of_squares(values, math.sqrt(scale))
     return replace(of_values, pc1_share=share, pc1_centroid_angle_deg=angle_deg)
 
@@ -86,14 +102,15 @@ def _of_squares(squares: DecodedRows, unit: float) -> SpectrumFigures:
     )
 
 
-def _first_direction(cloud: RowMoments, device: str) -> tuple[float | None, float | None]:
+def _first_direction(
+    cloud: RowMoments, axes: DecodedRows, variances: DecodedRows
+) -> tuple[float | None, float | None]:
     """The first principal component's share of the variance, and its angle with the centroid."""
     total = float(np.trace(cloud.second))
     if not total > 0.0:
         return None, None
-    values, vectors = leading(cloud.second / total, 2, device)
-    is_one = len(values) == 1 or values[0] - values[1] > EQUAL * values[0]
-    return float(values[0]), axis_angle_deg(vectors[:, 0], cloud.mean) if is_one else None
+    is_one = len(variances) == 1 or variances[0] - variances[1] > EQUAL * variances[0]
+    return float(variances[0]) / total, axis_angle_deg(axes[:, 0], cloud.mean) if is_one else None
 
 
 def axis_angle_deg(axis: DecodedRows, vector: DecodedRows) -> float | None:

@@ -17,8 +17,10 @@ from survey.onepass.spool import Spool
 from survey.records.blocks import Block
 from survey.records.results import Spectrum
 from survey.spectra.covariance import covariance_and_black_holes
-from survey.spectra.directions import directions, principal_axes
-from survey.spectra.figures import Removal, RowMoments, SpectrumFigures, figures
+from survey.spectra.directions import directions
+from survey.spectra.figures import Removal, RowMoments, SpectrumFigures, figures, principal_axes
+
+DIRECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,10 @@ def study_spectrum(
         )
         dead = rows_in(black_hole_rows, vocab_rows)
         cloud = RowMoments(covariance.matrix, covariance.mean, covariance.count, covariance.is_within)
-        axes, variances = principal_axes(cloud, device)
+        axes, variances = principal_axes(cloud, device, DIRECTIONS)
         along, live = _second_look(spool.slabs(chunk_bytes), decoder, cloud, axes, dead)
-    of_all = figures(cloud, device)
-    of_live = figures(live, device) if dead.any() else of_all
+    of_all = figures(cloud, axes, variances, device)
+    of_live = figures(live, *principal_axes(live, device, 2), device) if dead.any() else of_all
     farthest = directions(cloud, axes, variances, along, covariance.finite)
     record = Spectrum(
         dtype=decoder.row_format.code,
