@@ -122,7 +122,7 @@ class CompiledSums:
         all rows, if they are named here.
         """
         float_format, stored = self._float_format, words if self._floats is None else words.view(self._floats)
-        groups = np.zeros((self._groups, self._dims))
+        sums = np.empty((self._groups.bit_length(), self._dims))
         counts = np.zeros(self._exponent_values, dtype=np.int64)
         if float_format.bits == 8:
             loop, stored = _looked_up(float_format), np.empty((0, self._dims), np.float32)
@@ -142,7 +142,7 @@ class CompiledSums:
             counts,
             self._signs,
             np.zeros((QUAD_ROWS, LANE_DIMS), stored.dtype),
-            groups,
+            sums,
             rows.norms,
             rows.finite,
             rows.directions,
@@ -152,7 +152,7 @@ class CompiledSums:
             FormBuffers(self._dims, singles=address is not None).memory if is_named else None,
             (rows.values.forms, rows.values.hashes, held) if is_named else None,
         )
-        return groups[0].copy(), counts, int(held[0])
+        return sums[-1].copy(), counts, int(held[0])
 
 
 @cache

@@ -99,18 +99,6 @@ def _halve(lanes: NDArray[np.float64], half: int) -> None:
 
 
 @njit()
-def _add_pairwise(sums: NDArray[np.float64]) -> None:
-    """Pairwise sum of [2^n, D] over the first axis; it replaces the first row."""
-    count = len(sums)
-    while count > 1:
-        count //= 2
-        for i in range(count):
-            lower, upper, added = sums[2 * i], sums[2 * i + 1], sums[i]
-            for d in range(len(added)):
-                added[d] = lower[d] + upper[d]
-
-
-@njit()
 def _copy_start(stored: NDArray[Any], r: int, start: int, block: NDArray[Any]) -> None:
     """Copy the end of QUAD_ROWS rows, from dimension `start` on."""
     for row in range(QUAD_ROWS):
@@ -264,6 +252,41 @@ def _add_quads(totals: NDArray[np.float64], added: NDArray[np.float64]) -> None:
         added[d] = lower + ((totals[4, d] + totals[5, d]) + (totals[6, d] + totals[7, d]))
 
 
+@njit()
+def _add_before(sums: NDArray[np.float64], added: NDArray[np.float64]) -> None:
+    for d in range(len(added)):
+        added[d] = sums[d] + added[d]
+
+
+@njit()
+def _add_pairwise(totals: NDArray[np.float64], sums: NDArray[np.float64], count: int) -> None:
+    """Add the sum of one more group, of its quads [8, padded D], to those of `count` groups before it.
+
+    Neighbours are added, then neighbouring pairs, and so on: in row k of sums [n + 1, D] that of 2^k groups
+    waits for the one of the next 2^k, so that few sums are in the cache.
+    """
+    level = 0
+    while count >> level & 1:
+        level += 1
+    _add_quads(totals, sums[level])
+    for waiting in range(level):
+        _add_before(sums[waiting], sums[level])
+
+
+@njit()
+def _close_pairwise(sums: NDArray[np.float64], count: int) -> None:
+    """Set the last row to the pairwise sum of 2^n groups: the first `count` are added, all others are 0."""
+    whole = sums[len(sums) - 1]
+    if count >> (len(sums) - 1):
+        return
+    whole[:] = 0.0
+    for level in range(len(sums) - 1):
+        if count >> level & 1:
+            _add_before(sums[level], whole)
+        else:
+            whole += 0.0  # as those behind the last group are: -0.0 becomes 0.0
+
+
 @compiled
 def fold_rows(
     upper: Words,
@@ -278,7 +301,7 @@ def fold_rows(
     counts: Counts,
     signs: NDArray[np.float64],
     last: NDArray[Any],
-    groups: NDArray[np.float64],
+    sums: NDArray[np.float64],
     norms: NDArray[np.float64],
     finite: NDArray[np.bool_],
     directions: NDArray[np.float32],
@@ -296,11 +319,10 @@ def fold_rows(
     numbers, table: of the loop that decodes these to float32 (see `row_loops`); they need not be whole groups
     then, and stored has no rows; address is None if they are not decoded.
     signs: of the dimensions, padded with zeros to whole LANE_DIMS. last: zeros [QUAD_ROWS, LANE_DIMS], a
-    buffer of numbers as they are summed. groups: zeros [2^n, D], a buffer for the sums of each GROUP_ROWS
-    rows; the sum of all rows replaces the first. Exponents are added to counts, if these are not empty. Set
-    are norms [N], finite [N], directions [N, 32], fine [N, 128], and digests [H, 2] of the first rows; and,
-    if there are buffers, named: forms, hashes and held as in `values.name_rows`. singles: of float32, the
-    words.
+    buffer of numbers as they are summed. sums: a buffer [n + 1, D] for at most 2^n groups, whose last row is
+    set to the sum of all rows. Exponents are added to counts, if these are not empty. Set are norms [N],
+    finite [N], directions [N, 32], fine [N, 128], and digests [H, 2] of the first rows; and, if there are
+    buffers, named: forms, hashes and held as in `values.name_rows`. singles: of float32, the words.
     """
     dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
     stride = upper.shape[1] // dims if singles is None else 1
@@ -336,6 +358,6 @@ def fold_rows(
             rows = slice(r, r + QUAD_ROWS)
             _halve_lanes(lanes, signed, squares, single, fine[rows])
             _store_rows(lanes, signed, norms[rows], finite[rows], directions[rows])
-        _add_quads(totals, groups[group])
+        _add_pairwise(totals, sums, group)
     empty_counters(counters, state, mantissa_bits, counts)
-    _add_pairwise(groups)
+    _close_pairwise(sums, -(-len(packed) // GROUP_ROWS))
