@@ -100,9 +100,10 @@ def far_void(distances: NDArray[np.float32]) -> float | None:
 
     As behind the nearest: if nine rows in ten were never trained, the few others are too few for a valley.
     """
-    inverse = 1.0 / np.maximum(distances, 2.0**LOWEST_OCTAVE)
-    cut = void(inverse)
-    return None if cut is None or FEW_FAR * int((inverse < cut).sum()) < len(distances) else 1.0 / cut
+    count = min(NEAREST, len(distances))
+    farthest = np.maximum(np.partition(distances, -count)[-count:], 2.0**LOWEST_OCTAVE)
+    cut = void(1.0 / farthest)
+    return None if cut is None or FEW_FAR * int((distances * cut > 1.0).sum()) < len(distances) else 1.0 / cut
 
 
 def _rows_before(near: NDArray[np.floating], inner: int, factor: float) -> int:
