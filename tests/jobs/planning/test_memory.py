@@ -83,17 +83,10 @@ COUNT_HITS = """
 import numpy as np
 from survey.onepass.kernels.fold import fold_rows
 words = np.zeros((32, 64), np.uint16)
-<<<<<<< HEAD
 fold_rows(words, words, True, None, None, np.empty(0, np.int64), np.empty(0, np.float32), words.view(np.uint8),
     7, np.zeros(256, np.int64), np.ones(256), np.zeros((4, 256), np.uint16), np.zeros((1, 64)), np.empty(32),
     np.empty(32, bool), np.empty((32, 32), np.float32), np.empty((32, 128), np.uint16), np.empty((32, 2), np.uint64),
     None, None, None)
-=======
-fold_rows(words, words, True, None, None, 7, np.zeros(256, np.int64), np.ones(256),
-    np.zeros((4, 256), np.uint16), np.zeros((1, 64)), np.empty(32), np.empty(32, bool),
-    np.empty((32, 32), np.float32), np.empty((32, 128), np.uint16), words.view(np.uint8),
-    np.empty((32, 2), np.uint64), None, None, None)
->>>>>>> 59b7057 (Rows get a hash of their values, whatever dtype stores them, and matrices the narrowest dtype that holds them)
 print(sum(fold_rows.stats.cache_hits.values()))
 """
 
