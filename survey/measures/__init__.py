@@ -24,6 +24,7 @@ from survey.measures.exactness import exactness
 from survey.measures.exponents import exponents
 from survey.measures.frozen import frozen, frozen_rows
 from survey.measures.identical_rows import identical_rows
+from survey.measures.norm_order import norm_order
 from survey.measures.norm_sketch import norm_sketch
 from survey.measures.row_classes import row_classes
 from survey.measures.row_norms import row_norms
@@ -52,6 +53,7 @@ MEASURES: tuple[Measure, ...] = (
     TOKEN_TABLE,
     Measure("row_sketch", 1, "token_table", row_sketch),
     Measure("norm_sketch", 1, "token_table", norm_sketch),
+    Measure("norm_order", 1, "token_table", norm_order),
     TOKENIZER,  # computed by survey.vocabulary.token_texts
     UNUSED_DISTANCES,  # computed by survey.measures.unused_distances
 )

@@ -263,6 +263,15 @@ class NormSketch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NormOrder:
+    """Whether lengths follow the ids; from the per-token table."""
+
+    norm_id_spearman: float | None = column(
+        "Spearman's rank correlation of ‖w_i‖ and the id i over live rows that are finite and not zero"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tokens:
     """The per-token table as columns of length V."""
 
@@ -278,8 +287,8 @@ class Tokens:
 @dataclass(frozen=True, kw_only=True)
 class Measurement(
     # Dataclasses collect fields from the last base to the first: Shape's columns come first.
-    Exactness, NormSketch, RowSketch, Undertrained, Frozen, RowClasses, Exponents, Copies, DeadAndLive,
-    IdenticalRows, RowNorms, Centroid, Shape,
+    NormOrder, Exactness, NormSketch, RowSketch, Undertrained, Frozen, RowClasses, Exponents, Copies,
+    DeadAndLive, IdenticalRows, RowNorms, Centroid, Shape,
 ):  # fmt: skip
     """Every measured column of one matrix; `tokens` is its per-token table."""
 

@@ -98,6 +98,7 @@ def reference(raw: bytes, code: str, shape: tuple[int, int], factors: Floats | N
         **_row_classes(norms),
         **_row_sketch([_row_hash(row) for row in stored], dead | ~finite | (values == 0).all(axis=1)),
         "norm_sketch": _norm_sketch(norms, dead | ~finite | (values == 0).all(axis=1)),
+        "norm_id_spearman": _spearman(norms, dead | ~finite | (values == 0).all(axis=1)),
         **_exactness(raw, code, values, factors is not None, dead | ~finite | (values == 0).all(axis=1)),
         "tokens": TokenColumns(
             norms, [_row_hash(row) for row in stored], [rank_of.get(row, 0) for row in range(rows)]
@@ -136,6 +137,14 @@ def _exactness(raw: bytes, code: str, values: Floats, is_scaled: bool, trivial: 
         "values_hash": xxhash.xxh3_64(content).intdigest(),
         "value_sketch": tuple(sorted(informative)[:512]) if is_sketched else None,
     }
+
+
+def _spearman(norms: Any, trivial: NDArray[np.bool_]) -> float | None:
+    from scipy.stats import spearmanr
+
+    used = [row for row, norm in enumerate(norms) if not trivial[row] and norm and math.isfinite(norm)]
+    lengths = [norms[row] for row in used]
+    return float(spearmanr(lengths, used).statistic) if len(set(lengths)) > 1 else None
 
 
 def _norm_sketch(norms: Any, trivial: NDArray[np.bool_]) -> tuple[float | None, ...]:
