@@ -151,6 +151,7 @@ def test_the_fixed_names_are_there() -> None:
         "rows_hash",
         "row_sketch",
         "norm_sketch",
+        "norm_id_spearman",
         "exact_in",
         "values_hash",
         "value_sketch",

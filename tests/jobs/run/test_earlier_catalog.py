@@ -24,7 +24,7 @@ EARLIER = Path(__file__).with_name("earlier_catalog")
 MODELS = ("org/one", "org/two")
 ANSWERS = (
     # Merging adds newer measures, from the stored tokens.
-    "select * exclude (measures, measured_at) from models order by repo",
+    "select * exclude (measures, measured_at, norm_id_spearman) from models order by repo",
     "select * from black_holes order by all",
     "select * from exponents order by all",
     "select repo, count(*), sum(norm), bit_xor(row_hash) from tokens group by repo order by repo",
@@ -98,3 +98,5 @@ def test_an_earlier_catalog_is_merged_to_the_same_answers(survey: Survey, catalo
         assert survey("compact", "--catalog", str(catalog)).code == 0
     assert all(path.name.startswith("part-") for path in (catalog / "rows").iterdir())
     assert answers(survey, catalog) == before
+    asked = ["select count(norm_id_spearman) as filled from models", "--catalog", str(catalog)]
+    assert survey("sql", *asked, "--format", "csv").out.split() == ["filled", "2"]
