@@ -43,7 +43,9 @@ def rows_of(code: str, rows: int, dims: int) -> NDArray[np.uint8]:
         levels_bytes = dims * int(form.bits_per_weight) // 8  # factors and terms follow, in bfloat16
         stored[:, levels_bytes + 1 :: 2] = 0x39  # some ten-thousandths
     elif code in MLX:
-        stored[:, dims * (8 if code == "mxfp8" else 4) // 8 :] = 0x3C  # E4M3 or E8M0
+        factors = stored[:, dims * (8 if code == "mxfp8" else 4) // 8 :]
+        factors &= 0x07
+        factors += 0x28 if code == "nvfp4" else 0x74  # E4M3 near 2^-2, or E8M0 near 2^-7
     else:
         values = dice.normal(0.01, 0.02, (rows, dims)).astype(np.float16 if code == "F16" else np.float32)
         stored = values.view(np.uint8)

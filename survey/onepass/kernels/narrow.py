@@ -17,7 +17,8 @@ HOLDS_E4M3, HOLDS_E5M2, HOLDS_F16 = np.uint8(1), np.uint8(2), np.uint8(4)
 EIGHT_BITS = HOLDS_E4M3 | HOLDS_E5M2
 PROBE, STEP = 32, 256  # elements, after which a loop may end early
 # Magnitudes of bfloat16: the least normal value of float16, and the largest below infinity in it.
-LEAST_HALF, MOST_HALF = np.uint16(0x3880), np.uint16(0x477F)
+LEAST_HALF, MOST_HALF = np.uint16(0x3880), np.uint16(0x477F)  # E5M2 has the same exponents
+LEAST_E4M3, MOST_E4M3, MOST_E5M2 = np.uint16(0x3C80), np.uint16(0x43E0), np.uint16(0x4760)
 
 UInt32s = NDArray[np.uint32]
 
@@ -151,8 +152,27 @@ def _lost_bits(
 
 
 @njit()
+def _plainly_held(narrow: UInt16s) -> np.uint8:
+    """Formats of 8 bits that hold a row of bfloat16 as zeros and normal values: others may, too."""
+    low, least, most = np.uint16(0), np.uint16(0xFFFF), np.uint16(0)
+    for d in range(narrow.size):
+        magnitude = np.uint16(narrow[d] & np.uint16(0x7FFF))
+        low = np.uint16(low | magnitude)
+        least = min(least, np.uint16(magnitude - np.uint16(1)))  # of zero it is the largest number
+        most = max(most, magnitude)
+    held = np.uint8(0)
+    if low & np.uint16(0xF) == 0 and least >= LEAST_E4M3 - 1 and most <= MOST_E4M3:
+        held |= HOLDS_E4M3
+    if low & np.uint16(0x1F) == 0 and least >= LEAST_HALF - 1 and most <= MOST_E5M2:
+        held |= HOLDS_E5M2
+    return held
+
+
+@njit()
 def held_in_eight_bits(narrow: UInt16s, held: np.uint8) -> np.uint8:
     """held, less the formats of 8 bits that do not hold a row of bfloat16."""
+    if not held & EIGHT_BITS & ~_plainly_held(narrow):
+        return held
     for start in range(0, narrow.size, STEP):
         if not held & EIGHT_BITS:
             break

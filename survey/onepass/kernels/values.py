@@ -28,9 +28,12 @@ from survey.onepass.kernels.narrow import (
     set_upper_halves,
 )
 from survey.onepass.kernels.row_loops import Bytes
+from survey.onepass.kernels.vectors import WORDS
+from survey.onepass.kernels.word_vectors import load_words, store_words
 from survey.onepass.kernels.xxh3 import HashWords, hash_rows
 
 NO_FORM, BF16, F16, F32 = np.uint8(0), np.uint8(1), np.uint8(2), np.uint8(4)
+SINGLES = WORDS // 2  # in a vector
 BELOW_BF16, BELOW_F16 = np.uint32(0xFFFF), np.uint32(0x1FFF)  # bits of float32
 
 
@@ -129,6 +132,16 @@ def name_group(words: UInt32s, first: int, all_upper: bool, buffers: Any, named:
 
 
 @njit()
+def _copy_words(source: UInt32s, target: UInt32s) -> None:
+    """In vectors: the compiler makes none, as for all it knows the words of a decoded row lie apart."""
+    whole = len(target) // SINGLES * SINGLES
+    for d in range(0, whole, SINGLES):
+        store_words(target, d, load_words(source, d))
+    for d in range(whole, len(target)):
+        target[d] = source[d]
+
+
+@njit()
 def name_decoded(values: NDArray[np.float32], r: int, buffers: Any, named: Any) -> None:
     """Name decoded rows, values [QUAD_ROWS, D], the first of which is row r. buffers, named: as above.
 
@@ -142,8 +155,7 @@ def name_decoded(values: NDArray[np.float32], r: int, buffers: Any, named: Any) 
         here[row] = NO_FORM
         if may_lack(words[row], BELOW_F16):  # and so, if it lacks more
             is_any = True
-            for d in range(words.shape[1]):
-                singles[row, d] = words[row, d]
+            _copy_words(words[row], singles[row])
             one = slice(row, row + 1)
             narrow_singles(singles[one], False, narrow[one], halves[one], here[one], held)
         else:
