@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, Literal
 
 from catalog.files import MAX_FOOTER_BYTES, File
 from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore
 from catalog.store.regular_files import NotRegular
 from catalog.tables.claimed_counts import refuse_claims
-from catalog.tables.encryption import refuse_encrypted
+from catalog.tables.column_chunks import refuse_encrypted, unpacked_bytes
 from catalog.tables.footer import schema_of
 from catalog.tables.thrift import MalformedFooter, StrangeFooter
 from catalog.tables.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
 from survey.errors import UsageError
-
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq
+from survey.process.ulimits import shortage
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_IMPLEMENTED = "Not yet implemented"
 MAX_UNPACKED_BYTES = 1 << 30  # of a row group: a part has 256 MB in all
 
 
@@ -70,7 +70,7 @@ def _of_content(folder: str, copy: IO[bytes]) -> Examined:
         return Examined("foreign", f"not a table of {folder}/: {error}")
     except MalformedFooter as error:
         return Examined("damaged", f"its footer is broken: {error}")
-    problem, mark = _read_all(copy)
+    problem, mark = _read_all(copy, footer)
     if problem:
         return Examined("damaged", f"its content is broken: {problem}")
     if mark == mark_of(folder, types) and rows > 0 and set(ALWAYS[folder]) <= set(types):
@@ -97,7 +97,7 @@ def _footer(copy: IO[bytes], size: int) -> bytes | None:
     return copy.read(min(footer_bytes, MAX_FOOTER_BYTES))
 
 
-def _read_all(copy: IO[bytes]) -> tuple[str, bytes | None]:
+def _read_all(copy: IO[bytes], footer: bytes) -> tuple[str, bytes | None]:
     """The problem with a file's pages, empty if there is none, and the file's mark."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -105,30 +105,42 @@ def _read_all(copy: IO[bytes]) -> tuple[str, bytes | None]:
     copy.seek(0)
     try:
         metadata = pq.read_metadata(copy)
-        _refuse_large(metadata)
+        _refuse_large(unpacked_bytes(footer))
         # A dictionary of one long text may stand for millions, which are not made of it then.
         texts = [
             column.path
             for column in map(metadata.schema.column, range(metadata.num_columns))
             if column.physical_type == "BYTE_ARRAY"
         ]
-        file = pq.ParquetFile(copy, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
-        for _ in file.iter_batches(batch_size=64, use_threads=False):
-            pass
-        return "", (file.metadata.metadata or {}).get(MARK)
+        try:
+            _read_pages(copy, texts)
+        except OSError as error:
+            if not str(error).startswith(_NOT_IMPLEMENTED):
+                raise
+            _read_pages(copy, ())  # our token texts have no dictionary, each begins as the one before
+        return "", (metadata.metadata or {}).get(MARK)
     except (MemoryError, NotImplementedError):  # not enough memory, or a codec that this pyarrow lacks
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the copy: Arrow's own have none
             raise
+        if shortage(error) or str(error).startswith(_NOT_IMPLEMENTED):  # which is no damage
+            raise NotImplementedError(_in_a_line(error)) from error
         return _in_a_line(error), None
 
 
-def _refuse_large(metadata: pq.FileMetaData) -> None:
-    """Raises MemoryError if a row group claims to unpack to more than any of ours does."""
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        size = sum(group.column(column).total_uncompressed_size for column in range(group.num_columns))
+def _read_pages(copy: IO[bytes], as_dictionaries: Sequence[str]) -> None:
+    import pyarrow.parquet as pq
+
+    copy.seek(0)
+    file = pq.ParquetFile(copy, read_dictionary=as_dictionaries, page_checksum_verification=True)
+    for _ in file.iter_batches(batch_size=64, use_threads=False):
+        pass
+
+
+def _refuse_large(groups: Sequence[int]) -> None:
+    """Raises MemoryError if a row group claims to unpack to more bytes than any of ours does."""
+    for size in groups:
         if size > MAX_UNPACKED_BYTES:
             raise MemoryError(f"it unpacks to {size:,} bytes, expected {MAX_UNPACKED_BYTES:,} or fewer")
 

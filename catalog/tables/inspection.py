@@ -14,8 +14,8 @@ from typing import Literal
 from catalog.files import End, File, NoEnd
 from catalog.store.open import CatalogStore
 from catalog.tables.claimed_counts import refuse_claims
+from catalog.tables.column_chunks import refuse_encrypted
 from catalog.tables.damage import examine
-from catalog.tables.encryption import refuse_encrypted
 from catalog.tables.footer import rows_at, schema_of
 from catalog.tables.thrift import MalformedFooter
 from catalog.tables.versions import problem_of, problem_of_rows

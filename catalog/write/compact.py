@@ -21,7 +21,7 @@ from catalog.files import ATTEMPTS, PART, File, is_part, loose_files
 from catalog.schema_of_records import arrow_schema
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore
-from catalog.tables.encryption import parquet_file
+from catalog.tables.column_chunks import parquet_file
 from catalog.tables.inspection import LeftOut
 from catalog.write.contents import KINDS, Content, Key, Kind, contents_of
 from catalog.write.parts import write_parts

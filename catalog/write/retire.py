@@ -10,7 +10,7 @@ from catalog.files import File, is_part
 from catalog.schema_of_records import arrow_schema
 from catalog.store.lock import Lock
 from catalog.store.open import CatalogStore
-from catalog.tables.encryption import parquet_file
+from catalog.tables.column_chunks import parquet_file
 from catalog.write.contents import KINDS, Content, Key, Kind, Stamp, contents_of
 from catalog.write.digest import catalog_row_digests
 from survey.errors import CommitError

@@ -16,7 +16,7 @@ from catalog.read.heavy_files import heavy_files
 from catalog.read.measured import RowKey
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
-from catalog.tables.encryption import parquet_file
+from catalog.tables.column_chunks import parquet_file
 from catalog.tables.inspection import inspect
 from catalog.write.arrow_tables import Tables
 from survey.errors import CommitError

@@ -21,7 +21,7 @@ from support.commands import Ran
 from support.s3 import S3, Fault
 from support.single_results import kinematics_row
 
-from catalog.files import ROWS, End, File, NoEnd, is_part, loose_files
+from catalog.files import ROWS, TOKENS, End, File, NoEnd, is_part, loose_files
 from catalog.read.reader import Reader
 from catalog.store.duckdb_object_store import StoreFiles
 from catalog.store.lock import Lock
@@ -29,9 +29,9 @@ from catalog.store.object_store import ObjectStore
 from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables import damage
-from catalog.tables.damage import examine
+from catalog.tables.damage import Examined, examine
 from catalog.write.arrow_tables import Tables
-from catalog.write.commit import commit, commit_result
+from catalog.write.commit import commit, commit_result, tokens_parquet
 from catalog.write.compact import compact
 from catalog.write.retire import retire
 from jobs.single_results.commit import commit_row
@@ -167,6 +167,9 @@ HERE_ONLY = {
     "no memory": pa.ArrowMemoryError("malloc of size 1 failed"),
     "no codec": pa.ArrowNotImplementedError("Support for codec 'lz4' not built"),
     "no memory in Python": MemoryError(),
+    "no memory in thrift": OSError("Couldn't deserialize thrift: std::bad_alloc"),
+    "no memory in a codec": OSError("ZSTD decompression failed: Cannot allocate memory"),
+    "no such decoder": OSError("Not yet implemented: Decoding of a new kind"),
     "the copy cannot be read": OSError(5, "Input/output error"),
 }
 
@@ -180,6 +183,20 @@ def test_what_only_fails_here_says_nothing_about_the_file(
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", failing)
     assert examine(filled, filled.files(ROWS)[0]).fate == "unreadable"
+
+
+def test_of_what_the_survey_writes_nothing_is_called_damaged(committed: CatalogStore, tmp_path: Path) -> None:
+    """Also per-token tables with texts: each is stored by what it has in common with the one before."""
+    store = open_for_writing(str(tmp_path))
+    for folder in (ROWS, TOKENS):
+        [file, _] = committed.files(folder)
+        table = pq.read_table(file.path)
+        if folder == TOKENS:
+            texts = pa.array([f"a text {number}" for number in range(len(table))])
+            table = table.set_column(table.schema.get_field_index("text"), "text", texts)
+        store.publish(folder, file.name, tokens_parquet(table))
+        [stored] = store.files(folder)
+        assert examine(store, stored) == Examined("sound")
 
 
 @pytest.mark.parametrize("attempt", [compact, retire])

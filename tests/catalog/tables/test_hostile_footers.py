@@ -13,7 +13,8 @@ from pyarrow.parquet import encryption
 
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
-from catalog.tables.encryption import parquet_file
+from catalog.tables.column_chunks import parquet_file
+from catalog.tables.damage import examine
 from catalog.tables.footer import schema_of
 from catalog.tables.inspection import LeftOut
 from catalog.write.contents import KINDS, contents_of
@@ -217,6 +218,22 @@ def test_an_encrypted_file_is_named_and_ends_no_process(
         files[0].write_bytes(whole)
     with files[0].open("rb") as opened:
         assert parquet_file(opened).metadata.num_rows == 1
+
+
+def test_strange_statistics_end_no_process(committed: CatalogStore, files: list[Path]) -> None:
+    """pyarrow aborts if it is asked for a chunk whose histogram of levels has another length than it should."""
+    whole = files[0].read_bytes()
+    at = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    two_levels, one_level = b"\x26\x00\x02", b"\x16\x80\x02"
+    assert two_levels in whole[at:]
+    files[0].write_bytes(whole[:at] + whole[at:].replace(two_levels, one_level))
+    try:
+        [file, _] = committed.files("rows")
+        assert examine(committed, file).fate in ("sound", "damaged", "foreign")
+        with Reader(committed) as reader:
+            assert reader.ask("SELECT repo FROM models").rows
+    finally:
+        files[0].write_bytes(whole)
 
 
 def test_a_terabyte_of_nothing_is_not_read(committed: CatalogStore, files: list[Path]) -> None:
