@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from jobs.executors.ray_init import init_ray
-from jobs.executors.ray_start import HeadProcess
+from jobs.executors.ray_start import SESSIONS, HeadProcess
 from jobs.executors.ray_watch import read_answer, wait_for_worker
 from survey.errors import UsageError
 
@@ -45,7 +45,7 @@ def _join(head: HeadProcess, tasks: int, options: Mapping[str, Any]) -> None:
         wait_for_worker(head.process.pid, tasks)
     except Exception as error:  # Ray raises many kinds, plain Exception among them
         problem = " ".join(str(error).split()) or type(error).__name__
-        log_line = _last_log_line(head.folder)
+        log_line = _last_log_line(head.folder / SESSIONS)
         raise UsageError(
             f"Ray does not come up on this machine: {problem}{f' ({log_line})' if log_line else ''}. "
             "To go on without Ray, add --executor serial"

@@ -1,7 +1,8 @@
 """Start the process of an embedded Ray's head node, and find it a folder: without loading Ray, in no time.
 
 Its temporary folder is new, readable by its owner only, and removed with it: Ray's default, /tmp/ray, may
-belong to another user, and a TMPDIR of a batch system is often too long for the names of sockets in it.
+belong to another user, and a TMPDIR of a batch system is often too long for the names of sockets in it. Ray
+lets everybody write to the folder that it is given, so that is one inside.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ MIN_STORE_BYTES = 80 << 20  # Ray refuses less than 75 MiB
 # A socket's path has 107 bytes at most; Ray adds /session_2026-11-27_20-55-28_123456_4194304/sockets/
 # plasma_store, which has 65.
 MAX_PATH_BYTES = 40
+SESSIONS = "r"  # Ray's own folder, inside the temporary one
 MIN_FILES, MAX_FILES = 64, 4096
 END_S = 10.0  # for a head node to end Ray; it takes a tenth of a second
 # Variables that name files which worker processes open, too.
@@ -100,9 +102,10 @@ def _start_head(folder: Path, settings: Mapping[str, str]) -> subprocess.Popen[s
     sizes = map(str, (cpus(), max(1, memory_bytes - store_bytes), store_bytes))
     # In a process group of its own: Ctrl-C ends it only after its driver. Its working folder, and that of
     # the workers, holds no module.
+    (folder / SESSIONS).mkdir()
     with (folder / "head.err").open("wb") as stderr:
         return subprocess.Popen(
-            python_command("jobs.executors.ray_head", str(folder), *sizes),
+            python_command("jobs.executors.ray_head", str(folder / SESSIONS), *sizes),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
             env=os.environ | settings, cwd=OWN_FOLDER, process_group=0,
         )  # fmt: skip
@@ -176,7 +179,7 @@ def _temporary_folder() -> Path:
         except OSError as error:
             problems.append(f"{parent}: {error.strerror}")
             continue
-        if len(os.fsencode(folder)) <= MAX_PATH_BYTES:
+        if len(os.fsencode(folder / SESSIONS)) <= MAX_PATH_BYTES:
             return folder
         folder.rmdir()
         problems.append(f"{parent}: its name is too long for a socket")

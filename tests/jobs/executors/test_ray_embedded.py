@@ -16,7 +16,7 @@ import pytest
 
 from jobs.executors.ray_init import OWN_FOLDER, _from_own_folder
 from jobs.executors.ray_session import RayOptions, joined_cluster
-from jobs.executors.ray_start import end_leftovers
+from jobs.executors.ray_start import FOLDER_PREFIX, end_leftovers
 from survey.errors import UsageError
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.flaky(reruns=2, reruns_delay=5)]
@@ -65,10 +65,11 @@ def printed_by_strangers(address: str, clean: dict[str, str], token: str) -> lis
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sockets are listed as Linux does")
-def test_it_listens_on_loopback_only_and_asks_for_its_token(tmp_path: Path) -> None:
+def test_it_listens_on_loopback_only_asks_for_its_token_and_keeps_others_out_of_its_folder() -> None:
     program = (
         "import os, ray\nfrom jobs.executors.ray_session import RayOptions, joined_cluster\nwith joined_cluster(RayOptions()):\n"
-        "    print(ray.get_runtime_context().gcs_address, os.environ['RAY_AUTH_TOKEN'], flush=True)\n    input()\n"
+        "    folder = ray._private.worker.global_worker.node.get_session_dir_path()\n"
+        "    print(ray.get_runtime_context().gcs_address, os.environ['RAY_AUTH_TOKEN'], folder, flush=True)\n    input()\n"
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     with subprocess.Popen(
@@ -76,7 +77,9 @@ def test_it_listens_on_loopback_only_and_asks_for_its_token(tmp_path: Path) -> N
         env=clean | {"RAY_AUTH_MODE": "disabled"}, start_new_session=True,
     ) as owner:  # fmt: skip
         assert owner.stdout is not None
-        address, token = owner.stdout.readline().split()
+        address, token, session = owner.stdout.readline().split()
+        assert Path(session).parents[1].name.startswith(FOLDER_PREFIX)
+        assert Path(session).parents[1].stat().st_mode & 0o777 == 0o700  # Ray's own, inside, is everybody's
         at = listening(owner.pid)
         loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
         assert len(at) > 4
