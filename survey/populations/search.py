@@ -43,9 +43,14 @@ SNAP = 0.5  # of the rows' distances from their centre: then the origin is bette
 
 
 def populations(projections: Projections) -> list[Population] | None:
-    """The populations in the order in which they were found; None if there are too few rows or dimensions."""
+    """The populations in the order in which they were found; None if there are too few rows or dimensions.
+
+    None as well if the lengths of most rows are beyond float64: then no row is longer than another.
+    """
     active = projections.distinct
     if len(active) < LEAST_ROWS or projections.dims < LEAST_DIMS:
+        return None
+    if not np.isfinite(projections.lengths[active]).all():
         return None
     order = SignOrder.of(projections, active)
     result: list[Population] = []

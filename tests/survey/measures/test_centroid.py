@@ -81,6 +81,7 @@ LARGE = {
     "one row": np.full((1, 256), 1.5e308),
     "a single one": np.array([[LARGEST]]),
     "of both signs": np.array([[LARGEST, 1.0], [-LARGEST, 2.0]] * 9),
+    "distinct rows of both signs": LARGEST * np.sign(np.random.default_rng(0).normal(size=(200, 16))),
     "a row among others": np.vstack([np.full((1, 4), -LARGEST), np.arange(160.0).reshape(40, 4)]),
 }
 
