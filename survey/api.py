@@ -18,7 +18,7 @@ from survey.numerics.dtypes import FLOATS
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.row_formats import RowFormat
 from survey.numerics.scale import Scale
-from survey.onepass.device import DeviceRows, choose_device, device_of_pass, device_of_rows
+from survey.onepass.device import DeviceRows, choose_device, device_of_products, device_of_rows
 from survey.onepass.fold import fold
 from survey.opening import Matrix, OnProgress, open_model
 from survey.process.machine import cpus
@@ -123,7 +123,7 @@ def cluster(
         axes=axes or AXES,
         token=token,
         view=field,
-        device=device_of_pass(choose_device(device), is_decoded=False).name,
+        device=device_of_products(device, vocab_rows, dims).name,
     )
 
 
@@ -145,7 +145,7 @@ def spectrum(
         blocks,
         RowDecoder(row_format, dims, scale),
         vocab_rows,
-        device_of_pass(choose_device(device), is_decoded=False).name,
+        device_of_products(device, vocab_rows, dims).name,
     )
 
 

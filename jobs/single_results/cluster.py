@@ -11,7 +11,7 @@ from catalog.store.open import CatalogStore
 from jobs.single_results.commit import commit_row, made_here
 from survey.api import cluster
 from survey.errors import UsageError
-from survey.onepass.device import choose_device, device_of_pass
+from survey.onepass.device import device_of_products
 from survey.opening import Matrix, open_model
 from survey.process.atomic_write import write_atomically
 from survey.records.column_field import values_of
@@ -47,9 +47,8 @@ def study_cluster(
     has no such row, field or axis.
     """
     start = time.perf_counter()
-    # Its products are of decoded values.
-    device = device_of_pass(choose_device(settings.device), is_decoded=False).name
     with open_model(request.model, request.matrix, settings) as matrix:
+        device = device_of_products(settings.device, *matrix.shape).name
         study = cluster(
             matrix,
             axes=request.axes,

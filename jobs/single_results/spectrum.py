@@ -11,7 +11,7 @@ from jobs.single_results.commit import commit_row, made_here
 from jobs.tasks.tokenizer import tokenizer_of_matrix
 from survey.api import spectrum
 from survey.checkpoints.tokenizer_files import tokenizer_files
-from survey.onepass.device import choose_device, device_of_pass
+from survey.onepass.device import device_of_products
 from survey.opening import Matrix, open_model
 from survey.records.column_field import values_of
 from survey.records.results import SpectrumRow, WhichMatrix
@@ -33,9 +33,8 @@ def commit_spectrum(
     cannot be read or the row cannot be committed.
     """
     start = time.perf_counter()
-    # Its products are of decoded values.
-    device = device_of_pass(choose_device(settings.device), is_decoded=False).name
     with open_model(model, matrix_name, settings) as matrix:
+        device = device_of_products(settings.device, *matrix.shape).name
         study = spectrum(matrix, device=device, on_progress=opened(matrix))
         texts = _texts(matrix, study)
         identity = matrix.target.identity

@@ -17,7 +17,7 @@ from survey.errors import UsageError
 Survey = Callable[..., Ran]
 ABOUT_MODELS = (
     *("compare", "drift", "exponents", "relatives", "same_grouping", "shared_rows", "trajectory"),
-    "unchanged_rows",
+    *("unchanged_rows", "spectrum_drift"),
 )
 
 

@@ -179,6 +179,7 @@ ASKED_OF_A_MODEL = [
     ("in_vs_out", "repo", {}),
     ("exponents", "repo", {}),
     ("drift", "repo", {"a": "main", "b": "main"}),
+    ("spectrum_drift", "repo", {}),
     ("compare", "a", {"b": "demo/gpt2-mini"}),
     ("shared_rows", "b", {"a": "demo/gpt2-mini"}),
     ("same_grouping", "a", {"b": "demo/gpt2-mini"}),

@@ -11,7 +11,14 @@ import torch
 
 from survey.errors import NotRunnable, Unreachable
 from survey.onepass import device
-from survey.onepass.device import Device, DeviceRows, auto_device, choose_device, device_of_rows
+from survey.onepass.device import (
+    Device,
+    DeviceRows,
+    auto_device,
+    choose_device,
+    device_of_products,
+    device_of_rows,
+)
 
 GB = 1_000_000_000
 
@@ -142,3 +149,27 @@ def test_rows_on_a_gpu_can_be_read_on_the_host(monkeypatch: pytest.MonkeyPatch) 
     blocks: list[Any] = list(DeviceRows(tensor))
     assert len(blocks) == 4  # of three rows, as four take more than 100 bytes
     assert b"".join(blocks) == tensor.numpy().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "has_gpu", "name"),
+    [
+        pytest.param((151_936, 4096), True, "cuda", id="a large head, with a GPU"),
+        pytest.param((151_936, 4096), False, "cpu", id="a large head, without one"),
+        pytest.param((30_522, 384), True, "cpu", id="a small one, done before a GPU has started"),
+    ],
+)
+def test_products_of_rows_are_added_up_on_a_gpu_if_that_pays(
+    shape: tuple[int, int], has_gpu: bool, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "cpus", lambda: 4)
+    monkeypatch.setattr(device, "has_cuda", lambda: has_gpu)
+    assert device_of_products("auto", *shape).name == name
+
+
+@pytest.mark.parametrize(("requested", "name"), [("cpu", "cpu"), ("mps", "cpu"), ("cuda", "cuda")])
+def test_a_requested_device_adds_up_products_if_it_has_float64(
+    requested: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "_lack_of", lambda kind: None)
+    assert device_of_products(requested, 10, 4).name == name
