@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 STAGING_THREADS = 8  # copy what a GPU fetches; more do not make the pass faster
 GPU_PAYS_BYTES = 16_000_000_000  # for each CPU that measures otherwise
 LEAST_BYTES = 256 << 20  # a smaller matrix is measured before its pass on a GPU has begun
-# Multiply-adds of float64, for each CPU: they take as long as a GPU's start, some 5 s. An H100 does 1e12 of them
-# in 36 ms, 16 CPUs in 1.6 s, two in 12.
+# Multiply-adds of float64 for each CPU that take as long as a GPU's start, some 5 s.
+# Of 1e12 an H100 takes 36 ms, 16 CPUs 1.6 s, two 12.
 PRODUCTS_PAY = 200_000_000_000
 REQUESTED = "requested"
 _FAILED_ON_GPU = threading.Event()  # the last pass of this process on a GPU
