@@ -24,7 +24,7 @@ from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.row_formats import RowFormat, row_format_of
 from survey.onepass.fold import fold
 
-TURNS, PEER_ROWS, SLAB_ROWS = 5, 256, 256
+TURNS, PEER_ROWS, SLAB_ROWS = 7, 256, 256
 FLOAT_CODES = ("BF16", "F16", "F32")
 MLX = ("mlx-4bit-g64/BF16", "mlx-6bit-g64/BF16", "mlx-8bit-g64/BF16", "nvfp4", "mxfp4", "mxfp8")
 # Where a block's float16 factors stand: random ones would be infinite or not numbers.
