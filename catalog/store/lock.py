@@ -21,7 +21,7 @@ from catalog.store.lock_holder import Holder, holder_text, is_held_by, is_stale
 from catalog.store.object_store_errors import Unreadable
 from catalog.store.open import CatalogStore
 from catalog.store.regular_files import UNSUPPORTED, NotRegular, open_lock
-from survey.errors import CatalogInUse, UsageError
+from survey.errors import CatalogInUse, UsageError, printable
 
 LOCK = ".lock"
 LOCK_FILE = ".lock-held"  # in a folder without locks, as .lock exists there all the time
@@ -184,4 +184,6 @@ def _refresh_once(store: CatalogStore, name: str, us: Holder) -> bool:
 
 
 def _in_use(store: CatalogStore, holder: str) -> CatalogInUse:
-    return CatalogInUse(f"another run ({holder}) holds {store}: wait for it, or use another --catalog")
+    # In one line: others may write the lock, and what follows a line break would look like ours.
+    problem = f"another run ({printable(holder)}) holds {store}: wait for it, or use another --catalog"
+    return CatalogInUse(problem)

@@ -45,6 +45,15 @@ def test_a_second_run_names_who_holds_the_catalog(tmp_path: Path) -> None:
         pass
 
 
+def test_a_holder_is_named_in_one_line(tmp_path: Path) -> None:
+    store = open_for_writing(str(tmp_path))
+    with catalog_lock(store):
+        (tmp_path / ".lock").write_text("process 1\nsurvey: all is well\x1b[2J")
+        with pytest.raises(CatalogInUse, match=r"process 1\\u000asurvey") as refused, catalog_lock(store):
+            pass
+    assert str(refused.value).isprintable()
+
+
 def test_the_lock_is_released_at_the_end(tmp_path: Path) -> None:
     store = open_for_writing(str(tmp_path))
     for _ in range(2):
