@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from catalog.read.statement_text import names_in
 from catalog.read.views import history_body, models_body
+from survey.records.value_dtypes import FLOAT_CODES, value_mark
+
+
+def _value_marks(dtype: str) -> str:
+    """What marks hashes of rows in a dtype, as SQL; NULL of others."""
+    marks = " ".join(f"when '{code}' then {value_mark(code)}::ubigint" for code in FLOAT_CODES)
+    return f"case {dtype} {marks} end"
+
 
 # What uploaders add to a model's name if they quantise it.
 _QUANTISATIONS = (
@@ -68,6 +76,15 @@ MACROS = {
             [if(len(a) = len(b), list_cosine_similarity(without_nulls(a), without_nulls(b)), null)],
             lambda x: if(isfinite(x), x, null)
         )[1]""",
+    # The hash of all values, whatever the dtype; of bfloat16 that of all rows, also in rows of old versions.
+    "values_hash_of": """(stored_hash, all_rows_hash, stored_dtype) as
+        coalesce(stored_hash, if(stored_dtype = 'BF16', all_rows_hash, null))""",
+    # The hash of a row's values, whatever the dtype; NULL if it is not known, or of a quantised row.
+    "value_hash_of": f"""(stored_hash, one_row_hash, stored_dtype, is_known) as
+        case
+            when stored_dtype = 'BF16' then one_row_hash
+            when is_known then coalesce(stored_hash, xor(one_row_hash, {_value_marks("stored_dtype")}))
+        end""",
     # Whether rows in common make two matrices relatives: nine tenths of one's informative rows do, and half
     # of them unless the clouds lie in unlike directions; fewer may be reserved tokens that unrelated models
     # initialised alike, unless both clouds lie in one direction.

@@ -4,7 +4,9 @@ with mine as materialized (
     select
         repo, sha, matrix, dtype, hidden_dim, vocab_rows, informative_rows, rows_hash, centroid_l2,
         token_norm_mean, row_sketch, norm_sketch, centroid, stored_as, bits_per_weight,
-        if(len(row_sketch) < informative_rows, row_sketch[-1], ~0::ubigint) as bound
+        values_hash_of(values_hash, rows_hash, dtype) as values_hash,
+        -- By these a matrix of another dtype is compared.
+        if(dtype = 'BF16', row_sketch, value_sketch) as value_sketch
     from model_at($model, $matrix)
     join sketches using (repo, sha, matrix)
     join vectors using (repo, sha, matrix)
@@ -13,7 +15,7 @@ with mine as materialized (
 my_figures as materialized (
     select
         repo, dtype, hidden_dim, vocab_rows, informative_rows, rows_hash, centroid_l2, token_norm_mean,
-        stored_as, bits_per_weight, row_sketch is not null as has_sketch
+        stored_as, bits_per_weight, values_hash, row_sketch is not null as has_sketch
     from mine
 ),
 others as materialized (
@@ -21,18 +23,24 @@ others as materialized (
         theirs.repo, theirs.sha, theirs.revision, theirs.dtype, theirs.vocab_rows, theirs.hidden_dim,
         theirs.informative_rows, theirs.rows_hash, theirs.centroid_l2, theirs.token_norm_mean,
         theirs.measured_at,
+        values_hash_of(theirs.values_hash, theirs.rows_hash, theirs.dtype) as values_hash,
+        theirs.dtype <> mine.dtype as other_dtype,
         -- As the views show rows of earlier versions.
         coalesce(theirs.stored_as, theirs.dtype) as stored_as,
         coalesce(theirs.bits_per_weight, if(starts_with(theirs.dtype, 'F8'), 8, 16)) as bits_per_weight,
         theirs.hidden_dim = mine.hidden_dim as same_width,
         case
             when not same_width then 'not comparable: ' || theirs.hidden_dim || ' dimensions'
-            when theirs.dtype <> mine.dtype then 'not comparable: ' || theirs.dtype || ' against ' || mine.dtype
             -- Of one measure, as the sketch, which is read for candidates alone.
             when theirs.rows_hash is null or not mine.has_sketch then 'not comparable: no sketch yet'
             when mine.informative_rows = 0 or theirs.informative_rows = 0
                 then 'not comparable: no informative rows'
-        end as obstacle
+        end as no_rows,
+        -- If no dtype holds both, equal bits are no question; other evidence counts as ever.
+        coalesce(
+            no_rows,
+            if(other_dtype, 'not comparable: ' || theirs.dtype || ' against ' || mine.dtype, null)
+        ) as obstacle
     from measured_rows as theirs
     join my_figures as mine on theirs.repo <> mine.repo
     where theirs.matrix = $matrix
@@ -46,30 +54,67 @@ directions as materialized (
     from vectors
     where matrix = $matrix
 ),
+my_hashes as materialized (
+    select unnest(row_sketch) as hash, true as of_rows from mine
+    union all
+    select unnest(value_sketch), false from mine
+),
 -- The inverted index: models whose sketch has one of my hashes.
 holders as materialized (
-    select repo, sha, count(*) as both_hold
-    from (select repo, sha, unnest(row_sketch) as row_hash from sketches where matrix = $matrix)
-    -- As a value, not a condition: else DuckDB may build its table of all models' hashes, not of mine.
-    where coalesce(row_hash in (select unnest(row_sketch) from mine), false)
+    select
+        repo, sha,
+        count(*) filter (row_hash = hash and of_rows) as same_rows,
+        count(*) filter (row_hash = hash and not of_rows) as rows_as_values,
+        count(*) filter (value_hash = hash and not of_rows) as same_values
+    from (
+        select repo, sha, row_hash, value_hash
+        from (
+            select repo, sha, unnest(row_sketch) as row_hash, unnest(value_sketch) as value_hash
+            from sketches
+            where matrix = $matrix
+        )
+        -- As values, not conditions: else DuckDB may build its table of all models' hashes, not of mine.
+        where coalesce(row_hash in (select hash from my_hashes), false)
+            or coalesce(value_hash in (select hash from my_hashes where not of_rows), false)
+    )
+    join my_hashes on hash in (row_hash, value_hash)
     group by repo, sha
 ),
 comparable as materialized (
-    select repo, sha, both_hold, informative_rows
+    select
+        repo, sha, informative_rows, other_dtype, dtype,
+        case
+            when not other_dtype then same_rows
+            when dtype = 'BF16' then rows_as_values
+            else same_values
+        end as both_hold
     from holders
     join others using (repo, sha)
-    where obstacle is null
+    where no_rows is null and both_hold > 0
+),
+both_sketches as (
+    select
+        comparable.*,
+        if(other_dtype, mine.value_sketch, mine.row_sketch) as my_sketch,
+        if(other_dtype and comparable.dtype <> 'BF16', theirs.value_sketch, theirs.row_sketch) as their_sketch,
+        -- The sketch holds all hashes up to its bound; if it is not full, all that there are.
+        least(
+            if(len(my_sketch) < mine.informative_rows, my_sketch[-1], ~0::ubigint),
+            if(len(their_sketch) < comparable.informative_rows, their_sketch[-1], ~0::ubigint)
+        ) as common_bound
+    from mine, comparable
+    join (
+        select repo, sha, row_sketch, value_sketch
+        from sketches
+        where matrix = $matrix and coalesce((repo, sha) in (select (repo, sha) from comparable), false)
+    ) as theirs
+        on theirs.repo = comparable.repo and theirs.sha = comparable.sha
 ),
 compared as (
     select
-        comparable.repo, comparable.sha, both_hold,
-        -- The sketch holds all hashes up to this bound; if it is not full, all that there are.
-        least(
-            mine.bound,
-            if(len(theirs.row_sketch) < comparable.informative_rows, theirs.row_sketch[-1], ~0::ubigint)
-        ) as common_bound,
-        len(list_filter(mine.row_sketch, lambda x: x <= common_bound)) as i_hold,
-        len(list_filter(theirs.row_sketch, lambda x: x <= common_bound)) as they_hold,
+        repo, sha, both_hold,
+        len(list_filter(my_sketch, lambda x: x <= common_bound)) as i_hold,
+        len(list_filter(their_sketch, lambda x: x <= common_bound)) as they_hold,
         both_hold / (i_hold + they_hold - both_hold) as similarity,
         -- Nothing is estimated if both sketches hold all hashes.
         if(
@@ -77,13 +122,7 @@ compared as (
             0,
             sqrt(similarity * (1 - similarity) / (i_hold + they_hold - both_hold))
         ) as standard_error
-    from mine, comparable
-    join (
-        select repo, sha, row_sketch
-        from sketches
-        where matrix = $matrix and coalesce((repo, sha) in (select (repo, sha) from comparable), false)
-    ) as theirs
-        on theirs.repo = comparable.repo and theirs.sha = comparable.sha
+    from both_sketches
 ),
 -- Zero rows and rows that are not finite are alike everywhere.
 my_holes as materialized (
@@ -212,24 +251,26 @@ judged as (
         case
             when obstacle is null and candidates.rows_hash = mine.rows_hash
                 and candidates.vocab_rows = mine.vocab_rows then 1
-            when rows_relate(share_of_model, share_of_other, centroid_cosine) then 2
-            when may_be_quantised and is_near and mine.bits_per_weight < 16 then 3
-            when may_be_quantised and is_near then 4
+            when no_rows is null and other_dtype and candidates.values_hash = mine.values_hash
+                and candidates.vocab_rows = mine.vocab_rows then 2
+            when rows_relate(share_of_model, share_of_other, centroid_cosine) then 3
+            when may_be_quantised and is_near and mine.bits_per_weight < 16 then 4
+            when may_be_quantised and is_near then 5
             when may_be_quantised and greatest(candidates.bits_per_weight, mine.bits_per_weight) < 16
-                and candidates.stored_as <> mine.stored_as then 5
+                and candidates.stored_as <> mine.stored_as then 6
             when centroid_cosine >= 0.99 and lengths_agree >= 0.95 and candidates.dtype <> mine.dtype
-                and allowed = 0 then 6
+                and allowed = 0 then 7
             when centroid_cosine >= 0.99 and correlation >= 0.999 and abs(norm_ratio - 1) > 0.002 + allowed
-                and ratio_spread <= 0.004 + 4 * allowed then 7
-            when centroid_cosine >= 0.99 then 8
-            when centroid_cosine >= 0.5 and correlation >= 0.5 then 9
-            when both_hold > 0 then 10
-            when holes_same > 0 and same_width then 11
-            else 12
+                and ratio_spread <= 0.004 + 4 * allowed then 8
+            when centroid_cosine >= 0.99 then 9
+            when centroid_cosine >= 0.5 and correlation >= 0.5 then 10
+            when both_hold > 0 then 11
+            when holes_same > 0 and same_width then 12
+            else 13
         end as evidence,
         coalesce(
-            ['identical', 'rows in common', 'quantised from', 'quantised to', 'other quantisation', 'same values',
-             'scaled copy', 'same centroid', 'similar centroid',
+            ['identical', 'identical across dtypes', 'rows in common', 'quantised from', 'quantised to',
+             'other quantisation', 'same values', 'scaled copy', 'same centroid', 'similar centroid',
              'few rows in common', 'same black holes'][evidence],
             obstacle,
             'no evidence'
@@ -237,7 +278,9 @@ judged as (
     from candidates
     cross join (
         from my_figures
-        select dtype, vocab_rows, hidden_dim, rows_hash, centroid_l2, token_norm_mean, stored_as, bits_per_weight
+        select
+            dtype, vocab_rows, hidden_dim, rows_hash, centroid_l2, token_norm_mean, stored_as, bits_per_weight,
+            values_hash
     ) as mine
     left join lengths using (repo, sha)
     left join quantised_from using (repo, sha)
