@@ -76,6 +76,8 @@ MACROS = {
             [if(len(a) = len(b), list_cosine_similarity(without_nulls(a), without_nulls(b)), null)],
             lambda x: if(isfinite(x), x, null)
         )[1]""",
+    # Up to which hash a sketch holds all: it is full, or holds those of all rows.
+    "sketch_bound": """(sketch, rows_in_all) as if(len(sketch) < rows_in_all, sketch[-1], ~0::ubigint)""",
     # The hash of all values, whatever the dtype; of bfloat16 that of all rows, also in rows of old versions.
     "values_hash_of": """(stored_hash, all_rows_hash, stored_dtype) as
         coalesce(stored_hash, if(stored_dtype = 'BF16', all_rows_hash, null))""",

@@ -3,6 +3,7 @@
 with recursive figures as materialized (
     select
         repo, sha, revision, dtype, hidden_dim, base_model, informative_rows,
+        dtype = 'BF16' or (values_hash is not null and not coalesce(quantised, true)) as values_known,
         rows_hash is not null as has_sketch, lower(repo) as name, lower(base_model) as stated
     from measured_rows
     where matrix = $matrix
@@ -50,11 +51,12 @@ compared_claims as materialized (
 ),
 sketched as materialized (
     select
-        repo, sha, name, row_sketch,
-        if(len(row_sketch) < informative_rows, row_sketch[-1], ~0::ubigint) as bound
+        repo, sha, name, dtype, informative_rows, row_sketch,
+        -- By these, matrices of two dtypes are compared.
+        if(dtype = 'BF16', row_sketch, value_sketch) as value_sketch
     from figures
     join (
-        select repo, sha, row_sketch
+        select repo, sha, row_sketch, value_sketch
         from sketches
         where matrix = $matrix
             -- As a value, not a condition: else DuckDB may build its table of all sketches, not of these names.
@@ -66,33 +68,39 @@ sketched as materialized (
             )
     ) using (repo, sha)
 ),
+hashes as (
+    select repo, sha, name, dtype, true as of_rows, unnest(row_sketch) as hash from sketched
+    union all
+    select repo, sha, name, dtype, false, unnest(value_sketch) from sketched
+),
 -- Hashes that are in the sketches of both a model and its stated base.
 met as (
     select m.repo, m.sha, base.repo as base_repo, base.sha as base_sha, count(*) as in_common
-    from (
-        select repo, sha, stated, unnest(row_sketch) as row_hash
-        from compared_claims
-        join sketched using (repo, sha)
-    ) as m
-    join (select repo, sha, name, unnest(row_sketch) as row_hash from sketched) as base
-        on base.name = m.stated and base.row_hash = m.row_hash
+    from (from compared_claims join hashes using (repo, sha)) as m
+    join hashes as base
+        on base.name = m.stated and base.hash = m.hash and base.of_rows = m.of_rows
+        and m.of_rows = (m.dtype = base.dtype)
     group by m.repo, m.sha, base.repo, base.sha
 ),
-shares as materialized (
+both_sketches as (
     select
         met.*,
+        if(mine.dtype = base.dtype, mine.row_sketch, mine.value_sketch) as my_sketch,
+        if(mine.dtype = base.dtype, base.row_sketch, base.value_sketch) as base_sketch,
         -- A sketch holds all hashes up to its bound: one of the two reaches the common bound.
-        in_common / if(
-            mine.bound <= base.bound, len(mine.row_sketch),
-            len(list_filter(mine.row_sketch, lambda x: x <= base.bound))
-        ) as share_of_model,
-        in_common / if(
-            base.bound <= mine.bound, len(base.row_sketch),
-            len(list_filter(base.row_sketch, lambda x: x <= mine.bound))
-        ) as share_of_base
+        least(
+            sketch_bound(my_sketch, mine.informative_rows), sketch_bound(base_sketch, base.informative_rows)
+        ) as common_bound
     from met
     join sketched as mine on mine.repo = met.repo and mine.sha = met.sha
     join sketched as base on base.repo = met.base_repo and base.sha = met.base_sha
+),
+shares as materialized (
+    select
+        repo, sha, base_repo, base_sha, in_common,
+        in_common / len(list_filter(my_sketch, lambda x: x <= common_bound)) as share_of_model,
+        in_common / len(list_filter(base_sketch, lambda x: x <= common_bound)) as share_of_base
+    from both_sketches
 ),
 pairs as (
     select
@@ -104,7 +112,8 @@ pairs as (
                 then 'other width: ' || m.hidden_dim || ', the base has ' || base.hidden_dim
             when rows_relate(share_of_model, share_of_base, centroid_cosine) then 'confirmed'
             when centroid_cosine >= 0.99 then 'same centroid'
-            when base.dtype <> m.dtype then 'not comparable: ' || m.dtype || ' against ' || base.dtype
+            when base.dtype <> m.dtype and not (base.values_known and m.values_known)
+                then 'not comparable: ' || m.dtype || ' against ' || base.dtype
             when not (base.has_sketch and m.has_sketch) then 'not comparable: no sketch yet'
             when base.informative_rows = 0 or m.informative_rows = 0
                 then 'not comparable: no informative rows'
@@ -131,21 +140,31 @@ claims as (
     ) = 1
 ),
 suspects as materialized (
-    select claims.repo, claims.sha, claims.base_model, unnest(row_sketch) as row_hash
+    select claims.repo, claims.sha, claims.base_model, dtype, of_rows, hash
     from claims
-    join sketched using (repo, sha)
+    join hashes using (repo, sha)
     where verdict in ('no row in common', 'few rows in common') or starts_with(verdict, 'other width')
 ),
 -- The inverted index: other models with a suspect's rows; few of them prove nothing.
 holders as materialized (
-    select repo, sha, row_hash
-    from (select repo, sha, unnest(row_sketch) as row_hash from sketches where matrix = $matrix)
-    where coalesce(row_hash in (select row_hash from suspects), false)
+    select repo, sha, dtype, row_hash, if(dtype = 'BF16', row_hash, value_hash) as value_hash
+    from (
+        select repo, sha, unnest(row_sketch) as row_hash, unnest(value_sketch) as value_hash
+        from sketches
+        where matrix = $matrix
+    )
+    join figures using (repo, sha)
+    where coalesce(row_hash in (select hash from suspects), false)
+        or coalesce(value_hash in (select hash from suspects where not of_rows), false)
 ),
 nearest_models as materialized (
     select suspects.repo, suspects.sha, other.repo as nearest, other.sha as nearest_sha, count(*) as in_common
     from suspects
-    join holders as other on other.row_hash = suspects.row_hash and other.repo <> suspects.repo
+    join holders as other
+        on suspects.hash in (other.row_hash, other.value_hash)
+        and suspects.hash = if(suspects.of_rows, other.row_hash, other.value_hash)
+        and suspects.of_rows = (suspects.dtype = other.dtype)
+        and other.repo <> suspects.repo
     where not exists (
         from ancestors
         where ancestors.repo = lower(other.repo)
@@ -164,11 +183,11 @@ sides as materialized (
 ),
 theirs as materialized (
     select
-        repo, sha, row_sketch, centroid,
-        if(len(row_sketch) < informative_rows, row_sketch[-1], ~0::ubigint) as bound
+        repo, sha, dtype, informative_rows, centroid, row_sketch,
+        if(dtype = 'BF16', row_sketch, value_sketch) as value_sketch
     from figures
     join (
-        select repo, sha, row_sketch
+        select repo, sha, row_sketch, value_sketch
         from sketches
         where matrix = $matrix and coalesce((repo, sha) in (select (repo, sha) from sides), false)
     ) using (repo, sha)
@@ -181,8 +200,13 @@ theirs as materialized (
 compared as (
     select
         nearest_models.repo, nearest_models.sha, nearest,
-        len(list_filter(one.row_sketch, lambda x: x <= least(one.bound, other.bound))) as one_holds,
-        len(list_filter(other.row_sketch, lambda x: x <= least(one.bound, other.bound))) as other_holds,
+        if(one.dtype = other.dtype, one.row_sketch, one.value_sketch) as one_sketch,
+        if(one.dtype = other.dtype, other.row_sketch, other.value_sketch) as other_sketch,
+        least(
+            sketch_bound(one_sketch, one.informative_rows), sketch_bound(other_sketch, other.informative_rows)
+        ) as common_bound,
+        len(list_filter(one_sketch, lambda x: x <= common_bound)) as one_holds,
+        len(list_filter(other_sketch, lambda x: x <= common_bound)) as other_holds,
         in_common / (one_holds + other_holds - in_common) as nearest_similarity
     from nearest_models
     join theirs as one using (repo, sha)

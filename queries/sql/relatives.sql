@@ -99,8 +99,8 @@ both_sketches as (
         if(other_dtype and comparable.dtype <> 'BF16', theirs.value_sketch, theirs.row_sketch) as their_sketch,
         -- The sketch holds all hashes up to its bound; if it is not full, all that there are.
         least(
-            if(len(my_sketch) < mine.informative_rows, my_sketch[-1], ~0::ubigint),
-            if(len(their_sketch) < comparable.informative_rows, their_sketch[-1], ~0::ubigint)
+            sketch_bound(my_sketch, mine.informative_rows),
+            sketch_bound(their_sketch, comparable.informative_rows)
         ) as common_bound
     from mine, comparable
     join (

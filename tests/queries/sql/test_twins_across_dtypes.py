@@ -1,0 +1,242 @@
+"""Twins that are stored in several dtypes are identical to the queries; what differs in one value is not."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from support.checkpoints import Stored, single
+from support.kinships import trained
+from support.matrices import CODES, raw
+from support.quantisations import QUANTISATIONS
+
+from catalog.read.reader import Reader
+from catalog.store.open import open_for_reading
+from jobs.demo.hub.local_hub import LocalHub
+from queries.library import find
+from queries.text.lineage import lineage_text
+
+V, D = 600, 128
+CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": False}
+FLOATS = {torch.float8_e4m3fn: "F8_E4M3", **CODES}
+Ask = Callable[..., list[dict[str, Any]]]
+
+
+def wide(seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(trained(np.random.default_rng(seed), V, D)).to(torch.float32)
+
+
+def base() -> torch.Tensor:
+    """Values of bfloat16, among them subnormal ones, both zeros and a NaN, and a black hole."""
+    values = wide().to(torch.bfloat16)
+    values[[7, 9, 300]] = values[7].clone()
+    values[20, :8] = torch.tensor([0.0, -0.0, 1e-39, -1e-39, 1e-6, -1e-6, 3.0, 2**-120])
+    values[21, 5] = torch.nan
+    return values.to(torch.float32)
+
+
+def changed(bits: int, row: int = 20, dim: int = 0) -> torch.Tensor:
+    """The base with another word of float32 in one place."""
+    values = base()
+    values.view(torch.int32)[row, dim] = bits
+    return values
+
+
+def some_rows_changed() -> torch.Tensor:
+    values = base()
+    values[::10] *= 1.25
+    return values
+
+
+def of_8_bits() -> torch.Tensor:
+    return (wide(3) * 20).to(torch.float8_e4m3fn)
+
+
+HALVES = wide(1).to(torch.float16)
+# BF16 that float16 holds, too: no value is tiny.
+SHORT = (wide(2).sign() * (wide(2).abs() + 0.01)).to(torch.bfloat16)
+MODELS: dict[str, torch.Tensor] = {
+    "base": (base().view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16),  # torch changes a NaN
+    "base-f32": base(),
+    "base-f64": base().double(),
+    "cut-f32": base()[:500],
+    "tenth-f32": some_rows_changed(),
+    "moved-f32": base().roll(1, 0),
+    "inexact-f32": changed(0x40400001, dim=6),
+    "minus-f32": changed(-(1 << 31)),
+    "plus-f32": changed(0, dim=1),
+    "denormal-f32": changed(0x00000001),
+    "payload-f32": changed(0x7FC10000, row=21, dim=5),
+    "lost-payload-f32": changed(0x7FC00001, row=21, dim=5),
+    "halves": HALVES,
+    "halves-f32": HALVES.float(),
+    "short": SHORT,
+    "short-f16": SHORT.to(torch.float16),
+    "bits-as-f16": SHORT.view(torch.float16),
+    "eight": of_8_bits(),
+    "eight-bf16": of_8_bits().to(torch.bfloat16),
+    "eight-f16": of_8_bits().to(torch.float16),
+    "wide": wide(4),
+    "wide-bf16": wide(4).to(torch.bfloat16),
+    "stranger-f32": wide(99),
+}
+QUANTISED = {f"{kind.lower().replace(' ', '-')}-of-wide": kind for kind in ("Q8_0", "Q4_0")}
+
+
+def files(weight: torch.Tensor) -> dict[str, bytes]:
+    stored = Stored(FLOATS[weight.dtype], tuple(weight.shape), bytes(raw(weight)))
+    return single({"lm_head.weight": stored}, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from survey.cli import main
+
+    folder = tmp_path_factory.mktemp("twins")
+    rows = wide(4).double().numpy()
+    models = {f"org/{name}": files(weight) for name, weight in MODELS.items()}
+    models |= {f"org/{name}": QUANTISATIONS[kind](rows) for name, kind in QUANTISED.items()}
+    with pytest.MonkeyPatch.context() as patch, LocalHub() as hub:
+        patch.setenv("HF_HOME", str(folder / "home"))
+        patch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "token"))
+        for repo, content in models.items():
+            stated = {"base_model": "org/base"} if repo.endswith(("-f32", "-f64")) else {}
+            hub.add_repo(repo, content, card_data=stated)
+        options = ["--catalog", str(folder / "c"), "--endpoint", hub.endpoint, "--executor", "serial"]
+        assert main(["run", *models, *options]) == 0
+    return folder / "c"
+
+
+@pytest.fixture(scope="module")
+def ask(catalog: Path) -> Ask:
+    @functools.cache
+    def rows(query: str, **params: Any) -> list[dict[str, Any]]:
+        return answer_of(catalog, query, params)
+
+    return rows
+
+
+def answer_of(catalog: Path, query: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+    with Reader(open_for_reading(str(catalog))) as reader:
+        if query == "lineage":
+            answer = lineage_text(reader, f"org/{params['a']}", f"org/{params['b']}", "output")
+        else:
+            answer = reader.ask(find(query).sql, params)
+    return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
+
+
+def relation(ask: Ask, model: str, other: str) -> str | None:
+    rows = ask("relatives", model=f"org/{model}", matrix="output", limit=100, stored_as="*")
+    return next((row["relation"] for row in rows if row["repo"] == f"org/{other}"), None)
+
+
+IDENTICAL = "identical across dtypes"
+TWINS = [
+    ("base", "base-f32"),
+    ("base", "base-f64"),
+    ("base-f32", "base-f64"),
+    ("halves", "halves-f32"),
+    ("short", "short-f16"),
+    ("eight", "eight-bf16"),
+    ("eight", "eight-f16"),
+    ("eight-f16", "eight-bf16"),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), TWINS)
+def test_a_twin_is_identical_both_ways(ask: Ask, a: str, b: str) -> None:
+    for one, other in ((a, b), (b, a)):
+        assert relation(ask, one, other) == IDENTICAL
+        (row,) = ask("lineage", a=one, b=other)
+        assert (row["verdict"], row["same_id"], row["lengths_agree"]) == (IDENTICAL, V, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict", "kinship"),
+    [
+        ("base", "cut-f32", "identical over the common ids across dtypes", "rows in common"),
+        ("base", "tenth-f32", "rows in common across dtypes", "rows in common"),
+        ("base-f64", "tenth-f32", "rows in common across dtypes", "rows in common"),
+        ("wide", "wide-bf16", "same values but for rounding", "same values"),
+        ("wide-bf16", "q8_0-of-wide", "b is quantised from a, within what Q8_0 rounds", "quantised to"),
+        ("q8_0-of-wide", "wide-bf16", "a is quantised from b, within what Q8_0 rounds", "quantised from"),
+        (
+            "q8_0-of-wide", "q4_0-of-wide",
+            "quantised from the same values, within what Q8_0 and Q4_0 round", "other quantisation",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_changed_is_told(ask: Ask, a: str, b: str, verdict: str, kinship: str) -> None:
+    assert ask("lineage", a=a, b=b)[0]["verdict"] == verdict
+    assert relation(ask, a, b) == kinship
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        pytest.param("base", "inexact-f32", id="one value that is not exact"),
+        pytest.param("base", "minus-f32", id="a zero with another sign"),
+        pytest.param("base", "plus-f32", id="a zero that has lost its sign"),
+        pytest.param("base", "denormal-f32", id="a value that only float32 holds, for a zero"),
+        pytest.param("base", "payload-f32", id="a NaN with another payload"),
+        pytest.param("base", "lost-payload-f32", id="a NaN whose payload does not fit"),
+        pytest.param("base", "moved-f32", id="the same rows at other ids"),
+    ],
+)
+def test_nearly_a_twin_is_none(ask: Ask, a: str, b: str) -> None:
+    (row,) = ask("lineage", a=a, b=b)
+    assert row["verdict"] == "rows in common across dtypes"
+    assert row["same_id"] == (V - 1 if b != "moved-f32" else row["same_id"])
+    assert relation(ask, a, b) == "rows in common"
+
+
+def test_equal_bytes_of_two_dtypes_are_no_twin(ask: Ask) -> None:
+    (row,) = ask("lineage", a="short", b="bits-as-f16")
+    assert "identical" not in row["verdict"]
+    assert (row["same_id"], row["anywhere"]) == (0, 0)
+    assert relation(ask, "short", "bits-as-f16") not in (IDENTICAL, "rows in common")
+
+
+def test_strangers_in_two_dtypes_have_nothing_in_common(ask: Ask) -> None:
+    (row,) = ask("lineage", a="base", b="stranger-f32")
+    assert (row["verdict"], row["same_id"]) == ("no informative row in common", 0)
+    assert relation(ask, "base", "stranger-f32") is None
+
+
+def test_a_quantisation_of_a_stranger_is_not_called_unrelated_for_its_bits(ask: Ask) -> None:
+    (row,) = ask("lineage", a="base", b="q8_0-of-wide")
+    assert row["verdict"] == "not comparable bit for bit: BF16 against Q8_0; other centroids or lengths"
+    assert row["same_id"] is row["anywhere"] is None
+
+
+def test_claims_are_confirmed_across_dtypes(ask: Ask) -> None:
+    findings = {row["repo"]: row["finding"] for row in ask("lineage_conflicts", matrix="output", all=1)}
+    assert findings["org/base-f32"] == findings["org/cut-f32"] == findings["org/tenth-f32"] == "confirmed"
+    assert findings["org/stranger-f32"] == "no row in common"
+    (halves,) = [
+        row for row in ask("lineage_conflicts", matrix="output", all=1) if row["repo"] == "org/halves-f32"
+    ]
+    assert (halves["finding"], halves["nearest"]) == ("rows of another model", "org/halves")
+
+
+def test_rows_of_older_versions_are_compared_by_what_they_have(catalog: Path, tmp_path: Path) -> None:
+    """Their value hashes are unknown: another dtype is compared by figures, the same one by bits."""
+    for source in catalog.rglob("*.parquet"):
+        kept = tmp_path / source.relative_to(catalog)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        table = pq.read_table(source)
+        new = {"exact_in", "values_hash", "value_sketch", "value_hash"} & set(table.column_names)
+        pq.write_table(table.drop_columns([*new]), kept)
+    (row,) = answer_of(tmp_path, "lineage", {"a": "base", "b": "base-f32"})
+    assert (row["verdict"], row["same_id"]) == ("same values but for rounding", None)
+    (row,) = answer_of(tmp_path, "lineage", {"a": "base-f32", "b": "tenth-f32"})
+    assert row["verdict"] == "rows in common"
+    params = {"model": "org/base", "matrix": "output", "limit": 100, "stored_as": "*"}
+    relations = {row["repo"]: row["relation"] for row in answer_of(tmp_path, "relatives", params)}
+    assert relations["org/base-f32"] == "same values"
