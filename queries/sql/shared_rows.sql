@@ -1,4 +1,4 @@
--- How many rows of a are in b, at the same id and anywhere, bit for bit or in another dtype; name each as repo or repo@revision.
+-- How many rows of a are in b bit for bit, or in another dtype; name each as repo or repo@revision.
 -- params: a, b, matrix=output
 -- tokens of: from model_at($a, $matrix)
 -- tokens of: from model_at($b, $matrix)
@@ -108,6 +108,10 @@ judged as (
                     when bits_b < 16 and bits_a >= 16 then 'b is quantised from a, within what ' || stored_as_b || ' rounds'
                 end
         end as quantised,
+        coalesce(
+            quantised is not null or centroid_cosine >= 0.99 or (centroid_cosine >= 0.5 and correlation >= 0.5),
+            false
+        ) as is_kin,
         coalesce(quantised, case
             when centroid_cosine >= 0.99 and lengths_agree >= 0.95 and allowed = 0 then 'same values but for rounding'
             when centroid_cosine >= 0.99 then 'same centroid'
@@ -122,7 +126,11 @@ select
     coalesce(obstacle, case
         when at_same_id.rows_found = common_ids and rows_a = rows_b then 'identical'
         when at_same_id.rows_found = common_ids then 'identical over the common ids'
-        when anywhere.informative_found > 0 then 'rows in common'
+        when rows_relate(
+            anywhere.informative_found / informative_a, anywhere.informative_found / informative_b,
+            centroid_cosine
+        ) then 'rows in common'
+        when anywhere.informative_found > 0 and (dtype_a = dtype_b or not is_kin) then 'few rows in common'
     end || if(dtype_a = dtype_b, '', ' across dtypes'),
     if(dtype_a = dtype_b, 'no informative row in common', kinship)) as verdict,
     rows_a, rows_b, common_ids, informative_a, informative_b,
