@@ -16,8 +16,8 @@ from survey.cli.output import catalog_reader, known_as, print_in
 def command(a: str, b: str, matrix: str, uri: str, output_format: str) -> int:
     """Compare two checkpoints bit for bit: rows at the same id, rows anywhere, black holes.
 
-    A and B are repo, repo@revision or a folder, both in the catalog, of any two dtypes. Full fine-tuning changes
-    every row, so two models without a common row may still be related.
+    A and B are repo, repo@revision or a folder, both in the catalog, of any two dtypes. Full
+    fine-tuning changes every row, so two models without a common row may still be related.
 
     \b
     survey lineage Qwen/Qwen3-4B Qwen/Qwen3-4B-Base
