@@ -33,6 +33,7 @@ REPEATS = 3
 LINKS = (
     ("2.5 Gbit/s in all", ReplyShape(total_bytes_s=312.5e6), (4, 8, 16)),
     ("uncapped", ReplyShape(), (4, 8, 16)),
+    ("25 Gbit/s in all", ReplyShape(total_bytes_s=3.125e9), (8, 16)),
     ("20 ms, 100 Mbit/s each", ReplyShape(latency_s=0.02, connection_bytes_s=12.5e6), (4, 8, 16)),
 )
 DIMS, VOCAB, LAYERS = 1024, 65_536, 9  # of the whole model: 0.8 GB, of which 0.13 are its head
