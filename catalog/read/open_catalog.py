@@ -10,6 +10,7 @@ from catalog.files import ATTEMPTS, ENDING, ROWS, TOKENS, File, file_key
 from catalog.read.connection import connect_catalog
 from catalog.read.duckdb_errors import first_line, is_about_a_file, is_defect, is_missing_column
 from catalog.read.heavy_files import FIRST_MB, heavy_files
+from catalog.read.refused_files import refused_files
 from catalog.read.table_files import has_all_columns, with_rows
 from catalog.read.views import stubs, superseded_bodies, view_bodies
 from catalog.store.local import LocalFolder
@@ -145,6 +146,8 @@ class OpenCatalog:
                 broken.append(LeftOut(file, opinion.fate, opinion.problem))
             elif last and len(suspects) == 1 and isinstance(self._store, LocalFolder):
                 broken.append(LeftOut(file, "unreadable", f"DuckDB cannot read it: {first_line(error)}"))
+        if last and len(suspects) > 1 and not broken:
+            broken += refused_files(self._store, suspects)
         return broken
 
     def _leave_out(self, broken: Sequence[LeftOut]) -> None:

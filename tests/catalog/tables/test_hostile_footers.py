@@ -120,6 +120,10 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
         lambda footer: _more(footer, 8, STRUCT, b"\x1c\0\0"),
         True,  # DuckDB reads it all the same
     ),
+    "an encoding that does not exist, which pyarrow ignores": (
+        lambda footer: footer.replace(b"\x19\x25\x06\x00", b"\x19\x25\x06\x69", 1),
+        False,
+    ),
     "a note of nobody's": (lambda footer: _note(footer, b"mine", b"\x1b[31m"), True),
 }
 
