@@ -39,5 +39,6 @@ def is_about_a_file(error: duckdb.Error) -> bool:
         or isinstance(error, duckdb.IOException)
         or "Failed to read file" in str(error)
         or "encrypted" in str(error)
+        or "Incorrect stats size" in str(error)
         or "Allocation failure" in str(error)  # for as many row groups as a footer claims
     )

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from pyarrow.parquet import encryption
 
+from catalog.read.duckdb_errors import is_about_a_file
 from catalog.read.reader import Reader
 from catalog.store.open import CatalogStore
 from catalog.tables.column_chunks import parquet_file
@@ -238,6 +240,18 @@ def test_strange_statistics_end_no_process(committed: CatalogStore, files: list[
             assert reader.ask("SELECT repo FROM models").rows
     finally:
         files[0].write_bytes(whole)
+
+
+OF_FOOTERS = [
+    "Incorrect stats size for type BIGINT",  # a minimum of seven bytes
+    "File is encrypted but no file crypto metadata is set",
+]
+
+
+@pytest.mark.parametrize("words", OF_FOOTERS)
+def test_errors_of_a_footer_are_known_by_their_words(words: str) -> None:
+    assert is_about_a_file(duckdb.InvalidInputException(words))
+    assert not is_about_a_file(duckdb.InvalidInputException("Conversion Error"))
 
 
 def test_a_terabyte_of_nothing_is_not_read(committed: CatalogStore, files: list[Path]) -> None:
