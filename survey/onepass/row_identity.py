@@ -14,6 +14,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from survey.errors import UsageError
 from survey.onepass import kernels
 from survey.onepass.geometry import SPOOL_BYTES
 from survey.records.blocks import Block
@@ -43,9 +44,9 @@ class RowIdentity:
     """Groups V = `rows` rows of `row_bytes` each by their bytes. Close it: it holds a temporary file."""
 
     def __init__(self, rows: int, row_bytes: int) -> None:
-        """Raises ValueError if there are more rows than 31 bits can number."""
+        """Raises UsageError if there are more rows than 31 bits can number."""
         if rows >= MOST_ROWS:
-            raise ValueError(f"{rows:,} rows, expected fewer than {MOST_ROWS:,}")
+            raise UsageError(f"the matrix has {rows:,} rows, expected fewer than {MOST_ROWS:,}")
         self._row_bytes = row_bytes
         self._digests = np.empty((rows, 2), dtype=np.uint64)
         self._rows = self._repeats = 0

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xxhash
 
+from survey.errors import UsageError
 from survey.onepass.kernels.first_seen import find_first
 from survey.onepass.row_identity import RowIdentity, row_digests, rows_of_slab
 
@@ -90,5 +91,5 @@ def test_more_rows_than_announced_are_refused() -> None:
 
 
 def test_more_rows_than_can_be_numbered_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected fewer than 2,147,483,647"):
+    with pytest.raises(UsageError, match="expected fewer than 2,147,483,647"):
         RowIdentity(2**31, 8)
