@@ -64,7 +64,7 @@ def test_a_run_names_the_rows(hub: LocalHub, survey: Survey, tmp_path: Path, exe
     assert ask(
         "SELECT matrix, tokenizer_file, tokenizer_size, added_tokens, phantom_rows, unreachable_rows, "
         "tokenizer_note, measures['names'] FROM models ORDER BY matrix"
-    ) == [(matrix, "tokenizer.json", 13, 2, 287, 1, None, 2) for matrix in ("input", "output")]
+    ) == [(matrix, "tokenizer.json", 13, 2, 287, 1, None, 3) for matrix in ("input", "output")]
     named = ask("SELECT text, reach FROM tokens WHERE NOT phantom AND matrix = 'output' ORDER BY token_id")
     assert named == list(zip(made.BYTE_LEVEL_TEXTS, made.BYTE_LEVEL_REACH, strict=True))
     assert ask(
@@ -188,7 +188,7 @@ def test_a_costly_tokenizer_is_a_note_and_every_row_stands(
         repo: rest
         for repo, *rest in ask("SELECT repo, tokenizer_note, measures['names'], dead_count FROM models")
     }
-    assert by_repo.pop("org/good") == [None, 2, 10]
+    assert by_repo.pop("org/good") == [None, 3, 10]
     assert len(by_repo) == len(COSTLY)
     for name, (_, note, version) in COSTLY.items():
         said, measured, dead_count = by_repo[f"org/{name.replace(' ', '-')}"]
