@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from survey.cli.one_matrix import byte_bar, one_model
-from survey.cli.options import (
-    MATRIX_CONNECTIONS,
-    catalog_option,
-    connections_option,
-    device_option,
-    endpoint_option,
-    matrix_option,
-    plot_option,
-    result_option,
-    settings_from_options,
-)
+from survey.cli.one_matrix import byte_bar, matrix_options, one_model
+from survey.cli.options import settings_from_options
 from survey.cli.output import check_output, print_single_result
 from survey.errors import UsageError
 
@@ -63,13 +53,7 @@ def _axis(name: str, default: int, position: str) -> Callable[[Any], Any]:
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.safetensors",
     help="Write cluster_mask, cluster_token_ids, ref_token_id and n_cluster to this file.",
 )  # fmt: skip
-@plot_option
-@matrix_option()
-@endpoint_option
-@connections_option(MATRIX_CONNECTIONS)
-@device_option
-@catalog_option
-@result_option
+@matrix_options
 def command(
     model: str,
     matrix: MatrixName,

@@ -1,4 +1,4 @@
-"""What commands that read one matrix share: which model is meant, and a bar of its bytes."""
+"""What commands that study one matrix share: their options, which model is meant, and a bar of its bytes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from survey.cli.options import (
+    MATRIX_CONNECTIONS,
+    catalog_option,
+    connections_option,
+    device_option,
+    endpoint_option,
+    matrix_option,
+    options_of,
+    plot_option,
+    result_option,
+)
 from survey.cli.output import console
 from survey.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from survey.opening import Matrix
     from survey.records.target import ModelRef
+
+matrix_options = options_of(
+    plot_option,
+    matrix_option(),
+    endpoint_option,
+    connections_option(MATRIX_CONNECTIONS),
+    device_option,
+    catalog_option,
+    result_option,
+)
 
 
 def one_model(model: str) -> ModelRef:

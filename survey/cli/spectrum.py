@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from survey.cli.one_matrix import byte_bar, one_model
-from survey.cli.options import (
-    MATRIX_CONNECTIONS,
-    catalog_option,
-    connections_option,
-    device_option,
-    endpoint_option,
-    matrix_option,
-    plot_option,
-    result_option,
-    settings_from_options,
-)
+from survey.cli.one_matrix import byte_bar, matrix_options, one_model
+from survey.cli.options import settings_from_options
 from survey.cli.output import print_single_result
 
 if TYPE_CHECKING:
@@ -28,13 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("spectrum")
 @click.argument("model")
-@plot_option
-@matrix_option()
-@endpoint_option
-@connections_option(MATRIX_CONNECTIONS)
-@device_option
-@catalog_option
-@result_option
+@matrix_options
 def command(
     model: str,
     plot: Path | None,
