@@ -34,7 +34,7 @@ _INTEGERS = re.compile(
     r"(?P<bnb>bnb-)?int(?P<bits>[248])-(?P<kind>g|row)(?P<group>\d{1,6})(?P<signed>s?)/(?P<dtype>F16|BF16|F32)"
 )
 _MLX = re.compile(r"mlx-(?P<bits>[234568])bit-g(?P<group>16|32|64|128)/(?P<dtype>F16|BF16|F32)")
-_FLOAT_MODES = {"mxfp4": (4, 32, "F8_E8M0"), "mxfp8": (8, 32, "F8_E8M0"), "nvfp4": (4, 16, "F8_E4M3")}
+FLOAT_MODES = {"mxfp4": (4, 32, "F8_E8M0"), "mxfp8": (8, 32, "F8_E8M0"), "nvfp4": (4, 16, "F8_E4M3")}
 
 
 def _table_of_e4m3() -> Floats32:
@@ -85,7 +85,7 @@ def level_format(code: str) -> BlockFormat | None:
 
 
 def _levels(code: str) -> Levels | None:
-    if mode := _FLOAT_MODES.get(code):
+    if mode := FLOAT_MODES.get(code):
         bits, group, factors = mode
         return Levels(bits, group, factors, E2M1 if bits == 4 else E4M3)
     if match := _BNB.fullmatch(code):

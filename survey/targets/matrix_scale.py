@@ -10,7 +10,7 @@ from survey.numerics.dtypes import FLOATS
 from survey.records.tensors import ScaleSpec, TensorSpec
 from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.unembedding.gguf_tensors import HEAD
-from survey.unembedding.scale_tensors import scale_name, scale_of_parts, scale_spec
+from survey.unembedding.scale_tensors import refuse_other_factors, scale_name, scale_of_parts, scale_spec
 
 
 def has_scale(layout: CheckpointLayout, spec: TensorSpec) -> bool:
@@ -26,6 +26,8 @@ def scale_of_matrix(layout: CheckpointLayout, spec: TensorSpec, tensor: str) -> 
     if layout.gguf is not None:
         return _scale_of_gguf(layout, spec)
     if tensor in layout.packed:
+        known = {name for packing in layout.packed.values() for name in packing.all}
+        refuse_other_factors(layout.file_of, tensor, known, f"{layout.repo}/{spec.file}")
         return _scale_of_packing(layout, spec, *(layout.packed[tensor].scale or ("", False)))
     if spec.dtype not in FLOATS or FLOATS[spec.dtype].bits != 8:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from survey.numerics.level_formats import FLOAT_MODES
 from survey.records.tensors import TensorSpec
 from survey.unembedding.model_config import stated_shapes
 from survey.unembedding.packings import WEIGHT, PackedShape, Packing
@@ -89,7 +90,9 @@ def _mlx_shape(stated: Config, parts: Sequence[TensorSpec]) -> PackedShape:
         return PackedShape(f"mlx-{bits}bit-g{group}/{factors.dtype}", rows, dims)
     if added or factors.dtype != "U8":
         raise ValueError(f"expected scales in U8 and no biases in the mode {mode!r:.40}")
-    return PackedShape(f"{mode:.40}", rows, dims)
+    if not isinstance(mode, str) or mode not in FLOAT_MODES:  # it may be the name of another tool's format
+        raise ValueError(f"rows of {mode!s:.40} are not read")
+    return PackedShape(mode, rows, dims)
 
 
 # compressed-tensors
@@ -235,7 +238,7 @@ def _four_bits(
     """bitsandbytes' levels lie in one column: the config states the shape."""
     levels, factors = parts
     elements, blocks = 2 * len(levels.bytes), len(factors.bytes) // 4
-    if levels.dtype != "U8" or factors.dtype != "F32" or not blocks or elements % blocks:
+    if levels.dtype != "U8" or factors.dtype != "F32" or not (elements and blocks) or elements % blocks:
         raise ValueError("expected levels in U8, and factors in F32 for blocks of them")
     fitting = [(rows, dims) for rows, dims in shapes if dims and rows * dims == elements]
     fitting = fitting or [(elements // dims, dims) for _, dims in shapes if dims and elements % dims == 0]

@@ -34,8 +34,11 @@ _PACKED_WORDS = frozenset(
     qscale qscales qweight qweights qzero qzeros scale scales scaling scb su suh sv svh trellis zero zeros
     """.split()  # noqa: SIM905 - words
 )
-_OF_ACTIVATIONS = re.compile(r"(?i)(?:^|[._])(?:input|output|act|activation|k|v|kv|pre_quant)_\w*scale"
-                             r"|(?:^|[._])scale_(?:input|output|act\w*)$")  # fmt: skip
+# What is rounded around a product; a factor before it (`act_pre_scale`, `pre_quant_scale`) is the matrix's.
+_OF_ACTIVATIONS = re.compile(
+    r"(?i)(?:^|[._])(?:input|output|act|activation|k|v|kv)_(?!pre_)\w*(?:scale|zero_point)"
+    r"|(?:^|[._])scale_(?:input|output|act\w*)$"
+)
 _STORED = ("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64", "F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
 
 

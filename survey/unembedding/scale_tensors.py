@@ -52,6 +52,17 @@ def scale_name(names: Collection[str], tensor: str, where: str) -> str | None:
     return known[0] if known else None
 
 
+def refuse_other_factors(names: Collection[str], tensor: str, known: Collection[str], where: str) -> None:
+    """Raise NotThere (`quantised-head`) if a tensor beside a packed matrix may change its values.
+
+    known: the tensors that packings are made of.
+    """
+    stem = tensor.removesuffix(".weight")
+    if others := sorted(name for name in _beside(names, stem, True) if name != tensor and name not in known):
+        problem = f"{tensor} is quantised, and stands beside {others[0]}, which no rule applies to it"
+        raise NotThere("quantised-head", where, problem)
+
+
 def _beside(names: Collection[str], stem: str, known: bool) -> Iterator[str]:
     """Tensors that may change the values of a matrix.
 

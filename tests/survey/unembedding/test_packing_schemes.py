@@ -239,6 +239,27 @@ REFUSED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+# Names of other tools' formats, and bits and groups with which a row takes the bytes of that format.
+OTHER_FORMATS = [
+    ("Q8_0", 8, 16), ("Q4_0", 4, 16), ("Q5_0", 5, 16), ("IQ4_NL", 4, 16), ("F8_E4M3", 7, 8), ("MXFP4", 4, 32),
+    ("int8-g16/F16", 8, 8), ("nf4-g64/F32", 4, 16), ("bnb-int8-g64/F32", 8, 16),
+]  # fmt: skip
+REFUSED |= {
+    f"MLX in the mode {mode!s:.20}": (
+        {"lm_head.weight": torch.zeros(ROWS, DIMS * bits // 32, dtype=torch.uint32),
+         "lm_head.scales": torch.zeros(ROWS, DIMS // group, dtype=torch.uint8)},
+        {"quantization": {"mode": mode, "bits": bits, "group_size": group}},
+        "rows of .* are not read",
+    )
+    for mode, bits, group in (*OTHER_FORMATS, ([], 4, 32), ({}, 4, 32), (1.5, 4, 32))
+}  # fmt: skip
+REFUSED["levels of no byte"] = (
+    {**HEADS["bitsandbytes, NF4"].tensors, HEAD: torch.zeros(0, 1, dtype=torch.uint8)},
+    {"quantization_config": {"quant_method": "bitsandbytes"}},
+    "expected levels in U8",
+)
+
+
 @pytest.mark.parametrize(("tensors", "config", "problem"), REFUSED.values(), ids=REFUSED)
 def test_what_does_not_fit_is_refused_by_the_name_of_its_scheme(
     tensors: dict[str, torch.Tensor], config: dict[str, Any], problem: str, tmp_path: Path
@@ -246,6 +267,31 @@ def test_what_does_not_fit_is_refused_by_the_name_of_its_scheme(
     with pytest.raises(SurveyError, match=problem) as caught:
         survey.open_matrix(written(tmp_path, tensors, config))
     assert caught.value.reason == "quantised-head"
+
+
+CHANGE_VALUES = (
+    "weight_scale_inv", "weight.scale", "scale", "pre_quant_scale", "_weight_act_pre_scale", "g_idx", "zeros",
+    "smoothing_factor", "rotation", "weight_multiplier", "weight.absmax2", "of_nobody_knows_what",
+)  # fmt: skip
+LEAVE_VALUES = ("bias", "input_scale", "input_global_scale", "input_zero_point", "output_scale", "k_scale")
+
+
+def is_read(head: PackedHead, beside: str) -> bool:
+    table = {"model.embed_tokens.weight": torch.zeros(ROWS, DIMS).bfloat16()}
+    content = save({**table, **head.tensors, f"lm_head.{beside}": torch.full((1,), 2.0)})
+    config = json.dumps(CONFIG | {"quantization_config": head.quantization}).encode()
+    try:
+        locate(lay_out(HeldCheckpoint({"model.safetensors": content, "config.json": config})), "output")
+    except SurveyError as error:
+        return (error.reason, f"lm_head.{beside}" in str(error)) != ("quantised-head", True)
+    return True
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_what_may_change_the_values_of_a_packed_head_is_refused(head: PackedHead) -> None:
+    """A factor that nobody applied would give other lengths than the model's."""
+    assert [name for name in CHANGE_VALUES if is_read(head, name)] == []
+    assert [name for name in LEAVE_VALUES if not is_read(head, name)] == []
 
 
 STRANGE = (
