@@ -308,8 +308,8 @@ def fold_rows(
     fine: UInt16s,
     digests: UInt64s,
     singles: NDArray[np.uint32] | None,
-    buffers: Any | None,
-    named: Any | None,
+    buffers: Any,
+    named: Any,
 ) -> None:
     """The sums of stored rows [R, D], in whole groups, and what each of the first N ≤ R has of its own.
 
@@ -325,7 +325,6 @@ def fold_rows(
     buffers, named: forms, hashes and held as in `values.name_rows`. singles: of float32, the words.
     """
     dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
-    stride = upper.shape[1] // dims if singles is None else 1
     totals = np.empty((quads, len(signs)))
     lane_bytes = LANE_DIMS * FLOAT64_BYTES
     lanes = _buffer(QUAD_ROWS, lane_bytes).view(np.float64)
@@ -341,9 +340,9 @@ def fold_rows(
     for group in range(-(-len(packed) // GROUP_ROWS)):
         first = group * GROUP_ROWS
         hash_rows(packed[first : first + GROUP_ROWS], digests[first : first + GROUP_ROWS])
-        upper_words = upper[first : first + GROUP_ROWS].reshape(-1)
-        if singles is not None:
-            upper_words = name_group(singles, first, len(counts) > 0, buffers, named)
+        upper_words, stride = upper[first : first + GROUP_ROWS].reshape(-1), upper.shape[1] // dims
+        if singles is not None and name_group(singles, first, len(counts) > 0, buffers, named):
+            upper_words, stride = buffers[2], 1
         if len(counts):
             add_exponents(upper_words, stride, mantissa_bits, counts, counters, state, fields)
         for quad in range(quads):

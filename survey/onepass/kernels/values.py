@@ -112,23 +112,26 @@ def hash_forms(forms: Bytes, form: np.uint8, stored: Bytes, digests: HashWords, 
 
 
 @njit()
-def name_group(words: UInt32s, first: int, all_upper: bool, buffers: Any, named: Any) -> Any:
-    """Name the values of a group of rows of float32 from `first` on; their upper halves, set if `all_upper`.
+def name_group(words: UInt32s, first: int, is_counted: bool, buffers: Any, named: Any) -> bool:
+    """Name the values of a group of rows of float32 from `first` on; whether their upper halves are set.
 
     buffers: narrow, its bytes, the same in one row, halves, their bytes, singles. named: as in `fold_rows`.
+    They are if exponents are counted, and the first row may be bfloat16: these are then half the bytes.
     """
-    narrow, narrow_bytes, upper, halves, half_bytes, _ = buffers
+    narrow, narrow_bytes, _, halves, half_bytes, _ = buffers
     forms, hashes, held = named
     group = slice(first, first + GROUP_ROWS)
     rows, here, their_hashes = words[group], forms[group], hashes[group]
+    all_upper = is_counted and may_lack(rows[0], BELOW_BF16)
     narrow_singles(rows, all_upper, narrow, halves, here, held)
-    for r in range(len(here), GROUP_ROWS):  # zeros, after the last row
-        set_upper_halves(rows[r], narrow[r])
+    if all_upper:
+        for r in range(len(here), GROUP_ROWS):  # zeros, after the last row
+            set_upper_halves(rows[r], narrow[r])
     if narrow_bytes.size:
         digests = np.empty((GROUP_ROWS, 2), np.uint64)
         hash_forms(here, BF16, narrow_bytes, digests, their_hashes)
         hash_forms(here, F16, half_bytes, digests, their_hashes)
-    return upper
+    return all_upper
 
 
 @njit()
