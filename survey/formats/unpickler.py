@@ -79,12 +79,16 @@ class TensorMachine(PickleMachine):
         return build(self, *arguments)
 
     def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> PickledTensor:
-        """`_rebuild_tensor…`. rest: requires_grad, hooks and, in version 3, the dtype."""
+        """`_rebuild_tensor…`. rest: requires_grad, hooks, in version 3 the dtype, marks (`neg`)."""
         if type(storage) is not Storage:
             raise self.refuse("has a tensor without a storage")
-        dtype = storage.dtype
-        if len(rest) > 2 and type(rest[2]) is Name:
-            dtype = DTYPES.get(rest[2].name)
+        dtype, marks = storage.dtype, rest[2:]
+        if marks and type(marks[0]) is Name:
+            dtype, marks = DTYPES.get(marks[0].name), marks[1:]
+        if any(marks) and not (type(marks[0]) is dict and not any(marks[0].values())):
+            raise self.refuse(
+                "has a tensor that torch marks: its values are others than those that are stored"
+            )
         if dtype is None:
             raise self.refuse("has a tensor without a dtype")
         numbers = (

@@ -181,3 +181,13 @@ def test_bytes_before_a_zip_are_refused_for_torch_sees_others_there() -> None:
     first, second = (saved({HEAD: torch.full((4, 3), number)}) for number in (1.0, 2.0))
     assert "does not begin with its first member" in refusal(first + second)
     assert "does not begin with its first member" in refusal(b"PK\x03\x04" + bytes(1000) + first)
+
+
+@FORMATS
+def test_a_tensor_whose_values_torch_would_change_is_refused(zipped: bool) -> None:
+    """torch.save stores the bytes below a view that negates or conjugates, and a mark beside them."""
+    plain = torch.arange(12.0).view(4, 3)
+    marked = torch._neg_view(plain)
+    assert "its values are others" in refusal(saved({"a": marked}, zipped))
+    kept = {"a": marked.resolve_neg(), "b": torch.nn.Parameter(plain), "c": torch.complex(plain, plain)}
+    assert set(header(saved(kept, zipped))[0].tensors) == {"a", "b", "c"}
