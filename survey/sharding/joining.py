@@ -45,6 +45,8 @@ def join_parts(name: str, parts: Sequence[TensorPart], size: MatrixSize, where: 
     first = parts[0].tensor
     if any(len(part.tensor.shape) != 2 or 0 in part.tensor.shape for part in parts):
         raise _refused(where, name, f"has parts of shape {_shapes(parts)}, expected [rows, dimensions]")
+    if any(part.tensor.pieces for part in parts):
+        raise _refused(where, name, "has parts that lie in several tensors themselves")
     if any(part.tensor.dtype != first.dtype for part in parts):
         kinds = ", ".join(dict.fromkeys(part.tensor.dtype for part in parts))
         raise _refused(where, name, f"has parts in {kinds}, expected one dtype")

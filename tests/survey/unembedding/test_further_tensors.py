@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.checkpoints import EMBED, HEAD, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
@@ -48,6 +50,38 @@ def test_rows_in_a_tensor_of_their_own_follow_the_others(matrix: MatrixName, nam
         bytes(block) for block in stream_rows(HeldCheckpoint(files), target.spec, row_blocks(target.spec))
     )
     assert rows == tensors[first].data + tensors[name].data
+
+
+INT8 = {
+    "quant_method": "compressed-tensors",
+    "config_groups": {"a": {"weights": {"num_bits": 8, "type": "int"}}},
+}
+IN_PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "in parts by rows": (
+        {"lm_head.weight.0": stored(V // 2, D), "lm_head.weight.1": stored(V // 2, D, seed=1),
+         "lm_head.additional_fc.weight": stored(2, D, seed=2)},
+        {},
+    ),
+    "levels and factors": (
+        {HEAD: stored(*FULL, dtype="I8"), f"{HEAD}_scale": stored(V, 1),
+         "lm_head.additional_fc.weight": stored(2, D, dtype="I8"),
+         "lm_head.additional_fc.weight_scale": stored(2, 1)},
+        {"quantization_config": INT8},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tensors", "config"), IN_PARTS.values(), ids=IN_PARTS)
+def test_rows_that_follow_a_matrix_in_parts_are_refused(
+    tensors: dict[str, Any], config: dict[str, Any]
+) -> None:
+    """Put together as if it were one tensor, the first rows would be other bytes of the file."""
+    files = single({EMBED: stored(*FULL, seed=3), **tensors}, LLAMA_UNTIED | config)
+    error = refused(files)
+    assert (error.reason, "lie in several tensors" in error.problem) == ("split-head", True)
+    alone = {name: tensor for name, tensor in tensors.items() if "additional" not in name}
+    files = single({EMBED: stored(*FULL, seed=3), **alone}, LLAMA_UNTIED | config)
+    assert chosen(files).spec.shape == FULL
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
