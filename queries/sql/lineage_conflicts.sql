@@ -18,17 +18,6 @@ bases as materialized (
     from figures
     where name in (select stated from current_rows)
 ),
--- A model that states m as its base, or as its base's base, may well have m's rows.
-ancestors(repo, ancestor) as (
-    select distinct name, stated
-    from figures
-    where stated is not null
-    union
-    select ancestors.repo, figures.stated
-    from ancestors
-    join figures on figures.name = ancestors.ancestor
-    where figures.stated is not null
-),
 -- A claim against every known commit of the base.
 cosines as materialized (
     select
@@ -69,15 +58,29 @@ sketched as materialized (
     ) using (repo, sha)
 ),
 hashes as (
-    select repo, sha, name, dtype, true as of_rows, unnest(row_sketch) as hash from sketched
+    select repo, sha, stated, dtype, true as of_rows, unnest(row_sketch) as hash
+    from compared_claims
+    join sketched using (repo, sha)
     union all
-    select repo, sha, name, dtype, false, unnest(value_sketch) from sketched
+    select repo, sha, stated, dtype, false, unnest(value_sketch)
+    from compared_claims
+    join sketched using (repo, sha)
+),
+-- Each once: a forged sketch may repeat one.
+hashes_of_bases as (
+    select repo, sha, name, dtype, true as of_rows, unnest(list_distinct(row_sketch)) as hash
+    from sketched
+    semi join compared_claims on compared_claims.stated = name
+    union all
+    select repo, sha, name, dtype, false, unnest(list_distinct(value_sketch))
+    from sketched
+    semi join compared_claims on compared_claims.stated = name
 ),
 -- Hashes that are in the sketches of both a model and its stated base.
 met as (
     select m.repo, m.sha, base.repo as base_repo, base.sha as base_sha, count(*) as in_common
-    from (from compared_claims join hashes using (repo, sha)) as m
-    join hashes as base
+    from hashes as m
+    join hashes_of_bases as base
         on base.name = m.stated and base.hash = m.hash and base.of_rows = m.of_rows
         and m.of_rows = (m.dtype = base.dtype)
     group by m.repo, m.sha, base.repo, base.sha
@@ -139,13 +142,17 @@ claims as (
             starts_with(verdict, 'not comparable') desc, rows_in_common desc nulls last, base_sha
     ) = 1
 ),
-suspects as materialized (
-    select claims.repo, claims.sha, claims.base_model, dtype, of_rows, hash
+suspect_claims as materialized (
+    select repo, sha
     from claims
-    join hashes using (repo, sha)
     where verdict in ('no row in common', 'few rows in common') or starts_with(verdict, 'other width')
 ),
--- The inverted index: other models with a suspect's rows; few of them prove nothing.
+suspects as materialized (
+    select distinct hashes.*
+    from hashes
+    semi join suspect_claims using (repo, sha)
+),
+-- The inverted index: models with a suspect's rows, the suspects among them; few of them prove nothing.
 holders as materialized (
     select repo, sha, dtype, row_hash, if(dtype = 'BF16', row_hash, value_hash) as value_hash
     from (
@@ -157,22 +164,107 @@ holders as materialized (
     where coalesce(row_hash in (select hash from suspects), false)
         or coalesce(value_hash in (select hash from suspects where not of_rows), false)
 ),
-nearest_models as materialized (
-    select suspects.repo, suspects.sha, other.repo as nearest, other.sha as nearest_sha, count(*) as in_common
-    from suspects
-    join holders as other
-        on suspects.hash in (other.row_hash, other.value_hash)
-        and suspects.hash = if(suspects.of_rows, other.row_hash, other.value_hash)
-        and suspects.of_rows = (suspects.dtype = other.dtype)
-        and other.repo <> suspects.repo
-    where not exists (
-        from ancestors
-        where ancestors.repo = lower(other.repo)
-            and ancestors.ancestor in (lower(suspects.repo), lower(suspects.base_model))
+-- Those of one dtype that have the same of these rows, perhaps thousands that never trained them, are a group.
+group_members as materialized (
+    select
+        dense_rank() over (order by of_rows, dtype, number_of_hashes, parity, total) as group_id,
+        row_number() over (
+            partition by of_rows, dtype, number_of_hashes, parity, total order by repo, sha
+        ) as member,
+        repo, sha, dtype, of_rows
+    from (
+        select
+            repo, sha, dtype, true as of_rows, count(*) as number_of_hashes, bit_xor(hash(row_hash)) as parity,
+            sum(row_hash) as total
+        from holders
+        where row_hash in (select hash from suspects where of_rows)
+        group by repo, sha, dtype
+        union all
+        select repo, sha, dtype, false, count(*), bit_xor(hash(value_hash)), sum(value_hash)
+        from holders
+        where value_hash in (select hash from suspects where not of_rows)
+        group by repo, sha, dtype
     )
-    group by suspects.repo, suspects.sha, other.repo, other.sha
+),
+group_hashes as materialized (
+    select group_id, firsts.dtype, firsts.of_rows, if(firsts.of_rows, row_hash, value_hash) as hash
+    from (from group_members where member = 1) as firsts
+    join holders using (repo, sha)
+    semi join suspects
+        on suspects.of_rows = firsts.of_rows and suspects.hash = if(firsts.of_rows, row_hash, value_hash)
+),
+suspect_groups as materialized (
+    select distinct group_id, suspects.stated
+    from (select distinct repo, sha, stated from suspects) as suspects
+    join group_members using (repo, sha)
+),
+-- How many pairs of hashes it takes to compare a group with all others; those that take most are left out.
+costs as materialized (
+    select group_id, sum(pairs) over (order by pairs, group_id) > 50_000_000 as too_many
+    from (
+        select group_id, sum(groups) as pairs
+        from (from group_hashes semi join suspect_groups using (group_id))
+        join (select of_rows, hash, count(*) as groups from group_hashes group by of_rows, hash)
+            using (of_rows, hash)
+        group by group_id
+    )
+),
+too_common as (
+    select repo, sha
+    from group_members
+    join costs using (group_id)
+    where too_many
+),
+common_hashes as materialized (
+    select mine.group_id, theirs.group_id as other_id, count(*) as in_common
+    from (from group_hashes join costs using (group_id) where not too_many) as mine
+    join group_hashes as theirs
+        on theirs.hash = mine.hash and theirs.of_rows = mine.of_rows
+        and mine.of_rows = (mine.dtype = theirs.dtype)
+    group by mine.group_id, theirs.group_id
+),
+-- A model that states a suspect's base as its own, or as its base's base, may well have the suspect's rows: the
+-- suspect's own descendants are among these.
+descendants(stated, name, generation) as (
+    select stated, stated, 0
+    from suspect_groups
+    union
+    select descendants.stated, figures.name, generation + 1
+    from descendants
+    join figures on figures.stated = descendants.name
+    where generation < 100
+),
+-- In each group the first member that does not descend from the base: before it stand descendants alone.
+descendants_first as (
+    select stated, group_id, count(*) as descendants
+    from (
+        select
+            stated, group_id, member,
+            row_number() over (partition by stated, group_id order by member) as position
+        from (select distinct stated, name from descendants where generation > 0)
+        join group_members on lower(group_members.repo) = name
+    )
+    where position = member
+    group by stated, group_id
+),
+nearest_of_groups as (
+    select
+        suspect_groups.group_id, suspect_groups.stated, other.repo as nearest, other.sha as nearest_sha,
+        in_common
+    from suspect_groups
+    join common_hashes using (group_id)
+    left join descendants_first
+        on descendants_first.stated = suspect_groups.stated and descendants_first.group_id = other_id
+    join group_members as other
+        on other.group_id = other_id and other.member = 1 + coalesce(descendants, 0)
+),
+nearest_models as materialized (
+    select repo, sha, nearest, nearest_sha, in_common
+    from (select distinct repo, sha, stated from suspects) as suspects
+    join group_members using (repo, sha)
+    join nearest_of_groups using (group_id, stated)
     qualify row_number() over (
-        partition by suspects.repo, suspects.sha order by in_common desc, nearest, nearest_sha
+        partition by repo, sha order by in_common desc, nearest, nearest_sha
     ) = 1
 ),
 -- Both sides of these pairs with their lists.
@@ -217,10 +309,17 @@ compared as (
 )
 select
     repo, revision, base_model,
-    if(ends_with(verdict, 'in common') and nearest is not null, 'rows of another model', verdict) as finding,
+    case
+        when not ends_with(verdict, 'in common') then verdict
+        when nearest is not null then 'rows of another model'
+        when (repo, sha) in (select (repo, sha) from too_common)
+            then 'not compared: too many models have its rows'
+        else verdict
+    end as finding,
     coalesce(rows_in_common, if(ends_with(verdict, 'in common'), 0, null)) as rows_in_common,
     share_of_model, centroid_cosine, nearest, nearest_similarity, sha
 from claims
 left join compared using (repo, sha)
-where $all <> 0 or nearest is not null or starts_with(verdict, 'other width')
+where
+    $all <> 0 or nearest is not null or starts_with(verdict, 'other width') or starts_with(finding, 'not compared')
 order by nearest is null, finding, repo, sha

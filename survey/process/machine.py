@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from survey.process.ulimits import process_memory_bytes
+from survey.process.ulimits import process_memory_bytes, unused_memory_bytes
 
 ROOT = Path("/")
 
@@ -37,6 +37,12 @@ def available_memory_bytes(root: Path = ROOT) -> int:
     if (available := _available(root)) is not None:
         free.append(available)
     return max(0, min(free, default=memory_bytes(root)))
+
+
+def free_memory_bytes() -> int:
+    """What this process may allocate now, in bytes: within its own limits, too."""
+    available, unused = available_memory_bytes(), unused_memory_bytes()
+    return available if unused is None else max(0, min(available, unused))
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -22,6 +22,7 @@ from survey.sky.neighbours import Neighbours, neighbours, round_to_bf16
 from survey.sky.reference import Reference, choose_reference
 from survey.sky.sphere import NEIGHBOURHOOD_DEG, Field, Sky, in_field, to_sphere
 from survey.spectra.covariance import covariance_and_black_holes
+from survey.spectra.memory import CLUSTER_SQUARES, refuse_too_wide
 
 AXES = Axes()
 
@@ -81,9 +82,11 @@ def study(
 
     token: the reference row; without it the first row in `view`, or the largest black hole's first. view: the
     telescope's field; without it a small circle around the reference. Memory: a few times [D, D] and [V],
-    never [V, D]. Raises UsageError if there is no such axis, row or field.
+    never [V, D]. Raises UsageError if there is no such axis, row or field, NotRunnable (`infeasible`) if that
+    memory is not free.
     """
     check_axes(axes, decoder.dims)
+    refuse_too_wide(decoder.dims, device, CLUSTER_SQUARES)
     if token is not None and not 0 <= token < vocab_rows:
         raise UsageError(f"token {token}: the matrix has the rows 0 … {vocab_rows - 1}")
     if view is not None:

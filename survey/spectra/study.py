@@ -19,6 +19,7 @@ from survey.records.results import Spectrum
 from survey.spectra.covariance import covariance_and_black_holes
 from survey.spectra.directions import directions
 from survey.spectra.figures import Removal, RowMoments, SpectrumFigures, figures, principal_axes
+from survey.spectra.memory import SPECTRUM_SQUARES, refuse_too_wide
 
 DIRECTIONS = 8
 
@@ -43,8 +44,10 @@ def study_spectrum(
 ) -> SpectrumStudy:
     """The spectrum of a [V, D] matrix from its stored bytes, which are read once, in row order.
 
-    Memory: a few times [D, D] and [V], never [V, D]. device: does the products and the eigenvalues.
+    Memory: a few times [D, D] and [V], never [V, D]. device: does the products and the eigenvalues. Raises
+    NotRunnable (`infeasible`) if that is not free.
     """
+    refuse_too_wide(decoder.dims, device, SPECTRUM_SQUARES)
     chunk_bytes = CHUNK_ROWS * decoder.row_bytes
     with Spool() as spool:
         covariance, black_hole_rows = covariance_and_black_holes(
