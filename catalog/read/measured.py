@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from sys import intern
 
 from catalog.files import ENDING, ROWS, file_key
@@ -36,12 +37,24 @@ class MeasuredRow:
         return any(self.measures.get(measure.name) != measure.version for measure in required)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MeasuredRows:
     """The rows of a catalog by repo, sha and matrix, as far as they can be read."""
 
     rows: Mapping[RowKey, MeasuredRow]
     unreadable: frozenset[str] = frozenset()  # names of row files that exist and cannot be read
+    spectra: frozenset[RowKey] = frozenset()  # the matrices that have one
+
+    @cached_property
+    def _contents_of_spectra(self) -> frozenset[str]:
+        """Content keys of the matrices that have a spectrum."""
+        rows = (self.rows.get(key) for key in self.spectra)
+        return frozenset(row.content_key for row in rows if row is not None and row.content_key)
+
+    def has_spectrum(self, key: RowKey) -> bool:
+        """Whether a spectrum of the bytes of a stored row is there, under its key or another."""
+        row = self.rows.get(key)
+        return key in self.spectra or (row is not None and row.content_key in self._contents_of_spectra)
 
     def repos(self) -> frozenset[str]:
         """Repositories that have a row, of any commit."""
@@ -102,7 +115,11 @@ def read_measured(reader: Reader) -> MeasuredRows:
     # would count as measured for ever.
     figures = ", ".join(column.name for column in view_columns()["models"])
     sql = f"SELECT {_DECISIVE}, hash({figures}) FROM measured_rows"
-    return MeasuredRows(reader.ask_pieces(sql, None, lambda pieces: _by_key(pieces, files)))
+    rows = reader.ask_pieces(sql, None, lambda pieces: _by_key(pieces, files))
+    spectra = reader.ask("SELECT repo, sha, matrix FROM spectra").rows
+    return MeasuredRows(
+        rows, spectra=frozenset((intern(repo), intern(sha), intern(matrix)) for repo, sha, matrix in spectra)
+    )
 
 
 def _by_key(pieces: Pieces, files: Collection[str]) -> dict[RowKey, MeasuredRow]:

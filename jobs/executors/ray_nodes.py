@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jobs.planning.memory import gpu_host_bytes
+from jobs.planning.memory import gpu_host_bytes, spectrum_host_bytes
 from jobs.tasks.outcome import Failed, infeasible
+from jobs.tasks.spectrum import without_spectrum
 from survey.onepass.device import Device, auto_device
+from survey.records.settings import Settings, SpectraDevice
 from survey.records.target import Target
+from survey.spectra.device import device_of_spectrum
 
 Node = Mapping[str, float]  # its resources
 
@@ -52,6 +55,24 @@ def auto_device_on(nodes: Sequence[Node], target: Target, memory_bytes: int, loc
     if chosen.name == "cuda" and needed > largest_memory_bytes(with_gpu):
         return Device("cpu", f"a GPU needs {needed / 1e9:.1f} GB of its node's memory")
     return chosen
+
+
+def spectra_device_on(
+    nodes: Sequence[Node], target: Target, settings: Settings, memory_bytes: int
+) -> SpectraDevice | None:
+    """The device of a target's spectrum, or why its row does without; None if none is to be computed.
+
+    memory_bytes: what its task needs on the CPU, its spectrum left out.
+    """
+    if not target.spectrum_bytes:
+        return None
+    with_gpu = _with_gpu(nodes)
+    device = device_of_spectrum(settings.spectrum, settings.device, target.spec, has_gpu=bool(with_gpu))
+    if device is None:
+        return None
+    needed = memory_bytes + spectrum_host_bytes(target, device)
+    largest = largest_memory_bytes(nodes if device.name == "cpu" else with_gpu)
+    return device if needed <= largest else without_spectrum(needed, largest, "the largest node")
 
 
 def _with_gpu(nodes: Sequence[Node]) -> list[Node]:

@@ -44,4 +44,5 @@ def _is_small(task: RayTask[ModelWork], like: RayTask[ModelWork]) -> bool:
     is_like = (target.folder is None) == (like.work.target.folder is None)
     tokenizer_bytes = sum(size for _, size in target.tokenizer_files)
     is_small = len(target.spec.bytes) < SMALL_BYTES and tokenizer_bytes < SMALL_TOKENIZER_BYTES
+    is_like = is_like and (target.spectrum_bytes > 0) == (like.work.target.spectrum_bytes > 0)
     return is_like and is_small and task.tries == 1 and not task.is_alone

@@ -28,7 +28,6 @@ RAY = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", 
 GOOGLE = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "CLOUDSDK_CONFIG")
 _NAMES = frozenset((*PROXIES, *CERTIFICATES, *FOLDER_VARIABLES, *RAY, *GOOGLE, "HUGGINGFACE_HUB_CACHE"))
 _PREFIXES = ("HF_", "AWS_")  # settings of the Hub's and of Amazon's clients, of which there are many
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what a shell can export; env(1) passes on any other
 _SECTIONS_OF_FILES = frozenset({"AWS_PROFILE", "AWS_DEFAULT_PROFILE"})  # of files of this machine
 
 # By the name: a key of Amazon's may begin like a path.
@@ -95,7 +94,5 @@ def _read(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(environment.items())
-        if value
-        and _NAME.fullmatch(name)
-        and (name in _NAMES or name.startswith(_PREFIXES) or name == "HUGGING_FACE_HUB_TOKEN")
+        if value and (name in _NAMES or name.startswith(_PREFIXES) or name == "HUGGING_FACE_HUB_TOKEN")
     }

@@ -108,7 +108,4 @@ def checked_text(document: Any, check: Callable[[str], str]) -> Any:
 
 
 def _unwritable(char: str) -> bool:
-    category = unicodedata.category(char)
-    # The last two of each plane are no characters, nor are these of the first: systemd ignores their line.
-    is_none = category == "Cn" and (ord(char) & 0xFFFE == 0xFFFE or "\ufdd0" <= char <= "\ufdef")
-    return category in _UNWRITABLE or char in _DIRECTIONS or is_none
+    return unicodedata.category(char) in _UNWRITABLE or char in _DIRECTIONS

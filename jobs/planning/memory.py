@@ -16,9 +16,10 @@ from survey.onepass.geometry import (
     block_bytes,
     slab_rows,
 )
-from survey.records.settings import Settings
+from survey.records.settings import Settings, SpectraDevice
 from survey.records.target import Target
 from survey.records.tensors import TensorSpec
+from survey.spectra.memory import SPECTRUM_SQUARES, study_bytes
 
 # Resident size of an interpreter with numba and its compiler, the Hub client and Arrow loaded, or torch.
 PROCESS_BYTES = 450 << 20
@@ -30,6 +31,7 @@ ROW_BYTES = 325 + 2 * 128 + 256
 GPU_CONTEXT_BYTES = 600 << 20  # of a process that uses CUDA
 # What a GPU leaves of a row: two floats, a digest, and projections to 32 and to 128 dimensions.
 RESULT_BYTES = 2 * 8 + 16 + 4 * 32 + 2 * 128
+TORCH_BYTES = 300 << 20  # with the eigenvalues of scipy, in a process that loads neither otherwise
 CUDA_BYTES = 2 << 30  # on the host, of a process that has loaded torch, CUDA and Triton
 
 
@@ -45,6 +47,25 @@ def _gram_bytes(target: Target, settings: Settings) -> int:
     """Memory for distances to known unused tokens: a Gram matrix, its factors, and a chunk of rows."""
     _, dims = target.spec.shape
     return 4 * 8 * dims * (dims + CHUNK_ROWS) if settings.reference else 0
+
+
+def spectrum_bytes(spec: TensorSpec) -> int:
+    """Upper estimate of the memory that a spectrum takes beyond its pass, products on the CPU or a GPU."""
+    _, dims = spec.shape
+    return TORCH_BYTES + study_bytes(dims, SPECTRUM_SQUARES)
+
+
+def spectrum_host_bytes(target: Target, device: SpectraDevice | None) -> int:
+    """The memory that the spectrum of a planned target takes; 0 if none is computed."""
+    if device is None or device.name is None:
+        return 0
+    return target.spectrum_bytes + (0 if device.name == "cpu" else CUDA_BYTES)
+
+
+def task_gpu_bytes(spec: TensorSpec, *, passes: bool, multiplies: bool) -> int:
+    """Upper estimate of a task's GPU memory. passes: with the pass there. multiplies: with the spectrum."""
+    spectrum = spectrum_bytes(spec) - TORCH_BYTES if multiplies else 0
+    return spectrum + (gpu_memory_bytes(spec) if passes else GPU_CONTEXT_BYTES)
 
 
 def local_bytes(targets: Sequence[Target]) -> int:

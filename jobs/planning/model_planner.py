@@ -12,6 +12,7 @@ from jobs.planning.known_commits import CurrentCommit, KnownCommits
 from jobs.planning.memory import task_memory_bytes
 from jobs.planning.plan import Explained, ModelPlan, PlanCriteria, Unchanged
 from jobs.planning.proofs import Prover
+from jobs.planning.spectra import with_spectra
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.checkpoints.tokenizer_files import tokenizer_files
 from survey.errors import NoHub, NotOffered, NotThere, SurveyError
@@ -110,6 +111,8 @@ class ModelPlanner:
         matrices = self._measured(commit.repo, commit.sha, criteria.matrix) or []
         if any(self._lacks_names(commit.repo, commit.sha, matrix) for matrix in matrices):
             return []  # its tokenizer must be read
+        if any(criteria.reads_for_spectrum((commit.repo, commit.sha, matrix)) for matrix in matrices):
+            return []
         renamed = replace(model, repo=commit.repo, part=None)
         return [Unchanged(renamed, commit.sha, matrix) for matrix in matrices]
 
@@ -118,7 +121,8 @@ class ModelPlanner:
         criteria = self.criteria
         measured = self._measured(checkpoint.repo, checkpoint.sha, criteria.matrix)
         if measured is not None and not criteria.explain:
-            return ModelPlan(unchanged=[self._unchanged(model, checkpoint, matrix) for matrix in measured])
+            unchanged = [self._unchanged(model, checkpoint, matrix) for matrix in measured]
+            return ModelPlan(unchanged=with_spectra(unchanged, model, checkpoint, criteria, self.settings))
         layout = lay_out(checkpoint)
         plans = []
         if criteria.explain:
@@ -126,7 +130,10 @@ class ModelPlanner:
         booked = Traffic()  # planning is counted once: on the first matrix; the second counts what it adds
         for matrix in criteria.matrices:
             if self._measured(checkpoint.repo, checkpoint.sha, matrix):
-                plans.append(ModelPlan(unchanged=[self._unchanged(model, checkpoint, matrix)]))
+                unchanged = [self._unchanged(model, checkpoint, matrix)]
+                plans.append(
+                    ModelPlan(unchanged=with_spectra(unchanged, model, checkpoint, criteria, self.settings))
+                )
                 continue
             plan = self._plan_matrix(model, checkpoint, layout, matrix, booked)
             plans.append(plan)
@@ -169,6 +176,7 @@ class ModelPlanner:
         return replace(
             completed,
             memory_bytes=task_memory_bytes(completed, self.settings),
+            spectrum_bytes=self.criteria.spectrum_bytes(completed),
             planning=checkpoint.traffic - booked + elsewhere,
             same_as=same_as,
         )

@@ -6,9 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from catalog.read.measured import MeasuredRows
+from catalog.read.measured import MeasuredRows, RowKey
+from jobs.planning.memory import spectrum_bytes
 from survey.checkpoints.checkpoint import Checkpoint
 from survey.records.measure_definition import Measure
+from survey.records.settings import SpectrumChoice
 from survey.records.target import MatrixChoice, MatrixName, ModelRef, Refusal, Target
 from survey.targets.explain import Explanation
 
@@ -18,12 +20,16 @@ class Unchanged:
     """A matrix that the catalog already holds at this commit.
 
     unnamed: the checkpoint, if the row was made without the tokenizer measure or by another version of it.
+    for_spectrum: what to read for a spectrum that the row lacks, if the run is to add it; or else
+    spectrum_problem: why that is not known.
     """
 
     model: ModelRef
     sha: str
     matrix: MatrixName
     unnamed: Checkpoint | None = None
+    for_spectrum: Target | None = None
+    spectrum_problem: str | None = None
 
     @property
     def key(self) -> tuple[str, str, MatrixName]:
@@ -83,7 +89,7 @@ class PlanCriteria:
     explain: also say why these tensors were chosen.
 
     measures: those that a row must have to answer this run. measured: the catalog's rows. copies: whether the
-    rows of matrices whose bytes are known are copied.
+    rows of matrices whose bytes are known are copied. spectrum: of --spectrum.
     """
 
     matrix: MatrixChoice
@@ -91,6 +97,16 @@ class PlanCriteria:
     measured: MeasuredRows
     explain: bool = False
     copies: bool = True
+    spectrum: SpectrumChoice = "off"
+
+    def spectrum_bytes(self, target: Target) -> int:
+        """The memory for a target's spectrum; 0 if it is to have none, or has one already."""
+        is_there = self.spectrum == "off" or target.key in self.measured.spectra
+        return 0 if is_there else spectrum_bytes(target.spec)
+
+    def reads_for_spectrum(self, key: RowKey) -> bool:
+        """Whether the matrix of a stored row must be read for its spectrum, which no other row's is."""
+        return self.spectrum == "on" and not self.measured.has_spectrum(key)
 
     @property
     def matrices(self) -> list[MatrixName]:

@@ -27,7 +27,8 @@ from jobs.run.committed_rows import read_committed
 from jobs.run.committing import Committer
 from jobs.run.ledger import RunLedger
 from jobs.run.request import RunRequest, criteria_of
-from jobs.tasks.measure_one import committed
+from jobs.run.spectra import SpectrumAdder
+from jobs.tasks.delivery import committed
 from jobs.tasks.outcome import Failed, Outcome
 from survey.errors import CommitError, SurveyError
 from survey.hub.throttle import LocalThrottle
@@ -100,6 +101,7 @@ class Run:
             self._fill_from_tokens(plan, measured)
             self.progress.measuring(len(plan.targets))
             self._copy_and_measure(plan)
+            self._add_spectra(plan, measured)
             if any(item.unnamed for item in plan.unchanged):
                 self._commit_attempts()  # naming may take minutes, and a second signal ends it at once
             self._name_stored(plan)
@@ -164,6 +166,13 @@ class Run:
         ready = [target for target in later if plan.sources[target.key] in delivered]
         alone = [target for target in later if plan.sources[target.key] not in delivered]
         self._measure([*alone, *self._copy(ready, plan)])
+
+    def _add_spectra(self, plan: Plan, measured: MeasuredRows) -> None:
+        """Spectra of rows that are not measured; the record of the others is safe by then."""
+        adder = SpectrumAdder(
+            self.settings.spectrum, measured, self.store, self.ledger, self.progress, self._outcomes
+        )
+        adder.add(plan.unchanged)
 
     def _copy(self, targets: Sequence[Target], plan: Plan) -> list[Target]:
         """Copy the rows of targets; returns the targets for which that fails."""

@@ -48,6 +48,9 @@ class RunLedger:
     compacted: Compacted | None = None
     filled: int = 0  # unchanged rows that got newer measures from their stored tokens
     named: int = 0  # unchanged rows that got names from their tokenizers
+    spectra_added: int = 0  # to unchanged rows, and to copied ones
+    spectra_copied: int = 0  # from rows of the same bytes
+    no_spectra: list[str] = field(default_factory=list)  # why rows have none that was to be computed
     older: int = 0  # unchanged rows without measures that only their matrices could give
     warnings: list[str] = field(default_factory=list)
     unrecorded: str | None = None  # why the attempts are not in the catalog
@@ -66,6 +69,13 @@ class RunLedger:
     def copied(self) -> list[Delivered]:
         """The measured targets whose rows are copies: their bytes were measured before."""
         return [outcome for outcome in self.measured if outcome.measured_from is not None]
+
+    @property
+    def spectra(self) -> int:
+        """Spectra of this run: beside the rows that it measured, added to others, and copied."""
+        beside = [outcome.spectrum for outcome in self.measured if outcome.spectrum is not None]
+        computed = sum(spectrum.problem is None for spectrum in beside)
+        return computed + self.spectra_added + self.spectra_copied
 
     @property
     def failed(self) -> list[Failed]:
@@ -123,6 +133,8 @@ class RunLedger:
         assert self.plan is not None
         same_commit = self.plan.aliases.get(outcome.target.key, ())
         aliases = [alias_result(alias, outcome) for alias in same_commit]
+        if isinstance(outcome, Delivered) and outcome.spectrum is not None and outcome.spectrum.problem:
+            self.no_spectra.append(f"{outcome.target.identity.repo}: {outcome.spectrum.problem}")
         attempts = [attempt_of_task(outcome, tries, self._stamp())]
         attempts += [attempt_without_task(item, self._stamp()) for item in aliases]
         self.entries.append(LedgerEntry(outcome, aliases, attempts))
@@ -171,6 +183,7 @@ def summary_json(ledger: RunLedger) -> str:
             "repeated": len(ledger.repeated),
             "named": ledger.named,
             "copied": len(ledger.copied),
+            "spectra": ledger.spectra,
             "failed": len(ledger.refused) + len(ledger.failed),
             "interrupted": ledger.interrupted,
             "changes": asdict(changes(ledger.attempts, ledger.before)),

@@ -41,4 +41,4 @@ def criteria_of(
 ) -> PlanCriteria:
     """The criteria for the plan of a run. measured: the catalog's rows."""
     measures = required_measures(tokens=settings.tokens, reference=settings.reference is not None)
-    return PlanCriteria(request.matrix, measures, measured, explain, copies=not request.resurvey)
+    return PlanCriteria(request.matrix, measures, measured, explain, not request.resurvey, settings.spectrum)

@@ -38,6 +38,10 @@ def print_plan(plan: Plan, console: Console) -> None:
         if (source := plan.sources.get(target.key)) is not None:
             known = f"{_named(target.identity)}: the same bytes as {'@'.join(source[:2])}; its row is copied"
             console.print(escape(printable(known)))
+    if reads := [item.for_spectrum for item in plan.unchanged if item.for_spectrum is not None]:
+        spectra = f"{len(reads)} {'spectrum' if len(reads) == 1 else 'spectra'}"
+        total = sum(len(target.spec.bytes) for target in reads)
+        console.print(f"{spectra} to add: {bytes_text(total)} to read")
     if plan.unchanged:
         console.print(f"{len({item.key for item in plan.unchanged})} already measured at their commit")
     _print_refused(
@@ -109,6 +113,8 @@ def print_result(ledger: RunLedger, console: Console) -> None:
         console.print(f"{ledger.filled} unchanged brought up to date from the stored tokens")
     if ledger.named:
         console.print(f"{ledger.named} named from their tokenizers, without reading their matrices again")
+    if ledger.spectra or ledger.no_spectra:
+        console.print(_spectra_line(ledger))
     if ledger.older:
         console.print(
             f"{ledger.older} unchanged lack columns of newer measures, for which their matrices must be "
@@ -122,6 +128,18 @@ def print_result(ledger: RunLedger, console: Console) -> None:
         f"{len(ledger.measured)} measured, {len(ledger.unchanged) - repeated} unchanged, {failed} failed"
         + (" — interrupted; run again for the rest" if ledger.interrupted else "")
     )
+
+
+def _spectra_line(ledger: RunLedger) -> str:
+    without = len(ledger.no_spectra)
+    beside = ledger.spectra - ledger.spectra_added - ledger.spectra_copied
+    parts = (
+        (beside, "beside measured rows"),
+        (ledger.spectra_added, "added to rows that were there"),
+        (ledger.spectra_copied, "copied"),
+        (without, f"{'row' if without == 1 else 'rows'} without, as said above"),
+    )
+    return "spectra: " + ", ".join(f"{count} {what}" for count, what in parts if count)
 
 
 def _measured_table(items: Sequence[Delivered], width: int) -> Table:

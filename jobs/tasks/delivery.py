@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, replace
 
+from catalog.store.open import CatalogStore
 from catalog.write.arrow_tables import tables_of
-from jobs.tasks.outcome import Delivered, Headline
+from catalog.write.commit import commit
+from jobs.tasks.outcome import Delivered, Headline, SpectrumAdded
+from jobs.tasks.spectrum import commit_spectrum_of
 from jobs.tasks.tokenizer import TokenizerResult
 from survey import version
 from survey.measures.token_flags import token_flags
@@ -17,6 +20,8 @@ from survey.process.clock import utc_now
 from survey.records.catalog_rows import Measured, Provenance
 from survey.records.measured_columns import Measurement
 from survey.records.settings import Settings
+
+Finished = Delivered | SpectrumAdded
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +88,14 @@ def _provenance(matrix: Matrix, settings: Settings, spent: Spent) -> Provenance:
         measure_s=spent.measure_s,
         elapsed_s=spent.elapsed_s,
     )
+
+
+def committed(delivered: Finished, store: CatalogStore) -> Finished:
+    """Commit a delivery, unless its task did; returns its headline. Raises CommitError for the row alone."""
+    if isinstance(delivered, Delivered):
+        if delivered.tables is not None:
+            commit(store, delivered.tables)
+        delivered = replace(delivered, tables=None)
+    if delivered.spectrum is None:
+        return delivered
+    return replace(delivered, spectrum=commit_spectrum_of(store, delivered.target, delivered.spectrum))

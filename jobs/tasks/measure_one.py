@@ -11,14 +11,13 @@ from dataclasses import replace
 from itertools import chain
 
 from catalog.store.open import CatalogStore
-from catalog.write.commit import commit
-from jobs.tasks.delivery import Spent, delivery
-from jobs.tasks.outcome import Delivered, Failed, Outcome
+from jobs.tasks.delivery import Spent, committed, delivery
+from jobs.tasks.outcome import Delivered, Failed, Outcome, SpectrumAdded, SpectrumOutcome
+from jobs.tasks.spectrum import TaskSpectrum
 from jobs.tasks.tokenizer import tokenizer_of_target
 from jobs.tasks.tokenizer_tables import run_tables
 from jobs.tasks.unused_distances import with_distances
 from jobs.tasks.warm_up import wait_until_warm
-from survey.api import measure
 from survey.errors import NotRunnable, SurveyError, Unreachable
 from survey.hub.throttle import Throttle
 from survey.numerics.dtypes import FLOATS
@@ -97,7 +96,7 @@ class Try:
         """Measure it after `begin`; every failure is returned, none is raised. commit_to: see measure_one."""
         target = self.target
         try:
-            delivered = self._measured()
+            delivered = self._with_spectrum() if target.only_spectrum else self._measured()
             return delivered if commit_to is None else committed(delivered, commit_to)
         except SurveyError as error:
             # A broken model is a result of the survey. Any other exception is a defect of this program: it is
@@ -115,20 +114,40 @@ class Try:
 
     def _measured(self) -> Delivered:
         """Read, measure and name the matrix. Raises SurveyError, and what torch and the memory raise."""
-        settings, target, matrix = self._settings, self.target, self._matrix
-        if self._problem is not None:
-            raise self._problem
-        assert matrix is not None
-        measurement, spent = self._passed(matrix)
+        settings, target, matrix = self._settings, self.target, self._opened()
+        measurement, spectrum, spent = self._passed(matrix)
         left_s = self._limit_s - self._elapsed_s()
         # The tokenizer may take half of the remaining time if the matrix must be read again for distances.
         share = 0.5 if settings.reference else 1.0
         tables = run_tables(settings)
         of_files = tokenizer_of_target(matrix.checkpoint, target, measurement, share * left_s, tables)
         tokenizer = with_distances(matrix, of_files, settings, self._advance)
-        return delivery(matrix, measurement, tokenizer, settings, replace(spent, elapsed_s=self._elapsed_s()))
+        spent = replace(spent, elapsed_s=self._elapsed_s())
+        return replace(delivery(matrix, measurement, tokenizer, settings, spent), spectrum=spectrum)
 
-    def _passed(self, matrix: Matrix) -> tuple[Measurement, Spent]:
+    def _with_spectrum(self) -> SpectrumAdded:
+        """Read the matrix for its spectrum alone. Raises as above."""
+        matrix = self._opened()
+        return SpectrumAdded(
+            self.target,
+            self._spectrum(matrix).alone(matrix, self._advance),
+            fetched_bytes=(self.target.planning + matrix.checkpoint.traffic).bytes,
+            elapsed_s=self._elapsed_s(),
+            host=socket.gethostname(),
+        )
+
+    def _spectrum(self, matrix: Matrix) -> TaskSpectrum:
+        """The spectrum of the matrix, which may take half of the task's time."""
+        return TaskSpectrum.of(matrix, self._settings.spectra, self._started + self._limit_s / 2)
+
+    def _opened(self) -> Matrix:
+        """The matrix that `begin` opened. Raises what that raised."""
+        if self._problem is not None:
+            raise self._problem
+        assert self._matrix is not None
+        return self._matrix
+
+    def _passed(self, matrix: Matrix) -> tuple[Measurement, SpectrumOutcome | None, Spent]:
         """The pass on the chosen device; on the CPU if that is a full GPU that nobody requested."""
         settings, spec = self._settings, self.target.spec
         is_decoded = self.target.scale is not None or spec.dtype not in FLOATS
@@ -141,19 +160,14 @@ class Try:
                 raise
         return self._pass_on(Device("cpu", "the GPU had too little memory left"), matrix)
 
-    def _pass_on(self, device: Device, matrix: Matrix) -> tuple[Measurement, Spent]:
-        settings = self._settings
+    def _pass_on(self, device: Device, matrix: Matrix) -> tuple[Measurement, SpectrumOutcome | None, Spent]:
+        settings, spectrum = self._settings, self._spectrum(matrix)
         warmup_s = wait_until_warm(matrix.dtype, device.name)
         begun_s, waited_s = self._elapsed_s(), matrix.clock.waited_s
-        measurement = measure(
-            matrix,
-            device=device.name,
-            threads=settings.threads,
-            tokens=settings.tokens,
-            on_progress=self._advance,
-        )
-        measure_s = self._elapsed_s() - begun_s - (matrix.clock.waited_s - waited_s)
-        return measurement, Spent(device, warmup_s, measure_s, elapsed_s=0.0)
+        measurement, outcome = spectrum.beside(matrix, device.name, settings, self._advance)
+        waited_s = matrix.clock.waited_s - waited_s + spectrum.elapsed_s
+        measure_s = self._elapsed_s() - begun_s - waited_s
+        return measurement, outcome, Spent(device, warmup_s, measure_s, elapsed_s=0.0)
 
     def _failure(self, reason: str, message: str) -> Failed:
         """The outcome of a try that failed, with what it cost."""
@@ -187,10 +201,3 @@ def _device(settings: Settings) -> Device:
             raise
         return Device("cpu", str(error))  # Ray says that a node has a GPU, and torch there cannot use it
     return device if settings.device_reason is None else Device(device.name, settings.device_reason)
-
-
-def committed(delivered: Delivered, store: CatalogStore) -> Delivered:
-    """Commit a delivery, unless its task did; returns its headline. Raises CommitError."""
-    if delivered.tables is not None:
-        commit(store, delivered.tables)
-    return replace(delivered, tables=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catalog.write.arrow_tables import Tables
+from survey.records.results import SpectrumRow
 from survey.records.target import Target
 
 
@@ -20,10 +21,19 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
+class SpectrumOutcome:
+    """The spectrum of a matrix. row: None once it is committed. problem: why there is none, if so."""
+
+    row: SpectrumRow | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """A measured matrix, as the tables that go to the catalog; None if the task committed them.
 
-    measured_from: repo@sha of the row that was copied; None if the matrix was read.
+    measured_from: repo@sha of the row that was copied; None if the matrix was read. spectrum: None if none
+    was to be computed.
     """
 
     target: Target
@@ -33,6 +43,18 @@ class Delivered:
     elapsed_s: float
     host: str
     measured_from: str | None = None
+    spectrum: SpectrumOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumAdded:
+    """A matrix that was read for its spectrum alone: its row stays as it is."""
+
+    target: Target
+    spectrum: SpectrumOutcome
+    fetched_bytes: int
+    elapsed_s: float
+    host: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +69,7 @@ class Failed:
     host: str | None = None
 
 
-Outcome = Delivered | Failed
+Outcome = Delivered | SpectrumAdded | Failed
 
 
 def infeasible(target: Target, memory_bytes: float, owner: str) -> Failed:

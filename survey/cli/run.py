@@ -26,7 +26,7 @@ from survey.errors import UsageError
 if TYPE_CHECKING:
     from jobs.run.ledger import RunLedger
     from jobs.run.request import Executor, RunRequest
-    from survey.records.settings import Settings
+    from survey.records.settings import Settings, SpectrumChoice
     from survey.records.target import MatrixChoice
 
 
@@ -45,6 +45,7 @@ class RunOptions:
     device: str
     timeout_s: float
     reference_tokens: str | None
+    spectrum: SpectrumChoice
     resurvey: bool
 
 
@@ -63,6 +64,11 @@ class RunOptions:
     "--reference-tokens", metavar="own|FILE",
     help="Also measure distances to known unused tokens: phantom rows and those that the tokenizer "
     "names unused, or those in FILE (one id or text a line). Reads each matrix twice more.",
+)  # fmt: skip
+@click.option(
+    "--spectrum", type=click.Choice(("auto", "on", "off")), default="auto", show_default=True,
+    help="Also compute each matrix's singular values, from the bytes that are read anyway. auto: if there is "
+    "a GPU; on: also on the CPU, and for rows that lack them.",
 )  # fmt: skip
 @click.option("--resurvey", is_flag=True, help="Measure again what the catalog already holds.")
 @click.option(
@@ -119,7 +125,13 @@ def _request(options: RunOptions) -> tuple[RunRequest, Settings]:
         ship_code=options.ship_code,
     )
     reference = reference_tokens(options.reference_tokens)
-    return request, replace(settings, device=options.device, timeout_s=options.timeout_s, reference=reference)
+    return request, replace(
+        settings,
+        device=options.device,
+        timeout_s=options.timeout_s,
+        reference=reference,
+        spectrum=options.spectrum,
+    )
 
 
 def _empty_result() -> RunLedger:
@@ -168,3 +180,5 @@ def _say_problems(result: RunLedger) -> None:
     name_left_out(result.left_out, "left out")
     for warning in result.warnings:
         say(warning)
+    for problem in result.no_spectra:
+        say(f"no spectrum: {problem}")

@@ -20,7 +20,7 @@ from survey.dynamics.corpus import Corpus
 from survey.dynamics.language_model import LanguageModel
 from survey.dynamics.scalars import observe
 from survey.errors import UsageError
-from survey.process.atomic_write import finish_resumed, open_to_resume, refuse_strange
+from survey.process.atomic_write import finish_resumed, open_to_resume
 from survey.process.bounded_file import open_regular
 
 _STATE = "survey training state, 1"
@@ -118,7 +118,6 @@ class TrainingRun:
             return
         try:
             with open_regular(self._state_path) as opened:
-                refuse_strange(opened.fileno(), self._state_path)
                 # Tensors and plain values, no code.
                 state = torch.load(opened, weights_only=True, map_location="cpu")
             if state["kind"] != _STATE or state["training"] != self._config.as_json():

@@ -17,6 +17,7 @@ SLAB_BYTES = 5 << 20  # as a block: enough work for a thread; a few slabs are in
 LANE_DIMS = 256  # sums over dimensions: element d is added to lane d mod 256
 PROJECTION_DIMS = 32  # of the rows' projections
 DIRECTION_DIMS = 128  # of the rows' directions, in bfloat16; the lanes once folded in half
+PRODUCT_ROWS = 2048  # whose products D × D are added up at a time, in float64
 SPOOL_BYTES = 64 << 20  # beyond this the black holes' vectors go to a temporary file
 BATCH_BYTES = 64 << 20  # of a GPU's batch of chunks: its copy takes 1.3 ms, its launches 0.3
 BATCH_CHUNKS = 64  # of a batch, however short the rows: each row leaves 400 bytes of results

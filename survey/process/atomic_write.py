@@ -76,18 +76,10 @@ def open_to_resume(path: Path) -> int:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise OSError(errno.EINVAL, f"{path.name} exists and is not a file; remove it") from error
         raise
-    try:
-        refuse_strange(descriptor, path)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def refuse_strange(descriptor: int, path: Path) -> None:
-    """Raise OSError if an open file is not one that this user left to be resumed."""
     if problem := _strange(os.fstat(descriptor)):
+        os.close(descriptor)
         raise OSError(errno.EINVAL, f"{path.name} {problem}; remove it")
+    return descriptor
 
 
 def _strange(status: os.stat_result) -> str | None:

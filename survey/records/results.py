@@ -256,7 +256,7 @@ class SpectrumRow(Made, Spectrum, WhichMatrix):
     """The spectrum of one matrix."""
 
     device: str = column("device that did the products and the eigenvalues")
-    elapsed_s: float = column("reading and computing", "seconds")
+    elapsed_s: float = column("reading and computing; of `survey run`, computing beside the pass", "seconds")
 
 
 RESULTS: Mapping[str, type[Any]] = {

@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+SpectrumChoice = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Settings:
 
     timeout_s: deadline of one model, from its start. threads: CPU threads; None is one for each CPU that the
     process may use. device_reason: why the device was chosen, if it was. token: never printed (repr is off).
+    spectrum: `auto` computes spectra if there is a GPU for them. spectra: what the executor made of that.
     """
 
     endpoint: str = "https://huggingface.co"
@@ -38,12 +42,22 @@ class Settings:
     device: str = "auto"
     device_reason: str | None = None
     threads: int | None = None
+    spectrum: SpectrumChoice = "off"
+    spectra: SpectraDevice | None = None
     tokens: bool = True
     timeout_s: float = 1800.0
     retry_policy: RetryPolicy = RetryPolicy()
     run_id: str = "notebook"
     reference: ReferenceTokens | None = None  # known unused tokens to which distances are measured
     tokenizer_tables: TokenizerTablesPlace | None = None  # that all models share; None: each process its own
+
+
+@dataclass(frozen=True, slots=True)
+class SpectraDevice:
+    """What computes the spectrum of a task's matrix. name: None if nothing does, for this reason."""
+
+    name: str | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,8 @@ class Target:
     part: str | None = None  # as in ModelRef
     tokenizer_files: tuple[tuple[str, int], ...] = ()  # name and size; the file with the vocabulary first
     memory_bytes: int = 0  # predicted by the plan (jobs/planning/memory.py); 0 before
+    spectrum_bytes: int = 0  # memory that its spectrum takes beyond that; 0 if it is to have none
+    only_spectrum: bool = False  # its row is there, and only its spectrum is computed
     versions: tuple[FileVersion, ...] = ()  # of the files that the plan read on the Hub
     content_key: str | None = None  # of the matrix (survey/targets/content_key.py); None if it is not known
     tokenizer_key: str | None = None  # of the tokenizer's files; as above

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from survey.numerics.row_decoder import DecodedRows, RowDecoder
+from survey.onepass.geometry import PRODUCT_ROWS
 from survey.onepass.row_identity import RowIdentity, by_population, row_digests, rows_of_slab
 from survey.onepass.slabs import slabs
 from survey.records.blocks import Block
 
 COVARIANCE_SLAB_BYTES = 40 << 20  # of float32: 4,096 rows of 2,560; a product of fewer rows is slower
-PRODUCT_ROWS = 2048  # rows that are widened to float64 at a time
 # Squares of values of this binary exponent, summed over any vocabulary, stay within float64.
 SAFE_EXPONENT = 480
 LARGEST_POWER = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from survey.onepass.geometry import CHUNK_ROWS
 from survey.onepass.row_identity import rows_in
 from survey.onepass.spool import Spool
 from survey.records.blocks import Block
-from survey.records.results import Spectrum
+from survey.records.results import Direction, Spectrum
 from survey.spectra.covariance import covariance_and_black_holes
 from survey.spectra.directions import directions
 from survey.spectra.figures import Removal, RowMoments, SpectrumFigures, figures, principal_axes
@@ -59,18 +59,36 @@ def study_spectrum(
         along, live = _second_look(spool.slabs(chunk_bytes), decoder, cloud, axes, dead)
     of_all = figures(cloud, axes, variances, device)
     of_live = figures(live, *principal_axes(live, device, 2), device) if dead.any() else of_all
+    clouds = CloudFigures(cloud.count, of_all), CloudFigures(live.count, of_live)
     farthest = directions(cloud, axes, variances, along, covariance.finite)
-    record = Spectrum(
+    along[~covariance.finite] = np.nan
+    return SpectrumStudy(spectrum_of(decoder, vocab_rows, *clouds, farthest), black_hole_rows, axes, along)
+
+
+class CloudFigures(NamedTuple):
+    """The figures of a cloud of so many rows."""
+
+    rows: int
+    figures: SpectrumFigures
+
+
+def spectrum_of(
+    decoder: RowDecoder,
+    vocab_rows: int,
+    finite: CloudFigures,
+    live: CloudFigures,
+    farthest: tuple[Direction, ...] | None,
+) -> Spectrum:
+    """The record of a matrix: of its finite rows, and of those of them that are live."""
+    return Spectrum(
         dtype=decoder.row_format.code,
         vocab_rows=vocab_rows,
         hidden_dim=decoder.dims,
-        finite_rows=cloud.count,
-        live_rows=live.count,
+        finite_rows=finite.rows,
+        live_rows=live.rows,
         directions=farthest,
-        **columns(of_all, of_live),
+        **columns(finite.figures, live.figures),
     )
-    along[~covariance.finite] = np.nan
-    return SpectrumStudy(record, black_hole_rows, axes, along)
 
 
 def columns(of_all: SpectrumFigures, of_live: SpectrumFigures) -> dict[str, Any]:  # Any: numbers and lists

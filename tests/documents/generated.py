@@ -28,7 +28,7 @@ VIEWS = {
     "tokens": "one row for each token, unless `--no-tokens`",
     "attempts": "one row for each model and run, even if nothing had to be done",
     "clusters": "one row for each result of `survey cluster`: a matrix, its axes, a reference row and a field",
-    "spectra": "one row for each matrix whose spectrum `survey spectrum` computed",
+    "spectra": "one row for each matrix whose spectrum `survey run --spectrum` or `survey spectrum` computed",
     "kinematics": "one row for each history of dead rows that `survey kinematics` followed",
     "training_runs": "one row for each run of `survey train`",
 }

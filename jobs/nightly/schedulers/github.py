@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from jobs.nightly.environment import CERTIFICATES, carried_away, left_behind, secret_names
 from jobs.nightly.job import UNIT_PREFIX, Job
 from jobs.nightly.machine import JobMachine
 from jobs.nightly.package import pip_install
 from jobs.nightly.quoting import Expression, checked_text, comments, lines, one_line, without_expressions
 from jobs.nightly.unit_files import write_unit
-from jobs.nightly.yaml_text import yaml_text
 from jobs.planning.model_list import read_models
 from survey.errors import UsageError
 
@@ -53,7 +54,7 @@ def unit(job: Job, machine: JobMachine) -> str:
     }
     document = checked_text(workflow, lambda text: without_expressions(one_line(text)))
     head = lines(comments(shown, *_about(job, machine, f"{root.name}/.github/workflows/{name}.yml")))
-    return head + yaml_text(document)
+    return head + str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000))
 
 
 def _about(job: Job, machine: JobMachine, path: str) -> list[str]:

@@ -6,12 +6,13 @@ import shlex
 import subprocess
 from typing import Any
 
+import yaml
+
 from jobs.nightly.certificates import certificate_variables, certificates
 from jobs.nightly.environment import carried_away, left_behind, secret_names
 from jobs.nightly.job import Job
 from jobs.nightly.machine import JobMachine
 from jobs.nightly.quoting import checked_text, comments, kubernetes_value, lines, one_line
-from jobs.nightly.yaml_text import yaml_text
 from jobs.planning.list_text import read_list
 from jobs.planning.model_list import read_models
 from survey.errors import UsageError
@@ -23,6 +24,18 @@ MANAGED = {"app.kubernetes.io/managed-by": "centroid-survey"}
 HOME = "/home/survey"
 GROUP = 10_001  # of the volumes; a group of its own
 Manifest = dict[str, Any]  # Any: the shape of each is Kubernetes' own, and checked by its schema
+
+
+class _Readable(yaml.SafeDumper):  # type: ignore[misc]  # yaml carries no annotations
+    """Writes text of several lines as a block if YAML allows it."""
+
+
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
 
 
 def unit(job: Job, machine: JobMachine) -> str:
@@ -37,7 +50,9 @@ def unit(job: Job, machine: JobMachine) -> str:
         f"  kubectl create secret generic {SECRET_NAME} --from-env-file=nightly.env",
         *([f"Left out, as they name files of this machine: {', '.join(omitted)}."] if omitted else []),
     )
-    return lines(head) + yaml_text(*documents(job, machine))
+    return lines(head) + str(
+        yaml.dump_all(documents(job, machine), Dumper=_Readable, sort_keys=False, allow_unicode=True)
+    )
 
 
 def documents(job: Job, machine: JobMachine) -> list[Manifest]:

@@ -25,11 +25,11 @@ from catalog.store.open import open_for_reading
 from jobs.demo.checkpoints import write
 from jobs.demo.hub.local_hub import Fault, LocalHub, Stall
 from jobs.executors.progress import Silence
-from jobs.executors.ray_driver import LARGE_BYTES
-from jobs.planning.memory import gpu_host_bytes, task_memory_bytes
+from jobs.executors.ray_shares import LARGE_BYTES
+from jobs.planning.memory import CUDA_BYTES, gpu_host_bytes, task_memory_bytes
 from jobs.tasks.outcome import Failed
 from survey.opening import open_checkpoint
-from survey.records.settings import Settings
+from survey.records.settings import Settings, SpectrumChoice
 from survey.records.target import ModelRef, Target
 from survey.records.tensors import ByteRange
 from survey.targets.layout_reader import lay_out
@@ -72,6 +72,7 @@ def placed(
     monkeypatch: pytest.MonkeyPatch,
     together: int = 1,
     lasting_s: float = 1,
+    spectrum: SpectrumChoice = "off",
 ) -> list[dict[str, Any]]:
     """What each task saw of its node, in place of measuring. together: each waits until so many have begun."""
     from jobs.executors import ray_driver
@@ -99,12 +100,14 @@ def placed(
             "node": context.get_node_id(), "share": context.get_assigned_resources().get("GPU", 0),
             "memory": context.get_assigned_resources().get("memory"), "from": began, "to": time.time(),
             "device": settings.device, "reason": settings.device_reason,
+            "spectra": settings.spectra and (settings.spectra.name or settings.spectra.reason),
         }  # fmt: skip
         return Failed(target, "described", json.dumps(environment))
 
     monkeypatch.setattr(ray_driver, "measure_on_node", describe)
     options = RayOptions(address=address)
-    ended = list(ray_driver.run_on_ray(targets, Settings(device=device), Silence(), options))
+    settings = Settings(device=device, spectrum=spectrum)
+    ended = list(ray_driver.run_on_ray(targets, settings, Silence(), options))
     shutil.rmtree(begun)
     assert sorted(outcome.target.key for outcome, _ in ended) == sorted(target.key for target in targets)
     assert {tries for _, tries in ended} == {1}
@@ -140,6 +143,23 @@ def test_auto_leaves_a_gpu_alone_that_would_not_pay(
     assert {(task["device"], task["reason"]) for task in tasks} == {
         ("cpu", "a GPU pays from 64 GB in folders")
     }
+
+
+def test_spectra_take_a_share_of_the_gpu_beside_passes_on_cpus(
+    with_gpu: str, targets: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("survey.spectra.device.SMALL_PRODUCTS", 0)
+    planned = [replace(target, spectrum_bytes=1 << 20) for target in targets]
+    tasks = placed(with_gpu, planned, "auto", monkeypatch, spectrum="auto")
+    on_gpu = [task for task in tasks if task["gpus"]]
+    assert {task["device"] for task in tasks} == {"cpu"}
+    assert {(task["share"], task["spectra"]) for task in on_gpu} == {(0.04, "cuda")}
+    assert {task["memory"] for task in on_gpu} == {targets[0].memory_bytes + (1 << 20) + CUDA_BYTES}
+    others = [task for task in tasks if not task["gpus"]]  # on the node without a GPU
+    assert others
+    assert {task["spectra"] for task in others} == {"the GPUs were taken"}
+    both = placed(with_gpu, planned, "auto", monkeypatch, spectrum="on")
+    assert {task["spectra"] for task in both} == {"cpu", "cuda"}
 
 
 def test_a_big_model_has_a_gpu_to_itself(

@@ -9,9 +9,10 @@ import pytest
 from support.checkpoints import HEAD, single, stored
 from support.in_memory_checkpoint import HeldCheckpoint
 
-from jobs.executors.ray_nodes import Node, auto_device_on, possible_nodes, refusal_by
+from jobs.executors.ray_nodes import Node, auto_device_on, possible_nodes, refusal_by, spectra_device_on
 from jobs.planning.memory import gpu_host_bytes
 from survey.onepass.device import Device
+from survey.records.settings import Settings, SpectrumChoice
 from survey.records.target import Target
 from survey.targets.layout_reader import lay_out
 from survey.targets.locate import locate
@@ -107,3 +108,31 @@ def test_auto_leaves_a_gpu_whose_node_lacks_the_memory(target: Target) -> None:
     enough = [{**SMALL_WITH_GPU, "memory": float(needed)}]
     assert auto_device_on(enough, target, GB, PAYS).name == "cuda"
     assert auto_device_on(enough, target, 2 * GB, PAYS).name == "cpu"  # a second try, with twice the memory
+
+
+@pytest.mark.parametrize(
+    ("nodes", "choice", "device", "expected"),
+    [
+        pytest.param([LARGE, LARGE_WITH_GPU], "auto", "auto", "cuda", id="a GPU"),
+        pytest.param([LARGE], "auto", "auto", "none requested", id="auto knows GPUs alone"),
+        pytest.param([LARGE, ONLY_GPU], "auto", "auto", "none requested", id="a GPU that no task can use"),
+        pytest.param([SMALL, LARGE], "on", "auto", "cpu", id="a CPU"),
+        pytest.param([LARGE_WITH_GPU], "on", "cpu", "cpu", id="the CPU is requested"),
+        pytest.param([LARGE_WITH_GPU], "off", "cuda", "none requested", id="off"),
+        pytest.param([SMALL], "on", "auto", "needs 4.0 GB of memory, the largest node has 2.0 GB", id="no room"),
+        pytest.param(
+            [LARGE, SMALL_WITH_GPU], "auto", "auto", "needs 6.1 GB of memory, the largest node has 2.0 GB",
+            id="no room beside the GPU",
+        ),
+    ],
+)  # fmt: skip
+def test_a_spectrum_is_computed_where_one_node_has_a_device_and_the_memory_for_it(
+    target: Target, nodes: list[Node], choice: SpectrumChoice, device: str, expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("survey.spectra.device.SMALL_PRODUCTS", 0)
+    with_spectrum = replace(target, spectrum_bytes=3 * GB)
+    chosen = spectra_device_on(nodes, with_spectrum, Settings(spectrum=choice, device=device), GB)
+    assert ("none requested" if chosen is None else chosen.name or chosen.reason) == expected
+    there_already = replace(target, spectrum_bytes=0)
+    assert spectra_device_on(nodes, there_already, Settings(spectrum=choice, device=device), GB) is None

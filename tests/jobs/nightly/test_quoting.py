@@ -16,7 +16,6 @@ from jobs.nightly import schedulers as nightly
 from jobs.nightly.job import Job, make_job
 from jobs.nightly.machine import JobMachine
 from jobs.nightly.schedulers import systemd
-from jobs.nightly.yaml_text import yaml_text
 from survey.errors import UsageError
 
 Survey = Callable[..., Ran]
@@ -29,7 +28,6 @@ HOSTILE = [
     ("a line separator", "x\u2028y"),
     ("a direction that shows it in another order", "x\u202etxt"),
     ("half of a character", "x\udce9"),
-    ("what is no character", "x\ufffe"),
 ]
 ENVIRONMENT = ["HOME", "TMPDIR", "HF_ENDPOINT", "HF_HOME", "HTTPS_PROXY", "no_proxy", "AWS_REGION", "XDG_CACHE_HOME"]  # fmt: skip
 
@@ -201,42 +199,6 @@ def test_a_runner_of_github_gets_what_was_meant(
     ran = subprocess.run(["/bin/bash", "-c", f"survey() {{ printf '%s\\n' \"$@\"; }}; {step['run']}"], capture_output=True, text=True, env={"GITHUB_WORKSPACE": "/w"}, check=True)  # fmt: skip
     assert ran.stdout.splitlines()[-1] == text
     assert step["env"].get("HF_HUB_X") == (None if text == "~" else text)
-
-
-# What some reader of YAML takes for a number or a yes, and Python's does not.
-OTHER_THAN_TEXT = [
-    "1e3",
-    "0o17",
-    "y",
-    "N",
-    "12e03",
-    ".5e1",
-    "NaN",
-    "-inf",
-    "e1",
-    "1_000",
-    "12:30:45",
-    "on",
-    "0x1F",
-    "null",
-]
-PLAIN = ["v1", "survey", "4Gi", "5 2 * * *", "registry.example/survey:1", "nano", "yes-man", "v1e3"]
-
-
-@pytest.mark.parametrize(("texts", "quote"), [(OTHER_THAN_TEXT, "'"), (PLAIN, "")], ids=["quoted", "plain"])
-def test_a_text_stays_a_text_for_every_reader_of_yaml(texts: list[str], quote: str) -> None:
-    assert [yaml_text({"a": text}) for text in texts] == [f"a: {quote}{text}{quote}\n" for text in texts]
-
-
-@pytest.mark.parametrize("scheduler", list(nightly.SCHEDULERS))
-def test_a_name_that_no_shell_can_export_is_left_out(
-    machine: JobMachine, job: Callable[..., Job], scheduler: str
-) -> None:
-    names = ["HF_A B", "HF_A-B", "HF_$(id)", "HF_;touch x", "AWS_é"]
-    there = replace(machine, environment={**dict.fromkeys(names, "value"), "HF_HOME": "x"})
-    unit = nightly.unit(scheduler, job(scheduler), there)
-    assert "HF_HOME" in unit
-    assert not any(name in unit for name in names)
 
 
 REFUSED = [

@@ -14,7 +14,14 @@ from support.peak_memory import peak_mb, write_head
 
 from jobs.executors import serial
 from jobs.executors.progress import Silence
-from jobs.planning.memory import PROCESS_BYTES, expected_memory_bytes, task_memory_bytes, thread_bytes
+from jobs.planning.memory import (
+    PROCESS_BYTES,
+    TORCH_BYTES,
+    expected_memory_bytes,
+    spectrum_bytes,
+    task_memory_bytes,
+    thread_bytes,
+)
 from jobs.tasks.outcome import Failed
 from survey.hub.throttle import LocalThrottle
 from survey.opening import open_checkpoint
@@ -77,6 +84,42 @@ def test_the_driver_itself_uses_every_cpu_for_whose_thread_it_has_memory(
     monkeypatch.setattr(serial, "memory_bytes", lambda: (500 << 20) + room * thread_bytes(target.spec))
     list(serial.run_serially([target], Settings(device="cpu"), LocalThrottle(), Silence()))
     assert used == [threads]
+
+
+SPECTRUM = """
+import math
+from pathlib import Path
+import numba, pyarrow
+import numpy as np
+
+def status_mb(field):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(field)) / 1000
+
+before_torch = status_mb("VmRSS")
+from survey.numerics.dtypes import FLOATS
+from survey.numerics.row_decoder import RowDecoder
+from survey.spectra.of_pass import PassSpectrum, spectrum_alone
+
+def peak_mb(rows, dims):
+    stored = memoryview(np.random.default_rng(1).normal(size=(rows, dims)).astype("<f4")).cast("B")
+    Path("/proc/self/clear_refs").write_text("5")
+    before, step = status_mb("VmRSS"), 512 * 4 * dims
+    summed = PassSpectrum(RowDecoder(FLOATS["F32"], dims), rows, "cpu", math.inf)
+    blocks = (stored[start : start + step] for start in range(0, len(stored), step))
+    assert spectrum_alone(blocks, rows, summed), summed.problem
+    return status_mb("VmHWM") - before
+
+peak_mb(300, 16)
+print(status_mb("VmRSS") - before_torch, peak_mb(4200, 1024))
+"""
+
+
+def test_a_spectrum_takes_no_more_memory_than_was_announced() -> None:
+    ran = subprocess.run([sys.executable, "-c", SPECTRUM], check=True, capture_output=True, text=True)
+    loading_mb, mb = map(float, ran.stdout.split())
+    spec = TensorSpec("lm_head.weight", "f", "F32", (4200, 1024), ByteRange(0, 4200 * 1024 * 4))
+    assert loading_mb < TORCH_BYTES / 1e6
+    assert 0.2 < mb * 1e6 / (spectrum_bytes(spec) - TORCH_BYTES) < 1
 
 
 COUNT_HITS = """

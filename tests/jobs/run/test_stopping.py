@@ -147,7 +147,7 @@ def test_a_run_that_is_stopped_before_it_plans_says_so(
 AFTER_A_COMMIT: dict[str, tuple[str, bool]] = {
     "the driver has committed it": ("jobs.run.driver.committed", False),
     "its outcome is being recorded": ("jobs.run.ledger.attempt_of_task", False),
-    "its task has committed it": ("jobs.tasks.measure_one.commit", True),
+    "its task has committed it": ("jobs.tasks.delivery.commit", True),
     "its outcome is on its way": ("jobs.executors.progress.Silence.finished", True),
 }
 
@@ -199,7 +199,7 @@ def test_a_row_of_an_earlier_run_does_not_count_as_measured(
 ) -> None:
     command = ["run", str(model := checkpoint()), "--catalog", "c", "--executor", "serial"]
     assert survey(*command).code == 0
-    signal_after(monkeypatch, "jobs.tasks.measure_one.measure")
+    signal_after(monkeypatch, "jobs.tasks.spectrum.measure")
     assert survey(*command, "--resurvey", "--summary", "s.json").code == 130
     assert ended_attempts("s.json") == {str(model): "interrupted"}
 

@@ -132,7 +132,7 @@ def test_a_gpu_that_is_full_is_left_for_the_cpu_unless_it_was_requested(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 64.00 MiB")
         return measure(matrix, device=device, **others)
 
-    monkeypatch.setattr("jobs.tasks.measure_one.measure", full)
+    monkeypatch.setattr("jobs.tasks.spectrum.measure", full)
     monkeypatch.setattr("jobs.tasks.measure_one.choose_device", lambda name: Device(name, "requested"))
     settings = Settings(device="cuda", device_reason=reason)
     target = locate(lay_out(open_checkpoint(ModelRef(str(folder), folder=folder), settings)), "output")

@@ -273,25 +273,6 @@ def test_a_pipe_in_the_place_of_a_state_is_named(tmp_path: Path) -> None:
         train_model(training("goldilocks", LITTLE), tmp_path / "h")
 
 
-def test_a_state_that_another_user_put_there_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a shared folder, beside an unfinished history of this user's."""
-    stop_after(training("goldilocks", LITTLE), tmp_path / "h", 4)
-    user, status = os.geteuid(), os.fstat
-    state = (tmp_path / ".h.state").stat().st_ino
-
-    def of_another_user(descriptor: int) -> os.stat_result:
-        stated = status(descriptor)
-        return os.stat_result((*stated[:4], user + (stated.st_ino == state), *stated[5:]))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fstat", of_another_user)
-        with pytest.raises(UsageError, match=rf"\.h\.state belongs to user {user + 1}; remove it"):
-            train_model(training("goldilocks", LITTLE), tmp_path / "h")
-    train_model(training("goldilocks", LITTLE), tmp_path / "h")
-
-
 # -------------------------------------------------------------------- corpora and wrong options
 
 
