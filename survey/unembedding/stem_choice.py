@@ -23,7 +23,8 @@ from survey.unembedding.tensor_names import TensorNames
 # An encoder and a decoder may each have a table.
 _HALF = re.compile(r"(?:^|[._])(?:encoder|decoder)(?:[._]|$)")
 _CODES = re.compile(
-    r"\.(?:q_?weight|W_q|SCB|scales|_?weight_(?:scale\w*|packed|qdata|blocks)|weights_scaling_factor)"
+    r"\.(?:q_?weight|W_q|SCB|scales?|scale_weight|weight\.scale|_?weight_(?:scale\w*|packed|qdata|blocks)"
+    r"|weights_scaling_factor)"
 )
 
 

@@ -30,6 +30,7 @@ from jobs.demo.hub.local_hub import LocalHub
 from survey.errors import NotThere
 from survey.numerics.decoding import biased_exponents, widen
 from survey.numerics.dtypes import FLOATS
+from survey.unembedding.scale_tensors import SUFFIXES
 
 HEAD = "lm_head.weight"
 CODES = pytest.mark.parametrize("code", EIGHT_BITS)
@@ -258,7 +259,9 @@ def test_a_tile_of_any_size_is_used_if_the_config_states_it(
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
-@pytest.mark.parametrize("beside", ["weight_scale", "qweight", "scales", "weight_packed"])
+@pytest.mark.parametrize(
+    "beside", [*(suffix[1:] for suffix in SUFFIXES), "qweight", "scales", "weight_packed"]
+)
 def test_a_matrix_in_16_bits_beside_codes_or_a_scale_is_refused(
     tmp_path: Path, dtype: str, beside: str
 ) -> None:
