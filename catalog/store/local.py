@@ -7,6 +7,7 @@ import errno
 import itertools
 import os
 import secrets
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,8 @@ from catalog.store.lock_file import CLOCK_PROBES
 from catalog.store.regular_files import copy_data, end_of, open_to_read, sync_folder
 from survey.errors import CommitError, UsageError
 from survey.process.atomic_write import open_atomically, open_new
+
+LONG_AGO_S = 3600.0  # no write of a single result takes as long
 
 if TYPE_CHECKING:
     import duckdb
@@ -147,8 +150,9 @@ class LocalFolder:
         for folder in FOLDERS:
             for temporary in (self.root / folder).glob(f".*{ENDING}.*.tmp"):
                 # Single results, which have an @ in their names, are written without the lock.
-                if folder in SURVEY_FOLDERS or "@" not in temporary.name:
-                    with contextlib.suppress(OSError):  # another user's file, which does no harm
+                is_locked = folder in SURVEY_FOLDERS or "@" not in temporary.name
+                with contextlib.suppress(OSError):  # another user's file, which does no harm
+                    if is_locked or time.time() - temporary.lstat().st_mtime > LONG_AGO_S:
                         temporary.unlink()
         others = [(TOKENIZER_TABLES, ".*.tmp"), (ROWS, ".probe.*.tmp"), (".", CLOCK_PROBES)]
         for folder, names in others:

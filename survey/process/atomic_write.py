@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 NAME_BYTES = 255  # of a file name, on every file system that we know
+_OPENED = "/proc/self/fd"
 SHORT_NAME = 50  # characters of at most 4 bytes each: fits NAME_BYTES with what a temporary name adds
 
 
@@ -29,11 +31,51 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def open_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file that replaces `path` at the end of the block, or is removed. Raises OSError."""
-    with replacement(path) as temporary, open_new(temporary) as file:
+    """A temporary file that replaces `path` at the end of the block, or is removed. Raises OSError.
+
+    It has no name until then if the file system allows it, so that a process that is killed leaves nothing.
+    """
+    nameless = _open_nameless(path.parent)
+    if nameless is None:
+        with replacement(path) as temporary, open_new(temporary) as file:
+            yield file
+            _write_through(file)
+        return
+    with nameless as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
+        _write_through(file)
+        with replacement(path) as temporary:
+            _name(file.fileno(), temporary)
+
+
+def _open_nameless(folder: Path) -> IO[bytes] | None:
+    """A new file in the folder that has no name; None if this system or its file system has none such."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.exists(_OPENED):
+        return None
+    try:
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666), "wb")
+    except OSError:  # network file systems know no such files; what else is wrong is said of the named one
+        return None
+
+
+def _name(descriptor: int, path: Path) -> None:
+    """Give a nameless file its name, or copy it if the file system cannot do that. Raises OSError."""
+    try:
+        # With a folder's descriptor, even though it is not needed, Python follows the link in /proc.
+        os.link(f"{_OPENED}/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        with os.fdopen(os.dup(descriptor), "rb") as source, open_new(path) as file:
+            source.seek(0)
+            shutil.copyfileobj(source, file)
+            os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(descriptor).st_mode))
+            _write_through(file)
+
+
+def _write_through(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 # Measured on x86-64 with two CPUs: `survey run` of a small matrix needs 490 MB of data and 1.8 GB of
 # addresses; `sql`, `plan`, `tokens` 0.15 GB and 0.4 GB, `compact` 0.25 GB of data.
 MEASURING = frozenset({"run", "demo", "cluster", "spectrum", "kinematics", "train"})
-_NO_MEMORY = ("failed to map segment", "annot allocate memory", "out of memory", "bad_alloc")
+_NO_MEMORY = (
+    *("failed to map segment", "cannot map zero-fill pages", "cannot create shared object descriptor"),
+    *("annot allocate memory", "out of memory", "bad_alloc"),
+)
 _NO_LIMIT = "see the limits of this machine or container"
 _OWN_THREADS = 5  # beside one for each CPU
 _PAGE_BYTES = resource.getpagesize()

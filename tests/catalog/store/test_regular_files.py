@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from support.deliveries import delivered
 from support.s3 import S3
 
 from catalog.files import ROWS
+from catalog.store.local import LONG_AGO_S
 from catalog.store.lock import LOCK_FILE, catalog_lock
 from catalog.store.open import open_for_writing
 from catalog.write.commit import commit
@@ -69,8 +71,15 @@ def test_what_a_killed_run_left_is_swept_away_and_nothing_else(tmp_path: Path) -
     store = open_for_writing(str(tmp_path / "c"))
     left = ("rows/.probe.0.tmp", ".now.0.tmp", "rows/.a.parquet.0.tmp", "tokens/.part-1.parquet.0.tmp")
     kept = ("rows/a.parquet", "rows/.notes.tmp", ".notes.tmp", "attempts/probe.tmp")
+    (tmp_path / "c" / "spectra").mkdir()
+    results = {
+        "spectra/.a@1.parquet.0.tmp": LONG_AGO_S + 60,
+        "spectra/.a@2.parquet.0.tmp": 0.0,
+    }  # without the lock
+    left, kept = (*left, min(results)), (*kept, max(results))
     for name in (*left, *kept):
         (tmp_path / "c" / name).touch()
+        os.utime(tmp_path / "c" / name, (time.time() - results.get(name, 0.0),) * 2)
     store.sweep()
     assert [name for name in left if (tmp_path / "c" / name).exists()] == []
     assert [name for name in kept if not (tmp_path / "c" / name).exists()] == []

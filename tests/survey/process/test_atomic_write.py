@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from survey.errors import UsageError
 from survey.formats.safetensors_file import TensorReader, TensorWriter
-from survey.process.atomic_write import open_to_resume, write_atomically
+from survey.process.atomic_write import open_atomically, open_to_resume, write_atomically
 
 LAYOUT = {"a": ("F32", (2,))}
 
@@ -142,3 +143,39 @@ def test_what_is_opened_to_resume_is_ours_alone(tmp_path: Path) -> None:
     handle = open_to_resume(tmp_path / "new")
     assert os.read(handle, 9) == b"begun"
     os.close(handle)
+
+
+def test_a_file_that_is_not_finished_has_no_name(tmp_path: Path) -> None:
+    """So a process that is killed while it writes leaves nothing behind."""
+    if not hasattr(os, "O_TMPFILE"):
+        pytest.skip("a file without a name is Linux's")
+    path = tmp_path / "report.html"
+    path.write_bytes(b"yesterday's")
+    with open_atomically(path) as opened:
+        opened.write(b"half of ")
+        opened.flush()
+        assert os.listdir(tmp_path) == ["report.html"]
+        assert path.read_bytes() == b"yesterday's"
+        opened.write(b"today's")
+    assert os.listdir(tmp_path) == ["report.html"]
+    assert path.read_bytes() == b"half of today's"
+
+
+@pytest.mark.parametrize("lacks", ["O_TMPFILE", "link"])
+def test_where_there_are_no_such_files_it_is_written_whole_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    if lacks == "link":
+
+        def refuse(*names: object, **folders: object) -> None:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+        monkeypatch.setattr(os, "link", refuse)
+    else:
+        monkeypatch.delattr(os, lacks, raising=False)
+    path = tmp_path / "report.html"
+    write_atomically(path, b"today's")
+    assert (os.listdir(tmp_path), path.read_bytes()) == (["report.html"], b"today's")
+    other = tmp_path / "plain"
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode

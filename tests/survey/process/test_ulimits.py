@@ -84,6 +84,10 @@ SHORTAGES: dict[str, tuple[BaseException, str]] = {
         ImportError("librt.so.1: failed to map segment from shared object"),
         "the memory is used up",
     ),
+    "a library's pages": (
+        ImportError("libarrow.so.2600: cannot map zero-fill pages"),
+        "the memory is used up",
+    ),
     "a library's words": (RuntimeError("std::bad_alloc"), "the memory is used up"),
     "threads": (RuntimeError("can't start new thread"), "no further thread or process can be started"),
     "processes": (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "no further thread"),
