@@ -22,6 +22,7 @@ from survey.hub.signed_files import SignedFile, SignedFiles
 from survey.hub.small_requests import REDIRECTS, REDIRECTS_AT_MOST, bare
 from survey.hub.transport.connections import connection_pool, receive_into
 from survey.hub.transport.origins import joined_url
+from survey.hub.transport.response_head import content_encoding
 from survey.records.blocks import new_buffer
 from survey.records.tensors import ByteRange, FileRange
 
@@ -157,12 +158,14 @@ def _check_partial(response: HTTPResponse, signed: SignedFile, byte_range: ByteR
     total = "*" if signed.size is None else rf"(?:{signed.size}|\*)"
     pattern = rf"bytes {byte_range.start}-{byte_range.stop - 1}/{total}"
     content_range = response.headers.get("Content-Range")
-    encoding = response.headers.get("Content-Encoding", "identity")
+    encoding = content_encoding(response)
     is_exact = re.fullmatch(pattern, content_range or "") is not None
     if response.status == 206 and is_exact and encoding == "identity":
         return
     expected = f"bytes {byte_range.start}-{byte_range.stop - 1}/{signed.size}"
+    encoded = "" if encoding == "identity" else f" and Content-Encoding {encoding[:50]!r}"
     problem = (
-        f"answered {response.status} with Content-Range {content_range!r}, expected 206 with {expected!r}"
+        f"answered {response.status} with Content-Range {content_range!r}{encoded}, "
+        f"expected 206 with {expected!r}"
     )
     raise Unreachable("network", bare(signed.url), problem)

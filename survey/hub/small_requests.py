@@ -23,6 +23,7 @@ from survey.hub.errors import HttpStatusError, headers_of, raise_for_status
 from survey.hub.request_policy import RequestPolicy
 from survey.hub.transport.connections import connection_pool
 from survey.hub.transport.origins import basic_credentials, joined_url, origin_of
+from survey.hub.transport.response_head import content_encoding
 from survey.process.redaction import redacted
 from survey.records.settings import Settings
 
@@ -137,7 +138,7 @@ class SmallRequests:
                 problem = "answered 200 with all of it, expected 206: byte ranges are not served there"
                 raise NotTheHubs("network", where, problem)
             refused = response.status >= 300
-            body = self._body(response, received, where, ERROR_CAP_BYTES if refused else cap_bytes, refused)
+            body = self._body(response, where, ERROR_CAP_BYTES if refused else cap_bytes, refused)
         if response.status >= 400 and not self.is_hubs(url):
             raise HttpStatusError(response.status, received)  # the storage's refusals are not the Hub's
         raise_for_status(method, url, response.status, received)
@@ -146,28 +147,28 @@ class SmallRequests:
     def _body(
         self,
         response: http.client.HTTPResponse,
-        headers: httpx2.Headers,
         where: str,
         cap_bytes: int,
         refused: bool,
     ) -> bytes:
-        encoding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+        encoding = content_encoding(response)
         if encoding not in ("identity", "gzip", "x-gzip", "deflate") and not refused:
             raise Unreachable("network", where, f"is encoded as {encoding[:50]!r}, expected gzip or nothing")
         inflate = None if encoding == "identity" or refused else zlib.decompressobj(zlib.MAX_WBITS | 32)
-        body = bytearray()
+        body, is_begun = bytearray(), False
         try:
             while piece := response.read(SMALL_READ_BYTES):
+                is_begun = True
                 self._policy.counter.add(bytes=len(piece))
                 body += inflate.decompress(piece, cap_bytes + 1 - len(body)) if inflate else piece
+                if inflate is not None and inflate.unused_data:
+                    raise Unreachable("network", where, "holds more than one stream of gzip")
                 if len(body) > cap_bytes:
                     if refused:
                         return b""
                     raise BrokenFile("bad-header", where, f"is larger than {cap_bytes:,} bytes, our cap")
         except (zlib.error, ValueError) as error:  # chunks of a negative length, and the like
             raise Unreachable("network", where, f"its framing is broken: {error}") from error
-        if response.length or (inflate is not None and body and not inflate.eof):
+        if response.length or (is_begun and inflate is not None and not inflate.eof):
             raise Unreachable("network", where, f"ended after {len(body):,} bytes, before its end")
-        if inflate is not None and inflate.unused_data:
-            raise Unreachable("network", where, "holds more than one stream of gzip")
         return bytes(body)

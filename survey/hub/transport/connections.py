@@ -22,6 +22,7 @@ from survey.hub.transport.limits import RequestLimits, limited_response
 from survey.hub.transport.origins import Origin, origin_of, without_user
 from survey.hub.transport.proxies import Proxy
 from survey.hub.transport.reach import Reach, reach_of, refuse_nearer, stated_reach
+from survey.hub.transport.response_head import refuse_unclear_framing
 from survey.hub.transport.sockets import new_connection, open_connection, proxy_refusal
 
 # The errors of a connection; a new one may not have them.
@@ -82,6 +83,7 @@ class ConnectionPool:
             connection.sock.settimeout(limits.left_s(limits.silence_s))
             _send(connection, method, url, headers, origin, proxy)
             response = connection.getresponse()
+            refuse_unclear_framing(response)
             if proxy is not None and response.status == 407:
                 raise proxy_refusal(proxy, origin)
             self.responsive.add(origin)

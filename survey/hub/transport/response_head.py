@@ -44,6 +44,27 @@ class ResponseFile(io.BufferedReader):
         return super().readline(size)
 
 
+def refuse_unclear_framing(response: http.client.HTTPResponse) -> None:
+    """Raise HTTPException if it is not clear where the body ends, or whether its bytes are the file's.
+
+    The client knows `chunked` alone, takes the first of several lengths, and would hand on the frames of
+    `gzip, chunked` as bytes of the body.
+    """
+    codings = [text.strip().lower() for text in response.headers.get_all("Transfer-Encoding", [])]
+    if codings not in ([], ["chunked"], ["identity"]):
+        raise http.client.HTTPException(f"its Transfer-Encoding is {', '.join(codings)[:50]!r}")
+    for name in ("Content-Length", "Content-Range"):
+        values = {text.strip() for text in response.headers.get_all(name, [])}
+        if len(values) > 1:
+            raise http.client.HTTPException(f"it has {len(values)} headers {name}, which differ")
+
+
+def content_encoding(response: http.client.HTTPResponse) -> str:
+    """How the body is encoded, in small letters: `identity`, a name or several."""
+    names = [name.strip().lower() for name in response.headers.get_all("Content-Encoding", [])]
+    return ", ".join(filter(None, names)) or "identity"
+
+
 def _status(line: bytes) -> str:
     """The status as the client will read it, which takes +100 and 1_00 for 100, too. Raises BadStatusLine."""
     status = [*str(line, "iso-8859-1").split(None, 2), "", ""][1]

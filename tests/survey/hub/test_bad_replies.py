@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -134,6 +134,13 @@ FRAMES: dict[str, FaultAction] = {
     "gzip cut short": Status(200, {"Content-Encoding": "gzip"}, gzip.compress(b"[]")[:-9]),
     "gzip of gigabytes": Status(200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(1 << 26))),
     "gzip twice": Status(200, {"Content-Encoding": "gzip, gzip"}, gzip.compress(gzip.compress(b"{}"))),
+    "gzip and more": Status(200, {"Content-Encoding": "gzip"}, gzip.compress(b"[]") + bytes(1 << 20)),
+    "the head of gzip": Status(200, {"Content-Encoding": "gzip"}, gzip.compress(b"[]")[:10]),
+    "deflate that is none": Status(200, {"Content-Encoding": "deflate"}, b"{}"),
+    "brotli": Status(200, {"Content-Encoding": "br"}, b"\x0b\x00\x80{}\x03"),
+    "two encodings": Verbatim(LINE + b"Content-Encoding: identity\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}"),
+    "gzip in chunks": Verbatim(LINE + b"Transfer-Encoding: gzip, chunked\r\nContent-Length: 2\r\n\r\n{}"),
+    "two lengths": Verbatim(LINE + b"Content-Length: 2\r\nContent-Length: 4\r\n\r\n{}  "),
     "an unknown encoding": Status(200, {"Content-Encoding": "secret"}, b"{}"),
     "drips of the headers": Drip("headers"),
     "drips of the body": Drip("body"),
@@ -173,6 +180,35 @@ def test_a_reply_that_cannot_be_used_has_its_reason(
     assert time.monotonic() - started < LIMIT_S + 2
     assert str(caught.value).isprintable() or caught.value.reason == "bad-header"
     assert sum(fault.hits for fault in hub.faults) >= 1
+
+
+ENCODED: dict[str, Mapping[str, str]] = {
+    **{name: {"Content-Encoding": name} for name in ("gzip", "br", "zstd", "deflate", "identity, gzip")},
+    "in chunks": {"Transfer-Encoding": "gzip, chunked"},
+}
+PLAIN: dict[str, Mapping[str, str]] = {
+    "nothing": {},
+    "identity": {"Content-Encoding": "Identity"},
+    "nothing stated": {"Content-Encoding": ""},
+    "in no coding": {"Transfer-Encoding": "identity"},
+}
+
+
+@pytest.mark.parametrize("headers", ENCODED.values(), ids=ENCODED)
+def test_a_range_that_is_encoded_is_refused(hub: LocalHub, headers: Mapping[str, str]) -> None:
+    """Its bytes, of the right number, would be taken for those of the matrix."""
+    target = open_target(planned(hub), asking(hub))
+    hub.faults = [Fault(WithHeaders(headers), server="cdn", times=None)]
+    with pytest.raises(SurveyError, match="Encoding") as caught:
+        read(target)
+    assert caught.value.reason == "network"
+
+
+@pytest.mark.parametrize("headers", PLAIN.values(), ids=PLAIN)
+def test_one_that_says_that_it_is_not_is_read(hub: LocalHub, headers: Mapping[str, str]) -> None:
+    expected = read(open_target(planned(hub), asking(hub)))
+    hub.faults = [Fault(WithHeaders(headers), server="cdn", times=None)]
+    assert read(open_target(planned(hub), asking(hub))) == expected
 
 
 # ---- documents of another shape
