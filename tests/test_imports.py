@@ -48,7 +48,7 @@ ORDER = {
     ],
     "catalog": ["files", "schema_of_records", "store", "tables", "read", "write"],
     "jobs": ["planning", "tasks", "executors.progress", "single_results", "executors", "backfill", "run"],
-    "queries": ["description", "library", "histograms", "drawing", "charts", "text", "web", "shell"],
+    "queries": ["description", "library", "histograms", "scree", "drawing", "charts", "text", "web", "shell"],
 }
 # Rooms of their own: a scheduler's unit needs the list of models, the local Hub nothing of ours.
 APART = {"nightly": ("planning", "nightly"), "demo": ("demo",)}

@@ -51,3 +51,27 @@ def _scatter_tooltips() -> list[alt.Tooltip]:
         alt.Tooltip("angle:Q", format=".1f", title="dead–live angle °"),
         alt.Tooltip("dead:Q", format=",", title="dead rows"),
     ]
+
+
+def any_scatter(points: str, families: Sequence[str]) -> alt.Chart:
+    """Models by two figures that the page's reader chooses. points: the name of the data, with x and y."""
+    scale = alt.Scale(zero=False)
+    return (
+        alt.Chart(chart_data(points))
+        .mark_circle(opacity=0.75, cursor="pointer")
+        .encode(
+            x=alt.X("x:Q", title="", scale=scale),
+            y=alt.Y("y:Q", title="", scale=scale),
+            size=alt.Size("dead:Q", title="dead rows", scale=alt.Scale(type="sqrt", range=[30, 600])),
+            color=family_colour(families),
+            href="card:N",
+            tooltip=[
+                alt.Tooltip("repo:N", title="model"),
+                alt.Tooltip("family:N"),
+                alt.Tooltip("x:Q", format=".4g"),
+                alt.Tooltip("y:Q", format=".4g"),
+                alt.Tooltip("dead:Q", format=",", title="dead rows"),
+            ],
+        )
+        .properties(width="container", height=380)
+    )

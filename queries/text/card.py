@@ -13,7 +13,9 @@ from rich.table import Table
 from catalog.read.reader import Answer, Reader
 from catalog.schema_of_records import row_columns
 from queries.histograms import NORM_BARS, NORM_STEP, Histograms, ModelKey, histograms, sparkline
+from queries.scree import BesideFamily, spectra_beside_families
 from queries.text.card_facts import FACT_GROUPS
+from queries.text.card_spectrum import print_card_spectrum
 from queries.text.model_rows import MODEL_ROWS, missing_model
 from queries.text.render import short
 from survey.errors import UsageError, printable
@@ -45,9 +47,9 @@ def print_card(reader: Reader, model: str, console: Console) -> None:
     failures = reader.ask(_FAILURES, {"model": model})
     if not rows and not failures.rows:
         raise UsageError(missing_model(reader, model))
-    drawn = histograms(reader, [_key(row) for row in rows])
-    for row in rows:
-        _print_row(reader, row, drawn[_key(row)], console)
+    drawn, spectra = histograms(reader, [_key(row) for row in rows]), spectra_beside_families(reader, rows)
+    for row, spectrum in zip(rows, spectra, strict=True):
+        _print_row(reader, row, drawn[_key(row)], spectrum, console)
     if not rows:
         console.print(f"[bold]{escape(printable(model))}[/] has not been measured")
     if failures.rows:
@@ -65,12 +67,15 @@ def save_card(reader: Reader, model: str, path: Path) -> None:
     rows = _rows(reader, model)
     if not rows:
         raise UsageError(missing_model(reader, model))
-    drawn = histograms(reader, [_key(row) for row in rows])
+    drawn, spectra = histograms(reader, [_key(row) for row in rows]), spectra_beside_families(reader, rows)
     panels = [
         HistogramPanel(
-            printable(f"{row['repo']}@{row['revision']}, {row['matrix']}"), _summary(row), drawn[_key(row)]
+            printable(f"{row['repo']}@{row['revision']}, {row['matrix']}"),
+            _summary(row),
+            drawn[_key(row)],
+            spectrum.curves(),
         )
-        for row in rows
+        for row, spectrum in zip(rows, spectra, strict=True)
     ]
     save_picture(card_chart(panels), path)
 
@@ -98,7 +103,7 @@ def _summary(row: _Row) -> str:
     )
 
 
-def _print_row(reader: Reader, row: _Row, drawn: Histograms, console: Console) -> None:
+def _print_row(reader: Reader, row: _Row, drawn: Histograms, spectra: BesideFamily, console: Console) -> None:
     units = {column.name: column.unit for column in row_columns()}
     title = f"{row['repo']}@{row['revision']}"
     console.print(f"\n[bold]{escape(printable(title))}[/]")
@@ -116,6 +121,8 @@ def _print_row(reader: Reader, row: _Row, drawn: Histograms, console: Console) -
             table.add_row(*(text for fact in facts[line::lines] for text in fact))
         console.print(table)
     _print_histograms(drawn, console)
+    if spectra.model is not None:
+        print_card_spectrum(spectra, console)
     _print_holes(reader, row, console)
 
 

@@ -8,21 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from queries.scree import FIGURES
 from queries.text.render import short
 from survey.errors import printable
 from survey.records.results import Direction, SpectrumRow
 
-FIGURES = {
-    "spectral_norm": "largest singular value",
-    "stable_rank": "stable rank",
-    "effective_rank": "effective rank",
-    "participation_ratio": "participation ratio",
-    "condition": "condition",
-    "pc1_share": "first component's share",
-    "pc1_centroid_angle_deg": "its angle with the centroid, °",
-    "alpha": "power law of the tail, α",
-    "alpha_ks": "its distance (KS)",
-}
 ENDS = 5  # at each end of a direction
 
 

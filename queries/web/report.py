@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from catalog.read.reader import Answer, Reader
+from queries.charts.scree import COLOURS, FAMILY_COLOUR
 from queries.drawing.chart_page import in_script
 from queries.drawing.picture_files import drawing_library
 from queries.histograms import NORM_STEP
 from queries.library import find
+from queries.scree import SHARES
 from queries.text.card_facts import FACTS
 from queries.text.status import COUNTS, advice
-from queries.web.report_charts import card_charts, compared, counted_once, report_charts
+from queries.web.report_charts import card_charts, compared, counted_once, report_charts, scatter_data
 from queries.web.report_data import ReportModel, brief, gather
 from survey.process.clock import utc_now
 from survey.records.units import bytes_text
@@ -72,6 +74,12 @@ def build_report(
         "specs": card_charts(),
         "facts": FACTS,
         "hole_columns": gathered.hole_columns,
+        "scatter": scatter_data(gathered.models),
+        "spectra": {
+            "shares": SHARES,
+            "families": list(map(asdict, gathered.families)),
+            "colours": {**COLOURS, "": FAMILY_COLOUR},
+        },
         "norm_step": NORM_STEP,
         "cards": [asdict(model.card) for model in gathered.models],
     }

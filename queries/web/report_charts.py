@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from queries.charts.angles import angles_polar
 from queries.charts.exponents import exponent_histogram
 from queries.charts.families import family_ratios
 from queries.charts.norms import norm_histogram, norm_histograms
-from queries.charts.scatter import models_scatter
-from queries.drawing.model_points import ModelPoint
+from queries.charts.scatter import any_scatter, models_scatter
+from queries.charts.scree import scree_chart
+from queries.drawing.model_points import ModelPoint, families_of
 from queries.drawing.theme import chart_name, theme
 from queries.histograms import ExponentCounts, ExponentShare, norm_bars
 from queries.web.report_data import ReportModel, brief
+from queries.web.scatter_axes import scatter_choice
 
 SMALL_MULTIPLES = 12  # norm histograms side by side
 
@@ -62,7 +65,20 @@ def compared(models: Sequence[ReportModel]) -> list[ReportModel]:
 
 def card_charts() -> dict[str, Any]:
     """The charts of a card, without data: the page's script gives them each model's."""
-    return {"norms": _spec(norm_histogram("norms")), "exponents": _spec(exponent_histogram("exponents"))}
+    return {
+        "norms": _spec(norm_histogram("norms")),
+        "exponents": _spec(exponent_histogram("exponents")),
+        "spectrum": _spec(scree_chart("spectrum")),
+    }
+
+
+def scatter_data(models: Sequence[ReportModel]) -> dict[str, Any] | None:
+    """The scatter with axes that the reader chooses: its chart, without data, and what it can show."""
+    output = [(model, point) for model in compared(models) if (point := _point(model)) is not None]
+    if not output:
+        return None
+    families = families_of([point for _, point in output])
+    return {"spec": _spec(any_scatter("points", families)), **asdict(scatter_choice(output))}
 
 
 def _point(model: ReportModel) -> ModelPoint | None:

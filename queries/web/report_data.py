@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from catalog.read.reader import Answer, Reader, key_lists
+from queries.drawing.theme import chart_name
 from queries.histograms import ExponentCounts, Histograms, ModelKey, histograms
+from queries.scree import Curve, ModelSpectrum, spectra_beside_families
 from queries.text.card_facts import FACTS
 from queries.text.forms import json_value
 
@@ -34,7 +36,8 @@ _KEY = ("repo", "sha", "matrix")
 class ReportCard:
     """What the page's script shows of one model, as JSON values (therefore Any).
 
-    facts: values of `FACTS`. holes: the largest black holes, as `HoleTable.columns` names them.
+    facts: values of `FACTS`. holes: the largest black holes, as `HoleTable.columns` names them. curves: of
+    its spectrum, by their names in legends. family: the number of its family's in `ReportModels.families`.
     """
 
     title: str
@@ -43,6 +46,16 @@ class ReportCard:
     exponents: ExponentCounts | None
     holes: Sequence[Sequence[Any]]
     more_holes: int
+    curves: Mapping[str, Sequence[float | None]] | None = None
+    family: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyCurve:
+    """The median spectrum of a family's models, by its name in legends."""
+
+    name: str
+    curve: Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +78,20 @@ class ReportModel:
     histograms: Histograms
     card: ReportCard
     link: str
+    spectrum: ModelSpectrum | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReportModels:
-    """The models of a report. hole_columns: of tables of black holes. total: rows of the view `models`."""
+    """The models of a report. hole_columns: of tables of black holes. total: rows of the view `models`.
+
+    families: the curves of those that have spectra, by their names in legends.
+    """
 
     models: Sequence[ReportModel]
     hole_columns: Sequence[str]
     total: int
+    families: Sequence[FamilyCurve]
 
 
 def gather(reader: Reader, limit: int, tell: Callable[[str], None]) -> ReportModels:
@@ -87,11 +105,36 @@ def gather(reader: Reader, limit: int, tell: Callable[[str], None]) -> ReportMod
     tell(f"reading the norms of {len(rows)} models")
     drawn = histograms(reader, list(rows))
     holes = _holes(reader, list(rows))
+    spectra = dict(zip(rows, spectra_beside_families(reader, list(rows.values())), strict=True))
+    families = {id(item.family): item.family for item in spectra.values() if item.family is not None}
+    numbers = {family: number for number, family in enumerate(families)}
     models = [
-        ReportModel(row, drawn[key], _card(row, drawn[key], holes.rows.get(key, ())), f"#card-{number}")
+        ReportModel(
+            row,
+            drawn[key],
+            replace(
+                _card(row, drawn[key], holes.rows.get(key, ())),
+                curves=_curves(spectra[key].model),
+                family=numbers.get(id(spectra[key].family)),
+            ),
+            f"#card-{number}",
+            spectra[key].model,
+        )
         for number, (key, row) in enumerate(rows.items())
     ]
-    return ReportModels(models, holes.columns, total)
+    curves = [FamilyCurve(chart_name(family.title), _short(family.curve)) for family in families.values()]
+    return ReportModels(models, holes.columns, total, curves)
+
+
+def _curves(spectrum: ModelSpectrum | None) -> Mapping[str, Sequence[float | None]] | None:
+    if spectrum is None:
+        return None
+    return {name: _short(curve) for name, curve in spectrum.curves().items()}
+
+
+def _short(curve: Curve | None) -> list[float | None]:
+    """A curve with the digits that a picture shows."""
+    return [None if value is None else float(f"{value:.3g}") for value in curve or ()]
 
 
 def brief(value: Any) -> Any:  # Any: whatever SQL returns

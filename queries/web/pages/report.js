@@ -116,6 +116,47 @@ function shares(exponents) {
   });
 }
 
+function scree(model) {
+  // A family's line is broad, as others lie on it.
+  const { shares: at, families, colours } = data.spectra, family = families[model.family];
+  const curves = { ...(family && { [family.name]: family.curve }), ...model.curves };
+  const names = Object.keys(curves), spec = structuredClone(data.specs.spectrum);
+  spec.encoding.color.scale = { domain: names, range: names.map((name) => colours[name] ?? colours[""]) };
+  const points = names.flatMap((name) => curves[name].flatMap((value, number) =>
+    value ? [{ share: at[number], value, of: name, width: colours[name] ? 1.5 : 5 }] : []));
+  return withData(spec, { spectrum: points });
+}
+
+function chosenScatter([x, y]) {
+  const { spec, titles, points, figures } = data.scatter, chosen = structuredClone(spec);
+  chosen.encoding.x.title = titles[x];
+  chosen.encoding.y.title = titles[y];
+  const shown = points.map((point, at) => ({ ...point, x: figures[x][at], y: figures[y][at] }));
+  return withData(chosen, { points: shown.filter((point) => point.x !== null && point.y !== null) });
+}
+
+function offerAxes(container) {
+  const figure = container.closest("figure"), tools = element("div", null, { class: "tools" });
+  const caption = figure.querySelector("figcaption"), said = caption.textContent, { titles } = data.scatter;
+  async function draw() {
+    const [x, y] = picks.map((pick) => Number(pick.value)), isFirst = x === 0 && y === 1;
+    await chart(container, isFirst ? data.charts.scatter : chosenScatter([x, y]));
+    caption.textContent = isFirst ? said
+      : `Models by ${titles[x]} and ${titles[y]}; size shows dead rows, colour the family. A click opens the model's card.`;
+    figure.setAttribute("aria-label", caption.textContent);
+  }
+  const picks = ["Across", "Up"].map((name, at) => {
+    const label = element("label", `${name} `), pick = element("select");
+    pick.append(...titles.map((title, id) => element("option", title, { value: id })));
+    pick.value = String(at);
+    pick.addEventListener("change", draw);
+    label.append(pick);
+    tools.append(label);
+    return pick;
+  });
+  figure.before(tools);
+}
+
 function figure(spec, caption) {
   const node = element("figure", null, { role: "img", "aria-label": caption });
   const container = element("div", null, { class: "chart" });
@@ -146,6 +187,11 @@ function card(id) {
       "Biased exponents of the stored numbers: dead rows against live ones.");
     sides.append(node); draws.push(draw);
   }
+  if (model.curves) {
+    const [node, draw] = figure(scree(model),
+      "Singular values, the largest being 1, over their number: of all rows, of the live ones, and the median of the family.");
+    sides.append(node); draws.push(draw);
+  }
   container.append(sides);
   if (model.holes.length) {
     const holes = element("div", null, { "data-label": `Black holes of ${model.title}` });
@@ -172,6 +218,7 @@ for (const container of document.querySelectorAll("[data-table]")) {
 }
 (async () => {
   for (const container of document.querySelectorAll("[data-chart]")) {
+    if (container.dataset.chart === "scatter" && data.scatter.titles.length > 2) offerAxes(container);
     await chart(container, data.charts[container.dataset.chart]);
     await new Promise(requestAnimationFrame); // the browser shows this chart before the next begins
   }

@@ -92,6 +92,30 @@ def test_families_and_revisions_are_compared(survey: Survey, checkpoint: Make) -
     assert (ran.code, "org/none is not in the catalog" in ran.err) == (2, True)
 
 
+def test_a_card_shows_it_beside_the_median_of_its_family(survey: Survey, checkpoint: Make) -> None:
+    folders = [
+        checkpoint(name, cloud=replace(LITTLE, row_norm=norm))
+        for name, norm in (("a", 1.0), ("b", 1.3), ("c", 2.0))
+    ]
+    assert survey("run", *folders, "--catalog", "c", "--executor", "serial", "--spectrum", "on").code == 0
+    figures = rows(
+        survey("sql", "SELECT * FROM spectra ORDER BY spectral_norm", "--catalog", "c", "--format", "json")
+    )
+    ran = survey("show", folders[0], "--catalog", "c")
+    assert ran.code == 0, ran.err
+    heading, line = (
+        next(line for line in ran.out.splitlines() if text in line)
+        for text in ("live rows  ", "largest singular")
+    )
+    assert heading.split() == ["all", "rows", "live", "rows", "median", "of", "3", "Qwen"]
+    shown = [float(text) for text in line.split()[3:]]
+    expected = [figures[0]["spectral_norm"], figures[0]["live_spectral_norm"], figures[1]["spectral_norm"]]
+    assert shown == pytest.approx(expected, rel=1e-5)
+    assert survey("show", folders[0], "--catalog", "c", "--plot", "card.svg").code == 0
+    picture = Path("card.svg").read_text()
+    assert all(text in picture for text in ("singular value / largest", "median of 3 Qwen", "live rows"))
+
+
 @pytest.mark.parametrize("arguments", [["org/none"], ["a b"], ["nowhere/folder"]])
 def test_a_model_that_cannot_be_read_is_one_line(survey: Survey, hub: LocalHub, arguments: list[str]) -> None:
     ran = survey("spectrum", *arguments, "--endpoint", hub.endpoint)

@@ -41,7 +41,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     with demo_hub(folder) as (endpoint, _):
         common = ["--catalog", str(folder / "c"), "--endpoint", endpoint, "--executor", "serial"]
-        assert main(["run", str(folder / "models.txt"), "demo/none", *common]) == 1
+        assert main(["run", str(folder / "models.txt"), "demo/none", "--spectrum", "on", *common]) == 1
     return folder / "c"
 
 
@@ -131,11 +131,37 @@ def test_a_model_in_the_table_leads_to_its_card(page: Page) -> None:
     ).click()
     card = page.locator("#card")
     expect(card.locator("h3")).to_have_text("demo/Qwen3-mini-Instruct")
-    expect(card.locator("figure svg")).to_have_count(2)
+    expect(card.locator("figure svg")).to_have_count(3)
     facts = dict(zip(card.locator("dt").all_inner_texts(), card.locator("dd").all_inner_texts(), strict=True))
     assert facts["dead_count"] == "253"
     assert card.locator("tbody tr").count() == 8
     assert "and 5 smaller ones" in card.inner_text()
+
+
+def test_a_card_shows_the_spectrum_beside_its_familys(page: Page) -> None:
+    page.locator("#pick").select_option(label="demo/Qwen3-mini-Instruct")
+    figure = page.locator("#card figure", has_text="Singular values")
+    expect(figure.locator("svg .mark-line path[aria-roledescription='line mark']")).to_have_count(3)
+    for name in ("median of 3 Qwen", "all rows", "live rows"):
+        expect(figure.locator("svg .role-legend text", has_text=name)).to_have_count(1)
+    page.locator("#pick").select_option(label="demo/gpt2-mini")  # no row is dead
+    expect(figure.locator("svg .mark-line path[aria-roledescription='line mark']")).to_have_count(2)
+
+
+def test_the_scatter_shows_other_figures_if_they_are_chosen(page: Page) -> None:
+    section = page.locator("section[aria-labelledby=scatter]")
+    across, up = section.locator("select").all()
+    said = section.locator("figcaption").inner_text()
+    across.select_option(label="effective rank / hidden size")
+    up.select_option(label="centroid length / mean row length")
+    expect(section.locator("figcaption")).to_contain_text(
+        "Models by effective rank / hidden size and centroid"
+    )
+    expect(page.locator(POINTS)).to_have_count(9)
+    across.select_option(label="centroid length / mean row length")
+    up.select_option(label="angle between dead and live centroid, degrees")
+    expect(section.locator("figcaption")).to_have_text(said)
+    expect(page.locator(POINTS)).to_have_count(6)
 
 
 def test_a_model_in_a_chart_leads_to_its_card(page: Page) -> None:
