@@ -4,6 +4,7 @@ with mine as materialized (
     select
         repo, sha, matrix, dtype, hidden_dim, vocab_rows, informative_rows, rows_hash, centroid_l2,
         token_norm_mean, row_sketch, norm_sketch, centroid, stored_as, bits_per_weight,
+        scale is not null as is_scaled,
         values_hash_of(values_hash, rows_hash, dtype) as values_hash,
         -- By these a matrix of another dtype is compared.
         if(dtype = 'BF16', row_sketch, value_sketch) as value_sketch
@@ -15,7 +16,7 @@ with mine as materialized (
 my_figures as materialized (
     select
         repo, dtype, hidden_dim, vocab_rows, informative_rows, rows_hash, centroid_l2, token_norm_mean,
-        stored_as, bits_per_weight, values_hash, row_sketch is not null as has_sketch
+        stored_as, bits_per_weight, values_hash, is_scaled, row_sketch is not null as has_sketch
     from mine
 ),
 others as materialized (
@@ -25,6 +26,11 @@ others as materialized (
         theirs.measured_at,
         values_hash_of(theirs.values_hash, theirs.rows_hash, theirs.dtype) as values_hash,
         theirs.dtype <> mine.dtype as other_dtype,
+        -- A scale may make other values of the same bytes.
+        other_dtype or (
+            (theirs.scale is not null or mine.is_scaled)
+            and theirs.values_hash is not null and mine.values_hash is not null
+        ) as by_values,
         -- As the views show rows of earlier versions.
         coalesce(theirs.stored_as, theirs.dtype) as stored_as,
         coalesce(theirs.bits_per_weight, if(starts_with(theirs.dtype, 'F8'), 8, 16)) as bits_per_weight,
@@ -82,9 +88,9 @@ holders as materialized (
 ),
 comparable as materialized (
     select
-        repo, sha, informative_rows, other_dtype, dtype,
+        repo, sha, informative_rows, by_values, dtype,
         case
-            when not other_dtype then same_rows
+            when not by_values then same_rows
             when dtype = 'BF16' then rows_as_values
             else same_values
         end as both_hold
@@ -95,8 +101,8 @@ comparable as materialized (
 both_sketches as (
     select
         comparable.*,
-        if(other_dtype, mine.value_sketch, mine.row_sketch) as my_sketch,
-        if(other_dtype and comparable.dtype <> 'BF16', theirs.value_sketch, theirs.row_sketch) as their_sketch,
+        if(by_values, mine.value_sketch, mine.row_sketch) as my_sketch,
+        if(by_values and comparable.dtype <> 'BF16', theirs.value_sketch, theirs.row_sketch) as their_sketch,
         -- The sketch holds all hashes up to its bound; if it is not full, all that there are.
         least(
             sketch_bound(my_sketch, mine.informative_rows),
@@ -249,9 +255,10 @@ judged as (
         centroid_cosine >= 0.99 and length_distance <= allowed as may_be_quantised,
         -- The first of these that holds is the relation; how often each is wrong: docs/howto/lineage.md.
         case
-            when obstacle is null and candidates.rows_hash = mine.rows_hash
-                and candidates.vocab_rows = mine.vocab_rows then 1
-            when no_rows is null and other_dtype and candidates.values_hash = mine.values_hash
+            when obstacle is null and candidates.vocab_rows = mine.vocab_rows
+                and coalesce(candidates.values_hash = mine.values_hash, true)
+                and (candidates.rows_hash = mine.rows_hash or by_values) then 1
+            when no_rows is null and by_values and candidates.values_hash = mine.values_hash
                 and candidates.vocab_rows = mine.vocab_rows then 2
             when rows_relate(share_of_model, share_of_other, centroid_cosine) then 3
             when may_be_quantised and is_near and mine.bits_per_weight < 16 then 4

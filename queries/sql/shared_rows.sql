@@ -7,18 +7,22 @@ with sides as (
     union all
     select 2, other.* from model_at($b, $matrix) as other
 ),
-dtypes as (
-    select count(distinct dtype) = 1 as same_dtype from sides
+compared as (
+    -- Another dtype changes every byte, and a scale may make other values of the same ones: then the hashes of
+    -- values are compared.
+    select
+        count(distinct dtype) = 1
+            and not coalesce(bool_or(scale is not null) and bool_and(values_hash is not null), false) as by_bytes
+    from sides
 ),
 their_rows as materialized (
     select
         side, token_id, norm,
-        -- Another dtype changes every byte: then the hashes of values are compared.
-        if(same_dtype, row_hash, value_hash_of(value_hash, row_hash, dtype, values_hash is not null)) as row_hash,
+        if(by_bytes, row_hash, value_hash_of(value_hash, row_hash, dtype, values_hash is not null)) as row_hash,
         -- Not rows that unrelated models have in common: zero, not finite, or in a black hole.
         coalesce(norm > 0, false) and black_hole is null as informative
     from sides
-    cross join dtypes
+    cross join compared
     join tokens using (repo, sha, matrix)
 ),
 pair as (
@@ -34,6 +38,8 @@ pair as (
         any_value(bits_per_weight) filter (side = 1) as bits_a,
         any_value(bits_per_weight) filter (side = 2) as bits_b,
         bool_and(dtype = 'BF16' or (values_hash is not null and not quantised)) as values_known,
+        -- The same bytes of another layout of the same name are other values.
+        count(distinct values_hash) < 2 or dtype_a <> dtype_b as may_be_identical,
         any_value(hidden_dim) filter (side = 1) as dims_a,
         any_value(hidden_dim) filter (side = 2) as dims_b,
         least(rows_a, rows_b) as common_ids
@@ -116,7 +122,7 @@ judged as (
             when centroid_cosine >= 0.99 and lengths_agree >= 0.95 and allowed = 0 then 'same values but for rounding'
             when centroid_cosine >= 0.99 then 'same centroid'
             when centroid_cosine >= 0.5 and correlation >= 0.5 then 'similar centroid'
-            when values_known then 'no informative row in common'
+            when values_known or dtype_a = dtype_b then 'no informative row in common'
             else 'not comparable bit for bit: ' || dtype_a || ' against ' || dtype_b || '; other centroids or lengths'
         end) as kinship
     from pair, known, at_same_id, anywhere, directions
@@ -124,7 +130,7 @@ judged as (
 select
     a, b,
     coalesce(obstacle, case
-        when at_same_id.rows_found = common_ids and rows_a = rows_b then 'identical'
+        when at_same_id.rows_found = common_ids and rows_a = rows_b and may_be_identical then 'identical'
         when at_same_id.rows_found = common_ids then 'identical over the common ids'
         when rows_relate(
             anywhere.informative_found / informative_a, anywhere.informative_found / informative_b,
@@ -132,7 +138,8 @@ select
         ) then 'rows in common'
         when anywhere.informative_found > 0 and (dtype_a = dtype_b or not is_kin) then 'few rows in common'
     end || if(dtype_a = dtype_b, '', ' across dtypes'),
-    if(dtype_a = dtype_b, 'no informative row in common', kinship)) as verdict,
+    -- Fine-tuning changes every row of floats; of codes, another way of rounding does, too.
+    if(dtype_a = dtype_b and least(bits_a, bits_b) >= 16, 'no informative row in common', kinship)) as verdict,
     rows_a, rows_b, common_ids, informative_a, informative_b,
     if(counted, at_same_id.rows_found, null) as same_id,
     if(counted, anywhere.rows_found, null) as anywhere,

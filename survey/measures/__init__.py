@@ -46,7 +46,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("copies", 1, "matrix", copies),
     Measure("exponents", 2, "matrix", exponents),
     Measure("row_classes", 2, "matrix", row_classes),
-    Measure("exactness", 1, "matrix", exactness),
+    Measure("exactness", 2, "matrix", exactness),
     # Those with a search stand last: they are waited for, and the others run meanwhile.
     Measure("frozen", 1, "matrix", frozen, search=frozen_rows),
     Measure("undertrained", 7, "matrix", search=undertrained_populations),

@@ -22,7 +22,8 @@ def exactness(result: PassResult) -> Exactness:
     """The narrowest dtype that holds all values, one hash of them, and a sketch of the rows'."""
     hashes, forms = result.value_hashes, result.values.forms
     code = result.decoder.stored_code
-    is_sketched = code in FLOAT_CODES[1:] or (code != "BF16" and bool(forms.any()))
+    is_known = code in FLOAT_CODES[1:] or result.decoder.scale is not None
+    is_sketched = is_known or (code != "BF16" and bool(forms.any()))
     return Exactness(
         exact_in=_exact_in(result),
         values_hash=UInt64(xxhash.xxh3_64_intdigest(hashes.astype("<u8").tobytes())),
@@ -40,7 +41,7 @@ def _sketch(result: PassResult) -> tuple[UInt64, ...]:
 def _exact_in(result: PassResult) -> str | None:
     stored = result.decoder.summed_as
     first = next(_holding(result, stored.code)) if stored.bits > 8 else stored.code
-    return None if first == stored.code else first
+    return None if first in (stored.code, result.decoder.row_format.code) else first
 
 
 def _holding(result: PassResult, stored: str) -> Iterator[str]:

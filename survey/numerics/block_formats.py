@@ -23,7 +23,8 @@ class BlockFormat:
     """A quantised format. code: its name in `stored_as`. elements, block_bytes: of a block.
 
     decode: fills the values [R, D], in float32, of rows [R, bytes of a row]. loop: does so for one row in the
-    pass, which then keeps no values; None if the type has no compiled loop.
+    pass, which then keeps no values; None if the type has no compiled loop. layout: the name that tells it
+    from formats of the same code whose bytes mean other values; empty if there are none.
     """
 
     code: str
@@ -31,6 +32,7 @@ class BlockFormat:
     block_bytes: int
     decode: DecodeRows
     loop: CompiledLoop | None = None
+    layout: str = ""
 
     def row_bytes(self, dims: int) -> int:
         """RowBytes of a row of D = `dims` elements, a multiple of `elements`."""

@@ -81,7 +81,7 @@ def level_format(code: str) -> BlockFormat | None:
     block_bytes = levels.group * levels.bits // 8 + factor_bytes * (1 + levels.offsets)
     name = re.sub(r"-row\d+s?$", "-row", code.partition("/")[0])
     loop = partial(_loop, levels)
-    return BlockFormat(name, levels.group, block_bytes, decoded_by(loop), loop)
+    return BlockFormat(name, levels.group, block_bytes, decoded_by(loop), loop, code)
 
 
 def _levels(code: str) -> Levels | None:

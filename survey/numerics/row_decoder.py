@@ -41,7 +41,10 @@ class RowDecoder:
 
         But for the factors of a scale.
         """
-        return self.row_format.code if self.scale is None else f"{self.row_format.code} with a scale"
+        code = self.row_format.code
+        if isinstance(self.row_format, BlockFormat):
+            code = self.row_format.layout or code
+        return code if self.scale is None else f"{code} with a scale"
 
     @property
     def summed_as(self) -> FloatFormat:

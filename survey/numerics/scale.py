@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from survey.numerics.decoding import widen
@@ -31,6 +32,19 @@ class Scale:
         with np.errstate(invalid="ignore", over="ignore"):
             factors: NDArray[np.float64] = np.add.reduce(self._factors_of(row_ids, dims), axis=0)
         return factors
+
+    def marks(self, vocab_rows: int, dims: int) -> NDArray[np.uint64]:
+        """A hash of the factors of each of V rows, [V]: it tells apart equal bytes that are other values.
+
+        A row of one factor has that one's, however large the tiles are.
+        """
+        by_tile = [
+            factors[:1] if np.all(factors == factors[0]) else np.repeat(factors, self.dims)[:dims]
+            for factors in self.factors
+        ]
+        hashes = np.array([xxhash.xxh3_64_intdigest(factors.tobytes()) for factors in by_tile], np.uint64)
+        marks: NDArray[np.uint64] = hashes[np.arange(vocab_rows) // self.rows]
+        return marks
 
     def _factors_of(self, row_ids: NDArray[np.int64], dims: int) -> NDArray[np.float64]:
         """[R, D]."""

@@ -121,17 +121,28 @@ class PassResult:
     @cached_property
     def value_hashes(self) -> NDArray[np.uint64]:
         """Of each row's values, equal whatever dtype stores them, [V]."""
-        own = self.identity.row_hashes() ^ np.uint64(value_mark(self.decoder.stored_code))
-        other = self.other_value_hashes
+        own, other = self._own_value_hashes, self.other_value_hashes
         return own if other is None else np.where(other == 0, own, other)
 
     @cached_property
+    def _own_value_hashes(self) -> NDArray[np.uint64]:
+        """Those of rows by their stored bytes, [V]."""
+        own = self.identity.row_hashes() ^ np.uint64(value_mark(self.decoder.stored_code))
+        scale = self.decoder.scale
+        return own if scale is None else own ^ scale.marks(self.vocab_rows, self.hidden_dim)
+
+    @cached_property
     def other_value_hashes(self) -> NDArray[np.uint64] | None:
-        """The value hashes of rows that are not stored in their form, and 0, [V]; None of bfloat16."""
+        """The value hashes of rows that are not stored in their form, and 0, [V]; None of bfloat16.
+
+        With a scale, those of all rows: their bytes alone do not decide their values.
+        """
         code = self.decoder.stored_code
         if code == "BF16":
             return None
         hashes = np.zeros(self.vocab_rows, np.uint64)
+        if self.decoder.scale is not None:
+            hashes[:] = self._own_value_hashes
         for number, form in FORM_BITS.items():
             if form != code:
                 rows = self.values.forms == number

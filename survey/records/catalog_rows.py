@@ -85,7 +85,8 @@ class TokenRow:
     value_hash: UInt64 | None = column(
         "the same of its values, whatever the dtype: of the row's bytes in the first of BF16, F16 and F32 "
         "in which all its values are exact, combined by exclusive or with xxh3-64 of that dtype's name, "
-        "unless that is BF16; NULL if that dtype is the stored one, if there is none, and in old rows"
+        "unless that is BF16; if a scale multiplies the matrix and there is none, of its bytes and factors; "
+        "NULL if that dtype is the stored one, if there is none and no scale, and in old rows"
     )
     black_hole: TokenId | None = column("rank of its black hole, or NULL")
     identical: bool = column("its bytes are those of another row: it is in a black hole")

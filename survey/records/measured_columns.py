@@ -240,7 +240,8 @@ class Exactness:
     )
     value_sketch: tuple[UInt64, ...] | None = column(
         "the 512 smallest value hashes of informative rows, ascending; NULL of BF16, of which they are the "
-        "row hashes, of a quantised matrix of which no dtype of 16 bits holds a row, and in old rows"
+        "row hashes, of a quantised matrix without a scale of which no dtype of 16 bits holds a row, and in "
+        "old rows"
     )
 
 

@@ -99,7 +99,7 @@ def reference(raw: bytes, code: str, shape: tuple[int, int], factors: Floats | N
         **_row_sketch([_row_hash(row) for row in stored], dead | ~finite | (values == 0).all(axis=1)),
         "norm_sketch": _norm_sketch(norms, dead | ~finite | (values == 0).all(axis=1)),
         "norm_id_spearman": _spearman(norms, dead | ~finite | (values == 0).all(axis=1)),
-        **_exactness(raw, code, values, factors is not None, dead | ~finite | (values == 0).all(axis=1)),
+        **_exactness(raw, code, values, factors, dead | ~finite | (values == 0).all(axis=1)),
         "tokens": TokenColumns(
             norms, [_row_hash(row) for row in stored], [rank_of.get(row, 0) for row in range(rows)]
         ),
@@ -119,15 +119,23 @@ def _row_sketch(hashes: list[int], trivial: NDArray[np.bool_]) -> Columns:
     }
 
 
-def _exactness(raw: bytes, code: str, values: Floats, is_scaled: bool, trivial: NDArray[np.bool_]) -> Columns:
+def _exactness(
+    raw: bytes, code: str, values: Floats, factors: Floats | None, trivial: NDArray[np.bool_]
+) -> Columns:
     words = np.frombuffer(raw, WORDS[code]).reshape(values.shape)
-    if is_scaled:
-        scaled = values.view("<u8")
-        hashes = value_hashes(scaled, "F64", f"{code} with a scale", words)
-        narrowest, is_sketched = (
-            exact_in(scaled, "F64"),
-            any(form != "F64" for form, _ in forms_of(scaled, "F64")),
-        )
+    if factors is not None:
+        scaled, is_sketched = values.view("<u8"), True
+        plain = value_hashes(scaled, "F64", f"{code} with a scale", words)
+        forms = [form for form, _ in forms_of(scaled, "F64")]
+        marks = [
+            xxhash.xxh3_64_intdigest((row[:1] if (row == row[0]).all() else row).tobytes()) for row in factors
+        ]
+        hashes = [
+            value_hash ^ (mark if form == "F64" else 0)
+            for value_hash, form, mark in zip(plain, forms, marks, strict=True)
+        ]
+        narrowest = exact_in(scaled, "F64")
+        narrowest = None if narrowest == code else narrowest
     else:
         hashes, narrowest, is_sketched = value_hashes(words, code), exact_in(words, code), code != "BF16"
     informative = {hashes[row] for row in np.flatnonzero(~trivial).tolist()}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from support.checkpoints import Stored, single
+from support.gguf_models import GgmlTensor, gguf_file
 from support.kinships import trained
 from support.matrices import CODES, raw
 from support.quantisations import QUANTISATIONS
@@ -86,12 +88,57 @@ MODELS: dict[str, torch.Tensor] = {
     "wide-bf16": wide(4).to(torch.bfloat16),
     "stranger-f32": wide(99),
 }
+CODES_OF_8 = of_8_bits()
+BLOCKS = torch.tensor([[0.013], [0.021], [0.017], [0.011], [0.019]])  # of 128 rows
+
+
+def scaled(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """The values of codes with a scale, exact in float64."""
+    factors = scale.double().repeat_interleave(128, 0)[:V] if scale.dim() > 1 else scale.double()
+    return codes.double() * factors
+
+
+SCALES: dict[str, tuple[str, torch.Tensor]] = {
+    "tensor": ("weight_scale", torch.tensor([0.0137])),
+    "double": ("weight_scale", torch.tensor([0.0274])),
+    "minus": ("weight_scale", torch.tensor([-0.0137])),
+    "power": ("weight_scale", torch.tensor([2.0**-6])),
+    "one": ("weight_scale", torch.tensor([1.0])),
+    "short": ("weight_scale", torch.tensor([0.0137]).bfloat16()),
+    "rows": ("weight_scale", torch.full((V, 1), 0.0137)),
+    "blocks": ("weight_scale_inv", BLOCKS),
+    "turned": ("weight_scale_inv", BLOCKS.roll(1, 0)),
+}
+WITH_SCALES = {f"eight-{name}": scale for name, scale in SCALES.items()}
+MODELS |= {
+    "eight-power-bf16": scaled(CODES_OF_8, SCALES["power"][1]).bfloat16(),
+    "eight-short-f32": scaled(CODES_OF_8, SCALES["short"][1]).float(),
+    "eight-tensor-f32": scaled(CODES_OF_8, SCALES["tensor"][1]).float(),
+    "eight-blocks-bf16": scaled(CODES_OF_8, SCALES["blocks"][1]).bfloat16(),
+}
+OF_GGML = {
+    "base-gguf-f32": base(),
+    "halves-gguf-f16": HALVES,
+    "short-gguf-bf16": SHORT,
+    "cut-gguf-f32": base()[:500],
+}
 QUANTISED = {f"{kind.lower().replace(' ', '-')}-of-wide": kind for kind in ("Q8_0", "Q4_0")}
 
 
-def files(weight: torch.Tensor) -> dict[str, bytes]:
-    stored = Stored(FLOATS[weight.dtype], tuple(weight.shape), bytes(raw(weight)))
-    return single({"lm_head.weight": stored}, CONFIG)
+def stored_as_it_is(weight: torch.Tensor) -> Stored:
+    return Stored(FLOATS[weight.dtype], tuple(weight.shape), bytes(raw(weight)))
+
+
+def files(weight: torch.Tensor, **beside: torch.Tensor) -> dict[str, bytes]:
+    """beside: tensors of the head's module."""
+    tensors = {"weight": weight, **beside}
+    return single({f"lm_head.{name}": stored_as_it_is(tensor) for name, tensor in tensors.items()}, CONFIG)
+
+
+def files_of_ggml(weight: torch.Tensor) -> dict[str, bytes]:
+    kind = gguf.GGMLQuantizationType[FLOATS[weight.dtype]]
+    tensor = GgmlTensor(int(kind), tuple(weight.shape), bytes(raw(weight)))
+    return {f"model-{kind.name}.gguf": gguf_file({"output.weight": tensor})}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +148,10 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("twins")
     rows = wide(4).double().numpy()
     models = {f"org/{name}": files(weight) for name, weight in MODELS.items()}
+    models |= {
+        f"org/{name}": files(CODES_OF_8, **{kind: scale}) for name, (kind, scale) in WITH_SCALES.items()
+    }
+    models |= {f"org/{name}": files_of_ggml(weight) for name, weight in OF_GGML.items()}
     models |= {f"org/{name}": QUANTISATIONS[kind](rows) for name, kind in QUANTISED.items()}
     with pytest.MonkeyPatch.context() as patch, LocalHub() as hub:
         patch.setenv("HF_HOME", str(folder / "home"))
@@ -114,20 +165,21 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ask(catalog: Path) -> Ask:
-    @functools.cache
-    def rows(query: str, **params: Any) -> list[dict[str, Any]]:
-        return answer_of(catalog, query, params)
-
-    return rows
-
-
-def answer_of(catalog: Path, query: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+def ask(catalog: Path) -> Iterator[Ask]:
     with Reader(open_for_reading(str(catalog))) as reader:
-        if query == "lineage":
-            answer = lineage_text(reader, f"org/{params['a']}", f"org/{params['b']}", "output")
-        else:
-            answer = reader.ask(find(query).sql, params)
+
+        @functools.cache
+        def rows(query: str, **params: Any) -> list[dict[str, Any]]:
+            return answer_of(reader, query, params)
+
+        yield rows
+
+
+def answer_of(reader: Reader, query: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+    if query == "lineage":
+        answer = lineage_text(reader, f"org/{params['a']}", f"org/{params['b']}", "output")
+    else:
+        answer = reader.ask(find(query).sql, params)
     return [dict(zip(answer.names, row, strict=True)) for row in answer.rows]
 
 
@@ -146,7 +198,76 @@ TWINS = [
     ("eight", "eight-bf16"),
     ("eight", "eight-f16"),
     ("eight-f16", "eight-bf16"),
+    ("eight-short", "eight-short-f32"),
 ]
+FURTHER_TWINS = [
+    pytest.param("base", "base-gguf-f32", IDENTICAL, id="float32 for llama.cpp, of bfloat16"),
+    pytest.param("base-f32", "base-gguf-f32", "identical", id="float32 for llama.cpp"),
+    pytest.param("halves", "halves-gguf-f16", "identical", id="float16 for llama.cpp"),
+    pytest.param("short", "short-gguf-bf16", "identical", id="bfloat16 for llama.cpp"),
+    pytest.param("eight", "eight-one", "identical", id="a factor of one"),
+    pytest.param("eight-tensor", "eight-rows", "identical", id="one factor, and the same one for each row"),
+    pytest.param("eight-power", "eight-power-bf16", IDENTICAL, id="a factor that is a power of two"),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "verdict"), FURTHER_TWINS)
+def test_a_twin_for_another_program_is_identical(ask: Ask, a: str, b: str, verdict: str) -> None:
+    (row,) = ask("lineage", a=a, b=b)
+    assert (row["verdict"], row["same_id"], relation(ask, a, b)) == (verdict, V, verdict)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict", "kinship"),
+    [
+        ("eight", "eight-tensor", "same centroid", "scaled copy"),
+        ("eight", "eight-power", "same centroid", "scaled copy"),
+        ("eight-tensor", "eight-double", "same centroid", "scaled copy"),
+        ("eight-tensor", "eight-minus", "no informative row in common", None),
+        ("eight-tensor", "eight-short", "same centroid", "same centroid"),
+        ("eight-blocks", "eight-turned", "same centroid", "same centroid"),
+    ],
+)
+def test_equal_bytes_with_other_scales_are_other_values(
+    ask: Ask, a: str, b: str, verdict: str, kinship: str | None
+) -> None:
+    (row,) = ask("lineage", a=a, b=b)
+    assert (row["verdict"], row["same_id"], row["anywhere"]) == (verdict, 0, 0)
+    assert relation(ask, a, b) == kinship
+
+
+@pytest.mark.parametrize("kind", ["tensor-f32", "blocks-bf16"])
+def test_products_that_were_rounded_are_no_twins(ask: Ask, kind: str) -> None:
+    a, b = f"eight-{kind.partition('-')[0]}", f"eight-{kind}"
+    (row,) = ask("lineage", a=a, b=b)
+    assert row["verdict"] == "a is quantised from b, within what F8_E4M3 rounds"
+    assert relation(ask, a, b) == "quantised from"
+
+
+def test_twins_groups_equal_values_and_says_which_have_equal_bytes(ask: Ask) -> None:
+    groups: dict[int, dict[str, int]] = {}
+    for row in ask("twins", matrix="output", stored_as="*"):
+        groups.setdefault(row["group"], {})[row["repo"].removeprefix("org/")] = row["same_bytes"]
+    assert sorted(groups.values(), key=str) == sorted(
+        [
+            {"base": 1, "base-f32": 2, "base-f64": 1, "base-gguf-f32": 2},
+            {"cut-f32": 2, "cut-gguf-f32": 2},
+            {"eight": 2, "eight-bf16": 1, "eight-f16": 1, "eight-one": 2},
+            {"eight-power": 1, "eight-power-bf16": 1},
+            {"eight-rows": 2, "eight-tensor": 2},
+            {"eight-short": 1, "eight-short-f32": 1},
+            {"halves": 2, "halves-f32": 1, "halves-gguf-f16": 2},
+            {"short": 2, "short-f16": 1, "short-gguf-bf16": 2},
+        ],
+        key=str,
+    )
+
+
+def test_families_counts_a_matrix_once_whatever_its_dtype(ask: Ask) -> None:
+    (row,) = ask("families", matrix="output", stored_as="*")
+    values = {(weight.shape, bytes(raw(weight.double()))) for weight in MODELS.values()}
+    assert row["models"] + row["copies"] == len(MODELS) + len(WITH_SCALES) + len(OF_GGML) + len(QUANTISED)
+    assert row["models"] < len(values) + len(WITH_SCALES)
 
 
 @pytest.mark.parametrize(("a", "b"), TWINS)
@@ -233,10 +354,19 @@ def test_rows_of_older_versions_are_compared_by_what_they_have(catalog: Path, tm
         table = pq.read_table(source)
         new = {"exact_in", "values_hash", "value_sketch", "value_hash"} & set(table.column_names)
         pq.write_table(table.drop_columns([*new]), kept)
-    (row,) = answer_of(tmp_path, "lineage", {"a": "base", "b": "base-f32"})
-    assert (row["verdict"], row["same_id"]) == ("same values but for rounding", None)
-    (row,) = answer_of(tmp_path, "lineage", {"a": "base-f32", "b": "tenth-f32"})
-    assert row["verdict"] == "rows in common"
-    params = {"model": "org/base", "matrix": "output", "limit": 100, "stored_as": "*"}
-    relations = {row["repo"]: row["relation"] for row in answer_of(tmp_path, "relatives", params)}
-    assert relations["org/base-f32"] == "same values"
+    with Reader(open_for_reading(str(tmp_path))) as reader:
+        (row,) = answer_of(reader, "lineage", {"a": "base", "b": "base-f32"})
+        assert (row["verdict"], row["same_id"]) == ("same values but for rounding", None)
+        (row,) = answer_of(reader, "lineage", {"a": "base-f32", "b": "tenth-f32"})
+        assert row["verdict"] == "rows in common"
+        params = {"model": "org/base", "matrix": "output", "limit": 100, "stored_as": "*"}
+        relations = {row["repo"]: row["relation"] for row in answer_of(reader, "relatives", params)}
+        assert relations["org/base-f32"] == "same values"
+        twins = answer_of(reader, "twins", {"matrix": "output", "stored_as": "*"})
+        pairs = {
+            frozenset(row["repo"].removeprefix("org/") for row in twins if row["group"] == group)
+            for group in range(1, len(twins))
+        }
+        assert {"base-f32", "base-gguf-f32"} in pairs
+        assert any({"eight-tensor", "eight-rows"} <= pair for pair in pairs)
+        assert not any({"eight-tensor", "eight-double"} <= pair for pair in pairs)

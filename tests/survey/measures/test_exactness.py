@@ -10,6 +10,8 @@ from support.matrices import cloud, raw
 
 from survey.measures.exactness import exactness
 from survey.numerics.dtypes import FLOATS
+from survey.numerics.row_formats import row_format_of
+from survey.numerics.scale import Scale
 from survey.onepass.fold import fold
 from survey.onepass.result import PassResult
 
@@ -158,6 +160,51 @@ def test_equal_bytes_of_two_dtypes_are_other_values(one: str, other: str) -> Non
     words = np.random.default_rng(5).integers(0x3C00, 0x3FFF, (40, 130), dtype=np.uint16)
     hashes = [set(measured_exactness(words, code)[1].value_hashes.tolist()) for code in (one, other)]
     assert not hashes[0] & hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("mlx-4bit-g64/F16", "mlx-4bit-g64/BF16"), ("int8-row64/F32", "int8-row64s/F32"), ("nf4-g64/F32", "bnb-fp4-g64/F32")],
+)  # fmt: skip
+def test_equal_bytes_of_two_layouts_are_other_values(one: str, other: str) -> None:
+    """Two of these pairs have one name in the catalog: their levels or factors are read in another way."""
+    hashes = []
+    for code in (one, other):
+        form = row_format_of(code, code)
+        rows = np.random.default_rng(5).integers(1, 60, (40, form.row_bytes(64)), dtype=np.uint8)
+        with fold([rows.reshape(-1).data], form, (40, 64), "cpu", threads=1) as result:
+            hashes.append(exactness(result).values_hash)
+    assert hashes[0] != hashes[1]
+
+
+SCALES = {
+    "none": None,
+    "one": Scale(np.ones((1, 1)), 40, 128),
+    "a factor": Scale(np.full((1, 1), 0.3), 40, 128),
+    "the same for each row": Scale(np.full((40, 1), 0.3), 1, 128),
+    "the same for each tile": Scale(np.full((3, 2), 0.3), 16, 64),
+    "its negative": Scale(np.full((1, 1), -0.3), 40, 128),
+    "tiles": Scale(np.array([[0.3, 0.7]]), 40, 64),
+    "tiles, exchanged": Scale(np.array([[0.7, 0.3]]), 40, 64),
+}
+
+
+def test_equal_bytes_with_other_factors_are_other_values() -> None:
+    rows = np.random.default_rng(6).integers(40, 80, (40, 128), dtype=np.uint8)
+    named: dict[int | None, list[str]] = {}
+    for name, scale in SCALES.items():
+        with fold([rows.reshape(-1).data], FLOATS["F8_E4M3"], (40, 128), "cpu", scale, threads=1) as result:
+            figures = exactness(result)
+            assert figures.exact_in is None
+            assert len(figures.value_sketch or ()) == 40
+            named.setdefault(figures.values_hash, []).append(name)
+    assert list(named.values()) == [
+        ["none", "one"],
+        ["a factor", "the same for each row", "the same for each tile"],
+        ["its negative"],
+        ["tiles"],
+        ["tiles, exchanged"],
+    ]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
