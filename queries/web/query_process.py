@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 from survey.errors import UsageError
 from survey.process.interpreter import OVERTIME_S, python_command
 from survey.process.memory_limit import limit_memory
+from survey.process.parent import end_with_parent
 
 _OWN_MB = 1024  # taken by Python, DuckDB and Arrow themselves
 REFUSED, BEYOND_MEMORY = 2, 3  # exit codes
@@ -40,7 +42,8 @@ class Question:
 
 def ask_apart(question: Question, seconds: float) -> bytes:
     """The answer in its form. Raises UsageError, also if it takes too long or too much memory."""
-    command = python_command("queries.web.query_process", f"{math.ceil(seconds) + OVERTIME_S}")
+    latest_s = math.ceil(seconds) + OVERTIME_S
+    command = python_command("queries.web.query_process", f"{latest_s}", f"{os.getpid()}")
     try:
         ran = subprocess.run(
             command, input=json.dumps(asdict(question)).encode(), capture_output=True, timeout=seconds
@@ -80,9 +83,10 @@ def _signal(number: int) -> str:
 
 
 def _main() -> int:
-    # If the process that asked was killed, nobody stops this one: the signal ends it whatever it does.
+    # If the process that asked was killed, nobody stops this one: these signals end it whatever it does.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(int(sys.argv[1]))
+    end_with_parent(int(sys.argv[2]))
     question = Question(**json.load(sys.stdin))
     limit_memory(question.memory_mb + _OWN_MB)
     from catalog.read.reader import QueryLimits, Reader
