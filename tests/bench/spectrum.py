@@ -5,7 +5,8 @@ python -m tests.bench.spectrum [--rows 50000] [--dims 1024] [--turns 3]
 Each way runs in a process of its own over one checkpoint folder, so that its memory is seen; CPU seconds and peaks
 are of the work alone. `svdvals` is torch's, in float64, of the matrix held whole. WeightWatcher, if it is installed,
 analyses a Linear layer with these weights, which computes singular values and the power law; ours also finds black
-holes, the live rows' spectrum, components, and the rows farthest along them.
+holes, the live rows' spectrum, components, and the rows farthest along them. `a pass` measures the matrix as
+`survey run` does, and `a pass, spectrum beside` adds what `--spectrum on` does on a CPU, from the same blocks.
 """
 
 from __future__ import annotations
@@ -46,6 +47,27 @@ def work():
         figures = survey.spectrum(matrix, device="cpu").figures
     return figures.alpha, figures.spectral_norm
 """
+PASS = """
+import survey
+survey.measure(__import__("numpy").ones((300, 16), "f4"), device="cpu")
+def work():
+    with survey.open_matrix(folder) as matrix:
+        survey.measure(matrix, device="cpu")
+    return None, None
+"""
+BESIDE = """
+import dataclasses, math, survey
+from jobs.tasks.spectrum import TaskSpectrum
+from survey.records.settings import Settings, SpectraDevice
+survey.measure(__import__("numpy").ones((300, 16), "f4"), device="cpu")
+survey.spectrum(__import__("numpy").ones((300, 16), "f4"), device="cpu")
+def work():
+    with survey.open_matrix(folder) as matrix:
+        matrix.target = dataclasses.replace(matrix.target, spectrum_bytes=1)
+        spectrum = TaskSpectrum.of(matrix, SpectraDevice("cpu", "requested"), math.inf)
+        _, outcome = spectrum.beside(matrix, "cpu", Settings(), lambda count: None)
+    return outcome.row.alpha, outcome.row.spectral_norm
+"""
 SVDVALS = """
 import torch
 from safetensors.torch import load_file
@@ -80,7 +102,7 @@ def write_head(folder: Path, rows: int, dims: int) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def measured(prepare: str, folder: Path) -> tuple[float, float, float, float | None, float]:
+def measured(prepare: str, folder: Path) -> tuple[float, float, float, float | None, float | None]:
     """Wall and CPU seconds, MB beyond what was there, α, and the largest singular value."""
     program = [sys.executable, "-c", MEASURED.format(prepare=prepare), str(folder)]
     ran = subprocess.run(program, capture_output=True, text=True)
@@ -95,7 +117,7 @@ def main() -> None:
     parser.add_argument("--dims", type=int, default=1024)
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
-    ways = {"ours": OURS, "svdvals": SVDVALS}
+    ways = {"ours": OURS, "a pass": PASS, "a pass, spectrum beside": BESIDE, "svdvals": SVDVALS}
     if importlib.util.find_spec("weightwatcher"):
         ways["WeightWatcher"] = WEIGHTWATCHER
     print(
@@ -108,13 +130,16 @@ def main() -> None:
             name: [measured(prepare, folder) for _ in range(options.turns)] for name, prepare in ways.items()
         }
     print(
-        f"{options.rows:,} × {options.dims:,}{'s':>10}{'CPU s':>8}{'MB':>8}{'alpha':>9}{'sigma 1':>12}{'÷ ours, CPU s':>15}"
+        f"{f'{options.rows:,} × {options.dims:,}':<24}{'s':>8}{'CPU s':>8}{'MB':>8}{'alpha':>9}{'sigma 1':>12}"
+        f"{'÷ ours, CPU s':>15}"
     )
     ours = min(item[1] for item in results["ours"])
     for name, turns in results.items():
         wall_s, cpu_s, mb, alpha, first = min(turns, key=lambda item: item[1])
-        shown = "" if alpha is None else f"{alpha:.4f}"
-        print(f"{name:<16}{wall_s:>8.1f}{cpu_s:>8.1f}{mb:>8.0f}{shown:>9}{first:>12.6f}{cpu_s / ours:>15.1f}")
+        shown = "" if alpha is None else f"{alpha:.4f}", "" if first is None else f"{first:.6f}"
+        print(
+            f"{name:<24}{wall_s:>8.1f}{cpu_s:>8.2f}{mb:>8.0f}{shown[0]:>9}{shown[1]:>12}{cpu_s / ours:>15.2f}"
+        )
 
 
 if __name__ == "__main__":
