@@ -2,7 +2,7 @@
 
 Those here round to the nearest level between the ends of each group; llama.cpp's own search longer. The layouts
 are those of ggml's `ggml-common.h`, written anew from the side of the levels, not of the bytes. Types whose
-levels are entries of large tables (IQ1 to IQ3) get random entries.
+levels are entries of large tables (IQ1 to IQ3) are in `ggml_codebooks.py`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ from collections.abc import Callable
 import gguf
 import numpy as np
 from numpy.typing import NDArray
+from support.ggml_codebooks import CODEBOOK_QUANTISERS
 
 Rows = NDArray[np.float32]  # [V, D]
 Codes = NDArray[np.uint8]  # [V, bytes of a row]
 Numbers = NDArray[np.float32]
 _IQ4 = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32)
 _E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
-# Where the float16 factor of a block stands; of IQ1_M in the upper halves of the last four words.
-_FACTOR_AT = {"IQ1_S": 0, "IQ2_S": 0, "IQ2_XS": 0, "IQ2_XXS": 0, "IQ3_S": 0, "IQ3_XXS": 0, "IQ1_M": 54}
-OF_TABLES = tuple(_FACTOR_AT)
 
 
 def quantised(rows: Rows, kind: str) -> Codes:
     """Rows in a type; equal rows have equal codes."""
     blocks_of = _QUANTISERS.get(kind)
-    if blocks_of is None and kind in OF_TABLES:
-        return _random_entries(rows, kind)
     number = gguf.GGMLQuantizationType[kind]
     if blocks_of is None:
         stored: Codes = gguf.quantize(rows, number)
@@ -39,16 +35,6 @@ def quantised(rows: Rows, kind: str) -> Codes:
 
 def _bytes_of(part: NDArray[np.generic]) -> Codes:
     return np.ascontiguousarray(part).view(np.uint8).reshape(len(part), -1)
-
-
-def _random_entries(rows: Rows, kind: str) -> Codes:
-    """Any codes with small factors; those of equal rows are equal."""
-    elements, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
-    _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    dice = np.random.default_rng(len(first))
-    blocks = dice.integers(0, 256, (len(first), rows.shape[1] // elements, size), dtype=np.uint8)
-    blocks[..., _FACTOR_AT[kind] + 1] = 0x20 if kind != "IQ1_M" else 0x2F
-    return blocks.reshape(len(first), -1)[which.reshape(-1)]
 
 
 def _rounded(values: Numbers, step: Numbers, most: int, least: int = 0) -> NDArray[np.uint8]:
@@ -165,5 +151,5 @@ def _nvfp4(blocks: Numbers) -> tuple[NDArray[np.generic], ...]:
 
 _QUANTISERS: dict[str, Callable[[Numbers], tuple[NDArray[np.generic], ...]]] = {
     "Q2_K": _q2_k, "Q3_K": _q3_k, "Q4_K": _q4_k, "Q5_K": _q5_k, "Q6_K": _q6_k,
-    "IQ4_NL": _iq4_nl, "IQ4_XS": _iq4_xs, "NVFP4": _nvfp4,
+    "IQ4_NL": _iq4_nl, "IQ4_XS": _iq4_xs, "NVFP4": _nvfp4, **CODEBOOK_QUANTISERS,
 }  # fmt: skip

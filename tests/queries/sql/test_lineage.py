@@ -268,9 +268,11 @@ def test_similarity_is_estimated_within_its_error(ask: Ask, repo: str) -> None:
 
 
 def test_twins_are_groups_of_identical_matrices(ask: Ask) -> None:
-    assert [(row["group"], row["twins"], row["repo"]) for row in ask("twins")] == [
-        (1, 2, "org/base"),
-        (1, 2, "org/copy"),
+    columns = ("group", "twins", "same_bytes", "repo")
+    assert [tuple(row[name] for name in columns) for row in ask("twins")] == [
+        (1, 3, 2, "org/base"),
+        (1, 3, 2, "org/copy"),
+        (1, 3, 1, "org/resaved"),
     ]
 
 

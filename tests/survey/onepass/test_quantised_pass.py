@@ -5,7 +5,8 @@ from __future__ import annotations
 import gguf
 import numpy as np
 import pytest
-from support.ggml_quantisers import OF_TABLES, quantised
+from support.ggml_codebooks import CODEBOOK_QUANTISERS
+from support.ggml_quantisers import quantised
 
 from survey.measures import measure_result
 from survey.numerics.block_formats import BlockFormat
@@ -120,6 +121,6 @@ def test_a_planted_head_of_every_type_has_its_groups_and_the_lengths_of_the_trut
     assert stored == pytest.approx([lengths.min(), lengths.mean(), lengths.max()], rel=1e-9)
     form = block_format(name)
     assert form is not None
-    if name not in OF_TABLES:  # their entries are random: no truth was rounded to them
-        whole = np.linalg.norm(truth.astype(np.float64), axis=1)
-        assert np.abs(lengths / whole - 1).mean() < form.half_step
+    whole = np.linalg.norm(truth.astype(np.float64), axis=1)
+    # Eight elements that one entry of a table stands for are shorter than those that were rounded to it.
+    assert np.abs(lengths / whole - 1).mean() < form.half_step * (1.3 if name in CODEBOOK_QUANTISERS else 1)
