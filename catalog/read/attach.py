@@ -19,7 +19,7 @@ from catalog.read.views import view_bodies
 from catalog.store.local import LocalFolder
 from catalog.store.open import CatalogStore
 from catalog.tables.inspection import LeftOut, inspect, without_columns
-from survey.errors import UsageError
+from survey.errors import UsageError, storable
 from survey.process.atomic_write import replacement
 from survey.process.output_path import check_output_path
 
@@ -41,9 +41,9 @@ def attach(store: CatalogStore, path: Path) -> list[str]:
     """
     check_output_path(path)
     path = path.absolute()  # to DuckDB md:x and s3://x are no files
-    _refuse_backslashes("the file", str(path))
+    _refuse_odd_path("the file", str(path))
     if isinstance(store, LocalFolder):
-        _refuse_backslashes("the catalog", str(store.root))
+        _refuse_odd_path("the catalog", str(store.root))
     _refuse_other_things(path)
     listed = {folder: store.files(folder) for folder in FOLDERS}
     _refuse_other_files(store, listed.values())
@@ -89,8 +89,13 @@ def _opened(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection
     return duckdb.connect(str(path), read_only=read_only, config=_NO_EXTENSIONS)
 
 
-def _refuse_backslashes(what: str, path: str) -> None:
-    """DuckDB takes each for a slash: it would write, and look for files, in another folder."""
+def _refuse_odd_path(what: str, path: str) -> None:
+    """Raise UsageError for a path that DuckDB cannot open, or reads as another.
+
+    It takes each backslash for a slash: it would write, and look for files, in another folder.
+    """
+    if storable(path) != path:
+        raise UsageError(f"{path}: DuckDB opens no path that is not UTF-8; name {what} by another")
     if os.sep != "\\" and "\\" in path:
         raise UsageError(f"{path}: DuckDB takes a backslash for a slash; name {what} by a path without one")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from survey.errors import UsageError
+from survey.errors import UsageError, storable
 
 MAX_CHARS = 200_000  # DuckDB survives the longest chains that fit: 97,500 operators, 10,263 UNIONs
 MAX_BRACKETS = 300  # of nesting; our own queries are 9 deep
@@ -19,12 +19,14 @@ LEXEMES = re.compile(
 
 
 def refuse_oversized(sql: str) -> None:
-    """Raises UsageError if a statement is too long, or its brackets are nested too deep."""
+    """Raises UsageError if a statement is too long, no UTF-8, or its brackets are nested too deep."""
     if len(sql) > MAX_CHARS:
         raise UsageError(
             f"the statement has {len(sql):,} characters, expected {MAX_CHARS:,} or fewer: "
             "ask for less at once, or put long lists of values into a join"
         )
+    if storable(sql) != sql:
+        raise UsageError("the statement holds bytes that are not UTF-8")
     if (depth := bracket_depth(sql)) > MAX_BRACKETS:
         raise UsageError(
             f"the statement is nested too deeply: {depth:,} brackets, expected {MAX_BRACKETS} or fewer; "

@@ -125,7 +125,10 @@ def is_complete(text: str) -> bool:
     """Whether Enter runs this text: a command, nothing, or SQL up to its semicolon."""
     text = text.strip()
     # Only quotes, comments and semicolons matter here, which SQLite and DuckDB read alike.
-    return not text or text.startswith(".") or sqlite3.complete_statement(text)
+    try:
+        return not text or text.startswith(".") or sqlite3.complete_statement(text)
+    except ValueError:  # a zero byte, or bytes that are not UTF-8: running it says so
+        return True
 
 
 def run_piped(shell: Shell, lines: IO[str]) -> None:

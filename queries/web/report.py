@@ -21,6 +21,7 @@ from queries.text.card_facts import FACTS
 from queries.text.status import COUNTS, advice
 from queries.web.report_charts import card_charts, compared, counted_once, report_charts, scatter_data
 from queries.web.report_data import ReportModel, brief, gather
+from survey.errors import storable
 from survey.process.clock import utc_now
 from survey.records.units import bytes_text
 
@@ -85,7 +86,7 @@ def build_report(
     }
     reasons = sorted({row[0] or "" for row in tables["refusals"]["rows"]})
     return _rendered(
-        title=heading.title,
+        title=storable(heading.title),
         version=heading.version,
         made=f"{utc_now():%Y-%m-%d %H:%M}",
         counts=_counts(reader),

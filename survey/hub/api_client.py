@@ -12,7 +12,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # public, but
     validate_repo_id,
 )
 
-from survey.errors import BrokenFile, NotTheHubs
+from survey.errors import BrokenFile, NotOffered, NotTheHubs, storable
 from survey.formats.bounded_json import parse_json
 from survey.hub.documents import ApiDocument, document
 from survey.hub.errors import translate
@@ -37,6 +37,8 @@ class ApiClient:
         """The document of a model at a revision. Raises NotOffered or Unreachable."""
         path = f"/api/models/{valid_id(repo)}"
         if revision is not None:
+            if storable(revision) != revision:
+                raise NotOffered("revision-not-found", repo, f"{revision!r:.100} is not UTF-8")
             path += f"/revision/{quote(revision, safe='')}"
         return document(self.get(path, list(query.items()), repo), repo)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +74,41 @@ def test_the_run_of_the_test_above_draws_a_bar(survey: Survey, measured: Path) -
     ran = survey("run", measured, "--resurvey", "--executor", "serial", "--catalog", f"c{HOSTILE}")
     assert "\x1b[" in ran.err
     assert "measuring" in ran.err
+
+
+NOT_UTF8 = os.fsdecode(b"x\xff")
+NOWHERE = ["--endpoint", "http://127.0.0.1:9"]
+REFUSED: dict[str, list[str]] = {
+    "a statement": ["sql", f"SELECT '{NOT_UTF8}'"],
+    "statements in a pipe": ["shell"],
+    "a value": ["query", "compare", "--param", f"a={NOT_UTF8}", "--param", "b=x"],
+    "a file of views": ["attach", f"{NOT_UTF8}.duckdb"],
+    "a catalog of views": ["attach", "v.duckdb", "--catalog", NOT_UTF8],
+    "a revision": ["spectrum", f"org/name@{NOT_UTF8}", *NOWHERE],
+}
+TAKEN: dict[str, list[str]] = {
+    "a title": ["report", "-o", f"{NOT_UTF8}.html", "--title", NOT_UTF8],
+    "a catalog": ["sql", "FROM models", "--catalog", NOT_UTF8],
+}
+
+
+def test_no_argument_of_other_bytes_than_utf8_ends_as_a_defect(
+    survey: Survey, measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell hands over the names of files as they are."""
+    (Path(NOT_UTF8) / "rows").mkdir(parents=True)
+    codes = {}
+    for name, command in (REFUSED | TAKEN).items():
+        piped = io.TextIOWrapper(io.BytesIO(b"SELECT '\xff';\n"), "utf-8", errors="surrogateescape")
+        monkeypatch.setattr("sys.stdin", piped)
+        catalog = [] if {"--catalog", "--endpoint"} & set(command) else ["--catalog", f"c{HOSTILE}"]
+        codes[name] = survey(*command, *catalog).code
+    assert codes == dict.fromkeys(REFUSED, 2) | dict.fromkeys(TAKEN, 0)
+
+
+def test_a_plan_names_a_revision_of_such_bytes(survey: Survey) -> None:
+    ran = survey("plan", f"org/name@{NOT_UTF8}", *NOWHERE)
+    assert "revision-not-found" in ran.out + ran.err
 
 
 def test_a_complaint_is_one_line_and_tells_no_secret(
