@@ -129,7 +129,7 @@ def test_the_twins_of_a_model_keep_its_dead_rows_and_merge_its_holes(ask: Ask) -
 @pytest.mark.parametrize(
     ("name", "stored_as", "count"),
     [
-        ("angles", "Q*", 1), ("angles", "*", 6), ("off_centre", "mlx-*", 1), ("biggest_black_holes", "Q8_0", 4),
+        ("angles", "Q*", 1), ("angles", "*", 6), ("off_centre", "mlx-*", 1), ("isotropy", "BF16", 5), ("biggest_black_holes", "Q8_0", 4),
         ("padding", "F32", 1), ("twins", "BF16", 0), ("families", "F16", 1), ("black_holes", "IQ*", 0),
     ],
 )  # fmt: skip
