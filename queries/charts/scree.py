@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import altair as alt
@@ -19,7 +20,7 @@ def scree_points(curves: Mapping[str, Curve]) -> list[dict[str, object]]:
         {"share": share, "value": value, "of": name, "width": 1.5 if name in COLOURS else 5}
         for name, curve in curves.items()
         for share, value in zip(SHARES, curve, strict=True)
-        if value
+        if value and value > 0.0 and math.isfinite(value)  # a logarithmic axis has no zero
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from catalog.read.reader import Answer, Reader, key_lists
@@ -134,7 +135,7 @@ def _curves(spectrum: ModelSpectrum | None) -> Mapping[str, Sequence[float | Non
 
 def _short(curve: Curve | None) -> list[float | None]:
     """A curve with the digits that a picture shows."""
-    return [None if value is None else float(f"{value:.3g}") for value in curve or ()]
+    return [None if value is None or not isfinite(value) else float(f"{value:.3g}") for value in curve or ()]
 
 
 def brief(value: Any) -> Any:  # Any: whatever SQL returns

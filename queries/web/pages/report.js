@@ -123,7 +123,7 @@ function scree(model) {
   const names = Object.keys(curves), spec = structuredClone(data.specs.spectrum);
   spec.encoding.color.scale = { domain: names, range: names.map((name) => colours[name] ?? colours[""]) };
   const points = names.flatMap((name) => curves[name].flatMap((value, number) =>
-    value ? [{ share: at[number], value, of: name, width: colours[name] ? 1.5 : 5 }] : []));
+    value > 0 ? [{ share: at[number], value, of: name, width: colours[name] ? 1.5 : 5 }] : []));
   return withData(spec, { spectrum: points });
 }
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from support.deliveries import delivered
+from support.deliveries import ON_CPU, delivered
 
 from catalog.files import ATTEMPTS
 from catalog.read.reader import Reader
@@ -21,11 +21,13 @@ from catalog.store.open import CatalogStore, open_for_writing
 from catalog.tables.versions import file_schema
 from catalog.write.commit import commit, commit_attempts
 from jobs.demo.checkpoints import write
+from jobs.single_results.spectrum import commit_spectrum
 from queries.library import load
-from queries.text.card import print_card
+from queries.text.card import print_card, save_card
 from queries.text.render import short
 from queries.text.status import COUNTS, print_status
 from queries.web.report import Heading, build_report
+from survey.records.target import ModelRef
 from tests.conftest import little
 
 TEXT = "[/x][link=http://e]</script><script>\x1b]0;title\x07\u202e[red]"
@@ -100,7 +102,7 @@ NUMBERS: dict[str, Callable[[pa.DataType], float | int | None]] = {
 def _with_number(table: pa.Table, number: Callable[[pa.DataType], float | int | None]) -> pa.Table:
     """The table with this number in every column of numbers and list of them; if it is none, no text, too."""
     for index, field in enumerate(table.schema):
-        is_text = pa.types.is_string(field.type) and field.name not in ("repo", "sha", "matrix")
+        is_text = pa.types.is_string(field.type) and field.name not in ("repo", "sha", "matrix", "result_key")
         is_number = _has_numbers(field.type) and field.name != "exponents_all"  # others are compared with it
         if is_number or (is_text and number is NUMBERS["none"]):
             values = [_forged(value, field.type, number) for value in table[field.name].to_pylist()]
@@ -133,8 +135,10 @@ def test_rows_of_impossible_numbers_stop_no_answer(tmp_path: Path) -> None:
     for name in ("good", *NUMBERS):
         write(little(name), tmp_path / name)
         commit(store, delivered(tmp_path / name).tables)
+        model = ModelRef(str(tmp_path / name), folder=tmp_path / name)
+        commit_spectrum(model, "output", ON_CPU, store, lambda matrix: lambda count: None)
     for name, number in NUMBERS.items():
-        for folder in ("rows", "tokens"):
+        for folder in ("rows", "tokens", "spectra"):
             [path] = [Path(file.path) for file in store.files(folder) if f"--{name}@" in file.name]
             pq.write_table(_with_number(pq.read_table(path), number), path)
     console = Console(file=io.StringIO())
@@ -145,6 +149,7 @@ def test_rows_of_impossible_numbers_stop_no_answer(tmp_path: Path) -> None:
         for name in ("good", *NUMBERS):
             assert f"/{name}" in page
             print_card(reader, str(tmp_path / name), console)
+            save_card(reader, str(tmp_path / name), tmp_path / "card.svg")
         for query in load().values():
             if None not in query.parameters.values():
                 assert reader.ask(query.sql, query.bind({})).names
