@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(file=shown)  # it quotes the arguments, among them names that a shell completed
-        click.echo(spelled_out(storable(shown.getvalue())), err=True, nl=False)
+        click.echo(spelled_out(storable(redacted(shown.getvalue()))), err=True, nl=False)
         return 2
     except CatalogInUse as error:
         return _print_error(str(error), 3)

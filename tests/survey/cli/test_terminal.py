@@ -122,6 +122,17 @@ def test_a_complaint_is_one_line_and_tells_no_secret(
     assert line.endswith(r"\u000ahalf \ud800 of ***")
 
 
+@pytest.mark.parametrize("option", [["--format"], ["--class"], ["further"]], ids=lambda words: words[0])
+def test_a_complaint_about_an_argument_tells_no_secret(
+    survey: Survey, monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    """A token or an URL with a password stands where another value was expected."""
+    monkeypatch.setenv("HF_TOKEN", "hf_0123456789abcdef")
+    ran = survey("tokens", "model", *option, "https://me:my-password@host/?x=hf_0123456789abcdef")
+    assert (ran.code, "***" in ran.err) == (2, True)
+    assert not [text for text in ("my-password", "0123456789abcdef") if text in ran.err]
+
+
 @pytest.mark.parametrize("shown", [f"[bold]{HOSTILE}[/]", Text(HOSTILE)], ids=["markup", "text"])
 def test_what_was_not_escaped_is_escaped_by_the_console(
     capsys: pytest.CaptureFixture[str], shown: str | Text
