@@ -38,10 +38,12 @@ def run_serially(
         if target.memory_bytes > limit_bytes:
             outcome: Outcome = infeasible(target, limit_bytes, "this process")
         else:
-            own = replace(settings, threads=settings.threads or _threads(target, limit_bytes))
-            own = replace(own, spectra=_spectra(settings, target, limit_bytes, has_gpu=has_gpu))
+            spectra = _spectra(settings, target, limit_bytes, has_gpu=has_gpu)
+            left_bytes = limit_bytes - spectrum_host_bytes(target, spectra)
+            threads = settings.threads or _threads(target, left_bytes)
+            own = replace(settings, threads=threads, spectra=spectra)
             if chosen is not None:
-                own = _with_device(own, chosen, target, limit_bytes)
+                own = _with_device(own, chosen, target, left_bytes)
             outcome = measure_one(target, own, throttle, partial(progress.advanced, target.key), commit_to)
         progress.finished(target.key)
         yield outcome, 1

@@ -18,7 +18,7 @@ from support.little_models import little
 
 from jobs.demo.checkpoints import Cloud, write
 from jobs.demo.hub.local_hub import LocalHub, ReplyShape
-from jobs.executors.progress import Silence, progress_for
+from jobs.executors.progress import Screen, Silence, progress_for
 
 # Ray's nodes leave sockets unclosed in this process.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -57,6 +57,18 @@ def test_on_a_terminal_each_model_shows_its_bytes(hub: LocalHub, tmp_path: Path,
     shown = [float(done) for done in re.findall(r"org/big .*?([\d.]+)/10\.2 MB", drawn)]
     assert shown == sorted(shown)
     assert 1 < shown[-1] <= 10.2
+
+
+def test_spectra_that_rows_lack_are_a_stage_of_their_own() -> None:
+    drawn = io.StringIO()
+    with Screen(Console(file=drawn, force_terminal=True, width=100)) as screen:
+        for stage in (screen.measuring, screen.adding_spectra):
+            stage(2)
+            screen.finished(("org/one",))
+    assert [stage for stage in ("measuring", "spectra") if re.search(rf"{stage}.*0/2", drawn.getvalue())] == [
+        "measuring",
+        "spectra",
+    ]
 
 
 def test_a_script_sees_no_progress(hub: LocalHub, survey: Callable[..., Ran], tmp_path: Path) -> None:

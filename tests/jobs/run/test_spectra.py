@@ -216,6 +216,24 @@ def test_auto_computes_none_without_a_gpu_and_loads_no_torch(
     assert spectra() == []
 
 
+def test_auto_computes_all_where_there_is_a_gpu_and_small_ones_beside_it(
+    survey: Survey, checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.executors.serial.has_cuda", lambda: True)
+    run = ("run", checkpoint("mine"), "--catalog", "c", *SERIAL)
+    assert "spectra: 1 beside measured rows" in survey(*run).out
+    assert spectra()[0]["device"] == "cpu"
+    monkeypatch.setattr("survey.spectra.device.SMALL_PRODUCTS", 0)
+    monkeypatch.setattr("torch.zeros", gpu_is_gone)
+    ran = survey(*run, "--resurvey")
+    assert (ran.code, "1 measured" in ran.out) == (0, True)
+    assert "No CUDA GPUs are available" in ran.err
+
+
+def gpu_is_gone(*_: object, **__: object) -> None:
+    raise RuntimeError("No CUDA GPUs are available")
+
+
 def test_a_dry_run_says_what_would_be_read_for_spectra(
     survey: Survey, checkpoint: Callable[..., Path]
 ) -> None:
