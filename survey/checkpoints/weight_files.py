@@ -28,6 +28,7 @@ from survey.checkpoints.folder_weights import (
     weights_in_folder,
 )
 from survey.checkpoints.foreign_formats import foreign_format
+from survey.checkpoints.gguf_files import SUFFIX as GGUF_SUFFIX
 from survey.checkpoints.gguf_files import GgufModel, choose_gguf, gguf_models, gguf_names, named_gguf
 from survey.checkpoints.rank_files import is_of_ranks
 from survey.checkpoints.shard_sets import SHARD
@@ -92,12 +93,21 @@ def find_weights(files: Collection[str], where: str, part: str | None = None) ->
         return _of_gguf(choose_gguf(models, where), models)
     if not (inner or loose) and (foreign := foreign_format(files)):
         raise NotThere("no-safetensors", where, foreign)
+    if not (inner or loose):
+        _refuse_other_gguf(files, where)
     _refuse_without_config(folders, where)
     if inner:
         _refuse_several_folders(inner, where)
     if not loose:
         _refuse_without_weights(folders[""], where)
     return replace(_described("", "files side by side", loose, folders), loose=True)
+
+
+def _refuse_other_gguf(files: Collection[str], where: str) -> None:
+    """Raise NotThere (`no-safetensors`) for files that llama.cpp may read, but not as a model."""
+    if of_ggml := sorted(file for file in files if file.lower().endswith(GGUF_SUFFIX)):
+        problem = f"holds {of_ggml[0]}, by its name no model for llama.cpp, and no other weights"
+        raise NotThere("no-safetensors", where, problem, f"name a file that ends in {GGUF_SUFFIX} by a colon")
 
 
 def _refuse_without_config(folders: Mapping[str, Collection[str]], where: str) -> None:

@@ -16,6 +16,9 @@ from survey.formats.safetensors_header import Header
 from survey.targets.checkpoint_layout import CheckpointLayout
 from survey.unembedding.gguf_tensors import Scalars
 
+# Projectors, importance matrices, changes of another model, drafts.
+_NO_MODELS = ("clip", "mmproj", "imatrix", "controlvector", "eagle3")
+
 
 def lay_out_gguf(checkpoint: Checkpoint, weights: Weights) -> CheckpointLayout:
     """Read the headers of all files of one quantisation. Raises SurveyError if one is missing or broken."""
@@ -82,14 +85,17 @@ def _folded(name: object) -> str:
 
 def _refuse_other_kinds(values: Values, where: str) -> None:
     """Raise NotThere (`no-head`) for a file that says that it is no model: an adapter, a projector."""
-    kind = values.scalars.get("general.type", "model")
+    kind = "array" if "general.type" in values.arrays else values.scalars.get("general.type", "model")
+    if "adapter.type" in values.scalars:
+        raise NotThere("no-head", where, "states an adapter.type: it changes another model")
     if kind != "model":
         raise NotThere("no-head", where, f"general.type is {str(kind)[:80]!r}, expected 'model'")
     architecture = values.scalars.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
         raise NotThere("no-head", where, "states no general.architecture: its tensors are unknown")
-    if architecture in ("clip", "imatrix"):
-        raise NotThere("no-head", where, f"is of the architecture {architecture!r}, which has no vocabulary")
+    if architecture in _NO_MODELS:
+        problem = f"is of the architecture {architecture!r}, which has no vocabulary of its own"
+        raise NotThere("no-head", where, problem)
 
 
 def _refuse_other_set(scalars: Scalars, number: int, files: int, where: str) -> None:

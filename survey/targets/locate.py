@@ -21,6 +21,7 @@ from survey.targets.family import family_of
 from survey.targets.matrix_scale import has_scale, scale_of_matrix
 from survey.unembedding.gguf_tensors import choose_gguf_tensor
 from survey.unembedding.model_config import architecture, stated_shapes
+from survey.unembedding.packing_statements import STATEMENT_CAP_BYTES
 from survey.unembedding.quantisation import is_packed, scheme
 from survey.unembedding.refusals import refuse_adapter
 from survey.unembedding.shapes import refuse_shape
@@ -124,19 +125,23 @@ def _matrix_spec(layout: CheckpointLayout, choice: Choice) -> TensorSpec:
     if known_row_format(spec.dtype) is None:
         problem = f"{tensor}'s dtype is {spec.dtype}, expected one of {', '.join(FLOATS)}"
         raise BrokenFile("unsupported-dtype", where, problem)
-    _refuse_order(layout, tensor, where)
+    _refuse_statements(layout, spec, tensor, where)
     return _with_added_rows(layout, spec, choice.added)
 
 
-def _refuse_order(layout: CheckpointLayout, tensor: str, where: str) -> None:
-    """Raise NotThere (`quantised-head`) for a packed matrix whose rows do not lie in order: a request."""
-    if tensor not in layout.packed or (name := layout.packed[tensor].order) is None:
-        return
-    order = layout.spec_of(name)
-    stated = layout.checkpoint.read_range(order.file, order.bytes) if len(order.bytes) == 1 else b""
-    if stated != b"\0":
-        problem = f"{name} is {list(stated)}, expected one byte, 0: the rows of {tensor} do not lie in order"
-        raise NotThere("quantised-head", where, problem)
+def _refuse_statements(layout: CheckpointLayout, spec: TensorSpec, tensor: str, where: str) -> None:
+    """Raise NotThere (`quantised-head`) if what was stored beside a packed matrix says that it is another.
+
+    Costs a request for each of these tensors.
+    """
+    for name, check in layout.packed[tensor].statements if tensor in layout.packed else ():
+        stated = layout.spec_of(name)
+        try:
+            if len(stated.bytes) > STATEMENT_CAP_BYTES:
+                raise ValueError(f"has {len(stated.bytes):,} bytes, expected a short statement")
+            check(layout.checkpoint.read_range(stated.file, stated.bytes), spec.dtype, spec.shape)
+        except ValueError as error:
+            raise NotThere("quantised-head", where, f"{tensor} is quantised: {name} {error}") from None
 
 
 def _with_added_rows(layout: CheckpointLayout, spec: TensorSpec, added: Sequence[str]) -> TensorSpec:

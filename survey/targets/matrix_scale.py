@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from survey.errors import NotThere
 from survey.numerics.dtypes import FLOATS
 from survey.records.tensors import ScaleSpec, TensorSpec
 from survey.targets.checkpoint_layout import CheckpointLayout
-from survey.unembedding.gguf_tensors import HEAD
+from survey.unembedding.gguf_tensors import BIAS, EMBEDDING, HEAD
+from survey.unembedding.quantisation import of_activations
 from survey.unembedding.scale_tensors import refuse_other_factors, scale_name, scale_of_parts, scale_spec
+
+# In the modules of a head and of an embedding of llama.cpp. Scales have rules of their own.
+_KNOWN_OF_GGUF = (HEAD, EMBEDDING, BIAS, "output.scale", "token_embd.scale")
 
 
 def has_scale(layout: CheckpointLayout, spec: TensorSpec) -> bool:
@@ -53,12 +58,26 @@ def _scale_of_gguf(layout: CheckpointLayout, spec: TensorSpec) -> ScaleSpec | No
     llama.cpp multiplies by `output.scale` what a head in NVFP4 gives, and reads no other tensor of that kind.
     """
     of_tied = (HEAD,) if HEAD not in layout.file_of else ()
+    _refuse_others_of_gguf(layout, spec, of_tied)
     scales = (name.removesuffix(".weight") + ".scale" for name in (spec.name, *of_tied))
     names = [name for name in scales if name in layout.file_of]
     if names and (spec.name, spec.dtype) != (HEAD, "NVFP4"):
         problem = f"{spec.name} is stored in {spec.dtype} beside {names[0]}, which no rule applies to it"
         raise NotThere("quantised-head", f"{layout.repo}/{spec.file}", problem)
     return _scale_of_packing(layout, spec, names[0], divides=False) if names else None
+
+
+def _refuse_others_of_gguf(layout: CheckpointLayout, spec: TensorSpec, of_tied: Sequence[str]) -> None:
+    """Raise NotThere (`quantised-head`) if its module, or that of a missing head, holds unknown tensors."""
+    modules = tuple(name.removesuffix("weight") for name in (spec.name, *of_tied))
+    others = sorted(
+        name
+        for name in layout.file_of
+        if name.startswith(modules) and not of_activations(name) and name not in _KNOWN_OF_GGUF
+    )
+    if others:
+        problem = f"{spec.name} stands beside {others[0]}, which no rule applies to it"
+        raise NotThere("quantised-head", f"{layout.repo}/{spec.file}", problem)
 
 
 def _scale_of_packing(

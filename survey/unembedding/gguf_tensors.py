@@ -64,7 +64,7 @@ def _lack_of_head(scalars: Scalars, tags: Collection[str]) -> str | None:
         return f"{kind[:80]} models have no head"
     if scalars.get(f"{kind}.pooling_type", 0) not in (0, -1):
         return f"{kind[:80]}.pooling_type says that it makes embeddings of texts"
-    if scalars.get(f"{kind}.attention.causal", True) is False:
+    if scalars.get(f"{kind}.attention.causal", True) in (False, 0):
         return f"{kind[:80]}.attention.causal says that it is an encoder"
     if tag := next((tag for tag in _OF_EMBEDDINGS if tag in tags), None):
         return f"the card's tag {tag} says that it makes embeddings of texts"

@@ -9,6 +9,7 @@ from typing import Any
 from survey.numerics.level_formats import FLOAT_MODES
 from survey.records.tensors import TensorSpec
 from survey.unembedding.model_config import stated_shapes
+from survey.unembedding.packing_statements import check_levels, check_order, check_shape, check_state
 from survey.unembedding.packings import WEIGHT, PackedShape, Packing
 
 Names = Collection[str]
@@ -64,14 +65,16 @@ def _mlx(stated: Config, name: str, names: Names) -> tuple[str, Packing] | None:
     own = stated.get(stem)
     # A module's own settings stand for themselves: MLX merges nothing of the model's into them.
     settings = {**_MLX_DEFAULTS, **own} if isinstance(own, Mapping) else stated
-    if own is False:
-        return stem + WEIGHT, Packing((stem + WEIGHT, name), partial(_left_whole, stem))
+    if stem in stated and own is not True and not isinstance(own, Mapping):
+        return stem + WEIGHT, Packing((stem + WEIGHT, name), partial(_left_whole, stem, own))
     biases = (stem + ".biases",) if stem + ".biases" in names else ()
     return stem + WEIGHT, Packing((stem + WEIGHT, name, *biases), partial(_mlx_shape, settings))
 
 
-def _left_whole(stem: str, parts: Sequence[TensorSpec]) -> PackedShape:
-    raise ValueError(f"the config states that {stem} is not quantised")
+def _left_whole(stem: str, own: object, parts: Sequence[TensorSpec]) -> PackedShape:
+    if own is False or own is None:
+        raise ValueError(f"the config states that {stem} is not quantised")
+    raise ValueError(f"the config states {own!s:.40} for {stem}, expected its settings")
 
 
 def _mlx_shape(stated: Config, parts: Sequence[TensorSpec]) -> PackedShape:
@@ -98,12 +101,25 @@ def _mlx_shape(stated: Config, parts: Sequence[TensorSpec]) -> PackedShape:
 # compressed-tensors
 
 
+_PACKED_FORMATS = (
+    None,
+    "pack-quantized",
+    "int-quantized",
+    "naive-quantized",  # bytes, as before
+    "nvfp4-pack-quantized",
+    "mxfp4-pack-quantized",
+    "mixed-precision",
+)
+
+
 def _groups(stated: Config) -> Iterator[Config]:
-    """The settings of weights, of each group of modules."""
-    groups = stated.get("config_groups")
+    """The settings of weights, of each group of modules whose format is read."""
+    groups, sparsity = stated.get("config_groups"), stated.get("sparsity_config")
+    if isinstance(sparsity, Mapping) and sparsity.get("format") not in (None, "dense"):
+        return
     for group in groups.values() if isinstance(groups, Mapping) else ():
         weights = group.get("weights") if isinstance(group, Mapping) else None
-        if isinstance(weights, Mapping):
+        if isinstance(weights, Mapping) and (group.get("format") or stated.get("format")) in _PACKED_FORMATS:
             yield weights
 
 
@@ -118,11 +134,13 @@ def _compressed(
         return None
     unread = [other for other in (f"{stem}_zero_point", f"{stem}_g_idx") if other in names]
     whole = f"{stem}_global_scale"
-    others = tuple(other for other in (f"{stem}_shape", *unread) if other in names)
+    shape = f"{stem}_shape"
     shape_of = (
         partial(_refused, unread[0]) if unread else partial(_compressed_shape, groups, shapes, whole in names)
     )
-    return stem, Packing((name, factors), shape_of, (whole, True) if whole in names else None, others)
+    scale = (whole, True) if whole in names else None
+    stated = ((shape, check_shape),) if shape in names else ()
+    return stem, Packing((name, factors), shape_of, scale, tuple(unread), stated)
 
 
 def _int_rows(groups: Sequence[Config], name: str, names: Names) -> tuple[str, Packing] | None:
@@ -145,6 +163,8 @@ def _compressed_shape(
     parts: Sequence[TensorSpec],
 ) -> PackedShape:
     levels, factors = parts
+    if not groups:
+        raise ValueError("no group of the config fits these shapes")
     if levels.dtype == "U8":
         if factors.dtype == "F8_E4M3" and not has_scale:
             raise ValueError("expected a global scale")
@@ -154,9 +174,7 @@ def _compressed_shape(
     fitting = set()
     for stated in groups:
         bits, size = stated.get("num_bits"), stated.get("group_size")
-        if type(bits) is not int or bits not in (2, 4, 8) or stated.get("type", "int") != "int":
-            continue
-        if stated.get("symmetric") is False:  # levels count from a zero point, wherever it is
+        if type(bits) is not int or bits not in (2, 4, 8) or not _is_read(stated):
             continue
         dims = words * 32 // bits
         by_row = columns == 1 and size in (None, -1, dims)
@@ -168,7 +186,19 @@ def _compressed_shape(
         problem = "several groups of the config fit" if fitting else "no group of the config fits"
         raise ValueError(f"{problem} these shapes")
     bits, dims, group = fitting.pop()
+    if shorter := next((stated for stated in stated_dims if 0 < dims - stated < 32 // bits), None):
+        raise ValueError(f"rows of {shorter:,} elements are filled up to {dims:,}")
     return PackedShape(f"int{bits}-{group}/{factors.dtype}", rows, dims)
+
+
+def _is_read(stated: Config) -> bool:
+    """Whether settings are those of integers that count from their middle, in groups of neighbours."""
+    return (
+        stated.get("type", "int") == "int"
+        and stated.get("symmetric") is not False  # else levels count from a zero point, wherever it is
+        and stated.get("strategy") in (None, "group", "channel")
+        and stated.get("actorder") in (None, False, "weight", "static")  # else groups are of other columns
+    )
 
 
 def _mxfp8(name: str, names: Names) -> tuple[str, Packing] | None:
@@ -214,21 +244,18 @@ def _bitsandbytes(
     if stem != name and stem + WEIGHT in names:
         order = f"{stem}.weight_format"  # others than 0 are layouts of old GPUs' kernels
         shape_of = partial(_signed_rows, "bnb-int8")
-        return stem + WEIGHT, Packing(
-            (stem + WEIGHT, name), shape_of, order=order if order in names else None
-        )
+        stated = ((order, check_order),) if order in names else ()
+        return stem + WEIGHT, Packing((stem + WEIGHT, name), shape_of, statements=stated)
     for state, code in ((_NF4_STATE, "nf4"), (_FP4_STATE, "bnb-fp4")):
         whole = name.removesuffix(state)
         if whole == name or not _all_in(names, whole, f"{whole}.absmax"):
             continue
         nested = f"{whole}.nested_absmax"
-        beside = tuple(
-            other
-            for other in (name, f"{whole}.quant_map", nested, f"{whole}.nested_quant_map")
-            if other in names
-        )
+        beside = tuple(other for other in (nested, f"{whole}.nested_quant_map") if other in names)
+        levels = f"{whole}.quant_map"
+        stated = ((name, check_state), *(((levels, check_levels),) if levels in names else ()))
         shape_of = partial(_refused, nested) if nested in names else partial(_four_bits, code, shapes)
-        return whole, Packing((whole, f"{whole}.absmax"), shape_of, others=beside)
+        return whole, Packing((whole, f"{whole}.absmax"), shape_of, others=beside, statements=stated)
     return None
 
 

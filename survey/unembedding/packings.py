@@ -13,6 +13,7 @@ from typing import NamedTuple
 from survey.errors import NotThere
 from survey.numerics.row_formats import known_row_format
 from survey.records.tensors import ByteRange, Piece, TensorSpec
+from survey.unembedding.packing_statements import Check
 
 WEIGHT = ".weight"
 
@@ -35,19 +36,19 @@ class Packing:
     names: the levels' first, then the factors', then that of what is added. shape_of: of the matrix, from the
     tensors; raises ValueError if they do not fit what the config states. scale: the tensor of one factor for
     the whole matrix, and whether it divides. others: tensors that say how it was made, and nothing more.
-    order: a tensor whose only byte is 0 if the rows lie in order.
+    statements: small tensors whose content must fit, too.
     """
 
     names: tuple[str, ...]
     shape_of: ShapeOf
     scale: tuple[str, bool] | None = None
     others: tuple[str, ...] = ()
-    order: str | None = None
+    statements: tuple[tuple[str, Check], ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
         """All its tensors."""
-        return (*self.names, *(self.scale or ())[:1], *self.others, *((self.order,) if self.order else ()))
+        return (*self.names, *(self.scale or ())[:1], *self.others, *(name for name, _ in self.statements))
 
 
 def packed_spec(packing: Packing, parts: Sequence[TensorSpec], by: str, where: str) -> TensorSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +124,14 @@ def signed_rows(by: str) -> PackedHead:
     return PackedHead(tensors, truth, "int8-row", compressed("int-quantized", num_bits=8, strategy="channel"))
 
 
+NF4_STATE = {"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [ROWS, DIMS]}
+
+
+def as_tensor(state: Any) -> torch.Tensor:
+    """JSON as bitsandbytes stores it."""
+    return torch.frombuffer(bytearray(json.dumps(state).encode()), dtype=torch.uint8)
+
+
 def nf4() -> PackedHead:
     """bitsandbytes: all elements in one column, the first of two in the upper half of a byte."""
     values = cloud().reshape(-1, 64)
@@ -134,7 +143,7 @@ def nf4() -> PackedHead:
         HEAD: torch.from_numpy((pairs[:, 0] << 4) | pairs[:, 1])[:, None],
         f"{HEAD}.absmax": torch.from_numpy(factors),
         f"{HEAD}.quant_map": torch.from_numpy(NF4),
-        f"{HEAD}.quant_state.bitsandbytes__nf4": torch.zeros(80, dtype=torch.uint8),
+        f"{HEAD}.quant_state.bitsandbytes__nf4": as_tensor(NF4_STATE),
     }
     return PackedHead(tensors, truth, "nf4-g64", {"quant_method": "bitsandbytes", "load_in_4bit": True})
 

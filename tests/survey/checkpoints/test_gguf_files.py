@@ -88,7 +88,17 @@ REFUSED: dict[str, tuple[list[str], str | None, str]] = {
         r"cut anywhere \(m.Q8_0.gguf.part1of2\).* join its parts",
     ),
     "parts by another tool": (["m.Q8_0.gguf-split-a"], None, "cut anywhere"),
-    "nothing but a tower": (["mmproj-F16.gguf", "config.json"], None, "neither model.safetensors nor"),
+    "nothing but a tower": (
+        ["mmproj-F16.gguf", "config.json"],
+        None,
+        "holds mmproj-F16.gguf, by its name no model",
+    ),
+    "nothing but a tower, and no config": (
+        ["mmproj-F16.gguf"],
+        None,
+        "holds mmproj-F16.gguf, by its name no model",
+    ),
+    "a suffix in capitals": (["m.GGUF"], None, "holds m.GGUF, by its name no model"),
     "a quantisation that is not there": (
         QWEN,
         "Q8_0",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 from support.in_memory_checkpoint import HeldCheckpoint
-from support.packed_heads import DIMS, HEAD, HEADS, ROWS, PackedHead, cloud, compressed
+from support.packed_heads import DIMS, HEAD, HEADS, NF4_STATE, ROWS, PackedHead, as_tensor, cloud, compressed
 
 import survey
 from survey.errors import SurveyError
@@ -179,6 +179,7 @@ def test_a_head_that_mlx_left_whole_is_a_plain_one(tmp_path: Path) -> None:
 
 MLX_4 = of_mlx("lm_head", mlx.bfloat16, group_size=64, bits=4)[0]
 PACKED = HEADS["compressed-tensors, 4 bits in groups"]
+PACKED_ROWS, BY_TABLE = HEADS["compressed-tensors, 4 bits by row"], HEADS["bitsandbytes, NF4"]
 ZEROS = torch.zeros(1)
 REFUSED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
     "MLX whose config says nothing": (MLX_4, {}, "quantised by MLX"),
@@ -231,6 +232,70 @@ REFUSED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
         r"weight_format is \[2\], expected one byte, 0",
     ),
     "GPTQ": ({"lm_head.qweight": ZEROS, "lm_head.scales": ZEROS.clone()}, {"quantization_config": {"quant_method": "gptq"}}, "gptq"),
+    **{
+        f"MLX whose module states {own!r}": (
+            MLX_4,
+            {"quantization": {"group_size": 64, "bits": 4, "lm_head": own}},
+            problem,
+        )
+        for own, problem in [
+            (None, "the config states that lm_head is not quantised"),
+            ("4bit", "the config states 4bit for lm_head"),
+        ]
+    },
+    **{
+        f"integers in {what}": (
+            PACKED.tensors,
+            {"quantization_config": compressed("pack-quantized", num_bits=4, group_size=128) | change},
+            "no group of the config fits",
+        )
+        for what, change in {
+            "the format of a kernel": {"format": "marlin-24"},
+            "a format that nobody knows": {"format": "pack-rotated"},
+            "rows without every other pair": {"sparsity_config": {"format": "sparse-24-bitmask"}},
+        }.items()
+    },
+    **{
+        f"integers that state {stated}": (
+            PACKED.tensors,
+            {"quantization_config": compressed("pack-quantized", num_bits=4, group_size=128, **stated)},
+            "no group of the config fits",
+        )
+        for stated in ({"actorder": "group"}, {"actorder": True}, {"strategy": "block"})
+    },
+    "rows that are filled up": (
+        {name: part for name, part in PACKED_ROWS.tensors.items() if not name.endswith("_shape")},
+        {"quantization_config": PACKED_ROWS.quantization, "hidden_size": DIMS - 4},
+        "rows of 252 elements are filled up to 256",
+    ),
+    "a shape of other rows": (
+        {**PACKED_ROWS.tensors, f"{HEAD}_shape": torch.tensor([ROWS, DIMS - 4])},
+        {"quantization_config": PACKED_ROWS.quantization},
+        r"weight_shape states the shape \[40, 252\], expected \[40, 256\]",
+    ),
+    "levels of another table": (
+        {**BY_TABLE.tensors, f"{HEAD}.quant_map": torch.linspace(-1, 1, 16)},
+        {"quantization_config": BY_TABLE.quantization},
+        "quant_map states other levels than those of nf4-g64",
+    ),
+    **{
+        f"a description of {stated}": (
+            {**BY_TABLE.tensors, f"{HEAD}.quant_state.bitsandbytes__nf4": as_tensor(NF4_STATE | stated)},
+            {"quantization_config": BY_TABLE.quantization},
+            problem,
+        )
+        for stated, problem in [
+            ({"quant_type": "fp4"}, "states quant_type fp4, expected nf4"),
+            ({"blocksize": 128}, "states blocksize 128, expected 64"),
+            ({"shape": [DIMS, ROWS]}, "states shape"),
+            ({"nested_offset": 0.1}, "factors of factors are not read"),
+        ]
+    },
+    "a description that is none": (
+        {**BY_TABLE.tensors, f"{HEAD}.quant_state.bitsandbytes__nf4": torch.zeros(80, dtype=torch.uint8)},
+        {"quantization_config": BY_TABLE.quantization},
+        "nf4 is no JSON",
+    ),
     "two factors for the whole": (
         {**HEADS["ModelOpt, NVFP4"].tensors, f"{HEAD}_scale_2": torch.zeros(2)},
         {"quantization_config": {"quant_method": "modelopt"}},
