@@ -36,13 +36,18 @@ def _import_without_settings_of_the_folder() -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="A Numba config file is found")
+            # Of a value that numba cannot read: it goes on with its default, and prints a traceback.
+            warnings.filterwarnings("ignore", message=r"(?s)Environment variable 'NUMBA_\w+' is defined but")
             import numba.core.config
+
+            numba.core.config._config_fname = (
+                os.devnull
+            )  # no file: it is looked for again at each compilation
+            numba.core.config.reload_config()  # type: ignore[no-untyped-call]  # if somebody imported it before
     finally:
         del sys.modules["yaml"]
         if yaml is not None:
             sys.modules["yaml"] = yaml
-    numba.core.config._config_fname = os.devnull  # no file: it is looked for again at each compilation
-    numba.core.config.reload_config()  # type: ignore[no-untyped-call]  # if somebody imported it before
 
 
 refuse_home_in_working_folder()  # who imports this package need not have started by our command

@@ -54,3 +54,10 @@ def test_settings_of_the_environment_count(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     assert _settings(folder, NUMBA_CACHE_DIR=str(tmp_path / "mine")) == f"{tmp_path / 'mine'} 0"
+
+
+def test_a_setting_that_numba_cannot_read_is_as_if_there_were_none(tmp_path: Path) -> None:
+    """Else numba prints a traceback; here warnings are errors."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    assert _settings(folder, NUMBA_OPT="x", NUMBA_BOUNDSCHECK="", NUMBA_NUM_THREADS="many") == "0"
