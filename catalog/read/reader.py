@@ -185,6 +185,8 @@ class Reader:
             with pq.ParquetWriter(to, batches.schema) as writer:
                 for table in row_groups(batches, self._limits.rows if self._limits else None):
                     writer.write_table(table)
+        except MemoryError:  # Arrow's own is one of its exceptions, too
+            raise
         except (pa.ArrowException, OSError) as error:  # an error of DuckDB while its rows are fetched
             self._store.duckdb_files.stops.refuse()
             self._store.duckdb_files.refuse_failures()

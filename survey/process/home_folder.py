@@ -7,6 +7,12 @@ from pathlib import Path
 
 from survey.errors import UsageError
 
+# Folders of caches and settings. A relative one lies in the working folder, and some caches hold code. By
+# XDG's rule it counts as not set.
+_FOLDERS = (
+    *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
+    *("NUMBA_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_HOME"),
+)
 NOWHERE = "/nonexistent"  # as Debian's users without a home have it
 
 
@@ -18,6 +24,9 @@ def refuse_home_in_working_folder() -> None:
     """
     if not os.path.isabs(os.path.expanduser("~")):
         os.environ["HOME"] = NOWHERE
+    for name in _FOLDERS:
+        if not os.path.isabs(os.environ.get(name, "/")):
+            del os.environ[name]
 
 
 def home() -> Path:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import threading
 import warnings
@@ -31,6 +32,8 @@ def _import_without_settings_of_the_folder() -> None:
     The folder may be a stranger's checkpoint, and the file's `cache_dir` names compiled code, and pickles.
     numba reads it only if there is PyYAML, so it is imported as if there were none.
     """
+    if not re.fullmatch("0*[1-9][0-9]{0,5}", os.environ.get("NUMBA_NUM_THREADS", "1")):
+        del os.environ["NUMBA_NUM_THREADS"]  # numba raises for it, and we use none of its threads
     yaml = sys.modules.get("yaml")
     sys.modules["yaml"] = None  # type: ignore[assignment]  # to Python it is not installed
     try:

@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from catalog.read.pieces import in_pieces
+from catalog.read.reader import Reader
+from catalog.store.open import open_for_reading
+from survey.errors import UsageError
 
 # Without the check the process crashes now and then: DuckDB's binding goes on with objects that do not exist.
 FILL = """
@@ -33,6 +37,20 @@ def test_rows_that_fill_the_memory_are_refused_short_of_it(tmp_path: Path) -> No
     ran = subprocess.run([sys.executable, "-c", FILL, str(tmp_path)], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout == "the answer takes more memory than there is: ask for less\n[(1,)]\n"
+
+
+def test_memory_that_a_parquet_answer_lacks_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(writer: object, table: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", fail)
+    with (
+        Reader(open_for_reading(str(tmp_path))) as reader,
+        pytest.raises(UsageError, match="more memory than there is"),
+    ):
+        reader.ask_parquet("SELECT 1 AS a")
 
 
 @pytest.mark.parametrize("kind", ["INTEGER", "DECIMAL(4, 1)", "INTEGER[]", "STRUCT(a INTEGER)"])

@@ -60,4 +60,12 @@ def test_a_setting_that_numba_cannot_read_is_as_if_there_were_none(tmp_path: Pat
     """Else numba prints a traceback; here warnings are errors."""
     folder = tmp_path / "model"
     folder.mkdir()
-    assert _settings(folder, NUMBA_OPT="x", NUMBA_BOUNDSCHECK="", NUMBA_NUM_THREADS="many") == "0"
+    assert _settings(folder, NUMBA_OPT="x", NUMBA_BOUNDSCHECK="", NUMBA_NUM_THREADS="-1") == "0"
+
+
+def test_a_cache_in_the_working_folder_does_not_count(tmp_path: Path) -> None:
+    """It holds pickles, and the folder may be a stranger's."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    assert _settings(folder, NUMBA_CACHE_DIR="cache") == "0"
+    assert os.listdir(folder) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.commands import Ran
 
-from survey.process.home_folder import expanded
+from survey.process.home_folder import expanded, refuse_home_in_working_folder
 from survey.process.interpreter import import_path
 
 NOBODYS = "~no-such-user"
@@ -73,6 +73,18 @@ def test_a_user_without_a_home_queries_a_catalog(
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "1" in ran.stdout
+
+
+def test_a_relative_folder_of_caches_or_settings_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would lie in the working folder, and caches of compiled code hold pickles."""
+    relative, absolute = (
+        ["XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "TRITON_HOME"],
+        ["XDG_CONFIG_HOME", "TRITON_CACHE_DIR"],
+    )
+    for name in (*relative, *absolute):
+        monkeypatch.setenv(name, "cache" if name in relative else "/mine")
+    refuse_home_in_working_folder()
+    assert [name for name in (*relative, *absolute) if name in os.environ] == absolute
 
 
 # ---- to Python, `~` is a relative path then: a folder of that name in the working folder may be anybody's
