@@ -153,6 +153,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     models |= {f"org/{name}": files_of_ggml(weight) for name, weight in OF_GGML.items()}
     models |= {f"org/{name}": QUANTISATIONS[kind](rows) for name, kind in QUANTISED.items()}
+    models["org/q4_0-rounded-anew"] = QUANTISATIONS["Q4_0"](rows * 1.004)
     with pytest.MonkeyPatch.context() as patch, LocalHub() as hub:
         patch.setenv("HF_HOME", str(folder / "home"))
         patch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "token"))
@@ -266,7 +267,7 @@ def test_twins_groups_equal_values_and_says_which_have_equal_bytes(ask: Ask) -> 
 def test_families_counts_a_matrix_once_whatever_its_dtype(ask: Ask) -> None:
     (row,) = ask("families", matrix="output", stored_as="*")
     values = {(weight.shape, bytes(raw(weight.double()))) for weight in MODELS.values()}
-    assert row["models"] + row["copies"] == len(MODELS) + len(WITH_SCALES) + len(OF_GGML) + len(QUANTISED)
+    assert row["models"] + row["copies"] == len(MODELS) + len(WITH_SCALES) + len(OF_GGML) + len(QUANTISED) + 1
     assert row["models"] < len(values) + len(WITH_SCALES)
 
 
@@ -322,6 +323,12 @@ def test_equal_bytes_of_two_dtypes_are_no_twin(ask: Ask) -> None:
     assert "identical" not in row["verdict"]
     assert (row["same_id"], row["anywhere"]) == (0, 0)
     assert relation(ask, "short", "bits-as-f16") not in (IDENTICAL, "rows in common")
+
+
+def test_another_quantisation_of_the_same_type_is_not_called_unrelated_for_its_bits(ask: Ask) -> None:
+    (row,) = ask("lineage", a="q4_0-of-wide", b="q4_0-rounded-anew")
+    assert (row["verdict"], row["same_id"]) == ("same centroid", 0)
+    assert relation(ask, "q4_0-of-wide", "q4_0-rounded-anew") == "same centroid"
 
 
 def test_strangers_in_two_dtypes_have_nothing_in_common(ask: Ask) -> None:
