@@ -49,7 +49,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("exactness", 2, "matrix", exactness),
     # Those with a search stand last: they are waited for, and the others run meanwhile.
     Measure("frozen", 1, "matrix", frozen, search=frozen_rows),
-    Measure("undertrained", 7, "matrix", search=undertrained_populations),
+    Measure("undertrained", 8, "matrix", search=undertrained_populations),
     TOKEN_TABLE,
     Measure("row_sketch", 1, "token_table", row_sketch),
     Measure("norm_sketch", 1, "token_table", norm_sketch),

@@ -6,11 +6,13 @@ other as their initial values were; trained rows are at most 2.6 times as close 
 
 - a population outside, as far from the other rows' mean as these themselves, and no shorter, is trained,
   unless it is too large for a block of alike words, or closer together than any words lie;
-- one of initial values, one that is dense, or, among rows of one length, a cone that was moved the way that
-  all rows have in common was not trained: words of a kind have a direction of their own. It counts, too,
-  if the others have no direction in common, as trained words would;
-- of any other it cannot be told. Neither if it holds most rows and lies little apart, or if several lie far
-  out: languages, say, or rows that were never met.
+- one of initial values, around the origin or around the others' centre, or one that is dense was not trained.
+  Among rows of one length it is a cone that was moved the way that all rows have in common: words of a kind
+  have a direction of their own. It counts, too, if the others have no direction in common, as trained words
+  would;
+- of any other it cannot be told. Neither if it holds most rows and lies little apart, or may be words beside
+  a few that are longer; nor if it is the others' cloud in a smaller scale and not very dense; nor if several
+  lie far out: languages, say, or rows that were never met.
 
 If the tokenizer names at least half of a population's tokens as nothing that a text holds, they are no words.
 """
@@ -20,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from survey.populations.population import DENSEST, MAJORITY_FARTHER, NEARLY_ALL
+from survey.populations.population import DENSEST, MAJORITY, MAJORITY_FARTHER, NEARLY_ALL
 from survey.records.measured_columns import UndertrainedPopulation
 
 OUTSIDE = 0.9  # of the other rows' median distance from their centre: as far as these lie
@@ -46,7 +48,8 @@ LOOSE = (
 def judged(described: Sequence[UndertrainedPopulation]) -> tuple[UndertrainedPopulation, ...]:
     """Whether the rows of each count as undertrained; None if that cannot be told."""
     in_clusters = _in_clusters(described)
-    return tuple(replace(item, candidate=_is_candidate(item, in_clusters)) for item in described)
+    in_scales = any(item.shape in ("scale", "most") for item in described)
+    return tuple(replace(item, candidate=_is_candidate(item, in_clusters, in_scales)) for item in described)
 
 
 def undecided_note(described: Sequence[UndertrainedPopulation]) -> str | None:
@@ -81,12 +84,14 @@ def remark(described: Sequence[UndertrainedPopulation]) -> str | None:
     return "; ".join(remarks) or None
 
 
-def _is_candidate(item: UndertrainedPopulation, in_clusters: bool) -> bool | None:
-    """in_clusters: whether several populations lie far out."""
+def _is_candidate(item: UndertrainedPopulation, in_clusters: bool, in_scales: bool) -> bool | None:
+    """in_clusters: whether several populations lie far out. in_scales: whether one is a scale of others."""
     if _is_reserved(item):
         return True
     if _is_loose_majority(item) or _is_nearly_all(item):
         return None
+    if item.shape == "middle":
+        return None if in_scales else True
     if item.shape != "cone" and _is_far_out(item, OUTSIDE, NO_SHORTER) and not _is_no_block(item):
         return False
     if in_clusters and _is_cluster(item):
@@ -100,12 +105,13 @@ def _is_reserved(item: UndertrainedPopulation) -> bool:
 
 def _is_loose_majority(item: UndertrainedPopulation) -> bool:
     """Together with the next as `Population.is_undecided`."""
-    return item.compared_share > 0.5 and item.contrast is not None and item.contrast < MAJORITY_FARTHER
+    return item.compared_share > MAJORITY and item.contrast is not None and item.contrast < MAJORITY_FARTHER
 
 
 def _is_nearly_all(item: UndertrainedPopulation) -> bool:
     """Whether the others are so few that they may be the odd ones: of all other rows they tell nothing."""
-    return item.compared_share > NEARLY_ALL and not _is_densest(item)
+    is_sparse = item.compared_share > NEARLY_ALL and not _is_densest(item)
+    return is_sparse or item.shape == "most"
 
 
 def _is_large(item: UndertrainedPopulation) -> bool:
@@ -123,7 +129,7 @@ def _is_densest(item: UndertrainedPopulation) -> bool:
 
 def _is_dense(item: UndertrainedPopulation) -> bool:
     is_block = (item.relative_norm or 0.0) >= LONG and not _is_large(item)
-    least = VERY_DENSE if is_block or item.shape == "origin" else DENSE
+    least = VERY_DENSE if is_block or item.shape in ("origin", "scale") else DENSE
     return item.density is None or item.density >= least
 
 
@@ -132,7 +138,8 @@ def _in_clusters(described: Sequence[UndertrainedPopulation]) -> bool:
 
 
 def _is_cluster(item: UndertrainedPopulation) -> bool:
-    return _is_far_out(item, FAR_OUT, NOT_SHORT) and not _is_densest(item)
+    is_far_out = item.shape == "cone" or _is_far_out(item, FAR_OUT, NOT_SHORT)
+    return is_far_out and not _is_densest(item)
 
 
 def _is_far_out(item: UndertrainedPopulation, distance: float, length: float) -> bool:

@@ -29,14 +29,10 @@ TOO_FEW = (
     f"fewer than {LEAST_ROWS} different rows that are finite and not almost zero, or fewer than {LEAST_DIMS} "
     "dimensions: whether some lie apart cannot be told"
 )
-AT_ORIGIN = 0.25  # of a population's own median distance from its centre
-CERTAIN, AT_MOST = 3.0, 0.5  # standard deviations of `along`; halfway from the origin to the others' cloud
-MIDDLE = 0.2  # of the other rows' median distance from their centre: nearer is in the same place
 # Cosine of the centres of a cone and of the others: all were moved the same way. By chance it is 1 / √D, and
 # never less than the 1 / √128 of the fine directions: of 40 planted cones in 64 dimensions 39 have 0.27 or
 # more, in 256 all have 0.39; groups of trained words in random directions less.
 COMMON, CHANCES = 0.25, 2.0
-GAUSSIAN = 1.25  # times the spread of lengths that independent numbers give, √(1 / 2D)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +135,19 @@ def _described(result: PassResult, item: Population, members: NDArray[np.int64])
 
 def _shape(item: Population, dims: int) -> PopulationShape:
     """dims: D."""
+    if item.may_be_words:
+        return "most"
     if max(item.length_spread, item.others_spread, abs(item.relative_length - 1.0)) < ONE_LENGTH:
         is_moved_with_all = item.common >= max(COMMON, CHANCES / float(np.sqrt(dims)))
-        return "cone" if is_moved_with_all or not item.has_others_off_centre else "centre"
-    chance = 1.0 / float(np.sqrt(len(item.rows)))  # by which the rows' mean misses their centre
-    if item.offset > max(AT_ORIGIN, 2.0 * chance):
-        return "centre"
-    is_random = item.length_spread * float(np.sqrt(2 * dims)) < GAUSSIAN + 2.0 * chance
-    return "initial values" if is_random and _is_no_scale_of_others(item) else "origin"
-
-
-def _is_no_scale_of_others(item: Population) -> bool:
-    """Whether it lies around the origin and the others do not, rather than being their cloud made smaller."""
-    return item.outside >= MIDDLE or abs(item.along) + CERTAIN * item.chance <= AT_MOST
+        is_lone = is_moved_with_all or not item.has_others_off_centre
+        return "cone" if is_lone and not item.is_in_groups else "centre"
+    if item.is_initial:
+        return "initial values"
+    if item.is_middle:
+        return "middle"
+    if item.is_scale:
+        return "scale"
+    return "origin" if item.is_at_origin else "centre"
 
 
 def _columns(described: tuple[UndertrainedPopulation, ...] | None, note: str | None = None) -> Undertrained:

@@ -34,6 +34,8 @@ STANDS_OUT = 1.25
 COMMON_WAY = 0.1  # length of the mean of directions
 EXACT = 4096.0  # the mean is a multiple of 1/4096, so that sums of differences from it are exact in float64
 TAIL = 3.0  # standard deviations of the other rows: where a cone's rows are first looked for
+TURNS = 8  # of the line between two sides
+TWO_CLOUDS = 4.0  # widths between their means; the halves of one normal distribution have 2.6
 STEPS, ROUNDS = 4, 3  # in which the cut settles, and the axis
 
 
@@ -102,6 +104,30 @@ def rows_of_first(projections: Projections, active: RowNumbers, axes: Axes) -> R
             return active[inside]
         along = _along_their_axis(projections, active, axes.mean, evenly(inside, SAMPLE))
     return active[_inside(along)]
+
+
+def two_sides(projections: Projections, active: RowNumbers, axes: Axes) -> RowNumbers | None:
+    """The active rows on one side if they are two clouds of about one size; None if they are one.
+
+    The line through both is sought as by two means: from the mean of one side to that of the other.
+    """
+    sample = evenly(active, SAMPLE)
+    rows = _directions(projections, sample) - axes.mean
+    axis = axes.directions[0]
+    for _ in range(TURNS):
+        is_inside = rows @ axis > 0.0
+        if not FEWEST <= int(is_inside.sum()) <= len(rows) - FEWEST:
+            return None
+        axis = np.add.reduce(rows[is_inside], axis=0) / int(is_inside.sum()) - np.add.reduce(
+            rows[~is_inside], axis=0
+        ) / int((~is_inside).sum())
+        axis = axis / row_lengths(axis[None])[0]
+    along = rows @ axis
+    inner, outer = along[along > 0.0], along[along <= 0.0]
+    width = max(float(inner.std()), float(outer.std()))
+    if float(inner.mean()) - float(outer.mean()) < TWO_CLOUDS * width:
+        return None
+    return active[_along(projections, active, axes.mean, axis) > 0.0]
 
 
 def _sums_of_farthest(sums: Vectors, rows: Vectors, count: int) -> Vectors:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from survey.numerics.vectors import row_lengths
 from survey.onepass.projection import FineRows
+from survey.populations.clouds import FINE_DIMS, Comparison, spread
 from survey.populations.dense_spots import NEIGHBOURS, SAMPLE, RowNumbers, Spots
 from survey.populations.evenly import evenly
 from survey.populations.valley import FEWEST
@@ -18,38 +19,47 @@ JUDGED = 32  # rows by whose neighbours the densities of a population and of the
 # planted numbers 4 to 5 times.
 DENSEST = 24.0
 NEARLY_ALL = 0.975  # of the rows: the others may be special tokens that are long
+MAJORITY = 0.55  # of the rows: half of them, and what a cut may misplace
 MAJORITY_FARTHER = 3.0  # if the population holds most rows: the few others may be the odd ones
 OFF_CENTRE = 0.1  # of the median length: nearer lies a cloud around the origin with a block outside
 FAR_CHANCES = 2.0  # times as long as the mean of as many rows around the origin is by chance
+FEW_OTHERS = 1 / 4  # of all rows: these may be words that are long
+AT_ORIGIN = 0.25  # of a population's own median distance from its centre
+GAUSSIAN = 1.25  # times the spread of lengths that independent numbers give, √(1 / 2D)
+CERTAIN = 3.0  # standard errors
+ALIKE = (
+    4.0  # distances from the centre, that lies so far out: its rows' cosines are 0.94, those of words less
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Population:
     """Rows around a centre. rows: their numbers, ascending, [R]. others: of the rows compared with, [N].
 
+    few_others: whether these are few of all rows. dims: D.
     denser: how many times closer to each other than the others. farther: how many times farther from its
     centre the others lie, by medians. outside: how far its centre lies from the others', in units of the
     median distance of these from their centre. relative_length: its median norm divided by theirs.
     offset: how far its centre lies from the origin, in units of its rows' median distance from it.
-    common: the cosine of its centre and the others'. along: how far its centre lies along the others', in
-    units of it and of the relative length: 0 at the origin, 1 if it is the same cloud in a smaller scale.
-    chance: by which `along` is off by chance; infinite if the others' centre is the origin but for chance.
+    common: the cosine of its centre and the others'. has_others_off_centre: whether theirs is not the origin.
     length_spread, others_spread: standard deviations of its rows' norms and of the others', divided by
-    their means.
+    their means. comparison: of some of both.
     """
 
     rows: RowNumbers
     others: RowNumbers
+    few_others: bool
+    dims: int
     denser: float
     farther: float
     outside: float
     relative_length: float
     offset: float
     common: float
-    along: float
-    chance: float
+    has_others_off_centre: bool
     length_spread: float
     others_spread: float
+    comparison: Comparison
 
     @property
     def share(self) -> float:
@@ -57,15 +67,69 @@ class Population:
         return len(self.rows) / (len(self.rows) + len(self.others))
 
     @property
-    def has_others_off_centre(self) -> bool:
-        """Whether the others' centre is not the origin."""
-        return bool(np.isfinite(self.chance))
+    def is_scale(self) -> bool:
+        """Whether it may be the others' cloud in a smaller scale: towards the origin, or where it is."""
+        return self.comparison.is_around or self.comparison.is_scaled
+
+    @property
+    def _chance(self) -> float:
+        """Twice that by which the rows' mean misses their centre, in units of their distance from it."""
+        return 2.0 / float(np.sqrt(len(self.rows)))
+
+    @property
+    def is_at_origin(self) -> bool:
+        return self.offset <= max(AT_ORIGIN, self._chance)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its lengths vary as those of random numbers around the origin do."""
+        varies = self.length_spread * float(np.sqrt(2 * self.dims))
+        return self.is_at_origin and varies < GAUSSIAN + self._chance
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether its rows kept their initial values, and are no copy of the others in another scale."""
+        return self.is_random and (not self.is_scale or self.comparison.has_far_alike)
+
+    @property
+    def is_middle(self) -> bool:
+        """Whether it lies around the others' centre, off the origin, as random numbers, unlike them."""
+        if not (self.comparison.is_around and self.comparison.has_own_directions):
+            return False
+        inner, outer = self.comparison.distance_spreads
+        chance = 1.0 / float(np.sqrt(2 * len(self.rows)))
+        limit = (GAUSSIAN + 2.0 * chance) / float(np.sqrt(2 * min(self.dims, FINE_DIMS)))
+        if inner >= limit or self.comparison.is_near_in_groups:
+            return False
+        others_vary = outer - inner > CERTAIN * chance * float(np.hypot(inner, outer))
+        return others_vary or self.comparison.is_far_in_groups
+
+    @property
+    def is_in_groups(self) -> bool:
+        """Whether its rows or the others share directions as seen from their centres, as words do."""
+        return self.comparison.is_near_in_groups or self.comparison.is_far_in_groups
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its rows kept their initial values, moved the same way as all, if at all."""
+        return self.is_initial or self.is_middle
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether that is so if some of its rows are others."""
+        return self.is_at_origin or self.comparison.is_around
+
+    @property
+    def may_be_words(self) -> bool:
+        """Whether it holds most rows, and these differ as words do, or the others may be longer words."""
+        is_loose = self.share > MAJORITY and self.offset < ALIKE
+        return not self.is_initial and (is_loose or (self.few_others and self.is_scale))
 
     @property
     def is_undecided(self) -> bool:
         """Whether it holds most rows, and the others are too near or too few to tell which are odd."""
-        few_others = self.share > NEARLY_ALL and self.denser < DENSEST
-        return self.share > 0.5 and (self.farther < MAJORITY_FARTHER or few_others)
+        too_few = self.may_be_words or (self.share > NEARLY_ALL and self.denser < DENSEST)
+        return self.share > MAJORITY and (self.farther < MAJORITY_FARTHER or too_few)
 
 
 def described(spots: Spots, inner: RowNumbers, outer: RowNumbers, centre: NDArray[np.float64]) -> Population:
@@ -73,35 +137,31 @@ def described(spots: Spots, inner: RowNumbers, outer: RowNumbers, centre: NDArra
     projections = spots.projections
     near, far = (projections.subset(evenly(rows, SAMPLE)) for rows in (inner, outer))
     inner_median, outer_median = (float(np.median(rows.distances(centre))) for rows in (near, far))
-    near_centre, far_centre = centre_of(near), centre_of(far)
-    apart = _length(near_centre - far_centre)
+    comparison = Comparison.of(near, far, projections.dims)
+    near_centre, far_centre = comparison.near_mean.vector, comparison.far_mean.vector
     lengths = _length(near_centre) * _length(far_centre)
-    relative_length = _ratio(float(np.median(near.lengths)), float(np.median(far.lengths)))
-    common = float(np.add.reduce(near_centre * far_centre)) / lengths if lengths else 0.0
     return Population(
         rows=inner,
         others=outer,
+        few_others=len(outer) < FEW_OTHERS * len(spots.order.numbers),
+        dims=projections.dims,
         denser=_denser(spots, inner, outer),
         farther=_ratio(outer_median, inner_median),
-        outside=_ratio(apart, float(np.median(far.distances(far_centre)))),
-        relative_length=relative_length,
-        offset=_ratio(_length(centre), inner_median),
-        common=common,
-        along=_ratio(common * _length(near_centre), relative_length * _length(far_centre)),
-        chance=_chance(projections.dims, near, far, _length(far_centre)),
-        length_spread=float(near.lengths.std() / near.lengths.mean()),
-        others_spread=float(far.lengths.std() / far.lengths.mean()),
+        outside=_ratio(_length(near_centre - far_centre), float(np.median(far.distances(far_centre)))),
+        relative_length=_ratio(float(np.median(near.lengths)), float(np.median(far.lengths))),
+        offset=_ratio(_length(near_centre), inner_median),
+        common=float(np.add.reduce(near_centre * far_centre)) / lengths if lengths else 0.0,
+        has_others_off_centre=_is_off_centre(far, far_centre),
+        length_spread=spread(near.lengths),
+        others_spread=spread(far.lengths),
+        comparison=comparison,
     )
 
 
-def _chance(dims: int, near: FineRows, far: FineRows, far_length: float) -> float:
-    """Standard deviation of `along` if the near rows lie around the origin."""
-    offset = far_length / float(np.median(far.lengths))
-    if offset < max(OFF_CENTRE, FAR_CHANCES / float(np.sqrt(len(far.lengths)))):
-        return float("inf")
-    return float(np.sqrt(1.0 / dims + 1.0 / far.directions.shape[1])) / (
-        offset * float(np.sqrt(len(near.lengths)))
-    )
+def _is_off_centre(rows: FineRows, centre: NDArray[np.float64]) -> bool:
+    """Whether the rows' centre is not the origin."""
+    least = max(OFF_CENTRE, FAR_CHANCES / float(np.sqrt(len(rows.lengths))))
+    return _length(centre) >= least * float(np.median(rows.lengths))
 
 
 def _denser(spots: Spots, inner: RowNumbers, outer: RowNumbers) -> float:

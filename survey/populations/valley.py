@@ -120,6 +120,11 @@ def log_bins(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     return bins
 
 
+def octaves_of_bins(place: float) -> float:
+    """The binary logarithm of the distance at a place among the bins, of which each has its middle at .0."""
+    return LOWEST_OCTAVE + (place + 0.5) / OCTAVE_BINS
+
+
 @cache
 def _edges() -> NDArray[np.float64]:
     """The middle of each bin; built by products, which have the same bits everywhere, unlike logarithms."""

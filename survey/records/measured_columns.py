@@ -168,7 +168,7 @@ class Frozen:
     frozen_rows: int | None = column("unique rows that lie with the dead; NULL if none is dead", "rows")
 
 
-PopulationShape = Literal["initial values", "origin", "centre", "cone"]
+PopulationShape = Literal["initial values", "middle", "most", "scale", "origin", "centre", "cone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +188,11 @@ class UndertrainedPopulation:
         "how many times closer to each other its rows lie than the other rows do, by the fourth nearest"
     )
     shape: PopulationShape = column(
-        "initial values: around the origin, with lengths as random numbers give, and the others' centre is "
-        "elsewhere; origin: around it otherwise; centre: around one of its own; cone: the same if all rows "
-        "have one length, and its centre lies in the direction that they have in common"
+        "initial values: around the origin, with lengths as random numbers give, while the others' centre is "
+        "elsewhere or they share directions; middle: the same around the others' centre; scale: it may be "
+        "the others' cloud made smaller; most: it holds most rows, and the others may be longer words; "
+        "origin: around it otherwise; centre: around one of its own; cone: the same if all rows have one "
+        "length, and its centre lies in the direction that they have in common"
     )
     compared_share: float = column(
         "its share of the different rows that it was compared with, its own included"
@@ -200,10 +202,11 @@ class UndertrainedPopulation:
     )
     candidate: bool | None = column(
         "whether its rows count as undertrained. Not if it lies outside the cloud of the other rows and is "
-        "no shorter, unless it holds an eighth of all rows and 320 or more. Yes if it is of initial values "
-        "or a cone, or dense: 3 times, or 8 around the origin or if it is no shorter; and if its tokens are "
-        "phantom, special or unreachable for the most part. NULL if trained rows may look like it: it is "
-        "less dense, it holds most rows and lies too little apart, or several lie far out"
+        "no shorter, unless it holds an eighth of all rows and 320 or more. Yes if it is of initial values, "
+        "in the middle or a cone, or dense: 3 times, or 8 around the origin, in a smaller scale or if it is "
+        "no shorter; and if its tokens are phantom, special or unreachable for the most part. NULL if "
+        "trained rows may look like it: it is less dense, it holds most rows and lies too little apart or "
+        "may be words beside some that are longer, or several lie far out"
     )
 
 

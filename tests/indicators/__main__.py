@@ -177,9 +177,16 @@ def _introduction(misses: int, faintest: Sequence[Result]) -> Iterator[str]:
         "shape of untrained rows. Then nothing is flagged: `undertrained_rows` is NULL, unless the tokenizer decides,",
         "and `undertrained_note` says why. The last column counts the seeds of which that is so.",
         "",
+        "A few long words make all other rows look short, and words met often are shorter than the rest: the same",
+        "cloud in another scale. Its directions, or its centre, are the others', and then nothing is flagged: NULL.",
+        "Initial values point in all directions alike, or lie around the centre of all rows with distances as random",
+        "numbers have; if the trained rows do so, too (numbers of one variance around the origin), it cannot be told.",
+        "Where lengths overlap, the cut leaves as many untrained rows beyond it as it takes trained ones in.",
+        "",
         "Among rows of one length a language or rarer words lie in a narrow cone as untrained rows do, with the same",
         "contrast. What untrained rows have beside it is the way that all rows were moved: their cone is flagged if it",
-        "lies in the direction that the others have in common, or if these have none. Of any other it is not known.",
+        "lies in the direction that the others have in common, or if these have none, and if neither its rows nor the",
+        "others fall into groups of their own. Of any other it is not known.",
         *_limit(faintest),
     )
 

@@ -113,6 +113,30 @@ def _kept(share: float) -> Callable[[Draw, int, int], Planted]:
     return make
 
 
+def _among(make: Callable[[Draw, int, int], Planted], count: int) -> Callable[[Draw, int, int], Planted]:
+    """Rows that kept their initial values, 0.4 of the length of trained ones."""
+
+    def planted_among(draw: Draw, rows: int, dims: int) -> Planted:
+        _, trained = make(draw, rows - count, dims)
+        length = float(np.median(np.linalg.norm(trained, axis=1)))
+        return 0.4 * length * _normal(draw, count, dims), trained
+
+    return planted_among
+
+
+def _varied(draw: Draw, rows: int, dims: int) -> Planted:
+    """Trained rows whose lengths vary by 30 %."""
+    lengths = np.exp(0.3 * draw.normal(size=(rows, 1)))
+    return _none(lengths * _normal(draw, rows, dims) + 0.35 * _direction(draw, dims))
+
+
+def _kept_in_the_middle(draw: Draw, rows: int, dims: int) -> Planted:
+    """Initial values that were moved as far as all rows were: around the same centre."""
+    centre, count = 0.5 * _direction(draw, dims), rows // 10
+    lengths = np.exp(0.2 * draw.normal(size=(rows - count, 1)))
+    return _around(draw, centre, 0.35, count), centre + lengths * _normal(draw, rows - count, dims)
+
+
 def cones(spread: float, share: float = 0.02) -> Callable[[Draw, int, int], Planted]:
     """Rows of length 1: trained ones in a wide cone, untrained ones in a narrower one."""
 
@@ -164,6 +188,9 @@ UNTRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "kept their initial values, 0.4 of the length": _initial(0.4, 300),
     "kept their initial values, 0.45 of the length": _initial(0.45, 300),
     "kept their initial values, half the length": _initial(0.5, 300),
+    "kept their initial values, lengths overlap": _among(_varied, 300),
+    "60 rows of initial values among clusters": _among(lambda *args: _clustered(10, 3.0)(*args), 60),
+    "kept their initial values, moved with all": _kept_in_the_middle,
     "near zero, and others drifted": _near_zero_and_drifted,
     "three populations": _three_populations,
     "45 % never met": _share(0.45),
@@ -177,6 +204,7 @@ UNTRAINED: dict[str, Callable[[Draw, int, int], Planted]] = {
     "a cone of contrast 1.9": cones(0.745),
     "a cone of contrast 1.6": cones(0.95),
     "a cone of contrast 1.4": cones(1.17),
+    "a cone of half of all rows": cones(0.7, 0.5),
     "a cone on the way of all": _cone_on_the_way_of_all,
     "a cone among rows in all directions": _cone_apart,
     "tied, 40 % never met and longer": _tied,
@@ -326,6 +354,17 @@ def _scales(*scales: float) -> Callable[[Draw, int, int], Planted]:
     )
 
 
+def _scaled(factor: float, share: float, centre: float = 1.0) -> Callable[[Draw, int, int], Planted]:
+    """A share of trained rows is longer or shorter: the same cloud in another scale."""
+
+    def make(draw: Draw, rows: int, dims: int) -> Planted:
+        trained = _normal(draw, rows, dims) + centre * _direction(draw, dims)
+        trained[: int(share * rows)] *= factor
+        return _none(trained)
+
+    return make
+
+
 # Trained rows in shapes that untrained ones have, too: without names nobody can tell.
 LOOKALIKES: dict[str, Callable[[Draw, int, int], Planted]] = {
     "languages": _languages(0.5, 1.2),
@@ -341,4 +380,11 @@ LOOKALIKES: dict[str, Callable[[Draw, int, int], Planted]] = {
     "three scales": _scales(0.5, 1.0, 2.0),
     "three scales, far apart": _scales(0.3, 1.0, 3.0),
 }
+SCALED: dict[str, Callable[[Draw, int, int], Planted]] = {
+    "one row in 25 four times longer": _scaled(4.0, 0.04),
+    "one row in 11 eight times longer": _scaled(8.0, 0.09, 2.0),
+    "one row in 20 thirty times longer": _scaled(30.0, 0.05, 0.35),
+    "one row in 20 five times shorter": _scaled(0.2, 0.05),
+}
 LOOKALIKES |= {f"of length 1: {name}": _of_length_1(make) for name, make in list(LOOKALIKES.items())[:9]}
+LOOKALIKES |= SCALED

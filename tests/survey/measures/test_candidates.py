@@ -47,6 +47,14 @@ SCALE = replace(DRIFTED, relative_norm=0.3, contrast=3.8, centre_distance=0.03, 
         pytest.param(SCALE, None, id="a scale of the others' cloud"),
         pytest.param(replace(SCALE, density=40.0), True, id="near zero"),
         pytest.param(replace(SCALE, shape="initial values", density=1.6), True, id="initial values"),
+        pytest.param(replace(SCALE, shape="middle", density=1.6), True, id="initial values moved with all"),
+        pytest.param(replace(DRIFTED, shape="scale", density=5.0), None, id="words that are shorter"),
+        pytest.param(replace(DRIFTED, shape="scale", density=40.0), True, id="fifty times shorter"),
+        pytest.param(
+            replace(DRIFTED, shape="most", compared_share=0.9, density=30.0),
+            None,
+            id="a few words are longer",
+        ),
         pytest.param(replace(BYTES, relative_norm=1.0, shape="cone", density=1.3), True, id="a cone"),
         pytest.param(replace(BYTES, reserved_share=0.5), True, id="half of it no words"),
         pytest.param(replace(BYTES, reserved_share=0.4), None, id="words for the most part"),
@@ -88,6 +96,17 @@ def test_why_it_is_not_known_which_rows_count(
     populations: list[UndertrainedPopulation], note: str | None
 ) -> None:
     assert undecided_note(judged(populations)) == note
+
+
+def test_of_several_scales_around_one_centre_none_counts() -> None:
+    middle, scale = replace(SCALE, shape="middle"), replace(SCALE, shape="scale", density=2.0)
+    assert [item.candidate for item in judged([middle])] == [True]
+    assert [item.candidate for item in judged([middle, scale])] == [None, None]
+
+
+def test_of_several_cones_none_counts() -> None:
+    cone = replace(BYTES, relative_norm=1.0, shape="cone", density=1.3)
+    assert [item.candidate for item in judged([cone, cone])] == [None, None]
 
 
 def test_rows_that_do_not_count_are_remarked() -> None:

@@ -198,7 +198,7 @@ def test_each_population_is_described_by_itself() -> None:
     assert drifted.contrast == pytest.approx(np.hypot(1, 0.4) / 0.05, rel=0.1)
     assert drifted.centre_distance == pytest.approx(0.4, rel=0.1)
     assert drifted.density == pytest.approx(1 / 0.05, rel=0.3)
-    assert [numbers.shape, near_zero.shape, drifted.shape] == ["centre", "origin", "centre"]
+    assert [numbers.shape, near_zero.shape, drifted.shape] == ["centre", "initial values", "centre"]
     assert result.undertrained_contrast == near_zero.contrast
     assert result.undertrained_rows == 1100
     assert str(result.undertrained_note).startswith("1000 rows lie close together, but outside")
