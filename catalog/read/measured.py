@@ -116,7 +116,9 @@ def read_measured(reader: Reader) -> MeasuredRows:
     figures = ", ".join(column.name for column in view_columns()["models"])
     sql = f"SELECT {_DECISIVE}, hash({figures}) FROM measured_rows"
     rows = reader.ask_pieces(sql, None, lambda pieces: _by_key(pieces, files))
-    spectra = reader.ask("SELECT repo, sha, matrix FROM spectra").rows
+    # A row of no matrix is no spectrum of ours.
+    named = "repo IS NOT NULL AND sha IS NOT NULL AND matrix IS NOT NULL"
+    spectra = reader.ask(f"SELECT repo, sha, matrix FROM spectra WHERE {named}").rows
     return MeasuredRows(
         rows, spectra=frozenset((intern(repo), intern(sha), intern(matrix)) for repo, sha, matrix in spectra)
     )

@@ -17,6 +17,7 @@ from support.single_results import kinematics_row
 
 from catalog.read.measured import RowKey, read_measured
 from catalog.read.reader import Reader
+from catalog.schema_of_records import arrow_schema, stored_result_columns
 from catalog.store.lock import catalog_lock
 from catalog.store.open import CatalogStore, open_for_writing
 from catalog.write.backfill import fill
@@ -204,3 +205,18 @@ def test_tokens_that_unpack_to_more_than_any_of_ours_are_named(
     with pytest.raises(CommitError, match="takes more than 100 MB of memory; none of ours does"):
         read_stored(store, _key(store, "twin"))
     assert read_stored(store, _key(store, "good")).tokens is not None
+
+
+@pytest.mark.parametrize("column", ["repo", "sha", "matrix"])
+def test_a_spectrum_of_no_matrix_stops_no_run_and_no_compaction(tmp_path: Path, column: str) -> None:
+    store = open_for_writing(str(tmp_path / "c"))
+    (tmp_path / "c" / "spectra").mkdir()
+    schema = arrow_schema(stored_result_columns("spectra"))
+    key = {"result_key": "k", "repo": "org/a", "sha": "1", "matrix": "output"} | {column: None}
+    table = pa.table(
+        [pa.array([key.get(name)], schema.field(name).type) for name in schema.names], schema=schema
+    )
+    pq.write_table(table, tmp_path / "c" / "spectra" / "a@0000000000000001.parquet")
+    with Reader(store) as reader:
+        assert reader.ask("SELECT count(*) FROM spectra").rows == [(1,)]
+        assert read_measured(reader).spectra == frozenset()
