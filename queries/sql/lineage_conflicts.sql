@@ -45,8 +45,7 @@ sketched as materialized (
         if(dtype = 'BF16', row_sketch, value_sketch) as value_sketch
     from figures
     join (
-        -- No true sketch is longer.
-        select repo, sha, row_sketch[:512] as row_sketch, value_sketch[:512] as value_sketch
+        select repo, sha, row_sketch, value_sketch
         from sketches
         where matrix = $matrix
             -- As a value, not a condition: else DuckDB may build its table of all sketches, not of these names.

@@ -24,12 +24,14 @@ from survey.measures.exactness import exactness
 from survey.measures.exponents import exponents
 from survey.measures.frozen import frozen, frozen_rows
 from survey.measures.identical_rows import identical_rows
+from survey.measures.isotropy import isotropy
 from survey.measures.norm_order import norm_order
 from survey.measures.norm_sketch import norm_sketch
 from survey.measures.row_classes import row_classes
 from survey.measures.row_norms import row_norms
 from survey.measures.row_sketch import row_sketch
 from survey.measures.shape import shape
+from survey.measures.stored_bits import stored_bits
 from survey.measures.undertrained import Undertraining, undertrained_populations, undertraining
 from survey.onepass.projection import Projections, RowFlags
 from survey.onepass.result import PassResult
@@ -47,6 +49,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure("exponents", 2, "matrix", exponents),
     Measure("row_classes", 2, "matrix", row_classes),
     Measure("exactness", 2, "matrix", exactness),
+    Measure("isotropy", 1, "matrix", isotropy),
+    Measure("stored_bits", 1, "matrix", stored_bits),
     # Those with a search stand last: they are waited for, and the others run meanwhile.
     Measure("frozen", 1, "matrix", frozen, search=frozen_rows),
     Measure("undertrained", 8, "matrix", search=undertrained_populations),

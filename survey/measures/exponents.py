@@ -23,7 +23,7 @@ def exponents(result: PassResult) -> Exponents:
         return Exponents(**dict.fromkeys(field.name for field in fields(Exponents)))
     live_mean, nonzero_mean = _mean(every - sums.exponents), _mean(sums.nonzero_exponents)
     return Exponents(
-        exponent_entropy_bits=_entropy_bits(every),
+        exponent_entropy_bits=entropy_bits(every),
         dead_exponent_mean=_mean(sums.exponents),
         live_exponent_mean=live_mean,
         exponent_offset=None if nonzero_mean is None or live_mean is None else live_mean - nonzero_mean,
@@ -41,7 +41,7 @@ def _mean(counts: NDArray[np.int64]) -> float | None:
     return int((counts * np.arange(len(counts))).sum()) / elements
 
 
-def _entropy_bits(counts: NDArray[np.int64]) -> float:
+def entropy_bits(counts: NDArray[np.int64]) -> float:
     """Shannon entropy −Σ p·log₂ p of a histogram [exponent values]."""
     elements = int(counts.sum())
     shares = [int(count) / elements for count in counts if count]

@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from survey.numerics.block_formats import BlockFormat
+from survey.numerics.dtypes import FloatFormat
 from survey.numerics.row_decoder import RowDecoder
 from survey.numerics.row_formats import RowFormat
 from survey.numerics.scale import Scale
 from survey.onepass.device import Device, DeviceRows, device_of_pass, noted_on_gpu, staging_threads
 from survey.onepass.geometry import slab_rows
+from survey.onepass.mantissas import MantissaCounts
 from survey.onepass.result import PassResult
 from survey.onepass.row_identity import (
     Digests,
@@ -79,8 +82,11 @@ def _result(decoder: RowDecoder, vocab_rows: int, totals: Totals, identity: RowI
         decoder=decoder,
         vocab_rows=vocab_rows,
         totals=totals.columns(),
+        squares=totals.squares(),
+        units=totals.units(),
         norms=totals.rows.norms,
         finite=totals.rows.finite,
+        mantissas=totals.mantissas,
         exponents=totals.exponents(),
         directions=totals.rows.directions,
         fine_directions=totals.rows.fine_directions,
@@ -90,7 +96,8 @@ def _result(decoder: RowDecoder, vocab_rows: int, totals: Totals, identity: RowI
     )
 
 
-FoldedSlab = tuple[Block, Digests, SlabSums]  # a slab, its rows' digests and its sums
+# A slab, its rows' digests, its sums, and mantissas if they are counted.
+FoldedSlab = tuple[Block, Digests, SlabSums, NDArray[np.int64] | None]
 
 
 def _on_cpu(
@@ -102,10 +109,13 @@ def _on_cpu(
     totals: Totals,
 ) -> None:
     """Hash and sum the slabs in `threads` threads, which take the results in the slabs' order."""
-    folded = _folding(decoder, rows_per_slab, totals.rows)
+    mantissas = _mantissa_counts(decoder, totals.vocab_rows)
+    folded = _folding(decoder, rows_per_slab, totals.rows, mantissas)
 
     def take(result: FoldedSlab) -> None:
-        slab, digests, sums = result
+        slab, digests, sums, counts = result
+        if counts is not None:
+            totals.add_mantissas(counts)
         identity.add(digests, rows_of_slab(slab, decoder.row_bytes))
         totals.add(sums, len(digests))
 
@@ -145,7 +155,14 @@ class _InOrder:
                 self._next += 1
 
 
-def _folding(decoder: RowDecoder, rows_per_slab: int, rows: RowSums) -> Callable[[Block, int], FoldedSlab]:
+def _mantissa_counts(decoder: RowDecoder, rows: int) -> MantissaCounts | None:
+    row_format = decoder.row_format
+    return MantissaCounts(row_format, (rows, decoder.dims)) if isinstance(row_format, FloatFormat) else None
+
+
+def _folding(
+    decoder: RowDecoder, rows_per_slab: int, rows: RowSums, mantissas: MantissaCounts | None
+) -> Callable[[Block, int], FoldedSlab]:
     """A function from a slab and the number of its first row; what rows have of their own goes to `rows`."""
     sums = CompiledSums(decoder.summed_as, decoder.dims, rows_per_slab, exponents=not decoder.is_decoded)
     row_format, row_bytes = decoder.row_format, decoder.row_bytes
@@ -155,14 +172,15 @@ def _folding(decoder: RowDecoder, rows_per_slab: int, rows: RowSums) -> Callable
 
     def folded(slab: Block, first_row: int) -> FoldedSlab:
         count = len(slab) // row_bytes
+        counts = mantissas.of(slab, first_row) if mantissas else None
         here = rows.part(first_row, first_row + count)
         if decoder.is_decoded and quantised is None:
-            return slab, row_digests(slab, row_bytes), decoded_sums(slab, first_row, here)
+            return slab, row_digests(slab, row_bytes), decoded_sums(slab, first_row, here), counts
         digests = np.empty((count, 2), dtype=np.uint64) if is_hashed_by_loops(row_bytes) else None
         added = (
             sums.of_quantised(slab, quantised, here, digests) if quantised else sums.of(slab, here, digests)
         )
-        return slab, row_digests(slab, row_bytes) if digests is None else digests, added
+        return slab, row_digests(slab, row_bytes) if digests is None else digests, added, counts
 
     def decoded_sums(slab: Block, first_row: int, here: RowSums) -> SlabSums:
         added = sums.of(decoder.values(slab, first_row).data.cast("B"), here)
@@ -186,7 +204,12 @@ def _on_gpu(
     # Here: torch takes seconds to load, and the CPU needs none.
     from survey.onepass.cuda.batches import GpuPass
 
+    mantissas = _mantissa_counts(decoder, totals.vocab_rows)
+
     def take(digests: Digests, stored_rows: StoredRows, sums: ChunkSums) -> None:
+        if mantissas is not None:
+            chosen = mantissas.rows_from(totals.added_rows, len(digests))
+            totals.add_mantissas(mantissas.of_chosen(bytearray().join(stored_rows(chosen))))
         identity.add(digests, stored_rows)
         totals.add_chunks(sums)
 

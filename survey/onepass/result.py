@@ -14,7 +14,7 @@ from survey.numerics.vectors import Float64s, near_zero_below, row_angles_deg
 from survey.onepass.projection import Projections, relative_lengths
 from survey.onepass.row_identity import RowIdentity, by_population, rows_in
 from survey.onepass.row_values import FORM_BITS, RowValues
-from survey.onepass.sums import ZERO_BAND, norm_bands
+from survey.onepass.sums import ZERO_BAND, norm_bands, weights
 from survey.records.value_dtypes import value_mark
 
 SWEEP_BYTES = 4 << 20  # of float64, at a time, while the black holes' vectors are read back
@@ -24,13 +24,15 @@ SWEEP_BYTES = 4 << 20  # of float64, at a time, while the black holes' vectors a
 class DeadSums:
     """Sums over the black holes' vectors; vectors that are not finite are left out of the sums.
 
-    totals: Σ of the dead rows of each band of norms, [D]. vector_total: Σ of the vectors, each once, [D].
-    exponents: elements of the dead rows by biased exponent; nonzero_exponents: of those that are finite and
-    not zero. shared_exponent_dims: dimensions in which all such vectors have the same exponent; None without
-    one. Codes have no exponents: then there are none.
+    totals: Σ of the dead rows of each band of norms, [D]. units: Σ of the dead rows that have a direction,
+    each at length 1, [D]. vector_total: Σ of the vectors, each once, [D]. exponents: elements of dead rows by
+    biased exponent; nonzero_exponents: of those that are finite and not zero. shared_exponent_dims:
+    dimensions in which all such vectors have the same exponent; None without one. Codes have no exponents:
+    then there are none.
     """
 
     totals: Mapping[int, Float64s]
+    units: Float64s
     vector_total: Float64s
     exponents: NDArray[np.int64]
     nonzero_exponents: NDArray[np.int64]
@@ -55,10 +57,12 @@ class _Batch:
 class PassResult:
     """What one pass over a [V, D] matrix leaves behind.
 
-    totals: column sums [D] of the finite rows of each band of norms. norms: [V]. finite: rows without NaN and
-    infinity, [V]. exponents: elements by biased exponent. directions: projections of w_i / ‖w_i‖, [V, 32].
-    fine_directions: the same in 128 dimensions, in bfloat16, [V, 128]. identity: which rows have equal bytes.
-    values: what their values are, not set of bfloat16. held_by: bits of HOLDS that are true of all.
+    totals: column sums [D] of the finite rows of each band of norms. squares: column sums of their squares,
+    [D]. units: column sums of the rows that have a direction, each at length 1, [D]. norms: [V].
+    finite: rows without NaN and infinity, [V]. mantissas: of some rows, as in `mantissas.py`; None of codes.
+    exponents: elements by biased exponent. directions: projections of w_i / ‖w_i‖, [V, 32]. fine_directions:
+    the same in 128 dimensions, in bfloat16, [V, 128]. identity: which rows have equal bytes. values: what
+    their values are, not set of bfloat16. held_by: bits of HOLDS that are true of all.
     If a scale makes such rows differ, a black hole's vector is that of its first row. What is derived from
     these fields is computed once, when it is first used.
     """
@@ -66,8 +70,11 @@ class PassResult:
     decoder: RowDecoder
     vocab_rows: int
     totals: Mapping[int, Float64s]
+    squares: Float64s
+    units: Float64s
     norms: Float64s
     finite: NDArray[np.bool_]
+    mantissas: NDArray[np.int64] | None
     exponents: NDArray[np.int64]
     directions: NDArray[np.float32]
     fine_directions: NDArray[np.uint16]
@@ -173,7 +180,7 @@ class PassResult:
         """Sums over the black holes' vectors, which are read back in one sweep."""
         dims, exponent_values = self.hidden_dim, self.decoder.row_format.exponent_values
         totals: dict[int, Float64s] = {}
-        vector_total = np.zeros(dims)
+        vector_total, units = np.zeros(dims), np.zeros(dims)
         exponents, nonzero = (np.zeros(exponent_values, dtype=np.int64) for _ in range(2))
         low, high = np.full(dims, exponent_values), np.full(dims, -1)
         for batch in self._batches():
@@ -188,10 +195,11 @@ class PassResult:
                 with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 no number, then NULL
                     if self.finite[rows[0]]:
                         vector_total += batch.values[index]
+                        units += self._units_of(batch, index)
                     for band, total in self._totals_of(batch, index):
                         totals.setdefault(band, np.zeros(dims))[:] += total
         shared = int((low == high).sum()) if nonzero.any() else None
-        return DeadSums(totals, vector_total, exponents, nonzero, shared)
+        return DeadSums(totals, units, vector_total, exponents, nonzero, shared)
 
     def angles_to(self, direction: Float64s | None) -> list[float | None]:
         """Angle of each black hole's vector to a direction [D], degrees, in order of `black_hole_rows`."""
@@ -208,6 +216,21 @@ class PassResult:
             values = self.decoder.scaled(stored_values, firsts)
             yield _Batch(black_hole_rows, bands, stored, stored_values, values)
             start = stop
+
+    def _units_of(self, batch: _Batch, index: int) -> Float64s:
+        """Σ of the rows of one black hole at length 1, [D]; a scale may turn them in several directions."""
+        rows = np.array(batch.black_hole_rows[index])
+        factors = weights(self.norms[rows])
+        if self.decoder.scale is None:
+            unit_total: Float64s = factors.sum() * batch.values[index]
+            return unit_total
+        unit_total = np.zeros(self.hidden_dim)
+        step = max(1, SWEEP_BYTES // (8 * self.hidden_dim))
+        for start in range(0, len(rows), step):
+            here = rows[start : start + step]
+            stored_values = np.broadcast_to(batch.stored_values[index], (len(here), self.hidden_dim))
+            unit_total += factors[start : start + step] @ self.decoder.scaled(stored_values, here)
+        return unit_total
 
     def _totals_of(self, batch: _Batch, index: int) -> Iterator[tuple[int, Float64s]]:
         """Σ of the finite rows of one black hole by band of norms, [D].

@@ -7,7 +7,8 @@ compiled for the CPU (sums_cpu.py), and kernels compiled for a GPU (survey/onepa
 - column sums: the rows of a chunk of 1,024 are added pairwise (neighbours, then neighbouring pairs,
   and so on up; a row left out counts as zeros), and the chunks' sums one after another. Any 2^n
   neighbouring rows of a chunk can therefore be summed independently. Rows of very different lengths are
-  summed apart (see `norm_bands`), so that short rows are not lost beside long ones;
+  summed apart (see `norm_bands`), so that short rows are not lost beside long ones. Squares, and rows at
+  length 1, are added in the same order;
 - squared row norms: element d is added to lane d mod 256, then the lanes are folded in halves;
 - projections of rows (projection.py): the same, signed, until 32 lanes are left; directions: 128 of them.
 """
@@ -26,6 +27,7 @@ from survey.onepass.row_values import HOLDS_ALL, RowValues
 # Rows whose norms share a band, a factor of 2^16, are summed together: [2^-8, 2^8) holds all rows of nearly
 # every model, so one sum is the rule.
 BAND_BITS = 16
+WEIGHT_BITS = 0xFFFF_FFFF_E000_0000  # of a float64: sign, exponent and the first 24 of the mantissa
 ZERO_BAND = -(1 << 20)  # the band of zero rows, which add nothing
 
 
@@ -70,10 +72,13 @@ class RowSums:
 class SlabSums:
     """What one slab adds. columns: sum of the finite rows of each band of norms, [D]. exponents: elements.
 
-    held_by: bits of HOLDS that are true of all its rows.
+    squares: Σ of the finite rows' squares, column by column, [D]. units: Σ of the rows that have a direction,
+    each at length 1, [D]. held_by: bits of HOLDS that are true of all its rows.
     """
 
     columns: Mapping[int, NDArray[np.float64]]
+    squares: NDArray[np.float64]
+    units: NDArray[np.float64]
     exponents: NDArray[np.int64]
     held_by: int
 
@@ -82,77 +87,135 @@ class SlabSums:
 class ChunkSums:
     """What consecutive whole chunks of rows add, the last one perhaps shorter.
 
-    columns: sums of each chunk by band of norms, [chunks, D]. held_by: as in SlabSums.
+    columns: sums of each chunk by band of norms, [chunks, D]. squares, units: of each chunk, [chunks, D].
+    held_by: as in SlabSums.
     """
 
     rows: RowSums
     columns: Mapping[int, NDArray[np.float64]]
+    squares: NDArray[np.float64]
+    units: NDArray[np.float64]
     exponents: NDArray[np.int64]
     held_by: int
+
+
+class _ColumnTotal:
+    """A sum over rows, [D]: slabs of a chunk are added pairwise, chunks one after another."""
+
+    def __init__(self, dims: int, slabs_in_chunk: int) -> None:
+        self.total = np.zeros(dims)
+        self._chunk = np.zeros((slabs_in_chunk, dims))
+
+    def add_slab(self, index: int, columns: NDArray[np.float64]) -> None:
+        self._chunk[index] = columns
+
+    def close_chunk(self) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):  # as in added_pairwise
+            self.total += added_pairwise(self._chunk)
+        self._chunk[:] = 0.0  # for the next chunk may add nothing
+
+    def add_chunks(self, chunks: NDArray[np.float64]) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            for columns in chunks:
+                self.total += columns
 
 
 class Totals:
     """The sum of slabs of equal length, added in order; only the last one may be shorter.
 
-    rows: what each row has of its own, [V]; threads set the parts of their slabs. held_by: bits of HOLDS
-    that are true of all rows.
+    rows: what each row has of its own, [V]; threads set the parts of their slabs. mantissas: as counted until
+    now, None if they are not. held_by: bits of HOLDS that are true of all rows.
     """
 
     def __init__(self, shape: tuple[int, int], rows_per_slab: int, exponent_values: int) -> None:
         self.vocab_rows, self._dims = shape
         self.rows = RowSums.empty(self.vocab_rows)
         self._exponents = np.zeros(exponent_values, dtype=np.int64)
+        self.mantissas: NDArray[np.int64] | None = None
         self.held_by = HOLDS_ALL
-        self._rows = 0
-        self._columns: dict[int, NDArray[np.float64]] = {}
-        self._chunks: dict[int, NDArray[np.float64]] = {}  # band -> sums of this chunk's slabs
+        self.added_rows = 0
         self._slabs_in_chunk, self._slab = CHUNK_ROWS // rows_per_slab, 0
+        self._columns: dict[int, _ColumnTotal] = {}
+        self._squares, self._units = self._new_total(), self._new_total()
 
     def add(self, slab: SlabSums, rows: int) -> None:
         """Add the next slab, of so many rows."""
-        self._rows += rows
+        self.added_rows += rows
         self._exponents += slab.exponents
         self.held_by &= slab.held_by
         for band, columns in slab.columns.items():
-            if band not in self._columns:
-                self._columns[band] = np.zeros(self._dims)
-                self._chunks[band] = np.zeros((self._slabs_in_chunk, self._dims))
-            self._chunks[band][self._slab] = columns
+            self._of_band(band).add_slab(self._slab, columns)
+        self._squares.add_slab(self._slab, slab.squares)
+        self._units.add_slab(self._slab, slab.units)
         self._slab += 1
         if self._slab == self._slabs_in_chunk:
             self._close_chunk()
 
     def add_chunks(self, sums: ChunkSums) -> None:
         """Add the next chunks; all that comes before is whole chunks, too."""
-        start, stop = self._rows, self._rows + len(sums.rows.norms)
-        here, self._rows = self.rows.part(start, stop), stop
+        start, stop = self.added_rows, self.added_rows + len(sums.rows.norms)
+        here, self.added_rows = self.rows.part(start, stop), stop
         here.norms[:], here.finite[:] = sums.rows.norms, sums.rows.finite
         here.directions[:], here.fine_directions[:] = sums.rows.directions, sums.rows.fine_directions
         here.values.forms[:], here.values.hashes[:] = sums.rows.values.forms, sums.rows.values.hashes
         self._exponents += sums.exponents
         self.held_by &= sums.held_by
         for band, chunks in sums.columns.items():
-            total = self._columns.setdefault(band, np.zeros(self._dims))
-            with np.errstate(over="ignore", invalid="ignore"):  # as in added_pairwise
-                for columns in chunks:
-                    total += columns
+            self._of_band(band).add_chunks(chunks)
+        self._squares.add_chunks(sums.squares)
+        self._units.add_chunks(sums.units)
+
+    def add_mantissas(self, counts: NDArray[np.int64]) -> None:
+        self.mantissas = counts if self.mantissas is None else self.mantissas + counts
 
     def columns(self) -> dict[int, NDArray[np.float64]]:
         """Sum of the finite rows of each band of norms, [D]."""
-        assert self._rows == self.vocab_rows, "a stream delivers every row or raises"
-        self._close_chunk()
-        return {band: self._columns[band] for band in sorted(self._columns)}
+        self._close()
+        return {band: self._columns[band].total for band in sorted(self._columns)}
+
+    def squares(self) -> NDArray[np.float64]:
+        """Sum of the finite rows' squares, column by column, [D]."""
+        self._close()
+        return self._squares.total
+
+    def units(self) -> NDArray[np.float64]:
+        """Sum of the rows that have a direction, each at length 1, [D]."""
+        self._close()
+        return self._units.total
 
     def exponents(self) -> NDArray[np.int64]:
         """Elements of all rows by biased exponent, [exponent values]."""
         return self._exponents
 
+    def _new_total(self) -> _ColumnTotal:
+        return _ColumnTotal(self._dims, self._slabs_in_chunk)
+
+    def _of_band(self, band: int) -> _ColumnTotal:
+        if band not in self._columns:
+            self._columns[band] = self._new_total()
+        return self._columns[band]
+
+    def _close(self) -> None:
+        assert self.added_rows == self.vocab_rows, "a stream delivers every row or raises"
+        if self._slab:
+            self._close_chunk()
+
     def _close_chunk(self) -> None:
-        for band, slabs in self._chunks.items():
-            with np.errstate(over="ignore", invalid="ignore"):  # as in added_pairwise
-                self._columns[band] += added_pairwise(slabs)
-            slabs[:] = 0.0  # for the next chunk may have no rows of this band
+        for total in (*self._columns.values(), self._squares, self._units):
+            total.close_chunk()
         self._slab = 0
+
+
+def weights(norms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / norm in 24 bits, [R], with which the rows have length 1 in sums; 0 if a row has no direction.
+
+    A value of 24 bits times such a number is exact in float64. It is up to 2^-23 of itself too small.
+    """
+    has_direction = np.isfinite(norms) & (norms > 0)
+    with np.errstate(over="ignore"):  # norms that are subnormal in float64
+        inverse = 1.0 / np.where(has_direction, norms, 1.0)
+    cut: NDArray[np.float64] = (inverse.view(np.uint64) & np.uint64(WEIGHT_BITS)).view(np.float64)
+    return np.where(has_direction, cut, 0.0)
 
 
 def added_pairwise(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from survey.numerics.decoding import widen
 from survey.numerics.dtypes import FloatFormat
 from survey.onepass import kernels
 from survey.onepass.geometry import GROUP_ROWS, LANE_DIMS, QUAD_ROWS
+from survey.onepass.kernels.columns import SUMS, SWEEP_DIMS
 from survey.onepass.projection import signs
 from survey.onepass.row_identity import Digests
 from survey.onepass.row_values import HOLDS_ALL, FormBuffers, RowForms
@@ -59,12 +61,15 @@ class CompiledSums:
             held_by = self._forms.name(words, rows.values)
         if len(exponents):
             exponents[0] -= (len(words) - len(rows.norms)) * self._dims
-        if self._float_format.bits == 64:
-            values, scale = scaled(words.view(np.float64))
-            self._fold(values.view(self._words), rows)
-            with np.errstate(over="ignore"):
-                rows.norms[:] *= scale[: len(rows.norms)]
-        return SlabSums(self._by_band(columns, rows, lambda: words), exponents, held_by)
+        if self._float_format.bits < 64:
+            return self._summed(columns, rows, lambda: words, exponents, held_by)
+        values, scale = scaled(words.view(np.float64))
+        lengthened = values.view(self._words)
+        units = self._of_finite(self._fold(lengthened, rows)[0], rows, lambda: lengthened)[2]
+        with np.errstate(over="ignore"):
+            rows.norms[:] *= scale[: len(rows.norms)]
+        summed = self._summed(columns, rows, lambda: words, exponents, held_by)
+        return replace(summed, units=units)
 
     def of_quantised(
         self, slab: Block, row_format: BlockFormat, rows: RowSums, digests: Digests | None = None
@@ -80,7 +85,7 @@ class CompiledSums:
         columns, exponents, held_by = self._fold(nothing, rows, digests, packed, row_format.loop())
         if not self._names_in_fold:
             held_by = self._forms.name(decoded(), rows.values)
-        return SlabSums(self._by_band(columns, rows, decoded), exponents, held_by)
+        return self._summed(columns, rows, decoded, exponents, held_by)
 
     def _in_groups(self, words: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
         """Rows [R, D], and zeros to whole groups if the matrix ends within one: they change no sum."""
@@ -88,25 +93,37 @@ class CompiledSums:
             return np.concatenate([words, np.zeros((missing, self._dims), self._words)])
         return words if words.flags.aligned else words.copy()
 
-    def _by_band(
-        self, columns: Columns, rows: RowSums, words: Callable[[], NDArray[np.unsignedinteger]]
-    ) -> dict[int, Columns]:
-        """The sum of the rows of each band, [D]. columns: of all rows; words: makes them, in whole groups."""
-        bands = rows_by_band(rows.norms)
-        if not bands:
-            return {}
+    def _summed(
+        self,
+        columns: Columns,
+        rows: RowSums,
+        words: Callable[[], NDArray[np.unsignedinteger]],
+        exponents: NDArray[np.int64],
+        held_by: int,
+    ) -> SlabSums:
+        """The sums of one slab. columns: of all rows, [SUMS, D]; words: makes them, in whole groups."""
+        bands, by_band = rows_by_band(rows.norms), dict[int, NDArray[np.float64]]()
         if len(bands) == 1 and rows.finite.all():
-            return dict.fromkeys(bands, columns)
-        stored = words()
-        return {band: self._columns(stored, in_band) for band, in_band in bands.items()}
+            by_band = dict.fromkeys(bands, columns[0])
+        elif bands:
+            stored = words()
+            by_band = {band: self._columns(stored, in_band)[0] for band, in_band in bands.items()}
+        _, squares, units = self._of_finite(columns, rows, words)
+        return SlabSums(by_band, squares, units, exponents, held_by)
+
+    def _of_finite(
+        self, columns: Columns, rows: RowSums, words: Callable[[], NDArray[np.unsignedinteger]]
+    ) -> Columns:
+        """The sums of the finite rows, [SUMS, D]."""
+        return columns if rows.finite.all() else self._columns(words(), rows.finite)
 
     def _columns(self, words: NDArray[np.unsignedinteger], chosen: NDArray[np.bool_]) -> Columns:
-        """The sum of chosen rows, [D]; the others count as zeros. chosen: of the first rows."""
+        """The sums of chosen rows, [SUMS, D]; the others count as zeros. chosen: of the first rows."""
         others = np.ones(len(words), dtype=bool)
         others[: len(chosen)] = ~chosen
         words = words.copy()
         words[others] = 0  # all bits: the value zero in every format
-        return self._fold(words, RowSums.empty(0))[0]
+        return self._fold(words, RowSums.empty(len(chosen)))[0]
 
     def _fold(
         self,
@@ -116,13 +133,13 @@ class CompiledSums:
         packed: NDArray[np.uint8] | None = None,
         loop: RowLoop | None = None,
     ) -> tuple[Columns, NDArray[np.int64], int]:
-        """The column sums [D] and exponent counts of whole groups; what rows have of their own is set.
+        """The sums [SUMS, D] and exponent counts of whole groups; what rows have of their own is set.
 
         packed: the rows, if a loop decodes them; words has no rows then. And bits of HOLDS that are true of
         all rows, if they are named here.
         """
         float_format, stored = self._float_format, words if self._floats is None else words.view(self._floats)
-        sums = np.empty((self._groups.bit_length(), self._dims))
+        sums = np.empty((self._groups.bit_length(), SUMS * -(-self._dims // SWEEP_DIMS) * SWEEP_DIMS))
         counts = np.zeros(self._exponent_values, dtype=np.int64)
         if float_format.bits == 8:
             loop, stored = _looked_up(float_format), np.empty((0, self._dims), np.float32)
@@ -152,7 +169,7 @@ class CompiledSums:
             FormBuffers(self._dims, singles=address is not None).memory if is_named else None,
             (rows.values.forms, rows.values.hashes, held) if is_named else None,
         )
-        return sums[-1].copy(), counts, int(held[0])
+        return sums[-1].reshape(SUMS, -1)[:, : self._dims].copy(), counts, int(held[0])
 
 
 @cache

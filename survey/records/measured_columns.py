@@ -249,6 +249,51 @@ class Exactness:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Isotropy:
+    """Whether rows point in all directions alike, and dimensions vary alike."""
+
+    mean_cosine: float | None = column(
+        "mean cosine of two different rows that are finite and not zero, (‖Σŵ‖² − N) / N(N − 1) of N rows "
+        "ŵ = w / ‖w‖: 0 if they point in all directions alike, 1 if in one; NULL of fewer than two, and in "
+        "old rows"
+    )
+    live_mean_cosine: float | None = column("the same of the live rows")
+    outlier_dims: int | None = column(
+        "columns of the matrix whose variance over the finite rows exceeds 10 × the median variance; NULL in "
+        "old rows",
+        "dimensions",
+    )
+    top_dim_variance_share: float | None = column(
+        "share of the largest variance of a column in the sum of all; NULL if no column varies"
+    )
+    variance_participation: float | None = column(
+        "(Σv)² / Σv² of the columns' variances v: D if all vary alike, 1 if one does; NULL if none varies",
+        "dimensions",
+    )
+    centroid_top3_share: float | None = column(
+        "share of ‖μ‖² that is in the three components of the centroid that are largest in magnitude; NULL "
+        "if μ is zero"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredBits:
+    """How many of the stored bits carry information."""
+
+    mantissa_entropy_bits: float | None = column(
+        "Shannon entropy of the mantissa of an element, in evenly spaced rows of at least 2^20 elements (or "
+        "all): of its ten leading bits together, then of the next ten, and so on; NULL of codes, and in old "
+        "rows",
+        "bits",
+    )
+    compressed_bits_per_weight: float | None = column(
+        "1 for the sign + the bits of the mantissa + exponent_entropy_bits: what a code of the exponents "
+        "alone comes to for an element; NULL of codes, and in old rows",
+        "bits",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowSketch:
     """Hashes by which common rows of matrices are counted without reading them; from the per-token table."""
 
@@ -291,8 +336,8 @@ class Tokens:
 @dataclass(frozen=True, kw_only=True)
 class Measurement(
     # Dataclasses collect fields from the last base to the first: Shape's columns come first.
-    NormOrder, Exactness, NormSketch, RowSketch, Undertrained, Frozen, RowClasses, Exponents, Copies,
-    DeadAndLive, IdenticalRows, RowNorms, Centroid, Shape,
+    StoredBits, Isotropy, NormOrder, Exactness, NormSketch, RowSketch, Undertrained, Frozen, RowClasses,
+    Exponents, Copies, DeadAndLive, IdenticalRows, RowNorms, Centroid, Shape,
 ):  # fmt: skip
     """Every measured column of one matrix; `tokens` is its per-token table."""
 

@@ -19,9 +19,12 @@ def pass_bits(result: PassResult) -> dict[str, Any]:
         "fine_directions": result.fine_directions,
         "row_hashes": result.identity.row_hashes(),
         "value_hashes": result.value_hashes,
+        "squares": result.squares,
+        "units": result.units,
         **{f"columns, band {band}": columns for band, columns in result.totals.items()},
     }
     bits: dict[str, Any] = {name: values.tobytes() for name, values in fields.items()}
+    bits["mantissas"] = None if result.mantissas is None else result.mantissas.tobytes()
     bits["held by"] = result.held_by
     bits["black holes"] = result.black_hole_rows
     bits["vectors"] = b"".join(result.identity.vectors(1 << 16))

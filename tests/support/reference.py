@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+from support.reference_shape import bit_columns, shape_columns
 from support.value_forms import WORDS, exact_in, forms_of, value_hashes
 
 Floats = NDArray[np.float64]
@@ -100,6 +101,8 @@ def reference(raw: bytes, code: str, shape: tuple[int, int], factors: Floats | N
         "norm_sketch": _norm_sketch(norms, dead | ~finite | (values == 0).all(axis=1)),
         "norm_id_spearman": _spearman(norms, dead | ~finite | (values == 0).all(axis=1)),
         **_exactness(raw, code, values, factors, dead | ~finite | (values == 0).all(axis=1)),
+        **shape_columns(values, finite, dead),
+        **bit_columns(raw, code, shape, *BITS[code]),
         "tokens": TokenColumns(
             norms, [_row_hash(row) for row in stored], [rank_of.get(row, 0) for row in range(rows)]
         ),
@@ -378,6 +381,7 @@ LENGTH_RELATIVE = 1e-6
 ANGLE_DEG = 1e-4
 VECTOR_RELATIVE = 1e-6
 COSINE = 1e-9  # at 45° an angle of 1e-7 degrees
+MEAN_COSINE = 1e-7  # rows at length 1 have 24 bits of their lengths
 
 # Differences and spreads may cancel to nothing: they are judged beside what they were made of.
 ROUNDING = 1e-12
@@ -399,7 +403,10 @@ NOT_DEFINED_HERE = {
     "measures", "frozen_rows", "copied_rows", "undertrained_rows", "undertrained_contrast",
     "undertrained_populations", "undertrained_note",
 }  # fmt: skip
-COSINES = ("dead_live_cosine", "black_hole_mean_cosine")
+COSINES = {
+    "dead_live_cosine": COSINE, "black_hole_mean_cosine": COSINE,
+    "mean_cosine": MEAN_COSINE, "live_mean_cosine": MEAN_COSINE,
+}  # fmt: skip
 
 
 def assert_equal(measurement: Any, expected: Columns) -> None:  # Any: this file does not know ours
@@ -460,7 +467,7 @@ def _agrees(name: str, actual: Any, right: Any, expected: Columns) -> bool:
     if name.endswith("_deg"):
         return abs(actual - right) <= ANGLE_DEG
     if name in COSINES:
-        return abs(actual - right) <= COSINE
+        return abs(actual - right) <= COSINES[name]
     made_of = max((abs(expected[part] or 0.0) for part in MADE_OF.get(name, ())), default=0.0)
     return math.isclose(actual, right, rel_tol=LENGTH_RELATIVE, abs_tol=ROUNDING * made_of)
 

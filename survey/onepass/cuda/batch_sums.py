@@ -26,6 +26,7 @@ FEW_WARPS, WARPS = {"num_warps": 2}, {"num_warps": 4}
 COUNT_BLOCK, COUNT_BLOCKS = 2048, 8  # elements of a program that counts exponents
 LEAST_BINS = 32  # a warp's threads
 
+_SUMS = {"columns": "values", "squares": "squares", "units": "units"}  # results, and what is added
 _WORDS = {8: torch.int8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
 
 
@@ -70,7 +71,8 @@ class BatchSums:
             to["squared"], to["scales"], to["projected"], to["fine"],
             FORMAT=self._format.code, ROWS=FOLD_ROWS, LANES=LANE_DIMS, **FEW_WARPS, **kernels.LAUNCH,
         )  # fmt: skip
-        self._add_columns(words, rows, None, to["columns"])
+        for of in _SUMS:
+            self._add_columns(words, rows, None, to, of, to[of])
         to["counts"].zero_()
         kernels.count_exponents[(-(-elements // (COUNT_BLOCK * COUNT_BLOCKS)),)](
             words, elements, to["counts"],
@@ -85,20 +87,30 @@ class BatchSums:
         results.copy_to_host()
 
     def _add_columns(
-        self, words: torch.Tensor, rows: int, kept: torch.Tensor | None, columns: torch.Tensor
+        self,
+        words: torch.Tensor,
+        rows: int,
+        kept: torch.Tensor | None,
+        results: Mapping[str, torch.Tensor],
+        of: str,
+        columns: torch.Tensor,
     ) -> None:
-        """Set columns to the sum of each chunk of rows, [chunks, D]; kept: of those with 1 alone, [R]."""
+        """Set columns to the sum of each chunk of rows, [chunks, D]; kept: of those with 1 alone, [R].
+
+        results: of these rows, whose lengths are there. of: a key of _SUMS.
+        """
         groups, blocks = -(-rows // GROUP_ROWS), -(-self._dims // GROUP_DIMS)
         options = {"DIMS": GROUP_DIMS, **WARPS, **kernels.LAUNCH}
         unmasked = words if kept is None else kept
         kernels.add_groups[(groups, blocks)](
-            words, self._table, unmasked, rows, self._dims, self._groups,
-            FORMAT=self._format.code, MASKED=kept is not None, **options,
+            words, self._table, unmasked, results["squared"], results["scales"],
+            rows, self._dims, self._groups,
+            FORMAT=self._format.code, MASKED=kept is not None, OF=_SUMS[of], **options,
         )  # fmt: skip
         # The 32 groups of a chunk are added as the 32 rows of a group are.
         kernels.add_groups[(-(-groups // GROUP_ROWS), blocks)](
-            self._groups.view(torch.int64), self._table, self._groups, groups, self._dims, columns,
-            FORMAT="F64", MASKED=False, **options,
+            self._groups.view(torch.int64), self._table, self._groups, self._groups, self._groups, groups,
+            self._dims, columns, FORMAT="F64", MASKED=False, OF="values", **options,
         )  # fmt: skip
 
     def read(
@@ -109,7 +121,7 @@ class BatchSums:
         values, held_by: of these rows; they are named on the CPU.
         """
         rows = len(values.forms)
-        on_host, chunks = results.on_host, -(-rows // CHUNK_ROWS)
+        on_host = results.on_host
         squared = on_host["squared"][:rows]
         with np.errstate(over="ignore"):
             norms = np.sqrt(squared)
@@ -120,30 +132,44 @@ class BatchSums:
         counts[0] -= -(rows * self._dims) % (COUNT_BLOCK * COUNT_BLOCKS)  # counted as zeros
         sums = ChunkSums(
             rows=RowSums(norms, finite, on_host["projected"][:rows], on_host["fine"][:rows], values),
-            columns=self._columns(stored, rows, norms, finite, on_host["columns"][:chunks]),
+            columns=self._columns(stored, rows, norms, results),
+            squares=self._of_finite(stored, rows, finite, results, "squares"),
+            units=self._of_finite(stored, rows, finite, results, "units"),
             exponents=counts[: self._format.exponent_values],
             held_by=held_by,
         )
         return (on_host["digests"][:rows].view(np.uint64) if self.hashes else None), sums
 
     def _columns(
-        self,
-        stored: torch.Tensor,
-        rows: int,
-        norms: NDArray[np.float64],
-        finite: NDArray[np.bool_],
-        of_all: NDArray[np.float64],
+        self, stored: torch.Tensor, rows: int, norms: NDArray[np.float64], results: Results
     ) -> Mapping[int, NDArray[np.float64]]:
-        """The sums of each chunk by band of norms, [chunks, D]; of_all: those of all rows."""
-        bands = rows_by_band(norms)
+        """The sums of each chunk by band of norms, [chunks, D]."""
+        bands, finite = rows_by_band(norms), np.isfinite(results.on_host["squared"][:rows])
         if len(bands) == 1 and finite.all():  # the rule; rows of zeros add nothing
-            return dict.fromkeys(bands, of_all)
-        words, columns = stored.view(_WORDS[self._format.bits]), {}
+            return dict.fromkeys(bands, results.on_host["columns"][: -(-rows // CHUNK_ROWS)])
+        return {
+            band: self._of_chosen(stored, rows, in_band, results, "columns")
+            for band, in_band in bands.items()
+        }
+
+    def _of_finite(
+        self, stored: torch.Tensor, rows: int, finite: NDArray[np.bool_], results: Results, of: str
+    ) -> NDArray[np.float64]:
+        """The sums of each chunk's finite rows, [chunks, D]."""
+        if finite.all():
+            return results.on_host[of][: -(-rows // CHUNK_ROWS)]
+        return self._of_chosen(stored, rows, finite, results, of)
+
+    def _of_chosen(
+        self, stored: torch.Tensor, rows: int, chosen: NDArray[np.bool_], results: Results, of: str
+    ) -> NDArray[np.float64]:
+        """The sums of each chunk's rows among these, [chunks, D]."""
+        words = stored.view(_WORDS[self._format.bits])
         with torch.cuda.stream(self._stream):
-            for band, in_band in bands.items():
-                kept = torch.from_numpy(in_band.view(np.int8)).to(self._device)
-                summed = torch.empty(of_all.shape, dtype=torch.float64, device=self._device)
-                with self._launching:
-                    self._add_columns(words, rows, kept, summed)
-                columns[band] = summed.cpu().numpy()
-        return columns
+            kept = torch.from_numpy(chosen.view(np.int8)).to(self._device)
+            summed = torch.empty(
+                (-(-rows // CHUNK_ROWS), self._dims), dtype=torch.float64, device=self._device
+            )
+            with self._launching:
+                self._add_columns(words, rows, kept, results.on_device, of, summed)
+            return summed.cpu().numpy()

@@ -144,21 +144,35 @@ def fold_rows(
     tl.store(projected + row[:, None] * (LANES // 8) + column[None, :], directions, mask=present[:, None])
 
 
+@triton.jit
+def _inverse_norms(squared, row, present):
+    """1 / norm in 24 bits, [ROWS], 0 if a row has no direction: as `weights` in survey/onepass/sums.py."""
+    squares = tl.load(squared + row, mask=present, other=0.0)
+    usable = (squares > 0.0) & (squares < float("inf"))
+    inverse = 1.0 / tl.sqrt(tl.where(usable, squares, 1.0))
+    cut = (inverse.to(tl.uint64, bitcast=True) >> 29) << 29
+    return tl.where(usable, cut.to(tl.float64, bitcast=True), 0.0)
+
+
 @triton.jit(do_not_specialize=["rows"])
 def add_groups(
     stored,
     table,
     kept,
+    squared,
+    scales,
     rows,
     dims,
     groups,
     FORMAT: tl.constexpr,
     MASKED: tl.constexpr,
+    OF: tl.constexpr,
     DIMS: tl.constexpr,
 ):
     """Pairwise sums of each 32 rows of [R, D], to groups [⌈R / 32⌉, D]; rows that are left out are zeros.
 
-    kept: 1 for each row that is summed, [R], if MASKED.
+    kept: 1 for each row that is summed, [R], if MASKED. OF: "values", their "squares", or rows at length 1,
+    "units", by `squared` and `scales` of `fold_rows`.
     """
     group = tl.program_id(0).to(tl.int64)
     row, d = group * 32 + tl.arange(0, 32), tl.program_id(1) * DIMS + tl.arange(0, DIMS)
@@ -167,7 +181,14 @@ def add_groups(
         present = present & (tl.load(kept + row, mask=present, other=0) != 0)
     there = present[:, None] & (d < dims)[None, :]
     words = tl.load(stored + row[:, None] * dims + d[None, :], mask=there, other=0)
-    values = _neighbours_added(_widened(words, table, FORMAT), 16, DIMS)
+    values = _widened(words, table, FORMAT)
+    if OF == "squares":
+        values = values * values
+    elif OF == "units":
+        if FORMAT == "F64":
+            values = values / tl.load(scales + row, mask=present, other=1.0)[:, None]
+        values = values * _inverse_norms(squared, row, present)[:, None]
+    values = _neighbours_added(values, 16, DIMS)
     values = _neighbours_added(values, 8, DIMS)
     values = _neighbours_added(values, 4, DIMS)
     values = _neighbours_added(values, 2, DIMS)

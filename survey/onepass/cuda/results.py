@@ -26,8 +26,8 @@ _NUMPY: Mapping[torch.dtype, Any] = {
 class Results:
     """Results of at most `chunks` chunks of rows, by name.
 
-    squared, scales: [R]. projected: [R, 32]. fine: [R, 128]. digests: [R, 2]. columns: sums of each chunk,
-    [chunks, D]. counts: of exponents, [bins].
+    squared, scales: [R]. projected: [R, 32]. fine: [R, 128]. digests: [R, 2]. columns, squares, units:
+    sums of each chunk, [chunks, D]. counts: of exponents, [bins].
     """
 
     def __init__(self, chunks: int, dims: int, bins: int, device: torch.device) -> None:
@@ -39,6 +39,8 @@ class Results:
             "fine": (torch.int16, (rows, DIRECTION_DIMS)),
             "digests": (torch.int64, (rows, 2)),
             "columns": (torch.float64, (chunks, dims)),
+            "squares": (torch.float64, (chunks, dims)),
+            "units": (torch.float64, (chunks, dims)),
             "counts": (torch.int64, (bins,)),
         }
         starts, total = {}, 0

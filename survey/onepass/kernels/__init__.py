@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from survey.onepass.kernels import fold as fold
     from survey.onepass.kernels import ggml_blocks as ggml_blocks
     from survey.onepass.kernels import levels as levels
+    from survey.onepass.kernels import mantissas as mantissas
     from survey.onepass.kernels import ranks as ranks
     from survey.onepass.kernels import row_loops as row_loops
     from survey.onepass.kernels import values as values
@@ -33,6 +34,7 @@ _MODULES = frozenset(
         "fold",
         "ggml_blocks",
         "levels",
+        "mantissas",
         "ranks",
         "row_loops",
         "values",

@@ -16,6 +16,7 @@ from survey.onepass.kernels.vectors import (
     INT32,
     constant,
     loaded,
+    spread_number,
     stored,
 )
 
@@ -93,12 +94,49 @@ def add_floats(_typing: Any, a: Any, b: Any) -> Any:
     return FLOAT_VECTOR(a, b), lambda context, builder, signature, args: builder.fadd(*args)
 
 
+def _product(builder: Any, a: Any, b: Any, exact: bool) -> Any:
+    """a·b. If it is exact, an addition may be one instruction with it: it rounds once, as two do then."""
+    return builder.fmul(a, b, flags=("contract",) if exact else ())
+
+
+def _sum(builder: Any, total: Any, added: Any, exact: bool) -> Any:
+    return builder.fadd(total, added, flags=("contract",) if exact else ())
+
+
 @operation
-def add_product(_typing: Any, total: Any, a: Any, b: Any) -> Any:
-    """total + a·b. If the product is exact, one instruction does both: it rounds once, as two do then."""
-    flags = ("contract",) if a.exact else ()
+def multiply(_typing: Any, a: Any, b: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return _product(builder, args[0], args[1], a.exact)
+
+    return FLOAT_VECTOR(a, b), build
+
+
+@operation
+def weighted(_typing: Any, a: Any, weight: Any) -> Any:
+    """a · a number of 24 bits."""
 
     def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
-        return builder.fadd(args[0], builder.fmul(args[1], args[2], flags=flags), flags=flags)
+        return _product(builder, args[0], spread_number(builder, args[1], FLOATS), a.exact)
+
+    return FLOAT_VECTOR(a, types.float64), build
+
+
+@operation
+def add_product(_typing: Any, total: Any, a: Any, b: Any) -> Any:
+    """total + a·b."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        return _sum(builder, args[0], _product(builder, args[1], args[2], a.exact), a.exact)
 
     return FLOAT_VECTOR(total, a, b), build
+
+
+@operation
+def add_weighted(_typing: Any, total: Any, a: Any, weight: Any) -> Any:
+    """total + a · a number of 24 bits."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Sequence[Any]) -> Any:
+        factor = spread_number(builder, args[2], FLOATS)
+        return _sum(builder, args[0], _product(builder, args[1], factor, a.exact), a.exact)
+
+    return FLOAT_VECTOR(total, a, types.float64), build

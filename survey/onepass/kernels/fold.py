@@ -12,9 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.onepass.geometry import DIRECTION_DIMS, GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS, QUAD_ROWS
+from survey.onepass.kernels.columns import (
+    SUMS,
+    SWEEP_DIMS,
+    add_columns,
+    add_pairwise,
+    close_pairwise,
+    padded_to_sweeps,
+)
 from survey.onepass.kernels.exponents import COUNTERS, STRETCH, add_exponents, empty_counters
 from survey.onepass.kernels.float_vectors import (
-    add_floats,
     add_product,
     load_bfloat16,
     load_float16,
@@ -28,6 +35,7 @@ from survey.onepass.kernels.values import name_decoded, name_group
 from survey.onepass.kernels.vectors import FLOATS
 from survey.onepass.kernels.xxh3 import hash_rows
 
+WEIGHT_BITS = np.uint64(0xFFFF_FFFF_E000_0000)  # of a float64, as in `weights` of survey/onepass/sums.py
 LINE_BYTES, FLOAT32_BYTES, FLOAT64_BYTES = 64, 4, 8
 
 Words = NDArray[np.unsignedinteger]
@@ -57,7 +65,7 @@ def _folding(load: Callable[..., Any]) -> Callable[..., Any]:
             add_product(signed[2], c, sign),
             add_product(signed[3], d, sign),
         )
-        return squares, signed, add_floats(add_floats(a, b), add_floats(c, d))
+        return squares, signed
 
     return fold_vectors
 
@@ -126,10 +134,9 @@ def _fold_quad(
     signs: NDArray[np.float64],
     lanes: NDArray[np.float64],
     signed_lanes: NDArray[np.float64],
-    total: NDArray[np.float64],
     last: NDArray[Any],
 ) -> None:
-    """Set the lanes of squares and of signed values of QUAD_ROWS rows from `r` on, and their sum, [padded D].
+    """Set the lanes of squares and of signed values of QUAD_ROWS rows from `r` on.
 
     Lane by lane, so that its sums stay in registers. last: a buffer [QUAD_ROWS, LANE_DIMS] that holds zeros
     behind the last dimensions.
@@ -143,16 +150,10 @@ def _fold_quad(
         squares = (no_floats(), no_floats(), no_floats(), no_floats())
         signed = (no_floats(), no_floats(), no_floats(), no_floats())
         for d in range(lane, whole, LANE_DIMS):
-            squares, signed, added = _fold_any(
-                bfloat16, float16, rows, d, load_floats(signs, d), squares, signed
-            )
-            store_floats(total, d, added)
+            squares, signed = _fold_any(bfloat16, float16, rows, d, load_floats(signs, d), squares, signed)
         if whole < stored.shape[1]:
             d = whole + lane
-            squares, signed, added = _fold_any(
-                bfloat16, float16, ends, lane, load_floats(signs, d), squares, signed
-            )
-            store_floats(total, d, added)
+            squares, signed = _fold_any(bfloat16, float16, ends, lane, load_floats(signs, d), squares, signed)
         store_floats(lanes[0], lane, squares[0])
         store_floats(lanes[1], lane, squares[1])
         store_floats(lanes[2], lane, squares[2])
@@ -210,12 +211,21 @@ def _store_rows(
     norms: NDArray[np.float64],
     finite: NDArray[np.bool_],
     directions: NDArray[np.float32],
+    weights: NDArray[np.float64],
 ) -> None:
-    """Set the norms of a quad's rows, whether they are finite, and their directions; zeros if it has none."""
+    """Set the norms of a quad's rows, whether they are finite, and their directions; zeros if it has none.
+
+    weights: 1 / norm in 24 bits, so that a value's product with it is exact; 0 if a row has no direction.
+    """
+    weights[:] = 0.0
+    inverse = np.empty(1)
     for row in range(len(norms)):
         norm, direction = np.sqrt(lanes[row, 0]), directions[row]
         norms[row], finite[row] = norm, norm < np.inf
         if 0.0 < norm < np.inf:
+            inverse[0] = 1.0 / norm
+            inverse.view(np.uint64)[0] &= WEIGHT_BITS
+            weights[row] = inverse[0]
             for lane in range(PROJECTION_DIMS):
                 direction[lane] = np.float32(signed[row, lane] / norm)
         else:
@@ -242,49 +252,6 @@ def _halve_lanes(
         if half == DIRECTION_DIMS:
             _store_fine(signed, squares, single, fine)
         half //= 2
-
-
-@njit(forceinline=True)
-def _add_quads(totals: NDArray[np.float64], added: NDArray[np.float64]) -> None:
-    """Set added [D] to the pairwise sum of the 8 quads of a group, [8, padded D], in one sweep."""
-    for d in range(len(added)):
-        lower = (totals[0, d] + totals[1, d]) + (totals[2, d] + totals[3, d])
-        added[d] = lower + ((totals[4, d] + totals[5, d]) + (totals[6, d] + totals[7, d]))
-
-
-@njit()
-def _add_before(sums: NDArray[np.float64], added: NDArray[np.float64]) -> None:
-    for d in range(len(added)):
-        added[d] = sums[d] + added[d]
-
-
-@njit()
-def _add_pairwise(totals: NDArray[np.float64], sums: NDArray[np.float64], count: int) -> None:
-    """Add the sum of one more group, of its quads [8, padded D], to those of `count` groups before it.
-
-    Neighbours are added, then neighbouring pairs, and so on: in row k of sums [n + 1, D] that of 2^k groups
-    waits for the one of the next 2^k, so that few sums are in the cache.
-    """
-    level = 0
-    while count >> level & 1:
-        level += 1
-    _add_quads(totals, sums[level])
-    for waiting in range(level):
-        _add_before(sums[waiting], sums[level])
-
-
-@njit()
-def _close_pairwise(sums: NDArray[np.float64], count: int) -> None:
-    """Set the last row to the pairwise sum of 2^n groups: the first `count` are added, all others are 0."""
-    whole = sums[len(sums) - 1]
-    if count >> (len(sums) - 1):
-        return
-    whole[:] = 0.0
-    for level in range(len(sums) - 1):
-        if count >> level & 1:
-            _add_before(sums[level], whole)
-        else:
-            whole += 0.0  # as those behind the last group are: -0.0 becomes 0.0
 
 
 @compiled
@@ -319,13 +286,15 @@ def fold_rows(
     numbers, table: of the loop that decodes these to float32 (see `row_loops`); they need not be whole groups
     then, and stored has no rows; address is None if they are not decoded.
     signs: of the dimensions, padded with zeros to whole LANE_DIMS. last: zeros [QUAD_ROWS, LANE_DIMS], a
-    buffer of numbers as they are summed. sums: a buffer [n + 1, D] for at most 2^n groups, whose last row is
-    set to the sum of all rows. Exponents are added to counts, if these are not empty. Set are norms [N],
-    finite [N], directions [N, 32], fine [N, 128], and digests [H, 2] of the first rows; and, if there are
-    buffers, named: forms, hashes and held as in `values.name_rows`. singles: of float32, the words.
+    buffer of numbers as they are summed. sums: a buffer [n + 1, SUMS · padded D] for at most 2^n groups; its
+    last row is set to the sums of all rows, as in `add_columns`; rows behind the first N have the weight 0.
+    Exponents are added to counts, if these are not empty. Set are norms [N], finite [N], directions [N, 32],
+    fine [N, 128], and digests [H, 2] of the first rows; and, if there are buffers, named: forms, hashes and
+    held as in `values.name_rows`. singles: of float32, the words.
     """
     dims, quads = stored.shape[1], GROUP_ROWS // QUAD_ROWS
-    totals = np.empty((quads, len(signs)))
+    added, ends = np.empty((SUMS, padded_to_sweeps(dims))), np.zeros((GROUP_ROWS, SWEEP_DIMS), stored.dtype)
+    weights = np.zeros(GROUP_ROWS)
     lane_bytes = LANE_DIMS * FLOAT64_BYTES
     lanes = _buffer(QUAD_ROWS, lane_bytes).view(np.float64)
     signed = _buffer(QUAD_ROWS, lane_bytes).view(np.float64)
@@ -336,7 +305,8 @@ def fold_rows(
         np.empty(STRETCH, np.uint16),
     )
     decoded_dims = 0 if address is None else dims
-    values = _buffer(QUAD_ROWS, decoded_dims * FLOAT32_BYTES).view(np.float32)[:, :decoded_dims]
+    values = _buffer(GROUP_ROWS, decoded_dims * FLOAT32_BYTES).view(np.float32)[:, :decoded_dims]
+    decoded_ends = np.zeros((GROUP_ROWS, SWEEP_DIMS), np.float32)
     for group in range(-(-len(packed) // GROUP_ROWS)):
         first = group * GROUP_ROWS
         hash_rows(packed[first : first + GROUP_ROWS], digests[first : first + GROUP_ROWS])
@@ -348,15 +318,22 @@ def fold_rows(
         for quad in range(quads):
             r = first + quad * QUAD_ROWS
             if address is None:
-                _fold_quad(stored, r, bfloat16, float16, signs, lanes, signed, totals[quad], last)
+                _fold_quad(stored, r, bfloat16, float16, signs, lanes, signed, last)
             else:
-                _decode_quad(address, numbers, table, packed, r, values)
+                decoded = values[quad * QUAD_ROWS : (quad + 1) * QUAD_ROWS]
+                _decode_quad(address, numbers, table, packed, r, decoded)
                 if buffers is not None:
-                    name_decoded(values, r, buffers, named)
-                _fold_quad(values, 0, None, None, signs, lanes, signed, totals[quad], last)
+                    name_decoded(decoded, r, buffers, named)
+                _fold_quad(decoded, 0, None, None, signs, lanes, signed, last)
             rows = slice(r, r + QUAD_ROWS)
             _halve_lanes(lanes, signed, squares, single, fine[rows])
-            _store_rows(lanes, signed, norms[rows], finite[rows], directions[rows])
-        _add_pairwise(totals, sums, group)
+            _store_rows(
+                lanes, signed, norms[rows], finite[rows], directions[rows], weights[quad * QUAD_ROWS :]
+            )
+        if address is None:
+            add_columns(stored[first : first + GROUP_ROWS], bfloat16, float16, weights, ends, added)
+        else:
+            add_columns(values, None, None, weights, decoded_ends, added)
+        add_pairwise(added.reshape(-1), sums, group)
     empty_counters(counters, state, mantissa_bits, counts)
-    _close_pairwise(sums, -(-len(packed) // GROUP_ROWS))
+    close_pairwise(sums, -(-len(packed) // GROUP_ROWS))

@@ -182,10 +182,11 @@ show(
     kernels.fold_rows, {"FORMAT": "BF16", "ROWS": 8, "LANES": 256}, stored="*i16", table="*fp64", signs="*fp64",
     squared="*fp64", scales="*fp64", projected="*fp32", fine="*i16",
 )
-show(
-    kernels.add_groups, {"FORMAT": "F32", "MASKED": True, "DIMS": 128}, stored="*i32", table="*fp64", kept="*i8",
-    groups="*fp64",
-)
+for of in ("values", "squares", "units"):
+    show(
+        kernels.add_groups, {"FORMAT": "F32", "MASKED": True, "OF": of, "DIMS": 128}, stored="*i32",
+        table="*fp64", kept="*i8", squared="*fp64", scales="*fp64", groups="*fp64",
+    )
 """
 
 
