@@ -36,6 +36,13 @@ FACT_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "tokenizer_note",
         ),
     ),
+    (
+        "isotropy",
+        (
+            "mean_cosine", "live_mean_cosine", "variance_participation", "outlier_dims",
+            "top_dim_variance_share", "centroid_top3_share",
+        ),
+    ),
     ("exponents", ("exponent_entropy_bits", "exponent_offset", "shared_exponent_dims")),
     (
         "measured",

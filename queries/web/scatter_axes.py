@@ -15,13 +15,14 @@ AXES = {
     "dead_live_angle_deg": "angle between dead and live centroid, degrees",
     "mean_cosine": "mean cosine of two rows",
     "live_mean_cosine": "mean cosine of two live rows",
-    "variance_participation": "dimensions that hold the variance (participation)",
+    "variance_participation": "dimensions that hold the variance (participation) / hidden size",
     "top_dim_variance_share": "share of the variance in one dimension, the largest",
+    "outlier_dims": "dimensions of more than ten times the median variance",
     "spectra.effective_rank": "effective rank / hidden size",
     "spectra.participation_ratio": "participation ratio / hidden size",
     "spectra.pc1_share": "share of the variance along the first component",
 }
-OF_HIDDEN_SIZE = ("spectra.effective_rank", "spectra.participation_ratio")
+OF_HIDDEN_SIZE = ("variance_participation", "spectra.effective_rank", "spectra.participation_ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,7 @@ def scatter_choice(models: Sequence[tuple[ReportModel, ModelPoint]]) -> ScatterC
 
 def _figure(model: ReportModel, axis: str) -> float | None:
     _, dot, name = axis.partition(".")
-    if not dot:
-        return _number(model.row.get(axis))
-    value = None if model.spectrum is None else model.spectrum.figures[name]
+    value = model.row[axis] if not dot else model.spectrum and model.spectrum.figures[name]
     dims = model.row["hidden_dim"]
     return _number(value if axis not in OF_HIDDEN_SIZE or value is None or not dims else value / dims)
 
