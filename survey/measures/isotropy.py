@@ -16,8 +16,8 @@ from survey.records.measured_columns import Isotropy
 TIMES_MEDIAN = 10.0  # of a variance beyond which a dimension is an outlier
 # Means of squares and squares of means are each known to some 2^-48 of themselves: a variance below this
 # share of the mean square is rounding, and counts as zero.
-ROUNDING = 2.0**-44
-LEAST = 2.0**-900  # below it mean squares lose their bits
+VARIANCE_ROUNDING = 2.0**-44
+LEAST_MEAN_SQUARE = 2.0**-900  # below it mean squares lose their bits
 NORM_LIMIT = 2.0**1000  # beyond it, or below its inverse, lengths are not known
 
 
@@ -59,10 +59,10 @@ def _of_variances(result: PassResult) -> tuple[int | None, float | None, float |
     with np.errstate(over="ignore", invalid="ignore"):  # squares beyond float64
         mean_squares = result.squares / count
         variances = mean_squares - mu * mu
-    is_lost = bool(result.norms[result.finite].any()) and mean_squares.max() < LEAST
+    is_lost = bool(result.norms[result.finite].any()) and mean_squares.max() < LEAST_MEAN_SQUARE
     if is_lost or not np.isfinite(variances).all():
         return None, None, None
-    variances[variances < ROUNDING * mean_squares] = 0.0
+    variances[variances < VARIANCE_ROUNDING * mean_squares] = 0.0
     largest = float(variances.max())
     if largest == 0.0:
         return 0, None, None

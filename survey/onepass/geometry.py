@@ -15,6 +15,7 @@ GROUP_ROWS = 32
 QUAD_ROWS = 4  # of a group, folded together, so that sums of neighbours stay in registers
 SLAB_BYTES = 5 << 20  # as a block: enough work for a thread; a few slabs are in memory at once
 LANE_DIMS = 256  # sums over dimensions: element d is added to lane d mod 256
+WEIGHT_BITS = 0xFFFF_FFFF_E000_0000  # of a float64: sign, exponent and the first 24 of the mantissa
 PROJECTION_DIMS = 32  # of the rows' projections
 DIRECTION_DIMS = 128  # of the rows' directions, in bfloat16; the lanes once folded in half
 PRODUCT_ROWS = 2048  # whose products D × D are added up at a time, in float64

@@ -1,8 +1,7 @@
 """Mantissas of the elements of some rows, counted: whole matrices would take longer than all other sums.
 
 A mantissa is cut into fields of at most ten bits, the upper ones first, and each field's values are counted.
-Rows are every 2^k-th of the matrix, of as many elements as SAMPLE or more: the same, whatever device or
-thread comes by.
+Rows are every 2^k-th of the matrix, of LEAST_ELEMENTS or more: the same, whatever device or thread comes by.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from survey.onepass import kernels
 from survey.records.blocks import Block
 
 FIELD_BITS = 10
-SAMPLE = 1 << 20  # elements
+LEAST_ELEMENTS = 1 << 20  # elements
 
 
 def mantissa_bits(float_format: FloatFormat) -> int:
@@ -30,7 +29,7 @@ class MantissaCounts:
         self._bits = mantissa_bits(float_format)
         self._words = np.dtype(f"<u{float_format.item_bytes}")
         self._step = 1
-        while rows // (2 * self._step) * self._dims >= SAMPLE:
+        while rows // (2 * self._step) * self._dims >= LEAST_ELEMENTS:
             self._step *= 2
 
     def rows_from(self, first_row: int, rows: int) -> range:

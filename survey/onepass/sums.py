@@ -21,13 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.onepass.geometry import CHUNK_ROWS, DIRECTION_DIMS, PROJECTION_DIMS
+from survey.onepass.geometry import CHUNK_ROWS, DIRECTION_DIMS, PROJECTION_DIMS, WEIGHT_BITS
 from survey.onepass.row_values import HOLDS_ALL, RowValues
 
 # Rows whose norms share a band, a factor of 2^16, are summed together: [2^-8, 2^8) holds all rows of nearly
 # every model, so one sum is the rule.
 BAND_BITS = 16
-WEIGHT_BITS = 0xFFFF_FFFF_E000_0000  # of a float64: sign, exponent and the first 24 of the mantissa
 ZERO_BAND = -(1 << 20)  # the band of zero rows, which add nothing
 
 

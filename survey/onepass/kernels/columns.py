@@ -165,7 +165,7 @@ def add_pairwise(added: NDArray[np.float64], sums: NDArray[np.float64], count: i
 
 @njit()
 def close_pairwise(sums: NDArray[np.float64], count: int) -> None:
-    """Set the last row to the pairwise sum of 2^n groups: the first `count` are added, all others are 0."""
+    """Set the last row of sums [n + 1, N] to the pairwise sum of 2^n groups; those behind `count` are 0."""
     whole = sums[len(sums) - 1]
     if count >> (len(sums) - 1):
         return

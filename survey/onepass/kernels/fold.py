@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.onepass.geometry import DIRECTION_DIMS, GROUP_ROWS, LANE_DIMS, PROJECTION_DIMS, QUAD_ROWS
+from survey.onepass.geometry import (
+    DIRECTION_DIMS,
+    GROUP_ROWS,
+    LANE_DIMS,
+    PROJECTION_DIMS,
+    QUAD_ROWS,
+    WEIGHT_BITS,
+)
 from survey.onepass.kernels.columns import (
     SUMS,
     SWEEP_DIMS,
@@ -20,7 +27,15 @@ from survey.onepass.kernels.columns import (
     close_pairwise,
     padded_to_sweeps,
 )
-from survey.onepass.kernels.exponents import COUNTERS, STRETCH, add_exponents, empty_counters
+from survey.onepass.kernels.exponents import (
+    COUNTERS,
+    STRETCH,
+    Counts,
+    UInt16s,
+    Words,
+    add_exponents,
+    empty_counters,
+)
 from survey.onepass.kernels.float_vectors import (
     add_product,
     load_bfloat16,
@@ -35,13 +50,9 @@ from survey.onepass.kernels.values import name_decoded, name_group
 from survey.onepass.kernels.vectors import FLOATS
 from survey.onepass.kernels.xxh3 import hash_rows
 
-WEIGHT_BITS = np.uint64(0xFFFF_FFFF_E000_0000)  # of a float64, as in `weights` of survey/onepass/sums.py
 LINE_BYTES, FLOAT32_BYTES, FLOAT64_BYTES = 64, 4, 8
 
-Words = NDArray[np.unsignedinteger]
-UInt16s = NDArray[np.uint16]
 UInt64s = NDArray[np.uint64]
-Counts = NDArray[np.int64]
 
 
 def _folding(load: Callable[..., Any]) -> Callable[..., Any]:
@@ -224,7 +235,7 @@ def _store_rows(
         norms[row], finite[row] = norm, norm < np.inf
         if 0.0 < norm < np.inf:
             inverse[0] = 1.0 / norm
-            inverse.view(np.uint64)[0] &= WEIGHT_BITS
+            inverse.view(np.uint64)[0] &= np.uint64(WEIGHT_BITS)
             weights[row] = inverse[0]
             for lane in range(PROJECTION_DIMS):
                 direction[lane] = np.float32(signed[row, lane] / norm)
