@@ -2,8 +2,8 @@
 
 The bottom of a valley lies too far out: the far population is the larger by far, and its thin end reaches
 below the near one's. On the logarithmic scale both are nearly normal there. Their sizes, places and widths
-are fitted to the histogram by expectation maximisation (Dempster, Laird and Rubin 1977), up to the median of
-the far one, which may have any shape beyond.
+are fitted to the histogram by expectation maximisation (Dempster, Laird and Rubin 1977), the far one to
+its lower end, a standard deviation below its median: it may have any shape beyond.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from survey.populations.valley import OCTAVE_BINS, OCTAVES, log_bins, octaves_of
 ROUNDS = 20
 HALVINGS = 14  # of the bins between two medians: finer than one bin by far
 LEAST = 1e-300  # rows expected in a bin far from both
+TAIL_SQUARES = 2.525  # mean square of normal numbers below -1
+LN_2 = 0.6931471805599453
 LOWER = 0.1587  # of a normal distribution lies a standard deviation below its mean
 
 
@@ -48,11 +50,11 @@ class Normal:
         return self.rows * erfc(side * (place - self.middle) / (self.width * sqrt(2.0))) / 2.0
 
 
-def unbiased_cut(distances: NDArray[np.float32], cut: float) -> float:
-    """Beside the cut in a valley of distances, [N]."""
+def unbiased_cut(distances: NDArray[np.float32], cut: float, dims: int) -> float:
+    """Beside the cut in a valley of distances, [N]. dims: D, of which random rows vary by √(1 / 2D)."""
     counts = np.bincount(log_bins(distances), minlength=OCTAVES * OCTAVE_BINS)
     start = int(log_bins(np.array([cut], dtype=np.float32))[0])
-    near, far = _fitted(counts, start)
+    near, far = _fitted(counts, start, OCTAVE_BINS / (LN_2 * sqrt(2.0 * dims)))
     low, high = near.middle, far.middle
     for _ in range(HALVINGS):
         middle = (low + high) / 2.0
@@ -63,12 +65,12 @@ def unbiased_cut(distances: NDArray[np.float32], cut: float) -> float:
     return exp2(octaves_of_bins(low))
 
 
-def _fitted(counts: NDArray[np.int64], start: int) -> tuple[Normal, Normal]:
-    """The near population and the far one."""
+def _fitted(counts: NDArray[np.int64], start: int, least: float) -> tuple[Normal, Normal]:
+    """The near population and the far one. least: the width that chance gives to the near one."""
     total = int(counts.sum())
     near = Normal.of(np.where(np.arange(len(counts)) < start, counts, 0))
     far = Normal.of(np.where(np.arange(len(counts)) < start, 0, counts))
-    bins = np.arange(int(np.flatnonzero(counts)[0]), int(far.middle) + 1)
+    bins = np.arange(int(np.flatnonzero(counts)[0]), int(far.middle - far.width) + 1)
     here = counts[bins]
     for _ in range(ROUNDS):
         inner, outer = near.expected(bins), far.expected(bins)
@@ -76,8 +78,8 @@ def _fitted(counts: NDArray[np.int64], start: int) -> tuple[Normal, Normal]:
         rows = float(inside.sum())
         middle = float((inside * bins).sum()) / rows
         width = sqrt(float((inside * (bins - middle) ** 2).sum()) / rows)
-        near = Normal(rows, middle, max(width, 0.5))
+        near = Normal(rows, middle, max(width, least))
         outside = here - inside
-        width = sqrt(float((outside * (bins - far.middle) ** 2).sum()) / float(outside.sum()))
-        far = Normal(total - rows, far.middle, width)
+        squares = float((outside * (bins - far.middle) ** 2).sum()) / max(float(outside.sum()), LEAST)
+        far = Normal(total - rows, far.middle, max(sqrt(squares / TAIL_SQUARES), 0.5))
     return near, far

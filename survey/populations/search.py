@@ -175,7 +175,7 @@ def _around(spots: Spots, centre: NDArray[np.float64], sigmas: float = SIGMAS) -
     population = _within(spots, distances < cut, centre)
     if population is None or population.farther < FARTHER or not population.may_be_kept:
         return population
-    fitted = _within(spots, distances < unbiased_cut(distances, cut), centre)
+    fitted = _within(spots, distances < unbiased_cut(distances, cut, spots.projections.dims), centre)
     if fitted is None or len(fitted.rows) < FITTED * len(population.rows):
         return population
     return fitted if fitted.is_kept else population

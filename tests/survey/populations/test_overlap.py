@@ -17,12 +17,12 @@ def test_as_many_rows_of_each_lie_beyond_the_cut(few: int) -> None:
     distances = np.concatenate([near, far]).astype(np.float32)
     divided = valley_or_void(distances)
     assert divided is not None
-    cut = unbiased_cut(distances, divided[0])
+    cut = unbiased_cut(distances, divided[0], 50)
     assert int((distances < cut).sum()) == pytest.approx(few, rel=0.05, abs=15)
 
 
 def test_of_populations_that_lie_apart_none_loses_a_row() -> None:
     draw = np.random.default_rng(1)
     distances = np.concatenate([0.1 + 0.01 * draw.random(200), 1.0 + 0.2 * draw.random(3_000)])
-    cut = unbiased_cut(distances.astype(np.float32), 0.4)
+    cut = unbiased_cut(distances.astype(np.float32), 0.4, 50)
     assert 0.11 < cut < 1.0
