@@ -12,7 +12,7 @@ from queries.histograms import ModelKey
 # At which shares of all singular values a curve is read, the largest first; each time a third more.
 SHARES = tuple(round(0.001 * 1000 ** (step / 23), 6) for step in range(24))
 ALL_ROWS, LIVE_ROWS = "all rows", "live rows"  # names of curves
-UNKNOWN = "(unknown)"  # the family of models without one, as in `families.sql`
+UNKNOWN_FAMILY = "(unknown)"  # the family of models without one, as in `families.sql`
 FIGURES = {
     "spectral_norm": "largest singular value",
     "stable_rank": "stable rank",
@@ -43,7 +43,7 @@ semi join each_key($repos, $shas, $matrices) using (repo, sha, matrix)
 _FAMILIES = f"""
 with members as (
     select
-        coalesce(family_of_original, '{UNKNOWN}') as family, matrix,
+        coalesce(family_of_original, '{UNKNOWN_FAMILY}') as family, matrix,
         {", ".join(f"spectra.{name}" for name in FIGURES)},
         if(singular_values[1] > 0, {_CURVE.format(values="singular_values")}, null) as curve
     from counted_models('*') as counted
@@ -161,6 +161,6 @@ def spectra_beside_families(reader: Reader, rows: Sequence[Mapping[str, Any]]) -
     models = model_spectra(reader, keys)
     families = family_spectra(reader) if models else {}
     return [
-        BesideFamily(models.get(key), families.get((row["family"] or UNKNOWN, row["matrix"])))
+        BesideFamily(models.get(key), families.get((row["family"] or UNKNOWN_FAMILY, row["matrix"])))
         for key, row in zip(keys, rows, strict=True)
     ]

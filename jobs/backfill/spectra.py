@@ -16,7 +16,7 @@ from survey.errors import SurveyError
 from survey.process.clock import utc_now
 from survey.records.results import Direction, SpectrumRow
 
-AT_ONCE = 64  # each holds two lists of D numbers
+_AT_ONCE = 64  # each holds two lists of D numbers
 # The rows of these keys that have no spectrum, each with one of a row of the same bytes.
 _COPIES = """
 with lacking as (
@@ -52,8 +52,8 @@ def copy_spectra(store: CatalogStore, keys: Sequence[RowKey]) -> CopiedSpectra:
     copied = CopiedSpectra([], [])
     with Reader(store) as reader:
         copies = reader.ask(_COPIES, key_lists(keys)).rows if keys else []
-        for first in range(0, len(copies), AT_ONCE):
-            some = copies[first : first + AT_ONCE]
+        for first in range(0, len(copies), _AT_ONCE):
+            some = copies[first : first + _AT_ONCE]
             spectra = _spectra(reader, [(repo, sha, matrix) for *_, repo, sha, matrix in some])
             for repo, revision, sha, matrix, *source in some:
                 own = {"repo": repo, "revision": revision, "sha": sha, "matrix": matrix}

@@ -31,7 +31,7 @@ from survey.hub.repositories import stored_token
 from survey.records.settings import Settings
 from survey.records.target import Target
 
-WARM_UP_S = 120.0  # to compile the kernels; whoever is not ready by then does it in its first task
+KERNELS_LOADED_S = 120.0  # to compile the kernels; whoever is not ready by then does it in its first task
 
 
 def run_on_ray(
@@ -61,7 +61,7 @@ def _warm_up_workers(targets: Sequence[Target]) -> None:
     task = ray.remote(num_cpus=1, max_retries=0)(warm_up_worker)
     loading = [task.options(scheduling_strategy=pinned_to(here)).remote() for _ in range(workers)]
     if loading:
-        ray.wait(loading, num_returns=workers, timeout=WARM_UP_S)
+        ray.wait(loading, num_returns=workers, timeout=KERNELS_LOADED_S)
 
 
 class ModelWorkload:

@@ -18,7 +18,7 @@ from survey.errors import SurveyError, UsageError
 from survey.records.settings import SpectrumChoice
 from survey.records.target import Target
 
-Outcomes = Callable[[Sequence[Target]], Generator[tuple[Outcome, int], None, None]]
+OutcomesOf = Callable[[Sequence[Target]], Generator[tuple[Outcome, int], None, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class SpectrumAdder:
     store: CatalogStore
     ledger: RunLedger
     progress: Progress
-    outcomes: Outcomes
+    outcomes: OutcomesOf
 
     def add(self, unchanged: Sequence[Unchanged]) -> None:
         """Copy what is there under another key, read what is not, and copy that to rows of the same bytes."""

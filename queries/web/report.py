@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.read.reader import Answer, Reader
-from queries.charts.scree import COLOURS, FAMILY_COLOUR
+from queries.charts.scree import CURVE_COLOURS, FAMILY_COLOUR
 from queries.drawing.chart_page import in_script
 from queries.drawing.picture_files import drawing_library
 from queries.histograms import NORM_STEP
@@ -79,7 +79,7 @@ def build_report(
         "spectra": {
             "shares": SHARES,
             "families": list(map(asdict, gathered.families)),
-            "colours": {**COLOURS, "": FAMILY_COLOUR},
+            "colours": {**CURVE_COLOURS, "": FAMILY_COLOUR},
         },
         "norm_step": NORM_STEP,
         "cards": [asdict(model.card) for model in gathered.models],

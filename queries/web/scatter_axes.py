@@ -10,7 +10,7 @@ from queries.drawing.model_points import ModelPoint
 from queries.web.report_data import ReportModel, brief
 
 # Columns of `models`; those with a dot are of `spectra`, as shares of the hidden size.
-AXES = {
+SCATTER_FIGURES = {
     "centroid_ratio": "centroid length / mean row length",
     "dead_live_angle_deg": "angle between dead and live centroid, degrees",
     "mean_cosine": "mean cosine of two rows",
@@ -36,15 +36,15 @@ class ScatterChoice:
 
 def scatter_choice(models: Sequence[tuple[ReportModel, ModelPoint]]) -> ScatterChoice:
     """What the scatter can show. models: each with its point in the charts."""
-    figures = {axis: [_figure(model, axis) for model, _ in models] for axis in AXES}
-    first = tuple(AXES)[:2]  # those of the chart that is shown first
+    figures = {axis: [_figure(model, axis) for model, _ in models] for axis in SCATTER_FIGURES}
+    first = tuple(SCATTER_FIGURES)[:2]  # those of the chart that is shown first
     known = {
         axis: values
         for axis, values in figures.items()
         if axis in first or any(value is not None for value in values)
     }
     return ScatterChoice(
-        titles=[AXES[axis] for axis in known],
+        titles=[SCATTER_FIGURES[axis] for axis in known],
         points=[asdict(point) for _, point in models],
         figures=list(known.values()),
     )

@@ -14,7 +14,7 @@ from survey.spectra.tail import power_law
 
 # Rounding moves an eigenvalue by a few times 2^-52 of the largest. So squares of singular values below this
 # share of the largest square are rounding, and count as zero.
-ROUNDING = 2.0**-46
+ROUNDED_SHARE = 2.0**-46
 # Below this share of the largest, a singular value is not known to 1e-5 of itself.
 RESOLVED = 1e-5
 EQUAL = 1e-9  # of the first variance: the second is equal, and there is no first direction
@@ -74,7 +74,7 @@ def figures(cloud: RowMoments, axes: DecodedRows, variances: DecodedRows, device
     # From a size at which neither squares of eigenvalues nor their sums leave float64.
     scale = 2.0 ** math.frexp(float(np.abs(squares).max()))[1]
     values = eigenvalues(squares / scale, device)[: min(cloud.count, len(cloud.mean))]
-    values[values < ROUNDING * values[0]] = 0.0
+    values[values < ROUNDED_SHARE * values[0]] = 0.0
     values = np.maximum(values, 0.0)
     share, angle_deg = _first_direction(cloud, axes, variances)
     of_values = _of_squares(values, math.sqrt(scale))

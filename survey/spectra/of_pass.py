@@ -29,7 +29,7 @@ from survey.spectra.study import CloudFigures, spectrum_of
 # dimension: measured 4 to 30, the fewest in one thread.
 EIGEN_ROWS = 20
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class TooSlow(Exception):
@@ -62,7 +62,7 @@ class PassSpectrum:
         """The spectrum, after the pass; None if there is a problem. identity: of all rows."""
         return self._attempt(self._spectrum, identity)
 
-    def _attempt(self, step: Callable[..., Result], *arguments: object) -> Result | None:
+    def _attempt(self, step: Callable[..., _Result], *arguments: object) -> _Result | None:
         """The result of a step; None if it fails, or an earlier one has failed."""
         if self.problem is not None:
             return None
