@@ -6,7 +6,6 @@ store states and with the checksum that the store states, and they are not a sou
 
 from __future__ import annotations
 
-import errno
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +21,8 @@ from catalog.tables.footer import schema_of
 from catalog.tables.thrift import MalformedFooter, StrangeFooter
 from catalog.tables.versions import ALWAYS, MARK, columns_in, mark_of, problem_of, problem_of_rows
 from survey.errors import UsageError
-from survey.process.ulimits import shortage
+from survey.process.ulimits import NO_ROOM, shortage
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_IMPLEMENTED = "Not yet implemented"
 MAX_UNPACKED_BYTES = 1 << 30  # of a row group: a part has 256 MB in all
 
@@ -50,7 +48,7 @@ def examine(store: CatalogStore, file: File) -> Examined:
     except Unreadable as error:
         return Examined("gone") if error.gone else Examined("unreadable", f"cannot be read: {error}")
     except OSError as error:
-        if error.errno in _NO_ROOM:  # for the copy, which says nothing about the file
+        if error.errno in NO_ROOM:  # for the copy, which says nothing about the file
             raise UsageError(f"{tempfile.gettempdir()} has no room to examine {file}: free some") from error
         return Examined("unreadable", f"cannot be read: {error.strerror or error}")
     except (MemoryError, NotImplementedError) as error:  # Arrow's errors derive from these

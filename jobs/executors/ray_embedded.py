@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from jobs.executors.ray_init import init_ray
+from jobs.executors.ray_settings import ray_settings
 from jobs.executors.ray_start import SESSIONS, HeadProcess
 from jobs.executors.ray_watch import read_answer, wait_for_worker
 from survey.errors import UsageError
@@ -26,19 +27,20 @@ def embedded(
 
     tasks: how many there are to do. Raises UsageError if it does not come up.
     """
+    names = ray_settings()  # before ours are added
     with head:
         head.process  # noqa: B018 - raises if it cannot start
         try:
             with _environment(head.settings):
                 _forget_settings()
-                _join(head, tasks, options)
+                _join(head, tasks, options, names)
                 yield
         finally:
             ray.shutdown()
             _forget_settings()
 
 
-def _join(head: HeadProcess, tasks: int, options: Mapping[str, Any]) -> None:
+def _join(head: HeadProcess, tasks: int, options: Mapping[str, Any], names: str) -> None:
     try:
         address = read_answer(head.process)["address"]
         init_ray(address=address, _node_ip_address="127.0.0.1", **options)
@@ -48,6 +50,7 @@ def _join(head: HeadProcess, tasks: int, options: Mapping[str, Any]) -> None:
         log_line = _last_log_line(head.folder / SESSIONS)
         raise UsageError(
             f"Ray does not come up on this machine: {problem}{f' ({log_line})' if log_line else ''}. "
+            f"{f'Unset {names}, which change how it starts. ' if names else ''}"
             "To go on without Ray, add --executor serial"
         ) from error
 

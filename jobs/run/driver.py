@@ -18,6 +18,7 @@ from jobs.backfill.copies import copy_rows
 from jobs.backfill.from_tokenizer import name_stored
 from jobs.backfill.from_tokens import fill_from_tokens
 from jobs.executors.progress import Progress
+from jobs.executors.ray_settings import refuse_settings
 from jobs.executors.ray_start import HeadProcess
 from jobs.executors.serial import run_serially
 from jobs.planning.plan import Plan, PlanCriteria
@@ -230,6 +231,7 @@ class Run:
         if self.request.executor == "serial":
             yield from run_serially(targets, self.settings, self._throttle, self.progress, commit_to)
             return
+        refuse_settings()
         from jobs.executors.ray_driver import run_on_ray  # here: loading Ray takes seconds
         from jobs.executors.ray_session import RayOptions
 

@@ -24,7 +24,7 @@ from survey.numerics.dtypes import FLOATS
 from survey.onepass.device import REQUESTED, Device, choose_device, device_of_pass
 from survey.opening import Matrix, open_target
 from survey.process.redaction import redacted
-from survey.process.ulimits import shortage
+from survey.process.ulimits import file_shortage, shortage
 from survey.records.measured_columns import Measurement
 from survey.records.settings import Settings
 from survey.records.target import Target, Traffic
@@ -108,7 +108,7 @@ class Try:
             # torch reports a lack of memory in words only, and on a GPU as a RuntimeError.
             if "can't allocate memory" in str(error) or "out of memory" in str(error):
                 return self._failure("out-of-memory", f"{target.identity.repo}: {error}")
-            if problem := shortage(error):
+            if problem := shortage(error) or file_shortage(error):
                 return self._failure("infeasible", f"{target.identity.repo}: {problem}")
             return self._failure("internal", redacted(traceback.format_exc(limit=-4), self._settings.token))
 

@@ -62,6 +62,9 @@ def executor_of(name: str, address: str | None) -> Execute:
 
     if name == "serial":
         return execute_here
+    from jobs.executors.ray_settings import refuse_settings
+
+    refuse_settings()
     from jobs.executors.ray_session import RayOptions
     from jobs.executors.ray_sweep import execute_on_ray
 

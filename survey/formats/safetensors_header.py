@@ -15,13 +15,14 @@ from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
 
-from survey.errors import BrokenFile
+from survey.errors import BrokenFile, NotRunnable
 from survey.formats.bounded_json import fits, parse_json, refuse_long_name
 from survey.formats.git_lfs import refuse_pointer
 from survey.formats.header_entries import Coverage, checked_entry, checked_metadata
 from survey.formats.json_stream import members
 from survey.formats.name_kinds import Kinds
 from survey.numerics.dtypes import BITS
+from survey.process.ulimits import file_shortage, shortage
 from survey.records.tensors import ByteRange, TensorSpec
 
 LENGTH_BYTES = 8
@@ -144,13 +145,21 @@ def _with_bytes(header: bytes, unknown: Mapping[str, ByteRange]) -> bytes:
 
 
 def _validate(header: bytes, size: int, where: str) -> None:
-    """Check the header with the reference parser, too."""
-    with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
-        copy.write(header)
-        try:
+    """Check the header with the reference parser, too.
+
+    Raises BrokenFile if it refuses the header, NotRunnable (`infeasible`) if this machine cannot hold the
+    sparse copy that it reads: the file is not to blame for that.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
+            copy.write(header)
             copy.truncate(size)  # sparse: the parser compares the offsets with the file's size
             copy.flush()
             with safe_open(copy.name, framework="np"):
                 pass
-        except (SafetensorError, OSError) as error:
-            raise BrokenFile("bad-header", where, str(error)) from error
+    except SafetensorError as error:
+        raise BrokenFile("bad-header", where, str(error)) from error
+    except (OSError, MemoryError) as error:
+        lack = file_shortage(error) or shortage(error) or str(error)
+        problem = f"its header cannot be copied to a sparse file of {size:,} bytes to be checked"
+        raise NotRunnable("infeasible", where, problem, lack) from error

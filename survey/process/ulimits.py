@@ -22,6 +22,8 @@ _NO_MEMORY = (
 _NO_LIMIT = "see the limits of this machine or container"
 _OWN_THREADS = 5  # beside one for each CPU
 _PAGE_BYTES = resource.getpagesize()
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_FOLDER = "No usable temporary directory"  # as Python's tempfile puts it
 _NO_THREAD = "can't start new thread"
 
 
@@ -122,6 +124,18 @@ def shortage(error: BaseException) -> str | None:
         advice = f"this process may use {limits}: raise the limit" if limits else _NO_LIMIT
         return f"the memory is used up{f' ({words})' if words else ''}; {advice}"
     return None
+
+
+def file_shortage(error: BaseException) -> str | None:
+    """The shortage of space for temporary files, or of open files, behind an error; None for other errors."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{error.strerror}: raise the limit (ulimit -n)"
+    if error.errno not in NO_ROOM and _NO_FOLDER not in str(error):
+        return None
+    advice = "free some of the folder for temporary files, name another one by TMPDIR, or raise `ulimit -f`"
+    return f"no room for temporary files ({error.strerror}): {advice}"
 
 
 def _is_duckdbs(error: BaseException) -> bool:

@@ -1,11 +1,14 @@
 """The header of a safetensors file: which bytes are one, and which are refused."""
 
+import errno
+import tempfile
 from pathlib import Path
 
 import pytest
 from support.checkpoints import with_length
 
-from survey.errors import BrokenFile
+from survey.errors import BrokenFile, NotRunnable
+from survey.formats import safetensors_header
 from survey.formats.safetensors_header import REFERENCE_CAP_BYTES, Header, read_header
 from survey.records.tensors import ByteRange, TensorSpec
 
@@ -383,3 +386,28 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, left: int) -> None:
     with pytest.raises(BrokenFile, match=r"org/name/w\.safetensors: ") as caught:
         read(tmp_path, whole[:left])
     assert caught.value.reason == "bad-header"
+
+
+LACKS = {
+    "a full disk": OSError(errno.ENOSPC, "No space left on device"),
+    "no temporary folder": FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+    "a limit of files' sizes": OSError(errno.EFBIG, "File too large"),
+    "a limit of addresses": OSError("Cannot allocate memory (os error 12)"),
+    "too many open files": OSError(errno.EMFILE, "Too many open files"),
+}
+
+
+@pytest.mark.parametrize("call", ["NamedTemporaryFile", "safe_open"])
+@pytest.mark.parametrize("lack", LACKS.values(), ids=LACKS)
+def test_a_machine_that_cannot_check_a_header_does_not_blame_the_file(
+    lack: OSError, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise lack
+
+    module = tempfile if call == "NamedTemporaryFile" else safetensors_header
+    monkeypatch.setattr(module, call, fail)
+    with pytest.raises(NotRunnable) as refused:
+        read(tmp_path, with_length(GOOD) + bytes(24))
+    assert refused.value.reason == "infeasible"
+    assert any(word in refused.value.remedy for word in ("TMPDIR", "ulimit", "limits"))

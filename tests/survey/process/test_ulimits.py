@@ -15,7 +15,7 @@ import pytest
 
 from survey.cli import cli
 from survey.process.memory_limit import limit_memory
-from survey.process.ulimits import MEASURING, shortage, too_small_for
+from survey.process.ulimits import MEASURING, file_shortage, shortage, too_small_for
 
 SURVEY = Path(sys.executable).parent / "survey"
 COMMANDS = {
@@ -108,6 +108,24 @@ def test_a_shortage_is_told_from_a_defect(error: BaseException, problem: str) ->
 @pytest.mark.parametrize("error", OTHERS.values(), ids=OTHERS)
 def test_another_error_is_none(error: BaseException) -> None:
     assert shortage(error) is None
+
+
+FULL: dict[str, tuple[OSError, str]] = {
+    "a disk": (OSError(errno.ENOSPC, "No space left on device"), "no room for temporary files"),
+    "a quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), "no room for temporary files"),
+    "a limit of files' sizes": (OSError(errno.EFBIG, "File too large"), "raise `ulimit -f`"),
+    "no folder": (
+        FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),
+        "TMPDIR",
+    ),
+    "open files": (OSError(errno.EMFILE, "Too many open files"), "(ulimit -n)"),
+}
+
+
+@pytest.mark.parametrize(("error", "words"), FULL.values(), ids=FULL)
+def test_a_full_disk_is_told_from_a_defect(error: OSError, words: str) -> None:
+    assert words in (file_shortage(error) or "")
+    assert [file_shortage(OTHERS[name]) for name in ("a file", "a defect", "a missing library")] == [None] * 3
 
 
 def test_the_limit_of_a_query_leaves_room_for_the_stacks_of_many_cpus(
