@@ -74,6 +74,8 @@ def _fitted(counts: NDArray[np.int64], start: int, least: float) -> tuple[Normal
         inner = near.expected(bins)
         inside = here * inner / np.maximum(inner + thin_end, LEAST)
         rows = float(inside.sum())
+        if rows < 1.0:  # the far one takes all, as where many rows lie at one distance
+            break
         middle = float((inside * bins).sum()) / rows
         width = sqrt(float((inside * (bins - middle) ** 2).sum()) / rows)
         near = Normal(rows, middle, max(width, least))
