@@ -44,7 +44,8 @@ def is_transient(error: Exception) -> bool:
     if "Credential" in type(error).__name__ or "Token" in type(error).__name__:
         return False
     final = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
-    return not isinstance(error, (*final, ImportError, NotImplementedError, TypeError, ValueError))
+    ours = (ImportError, NotImplementedError, LookupError, TypeError, ValueError)
+    return not isinstance(error, (*final, *ours))
 
 
 def unreadable(error: Exception) -> Unreadable:
@@ -61,6 +62,8 @@ def _text(error: Exception) -> str:
             f"{text}: set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`, "
             "with rights to the bucket"
         )
+    if isinstance(error, KeyError):  # of a client that takes a part of the answer for granted
+        return f"the store's answer lacks {text}: check that the endpoint is an object store"
     if name == "FSTimeoutError":
         return "the store did not end its answer in minutes"
     if isinstance(error, PermissionError):

@@ -11,7 +11,7 @@ from dateutil.tz import tzoffset
 from fsspec.asyn import AsyncFileSystem
 
 from catalog.store import object_store_listing
-from catalog.store.object_store_errors import Unreadable
+from catalog.store.object_store_errors import Unreadable, is_transient, unreadable
 from catalog.store.object_store_listing import list_objects
 
 ROWS = "bucket/catalog/rows"
@@ -59,6 +59,14 @@ LIES = {
 def test_what_a_store_says_wrongly_is_refused(item: dict[str, Any], problem: str) -> None:
     with pytest.raises(Unreadable, match=problem):
         list_objects(Lying([_file(PART), item]), ROWS)
+
+
+def test_an_answer_that_lacks_a_part_is_said_so_and_not_asked_for_again() -> None:
+    """s3fs takes the key and the size of an object for granted."""
+    for part in ("Key", "Size"):
+        assert f"lacks {part!r}" in str(unreadable(KeyError(part)))
+        assert not is_transient(KeyError(part))
+    assert is_transient(ConnectionResetError("reset"))
 
 
 def test_what_lies_there_is_listed() -> None:
