@@ -78,8 +78,11 @@ def _folder_of_weights(files: FileSizes, part: str | None = None) -> str:
 
 
 def expected_names_bytes(files: FileSizes) -> int:
-    """Upper estimate of the memory that reading the vocabulary takes; 0 if the file is too large to read."""
-    size = _vocabulary_bytes(*next(iter(tokenizer_files(files).items()), ("", 0)))
+    """Upper estimate of the memory that reading the vocabulary takes; 0 if the file is too large to read.
+
+    files: the tokenizer's, as `tokenizer_files` gives them.
+    """
+    size = _vocabulary_bytes(*next(iter(files.items()), ("", 0)))
     return NAMES_BYTES + MEMORY_PER_BYTE * size if 0 < size <= TOKENIZER_CAP_BYTES else 0
 
 

@@ -25,7 +25,7 @@ def gguf_facts(files: Mapping[str, StoredFile]) -> dict[str, Any] | None:
         magic, _, tensors, keys = _read(header, "4sIQQ")
         values = {_text(header): _value(header, *_read(header, "I")) for _ in range(keys)}
         total = sum(_elements(header) for _ in range(tensors))
-    except (struct.error, KeyError, RecursionError):
+    except (struct.error, KeyError, OverflowError, RecursionError):  # a length beyond an index, too
         return None
     facts = {"total": total, "architecture": values.get("general.architecture")}
     return facts if magic == b"GGUF" else None

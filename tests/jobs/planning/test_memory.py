@@ -50,9 +50,16 @@ def test_a_head_eight_times_as_big_takes_no_more_memory(tmp_path: Path) -> None:
         (Settings(), (), 0, 0),
         (Settings(), (("tokenizer.json", 10 << 20),), 200 << 20, 400 << 20),
         (Settings(), (("tokenizer.json", 1 << 40),), 0, 0),
+        (Settings(), (("m-Q6_K-00001-of-00003.gguf", 1 << 40),), 200 << 20, 400 << 20),
         (Settings(reference=ReferenceTokens((1, 2))), (), 4 * 8 * 16 * 16, 1 << 20),
     ],
-    ids=["a matrix alone", "a tokenizer", "a tokenizer too large to be read", "distances to unused tokens"],
+    ids=[
+        "a matrix alone",
+        "a tokenizer",
+        "a tokenizer too large to be read",
+        "the first file of a GGUF in parts",
+        "distances to unused tokens",
+    ],
 )
 def test_a_task_takes_memory_for_its_matrix_its_tokenizer_and_its_distances(
     checkpoint: Callable[..., Path],

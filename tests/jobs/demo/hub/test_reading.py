@@ -1,5 +1,6 @@
 """The local Hub as the unmodified huggingface_hub client reads it."""
 
+import struct
 from pathlib import Path
 
 import httpx2
@@ -217,3 +218,11 @@ def test_sparse_gigabytes_on_disk_are_served_by_range(hub: LocalHub, tmp_path: P
 def test_config_that_is_not_json_is_still_served(hub: LocalHub) -> None:
     hub.add_repo("org/model", {"config.json": b"{not json"})
     assert api(hub).model_info("org/model").config is None
+
+
+def test_a_gguf_header_of_absurd_lengths_has_no_facts_and_its_repository_is_listed(hub: LocalHub) -> None:
+    header = b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 63)
+    sha = hub.add_repo("org/absurd", {"m.gguf": header})
+    info = api(hub).model_info("org/absurd", expand=["gguf"], timeout=5)
+    assert info.gguf is None
+    assert api(hub).model_info("org/absurd", timeout=5).sha == sha
