@@ -147,9 +147,10 @@ def _apart(rows: Vectors, axis: Vectors) -> float:
 
 
 def _along_that_of_others(rows: Vectors, total: Vectors) -> Vectors:
-    """The coordinate of each of these rows along the sum of the others, [R]; total: of all."""
+    """How far each of these rows lies along the sum of the others, [R]; 0 if that is none. total: of all."""
     others = total - rows
-    along: Vectors = np.add.reduce(others * rows, axis=1) / row_lengths(others)
+    lengths, along = row_lengths(others), np.zeros(len(rows))
+    np.divide(np.add.reduce(others * rows, axis=1), lengths, out=along, where=lengths > 0)
     return along
 
 
