@@ -195,7 +195,7 @@ class PassResult:
                 with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 no number, then NULL
                     if self.finite[rows[0]]:
                         vector_total += batch.values[index]
-                        units += self._units_of(batch, index)
+                    units += self._units_of(batch, index)
                     for band, total in self._totals_of(batch, index):
                         totals.setdefault(band, np.zeros(dims))[:] += total
         shared = int((low == high).sum()) if nonzero.any() else None
@@ -220,11 +220,13 @@ class PassResult:
     def _units_of(self, batch: _Batch, index: int) -> Float64s:
         """Σ of the rows of one black hole at length 1, [D]; a scale may turn them in several directions."""
         rows = np.array(batch.black_hole_rows[index])
-        factors = weights(self.norms[rows])
-        if self.decoder.scale is None:
-            unit_total: Float64s = factors.sum() * batch.values[index]
+        rows = rows[self.finite[rows]]
+        factors, unit_total = weights(self.norms[rows]), np.zeros(self.hidden_dim)
+        if not len(rows):
             return unit_total
-        unit_total = np.zeros(self.hidden_dim)
+        if self.decoder.scale is None:
+            unit_total += factors.sum() * batch.values[index]
+            return unit_total
         step = max(1, SWEEP_BYTES // (8 * self.hidden_dim))
         for start in range(0, len(rows), step):
             here = rows[start : start + step]

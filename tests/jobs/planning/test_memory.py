@@ -136,7 +136,7 @@ from survey.onepass.kernels.fold import fold_rows
 from survey.onepass.kernels.ggml_blocks import q4_0
 words = np.zeros((32, 64), np.uint16)
 fold_rows(words, words, True, None, None, np.empty(0, np.int64), np.empty(0, np.float32), words.view(np.uint8),
-    7, np.zeros(256, np.int64), np.ones(256), np.zeros((4, 256), np.uint16), np.zeros((1, 64)), np.empty(32),
+    7, np.zeros(256, np.int64), np.ones(256), np.zeros((4, 256), np.uint16), np.zeros((1, 192)), np.empty(32),
     np.empty(32, bool), np.empty((32, 32), np.float32), np.empty((32, 128), np.uint16), np.empty((32, 2), np.uint64),
     None, None, None)
 row_loops.address_of_row_loop(q4_0)

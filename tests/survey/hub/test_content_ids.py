@@ -121,6 +121,7 @@ def test_what_a_target_adds_to_its_matrix_decides_no_figure() -> None:
     """A field that is added later must get into the key, or into this list."""
     of_the_model = {"identity", "folder", "rule", "files", "repo_bytes", "pattern", "listed_in", "part"}
     of_the_run = {"planning", "memory_bytes", "versions", "tokenizer_files", "tokenizer_contents"}
+    of_the_run |= {"spectrum_bytes", "only_spectrum"}
     keys = {"content_key", "tokenizer_key", "same_as"}
     assert {field.name for field in fields(Target)} - of_the_model - of_the_run - keys == {"spec", "scale"}
 
